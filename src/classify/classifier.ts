@@ -1,0 +1,72 @@
+import type { ErrorCode } from '../errors.ts';
+
+/** Which model answers: shown by `/health` and by detailed answers. */
+export interface ModelSummary {
+  readonly name: string;
+  readonly sha256: string;
+  readonly precision: 'fp32' | 'int8';
+  readonly embeddingDimension: number;
+  readonly imageResolution: number;
+}
+
+/** How categories become text: each template has one `{}`; several are averaged and renormalised. */
+export interface LabelOptions {
+  /** Default: the label verbatim. */
+  readonly templates?: readonly string[];
+}
+
+/** One candidate's standing. */
+export interface CandidateScore {
+  /** The candidate: a category for a file, a file for a category. */
+  readonly name: string;
+  /** Softmax of logitScale · similarity over all candidates; 0 to 1. */
+  readonly score: number;
+  /** Cosine; −1 to 1. */
+  readonly similarity: number;
+}
+
+/** Candidates of one subject (a file, or a category), best first; ties by input order. */
+export interface Ranking {
+  readonly name: string;
+  readonly candidates: readonly CandidateScore[];
+}
+
+/** A picture that could not be used, and why. */
+export interface BrokenFile {
+  readonly file: string;
+  readonly code: ErrorCode;
+  readonly error: string;
+}
+
+/** A parsed categories document. */
+export interface Categories {
+  /** Distinct labels in the order sent. */
+  readonly labels: readonly string[];
+}
+
+/** The pictures of one request: encoded while they arrive, kept as embeddings only. */
+export interface PictureCollection {
+  /**
+   * Takes one picture. Resolves as soon as the caller may hand over the next one: awaiting it is the
+   * back-pressure. A picture that cannot be used does not throw; it ends up in `broken()`.
+   * @param name the file's name, exactly as sent; a second picture of the same name becomes `name (2)`
+   */
+  add(name: string, bytes: Uint8Array): Promise<void>;
+  /** Waits for all pictures taken so far. In the order sent. */
+  broken(): Promise<readonly BrokenFile[]>;
+  /** For every sound picture, in the order sent: the categories, best first. */
+  rankCategories(categories: Categories, options: LabelOptions): Promise<readonly Ranking[]>;
+  /** For every category, in the order sent: the sound pictures, best first. */
+  rankFiles(categories: Categories, options: LabelOptions): Promise<readonly Ranking[]>;
+}
+
+/** The use cases, as the HTTP shell sees them. It knows no HTTP, and the shell knows no pixels. */
+export interface Classifier {
+  readonly model: ModelSummary;
+  /** @param signal aborted when the client leaves: queued work is dropped, waiting calls reject */
+  collect(signal: AbortSignal): PictureCollection;
+  /** @throws ServiceError categories_malformed, categories_missing, categories_too_many */
+  parseCategories(document: Uint8Array): Categories;
+  /** @throws ServiceError label_too_long, before any picture work is wasted */
+  checkLabels(categories: Categories, options: LabelOptions): void;
+}

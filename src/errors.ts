@@ -1,0 +1,60 @@
+/** Every code the service can answer with. Stable: clients may branch on them. */
+export const errorCodes = [
+  // the request's form
+  'bad_request',
+  'unauthorized',
+  'not_found',
+  'method_not_allowed',
+  'multipart_malformed',
+  'multipart_too_large',
+  'option_invalid',
+  'part_unexpected',
+  'client_gone',
+  // categories
+  'categories_missing',
+  'categories_malformed',
+  'categories_too_many',
+  'label_too_long',
+  // pictures
+  'files_missing',
+  'files_too_many',
+  'files_broken',
+  'file_name_invalid',
+  'image_empty',
+  'image_unsupported',
+  'image_too_large',
+  'image_broken',
+  // video
+  'video_missing',
+  'video_unsupported',
+  'video_too_large',
+  'video_broken',
+  'storage_full',
+  // the service's own state
+  'model_loading',
+  'model_missing',
+  'overloaded',
+  'shutting_down',
+  'internal',
+] as const;
+
+export type ErrorCode = (typeof errorCodes)[number];
+
+/** Further fields of an error's JSON body, beside `error` and `code`. */
+export type ErrorDetails = Readonly<Record<string, unknown>>;
+
+/**
+ * A fault with a stable code and one sentence for a person: what came, and what is accepted.
+ * It is thrown beside the code that notices the fault; the HTTP shell maps the code to a status.
+ */
+export class ServiceError extends Error {
+  readonly code: ErrorCode;
+  readonly details: ErrorDetails;
+
+  constructor(code: ErrorCode, sentence: string, details: ErrorDetails = {}, options?: ErrorOptions) {
+    super(sentence, options);
+    this.name = 'ServiceError';
+    this.code = code;
+    this.details = details;
+  }
+}
