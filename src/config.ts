@@ -98,7 +98,9 @@ export function parseConfig(
   if (!parsed.success) {
     const faults = parsed.issues.map((issue) => {
       const name = v.getDotPath(issue) ?? '?';
-      return `${name}=${JSON.stringify(given[name])} ${issue.message}`;
+      // A key must not end up in a log.
+      const shown = name === 'API_KEY' ? name : `${name}=${JSON.stringify(given[name])}`;
+      return `${shown} ${issue.message}`;
     });
     throw new ConfigError(`Cannot start: ${faults.join('; ')}`);
   }
