@@ -1,0 +1,74 @@
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+
+/**
+ * A tensor in memory of ours: row-major, `data.length` is the product of `dims`. `data` may be a view,
+ * with a byte offset, over a SharedArrayBuffer.
+ */
+export type HostTensor =
+  | { readonly type: 'uint8'; readonly dims: readonly number[]; readonly data: Uint8Array }
+  | { readonly type: 'int32'; readonly dims: readonly number[]; readonly data: Int32Array }
+  | { readonly type: 'float32'; readonly dims: readonly number[]; readonly data: Float32Array };
+
+/** Tensors under the names of a graph's inputs or outputs. */
+export type NamedTensors = Readonly<Record<string, HostTensor>>;
+
+export interface SessionOptions {
+  /** intra-op threads, the caller's included; ONNX Runtime does not see a cgroup's quota. */
+  readonly threads: number;
+}
+
+/** One loaded graph. */
+export interface OnnxSession extends AsyncDisposable {
+  /**
+   * Runs the graph and writes its outputs in place into `outputs`, whose dims must be those that the
+   * graph will give. Blocks the calling thread while it computes.
+   */
+  run(inputs: NamedTensors, outputs: NamedTensors): Promise<void>;
+}
+
+/**
+ * Loads a graph and the weight files beside it. Blocks the calling thread while it loads.
+ * Open a graph once per process: releasing and opening again leaks.
+ */
+export async function openSession(graphPath: string, options: SessionOptions): Promise<OnnxSession> {
+  const session = await InferenceSession.create(graphPath, {
+    executionProviders: ['cpu'],
+    intraOpNumThreads: options.threads,
+    interOpNumThreads: 1,
+    executionMode: 'sequential',
+    graphOptimizationLevel: 'all',
+    // Arena and pattern keep the largest batch's memory for ever and gain no speed here.
+    enableCpuMemArena: false,
+    enableMemPattern: false,
+    logSeverityLevel: 3,
+    extra: {
+      session: {
+        // Idle threads must not take the CPU from decoding.
+        intra_op: { allow_spinning: '0' },
+      },
+    },
+  });
+  return {
+    async run(inputs, outputs) {
+      await session.run(toTensors(inputs), toTensors(outputs));
+    },
+    async [Symbol.asyncDispose]() {
+      await session.release();
+    },
+  };
+}
+
+function toTensors(named: NamedTensors): Record<string, Tensor> {
+  return Object.fromEntries(Object.entries(named).map(([name, tensor]) => [name, toTensor(tensor)]));
+}
+
+function toTensor(tensor: HostTensor): Tensor {
+  switch (tensor.type) {
+    case 'uint8':
+      return new Tensor('uint8', tensor.data, tensor.dims);
+    case 'int32':
+      return new Tensor('int32', tensor.data, tensor.dims);
+    case 'float32':
+      return new Tensor('float32', tensor.data, tensor.dims);
+  }
+}
