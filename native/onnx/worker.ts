@@ -1,3 +1,5 @@
+import type { Reply, Task, ThreadMessage } from './protocol.ts';
+
 /** Element types of tensors in the arena. */
 export type ElementType = 'uint8' | 'int32' | 'float32';
 
@@ -25,4 +27,56 @@ export interface OnnxWorkerOptions {
   readonly arenaBytes: number;
   /** intra-op threads; ONNX Runtime does not see a cgroup's quota. */
   readonly threads: number;
+}
+
+interface Pending {
+  resolve(): void;
+  reject(fault: Error): void;
+}
+
+/** Starts the inference thread. */
+export function startOnnxWorker({ arenaBytes, threads }: OnnxWorkerOptions): OnnxWorker {
+  const arena = new SharedArrayBuffer(arenaBytes);
+  const thread = new Worker(new URL('./thread.ts', import.meta.url));
+  const pending = new Map<number, Pending>();
+  let lastId = 0;
+  let ended: Error | undefined;
+
+  const post = (message: ThreadMessage) => thread.postMessage(message);
+  const perform = (task: Task): Promise<void> =>
+    new Promise((resolve, reject) => {
+      if (ended) {
+        reject(ended);
+        return;
+      }
+      const id = ++lastId;
+      pending.set(id, { resolve, reject });
+      post({ kind: 'task', id, task });
+    });
+  const end = (fault: Error) => {
+    ended ??= fault;
+    for (const { reject } of pending.values()) reject(ended);
+    pending.clear();
+  };
+
+  thread.onmessage = (event: MessageEvent<Reply>) => {
+    const { id, fault } = event.data;
+    const waiter = pending.get(id);
+    pending.delete(id);
+    if (fault === undefined) waiter?.resolve();
+    else waiter?.reject(new Error(fault));
+  };
+  thread.onerror = (event) => end(new Error(`the inference thread failed: ${event.message}`));
+  thread.addEventListener('close', () => end(new Error('the inference thread has ended')));
+  post({ kind: 'start', arena, threads });
+
+  return {
+    arena,
+    load: (session, graphPath) => perform({ kind: 'load', session, graphPath }),
+    run: (session, inputs, outputs) => perform({ kind: 'run', session, inputs, outputs }),
+    async [Symbol.asyncDispose]() {
+      end(new Error('the inference thread was stopped'));
+      thread.terminate();
+    },
+  };
 }

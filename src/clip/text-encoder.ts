@@ -1,0 +1,55 @@
+import { LRUCache } from 'lru-cache';
+import type { OnnxWorker } from '../../native/onnx/worker.ts';
+import { createBatcher } from './batcher.ts';
+import { type EncoderArena, maxTextBatch } from './encoder-arena.ts';
+import { copyRows } from './image-encoder.ts';
+
+/** 2 KB of embedding and a short text each: 40 MB at the most. */
+const cachedTexts = 16_384;
+
+export interface TextEncoder {
+  /**
+   * @param texts as sent; known ones are answered from a cache
+   * @returns one textEmbedding [D] float32, L2-normalised, a text, in the same order; not to be written to
+   * @throws ServiceError label_too_long
+   */
+  encode(texts: readonly string[], signal?: AbortSignal): Promise<readonly Float32Array[]>;
+}
+
+/** text → ids [L] int32, start and end token included. */
+export type Tokenize = (text: string) => Int32Array;
+
+/** The text tower behind a tokenizer, a cache and a batcher. */
+export function createTextEncoder(worker: OnnxWorker, arena: EncoderArena, tokenize: Tokenize): TextEncoder {
+  const cache = new LRUCache<string, Float32Array>({ max: cachedTexts });
+
+  const batcher = createBatcher<Int32Array, Float32Array>({
+    maxBatch: maxTextBatch,
+    // Only texts of one length share a batch: no padding is computed, and no text's digits can depend
+    // on how long its neighbours are.
+    compatible: (first, other) => first.length === other.length,
+    async run(batch) {
+      const length = batch[0]?.length ?? 0;
+      const input = arena.inputIds(batch.length, length);
+      const inputIds = new Int32Array(worker.arena, input.byteOffset, batch.length * length);
+      batch.forEach((ids, index) => {
+        inputIds.set(ids, index * length);
+      });
+      const output = arena.textEmbeddings(batch.length);
+      await worker.run('text', [input], [output]);
+      return copyRows(worker.arena, output.byteOffset, batch.length, output.dims[1] as number);
+    },
+  });
+
+  const encodeOne = async (text: string, signal: AbortSignal | undefined): Promise<Float32Array> => {
+    const known = cache.get(text);
+    if (known) return known;
+    const embedding = await batcher.submit(tokenize(text), signal);
+    cache.set(text, embedding);
+    return embedding;
+  };
+
+  return {
+    encode: (texts, signal) => Promise.all(texts.map((text) => encodeOne(text, signal))),
+  };
+}
