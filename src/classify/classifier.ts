@@ -1,4 +1,4 @@
-import type { ErrorCode } from '../errors.ts';
+import type { ErrorCode, ServiceError } from '../errors.ts';
 
 /** Which model answers: shown by `/health` and by detailed answers. */
 export interface ModelSummary {
@@ -15,6 +15,11 @@ export interface LabelOptions {
   readonly templates?: readonly string[];
 }
 
+export interface RankingOptions extends LabelOptions {
+  /** How many candidates each ranking keeps (scores are still over all of them). Default: all. */
+  readonly limit?: number;
+}
+
 /** One candidate's standing. */
 export interface CandidateScore {
   /** The candidate: a category for a file, a file for a category. */
@@ -25,7 +30,7 @@ export interface CandidateScore {
   readonly similarity: number;
 }
 
-/** Candidates of one subject (a file, or a category), best first; ties by input order. */
+/** The best candidates of one subject (a file, or a category), best first; ties by input order. */
 export interface Ranking {
   readonly name: string;
   readonly candidates: readonly CandidateScore[];
@@ -52,12 +57,14 @@ export interface PictureCollection {
    * @param name the file's name, exactly as sent; a second picture of the same name becomes `name (2)`
    */
   add(name: string, bytes: Uint8Array): Promise<void>;
+  /** Takes note, in its place, of a picture that the shell could not take whole (too many bytes, say). */
+  refuse(name: string, fault: ServiceError): void;
   /** Waits for all pictures taken so far. In the order sent. */
   broken(): Promise<readonly BrokenFile[]>;
   /** For every sound picture, in the order sent: the categories, best first. */
-  rankCategories(categories: Categories, options: LabelOptions): Promise<readonly Ranking[]>;
+  rankCategories(categories: Categories, options: RankingOptions): Promise<readonly Ranking[]>;
   /** For every category, in the order sent: the sound pictures, best first. */
-  rankFiles(categories: Categories, options: LabelOptions): Promise<readonly Ranking[]>;
+  rankFiles(categories: Categories, options: RankingOptions): Promise<readonly Ranking[]>;
 }
 
 /** The use cases, as the HTTP shell sees them. It knows no HTTP, and the shell knows no pixels. */
