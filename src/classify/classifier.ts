@@ -59,6 +59,8 @@ export interface PictureCollection {
   add(name: string, bytes: Uint8Array): Promise<void>;
   /** Takes note, in its place, of a picture that the shell could not take whole (too many bytes, say). */
   refuse(name: string, fault: ServiceError): void;
+  /** What the pictures taken and refused so far are called in the answer, in the order sent. */
+  names(): readonly string[];
   /** Waits for all pictures taken so far. In the order sent. */
   broken(): Promise<readonly BrokenFile[]>;
   /** For every sound picture, in the order sent: the categories, best first. */
