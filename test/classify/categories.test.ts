@@ -92,6 +92,7 @@ describe('CSV', () => {
       ['salt &amp; pepper', 'caf&#233;'],
     ],
     ['no tab where it only trails', 'cat, dog\t\nbird', ['cat', 'dog', 'bird']],
+    ['no tab where it only aligns', 'cat,\tdog,\t"bird"\n', ['cat', 'dog', 'bird']],
     ['a list that looks like JSON further on', 'cat,[dog],{bird}', ['cat', '[dog]', '{bird}']],
     ['numbers and literals as words', '1,null,true', ['1', 'null', 'true']],
   ])('with %s', (_, document, labels) => {

@@ -44,7 +44,8 @@ function parseCells(text: string): readonly string[] {
 function sniffDelimiter(text: string): string {
   // The quote comes before its lookbehind, which would otherwise walk back from every position.
   const bare = text.replace(/"(?<=(?:^|[,;\t\r\n])[^\S\r\n]*")[^"]*"(?:"[^"]*")*/g, 'quoted');
-  if (/\S *\t[ \t]*\S/.test(bare)) return '\t';
+  // A tab beside a comma or a semicolon only aligns.
+  if (/[^\s,;] *\t[ \t]*[^\s,;]/.test(bare)) return '\t';
   return bare.replace(/&#?\w{1,32};/g, '').includes(';') ? ';' : ',';
 }
 
