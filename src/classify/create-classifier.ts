@@ -1,0 +1,98 @@
+import type { ImageEncoder } from '../clip/image-encoder.ts';
+import type { TextEncoder, Tokenize } from '../clip/text-encoder.ts';
+import { parseCategories } from './categories.ts';
+import type { Categories, Classifier, LabelOptions, ModelSummary } from './classifier.ts';
+import { createEncodedCollection, type EncodePicture } from './picture-collection.ts';
+import { rankEach } from './rank-each.ts';
+import { averageEmbeddings } from './ranking.ts';
+
+export interface ClassifierParts {
+  readonly model: ModelSummary;
+  readonly logitScale: number;
+  readonly imageEncoder: ImageEncoder;
+  readonly textEncoder: TextEncoder;
+  readonly tokenize: Tokenize;
+  /**
+   * Decodes a picture into `pixels`, [S, S, 3] uint8.
+   * @throws ServiceError image_empty, image_unsupported, image_too_large, image_broken
+   */
+  readonly loadPicture: (bytes: Uint8Array, pixels: Uint8Array, signal: AbortSignal) => Promise<void>;
+  readonly maxCategories: number;
+}
+
+const verbatim = ['{}'] as const;
+
+/** Joins the encoders and the picture decoder to the three use cases. */
+export function createClassifier(parts: ClassifierParts): Classifier {
+  const { model, logitScale, imageEncoder, textEncoder, tokenize, loadPicture, maxCategories } = parts;
+
+  const encodePicture: EncodePicture = async (bytes, signal) => {
+    const slot = await imageEncoder.acquireSlot(signal);
+    const encodeSlot = async () => {
+      using held = slot;
+      await loadPicture(bytes, held.pixels, signal);
+      return await held.encode(signal);
+    };
+    return { embedding: encodeSlot() };
+  };
+
+  /** One embedding [D] a label: the average over the templates. */
+  const encodeLabels = async (
+    { labels }: Categories,
+    { templates = verbatim }: LabelOptions,
+    signal: AbortSignal,
+  ): Promise<readonly Float32Array[]> => {
+    const texts = labels.flatMap((label) => templates.map((template) => fill(template, label)));
+    const embeddings = await textEncoder.encode(texts, signal);
+    if (templates.length === 1) return embeddings;
+    return labels.map((_, index) =>
+      averageEmbeddings(embeddings.slice(index * templates.length, (index + 1) * templates.length)),
+    );
+  };
+
+  return {
+    model,
+    parseCategories: (document) => parseCategories(document, maxCategories),
+    checkLabels({ labels }, { templates = verbatim }) {
+      for (const label of labels) for (const template of templates) tokenize(fill(template, label));
+    },
+    collect(signal) {
+      const { add, refuse, names, broken, encoded } = createEncodedCollection(encodePicture, signal);
+
+      /** Both sides of every comparison, each in the order sent. */
+      const sides = async (categories: Categories, options: LabelOptions) => {
+        const [pictures, labelEmbeddings] = await Promise.all([
+          encoded(),
+          encodeLabels(categories, options, signal),
+        ]);
+        return {
+          files: {
+            names: pictures.map(({ file }) => file),
+            embeddings: pictures.map(({ embedding }) => embedding),
+          },
+          labels: { names: categories.labels, embeddings: labelEmbeddings },
+        };
+      };
+
+      return {
+        add,
+        refuse,
+        names,
+        broken,
+        async rankCategories(categories, options) {
+          const { files, labels } = await sides(categories, options);
+          return await rankEach(files, labels, { logitScale, limit: options.limit, signal });
+        },
+        async rankFiles(categories, options) {
+          const { files, labels } = await sides(categories, options);
+          return await rankEach(labels, files, { logitScale, limit: options.limit, signal });
+        },
+      };
+    },
+  };
+}
+
+/** A function, not a string, as replacement: `$&` in a label is a label. */
+function fill(template: string, label: string): string {
+  return template.replace('{}', () => label);
+}

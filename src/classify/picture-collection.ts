@@ -1,0 +1,72 @@
+import { ServiceError } from '../errors.ts';
+import type { BrokenFile } from './classifier.ts';
+import { createFileNames } from './file-names.ts';
+
+/** A picture of the request that became an embedding [D]. */
+export interface EncodedPicture {
+  readonly file: string;
+  readonly embedding: Float32Array;
+}
+
+type Outcome = EncodedPicture | BrokenFile;
+
+/**
+ * Takes a picture's bytes; resolves when the next one may come, with the promise of its embedding. The
+ * embedding is promised inside an object because a bare promise would be awaited along.
+ */
+export type EncodePicture = (
+  bytes: Uint8Array,
+  signal: AbortSignal,
+) => Promise<{ readonly embedding: Promise<Float32Array> }>;
+
+/** What one request has sent so far, in its order: of every picture 2 KB of embedding, or its fault. */
+export interface EncodedCollection {
+  add(name: string, bytes: Uint8Array): Promise<void>;
+  refuse(name: string, fault: ServiceError): void;
+  names(): readonly string[];
+  encoded(): Promise<readonly EncodedPicture[]>;
+  broken(): Promise<readonly BrokenFile[]>;
+}
+
+export function createEncodedCollection(encode: EncodePicture, signal: AbortSignal): EncodedCollection {
+  const nameOf = createFileNames();
+  const names: string[] = [];
+  const outcomes: Promise<Outcome>[] = [];
+
+  const take = (name: string): string => {
+    const file = nameOf(name);
+    names.push(file);
+    return file;
+  };
+
+  const settle = async (file: string, work: Promise<Float32Array>): Promise<Outcome> => {
+    try {
+      return { file, embedding: await work };
+    } catch (fault) {
+      if (!(fault instanceof ServiceError)) throw fault;
+      return { file, code: fault.code, error: fault.message };
+    }
+  };
+
+  return {
+    async add(name, bytes) {
+      signal.throwIfAborted();
+      const file = take(name);
+      const { embedding } = await encode(bytes, signal);
+      const outcome = settle(file, embedding);
+      // A fault that is not the picture's is thrown to whoever asks for the outcomes, if anybody still does.
+      outcome.catch(() => undefined);
+      outcomes.push(outcome);
+    },
+    refuse(name, { code, message }) {
+      outcomes.push(Promise.resolve({ file: take(name), code, error: message }));
+    },
+    names: () => names,
+    async encoded() {
+      return (await Promise.all(outcomes)).filter((outcome) => 'embedding' in outcome);
+    },
+    async broken() {
+      return (await Promise.all(outcomes)).filter((outcome) => 'error' in outcome);
+    },
+  };
+}

@@ -1,0 +1,88 @@
+import { describe, expect, test } from 'bun:test';
+import { createBatcher } from '../../src/clip/batcher.ts';
+
+interface Item {
+  readonly name: string;
+  readonly kind: string;
+}
+
+/** A batcher whose runs end when the test says so. */
+function heldBatcher(maxBatch = 3) {
+  const batches: string[][] = [];
+  const skipped: string[] = [];
+  const ends: (() => void)[] = [];
+  const batcher = createBatcher<Item, string>({
+    maxBatch,
+    compatible: (first, other) => first.kind === other.kind,
+    skip: (item) => skipped.push(item.name),
+    async run(items) {
+      batches.push(items.map((item) => item.name));
+      await new Promise<void>((resolve) => ends.push(resolve));
+      return items.map((item) => item.name.toUpperCase());
+    },
+  });
+  const submit = (name: string, signal?: AbortSignal) =>
+    batcher.submit({ name, kind: name[0] as string }, signal);
+  const endBatch = async () => {
+    ends.shift()?.();
+    await Bun.sleep(0);
+  };
+  return { batcher, submit, endBatch, batches, skipped };
+}
+
+describe('batcher', () => {
+  test('what waits while a batch runs forms the next one', async () => {
+    const { submit, endBatch, batches } = heldBatcher();
+    const first = submit('a1');
+    await Bun.sleep(0);
+    const others = [submit('a2'), submit('a3')];
+    expect(batches).toEqual([['a1']]);
+    await endBatch();
+    expect(await first).toBe('A1');
+    expect(batches).toEqual([['a1'], ['a2', 'a3']]);
+    await endBatch();
+    expect(await Promise.all(others)).toEqual(['A2', 'A3']);
+  });
+
+  test('a batch has its limit, and only compatible items share one', async () => {
+    const { submit, endBatch, batches } = heldBatcher(2);
+    const results = Promise.all(['a1', 'b1', 'a2', 'a3', 'b2'].map((name) => submit(name)));
+    for (let run = 0; run < 4; run++) {
+      await Bun.sleep(0);
+      await endBatch();
+    }
+    expect(await results).toEqual(['A1', 'B1', 'A2', 'A3', 'B2']);
+    expect(batches).toEqual([['a1', 'a2'], ['b1', 'b2'], ['a3']]);
+  });
+
+  test('an item whose client left is not computed, and what it held is given back', async () => {
+    const { submit, endBatch, batches, skipped } = heldBatcher();
+    const leaving = new AbortController();
+    const running = submit('a1');
+    await Bun.sleep(0);
+    const left = submit('a2', leaving.signal).catch((reason: unknown) => reason);
+    const stays = submit('a3');
+    leaving.abort(new Error('gone'));
+    await endBatch();
+    expect(await left).toEqual(new Error('gone'));
+    expect(skipped).toEqual(['a2']);
+    expect(batches).toEqual([['a1'], ['a3']]);
+    await endBatch();
+    expect(await Promise.all([running, stays])).toEqual(['A1', 'A3']);
+  });
+
+  test('a run that throws fails its own items and no others', async () => {
+    let runs = 0;
+    const batcher = createBatcher<number, number>({
+      maxBatch: 1,
+      compatible: () => true,
+      async run(items) {
+        runs += 1;
+        if (runs === 1) throw new Error('broken');
+        return items;
+      },
+    });
+    const results = await Promise.allSettled([batcher.submit(1), batcher.submit(2)]);
+    expect(results.map(({ status }) => status)).toEqual(['rejected', 'fulfilled']);
+  });
+});

@@ -1,0 +1,134 @@
+import { describe, expect, test } from 'bun:test';
+import { dirname, join, normalize } from 'node:path';
+
+const root = join(import.meta.dir, '../..');
+const transpiler = new Bun.Transpiler({ loader: 'ts' });
+
+interface SourceFile {
+  readonly path: string;
+  readonly text: string;
+  /** Modules that exist at run time; `import type` is erased and does not count. */
+  readonly imports: readonly string[];
+  /** Every module named, `import type` included. */
+  readonly names: readonly string[];
+}
+
+const files: readonly SourceFile[] = await Promise.all(
+  [...new Bun.Glob('{src,native,models}/**/*.ts').scanSync(root)].sort().map(async (path) => {
+    const text = await Bun.file(join(root, path)).text();
+    const resolve = (name: string) => (name.startsWith('.') ? normalize(join(dirname(path), name)) : name);
+    return {
+      path,
+      text,
+      imports: transpiler.scanImports(text).map((found) => resolve(found.path)),
+      names: [...text.matchAll(/^(?:import|export)\b[^;]*?\bfrom '([^']+)'/gm)].map((m) =>
+        resolve(m[1] as string),
+      ),
+    };
+  }),
+);
+
+/** Files under `from` that name a module matching `to`, each as `file → module`. */
+function edges(from: RegExp, to: RegExp, which: 'imports' | 'names' = 'names'): string[] {
+  return files
+    .filter(({ path }) => from.test(path))
+    .flatMap((file) => file[which].filter((name) => to.test(name)).map((name) => `${file.path} → ${name}`));
+}
+
+describe('the rooms', () => {
+  test('there are files to look at', () => {
+    expect(files.length).toBeGreaterThan(30);
+    expect(edges(/^src\/main\.ts$/, /^src\//).length).toBeGreaterThan(2);
+  });
+
+  const nativePackages: readonly [library: RegExp, room: RegExp][] = [
+    [/^onnxruntime-node/, /^native\/onnx\//],
+    [/^@napi-rs\/image/, /^native\/image\//],
+    [/^node-av/, /^native\/av\//],
+  ];
+  for (const [library, room] of nativePackages) {
+    test(`only ${room.source} imports ${library.source}`, () => {
+      expect(edges(/./, library).filter((edge) => !room.test(edge))).toEqual([]);
+    });
+  }
+
+  test('only native/image uses Bun.Image', () => {
+    const users = files.filter(({ text }) => /\bBun\.Image\b/.test(text)).map(({ path }) => path);
+    expect(users.filter((path) => !path.startsWith('native/image/'))).toEqual([]);
+  });
+
+  test('only config.ts reads the environment', () => {
+    const readers = files.filter(({ text }) => /\b(?:process|Bun)\.env\b/.test(text)).map(({ path }) => path);
+    expect(readers).toEqual(['src/config.ts']);
+  });
+
+  const forbidden: readonly [room: string, from: RegExp, to: RegExp, which: 'imports' | 'names'][] = [
+    ['native knows no domain', /^native\//, /^(?:src|models)\//, 'names'],
+    [
+      'clip knows neither media nor classify nor HTTP',
+      /^src\/clip\//,
+      /^(?:src\/(?:media|classify|http)\/|elysia)/,
+      'names',
+    ],
+    ['clip knows only ONNX of the native rooms', /^src\/clip\//, /^native\/(?!onnx\/)/, 'names'],
+    [
+      'reading checkpoints knows no ONNX',
+      /^src\/clip\/checkpoint\//,
+      /^(?:native\/|src\/clip\/graph\/)/,
+      'names',
+    ],
+    [
+      'building graphs knows neither files of the store nor sessions',
+      /^src\/clip\/graph\//,
+      /^(?:native\/|src\/clip\/store\/)/,
+      'names',
+    ],
+    [
+      'media knows neither clip nor classify nor HTTP',
+      /^src\/media\//,
+      /^(?:src\/(?:clip|classify|http)\/|native\/onnx\/|elysia)/,
+      'names',
+    ],
+    [
+      'classify knows neither HTTP nor native packages',
+      /^src\/classify\//,
+      /^(?:src\/http\/|native\/|elysia)/,
+      'names',
+    ],
+    ['http sees no pixels and no tensors', /^src\/http\//, /^(?:native\/|src\/(?:clip|media)\/)/, 'names'],
+    ['http knows of the classifier only its types', /^src\/http\//, /^src\/classify\//, 'imports'],
+    [
+      'leaf modules import nothing of ours but leaves',
+      /^src\/(?:config|errors|log|semaphore)\.ts$/,
+      /^(?:src\/(?!log\.ts)|native\/|models\/)/,
+      'names',
+    ],
+  ];
+  for (const [rule, from, to, which] of forbidden) {
+    test(rule, () => {
+      expect(edges(from, to, which)).toEqual([]);
+    });
+  }
+
+  test('no module imports itself, directly or around a corner', () => {
+    const imports = new Map(files.map((file) => [file.path, file.imports]));
+    const cycles: string[] = [];
+    const done = new Set<string>();
+    const visit = (path: string, trail: readonly string[]) => {
+      if (trail.includes(path)) {
+        cycles.push([...trail.slice(trail.indexOf(path)), path].join(' → '));
+        return;
+      }
+      if (done.has(path)) return;
+      for (const next of imports.get(path) ?? []) visit(next, [...trail, path]);
+      done.add(path);
+    };
+    for (const { path } of files) visit(path, []);
+    expect(cycles).toEqual([]);
+  });
+
+  test('files stay short enough to hold one concept', () => {
+    const long = files.filter(({ text }) => text.split('\n').length > 301).map(({ path }) => path);
+    expect(long).toEqual([]);
+  });
+});
