@@ -1,12 +1,7 @@
+import type { LoadingProgress } from '../clip/store/loading-progress.ts';
 import type { Classifier } from './classifier.ts';
 
-/** How far a long step has come. */
-export interface LoadingProgress {
-  readonly stage: 'searching' | 'downloading' | 'verifying' | 'compiling' | 'warming_up';
-  readonly bytesDone?: number;
-  readonly bytesTotal?: number;
-  readonly secondsLeft?: number;
-}
+export type { LoadingProgress };
 
 /**
  * What the service can do right now. `sentence` is for a person; where the model cannot be had it
