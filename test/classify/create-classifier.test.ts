@@ -1,0 +1,164 @@
+import { describe, expect, test } from 'bun:test';
+import { createClassifier } from '../../src/classify/create-classifier.ts';
+import { ServiceError } from '../../src/errors.ts';
+import { createSemaphore } from '../../src/semaphore.ts';
+
+const axes = ['red', 'green', 'blue'];
+
+/** L2-normalised [3]: how much of each colour word the text has. */
+const embed = (text: string): Float32Array => {
+  const counts = axes.map((axis) => (text.includes(axis) ? 1 : 0.1));
+  const norm = Math.hypot(...counts);
+  return Float32Array.from(counts, (count) => count / norm);
+};
+
+/** A classifier whose pictures are texts: their bytes say what is on them. */
+function textualClassifier(slots = 2) {
+  const semaphore = createSemaphore(slots);
+  const encodedTexts: string[] = [];
+  const classifier = createClassifier({
+    model: { name: 'fake', sha256: '0', precision: 'fp32', embeddingDimension: 3, imageResolution: 8 },
+    logitScale: 10,
+    imageEncoder: {
+      async acquireSlot(signal) {
+        const permit = await semaphore.acquire(1, signal);
+        const pixels = new Uint8Array(64);
+        return {
+          pixels,
+          async encode() {
+            await Bun.sleep(1);
+            permit[Symbol.dispose]();
+            return embed(new TextDecoder().decode(pixels));
+          },
+          [Symbol.dispose]: () => permit[Symbol.dispose](),
+        };
+      },
+    },
+    textEncoder: {
+      async encode(texts) {
+        encodedTexts.push(...texts);
+        return texts.map(embed);
+      },
+    },
+    tokenize(text) {
+      if (text.length > 40) throw new ServiceError('label_too_long', `"${text}" is too long.`);
+      return new Int32Array();
+    },
+    async loadPicture(bytes, pixels) {
+      const text = new TextDecoder().decode(bytes);
+      if (text === 'broken') throw new ServiceError('image_broken', 'It ends too early.');
+      if (text === 'bug') throw new TypeError('undefined is not a function');
+      pixels.set(bytes);
+    },
+    maxCategories: 10,
+  });
+  return { classifier, semaphore, encodedTexts };
+}
+
+const bytesOf = (text: string) => new TextEncoder().encode(text);
+const stay = new AbortController().signal;
+
+describe('classifier', () => {
+  test('ranks the categories for every picture, in the order sent', async () => {
+    const { classifier, semaphore } = textualClassifier();
+    const collection = classifier.collect(stay);
+    for (const [name, text] of Object.entries({ 'b.jpg': 'blue', 'a.jpg': 'red', 'c.jpg': 'green' })) {
+      await collection.add(name, bytesOf(text));
+    }
+    const rankings = await collection.rankCategories({ labels: ['red', 'blue', 'green'] }, {});
+    expect(rankings.map(({ name, candidates }) => [name, candidates[0]?.name])).toEqual([
+      ['b.jpg', 'blue'],
+      ['a.jpg', 'red'],
+      ['c.jpg', 'green'],
+    ]);
+    for (const { candidates } of rankings) {
+      expect(candidates.reduce((sum, { score }) => sum + score, 0)).toBeCloseTo(1, 12);
+    }
+    expect(semaphore.used).toBe(0);
+  });
+
+  test('ranks the pictures for every category; a limit cuts the list, not the softmax', async () => {
+    const { classifier } = textualClassifier();
+    const collection = classifier.collect(stay);
+    await collection.add('1.jpg', bytesOf('red'));
+    await collection.add('2.jpg', bytesOf('green'));
+    const all = await collection.rankFiles({ labels: ['green', 'red'] }, {});
+    const best = await collection.rankFiles({ labels: ['green', 'red'] }, { limit: 1 });
+    expect(best.map(({ candidates }) => candidates.map(({ name }) => name))).toEqual([['2.jpg'], ['1.jpg']]);
+    expect(best[0]?.candidates[0]).toEqual(all[0]?.candidates[0] as never);
+  });
+
+  test('a broken picture is named in its place and the others are answered', async () => {
+    const { classifier, semaphore } = textualClassifier();
+    const collection = classifier.collect(stay);
+    await collection.add('a.jpg', bytesOf('broken'));
+    await collection.add('b.jpg', bytesOf('red'));
+    collection.refuse('a.jpg', new ServiceError('image_too_large', 'It is too large.'));
+    expect(await collection.broken()).toEqual([
+      { file: 'a.jpg', code: 'image_broken', error: 'It ends too early.' },
+      { file: 'a.jpg (2)', code: 'image_too_large', error: 'It is too large.' },
+    ]);
+    expect(collection.names()).toEqual(['a.jpg', 'b.jpg', 'a.jpg (2)']);
+    expect((await collection.rankCategories({ labels: ['red'] }, {})).map(({ name }) => name)).toEqual([
+      'b.jpg',
+    ]);
+    expect(semaphore.used).toBe(0);
+  });
+
+  test('a fault of ours is no fault of the picture: it fails the request', async () => {
+    const { classifier, semaphore } = textualClassifier();
+    const collection = classifier.collect(stay);
+    await collection.add('a.jpg', bytesOf('bug'));
+    const fault = await collection.broken().catch((reason: unknown) => reason);
+    expect(fault).toBeInstanceOf(TypeError);
+    expect(semaphore.used).toBe(0);
+  });
+
+  test('taking the next picture waits for a free slot', async () => {
+    const { classifier } = textualClassifier(1);
+    const collection = classifier.collect(stay);
+    await collection.add('1.jpg', bytesOf('red'));
+    let taken = false;
+    const second = collection.add('2.jpg', bytesOf('red')).then(() => {
+      taken = true;
+    });
+    await Promise.resolve();
+    expect(taken).toBe(false);
+    await second;
+    expect(taken).toBe(true);
+  });
+
+  test('a client that left gets no further work', async () => {
+    const { classifier, semaphore } = textualClassifier(1);
+    const leaving = new AbortController();
+    const collection = classifier.collect(leaving.signal);
+    await collection.add('1.jpg', bytesOf('red'));
+    const waiting = collection.add('2.jpg', bytesOf('red')).catch((reason: unknown) => reason);
+    leaving.abort(new Error('gone'));
+    expect(await waiting).toEqual(new Error('gone'));
+    await Bun.sleep(5);
+    expect(semaphore.used).toBe(0);
+  });
+
+  test('templates put the label into words and are averaged', async () => {
+    const { classifier, encodedTexts } = textualClassifier();
+    const collection = classifier.collect(stay);
+    await collection.add('1.jpg', bytesOf('red'));
+    const templates = ['a {}', 'green {}'];
+    const [ranking] = await collection.rankCategories({ labels: ['$& red', 'blue'] }, { templates });
+    expect(encodedTexts).toEqual(['a $& red', 'green $& red', 'a blue', 'green blue']);
+    expect(ranking?.candidates[0]?.name).toBe('$& red');
+    const [verbatim] = await collection.rankCategories({ labels: ['$& red', 'blue'] }, {});
+    expect(ranking?.candidates[0]?.similarity).toBeLessThan(verbatim?.candidates[0]?.similarity as number);
+  });
+
+  test('a label that is too long once it stands in a template is refused before any work', () => {
+    const { classifier, encodedTexts } = textualClassifier();
+    const categories = { labels: ['a label of some length'] };
+    expect(() => classifier.checkLabels(categories, {})).not.toThrow();
+    expect(() =>
+      classifier.checkLabels(categories, { templates: ['a very long template around {}'] }),
+    ).toThrow('is too long');
+    expect(encodedTexts).toEqual([]);
+  });
+});
