@@ -1,0 +1,76 @@
+import { statfs } from 'node:fs/promises';
+import { ModelStoreError } from './model-store-error.ts';
+
+/** The file system's word for what went wrong (`ENOSPC`, …); undefined where the error is of another kind. */
+export function errnoOf(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Errors of writing that another folder may not have. */
+export const storageErrnos: ReadonlySet<string> = new Set([
+  'ENOSPC',
+  'EDQUOT',
+  'EROFS',
+  'EACCES',
+  'EPERM',
+  'ENOTDIR',
+  'ENOENT',
+  'EIO',
+  'EFBIG',
+]);
+
+/** Errors that freeing space cures. */
+const fullErrnos: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT']);
+
+/** Bytes that may still be written under a folder; undefined where the file system does not say. */
+export async function freeBytes(directory: string): Promise<number | undefined> {
+  try {
+    const { bavail, blocks, bsize } = await statfs(directory);
+    // Some network and user-space file systems report nothing at all.
+    return blocks === 0 ? undefined : bavail * bsize;
+  } catch {
+    return undefined;
+  }
+}
+
+export function storageFull(
+  directory: string,
+  neededBytes: number | undefined,
+  cause?: unknown,
+): ModelStoreError {
+  const needed = neededBytes === undefined ? '' : `: ${megabytes(neededBytes)} more are needed`;
+  return new ModelStoreError(
+    'storage_full',
+    `The disk that holds ${directory} is full${needed}. Free some space, or set CLIP_CACHE to a folder on another disk.`,
+    { cause },
+  );
+}
+
+/** The sentence for a failed write into a folder. */
+export function storageFailure(directory: string, error: unknown): ModelStoreError {
+  if (fullErrnos.has(errnoOf(error) ?? '')) return storageFull(directory, undefined, error);
+  const sentence = `The folder ${directory} cannot be written: ${messageOf(error)}`;
+  return new ModelStoreError('storage_failed', sentence, { cause: error });
+}
+
+/**
+ * Writes into a folder, and turns the file system's refusal into a sentence.
+ * @throws ModelStoreError storage_full, storage_failed
+ */
+export async function storing<T>(directory: string, write: () => Promise<T>): Promise<T> {
+  try {
+    return await write();
+  } catch (error) {
+    throw storageFailure(directory, error);
+  }
+}
+
+/** Decimal megabytes, as disks and downloads are sold. */
+export function megabytes(bytes: number): string {
+  return `${Math.ceil(bytes / 1e6).toLocaleString('en')} MB`;
+}

@@ -1,0 +1,377 @@
+import { describe, expect, test } from 'bun:test';
+import { createHash } from 'node:crypto';
+import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type DownloadedFile, download, type SourceFailure } from '../../../src/clip/store/download.ts';
+import type { LoadingProgress } from '../../../src/clip/store/loading-progress.ts';
+import { ModelStoreError } from '../../../src/clip/store/model-store-error.ts';
+import { PartFile } from '../../../src/clip/store/part-file.ts';
+import type { DownloadSource } from '../../../src/clip/store/sources.ts';
+import { fastTimings } from './fast-timings.ts';
+import {
+  type Behaviour,
+  corrupt,
+  dropAfter,
+  etag,
+  type FileServer,
+  honest,
+  ignoreRange,
+  page,
+  redirect,
+  serveFile,
+  silent,
+  stallAfter,
+  tooLong,
+  truncateTo,
+} from './file-server.ts';
+import { type RecordingLog, recordingLog } from './recording-log.ts';
+import { temporaryFolder } from './temporary-folder.ts';
+
+/** Three mebibytes without a repeating pattern. */
+const file = new Uint8Array(3 * 2 ** 20).map((_, index) => (index * 2654435761) >>> 24);
+const sha256 = createHash('sha256').update(file).digest('hex');
+const MEBI = 2 ** 20;
+
+function sourceOf(server: FileServer | string, known = true): DownloadSource {
+  const url = typeof server === 'string' ? server : server.url;
+  return { url, fileName: 'ViT-B-32.pt', ...(known ? { bytes: file.length, sha256 } : {}) };
+}
+
+interface Run {
+  readonly outcome: DownloadedFile | readonly SourceFailure[];
+  readonly progress: readonly LoadingProgress[];
+  readonly log: RecordingLog;
+}
+
+async function run(
+  directory: string,
+  sources: readonly DownloadSource[],
+  { inspect = async () => {}, signal = new AbortController().signal, timings = fastTimings } = {},
+): Promise<Run> {
+  const progress: LoadingProgress[] = [];
+  const log = recordingLog();
+  const report = (step: LoadingProgress) => progress.push(step);
+  const outcome = await download(sources, { directory, log, timings, report, inspect }, signal);
+  return { outcome, progress, log };
+}
+
+/** Whole, right, under its final name, and nothing else left behind. */
+async function expectDelivered(directory: string, { outcome }: Run): Promise<void> {
+  expect(outcome).toEqual({ path: join(directory, 'ViT-B-32.pt'), sha256 });
+  expect((await readFile(join(directory, 'ViT-B-32.pt'))).equals(file)).toBe(true);
+  expect(await readdir(directory)).toEqual(['ViT-B-32.pt']);
+}
+
+function reasons({ outcome }: Run): string[] {
+  return 'path' in outcome ? [] : outcome.map(({ reason }) => reason);
+}
+
+describe('a source that behaves', () => {
+  test('delivers a checked file and tells of every step forward', async () => {
+    await using folder = await temporaryFolder();
+    await using server = await serveFile(file, honest);
+    const done = await run(folder.path, [sourceOf(server)]);
+    await expectDelivered(folder.path, done);
+
+    const steps = done.progress.filter(({ stage }) => stage === 'downloading');
+    const bytes = steps.map(({ bytesDone }) => bytesDone ?? 0);
+    expect(bytes).toEqual(bytes.toSorted((one, other) => one - other));
+    expect(steps.at(-1)).toMatchObject({ bytesDone: file.length, bytesTotal: file.length, percent: 100 });
+    expect(done.progress.at(-1)).toMatchObject({ stage: 'verifying', percent: 100 });
+  });
+
+  test('is followed through redirects to another host', async () => {
+    await using folder = await temporaryFolder();
+    await using server = await serveFile(file, dropAfter(MEBI), honest);
+    await using front = await serveFile(file, redirect(server.url.replace('127.0.0.1', 'localhost')));
+    await expectDelivered(folder.path, await run(folder.path, [sourceOf(front)]));
+    expect(server.requests[1]?.range).toMatch(/^bytes=[1-9]\d*-$/);
+  });
+
+  test('is asked for the bytes themselves, uncompressed', async () => {
+    await using folder = await temporaryFolder();
+    let encoding: string | string[] | undefined;
+    const note: Behaviour = (content, request, response) => {
+      encoding = request.headers['accept-encoding'];
+      honest(content, request, response);
+    };
+    await using server = await serveFile(file, note);
+    await run(folder.path, [sourceOf(server)]);
+    expect(encoding).toBe('identity');
+  });
+});
+
+describe('an interrupted transfer', () => {
+  test('goes on where the connection broke', async () => {
+    await using folder = await temporaryFolder();
+    await using server = await serveFile(file, dropAfter(MEBI), honest);
+    const done = await run(folder.path, [sourceOf(server)]);
+    await expectDelivered(folder.path, done);
+    expect(server.requests).toHaveLength(2);
+    expect(server.requests[1]).toMatchObject({ range: `bytes=${MEBI}-`, ifRange: etag });
+    expect(done.log.text('warn')).toContain('the connection broke');
+  });
+
+  test('is cut when the source falls silent, and goes on', async () => {
+    await using folder = await temporaryFolder();
+    await using server = await serveFile(file, stallAfter(MEBI), honest);
+    const done = await run(folder.path, [sourceOf(server)]);
+    await expectDelivered(folder.path, done);
+    expect(server.requests[1]?.range).toBe(`bytes=${MEBI}-`);
+    expect(done.log.text('warn')).toContain('it sends nothing for 0.3 s');
+  });
+
+  test('goes on after an answer that ends too early in good order', async () => {
+    await using folder = await temporaryFolder();
+    await using server = await serveFile(file, truncateTo(2 * MEBI), honest);
+    await expectDelivered(folder.path, await run(folder.path, [sourceOf(server)]));
+    expect(server.requests[1]?.range).toBe(`bytes=${2 * MEBI}-`);
+  });
+
+  test('begins anew where the server ignores ranges', async () => {
+    await using folder = await temporaryFolder();
+    await using server = await serveFile(file, ignoreRange(MEBI), ignoreRange());
+    await expectDelivered(folder.path, await run(folder.path, [sourceOf(server)]));
+  });
+
+  test('begins anew where the file has changed meanwhile', async () => {
+    await using folder = await temporaryFolder();
+    const old: Behaviour = (content, request, response) => {
+      response.setHeader('Last-Modified', 'Thu, 01 Jan 2026 00:00:00 GMT');
+      response.writeHead(200, { ETag: '"zero"', 'Content-Length': content.length });
+      response.write(new Uint8Array(MEBI), () => setTimeout(() => request.socket.destroy(), 20));
+    };
+    await using server = await serveFile(file, old, honest);
+    await expectDelivered(folder.path, await run(folder.path, [sourceOf(server)]));
+    expect(server.requests[1]?.ifRange).toBe('"zero"');
+  });
+
+  test('begins anew where the parts of two files were put together', async () => {
+    await using folder = await temporaryFolder();
+    const source = { ...sourceOf('http://127.0.0.1:1/unused'), url: '' };
+    await using server = await serveFile(file, honest);
+    const part = new PartFile(folder.path, { ...source, url: server.url });
+    await writeFile(part.path, new Uint8Array(MEBI));
+    const done = await run(folder.path, [sourceOf(server)]);
+    await expectDelivered(folder.path, done);
+    expect(server.requests.map(({ range }) => range)).toEqual([`bytes=${MEBI}-`, undefined]);
+    expect(done.log.text('warn')).toContain('sha256');
+  });
+
+  test('is taken up by a mirror of the same file', async () => {
+    await using folder = await temporaryFolder();
+    await using first = await serveFile(file, dropAfter(MEBI), page(404));
+    await using mirror = await serveFile(file, honest);
+    await expectDelivered(folder.path, await run(folder.path, [sourceOf(first), sourceOf(mirror)]));
+    // Another host's ETag means nothing here.
+    expect(mirror.requests).toEqual([{ path: '/ViT-B-32.pt', range: `bytes=${MEBI}-`, ifRange: undefined }]);
+  });
+
+  test('needs no request at all where only the last rename was missing', async () => {
+    await using folder = await temporaryFolder();
+    await using server = await serveFile(file, honest);
+    await writeFile(new PartFile(folder.path, sourceOf(server)).path, file);
+    await expectDelivered(folder.path, await run(folder.path, [sourceOf(server)]));
+    expect(server.requests).toHaveLength(0);
+  });
+
+  test('of unknown length is complete where the server has nothing more to send', async () => {
+    await using folder = await temporaryFolder();
+    await using server = await serveFile(file, honest);
+    const source = sourceOf(server, false);
+    const part = new PartFile(folder.path, source);
+    await writeFile(part.path, file);
+    await part.setOrigin(etag);
+    await expectDelivered(folder.path, await run(folder.path, [source]));
+    expect(server.requests).toHaveLength(1);
+  });
+
+  test('that is longer than the file begins anew', async () => {
+    await using folder = await temporaryFolder();
+    await using server = await serveFile(file, honest);
+    await writeFile(new PartFile(folder.path, sourceOf(server)).path, new Uint8Array(file.length + 1));
+    await expectDelivered(folder.path, await run(folder.path, [sourceOf(server)]));
+    expect(server.requests[0]?.range).toBeUndefined();
+  });
+
+  test('of unknown sum and origin is never continued', async () => {
+    await using folder = await temporaryFolder();
+    await using server = await serveFile(file, honest);
+    const source = sourceOf(server, false);
+    await writeFile(new PartFile(folder.path, source).path, new Uint8Array(MEBI));
+    await expectDelivered(folder.path, await run(folder.path, [source]));
+    expect(server.requests[0]?.range).toBeUndefined();
+  });
+
+  test('is tried again while it gets further, however often it breaks', async () => {
+    await using folder = await temporaryFolder();
+    const larger = new Uint8Array(6 * MEBI).fill(7);
+    await using server = await serveFile(larger, dropAfter(MEBI));
+    const source: DownloadSource = {
+      url: server.url,
+      fileName: 'model.pt',
+      bytes: larger.length,
+      sha256: createHash('sha256').update(larger).digest('hex'),
+    };
+    const { outcome } = await run(folder.path, [source], { timings: { ...fastTimings, attempts: 2 } });
+    expect(outcome).toMatchObject({ sha256: source.sha256 });
+    expect(server.requests).toHaveLength(6);
+  });
+});
+
+describe('a source that fails', () => {
+  test.each([
+    ['answers 404', page(404), 'it answers 404'],
+    ['answers 403', page(403), 'it answers 403'],
+    ['never answers', silent, 'it does not answer within 0.4 s'],
+    ['sends a login page', page(200), 'it sends a web page instead of the file'],
+    [
+      'offers another size',
+      ((_f, _q, r) => r.end('short')) satisfies Behaviour,
+      'it offers 5 bytes where 3,145,728 are expected',
+    ],
+    ['sends too much', tooLong, 'it sends more than the expected 3,145,728 bytes'],
+    ['sends a wrong bit', corrupt, 'instead of'],
+  ])('and %s is asked once, then the next one delivers', async (_name, behaviour, reason) => {
+    await using folder = await temporaryFolder();
+    await using bad = await serveFile(file, behaviour);
+    await using good = await serveFile(file, honest);
+    const done = await run(folder.path, [sourceOf(bad), sourceOf(good)]);
+    await expectDelivered(folder.path, done);
+    expect(bad.requests).toHaveLength(1);
+    expect(done.log.text('warn')).toContain(reason);
+  });
+
+  test.each([
+    ['refuses connections', 'http://127.0.0.1:1/ViT-B-32.pt', 'ECONNREFUSED'],
+    ['has no address', 'http://no-such-host.invalid/ViT-B-32.pt', 'ENOTFOUND'],
+  ])('and %s is passed over at once', async (_name, url, reason) => {
+    await using folder = await temporaryFolder();
+    await using good = await serveFile(file, honest);
+    const done = await run(folder.path, [sourceOf(url), sourceOf(good)], {
+      // A pause of this length would fail the test by its own time limit.
+      timings: { ...fastTimings, backOffMs: 3_600_000, backOffLimitMs: 3_600_000 },
+    });
+    await expectDelivered(folder.path, done);
+    expect(done.log.text('warn')).toContain(reason);
+  });
+
+  test('for a moment with 500 or 429 is asked again', async () => {
+    await using folder = await temporaryFolder();
+    await using server = await serveFile(file, page(500), page(429), honest);
+    await expectDelivered(folder.path, await run(folder.path, [sourceOf(server)]));
+    expect(server.requests).toHaveLength(3);
+  });
+
+  test('for good is given up after the allowed attempts', async () => {
+    await using folder = await temporaryFolder();
+    await using server = await serveFile(file, page(503));
+    const done = await run(folder.path, [sourceOf(server)]);
+    expect(reasons(done)).toEqual(['it answers 503']);
+    expect(server.requests).toHaveLength(3);
+  });
+
+  test('by breaking always at the same place is given up', async () => {
+    await using folder = await temporaryFolder();
+    await using server = await serveFile(file, ignoreRange(2 * MEBI));
+    const done = await run(folder.path, [sourceOf(server)]);
+    expect(reasons(done)).toEqual([expect.stringContaining('the connection broke')]);
+    expect(server.requests).toHaveLength(3);
+  });
+
+  test('is named with its reason, one by one, when none delivers; a corrupt file is not kept', async () => {
+    await using folder = await temporaryFolder();
+    await using gone = await serveFile(file, page(410));
+    await using broken = await serveFile(file, corrupt);
+    const { outcome } = await run(folder.path, [sourceOf(gone), sourceOf(broken)]);
+    expect(outcome).toEqual([
+      { url: gone.url, reason: 'it answers 410' },
+      { url: broken.url, reason: expect.stringContaining(`instead of ${sha256}`) },
+    ]);
+    expect(await readdir(folder.path)).toEqual([]);
+  });
+
+  test('never shows the secrets of its address', async () => {
+    await using folder = await temporaryFolder();
+    await using server = await serveFile(file, page(404));
+    const url = `${server.url.replace('//', '//user:secret@')}?token=secret`;
+    const done = await run(folder.path, [sourceOf(url)]);
+    expect(JSON.stringify([done.outcome, done.log.lines])).not.toContain('secret');
+    expect(done.outcome).toMatchObject([{ url: server.url }]);
+  });
+});
+
+describe('a file whose sum nobody knows', () => {
+  test('is kept where it is a checkpoint', async () => {
+    await using folder = await temporaryFolder();
+    await using server = await serveFile(file, honest);
+    await expectDelivered(folder.path, await run(folder.path, [sourceOf(server, false)]));
+  });
+
+  test('is not kept where it is none', async () => {
+    await using folder = await temporaryFolder();
+    const garbage: Behaviour = (_file, _request, response) => response.end('garbage');
+    await using server = await serveFile(file, garbage);
+    const inspect = () => Promise.reject(new Error('This is no zip.'));
+    const done = await run(folder.path, [sourceOf(server, false)], { inspect });
+    expect(reasons(done)).toEqual(['what it sends cannot be used: This is no zip.']);
+    expect(await readdir(folder.path)).toEqual([]);
+  });
+});
+
+describe('the disk', () => {
+  test('that is full is named, and no other source is asked', async () => {
+    await using folder = await temporaryFolder();
+    await using server = await serveFile(file, honest);
+    await using other = await serveFile(file, honest);
+    // Writing to this device always fails for want of space.
+    await symlink('/dev/full', new PartFile(folder.path, sourceOf(server)).path);
+    const failure = await run(folder.path, [sourceOf(server), sourceOf(other)]).catch((error) => error);
+    expect(failure).toBeInstanceOf(ModelStoreError);
+    expect(failure).toMatchObject({ fault: 'storage_full', retryable: true });
+    expect(failure.message).toStartWith(`The disk that holds ${folder.path} is full.`);
+    expect(other.requests).toHaveLength(0);
+  });
+
+  test('that is too small is named before anything is downloaded', async () => {
+    await using folder = await temporaryFolder();
+    const huge = 2 ** 60;
+    const pretend: Behaviour = (_file, _request, response) => {
+      response.writeHead(200, { 'Content-Length': huge });
+      response.write('x');
+    };
+    await using server = await serveFile(file, pretend);
+    const source = { ...sourceOf(server), bytes: huge };
+    const failure = await run(folder.path, [source]).catch((error) => error);
+    expect(failure).toBeInstanceOf(ModelStoreError);
+    expect(failure).toMatchObject({ fault: 'storage_full', retryable: true });
+    expect(failure.message).toStartWith(
+      `The disk that holds ${folder.path} is full: 1,152,921,504,607 MB more`,
+    );
+  });
+
+  test('that cannot be written is named', async () => {
+    await using folder = await temporaryFolder();
+    await using server = await serveFile(file, honest);
+    await mkdir(`${new PartFile(folder.path, sourceOf(server)).path}.json`);
+    const failure = await run(folder.path, [sourceOf(server)]).catch((error) => error);
+    expect(failure).toMatchObject({ fault: 'storage_failed' });
+    expect(failure.message).toContain(folder.path);
+  });
+});
+
+test('stops at once when told to, and leaves the part for the next time', async () => {
+  await using folder = await temporaryFolder();
+  await using server = await serveFile(file, stallAfter(MEBI), honest);
+  const controller = new AbortController();
+  const timings = { ...fastTimings, stallTimeoutMs: 3_600_000 };
+  const running = run(folder.path, [sourceOf(server)], { signal: controller.signal, timings });
+  const part = new PartFile(folder.path, sourceOf(server));
+  while ((await part.bytes()) < MEBI) await Bun.sleep(5);
+  controller.abort(new Error('shutting down'));
+  expect(running).rejects.toThrow('shutting down');
+  await running.catch(() => undefined);
+  expect(await part.bytes()).toBe(MEBI);
+  await expectDelivered(folder.path, await run(folder.path, [sourceOf(server)]));
+  expect(server.requests[1]?.range).toBe(`bytes=${MEBI}-`);
+});
