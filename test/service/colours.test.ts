@@ -1,0 +1,118 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  bitmap,
+  type Colour,
+  colourPicture,
+  encodePicture,
+  type PictureFormat,
+  withOrientation,
+} from '../fixtures/colour-pictures.ts';
+import { type Service, startService } from './service.ts';
+
+const colours: Readonly<Record<string, Colour>> = {
+  red: [205, 25, 35],
+  green: [40, 150, 50],
+  blue: [35, 70, 200],
+  yellow: [245, 215, 40],
+  orange: [245, 140, 30],
+  purple: [120, 40, 160],
+  pink: [250, 160, 195],
+  brown: [110, 65, 30],
+  black: [12, 12, 14],
+  white: [245, 245, 242],
+  grey: [128, 128, 130],
+};
+const formats: readonly PictureFormat[] = ['jpeg', 'png', 'webp'];
+
+let folder: string;
+let service: Service;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'classify-images-test-'));
+  service = await startService({ CLIP_MODEL: 'demo', CLIP_CACHE: folder });
+  await service.ready();
+});
+
+afterAll(async () => {
+  await service[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** Sends pictures and categories as a browser's form does. */
+async function post(
+  path: string,
+  pictures: Readonly<Record<string, Uint8Array>>,
+  categories: readonly string[],
+): Promise<Response> {
+  const form = new FormData();
+  for (const [name, bytes] of Object.entries(pictures)) form.append('files', new File([bytes], name));
+  form.append('categories', new File([JSON.stringify({ categories })], 'categories.json'));
+  return await fetch(`${service.url}${path}`, { method: 'POST', body: form });
+}
+
+describe('the service with the demo model', () => {
+  test('names the demo model, so that nobody takes it for CLIP', async () => {
+    const health = await (await fetch(`${service.url}/health`)).json();
+    expect(JSON.stringify(health)).toContain('demo');
+  });
+
+  test('sorts colour photos of every format, by colours in any phrasing', async () => {
+    const pictures: Record<string, Uint8Array> = {};
+    const expected: Record<string, string> = {};
+    const phrase = (colour: string) => `a photo of something ${colour}`;
+    for (const [index, [name, colour]] of Object.entries(colours).entries()) {
+      const format = formats[index % formats.length] as PictureFormat;
+      pictures[`${name}.${format}`] = await colourPicture(colour, format);
+      expected[`${name}.${format}`] = phrase(name);
+    }
+    const response = await post('/categorize', pictures, Object.keys(colours).map(phrase));
+    expect(await response.json()).toEqual(expected);
+    expect(response.status).toBe(200);
+  });
+
+  test('finds the best photo for every category', async () => {
+    const pictures: Record<string, Uint8Array> = {};
+    const expected: Record<string, string> = {};
+    for (const [name, colour] of Object.entries(colours)) {
+      pictures[`${name}.jpg`] = await colourPicture(colour);
+      expected[`the ${name.toUpperCase()} one`] = `${name}.jpg`;
+    }
+    const response = await post('/image', pictures, Object.keys(expected));
+    expect(await response.json()).toEqual(expected);
+  });
+
+  test('takes photos with every EXIF orientation', async () => {
+    // The demo model cannot tell up from down; that the turn is the right one is the parity tests' to show.
+    const wide = await encodePicture(
+      bitmap(480, 160, (x) => (x >= 160 && x < 320 ? [205, 25, 35] : [35, 70, 200])),
+      'jpeg',
+    );
+    const pictures = Object.fromEntries(
+      [1, 2, 3, 4, 5, 6, 7, 8].map((orientation) => [
+        `${orientation}.jpg`,
+        withOrientation(wide, orientation),
+      ]),
+    );
+    const response = await post('/categorize', pictures, ['blue', 'red']);
+    // The middle square is what counts, upright or lying.
+    expect(await response.json()).toEqual(
+      Object.fromEntries(Object.keys(pictures).map((name) => [name, 'red'])),
+    );
+  });
+});
+
+describe('the service as a process', () => {
+  test('SIGTERM ends it with 0', async () => {
+    const short = await startService({ CLIP_MODEL: 'demo', CLIP_CACHE: folder });
+    await short.ready();
+    expect(await short.stop()).toBe(0);
+  });
+
+  test('a setting that cannot be used is named, and nothing starts', async () => {
+    const fault = await startService({ PORT: 'eighty' }).catch((reason: unknown) => reason);
+    expect(String(fault)).toContain('PORT=\\"eighty\\" must be a whole number');
+  });
+});
