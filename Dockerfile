@@ -1,0 +1,53 @@
+# docker image build -t classify-images:0.0.1 .
+# docker container run -p 8080:8080 -v clip:/.cache/clip classify-images:0.0.1
+#
+# Debian, as libav's binding needs glibc. For amd64 and arm64, each built on a machine of its kind or an emulator that
+# also shows its /proc/cpuinfo (QEMU 8.2 or later), which ONNX Runtime reads as soon as it is loaded.
+ARG BUN_VERSION=1.4.5
+
+FROM oven/bun:${BUN_VERSION}-slim AS bun
+
+FROM bun AS packages
+WORKDIR /app
+COPY package.json bun.lock bunfig.toml ./
+# Install scripts are skipped: they fetch CUDA libraries and an ffmpeg program that nothing here uses.
+RUN bun install --frozen-lockfile --production --ignore-scripts
+RUN cd node_modules \
+  # onnxruntime-node carries every platform's binaries.
+  && find onnxruntime-node/bin -mindepth 3 -maxdepth 3 ! -path "*/linux/$(bun -p process.arch)" -exec rm -r {} + \
+  # Elysia's types need TypeScript, node-av's WebRTC needs werift and what comes with it: the service neither.
+  && rm -rf typescript @typescript werift* mediabunny mp4box @noble @peculiar \
+  # Declarations, sources and documents; licences stay.
+  && find . -type f ! -iname 'licen[cs]e*' \
+       \( -name '*.ts' -o -name '*.mts' -o -name '*.cts' -o -name '*.map' -o -name '*.md' \) -delete
+# What is left must still load.
+RUN bun -e 'for (const name of Object.keys(require("./package.json").dependencies)) await import(name)'
+
+FROM debian:trixie-slim
+LABEL org.opencontainers.image.title="classify-images" \
+      org.opencontainers.image.description="Picture and video classification by plain words: CLIP over REST, on the CPU" \
+      org.opencontainers.image.version="0.0.1" \
+      org.opencontainers.image.licenses="MIT"
+# Group 0 may write as well, for platforms that run containers under a user id of their own choice.
+RUN useradd --uid 1000 --user-group --create-home --shell /bin/bash clip \
+  && install -d -o clip -g 0 -m 0775 /.cache /.cache/clip
+COPY --from=bun /usr/local/bin/bun /usr/local/bin/bun
+# The transpiler's cache would be lost with the container, and needs a writable root file system.
+ENV NODE_ENV=production \
+    BUN_RUNTIME_TRANSPILER_CACHE_PATH=0
+WORKDIR /app
+# From what changes least to what changes most.
+COPY --from=packages /app/node_modules node_modules
+COPY LICENSE package.json bun.lock bunfig.toml ./
+COPY models models
+COPY native native
+COPY src src
+# A number, so that platforms can see that it is not root.
+USER 1000:1000
+VOLUME /.cache/clip
+EXPOSE 8080
+# Asked past any proxy that the container is given for downloads.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
+  CMD ["bun", "-e", "process.env.NO_PROXY = '127.0.0.1'; const answer = await fetch('http://127.0.0.1:' + (process.env.PORT || 8080) + '/health'); process.exit(answer.ok ? 0 : 1)"]
+# No entry point, so that `docker container run -it classify-images:0.0.1 /bin/bash` gives a shell.
+CMD ["bun", "src/main.ts"]

@@ -1,0 +1,107 @@
+import { expect, test } from 'bun:test';
+import { join } from 'node:path';
+import packageJson from '../../package.json';
+import { parseConfig } from '../../src/config.ts';
+
+const repository = join(import.meta.dir, '../..');
+
+interface Instruction {
+  readonly keyword: string;
+  readonly rest: string;
+}
+
+const read = (name: string) => Bun.file(join(repository, name)).text();
+
+const instructions: readonly Instruction[] = (await read('Dockerfile'))
+  .replace(/^\s*#.*\n/gm, '')
+  .replace(/\\\n\s*/g, '')
+  .split('\n')
+  .filter((line) => line.trim() !== '')
+  .map((line) => {
+    const [keyword = '', ...rest] = line.split(/\s+/);
+    return { keyword, rest: rest.join(' ') };
+  });
+const lastStage = instructions.slice(instructions.findLastIndex(({ keyword }) => keyword === 'FROM'));
+const all = (keyword: string) => lastStage.filter((it) => it.keyword === keyword).map(({ rest }) => rest);
+
+/** The values of LABEL or ARG instructions, by name. */
+const values = (keyword: string) =>
+  new Map(
+    instructions
+      .filter((it) => it.keyword === keyword)
+      .flatMap(({ rest }) => [...rest.matchAll(/([\w.]+)=("[^"]*"|\S+)/g)])
+      .map(([, name, value]) => [name, value?.replaceAll('"', '')] as const),
+  );
+
+test('every stage starts from a release, never from a moving name', () => {
+  const stages = instructions.filter(({ keyword }) => keyword === 'FROM').map(({ rest }) => rest);
+  const names = stages.map((stage) => / AS (\S+)/.exec(stage)?.[1]);
+  for (const stage of stages) {
+    const image = stage.split(' ')[0];
+    if (!names.includes(image)) expect(image).toMatch(/:(?!latest|stable|slim$)[\w.${}-]+$/);
+  }
+});
+
+test('the versions are those of package.json', () => {
+  expect(values('ARG').get('BUN_VERSION')).toBe(packageJson.devDependencies['bun-types']);
+  expect(values('LABEL').get('org.opencontainers.image.version')).toBe(packageJson.version);
+});
+
+test('the service runs as a numbered user who is not root, and keeps models in a volume', () => {
+  expect(all('USER').at(-1)).toMatch(/^[1-9]\d*:[1-9]\d*$/);
+  expect(all('VOLUME')).toEqual(['/.cache/clip']);
+});
+
+test('a command given to the container runs instead of the service, and signals reach the service', () => {
+  expect(all('ENTRYPOINT')).toEqual([]);
+  // The exec form: a shell in between would keep the signal to itself.
+  const command: unknown = JSON.parse(all('CMD').at(-1)!);
+  expect(command).toEqual(['bun', packageJson.scripts.start.split(' ')[1]!]);
+});
+
+test('the exposed port is the one the service takes by default', () => {
+  expect(all('EXPOSE')).toEqual([String(parseConfig({}, []).port)]);
+});
+
+test('the build context holds exactly what is copied from it', async () => {
+  const copied = instructions
+    .filter(({ keyword, rest }) => keyword === 'COPY' && !rest.startsWith('--from'))
+    .flatMap(({ rest }) => rest.split(' ').slice(0, -1));
+  const sent = (await read('.dockerignore')).match(/(?<=^!).+/gm) ?? [];
+  expect([...new Set(copied)].sort()).toEqual(sent.sort());
+});
+
+const health = JSON.parse(/CMD (.*)$/.exec(all('HEALTHCHECK')[0]!)![1]!) as readonly string[];
+
+async function healthExitCode(environment: Record<string, string>): Promise<number> {
+  const check = Bun.spawn([process.execPath, ...health.slice(1)], {
+    env: environment,
+    stdout: 'ignore',
+    stderr: 'ignore',
+  });
+  return await check.exited;
+}
+
+test('the health check follows /health, on the configured port and past a proxy', async () => {
+  expect(health[0]).toBe('bun');
+  let status = 200;
+  const server = Bun.serve({
+    port: 0,
+    hostname: '127.0.0.1',
+    fetch: (request) =>
+      new Response(null, { status: new URL(request.url).pathname === '/health' ? status : 404 }),
+  });
+  try {
+    const PORT = String(server.port);
+    expect(await healthExitCode({ PORT })).toBe(0);
+    // Nothing listens on port 9: an answer through this proxy would be an error.
+    const proxy = 'http://127.0.0.1:9';
+    expect(await healthExitCode({ PORT, HTTP_PROXY: proxy, http_proxy: proxy })).toBe(0);
+    status = 503;
+    expect(await healthExitCode({ PORT })).toBe(1);
+    await server.stop(true);
+    expect(await healthExitCode({ PORT })).toBe(1);
+  } finally {
+    await server.stop(true);
+  }
+});
