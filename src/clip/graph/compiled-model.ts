@@ -1,4 +1,10 @@
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import * as v from 'valibot';
 import type { ClipArchitecture } from '../architecture.ts';
+
+/** Goes up whenever the graphs built from the same weights change: older compiled models are not read. */
+export const BUILDER_VERSION = 1;
 
 export type Precision = 'fp32' | 'int8';
 
@@ -21,4 +27,92 @@ export interface CompiledModel extends CompiledModelDescription {
   readonly visionGraphPath: string;
   /** Input `input_ids` int32 [N, L], L ≤ contextLength; output `embeddings` float32 [N, D], L2-normalised. */
   readonly textGraphPath: string;
+}
+
+/** Names inside a compiled model's folder. */
+export const DESCRIPTION_FILE = 'model.json';
+export const graphFiles = {
+  vision: { graph: 'vision.onnx', weights: 'vision.weights' },
+  text: { graph: 'text.onnx', weights: 'text.weights' },
+} as const;
+
+/** A folder that holds no compiled model of this builder, or not all of one: it is to be compiled anew. */
+export class CompiledModelError extends Error {
+  override readonly name = 'CompiledModelError';
+}
+
+const count = v.pipe(v.number(), v.integer(), v.minValue(1));
+const fileSize = v.pipe(v.number(), v.integer(), v.minValue(0));
+
+const descriptionSchema = v.object({
+  name: v.string(),
+  sha256: v.pipe(v.string(), v.hash(['sha256'])),
+  precision: v.picklist(['fp32', 'int8']),
+  builderVersion: v.literal(BUILDER_VERSION),
+  architecture: v.object({
+    embeddingDimension: count,
+    activation: v.picklist(['quick_gelu', 'gelu']),
+    vision: v.object({
+      imageResolution: count,
+      patchSize: count,
+      width: count,
+      layers: count,
+      heads: count,
+    }),
+    text: v.object({
+      contextLength: count,
+      vocabularySize: count,
+      width: count,
+      layers: count,
+      heads: count,
+    }),
+  }),
+  logitScale: v.pipe(v.number(), v.finite()),
+  /** Sizes in bytes, so that a file cut short is noticed before ONNX Runtime maps it. */
+  fileBytes: v.object({
+    [graphFiles.vision.graph]: fileSize,
+    [graphFiles.vision.weights]: fileSize,
+    [graphFiles.text.graph]: fileSize,
+    [graphFiles.text.weights]: fileSize,
+  }),
+});
+
+/** The content of `model.json`. */
+export type StoredDescription = CompiledModelDescription & v.InferOutput<typeof descriptionSchema>;
+
+/**
+ * Opens a compiled model's folder.
+ * @throws CompiledModelError when the folder holds none, one of another builder version, or a damaged one
+ */
+export async function readCompiledModel(directory: string): Promise<CompiledModel> {
+  const { fileBytes, ...description } = await readDescription(join(directory, DESCRIPTION_FILE));
+  for (const [name, expected] of Object.entries(fileBytes)) {
+    const path = join(directory, name);
+    const { size } = await stat(path).catch((cause: unknown) => {
+      throw new CompiledModelError(`${path} cannot be read`, { cause });
+    });
+    if (size !== expected) {
+      throw new CompiledModelError(`${path} has ${size} bytes, expected ${expected}`);
+    }
+  }
+  return {
+    ...description,
+    visionGraphPath: join(directory, graphFiles.vision.graph),
+    textGraphPath: join(directory, graphFiles.text.graph),
+  };
+}
+
+async function readDescription(path: string): Promise<v.InferOutput<typeof descriptionSchema>> {
+  let content: unknown;
+  try {
+    content = JSON.parse(await readFile(path, 'utf8'));
+  } catch (cause) {
+    throw new CompiledModelError(`${path} cannot be read`, { cause });
+  }
+  const parsed = v.safeParse(descriptionSchema, content);
+  if (!parsed.success) {
+    const faults = parsed.issues.map((issue) => `${v.getDotPath(issue) ?? 'the document'}: ${issue.message}`);
+    throw new CompiledModelError(`${path} does not describe a compiled model: ${faults.join('; ')}`);
+  }
+  return parsed.output;
 }

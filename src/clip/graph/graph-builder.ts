@@ -1,0 +1,191 @@
+import { parse } from 'protobufjs';
+import schema from './onnx.proto' with { type: 'text' };
+import type { WeightFile } from './weight-file.ts';
+
+const modelProto = parse(schema).root.lookupType('onnx.ModelProto');
+
+/** The operator set of the graph's plain operators; com.microsoft's are ONNX Runtime's own. */
+const OPSET_VERSION = 20;
+/** The IR version that belongs to operator set 20. */
+const IR_VERSION = 9;
+
+/** TensorProto.DataType */
+const dataTypes = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7 } as const;
+export type DataType = keyof typeof dataTypes;
+
+/** TensorProto.DataLocation.EXTERNAL */
+const EXTERNAL = 1;
+/** AttributeProto.AttributeType */
+const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
+
+/** The name of a tensor that flows through the graph. */
+export type Value = string;
+
+/** An optional input that is not given. */
+export const absent: Value = '';
+
+/** Numbers are ints; a float must say so. */
+export type Attribute = number | readonly number[] | string | { readonly float: number };
+
+export type Operator =
+  | `com.microsoft.${'MultiHeadAttention' | 'QuickGelu'}`
+  | 'Add'
+  | 'ArgMax'
+  | 'Cast'
+  | 'Gather'
+  | 'GatherND'
+  | 'Gelu'
+  | 'LayerNormalization'
+  | 'LpNormalization'
+  | 'Pad'
+  | 'Reshape'
+  | 'Shape'
+  | 'Slice'
+  | 'MatMul'
+  | 'Transpose';
+
+/** A dimension: its size, or the name of one that is known when the graph runs. */
+export type Dimension = number | string;
+
+/**
+ * One ONNX graph in the making. Nodes and small constants are kept, weights go straight to the weight
+ * file, so that memory holds one of them at a time.
+ */
+export class GraphBuilder {
+  readonly #name: string;
+  readonly #weightFile: WeightFile;
+  readonly #weightFileName: string;
+  readonly #nodes: object[] = [];
+  readonly #initializers: object[] = [];
+  readonly #inputs: object[] = [];
+  readonly #outputs: object[] = [];
+
+  /** @param weightFileName as written into the graph: relative to the ONNX file */
+  constructor(name: string, weightFile: WeightFile, weightFileName: string) {
+    this.#name = name;
+    this.#weightFile = weightFile;
+    this.#weightFileName = weightFileName;
+  }
+
+  input(name: string, type: DataType, shape: readonly Dimension[]): Value {
+    this.#inputs.push(valueInfo(name, type, shape));
+    return name;
+  }
+
+  output(value: Value, type: DataType, shape: readonly Dimension[]): void {
+    this.#outputs.push(valueInfo(value, type, shape));
+  }
+
+  /**
+   * Adds a node with one output.
+   * @param name of the node and of its output
+   */
+  node(
+    name: string,
+    operator: Operator,
+    inputs: readonly Value[],
+    attributes: Readonly<Record<string, Attribute>> = {},
+  ): Value {
+    this.nodeWithOutputs(operator, inputs, [name], attributes);
+    return name;
+  }
+
+  /** Adds a node with several outputs; `absent` for those that nobody reads. */
+  nodeWithOutputs(
+    operator: Operator,
+    inputs: readonly Value[],
+    outputs: readonly Value[],
+    attributes: Readonly<Record<string, Attribute>> = {},
+  ): void {
+    const dot = operator.lastIndexOf('.');
+    this.#nodes.push({
+      name: outputs[0],
+      domain: operator.slice(0, Math.max(dot, 0)),
+      opType: operator.slice(dot + 1),
+      input: inputs,
+      output: outputs,
+      attribute: Object.entries(attributes).map(([name, value]) => attribute(name, value)),
+    });
+  }
+
+  cast(name: string, value: Value, type: DataType): Value {
+    return this.node(name, 'Cast', [value], { to: dataTypes[type] });
+  }
+
+  /** A list of whole numbers, such as a shape; a scalar when given as one number. */
+  integers(name: string, values: readonly number[] | number): Value {
+    const list = typeof values === 'number' ? [values] : values;
+    this.#initializers.push({
+      name,
+      dims: typeof values === 'number' ? [] : [list.length],
+      dataType: dataTypes.int64,
+      rawData: new Uint8Array(BigInt64Array.from(list, BigInt).buffer),
+    });
+    return name;
+  }
+
+  /** Writes a weight to the weight file; `values` are not kept. */
+  async weight(name: string, shape: readonly number[], values: Float32Array): Promise<Value> {
+    if (values.length !== shape.reduce((product, size) => product * size, 1)) {
+      throw new Error(`${values.length} values for ${name} of shape [${shape}]: this is a bug`);
+    }
+    const { byteOffset, byteLength } = await this.#weightFile.append(values);
+    this.#initializers.push({
+      name,
+      dims: shape,
+      dataType: dataTypes.float32,
+      dataLocation: EXTERNAL,
+      externalData: [
+        { key: 'location', value: this.#weightFileName },
+        { key: 'offset', value: String(byteOffset) },
+        { key: 'length', value: String(byteLength) },
+      ],
+    });
+    return name;
+  }
+
+  /** @returns the ONNX file, which refers to the weight file */
+  encode(): Uint8Array {
+    const model = {
+      irVersion: IR_VERSION,
+      producerName: 'classify-images',
+      opsetImport: [
+        { domain: '', version: OPSET_VERSION },
+        { domain: 'com.microsoft', version: 1 },
+      ],
+      graph: {
+        name: this.#name,
+        node: this.#nodes,
+        initializer: this.#initializers,
+        input: this.#inputs,
+        output: this.#outputs,
+      },
+    };
+    const fault = modelProto.verify(model);
+    if (fault) throw new Error(`graph ${this.#name}: ${fault}: this is a bug`);
+    return modelProto.encode(model).finish();
+  }
+}
+
+function attribute(name: string, value: Attribute): object {
+  if (typeof value === 'number') return { name, type: attributeTypes.int, i: value };
+  if (typeof value === 'string') {
+    return { name, type: attributeTypes.string, s: new TextEncoder().encode(value) };
+  }
+  if ('float' in value) return { name, type: attributeTypes.float, f: value.float };
+  return { name, type: attributeTypes.ints, ints: value };
+}
+
+function valueInfo(name: string, type: DataType, shape: readonly Dimension[]): object {
+  return {
+    name,
+    type: {
+      tensorType: {
+        elemType: dataTypes[type],
+        shape: {
+          dim: shape.map((size) => (typeof size === 'number' ? { dimValue: size } : { dimParam: size })),
+        },
+      },
+    },
+  };
+}

@@ -1,0 +1,79 @@
+import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+
+/** A checkpoint whose weights do not make a model; the message names the weight. */
+export class UnusableWeightError extends Error {
+  override readonly name = 'UnusableWeightError';
+}
+
+/** How much of the checkpoint the graphs have taken. Bytes count as float32. */
+export interface CompileProgress {
+  readonly bytesDone: number;
+  readonly bytesTotal: number;
+}
+
+/** Reads a checkpoint's weights one at a time, each checked against the shape its place asks for. */
+export class NamedWeights {
+  readonly #checkpoint: Checkpoint;
+  readonly #onProgress: (progress: CompileProgress) => void;
+  readonly #bytesTotal: number;
+  #bytesDone = 0;
+
+  constructor(checkpoint: Checkpoint, onProgress: (progress: CompileProgress) => void) {
+    this.#checkpoint = checkpoint;
+    this.#onProgress = onProgress;
+    this.#bytesTotal = [...checkpoint.weights.values()].reduce(
+      (bytes, { shape }) => bytes + 4 * elementCount(shape),
+      0,
+    );
+  }
+
+  /**
+   * @param shape what the architecture asks for
+   * @returns the values, row-major
+   * @throws UnusableWeightError
+   */
+  read(name: string, shape: readonly number[]): Float32Array {
+    const tensor = this.#checkpoint.weights.get(name);
+    if (!tensor) throw new UnusableWeightError(`the checkpoint has no weight ${name}`);
+    if (tensor.shape.length !== shape.length || tensor.shape.some((size, axis) => size !== shape[axis])) {
+      throw new UnusableWeightError(`${name} has shape [${tensor.shape}], expected [${shape}]`);
+    }
+    const values = tensor.read();
+    // The sum is a double, which float32 terms cannot overflow: it is finite only if all of them are.
+    if (!Number.isFinite(values.reduce((sum, value) => sum + value, 0))) {
+      throw new UnusableWeightError(`${name} has values that are not finite`);
+    }
+    this.#bytesDone += values.byteLength;
+    this.#onProgress({ bytesDone: this.#bytesDone, bytesTotal: this.#bytesTotal });
+    return values;
+  }
+
+  /** [rows, columns] read as its transpose, [columns, rows]. */
+  readTransposed(name: string, [rows, columns]: readonly [number, number]): Float32Array {
+    return transpose(this.read(name, [rows, columns]), rows, columns);
+  }
+}
+
+/** Side of the tiles below, so that reads and writes both stay in the cache. */
+const TILE = 32;
+
+/** [rows, columns] → [columns, rows], both row-major. */
+export function transpose(matrix: Float32Array, rows: number, columns: number): Float32Array {
+  const transposed = new Float32Array(matrix.length);
+  for (let top = 0; top < rows; top += TILE) {
+    const bottom = Math.min(top + TILE, rows);
+    for (let left = 0; left < columns; left += TILE) {
+      const right = Math.min(left + TILE, columns);
+      for (let row = top; row < bottom; row++) {
+        for (let column = left; column < right; column++) {
+          transposed[column * rows + row] = matrix[row * columns + column] as number;
+        }
+      }
+    }
+  }
+  return transposed;
+}
+
+function elementCount(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
+}

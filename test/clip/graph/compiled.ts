@@ -1,0 +1,73 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openSession } from '../../../native/onnx/session.ts';
+import type { Checkpoint } from '../../../src/clip/checkpoint/checkpoint.ts';
+import { compileModel } from '../../../src/clip/graph/compile-model.ts';
+import { type CompiledModel, readCompiledModel } from '../../../src/clip/graph/compiled-model.ts';
+
+export const identity = { name: 'test', sha256: 'ab'.repeat(32) };
+
+/** A fresh folder, removed with all that is in it. */
+export async function temporaryDirectory(): Promise<{ path: string } & AsyncDisposable> {
+  const path = await mkdtemp(join(tmpdir(), 'graph-'));
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+}
+
+/** Both towers of a compiled model, loaded. */
+export interface Encoders extends AsyncDisposable {
+  readonly model: CompiledModel;
+  /** pictures [N][S·S·3] uint8 → [N][D] */
+  encodeImages(pictures: readonly Uint8Array[]): Promise<Float32Array[]>;
+  /** ids [N][L], all of one length → [N][D] */
+  encodeTexts(texts: readonly (readonly number[])[]): Promise<Float32Array[]>;
+}
+
+/** Compiles a checkpoint into a temporary folder and loads it, with as many threads as the service's default. */
+export async function compileAndOpen(checkpoint: Checkpoint, threads = 2): Promise<Encoders> {
+  await using cleanup = new AsyncDisposableStack();
+  const directory = cleanup.use(await temporaryDirectory());
+  await compileModel(checkpoint, identity, 'fp32', directory.path);
+  const model = await readCompiledModel(directory.path);
+  const vision = cleanup.use(await openSession(model.visionGraphPath, { threads }));
+  const text = cleanup.use(await openSession(model.textGraphPath, { threads }));
+  const { architecture } = model;
+  const side = architecture.vision.imageResolution;
+  const opened = cleanup.move();
+
+  return {
+    model,
+    async encodeImages(pictures) {
+      const data = Uint8Array.from(pictures.flatMap((picture) => [...picture]));
+      const embeddings = newEmbeddings(pictures.length);
+      await vision.run(
+        { pixels: { type: 'uint8', dims: [pictures.length, side, side, 3], data } },
+        { embeddings },
+      );
+      return rows(embeddings.data);
+    },
+    async encodeTexts(texts) {
+      const data = Int32Array.from(texts.flat());
+      const embeddings = newEmbeddings(texts.length);
+      await text.run(
+        { input_ids: { type: 'int32', dims: [texts.length, data.length / texts.length], data } },
+        { embeddings },
+      );
+      return rows(embeddings.data);
+    },
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  };
+
+  function newEmbeddings(count: number) {
+    const dimension = architecture.embeddingDimension;
+    const data = new Float32Array(count * dimension);
+    return { type: 'float32', dims: [count, dimension], data } as const;
+  }
+
+  function rows(values: Float32Array): Float32Array[] {
+    const dimension = architecture.embeddingDimension;
+    return Array.from({ length: values.length / dimension }, (_, row) =>
+      values.slice(row * dimension, (row + 1) * dimension),
+    );
+  }
+}
