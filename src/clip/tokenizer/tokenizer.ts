@@ -22,15 +22,15 @@ export interface Tokenizer {
  * things are left: the long s is an s, and U+0345, which folds to the letter iota, is part of no word at all.
  */
 const wordPattern =
-  /<\|startoftext\|>|<\|endoftext\|>|'[sſ]|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\u0345\p{White_Space}\p{L}\p{N}]+/gu;
+  /<\|startoftext\|>|<\|endoftext\|>|'[sſ]|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|(?:(?!\u0345)[^\p{White_Space}\p{L}\p{N}])+/gu;
 
 /**
  * No token has more than 32 bytes, so that 77 of them cannot have come from so many characters unless most were
- * blank. Longer texts are refused before any work goes into them.
+ * blank or HTML references. Longer texts are refused before any work goes into them.
  */
 const maxTextCharacters = 4096;
 
-/** Words are short and repeat; 8,192 of up to 64 characters with their ids stay below 4 MB. */
+/** Words are short and repeat; 8,192 of up to 64 characters with their ids stay below 8 MB. */
 const cachedWords = 8192;
 const maxCachedWordCharacters = 64;
 
