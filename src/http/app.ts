@@ -1,0 +1,91 @@
+import { Elysia } from 'elysia';
+import { ServiceError } from '../errors.ts';
+import { createDocument } from './docs/document.ts';
+import type { Operations } from './docs/operations.ts';
+import { assets, pageHtml, pagePolicy } from './docs/page.ts';
+import { welcome } from './health.ts';
+import { urlOf } from './request-url.ts';
+import type { Health } from './schemas.ts';
+
+/** What the routes lead to. */
+export interface Endpoints {
+  health(): Health;
+  ready(): Response;
+  categorize(request: Request): Promise<Response>;
+  image(request: Request): Promise<Response>;
+}
+
+const DAY_SECONDS = 24 * 3600;
+
+/**
+ * The routes. All that is thrown, by us or by Elysia, leaves through `fail`.
+ * @param fail turns what was thrown into an answer
+ */
+export function createApp(
+  endpoints: Endpoints,
+  operations: Operations,
+  fail: (thrown: unknown, request: Request) => Response,
+) {
+  const api = new Elysia({ name: 'api' })
+    .get('/', () => textResponse(welcome, 'text/plain; charset=utf-8'), { detail: operations.welcome })
+    .get('/health', () => Response.json(endpoints.health(), { headers: { 'cache-control': 'no-store' } }), {
+      detail: operations.health,
+    })
+    .get('/ready', () => endpoints.ready(), { detail: operations.ready })
+    // `parse: 'none'`: the body stays a stream, for us to read.
+    .post('/categorize', ({ request }) => endpoints.categorize(request), {
+      parse: 'none',
+      detail: operations.categorize,
+    })
+    .post('/image', ({ request }) => endpoints.image(request), { parse: 'none', detail: operations.image });
+
+  const document = createDocument(api);
+  // By default Elysia misreads the path where the host has fewer than four letters and no port.
+  const app: Elysia = new Elysia({ handler: { standardHostname: false } });
+  app
+    .onError(({ code, error, request }) =>
+      fail(code === 'NOT_FOUND' ? noSuchRoute(request, app.routes) : error, request),
+    )
+    .use(api)
+    .get('/swagger', () =>
+      textResponse(pageHtml, 'text/html; charset=utf-8', { 'content-security-policy': pagePolicy }),
+    )
+    .get('/swagger/json', async () => textResponse(await document(), 'application/json; charset=utf-8'));
+  for (const { path, contentType, content } of assets) {
+    app.get(
+      `/swagger/assets/${path}`,
+      () =>
+        new Response(content(), {
+          headers: { 'content-type': contentType, 'cache-control': `public, max-age=${DAY_SECONDS}` },
+        }),
+    );
+  }
+  return app;
+}
+
+interface Route {
+  readonly method: string;
+  readonly path: string;
+}
+
+/** Tells a wrong path from a wrong method. */
+function noSuchRoute(request: Request, routes: readonly Route[]): ServiceError {
+  const path = urlOf(request).pathname;
+  const shown = JSON.stringify(path.length > 100 ? `${path.slice(0, 100)}…` : path);
+  const methods = routes.filter((route) => route.path === path).map((route) => route.method);
+  if (methods.length === 0) {
+    return new ServiceError('not_found', `There is nothing at ${shown}; see /swagger for what there is.`);
+  }
+  const allow = [...methods, ...(methods.includes('GET') ? ['HEAD'] : []), 'OPTIONS'];
+  return new ServiceError(
+    'method_not_allowed',
+    `${shown} does not take ${request.method}, but ${allow.join(', ')}.`,
+    {
+      allow,
+    },
+  );
+}
+
+function textResponse(text: string, contentType: string, headers: Record<string, string> = {}): Response {
+  return new Response(text, { headers: { 'content-type': contentType, ...headers } });
+}

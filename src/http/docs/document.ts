@@ -1,0 +1,42 @@
+import { swagger } from '@elysiajs/swagger';
+import { type AnyElysia, Elysia } from 'elysia';
+import { version } from '../../../package.json';
+import { introduction } from './page.ts';
+
+const DOCUMENT_PATH = '/swagger/json';
+
+/**
+ * The OpenAPI document of an app's routes. The plugin's own page loads its script from elsewhere, so the
+ * plugin only lends its document: it lives in an app that is never served.
+ */
+export function createDocument(api: AnyElysia): () => Promise<string> {
+  const documented = new Elysia().use(api).use(
+    swagger({
+      specPath: DOCUMENT_PATH,
+      documentation: {
+        info: {
+          title: 'classify-images',
+          version,
+          description: introduction,
+          license: { name: 'MIT' },
+        },
+        tags: [
+          { name: 'Pictures', description: 'Pictures and categories in, answers out' },
+          { name: 'Service', description: 'The state of the service itself' },
+        ],
+        components: {
+          securitySchemes: {
+            bearer: { type: 'http', scheme: 'bearer' },
+            key: { type: 'apiKey', in: 'header', name: 'x-api-key' },
+          },
+        },
+      },
+    }),
+  );
+  let document: Promise<string> | undefined;
+  const create = async () => {
+    const response = await documented.handle(new Request(`http://document.invalid${DOCUMENT_PATH}`));
+    return await response.text();
+  };
+  return () => (document ??= create());
+}

@@ -1,0 +1,112 @@
+import type { ErrorCode } from '../../errors.ts';
+import { welcome as welcomeText } from '../health.ts';
+import type { CategorizeDetails, Health, ImageDetails, WireModel } from '../schemas.ts';
+import { errorMeanings } from '../status.ts';
+
+/** What the documentation shows; typed and tested against the schemas. */
+
+const model: WireModel = {
+  name: 'ViT-B/32',
+  sha256: '40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af',
+  precision: 'int8',
+  embedding_dimension: 512,
+  image_resolution: 224,
+};
+
+const errors = [
+  { file: 'broken.jpg', code: 'image_broken' as const, error: 'The picture ends before its last line.' },
+];
+
+export const options: Readonly<Record<string, unknown>> = {
+  details: true,
+  top_k: 3,
+  template: ['a photo of a {}'],
+  threshold: 0.5,
+  on_error: 'skip',
+};
+
+export const welcome = welcomeText;
+
+export const healthReady: Health = {
+  status: 'ok',
+  state: 'ready',
+  model,
+  version: '1.0.0',
+  uptime_seconds: 86_400,
+};
+
+export const healthLoading: Health = {
+  status: 'ok',
+  state: 'loading',
+  message: 'Downloading ViT-B-32.pt: 42 %.',
+  progress: { stage: 'downloading', bytes_done: 148_670_139, bytes_total: 353_976_522, seconds_left: 20 },
+  model: null,
+  version: '1.0.0',
+  uptime_seconds: 14,
+};
+
+export const ready = { ready: true as const, model };
+
+export const categorizeAnswer = { 'IMG_0001.jpg': 'cat', 'IMG_0002.jpg': 'dog' };
+
+export const categorizeDetails: CategorizeDetails = {
+  model,
+  results: [
+    {
+      file: 'IMG_0001.jpg',
+      category: 'cat',
+      score: 0.97,
+      similarity: 0.281,
+      scores: [
+        { category: 'cat', score: 0.97, similarity: 0.281 },
+        { category: 'dog', score: 0.03, similarity: 0.246 },
+      ],
+    },
+  ],
+  errors,
+};
+
+export const imageAnswer = { cat: 'IMG_0001.jpg', dog: 'IMG_0002.jpg' };
+
+export const imageDetails: ImageDetails = {
+  model,
+  results: [
+    {
+      category: 'cat',
+      file: 'IMG_0001.jpg',
+      score: 0.91,
+      similarity: 0.281,
+      scores: [
+        { file: 'IMG_0001.jpg', score: 0.91, similarity: 0.281 },
+        { file: 'IMG_0002.jpg', score: 0.09, similarity: 0.258 },
+      ],
+    },
+  ],
+  errors,
+};
+
+/** Fields that an error of this code has beside `error` and `code`. */
+const furtherFields: { readonly [code in ErrorCode]?: object } = {
+  files_broken: { errors },
+  image_unsupported: {
+    errors: [
+      {
+        file: 'photo.heic',
+        code: 'image_unsupported' as const,
+        error: 'HEIC is not accepted; send JPEG or PNG.',
+      },
+    ],
+  },
+  overloaded: { retry_after_seconds: 5 },
+  model_loading: {
+    retry_after_seconds: 20,
+    progress: { stage: 'downloading', bytes_done: 148_670_139, bytes_total: 353_976_522, seconds_left: 20 },
+  },
+  model_missing: { retry_after_seconds: 30 },
+  shutting_down: { retry_after_seconds: 5 },
+  internal: { request_id: '4f9c1a52-6f0e-4d6b-9a53-2f6f3f0f8a11' },
+};
+
+export function errorBody(code: ErrorCode): { readonly error: string; readonly code: ErrorCode } {
+  return { error: errorMeanings[code].meaning, code, ...furtherFields[code] };
+}

@@ -1,0 +1,79 @@
+import { errorMeanings } from '../status.ts';
+
+/**
+ * The documentation page, all of it from this server: networks without the internet see it, too, and
+ * nobody else learns that it was opened.
+ */
+export const pageHtml = `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>classify-images</title>
+<link rel="stylesheet" href="/swagger/assets/swagger-ui.css">
+<link rel="icon" type="image/png" sizes="32x32" href="/swagger/assets/favicon-32x32.png">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="/swagger/assets/swagger-ui-bundle.js"></script>
+<script src="/swagger/assets/start.js"></script>
+</body>
+</html>
+`;
+
+/** Scripts and answers from here only; Swagger UI sets style attributes and draws with data: pictures. */
+export const pagePolicy = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self' 'unsafe-inline'",
+  "img-src 'self' data: blob:",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ');
+
+/** `validatorUrl`: otherwise the page asks a public server to judge the document. */
+const startScript = `window.ui = SwaggerUIBundle({
+  url: '/swagger/json',
+  dom_id: '#swagger-ui',
+  validatorUrl: null,
+  deepLinking: true,
+  displayRequestDuration: true,
+  tryItOutEnabled: true,
+});
+`;
+
+/** One file of the page. */
+export interface Asset {
+  readonly path: string;
+  readonly contentType: string;
+  readonly content: () => Blob | string;
+}
+
+/** The strict list of what is served; all else in the package stays unreachable. */
+export const assets: readonly Asset[] = [
+  { path: 'start.js', contentType: 'text/javascript; charset=utf-8', content: () => startScript },
+  packaged('swagger-ui-bundle.js', 'text/javascript; charset=utf-8'),
+  packaged('swagger-ui.css', 'text/css; charset=utf-8'),
+  packaged('favicon-32x32.png', 'image/png'),
+];
+
+function packaged(name: string, contentType: string): Asset {
+  const specifier = `swagger-ui-dist/${name}`;
+  return { path: name, contentType, content: () => Bun.file(Bun.resolveSync(specifier, import.meta.dir)) };
+}
+
+/** The introduction of the document, with every code the service knows. */
+export const introduction = `Sorts pictures by plain words, with CLIP.
+
+Every failure has the body \`{"error", "code", …}\`: \`error\` is a sentence for a person, \`code\` one of these:
+
+| code | status | meaning |
+| --- | --- | --- |
+${Object.entries(errorMeanings)
+  .map(([code, { status, meaning }]) => `| \`${code}\` | ${status} | ${meaning} |`)
+  .join('\n')}
+
+Every answer carries \`x-request-id\` (yours, if you sent one); the log line of a request has the same id.
+`;

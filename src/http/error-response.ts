@@ -1,0 +1,35 @@
+import { ServiceError } from '../errors.ts';
+import { statusOf } from './status.ts';
+
+/** Every failure's answer: `{"error", "code", …}`. */
+export function errorResponse(error: ServiceError): Response {
+  const { code, message, details } = error;
+  const { retry_after_seconds: retryAfterSeconds, allow } = details;
+  const headers = new Headers({
+    'content-type': 'application/json; charset=utf-8',
+    'cache-control': 'no-store',
+  });
+  if (typeof retryAfterSeconds === 'number') headers.set('retry-after', String(retryAfterSeconds));
+  if (Array.isArray(allow)) headers.set('allow', allow.join(', '));
+  if (code === 'unauthorized') headers.set('www-authenticate', 'Bearer realm="classify-images"');
+  return new Response(JSON.stringify({ error: message, code, ...details }), {
+    status: statusOf(code),
+    headers,
+  });
+}
+
+/**
+ * What a client is told of anything that was thrown.
+ * @param hasLeft whether the client is gone: then whatever broke, broke because of that
+ */
+export function publicError(thrown: unknown, requestId: string, hasLeft: boolean): ServiceError {
+  if (hasLeft)
+    return new ServiceError('client_gone', 'The client left before its answer.', {}, { cause: thrown });
+  if (thrown instanceof ServiceError) return thrown;
+  return new ServiceError(
+    'internal',
+    `This is a bug: something broke inside the service. Please report it with the request id ${requestId}.`,
+    { request_id: requestId },
+    { cause: thrown },
+  );
+}

@@ -1,0 +1,66 @@
+import { version } from '../../package.json';
+import type { Classifier } from '../classify/classifier.ts';
+import type { EngineState, LoadingProgress } from '../classify/engine-state.ts';
+import { ServiceError } from '../errors.ts';
+import { shuttingDown } from './admission.ts';
+import { wireModel } from './answers.ts';
+import type { Health, WireProgress } from './schemas.ts';
+
+/** When to ask again while the model comes, where nothing better is known. */
+const RETRY_AFTER_SECONDS = 5;
+const MAX_RETRY_AFTER_SECONDS = 60;
+
+export const welcome = `classify-images ${version}: sorts pictures by plain words.
+
+POST /categorize  pictures and categories in, the best category of every picture out
+POST /image       pictures and categories in, the best picture of every category out
+
+Try it:     curl -F files=@photo.jpg -F categories=cat,dog http://HOST:PORT/categorize
+Read more:  /swagger
+State:      /health, /ready
+`;
+
+/** Always answers: the process lives. What it can do stands in `state`. */
+export function healthOf(state: EngineState, isDraining: boolean, uptimeSeconds: number): Health {
+  return {
+    status: 'ok',
+    state: isDraining ? 'shutting_down' : state.state,
+    ...(state.state !== 'ready' && { message: state.sentence }),
+    ...(state.state === 'loading' && { progress: wireProgress(state.progress) }),
+    model: state.state === 'ready' ? wireModel(state.classifier.model) : null,
+    version,
+    uptime_seconds: uptimeSeconds,
+  };
+}
+
+/**
+ * The classifier, where there is one and it may still be used.
+ * @throws ServiceError model_loading, model_missing, shutting_down
+ */
+export function readyClassifier(state: EngineState, isDraining: boolean): Classifier {
+  if (isDraining) throw shuttingDown();
+  switch (state.state) {
+    case 'ready':
+      return state.classifier;
+    case 'loading': {
+      const { secondsLeft = RETRY_AFTER_SECONDS } = state.progress;
+      throw new ServiceError('model_loading', state.sentence, {
+        retry_after_seconds: Math.min(Math.max(Math.ceil(secondsLeft), 1), MAX_RETRY_AFTER_SECONDS),
+        progress: wireProgress(state.progress),
+      });
+    }
+    case 'unavailable':
+      throw new ServiceError('model_missing', state.sentence, {
+        retry_after_seconds: Math.max(Math.ceil(state.retryAfterSeconds), 1),
+      });
+  }
+}
+
+function wireProgress({ stage, bytesDone, bytesTotal, secondsLeft }: LoadingProgress): WireProgress {
+  return {
+    stage,
+    ...(bytesDone !== undefined && { bytes_done: bytesDone }),
+    ...(bytesTotal !== undefined && { bytes_total: bytesTotal }),
+    ...(secondsLeft !== undefined && { seconds_left: secondsLeft }),
+  };
+}

@@ -1,0 +1,115 @@
+import * as v from 'valibot';
+import { ServiceError } from '../errors.ts';
+
+const MAX_TEMPLATES = 100;
+const MAX_TEMPLATE_LENGTH = 1000;
+const MAX_TOP_K = 1000;
+
+const flag = v.pipe(
+  v.picklist(['true', 'false'], 'must be true or false'),
+  v.transform((text) => text === 'true'),
+  v.boolean(),
+);
+
+const template = v.pipe(
+  v.string(),
+  v.maxLength(MAX_TEMPLATE_LENGTH, `must have at most ${MAX_TEMPLATE_LENGTH} characters`),
+  v.check(
+    (text) => text.split('{}').length === 2,
+    'must hold {} exactly once, where the category goes, e.g. a photo of a {}',
+  ),
+);
+
+/** The query options of /categorize and /image: what is accepted, and what the documentation says of it. */
+export const optionsSchema = v.strictObject({
+  details: v.pipe(
+    v.optional(flag, 'false'),
+    v.description(
+      'true: scores, similarities and the model’s name beside each answer, and broken files under `errors`.',
+    ),
+  ),
+  top_k: v.pipe(
+    v.optional(
+      v.pipe(
+        v.string(),
+        v.regex(/^\d{1,6}$/, 'must be a whole number'),
+        v.transform(Number),
+        v.number(),
+        v.minValue(1, 'must be at least 1'),
+        v.maxValue(MAX_TOP_K, `must be at most ${MAX_TOP_K}`),
+      ),
+      '5',
+    ),
+    v.description('With details: how many candidates `scores` lists, best first.'),
+  ),
+  template: v.pipe(
+    v.optional(
+      v.pipe(v.array(template), v.maxLength(MAX_TEMPLATES, `must be given at most ${MAX_TEMPLATES} times`)),
+    ),
+    v.description(
+      'A sentence around the category, e.g. `a photo of a {}`. Repeatable: several are averaged. Default: the category as it is.',
+    ),
+  ),
+  threshold: v.pipe(
+    v.optional(
+      v.pipe(
+        v.string(),
+        v.regex(/^(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,3})?$/i, 'must be a number from 0 to 1'),
+        v.transform(Number),
+        v.number(),
+        v.minValue(0, 'must be a number from 0 to 1'),
+        v.maxValue(1, 'must be a number from 0 to 1'),
+      ),
+    ),
+    v.description('The least score that counts: below it the answer is null.'),
+  ),
+  on_error: v.pipe(
+    v.optional(v.picklist(['fail', 'skip'], 'must be fail or skip')),
+    v.description(
+      'What one broken picture does. fail: the whole request is answered with 422, naming every broken file. skip: the others are answered; broken files stand under `errors` with details, and are null without (the header x-broken-files counts them). Default: fail without details, skip with.',
+    ),
+  ),
+});
+
+export interface AnswerOptions {
+  readonly details: boolean;
+  readonly topK: number;
+  /** Each with one `{}`; undefined: labels verbatim. */
+  readonly templates: readonly string[] | undefined;
+  /** Least score, 0 to 1. */
+  readonly threshold: number | undefined;
+  readonly onError: 'fail' | 'skip';
+}
+
+/**
+ * Reads the query options; names all faults at once.
+ * @throws ServiceError option_invalid
+ */
+export function parseOptions(query: URLSearchParams): AnswerOptions {
+  const known = Object.keys(optionsSchema.entries);
+  const faults: string[] = [];
+  const given = new Map<string, string | string[]>();
+  for (const key of new Set(query.keys())) {
+    const values = query.getAll(key);
+    const [first = ''] = values;
+    if (!known.includes(key)) faults.push(`${quote(key)} is unknown (known: ${known.join(', ')})`);
+    else if (key === 'template') given.set(key, values);
+    else if (values.length > 1) faults.push(`${key} is given ${values.length} times, once is accepted`);
+    else given.set(key, first);
+  }
+  const parsed = v.safeParse(optionsSchema, Object.fromEntries(given));
+  for (const issue of parsed.issues ?? []) {
+    const key = String(issue.path?.[0]?.key);
+    const value = given.get(key);
+    faults.push(`${key}${typeof value === 'string' ? `=${quote(value)}` : ''} ${issue.message}`);
+  }
+  if (!parsed.success || faults.length > 0) {
+    throw new ServiceError('option_invalid', `Query options cannot be used: ${faults.join('; ')}.`);
+  }
+  const { details, top_k, template: templates, threshold, on_error } = parsed.output;
+  return { details, topK: top_k, templates, threshold, onError: on_error ?? (details ? 'skip' : 'fail') };
+}
+
+function quote(text: string): string {
+  return JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text);
+}

@@ -1,0 +1,73 @@
+import type { Classifier } from '../classify/classifier.ts';
+import type { Config } from '../config.ts';
+import type { Admission } from './admission.ts';
+import { type Answer, answerCategorize, answerImage } from './answers.ts';
+import { readBody, type StallLimit } from './body.ts';
+import { boundaryOf, readParts } from './multipart.ts';
+import { parseOptions } from './options.ts';
+import { urlOf } from './request-url.ts';
+import { receiveUpload } from './upload.ts';
+
+/** What a request turned out to be, for its log line. */
+export interface RequestTally {
+  files: number;
+  bytes: number;
+}
+
+export interface PictureEndpoint {
+  readonly admission: Admission;
+  readonly limits: Config['limits'];
+  readonly stall: StallLimit;
+}
+
+const answers = { categorize: answerCategorize, image: answerImage };
+
+/**
+ * One request to /categorize or /image, from its query to its answer: a permit, then the form, whose
+ * pictures are encoded while it arrives, then the ranking.
+ * @throws ServiceError; with it, all work of this request is dropped
+ */
+export async function classifyPictures(
+  use: keyof typeof answers,
+  request: Request,
+  classifier: Classifier,
+  { admission, limits, stall }: PictureEndpoint,
+  tally: RequestTally,
+): Promise<Response> {
+  const options = parseOptions(urlOf(request).searchParams);
+  const boundary = boundaryOf(request.headers.get('content-type'));
+  using _permit = await admission.enter(request.signal);
+  const failure = new AbortController();
+  const collection = classifier.collect(AbortSignal.any([request.signal, failure.signal]));
+  try {
+    const parts = readParts(counted(readBody(request, stall), tally), boundary);
+    const labelOptions = { ...(options.templates && { templates: options.templates }) };
+    const categories = await receiveUpload(parts, classifier, collection, labelOptions, {
+      files: limits.files,
+      imageBytes: limits.imageBytes,
+    });
+    return answerResponse(await answers[use](classifier.model, collection, categories, options));
+  } catch (fault) {
+    failure.abort(fault);
+    throw fault;
+  } finally {
+    tally.files = collection.names().length;
+  }
+}
+
+async function* counted(body: AsyncIterable<Uint8Array>, tally: RequestTally): AsyncGenerator<Uint8Array> {
+  for await (const chunk of body) {
+    tally.bytes += chunk.byteLength;
+    yield chunk;
+  }
+}
+
+function answerResponse({ json, brokenFiles }: Answer): Response {
+  return new Response(json, {
+    headers: {
+      'content-type': 'application/json; charset=utf-8',
+      'cache-control': 'no-store',
+      ...(brokenFiles > 0 && { 'x-broken-files': String(brokenFiles) }),
+    },
+  });
+}

@@ -1,0 +1,100 @@
+import * as v from 'valibot';
+import { errorCodes } from '../errors.ts';
+
+/** The shapes of all answers: the types the code builds, and what the documentation shows. */
+
+const errorCode = v.picklist(errorCodes);
+const score = v.pipe(
+  v.number(),
+  v.description('Softmax over all candidates, 0 to 1.'),
+  v.examples([0.9927937]),
+);
+const similarity = v.pipe(v.number(), v.description('Cosine, −1 to 1.'), v.examples([0.2556]));
+
+export const errorSchema = v.pipe(
+  v.looseObject({
+    error: v.pipe(v.string(), v.description('One sentence for a person: what came, and what is accepted.')),
+    code: v.pipe(errorCode, v.description('Stable; clients may branch on it.')),
+  }),
+  v.description('Every failure has this body; some codes add fields.'),
+);
+
+export const brokenFileSchema = v.object({
+  file: v.string(),
+  code: errorCode,
+  error: v.string(),
+});
+
+export const modelSchema = v.object({
+  name: v.string(),
+  sha256: v.pipe(v.string(), v.description('Of the checkpoint.')),
+  precision: v.picklist(['fp32', 'int8']),
+  embedding_dimension: v.number(),
+  image_resolution: v.number(),
+});
+
+export const categorizeAnswerSchema = v.pipe(
+  v.record(v.string(), v.nullable(v.string())),
+  v.description('File name → category, in the order sent.'),
+);
+
+export const imageAnswerSchema = v.pipe(
+  v.record(v.string(), v.nullable(v.string())),
+  v.description('Category → name of the file that fits it best, in the order sent.'),
+);
+
+export const categorizeDetailsSchema = v.object({
+  model: modelSchema,
+  results: v.array(
+    v.object({
+      file: v.string(),
+      category: v.nullable(v.string()),
+      score: v.nullable(score),
+      similarity: v.nullable(similarity),
+      scores: v.array(v.object({ category: v.string(), score, similarity })),
+    }),
+  ),
+  errors: v.array(brokenFileSchema),
+});
+
+export const imageDetailsSchema = v.object({
+  model: modelSchema,
+  results: v.array(
+    v.object({
+      category: v.string(),
+      file: v.nullable(v.string()),
+      score: v.nullable(score),
+      similarity: v.nullable(similarity),
+      scores: v.array(v.object({ file: v.string(), score, similarity })),
+    }),
+  ),
+  errors: v.array(brokenFileSchema),
+});
+
+const progressSchema = v.object({
+  stage: v.picklist(['searching', 'downloading', 'verifying', 'compiling', 'warming_up']),
+  bytes_done: v.optional(v.number()),
+  bytes_total: v.optional(v.number()),
+  seconds_left: v.optional(v.number()),
+});
+
+export const healthSchema = v.object({
+  status: v.pipe(v.literal('ok'), v.description('The process lives and answers.')),
+  state: v.pipe(
+    v.picklist(['loading', 'unavailable', 'ready', 'shutting_down']),
+    v.description('What /ready judges by.'),
+  ),
+  message: v.optional(v.string()),
+  progress: v.optional(progressSchema),
+  model: v.nullable(modelSchema),
+  version: v.string(),
+  uptime_seconds: v.number(),
+});
+
+export const readySchema = v.object({ ready: v.literal(true), model: modelSchema });
+
+export type WireModel = v.InferOutput<typeof modelSchema>;
+export type WireProgress = v.InferOutput<typeof progressSchema>;
+export type Health = v.InferOutput<typeof healthSchema>;
+export type CategorizeDetails = v.InferOutput<typeof categorizeDetailsSchema>;
+export type ImageDetails = v.InferOutput<typeof imageDetailsSchema>;

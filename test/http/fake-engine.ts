@@ -1,0 +1,99 @@
+import type {
+  BrokenFile,
+  Classifier,
+  ModelSummary,
+  PictureCollection,
+} from '../../src/classify/classifier.ts';
+import { ServiceError } from '../../src/errors.ts';
+
+export const fakeModel: ModelSummary = {
+  name: 'fake',
+  sha256: '00'.repeat(32),
+  precision: 'fp32',
+  embeddingDimension: 2,
+  imageResolution: 1,
+};
+
+/** What a test may change, and what it may look at. */
+export interface FakeEngine {
+  readonly classifier: Classifier;
+  /** Every picture that was added, in order. */
+  readonly added: { name: string; bytes: number }[];
+  readonly signals: AbortSignal[];
+}
+
+export interface FakeBehaviour {
+  /** Back-pressure: resolves when the next picture may come. */
+  readonly onAdd?: (signal: AbortSignal) => Promise<void>;
+  readonly onRank?: (signal: AbortSignal) => Promise<void>;
+}
+
+/**
+ * A classifier of text "pictures": the content is the word it shows, and a candidate scores 0.8 when it
+ * is that word, the others share the rest. Content that begins with "broken:CODE" is a broken picture.
+ */
+export function createFakeEngine({ onAdd, onRank }: FakeBehaviour = {}): FakeEngine {
+  const added: FakeEngine['added'] = [];
+  const signals: AbortSignal[] = [];
+  const collect = (signal: AbortSignal): PictureCollection => {
+    const names: string[] = [];
+    const words = new Map<string, string>();
+    const faults: BrokenFile[] = [];
+    const register = (name: string) => {
+      const same = names.filter((known) => known === name || known.startsWith(`${name} (`)).length;
+      names.push(same === 0 ? name : `${name} (${same + 1})`);
+      return names.at(-1) ?? name;
+    };
+    const rank = async (subjects: [string, string][], candidates: [string, string][], limit = Infinity) => {
+      await onRank?.(signal);
+      return subjects.map(([name, word]) => ({
+        name,
+        candidates: candidates
+          .map(([candidate, shown]) => {
+            const score = word === shown ? 0.8 : 0.2 / Math.max(1, candidates.length - 1);
+            return { name: candidate, score, similarity: score / 4 };
+          })
+          .toSorted((a, b) => b.score - a.score)
+          .slice(0, limit),
+      }));
+    };
+    const own = (labels: readonly string[]) => labels.map((label): [string, string] => [label, label]);
+    signals.push(signal);
+    return {
+      async add(name, bytes) {
+        added.push({ name, bytes: bytes.byteLength });
+        const file = register(name);
+        const word = new TextDecoder().decode(bytes.subarray(0, 100));
+        if (word.startsWith('broken:')) {
+          faults.push({ file, code: word.slice(7) as BrokenFile['code'], error: 'It is broken.' });
+        } else words.set(file, word);
+        await onAdd?.(signal);
+      },
+      refuse(name, { code, message }) {
+        faults.push({ file: register(name), code, error: message });
+      },
+      names: () => names,
+      broken: async () => faults,
+      rankCategories: ({ labels }, { limit }) => rank([...words], own(labels), limit),
+      rankFiles: ({ labels }, { limit }) => rank(own(labels), [...words], limit),
+    };
+  };
+  const classifier: Classifier = {
+    model: fakeModel,
+    collect,
+    parseCategories(document) {
+      const labels = new TextDecoder().decode(document).split(',').filter(Boolean);
+      if (labels.length === 0) throw new ServiceError('categories_missing', 'The list is empty.');
+      if (labels.includes('{')) throw new ServiceError('categories_malformed', 'Not JSON.');
+      if (labels.length > 1000) throw new ServiceError('categories_too_many', 'Too many.');
+      return { labels };
+    },
+    checkLabels({ labels }, { templates = ['{}'] }) {
+      const length = Math.max(
+        ...labels.flatMap((label) => templates.map((t) => t.length + label.length - 2)),
+      );
+      if (length > 300) throw new ServiceError('label_too_long', 'Too long.');
+    },
+  };
+  return { classifier, added, signals };
+}

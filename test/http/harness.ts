@@ -1,0 +1,122 @@
+import { connect, type Socket } from 'node:net';
+import type { EngineState } from '../../src/classify/engine-state.ts';
+import { type Config, parseConfig } from '../../src/config.ts';
+import { createServer, defaultTuning, type HttpServer, type ServerTuning } from '../../src/http/server.ts';
+import type { Log } from '../../src/log.ts';
+import { createFakeEngine } from './fake-engine.ts';
+
+export interface LogLine {
+  readonly level: string;
+  readonly fields: Record<string, unknown>;
+}
+
+/** A log that remembers. */
+export function createMemoryLog(): { log: Log; lines: LogLine[] } {
+  const lines: LogLine[] = [];
+  const write = (level: string) => (fields: object) => {
+    lines.push({ level, fields: { ...fields } });
+  };
+  const log: Log = {
+    trace: write('trace'),
+    debug: write('debug'),
+    info: write('info'),
+    warn: write('warn'),
+    error: write('error'),
+    child: () => log,
+  };
+  return { log, lines };
+}
+
+export interface StartOptions {
+  readonly environment?: Record<string, string>;
+  readonly engine?: EngineState | (() => EngineState);
+  readonly tuning?: Partial<ServerTuning>;
+}
+
+export interface TestServer extends AsyncDisposable {
+  readonly config: Config;
+  readonly server: HttpServer;
+  readonly port: number;
+  readonly lines: LogLine[];
+  readonly address: (path: string) => string;
+}
+
+/** A server on a free port of this machine, over a real socket. */
+export function start({ environment = {}, engine, tuning }: StartOptions = {}): TestServer {
+  const config = parseConfig({ HOST: '127.0.0.1', PORT: '0', ...environment }, []);
+  const state: EngineState = { state: 'ready', classifier: createFakeEngine().classifier };
+  const current = typeof engine === 'function' ? engine : () => engine ?? state;
+  const { log, lines } = createMemoryLog();
+  const server = createServer(config, current, log, { ...defaultTuning, ...tuning });
+  const { port } = server.listen();
+  return {
+    config,
+    server,
+    port,
+    lines,
+    address: (path) => `http://127.0.0.1:${port}${path}`,
+    [Symbol.asyncDispose]: () => server.drain(),
+  };
+}
+
+/** A form as browsers build it: [file name, content] pictures, then the categories. */
+export function form(files: readonly (readonly [string, string])[], categories?: string): FormData {
+  const data = new FormData();
+  for (const [name, content] of files) data.append('files', new File([content], name));
+  if (categories !== undefined) data.append('categories', categories);
+  return data;
+}
+
+export const boundary = 'test-boundary';
+
+/** One part, its header line written as given. */
+export function part(disposition: string, content: string | Uint8Array, ...headers: string[]): Buffer {
+  const head = [`--${boundary}`, `Content-Disposition: ${disposition}`, ...headers, '', ''].join('\r\n');
+  return Buffer.concat([Buffer.from(head), Buffer.from(content as string), Buffer.from('\r\n')]);
+}
+
+export const filePart = (name: string, content: string | Uint8Array) =>
+  part(`form-data; name="files"; filename="${name}"`, content);
+
+export const categoriesPart = (text: string) => part('form-data; name="categories"', text);
+
+export const closing = Buffer.from(`--${boundary}--\r\n`);
+
+/** Sends a body as written. */
+export function postRaw(
+  { address }: TestServer,
+  path: string,
+  body: Uint8Array | string,
+  contentType = `multipart/form-data; boundary=${boundary}`,
+): Promise<Response> {
+  return fetch(address(path), { method: 'POST', body, headers: { 'content-type': contentType } });
+}
+
+/** A connection on which the test writes HTTP itself. */
+export async function openSocket({ port }: TestServer): Promise<Socket & { received: () => string }> {
+  const socket = connect(port, '127.0.0.1');
+  await new Promise<void>((resolve, reject) => socket.once('connect', resolve).once('error', reject));
+  let text = '';
+  socket.on('data', (data) => {
+    text += data.toString('latin1');
+  });
+  socket.on('error', () => undefined);
+  return Object.assign(socket, { received: () => text });
+}
+
+/** The head of a request whose body the test writes piece by piece. */
+export function requestHead(path: string, contentLength: number): string {
+  return [
+    `POST ${path} HTTP/1.1`,
+    'Host: localhost',
+    `Content-Type: multipart/form-data; boundary=${boundary}`,
+    `Content-Length: ${contentLength}`,
+    '',
+    '',
+  ].join('\r\n');
+}
+
+/** Waits for something that happens elsewhere; the test's own time limit ends a wait in vain. */
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await Bun.sleep(5);
+}

@@ -1,0 +1,33 @@
+import { expect, test } from 'bun:test';
+import fc from 'fast-check';
+import { jsonObject } from '../../src/http/json-entries.ts';
+
+test('keys stay in order, also those that objects would move or swallow', () => {
+  expect(
+    jsonObject([
+      ['b', 'x'],
+      ['10', 'y'],
+      ['2', null],
+      ['__proto__', 'z'],
+      ['"\n', 1],
+    ]),
+  ).toBe('{"b":"x","10":"y","2":null,"__proto__":"z","\\"\\n":1}');
+});
+
+test('no entries are an empty object', () => {
+  expect(jsonObject([])).toBe('{}');
+});
+
+test('it reads back as what was written', () => {
+  const entries = fc.uniqueArray(fc.tuple(fc.string(), fc.jsonValue()), { selector: ([key]) => key });
+  fc.assert(
+    fc.property(entries, (written) => {
+      const expected = new Map(written);
+      const read: unknown = JSON.parse(jsonObject(written));
+      expect(Object.keys(read as object).toSorted()).toEqual([...expected.keys()].toSorted());
+      for (const [key, value] of Object.entries(read as object)) {
+        expect(JSON.stringify(value)).toBe(JSON.stringify(expected.get(key)));
+      }
+    }),
+  );
+});
