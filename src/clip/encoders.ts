@@ -1,0 +1,41 @@
+import { startOnnxWorker } from '../../native/onnx/worker.ts';
+import { layOutEncoderArena } from './encoder-arena.ts';
+import type { CompiledModel } from './graph/compiled-model.ts';
+import { createImageEncoder, type ImageEncoder } from './image-encoder.ts';
+import { createTextEncoder, type TextEncoder, type Tokenize } from './text-encoder.ts';
+import { createTokenizer } from './tokenizer/tokenizer.ts';
+
+/** Both towers of a loaded model. */
+export interface Encoders extends AsyncDisposable {
+  readonly imageEncoder: ImageEncoder;
+  readonly textEncoder: TextEncoder;
+  /** @throws ServiceError label_too_long */
+  readonly tokenize: Tokenize;
+}
+
+/** Loads a compiled model into an inference worker and warms it up: the first request is as fast as the next. */
+export async function loadEncoders(compiled: CompiledModel, threads: number): Promise<Encoders> {
+  const arena = layOutEncoderArena(compiled.architecture);
+  const worker = startOnnxWorker({ arenaBytes: arena.bytes, threads });
+  try {
+    await worker.load('vision', compiled.visionGraphPath);
+    await worker.load('text', compiled.textGraphPath);
+
+    const tokenizer = createTokenizer();
+    const tokenize: Tokenize = (text) => tokenizer.tokenize(text, compiled.architecture.text.contextLength);
+    const imageEncoder = createImageEncoder(worker, arena);
+    const textEncoder = createTextEncoder(worker, arena, tokenize);
+    using slot = await imageEncoder.acquireSlot();
+    await Promise.all([slot.encode(), textEncoder.encode(['a photo'])]);
+
+    return {
+      imageEncoder,
+      textEncoder,
+      tokenize,
+      [Symbol.asyncDispose]: () => worker[Symbol.asyncDispose](),
+    };
+  } catch (fault) {
+    await worker[Symbol.asyncDispose]();
+    throw fault;
+  }
+}
