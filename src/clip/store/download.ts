@@ -48,9 +48,13 @@ export async function download(
   signal: AbortSignal,
 ): Promise<DownloadedFile | readonly SourceFailure[]> {
   const failures: SourceFailure[] = [];
+  const silentHosts = new Set<string>();
   for (const source of sources) {
     const url = displayUrl(source.url);
+    const { host } = new URL(source.url);
     try {
+      // Where a firewall swallows everything, each further try would cost its full patience.
+      if (silentHosts.has(host)) throw new TransferError('its host was not to be reached just now', false);
       options.log.info({ url, directory: options.directory }, 'downloading the model');
       const file = await downloadFrom(source, options, signal);
       const allNames = new Set(sources.map(({ fileName }) => fileName));
@@ -61,6 +65,7 @@ export async function download(
       if (!(error instanceof TransferError)) throw error;
       options.log.warn({ url, reason: error.message }, 'the model cannot be downloaded from this source');
       failures.push({ url, reason: error.message });
+      if (!error.answered) silentHosts.add(host);
     }
   }
   return failures;

@@ -21,7 +21,8 @@ export class Patience implements Disposable {
   async answer<T>(head: Promise<T>): Promise<T> {
     const { responseTimeoutMs } = this.#timings;
     const reason = `it does not answer within ${responseTimeoutMs / 1000} s`;
-    return await this.#wait(head, responseTimeoutMs, new TransferError(reason, false), explainUnreachable);
+    const late = new TransferError(reason, false, { answered: false });
+    return await this.#wait(head, responseTimeoutMs, late, explainUnreachable);
   }
 
   /** Waits for the next bytes of an answer's body. */
@@ -58,9 +59,8 @@ export class Patience implements Disposable {
 function explainUnreachable(error: unknown): TransferError {
   const errno = errnoOf(error);
   const transient = errno === 'ECONNRESET' || errno === 'EPIPE';
-  return new TransferError(`it cannot be reached (${errno ?? messageOf(error)})`, transient, {
-    cause: error,
-  });
+  const reason = `it cannot be reached (${errno ?? messageOf(error)})`;
+  return new TransferError(reason, transient, { answered: false, cause: error });
 }
 
 function explainBroken(error: unknown): TransferError {

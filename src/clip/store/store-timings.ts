@@ -19,7 +19,7 @@ export interface StoreTimings {
 }
 
 export const defaultTimings: StoreTimings = {
-  responseTimeoutMs: 15_000,
+  responseTimeoutMs: 10_000,
   stallTimeoutMs: 30_000,
   attempts: 5,
   backOffMs: 1000,

@@ -3,9 +3,16 @@ export class TransferError extends Error {
   override readonly name = 'TransferError';
   /** Whether asking the same source again may help. */
   readonly transient: boolean;
+  /** False: nobody answered, so other files of that host are as far away. */
+  readonly answered: boolean;
 
-  constructor(reason: string, transient: boolean, options?: ErrorOptions) {
+  constructor(
+    reason: string,
+    transient: boolean,
+    options: ErrorOptions & { readonly answered?: boolean } = {},
+  ) {
     super(reason, options);
     this.transient = transient;
+    this.answered = options.answered ?? true;
   }
 }

@@ -1,0 +1,129 @@
+import { join, resolve } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { ManifestModel } from '../../../models/manifest.ts';
+import { openCheckpoint } from '../checkpoint/open-checkpoint.ts';
+import { download } from './download.ts';
+import { type ExclusiveLock, tryLock } from './exclusive.ts';
+import type { LoadingProgress, ReportProgress } from './loading-progress.ts';
+import { ModelStoreError } from './model-store-error.ts';
+import { ProgressDisplay } from './progress-display.ts';
+import { findCheckpoint, searchOrder } from './search.ts';
+import { type DownloadSource, displayUrl, downloadSources, sourceForPeople } from './sources.ts';
+import { storing } from './storage-error.ts';
+import type { StoreContext } from './store-context.ts';
+import { firstWritable, proveWritable } from './writable-directory.ts';
+
+/**
+ * The checkpoint file of a model of the manifest: a found one, or else a downloaded one. A found file
+ * is never downloaded over, whatever its content.
+ * @throws ModelStoreError download_failed, storage_full, storage_failed
+ */
+export async function obtainCheckpoint(
+  model: ManifestModel,
+  context: StoreContext,
+  report: ReportProgress,
+  signal: AbortSignal,
+): Promise<string> {
+  const { log, timings } = context;
+  const directories = searchOrder(context.model.cacheDirectory, context.usualDirectories);
+  const find = () => findCheckpoint(directories, model.fileNames);
+  const found = await find();
+  if (found !== undefined) return found;
+
+  const sources = downloadSources(model, context.model.url);
+  const directory = await targetDirectory(model, sources, context);
+  let waited = false;
+  for (;;) {
+    await using lock = await storing(directory, () =>
+      tryLock(join(directory, '.download'), timings.lockStaleMs),
+    );
+    // Whoever held the lock before may have brought the file.
+    const meanwhile = await find();
+    if (meanwhile !== undefined) return meanwhile;
+    if (lock !== undefined) {
+      const path = await downloadLocked(model, sources, directory, lock, context, report, signal);
+      if (path !== undefined) return path;
+      log.warn({ directory }, 'another process has taken over the download');
+    } else {
+      if (!waited) log.info({ directory }, 'another process downloads the model; waiting for it');
+      waited = true;
+      report({ stage: 'downloading' });
+      await pause(timings.pollMs, undefined, { signal });
+    }
+  }
+}
+
+async function targetDirectory(
+  model: ManifestModel,
+  sources: readonly DownloadSource[],
+  context: StoreContext,
+): Promise<string> {
+  const { cacheDirectory } = context.model;
+  if (cacheDirectory !== undefined) {
+    await proveWritable(resolve(cacheDirectory));
+    return resolve(cacheDirectory);
+  }
+  try {
+    return await firstWritable(context.usualDirectories);
+  } catch (error) {
+    const { url, fileName } = sourceForPeople(sources, model);
+    const places = context.usualDirectories.join(', ');
+    throw new ModelStoreError(
+      'storage_failed',
+      `None of the folders ${places} can be written, so ${model.name} cannot be downloaded. Set CLIP_CACHE to a folder that can be, or put ${displayUrl(url)} into one of them as ${fileName}.`,
+      { cause: error },
+    );
+  }
+}
+
+/** @returns the finished file; undefined where the lock was lost on the way */
+async function downloadLocked(
+  model: ManifestModel,
+  sources: readonly DownloadSource[],
+  directory: string,
+  lock: ExclusiveLock,
+  context: StoreContext,
+  report: ReportProgress,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { log, timings } = context;
+  const display = new ProgressDisplay(log, context.terminal ?? undefined, timings);
+  const reportAndShow = (progress: LoadingProgress) => {
+    report(progress);
+    if (progress.stage === 'downloading') display.show(progress);
+    else display.end();
+  };
+  try {
+    const outcome = await download(
+      sources,
+      { directory, log, timings, report: reportAndShow, inspect },
+      AbortSignal.any([signal, lock.lost]),
+    );
+    if ('path' in outcome) {
+      log.info({ ...outcome }, 'downloaded the model');
+      return outcome.path;
+    }
+    throw notToBeHad(model, sources, directory);
+  } catch (error) {
+    if (lock.lost.aborted && !signal.aborted) return undefined;
+    throw error;
+  } finally {
+    display.end();
+  }
+}
+
+async function inspect(path: string): Promise<void> {
+  using _checkpoint = await openCheckpoint(path);
+}
+
+function notToBeHad(
+  model: ManifestModel,
+  sources: readonly DownloadSource[],
+  directory: string,
+): ModelStoreError {
+  const { url, fileName } = sourceForPeople(sources, model);
+  return new ModelStoreError(
+    'download_failed',
+    `${model.name} was not found and cannot be downloaded from here. Download ${displayUrl(url)} elsewhere and put it here as ${join(directory, fileName)}: the service picks it up by itself. To try the API without it, set CLIP_MODEL=demo.`,
+  );
+}
