@@ -1,0 +1,60 @@
+import { writeSync } from 'node:fs';
+import * as v from 'valibot';
+import { demoCheckpoint } from '../../../models/demo/demo-checkpoint.ts';
+import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import { CheckpointError } from '../checkpoint/checkpoint-error.ts';
+import { openCheckpoint } from '../checkpoint/open-checkpoint.ts';
+import { compileModel } from '../graph/compile-model.ts';
+import { type CompileProgress, UnusableWeightError } from '../graph/named-weights.ts';
+import { type CompileMessage, compileJobSchema } from './compile-protocol.ts';
+import { percentOf } from './loading-progress.ts';
+import { errnoOf, messageOf, storageErrnos } from './storage-error.ts';
+
+/**
+ * Compiles one checkpoint in a process of its own, so that the memory it takes goes back to the
+ * system. Whoever started it hears of progress and of the outcome.
+ */
+async function main(): Promise<void> {
+  const job = v.parse(compileJobSchema, JSON.parse(process.argv[2] ?? ''));
+
+  let checkpoint: Checkpoint;
+  try {
+    checkpoint =
+      job.checkpointPath === undefined ? demoCheckpoint() : await openCheckpoint(job.checkpointPath);
+  } catch (error) {
+    say({ kind: 'failed', fault: 'checkpoint', message: messageOf(error) });
+    return;
+  }
+  using _open = checkpoint;
+  try {
+    const { name, sha256 } = job;
+    await compileModel(checkpoint, { name, sha256 }, job.precision, job.directory, sayPercent());
+    say({ kind: 'done' });
+  } catch (error) {
+    const errno = errnoOf(error);
+    const storage = errno !== undefined && storageErrnos.has(errno);
+    const unsound = error instanceof CheckpointError || error instanceof UnusableWeightError;
+    const fault = unsound ? 'checkpoint' : storage ? 'storage' : 'internal';
+    say({ kind: 'failed', fault, message: messageOf(error), ...(errno === undefined ? {} : { errno }) });
+  }
+}
+
+/** Passes progress on, a whole percent at a time. */
+function sayPercent(): (progress: CompileProgress) => void {
+  let said = 0;
+  return ({ bytesDone, bytesTotal }) => {
+    const percent = percentOf(bytesDone, bytesTotal);
+    if (percent > said) say({ kind: 'progress', percent });
+    said = percent;
+  };
+}
+
+/** Synchronous, so that the last word is out before the process ends. */
+function say(message: CompileMessage): void {
+  writeSync(1, `${JSON.stringify(message)}\n`);
+}
+
+// Standard input ends with the parent, and nobody would use what is compiled for a parent that is gone.
+process.stdin.resume().on('end', () => process.exit(1));
+await main();
+process.exit(0);

@@ -1,0 +1,85 @@
+import { dirname, join } from 'node:path';
+import * as v from 'valibot';
+import { type CompileJob, type CompileMessage, compileMessageSchema } from './compile-protocol.ts';
+import { ModelStoreError } from './model-store-error.ts';
+import { storageFailure } from './storage-error.ts';
+
+const compileMessageLine = v.pipe(v.string(), v.parseJson(), compileMessageSchema);
+
+/** The program that compiles; tests take the place of it. */
+export const compileChildPath = join(import.meta.dir, 'compile-child.ts');
+
+/**
+ * Compiles a checkpoint in a child process.
+ * @throws ModelStoreError checkpoint_unsound, storage_full, storage_failed, compile_failed
+ */
+export async function compileInChild(
+  job: CompileJob,
+  childPath: string,
+  onPercent: (percent: number) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  signal.throwIfAborted();
+  let outcome: Exclude<CompileMessage, { kind: 'progress' }> | undefined;
+  await using child = Bun.spawn([process.execPath, childPath, JSON.stringify(job)], {
+    // Never written to: its end tells the child that we are gone.
+    stdin: 'pipe',
+    stdout: 'pipe',
+    stderr: 'inherit',
+  });
+  const stop = () => child.kill('SIGKILL');
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    for await (const message of messagesOf(child.stdout)) {
+      if (message.kind === 'progress') onPercent(message.percent);
+      else outcome = message;
+    }
+    await child.exited;
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+  signal.throwIfAborted();
+  if (outcome?.kind === 'done') return;
+  throw outcome === undefined ? endedEarly(child.signalCode, child.exitCode) : failure(outcome, job);
+}
+
+async function* messagesOf(output: ReadableStream<Uint8Array>): AsyncGenerator<CompileMessage> {
+  const decoder = new TextDecoder();
+  let rest = '';
+  for await (const chunk of output) {
+    const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) {
+      const message = v.safeParse(compileMessageLine, line);
+      // A stray line of some library is not worth failing for.
+      if (message.success) yield message.output;
+    }
+  }
+}
+
+function failure(outcome: Extract<CompileMessage, { kind: 'failed' }>, job: CompileJob): ModelStoreError {
+  switch (outcome.fault) {
+    case 'checkpoint':
+      return new ModelStoreError(
+        'checkpoint_unsound',
+        `The file ${job.checkpointPath ?? job.name} is no checkpoint that can be used: ${outcome.message.replace(/\.$/, '')}. Replace or remove it.`,
+      );
+    case 'storage':
+      return storageFailure(
+        dirname(job.directory),
+        Object.assign(new Error(outcome.message), { code: outcome.errno }),
+      );
+    case 'internal':
+      return new ModelStoreError('compile_failed', `The model could not be compiled: ${outcome.message}`);
+  }
+}
+
+function endedEarly(signalCode: string | number | null, exitCode: number | null): ModelStoreError {
+  const how = signalCode === null ? `with exit code ${exitCode}` : `by ${signalCode}`;
+  // On Linux nobody else sends SIGKILL unasked.
+  const hint = signalCode === 'SIGKILL' ? ' The system usually does that when memory runs out.' : '';
+  return new ModelStoreError(
+    'compile_failed',
+    `The process that compiles the model was ended ${how}.${hint}`,
+  );
+}

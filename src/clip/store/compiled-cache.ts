@@ -1,0 +1,129 @@
+import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  BUILDER_VERSION,
+  type CompiledModel,
+  type Precision,
+  readCompiledModel,
+} from '../graph/compiled-model.ts';
+import { isLocked, tryLock } from './exclusive.ts';
+import { errnoOf, messageOf, storing } from './storage-error.ts';
+
+/** Which compiled model is meant. */
+export interface CompiledModelKey {
+  /** sha256 of the checkpoint, hex. */
+  readonly sha256: string;
+  readonly precision: Precision;
+}
+
+/** A compiled model's folder: `<sha256, 16 digits>-<precision>-v<version of the graph builder>`. */
+export function folderName({ sha256, precision }: CompiledModelKey): string {
+  return `${sha256.slice(0, 16)}-${precision}-v${BUILDER_VERSION}`;
+}
+
+/**
+ * The compiled model of a cache folder.
+ * @returns the model, `absent`, or the reason why what is there cannot be used
+ */
+export async function readCached(
+  root: string,
+  key: CompiledModelKey,
+): Promise<CompiledModel | 'absent' | { readonly damage: string }> {
+  const directory = join(root, folderName(key));
+  if ((await stat(directory).catch(() => undefined)) === undefined) return 'absent';
+  try {
+    const model = await readCompiledModel(directory);
+    const same =
+      model.sha256 === key.sha256 &&
+      model.precision === key.precision &&
+      model.builderVersion === BUILDER_VERSION;
+    return same ? model : { damage: 'it was compiled from something else' };
+  } catch (error) {
+    return { damage: messageOf(error) };
+  }
+}
+
+/**
+ * Has a model compiled into a temporary folder and gives it its name at once when it is complete.
+ * Where another process was faster, its model is used.
+ * @throws ModelStoreError storage_full, storage_failed, and whatever `compile` throws
+ */
+export async function addToCache(
+  root: string,
+  key: CompiledModelKey,
+  lockStaleMs: number,
+  compile: (directory: string) => Promise<void>,
+): Promise<CompiledModel> {
+  const temporary = join(root, `${folderName(key)}.${crypto.randomUUID()}.tmp`);
+  await using _lock = await storing(root, async () => {
+    await mkdir(root, { recursive: true });
+    await sweepTemporaries(root, lockStaleMs);
+    // Held before the folder is there, so that nobody ever sees it without its lock.
+    const lock = await tryLock(temporary, lockStaleMs);
+    await mkdir(temporary);
+    return lock;
+  });
+  try {
+    await compile(temporary);
+    await storing(root, () => publish(root, key, temporary));
+  } finally {
+    await rm(temporary, { recursive: true, force: true });
+  }
+  await removeOtherVersions(root, key);
+  const model = await readCached(root, key);
+  if (model === 'absent' || 'damage' in model) {
+    throw new Error(`This is a bug: the model just compiled cannot be read (${JSON.stringify(model)})`);
+  }
+  return model;
+}
+
+/** Renames a complete folder to its final name, past a damaged one but never over a sound one. */
+async function publish(root: string, key: CompiledModelKey, temporary: string): Promise<void> {
+  const target = join(root, folderName(key));
+  const takenErrnos = ['ENOTEMPTY', 'EEXIST', 'ENOTDIR'];
+  for (;;) {
+    try {
+      await rename(temporary, target);
+      return;
+    } catch (error) {
+      if (!takenErrnos.includes(errnoOf(error) ?? '')) throw error;
+    }
+    const winner = await readCached(root, key);
+    if (winner !== 'absent' && !('damage' in winner)) return;
+    await moveAway(root, key);
+  }
+}
+
+/** Removes a damaged model in two steps, since a folder being deleted must not keep its name. */
+async function moveAway(root: string, key: CompiledModelKey): Promise<void> {
+  const away = join(root, `${folderName(key)}.${crypto.randomUUID()}.tmp`);
+  try {
+    await rename(join(root, folderName(key)), away);
+  } catch (error) {
+    // Another process has just done the same.
+    if (errnoOf(error) === 'ENOENT') return;
+    throw error;
+  }
+  await rm(away, { recursive: true, force: true });
+}
+
+const temporaryPattern = /^([0-9a-f]{16}-[a-z0-9]+-v\d+\.[0-9a-f-]{36}\.tmp)(\.lock)?$/;
+
+/** Removes what crashed processes left behind; what a living one works on is locked. */
+async function sweepTemporaries(root: string, lockStaleMs: number): Promise<void> {
+  for (const entry of await readdir(root)) {
+    const name = temporaryPattern.exec(entry)?.[1];
+    if (name === undefined || (await isLocked(join(root, name), lockStaleMs))) continue;
+    await rm(join(root, entry), { recursive: true, force: true });
+  }
+}
+
+/** Removes what other versions of the graph builder made of the same checkpoint. */
+async function removeOtherVersions(root: string, key: CompiledModelKey): Promise<void> {
+  const current = folderName(key);
+  const family = current.replace(/\d+$/, '');
+  for (const entry of await readdir(root)) {
+    if (entry === current || !entry.startsWith(family) || !/^\d+$/.test(entry.slice(family.length))) continue;
+    await rm(join(root, entry), { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,170 @@
+import { describe, expect, test } from 'bun:test';
+import { cp, mkdir, readdir, readFile, rm, truncate, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  DEMO_MODEL_NAME,
+  demoCheckpoint,
+  demoCheckpointSha256,
+} from '../../../models/demo/demo-checkpoint.ts';
+import { compileModel } from '../../../src/clip/graph/compile-model.ts';
+import { BUILDER_VERSION } from '../../../src/clip/graph/compiled-model.ts';
+import {
+  addToCache,
+  type CompiledModelKey,
+  folderName,
+  readCached,
+} from '../../../src/clip/store/compiled-cache.ts';
+import { tryLock } from '../../../src/clip/store/exclusive.ts';
+import { fastTimings } from './fast-timings.ts';
+import { temporaryFolder } from './temporary-folder.ts';
+
+const stale = fastTimings.lockStaleMs;
+const sha256 = demoCheckpointSha256();
+const key: CompiledModelKey = { sha256, precision: 'fp32' };
+
+async function compileDemo(directory: string): Promise<void> {
+  using checkpoint = demoCheckpoint();
+  await compileModel(checkpoint, { name: DEMO_MODEL_NAME, sha256 }, 'fp32', directory);
+}
+
+function compileNothing(): Promise<never> {
+  throw new Error('nothing should be compiled');
+}
+
+describe('a compiled model', () => {
+  test('is absent, then compiled, then there', async () => {
+    await using folder = await temporaryFolder();
+    const root = join(folder.path, 'compiled');
+    expect(await readCached(root, key)).toBe('absent');
+    const model = await addToCache(root, key, stale, compileDemo);
+    expect(model).toMatchObject({ name: 'demo', sha256, precision: 'fp32', builderVersion: BUILDER_VERSION });
+    expect(await readCached(root, key)).toEqual(model);
+    expect(await readdir(root)).toEqual([folderName(key)]);
+  });
+
+  test('lies under the sum, the precision and the version it was made with', () => {
+    expect(folderName(key)).toBe(`${sha256.slice(0, 16)}-fp32-v${BUILDER_VERSION}`);
+  });
+
+  test('of another checkpoint whose sum begins alike is not taken for it', async () => {
+    await using folder = await temporaryFolder();
+    await addToCache(folder.path, key, stale, compileDemo);
+    const other = { ...key, sha256: sha256.slice(0, 16) + '0'.repeat(48) };
+    expect(await readCached(folder.path, other)).toEqual({ damage: 'it was compiled from something else' });
+  });
+});
+
+describe('a damaged compiled model', () => {
+  test.each([
+    ['has a file cut short', (path: string) => truncate(join(path, 'vision.weights'), 100)],
+    ['misses a file', (path: string) => rm(join(path, 'text.onnx'))],
+    ['has no description', (path: string) => rm(join(path, 'model.json'))],
+    ['has a broken description', (path: string) => writeFile(join(path, 'model.json'), '{')],
+    ['is empty', (path: string) => rm(path, { recursive: true }).then(() => mkdir(path))],
+    ['is a file', (path: string) => rm(path, { recursive: true }).then(() => writeFile(path, ''))],
+  ])('that %s is noticed and replaced', async (_name, damage) => {
+    await using folder = await temporaryFolder();
+    const sound = await addToCache(folder.path, key, stale, compileDemo);
+    await damage(join(folder.path, folderName(key)));
+    expect(await readCached(folder.path, key)).toHaveProperty('damage');
+    expect(await addToCache(folder.path, key, stale, compileDemo)).toEqual(sound);
+    expect(await readdir(folder.path)).toEqual([folderName(key)]);
+  });
+});
+
+describe('several processes at once', () => {
+  test('all get the model of the first that was complete', async () => {
+    await using folder = await temporaryFolder();
+    const models = await Promise.all([1, 2, 3].map(() => addToCache(folder.path, key, stale, compileDemo)));
+    expect(new Set(models.map(({ visionGraphPath }) => visionGraphPath)).size).toBe(1);
+    expect(await readdir(folder.path)).toEqual([folderName(key)]);
+  });
+
+  test("do not overwrite a winner's sound model", async () => {
+    await using folder = await temporaryFolder();
+    const marker = join(folder.path, folderName(key), 'winner');
+    await addToCache(folder.path, key, stale, async (directory) => {
+      await addToCache(folder.path, key, stale, compileDemo);
+      await writeFile(marker, '');
+      await compileDemo(directory);
+    });
+    expect(await readFile(marker, 'utf8')).toBe('');
+    expect(await readdir(folder.path)).toEqual([folderName(key)]);
+  });
+});
+
+describe('what is left behind', () => {
+  const leftover = `${folderName(key)}.00000000-0000-4000-8000-000000000000.tmp`;
+
+  test('by a crashed process is removed, its lock with it', async () => {
+    await using folder = await temporaryFolder();
+    const lock = join(folder.path, `${leftover}.lock`);
+    await mkdir(join(folder.path, leftover));
+    await writeFile(join(folder.path, leftover, 'vision.weights'), 'half');
+    await mkdir(lock);
+    await utimes(lock, new Date(0), new Date(0));
+    await addToCache(folder.path, key, stale, compileDemo);
+    expect(await readdir(folder.path)).toEqual([folderName(key)]);
+  });
+
+  test('by nobody, because its process lives, is left alone', async () => {
+    await using folder = await temporaryFolder();
+    await using _lock = await tryLock(join(folder.path, leftover), stale);
+    await mkdir(join(folder.path, leftover));
+    await addToCache(folder.path, key, stale, compileDemo);
+    expect((await readdir(folder.path)).sort()).toEqual(
+      [folderName(key), leftover, `${leftover}.lock`].sort(),
+    );
+  });
+
+  test('by a failed attempt is nothing', async () => {
+    await using folder = await temporaryFolder();
+    const attempt = addToCache(folder.path, key, stale, async (directory) => {
+      await writeFile(join(directory, 'half'), '');
+      throw new Error('it failed');
+    });
+    await expect(attempt).rejects.toThrow('it failed');
+    expect(await readdir(folder.path)).toEqual([]);
+  });
+
+  test('by other versions of the builder is removed after success, and nothing else', async () => {
+    await using folder = await temporaryFolder();
+    const short = sha256.slice(0, 16);
+    const others = [
+      `${short}-int8-v1`,
+      `${'0'.repeat(16)}-fp32-v999`,
+      `${short}-fp32-v999.keep`,
+      'remembered.sha256.json',
+    ];
+    for (const name of [...others, `${short}-fp32-v0`, `${short}-fp32-v999`]) {
+      await mkdir(join(folder.path, name));
+    }
+    await addToCache(folder.path, key, stale, compileDemo);
+    expect((await readdir(folder.path)).sort()).toEqual([...others, folderName(key)].sort());
+  });
+
+  test('by other versions stays where compiling fails', async () => {
+    await using folder = await temporaryFolder();
+    await mkdir(join(folder.path, `${sha256.slice(0, 16)}-fp32-v0`));
+    await addToCache(folder.path, key, stale, compileNothing).catch(() => undefined);
+    expect(await readdir(folder.path)).toHaveLength(1);
+  });
+});
+
+describe('a folder that cannot be written', () => {
+  test('is an error before anything is compiled', async () => {
+    await using folder = await temporaryFolder();
+    await writeFile(join(folder.path, 'file'), '');
+    const root = join(folder.path, 'file', 'compiled');
+    const failure = await addToCache(root, key, stale, compileNothing).catch((error) => error);
+    expect(failure).toMatchObject({ fault: 'storage_failed' });
+    expect(failure.message).toContain(root);
+  });
+
+  test('may still be read', async () => {
+    await using folder = await temporaryFolder();
+    const model = await addToCache(join(folder.path, 'one'), key, stale, compileDemo);
+    await cp(join(folder.path, 'one'), join(folder.path, 'two'), { recursive: true });
+    expect(await readCached(join(folder.path, 'two'), key)).toMatchObject({ sha256: model.sha256 });
+  });
+});
