@@ -1,0 +1,156 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { manifest } from '../models/manifest.ts';
+import type { Classifier } from './classify/classifier.ts';
+import { ModelStoreError } from './clip/store/model-store-error.ts';
+import { prepareModel } from './clip/store/prepare-model.ts';
+import { knownSums } from './clip/store/sources.ts';
+import { ConfigError, parseConfig } from './config.ts';
+import { startEngine } from './engine.ts';
+import { createLog } from './log.ts';
+
+/** The reference's own example: its README prints these probabilities for its picture. */
+const published = [
+  ['a diagram', 0.9927937],
+  ['a dog', 0.00421068],
+  ['a cat', 0.00299572],
+] as const;
+
+/** For the half precision and the GPU behind the published digits. */
+const TOLERANCE = 0.002;
+
+const PICTURE_URL = 'https://raw.githubusercontent.com/openai/CLIP/main/CLIP.png';
+const PICTURE_SHA256 = '308a3ca4503f1c7a07803916c369d78c4ef501e5ab7fc727da9b5e1d2f9ec85b';
+const PICTURE_TIMEOUT_MS = 30_000;
+
+/** 0: the answers are the published ones; 1: they are not; 2: it could not be tried. */
+export type VerifyOutcome = 0 | 1 | 2;
+
+/** Something that is needed to try it is not there; the message says what. */
+export class MissingError extends Error {
+  override readonly name = 'MissingError';
+}
+
+/** Where picture, model and output come from and go to. */
+export interface VerifyParts {
+  /** @throws MissingError */
+  picture(): Promise<Uint8Array>;
+  /** @throws MissingError */
+  classifier(): Promise<{ readonly classifier: Classifier } & AsyncDisposable>;
+  print(line: string): void;
+}
+
+/** Classifies the reference's example and compares with what the reference publishes. */
+export async function verify({ picture, classifier, print }: VerifyParts): Promise<VerifyOutcome> {
+  const missing: string[] = [];
+  const note = (error: unknown) => {
+    if (!(error instanceof MissingError)) throw error;
+    missing.push(error.message);
+    return undefined;
+  };
+  const bytes = await picture().catch(note);
+  await using engine = await classifier().catch(note);
+  if (bytes === undefined || engine === undefined) {
+    for (const sentence of missing) print(sentence);
+    print('NOT TRIED: see above.');
+    return 2;
+  }
+
+  const { name, precision, sha256 } = engine.classifier.model;
+  print(`weights: ${name}, ${precision}, sha256 ${sha256}`);
+  const sums = manifest.filter((model) => model.name === 'ViT-B/32').flatMap(knownSums);
+  if (!sums.includes(sha256)) {
+    print(
+      `These weights are not known to be OpenAI's ViT-B/32, whose files have the sha256 ${sums.join(' or ')}.`,
+    );
+    print('NOT TRIED: nothing is published for these weights.');
+    return 2;
+  }
+  return await compare(engine.classifier, bytes, print);
+}
+
+async function compare(
+  classifier: Classifier,
+  picture: Uint8Array,
+  print: VerifyParts['print'],
+): Promise<0 | 1> {
+  const labels = published.map(([label]) => label);
+  const categories = classifier.parseCategories(new TextEncoder().encode(JSON.stringify(labels)));
+  const collection = classifier.collect(new AbortController().signal);
+  await collection.add('CLIP.png', picture);
+  const [broken] = await collection.broken();
+  if (broken !== undefined) {
+    print(`FAIL: the picture was not accepted: ${broken.error}`);
+    return 1;
+  }
+  const [ranking] = await collection.rankCategories(categories, {});
+  const scores = new Map(ranking?.candidates.map(({ name, score }) => [name, score]));
+
+  let worst = 0;
+  for (const [label, expected] of published) {
+    const score = scores.get(label) ?? Number.NaN;
+    const difference = Math.abs(score - expected);
+    // NaN must not pass, and Math.max keeps it.
+    worst = Math.max(worst, difference);
+    print(
+      `${label.padEnd(10)} published ${expected.toFixed(7)}  here ${score.toFixed(7)}  off by ${difference.toFixed(7)}`,
+    );
+  }
+  const passed = worst <= TOLERANCE;
+  print(
+    `${passed ? 'PASS' : 'FAIL'}: the largest difference is ${worst.toFixed(7)}; allowed are ${TOLERANCE}.`,
+  );
+  return passed ? 0 : 1;
+}
+
+/**
+ * The reference's picture, from a path or from the reference's repository.
+ * @throws MissingError
+ */
+export async function examplePicture(path: string | undefined, url = PICTURE_URL): Promise<Uint8Array> {
+  const from = path ?? url;
+  const bytes = await (path === undefined ? fetchBytes(url) : readFile(path)).catch((error) => {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new MissingError(
+      `The picture ${from} cannot be had (${reason}). Download ${PICTURE_URL} elsewhere and give its path: bun run verify CLIP.png`,
+    );
+  });
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  if (sha256 !== PICTURE_SHA256) {
+    throw new MissingError(
+      `The picture ${from} is not the published one: its sha256 is ${sha256} instead of ${PICTURE_SHA256}.`,
+    );
+  }
+  return bytes;
+}
+
+async function fetchBytes(url: string): Promise<Uint8Array> {
+  const response = await fetch(url, { signal: AbortSignal.timeout(PICTURE_TIMEOUT_MS) });
+  if (!response.ok) throw new Error(`the answer is ${response.status}`);
+  return await response.bytes();
+}
+
+/** The same model as the service would serve with the same settings. */
+async function configuredClassifier(): Promise<{ readonly classifier: Classifier } & AsyncDisposable> {
+  try {
+    const config = parseConfig();
+    const log = createLog(config.logLevel);
+    const never = new AbortController().signal;
+    const compiled = await prepareModel({ model: config.model, log }, () => undefined, never);
+    return await startEngine(compiled, config);
+  } catch (error) {
+    const expected = error instanceof ModelStoreError || error instanceof ConfigError;
+    throw expected
+      ? new MissingError(`The weights cannot be had: ${error.message}`, { cause: error })
+      : error;
+  }
+}
+
+if (import.meta.main) {
+  const outcome = await verify({
+    picture: () => examplePicture(process.argv[2]),
+    classifier: configuredClassifier,
+    print: (line) => console.log(line),
+  });
+  process.exit(outcome);
+}
