@@ -22,8 +22,13 @@ let state: EngineState = {
   progress: { stage: 'searching' },
 };
 const server = createServer(config, () => state, log);
-const { url } = server.listen();
-log.info({ url }, 'listening');
+try {
+  const { url } = server.listen();
+  log.info({ url }, 'listening');
+} catch (fault) {
+  log.error({ err: fault }, `cannot listen on ${config.host}:${config.port}: is the port taken?`);
+  process.exit(1);
+}
 
 const stopping = new AbortController();
 const engine = bringUp(config, log, stopping.signal, (next) => {

@@ -1,0 +1,81 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { bitmap, encodePicture } from '../fixtures/colour-pictures.ts';
+import { type Service, startService } from './service.ts';
+
+const MEBI = 1024 ** 2;
+
+let folder: string;
+let service: Service;
+let picture: Uint8Array;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'classify-images-test-'));
+  service = await startService({ CLIP_MODEL: 'demo', CLIP_CACHE: folder });
+  // Hash-like noise compresses badly: some 2 MB.
+  const noise = bitmap(1600, 1200, (x, y) => {
+    const hash = Math.imul(x * 374_761_393 + y * 668_265_263, 1_274_126_177) >>> 8;
+    return [hash & 255, (hash >> 8) & 255, (hash >> 16) & 255];
+  });
+  picture = await encodePicture(noise, 'jpeg');
+  await service.ready();
+});
+
+afterAll(async () => {
+  await service[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** Resident memory of the service, in bytes. */
+async function residentBytes(): Promise<number> {
+  const status = await readFile(`/proc/${service.pid}/status`, 'utf8');
+  return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) * 1024;
+}
+
+/** Sends one request with so many pictures. @returns the highest resident memory seen meanwhile, in bytes */
+async function peakWhileSending(count: number): Promise<number> {
+  const encoder = new TextEncoder();
+  async function* body() {
+    for (let index = 0; index < count; index++) {
+      yield encoder.encode(
+        `--b\r\nContent-Disposition: form-data; name="files"; filename="${index}.jpg"\r\n\r\n`,
+      );
+      yield picture;
+      yield encoder.encode('\r\n');
+    }
+    yield encoder.encode(
+      '--b\r\nContent-Disposition: form-data; name="categories"\r\n\r\nred,green\r\n--b--\r\n',
+    );
+  }
+  let peak = 0;
+  const sampling = setInterval(async () => {
+    peak = Math.max(peak, await residentBytes());
+  }, 20);
+  try {
+    const response = await fetch(`${service.url}/categorize`, {
+      method: 'POST',
+      headers: { 'content-type': 'multipart/form-data; boundary=b' },
+      body: ReadableStream.from(body()),
+    });
+    const answers = (await response.json()) as Record<string, string>;
+    expect(response.status).toBe(200);
+    expect(Object.keys(answers).length).toBe(count);
+  } finally {
+    clearInterval(sampling);
+  }
+  return peak;
+}
+
+describe.if(process.platform === 'linux')('memory', () => {
+  test('does not grow with the number of pictures in a request', async () => {
+    // Fills what is filled once: pools of threads, of buffers, compiled code.
+    await peakWhileSending(60);
+    const few = await peakWhileSending(60);
+    const many = await peakWhileSending(300);
+    // 240 further pictures are 480 MB of upload, 1.4 GB of pixels, 36 MB at the size the model takes.
+    expect(picture.byteLength).toBeGreaterThan(1.5 * MEBI);
+    expect(many - few).toBeLessThan(30 * MEBI);
+  });
+});
