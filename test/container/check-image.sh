@@ -30,7 +30,8 @@ state="$(mktemp -d)"
 container="$(b from --pull-never "localhost/$image")"
 server=
 finish() {
-  if [ -n "$server" ]; then kill -KILL "$server" 2>/dev/null || true; fi
+  # Process 1 by itself: having changed its user, it no longer ends with its parent.
+  if [ -n "$server" ]; then pkill -KILL --parent "$server" || true; fi
   b umount "$container" >/dev/null
   b rm "$container" >/dev/null
   rm -rf "$state"
@@ -43,7 +44,7 @@ mkdir "$state/root"
 
 # become COMMAND...: this shell becomes a container with the command as its process 1; the network is this machine's.
 become() {
-  exec unshare --mount --pid --fork --kill-child -- bash -euc '
+  exec unshare --mount --pid --fork -- bash -euc '
     root="$1" at="$2" volume="$3"; shift 3
     mount --bind "$root" "$at"
     mount -o remount,bind,ro "$at"
@@ -71,9 +72,11 @@ check 'can write the cache folder' contained touch /.cache/clip/probe
 check 'loads every package' contained bun -e \
   'for (const name of Object.keys(require("./package.json").dependencies)) await import(name)'
 
+healthy() { contained "${health[@]}" >/dev/null 2>&1; }
+not_healthy() { ! healthy; }
+check 'finds its port free' not_healthy
 become "${command[@]}" >"$state/log" 2>&1 &
 server=$!
-healthy() { contained "${health[@]}" >/dev/null 2>&1; }
 await_health() {
   for _ in $(seq 60); do healthy && return; sleep 1; done
   return 1
@@ -89,8 +92,8 @@ check 'classifies a picture' categorize
 echo
 
 # Process 1 gets a signal from outside as from an engine; docker stop waits 10 seconds.
-kill -TERM "$(pgrep --parent "$server")"
 stopped() {
+  pkill -TERM --parent "$server" || return 1
   local status=0
   timeout 10 tail --pid="$server" --follow /dev/null || return 1
   wait "$server" || status=$?
@@ -98,7 +101,6 @@ stopped() {
   return "$status"
 }
 check 'exits with 0 on SIGTERM' stopped
-not_healthy() { ! healthy; }
 check 'is not healthy when nothing answers' not_healthy
 
 if [ "$failed" != 0 ]; then cat "$state/log"; fi
