@@ -5,9 +5,7 @@
 # also shows its /proc/cpuinfo (QEMU 8.2 or later), which ONNX Runtime reads as soon as it is loaded.
 ARG BUN_VERSION=1.4.5
 
-FROM oven/bun:${BUN_VERSION}-slim AS bun
-
-FROM bun AS packages
+FROM oven/bun:${BUN_VERSION}-slim AS packages
 WORKDIR /app
 COPY package.json bun.lock bunfig.toml ./
 # Install scripts are skipped: they fetch CUDA libraries and an ffmpeg program that nothing here uses.
@@ -31,7 +29,7 @@ LABEL org.opencontainers.image.title="classify-images" \
 # Group 0 may write as well, for platforms that run containers under a user id of their own choice.
 RUN useradd --uid 1000 --user-group --create-home --shell /bin/bash clip \
   && install -d -o clip -g 0 -m 0775 /.cache /.cache/clip
-COPY --from=bun /usr/local/bin/bun /usr/local/bin/bun
+COPY --from=packages /usr/local/bin/bun /usr/local/bin/bun
 # The transpiler's cache would be lost with the container, and needs a writable root file system.
 ENV NODE_ENV=production \
     BUN_RUNTIME_TRANSPILER_CACHE_PATH=0
