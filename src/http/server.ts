@@ -143,7 +143,7 @@ export function createServer(
   return {
     fetch,
     listen() {
-      // Not Elysia's listen(): it shares the port with whoever else asks for it, and its routes bypass `fetch`.
+      // Not Elysia's listen(): its routes bypass `fetch`.
       server = Bun.serve({
         hostname: config.host,
         port: config.port,
@@ -152,6 +152,8 @@ export function createServer(
         maxRequestBodySize: Number.MAX_SAFE_INTEGER,
         idleTimeout: tuning.idleTimeoutSeconds,
         development: false,
+        // Without it, `development: false` shares the port with any other process that asks for it.
+        reusePort: false,
       });
       return { url: server.url, port: server.port ?? config.port };
     },

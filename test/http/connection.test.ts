@@ -1,0 +1,282 @@
+import { describe, expect, test } from 'bun:test';
+import { createFakeEngine, type FakeBehaviour } from './fake-engine.ts';
+import {
+  categoriesPart,
+  closing,
+  filePart,
+  form,
+  openSocket,
+  postRaw,
+  requestHead,
+  type StartOptions,
+  start,
+  type TestServer,
+  until,
+} from './harness.ts';
+
+const MEBI = 1024 ** 2;
+const body = Buffer.concat([filePart('a', 'cat'), categoriesPart('cat,dog'), closing]);
+
+/** A server whose engine behaves as told. */
+function startWith(behaviour: FakeBehaviour, options: StartOptions = {}) {
+  const engine = createFakeEngine(behaviour);
+  const server = start({ ...options, engine: { state: 'ready', classifier: engine.classifier } });
+  return { ...engine, server };
+}
+
+const aborted = (signal: AbortSignal) =>
+  new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+
+/** The server is as it was: nobody holds a place, and a request is answered. */
+async function expectSound(server: TestServer) {
+  const response = await postRaw(server, '/categorize', body);
+  expect(await response.text()).toBe('{"a":"cat"}');
+  expect(server.lines.filter(({ level }) => level === 'error')).toEqual([]);
+}
+
+describe('an error before the body was read', () => {
+  const big = () => new Uint8Array(64 * MEBI);
+  test.each<[string, string, StartOptions, string, number]>([
+    ['no form', 'application/octet-stream', {}, '/categorize', 415],
+    ['an impossible option', 'multipart/form-data; boundary=b', {}, '/categorize?top_k=0', 400],
+    ['no such path', 'application/octet-stream', {}, '/upload', 404],
+    ['no key', 'application/octet-stream', { environment: { API_KEY: 'long enough' } }, '/image', 401],
+    [
+      'no model',
+      'application/octet-stream',
+      { engine: { state: 'unavailable', sentence: 'Put it there.', retryAfterSeconds: 9 } },
+      '/image',
+      503,
+    ],
+  ])('reaches a client that sends 64 MiB: %s', async (_, contentType, options, path, status) => {
+    await using server = start(options);
+    const response = await postRaw(server, path, big(), contentType);
+    expect(response.status).toBe(status);
+    expect(await response.json()).toMatchObject({ code: expect.any(String) });
+    expect(server.lines[0]?.fields.bytes).toBe(0);
+  });
+
+  test('in the middle of a body, too, and the connection serves on', async () => {
+    await using server = start();
+    const rest = 20 * MEBI;
+    const faulty = Buffer.concat([filePart('', 'cat'), Buffer.alloc(rest)]);
+    const socket = await openSocket(server);
+    socket.write(requestHead('/categorize', faulty.length));
+    socket.write(faulty);
+    await until(() => socket.received().includes('file_name_invalid'));
+    socket.write('GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    await until(() => socket.received().includes('"ready":true'));
+    socket.destroy();
+    expect(server.lines[0]?.fields.bytes).toBeLessThan(rest);
+  });
+});
+
+describe('back-pressure', () => {
+  test('a client cannot send more than the engine takes', async () => {
+    const gate = Promise.withResolvers<void>();
+    const { server, added } = startWith({ onAdd: () => gate.promise });
+    await using _ = server;
+    const pictures = Array.from({ length: 64 }, (__, index) => filePart(`${index}`, new Uint8Array(MEBI)));
+    const whole = [...pictures, categoriesPart('cat,dog'), closing];
+    const socket = await openSocket(server);
+    socket.write(
+      requestHead(
+        '/categorize',
+        whole.reduce((sum, { length }) => sum + length, 0),
+      ),
+    );
+    let accepted = 0;
+    for (const piece of whole) socket.write(piece, () => accepted++);
+    await until(() => added.length === 1);
+    await Bun.sleep(300);
+    expect(added).toHaveLength(1);
+    // The rest of what left the client lies in the kernel's socket buffers.
+    expect(accepted).toBeLessThan(32);
+    gate.resolve();
+    await until(() => socket.received().includes('"63":'));
+    expect(added).toHaveLength(64);
+    socket.destroy();
+  });
+});
+
+describe('a client that leaves', () => {
+  test('in the middle of its upload: the work stops, nothing is an error', async () => {
+    const { server, signals } = startWith({});
+    await using _ = server;
+    const socket = await openSocket(server);
+    socket.write(requestHead('/categorize', 1_000_000));
+    socket.write(filePart('a', 'cat'));
+    await until(() => signals.length === 1);
+    socket.destroy();
+    await until(() => server.lines.length === 1);
+    expect(signals[0]?.aborted).toBe(true);
+    expect(server.lines[0]).toMatchObject({ level: 'info', fields: { status: 499, path: '/categorize' } });
+    await expectSound(server);
+  });
+
+  test('while its answer is computed', async () => {
+    let ranked = 0;
+    const { server, signals } = startWith({
+      onRank: (signal) => (ranked++ === 0 ? aborted(signal) : Promise.resolve()),
+    });
+    await using _ = server;
+    const socket = await openSocket(server);
+    socket.write(requestHead('/categorize', body.length));
+    socket.write(body);
+    await until(() => ranked === 1);
+    socket.destroy();
+    await until(() => server.lines.length === 1);
+    expect(signals[0]?.aborted).toBe(true);
+    expect(server.lines[0]).toMatchObject({ level: 'info', fields: { status: 499 } });
+    await expectSound(server);
+  });
+
+  test('while it waits for its turn', async () => {
+    const gate = Promise.withResolvers<void>();
+    const { server, added } = startWith(
+      { onAdd: () => gate.promise },
+      { tuning: { admission: { running: 1, waiting: 1 } } },
+    );
+    await using _ = server;
+    const first = postRaw(server, '/categorize', body);
+    await until(() => added.length === 1);
+    const socket = await openSocket(server);
+    socket.write(requestHead('/categorize', body.length));
+    socket.write(body);
+    await until(() => socket.bytesWritten > body.length);
+    await Bun.sleep(50);
+    socket.destroy();
+    await until(() => server.lines.length === 1);
+    expect(server.lines[0]?.fields).toMatchObject({ status: 499 });
+    gate.resolve();
+    expect((await first).status).toBe(200);
+    await expectSound(server);
+  });
+});
+
+describe('a client that stalls', () => {
+  const tuning = { stall: { waitMs: 100, stretchBytes: 1000 } };
+
+  test('loses its place', async () => {
+    await using server = start({ tuning });
+    const socket = await openSocket(server);
+    socket.write(requestHead('/categorize', 1_000_000));
+    socket.write(filePart('a', 'cat'));
+    await until(() => socket.received().includes('upload_stalled'));
+    expect(socket.received()).toStartWith('HTTP/1.1 408');
+    socket.destroy();
+    await expectSound(server);
+  });
+
+  test('also when it sends a byte now and then', async () => {
+    await using server = start({ tuning });
+    const socket = await openSocket(server);
+    socket.write(requestHead('/categorize', 1_000_000));
+    const trickle = setInterval(() => socket.write('-'), 20);
+    await until(() => socket.received().includes('upload_stalled'));
+    clearInterval(trickle);
+    socket.destroy();
+  });
+
+  test('is not one that waits for us', async () => {
+    const { server } = startWith({ onAdd: () => Bun.sleep(300) }, { tuning });
+    await using _ = server;
+    const response = await postRaw(server, '/categorize', body);
+    expect(response.status).toBe(200);
+  });
+});
+
+describe('admission', () => {
+  test('so many run, so many wait unread, the rest is told to come back; places are given in order', async () => {
+    const gates: (() => void)[] = [];
+    const { server, added } = startWith(
+      { onAdd: () => new Promise((resolve) => gates.push(resolve)) },
+      { tuning: { admission: { running: 2, waiting: 2 } } },
+    );
+    await using _ = server;
+    const send = (name: string) => {
+      const named = Buffer.concat([filePart(name, 'cat'), categoriesPart('cat,dog'), closing]);
+      return postRaw(server, '/categorize', named);
+    };
+    const running = [send('1'), send('2')];
+    await until(() => added.length === 2);
+    const third = send('3');
+    await Bun.sleep(50);
+    const fourth = send('4');
+    await Bun.sleep(50);
+    const refused = await send('5');
+    expect(refused.status).toBe(503);
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+    expect(await refused.json()).toMatchObject({ code: 'overloaded' });
+    expect(added).toHaveLength(2);
+    for (let turn = 0; turn < 4; turn += 1) {
+      await until(() => gates.length > turn);
+      gates[turn]?.();
+      if (turn === 0) await until(() => added.length === 3);
+    }
+    const answers = await Promise.all([...running, third, fourth]);
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+    expect(added.map(({ name }) => name).slice(2)).toEqual(['3', '4']);
+  });
+
+  test('a request that fails gives its place back', async () => {
+    await using server = start({ tuning: { admission: { running: 1, waiting: 0 } } });
+    expect((await postRaw(server, '/categorize', 'nonsense')).status).toBe(400);
+    await expectSound(server);
+  });
+});
+
+describe('draining', () => {
+  test('finishes what runs, sends away what waits, accepts nobody', async () => {
+    const gate = Promise.withResolvers<void>();
+    const { server, added } = startWith(
+      { onAdd: () => gate.promise },
+      { tuning: { admission: { running: 1, waiting: 5 } } },
+    );
+    const running = await openSocket(server);
+    running.write(requestHead('/categorize', body.length));
+    running.write(body.subarray(0, body.length - closing.length));
+    await until(() => added.length === 1);
+    const waiting = postRaw(server, '/categorize', body);
+    const idle = await openSocket(server);
+    idle.write('GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    await until(() => idle.received().includes('"ready":true'));
+
+    let isDrained = false;
+    const drained = server.server.drain().then(() => {
+      isDrained = true;
+    });
+    const refused = await waiting;
+    expect(refused.status).toBe(503);
+    expect(await refused.json()).toMatchObject({ code: 'shutting_down' });
+    expect(fetch(server.address('/health'))).rejects.toThrow();
+    await until(() => idle.readyState !== 'open');
+    expect(isDrained).toBe(false);
+
+    gate.resolve();
+    running.write(closing);
+    await until(() => running.received().includes('{"a":"cat"}'));
+    await drained;
+    running.destroy();
+    idle.destroy();
+  });
+
+  test('what still comes in is told so', async () => {
+    const { server } = start();
+    await server.drain();
+    const request = (path: string, init?: RequestInit) =>
+      server.fetch(new Request(`http://localhost${path}`, init));
+    const refused = await request('/categorize', { method: 'POST', body: form([['a', 'cat']], 'cat') });
+    expect(refused.status).toBe(503);
+    expect(refused.headers.get('retry-after')).toBe('5');
+    expect((await request('/ready')).status).toBe(503);
+    expect(await (await request('/health')).json()).toMatchObject({ status: 'ok', state: 'shutting_down' });
+  });
+});
+
+test('a port that is taken is an error, not a shared port', async () => {
+  await using server = start();
+  expect(() => start({ environment: { PORT: String(server.port) } })).toThrow();
+});
