@@ -35,7 +35,10 @@ async function main(): Promise<void> {
     const storage = errno !== undefined && storageErrnos.has(errno);
     const unsound = error instanceof CheckpointError || error instanceof UnusableWeightError;
     const fault = unsound ? 'checkpoint' : storage ? 'storage' : 'internal';
-    say({ kind: 'failed', fault, message: messageOf(error), ...(errno === undefined ? {} : { errno }) });
+    const message = unsound
+      ? `The checkpoint ${job.checkpointPath ?? job.name} cannot be used: ${messageOf(error)}.`
+      : messageOf(error);
+    say({ kind: 'failed', fault, message, ...(errno === undefined ? {} : { errno }) });
   }
 }
 

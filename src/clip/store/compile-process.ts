@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path';
 import * as v from 'valibot';
 import { type CompileJob, type CompileMessage, compileMessageSchema } from './compile-protocol.ts';
-import { ModelStoreError } from './model-store-error.ts';
+import { ModelStoreError, unsoundCheckpoint } from './model-store-error.ts';
 import { storageFailure } from './storage-error.ts';
 
 const compileMessageLine = v.pipe(v.string(), v.parseJson(), compileMessageSchema);
@@ -60,10 +60,7 @@ async function* messagesOf(output: ReadableStream<Uint8Array>): AsyncGenerator<C
 function failure(outcome: Extract<CompileMessage, { kind: 'failed' }>, job: CompileJob): ModelStoreError {
   switch (outcome.fault) {
     case 'checkpoint':
-      return new ModelStoreError(
-        'checkpoint_unsound',
-        `The file ${job.checkpointPath ?? job.name} is no checkpoint that can be used: ${outcome.message.replace(/\.$/, '')}. Replace or remove it.`,
-      );
+      return unsoundCheckpoint(outcome.message);
     case 'storage':
       return storageFailure(
         dirname(job.directory),

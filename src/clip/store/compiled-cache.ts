@@ -1,5 +1,6 @@
 import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { ClipArchitecture } from '../architecture.ts';
 import {
   BUILDER_VERSION,
   type CompiledModel,
@@ -14,10 +15,12 @@ export interface CompiledModelKey {
   /** sha256 of the checkpoint, hex. */
   readonly sha256: string;
   readonly precision: Precision;
+  /** The weights do not decide all of it: a `config.json` beside them has a say, too. */
+  readonly architecture: ClipArchitecture;
 }
 
 /** A compiled model's folder: `<sha256, 16 digits>-<precision>-v<version of the graph builder>`. */
-export function folderName({ sha256, precision }: CompiledModelKey): string {
+export function folderName({ sha256, precision }: Pick<CompiledModelKey, 'sha256' | 'precision'>): string {
   return `${sha256.slice(0, 16)}-${precision}-v${BUILDER_VERSION}`;
 }
 
@@ -36,7 +39,7 @@ export async function readCached(
     const same =
       model.sha256 === key.sha256 &&
       model.precision === key.precision &&
-      model.builderVersion === BUILDER_VERSION;
+      Bun.deepEquals(model.architecture, key.architecture);
     return same ? model : { damage: 'it was compiled from something else' };
   } catch (error) {
     return { damage: messageOf(error) };

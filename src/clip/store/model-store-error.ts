@@ -23,3 +23,8 @@ export class ModelStoreError extends Error {
     this.retryable = fault !== 'model_unknown' && fault !== 'precision_unavailable';
   }
 }
+
+/** @param sentence which file it is, and what is wrong with it */
+export function unsoundCheckpoint(sentence: string, options?: ErrorOptions): ModelStoreError {
+  return new ModelStoreError('checkpoint_unsound', `${sentence} Replace or remove it.`, options);
+}

@@ -1,6 +1,7 @@
 import { join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { ManifestModel } from '../../../models/manifest.ts';
+import { CheckpointError } from '../checkpoint/checkpoint-error.ts';
 import { openCheckpoint } from '../checkpoint/open-checkpoint.ts';
 import { download } from './download.ts';
 import { type ExclusiveLock, tryLock } from './exclusive.ts';
@@ -113,7 +114,12 @@ async function downloadLocked(
 }
 
 async function inspect(path: string): Promise<void> {
-  using _checkpoint = await openCheckpoint(path);
+  try {
+    using _checkpoint = await openCheckpoint(path);
+  } catch (error) {
+    // The outer sentence names the unfinished file, which is nobody's business.
+    throw error instanceof CheckpointError && error.cause instanceof CheckpointError ? error.cause : error;
+  }
 }
 
 function notToBeHad(

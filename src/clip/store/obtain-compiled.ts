@@ -1,4 +1,5 @@
 import { dirname, join, resolve } from 'node:path';
+import type { ClipArchitecture } from '../architecture.ts';
 import type { CompiledModel, Precision } from '../graph/compiled-model.ts';
 import { compileInChild } from './compile-process.ts';
 import { addToCache, readCached } from './compiled-cache.ts';
@@ -14,6 +15,7 @@ export interface IdentifiedCheckpoint {
   readonly path?: string;
   readonly name: string;
   readonly sha256: string;
+  readonly architecture: ClipArchitecture;
 }
 
 /** Folders for compiled models, best first: `CLIP_CACHE`, then beside the checkpoint. */
@@ -71,16 +73,16 @@ export async function obtainCompiled(
 
 async function lookUp(
   root: string,
-  { name, sha256 }: IdentifiedCheckpoint,
+  { name, sha256, architecture }: IdentifiedCheckpoint,
   precision: Precision,
   { log }: StoreContext,
 ): Promise<CompiledModel | undefined> {
-  const cached = await readCached(root, { sha256, precision });
+  const cached = await readCached(root, { sha256, precision, architecture });
   if (cached === 'absent') return undefined;
   if ('damage' in cached) {
     log.warn(
       { directory: root, reason: cached.damage },
-      'the compiled model is damaged and is compiled anew',
+      'the compiled model cannot be used and is compiled anew',
     );
     return undefined;
   }
@@ -90,7 +92,7 @@ async function lookUp(
 
 async function compileInto(
   root: string,
-  { path, name, sha256 }: IdentifiedCheckpoint,
+  { path, name, sha256, architecture }: IdentifiedCheckpoint,
   precision: Precision,
   context: StoreContext,
   report: ReportProgress,
@@ -98,8 +100,9 @@ async function compileInto(
 ): Promise<CompiledModel> {
   const { log, timings } = context;
   const startedMs = performance.now();
-  report({ stage: 'compiling' });
-  const model = await addToCache(root, { sha256, precision }, timings.lockStaleMs, async (directory) => {
+  const key = { sha256, precision, architecture };
+  const model = await addToCache(root, key, timings.lockStaleMs, async (directory) => {
+    report({ stage: 'compiling' });
     log.info({ model: name, precision, directory: root }, 'compiling the model, which is done once');
     const job = {
       name,

@@ -1,10 +1,18 @@
 import { basename } from 'node:path';
-import { DEMO_MODEL_NAME, demoCheckpointSha256 } from '../../../models/demo/demo-checkpoint.ts';
+import {
+  DEMO_MODEL_NAME,
+  demoCheckpoint,
+  demoCheckpointSha256,
+} from '../../../models/demo/demo-checkpoint.ts';
+import type { ClipArchitecture } from '../architecture.ts';
+import { CheckpointError } from '../checkpoint/checkpoint-error.ts';
+import { openCheckpoint } from '../checkpoint/open-checkpoint.ts';
 import type { CompiledModel } from '../graph/compiled-model.ts';
 import { rememberedSha256 } from './checksum.ts';
 import type { ReportProgress } from './loading-progress.ts';
+import { unsoundCheckpoint } from './model-store-error.ts';
 import { obtainCheckpoint } from './obtain-checkpoint.ts';
-import { cacheRoots, type IdentifiedCheckpoint, obtainCompiled } from './obtain-compiled.ts';
+import { cacheRoots, obtainCompiled } from './obtain-compiled.ts';
 import { choosePrecision } from './precision.ts';
 import { type ModelRequest, resolveModelRequest } from './search.ts';
 import { knownSums, modelOfSum } from './sources.ts';
@@ -26,7 +34,9 @@ export async function prepareModel(
   report({ stage: 'searching' });
   const request = await resolveModelRequest(context.model.name, context.models);
   if (request.kind === 'demo') {
-    const demo = { name: DEMO_MODEL_NAME, sha256: demoCheckpointSha256() };
+    using checkpoint = demoCheckpoint();
+    const { architecture } = checkpoint;
+    const demo = { name: DEMO_MODEL_NAME, sha256: demoCheckpointSha256(), architecture };
     return await obtainCompiled(
       demo,
       precision,
@@ -41,17 +51,29 @@ export async function prepareModel(
   const roots = await cacheRoots(path, context);
   report({ stage: 'verifying' });
   const sha256 = await rememberedSha256(path, roots, report, signal);
-  const identified = identify(path, sha256, request, context);
+  const architecture = await architectureOf(path);
+  const identified = { path, name: nameFor(path, sha256, request, context), sha256, architecture };
   return await obtainCompiled(identified, precision, roots, context, report, signal);
 }
 
-/** Gives a checkpoint its name: a model's only where the sum says so. */
-function identify(
+/** Opening reads a checkpoint's table of contents only, so it is done at every start. */
+async function architectureOf(path: string): Promise<ClipArchitecture> {
+  try {
+    using checkpoint = await openCheckpoint(path);
+    return checkpoint.architecture;
+  } catch (error) {
+    if (error instanceof CheckpointError) throw unsoundCheckpoint(error.message, { cause: error });
+    throw error;
+  }
+}
+
+/** A model's name only where the sum says so; the file's otherwise. */
+function nameFor(
   path: string,
   sha256: string,
   request: Exclude<ModelRequest, { kind: 'demo' }>,
   { log, models }: StoreContext,
-): IdentifiedCheckpoint {
+): string {
   const model = modelOfSum(models, sha256);
   if (model === undefined) {
     const expected = (request.kind === 'named' ? [request.model] : models).flatMap(knownSums);
@@ -60,5 +82,5 @@ function identify(
       `the checkpoint ${path} is none of the known ones: its sha256 is ${sha256}, known are ${expected.join(', ')}`,
     );
   }
-  return { path, name: model?.name ?? basename(path), sha256 };
+  return model?.name ?? basename(path);
 }

@@ -51,11 +51,11 @@ describe('the process that compiles', () => {
   });
 
   test('blames the checkpoint, which is named', async () => {
-    const message = 'It is no zip archive.';
+    const message = 'The checkpoint /models/a.pt cannot be used: it is empty.';
     const { failure } = await compileWith(say({ kind: 'failed', fault: 'checkpoint', message }));
     expect(failure).toMatchObject({ name: 'ModelStoreError', fault: 'checkpoint_unsound', retryable: true });
     expect(failure.message).toBe(
-      'The file /models/a.pt is no checkpoint that can be used: It is no zip archive. Replace or remove it.',
+      'The checkpoint /models/a.pt cannot be used: it is empty. Replace or remove it.',
     );
   });
 

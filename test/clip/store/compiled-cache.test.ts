@@ -20,7 +20,8 @@ import { temporaryFolder } from './temporary-folder.ts';
 
 const stale = fastTimings.lockStaleMs;
 const sha256 = demoCheckpointSha256();
-const key: CompiledModelKey = { sha256, precision: 'fp32' };
+const { architecture } = demoCheckpoint();
+const key: CompiledModelKey = { sha256, precision: 'fp32', architecture };
 
 async function compileDemo(directory: string): Promise<void> {
   using checkpoint = demoCheckpoint();
@@ -51,6 +52,13 @@ describe('a compiled model', () => {
     await addToCache(folder.path, key, stale, compileDemo);
     const other = { ...key, sha256: sha256.slice(0, 16) + '0'.repeat(48) };
     expect(await readCached(folder.path, other)).toEqual({ damage: 'it was compiled from something else' });
+  });
+
+  test('of the same weights with another activation is not taken for it', async () => {
+    await using folder = await temporaryFolder();
+    await addToCache(folder.path, key, stale, compileDemo);
+    const other = { ...key, architecture: { ...architecture, activation: 'gelu' } } as const;
+    expect(await readCached(folder.path, other)).toHaveProperty('damage');
   });
 });
 
