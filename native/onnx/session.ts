@@ -40,7 +40,8 @@ export async function openSession(graphPath: string, options: SessionOptions): P
     // Arena and pattern keep the largest batch's memory for ever and gain no speed here.
     enableCpuMemArena: false,
     enableMemPattern: false,
-    logSeverityLevel: 3,
+    // Only what is fatal: errors are thrown, and would otherwise stand a second time in the middle of the log.
+    logSeverityLevel: 4,
     extra: {
       session: {
         // Idle threads must not take the CPU from decoding.

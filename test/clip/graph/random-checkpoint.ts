@@ -1,53 +1,10 @@
 import type { ClipArchitecture } from '../../../src/clip/architecture.ts';
+import { expectedShapes } from '../../../src/clip/checkpoint/architecture-from-shapes.ts';
 import type { Checkpoint, WeightTensor } from '../../../src/clip/checkpoint/checkpoint.ts';
 
-/** Every parameter of the reference's `CLIP` and its shape, in the reference's order. */
-export function parameterShapes(architecture: ClipArchitecture): ReadonlyMap<string, readonly number[]> {
-  const { vision, text, embeddingDimension } = architecture;
-  const positions = (vision.imageResolution / vision.patchSize) ** 2 + 1;
-  return new Map<string, readonly number[]>([
-    ['positional_embedding', [text.contextLength, text.width]],
-    ['text_projection', [text.width, embeddingDimension]],
-    ['logit_scale', []],
-    ['visual.class_embedding', [vision.width]],
-    ['visual.positional_embedding', [positions, vision.width]],
-    ['visual.proj', [vision.width, embeddingDimension]],
-    ['visual.conv1.weight', [vision.width, 3, vision.patchSize, vision.patchSize]],
-    ...layerNormShapes('visual.ln_pre', vision.width),
-    ...blockShapes('visual.transformer', vision),
-    ...layerNormShapes('visual.ln_post', vision.width),
-    ...blockShapes('transformer', text),
-    ['token_embedding.weight', [text.vocabularySize, text.width]],
-    ...layerNormShapes('ln_final', text.width),
-  ]);
-}
-
-type Shapes = [string, readonly number[]][];
-
-function blockShapes(prefix: string, { layers, width }: { layers: number; width: number }): Shapes {
-  return Array.from({ length: layers }, (_, layer): Shapes => {
-    const block = `${prefix}.resblocks.${layer}`;
-    return [
-      [`${block}.attn.in_proj_weight`, [3 * width, width]],
-      [`${block}.attn.in_proj_bias`, [3 * width]],
-      [`${block}.attn.out_proj.weight`, [width, width]],
-      [`${block}.attn.out_proj.bias`, [width]],
-      ...layerNormShapes(`${block}.ln_1`, width),
-      [`${block}.mlp.c_fc.weight`, [4 * width, width]],
-      [`${block}.mlp.c_fc.bias`, [4 * width]],
-      [`${block}.mlp.c_proj.weight`, [width, 4 * width]],
-      [`${block}.mlp.c_proj.bias`, [width]],
-      ...layerNormShapes(`${block}.ln_2`, width),
-    ];
-  }).flat();
-}
-
-function layerNormShapes(name: string, width: number): Shapes {
-  return [
-    [`${name}.weight`, [width]],
-    [`${name}.bias`, [width]],
-  ];
-}
+/** Every parameter of the reference's `CLIP` and its shape. */
+export const parameterShapes: (architecture: ClipArchitecture) => ReadonlyMap<string, readonly number[]> =
+  expectedShapes;
 
 /** A small stream of numbers from −1 to 1 that a seed decides (xorshift32). */
 export function randomNumbers(seed: number): () => number {

@@ -1,0 +1,49 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { shallowB32 } from './architectures.ts';
+import { compileAndOpen, type Encoders } from './compiled.ts';
+import { randomCheckpoint, randomNumbers } from './random-checkpoint.ts';
+
+const next = randomNumbers(3);
+const side = shallowB32.vision.imageResolution;
+const pictures = Array.from({ length: 8 }, () =>
+  Uint8Array.from({ length: side * side * 3 }, () => (next() + 1) * 127.99),
+);
+const END_TOKEN = shallowB32.text.vocabularySize - 1;
+
+function texts(count: number, length: number): number[][] {
+  return Array.from({ length: count }, () => [
+    ...Array.from({ length: length - 1 }, () => Math.floor((next() + 1) * 499)),
+    END_TOKEN,
+  ]);
+}
+
+// Threads change how the products are cut into pieces.
+describe.each([1, 2, 3])('with %d threads', (threads) => {
+  let encoders: Encoders;
+  beforeAll(async () => {
+    encoders = await compileAndOpen(randomCheckpoint(shallowB32, 1), threads);
+  });
+  afterAll(() => encoders[Symbol.asyncDispose]());
+
+  test('a picture in a batch of 1 to 8 has the bits of the same picture alone', async () => {
+    const alone: Float32Array[] = [];
+    for (const picture of pictures) alone.push(...(await encoders.encodeImages([picture])));
+    for (let count = 2; count <= pictures.length; count++) {
+      expect(await encoders.encodeImages(pictures.slice(0, count))).toEqual(alone.slice(0, count));
+    }
+    // Its place in the batch does not matter either.
+    expect(await encoders.encodeImages(pictures.toReversed())).toEqual(alone.toReversed());
+  });
+
+  test.each([2, 5, 16, 77])(
+    'a text of %d tokens in a batch has the bits of the same text alone',
+    async (length) => {
+      const labels = texts(32, length);
+      const alone: Float32Array[] = [];
+      for (const label of labels) alone.push(...(await encoders.encodeTexts([label])));
+      for (const count of [2, 3, 4, 5, 8, 13, 31, 32]) {
+        expect(await encoders.encodeTexts(labels.slice(0, count))).toEqual(alone.slice(0, count));
+      }
+    },
+  );
+});

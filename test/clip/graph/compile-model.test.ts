@@ -1,0 +1,132 @@
+import { describe, expect, test } from 'bun:test';
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Checkpoint, WeightTensor } from '../../../src/clip/checkpoint/checkpoint.ts';
+import { compileModel } from '../../../src/clip/graph/compile-model.ts';
+import { BUILDER_VERSION } from '../../../src/clip/graph/compiled-model.ts';
+import { type CompileProgress, UnusableWeightError } from '../../../src/clip/graph/named-weights.ts';
+import { tinyArchitecture } from './architectures.ts';
+import { identity, temporaryDirectory } from './compiled.ts';
+import { parameterShapes, randomCheckpoint, tensor } from './random-checkpoint.ts';
+
+async function compile(checkpoint: Checkpoint, onProgress?: (progress: CompileProgress) => void) {
+  await using directory = await temporaryDirectory();
+  return await compileModel(checkpoint, identity, 'fp32', directory.path, onProgress);
+}
+
+/** The tiny checkpoint with one weight put in the place of another, or taken away. */
+function withWeight(name: string, weight: WeightTensor | undefined): Checkpoint {
+  const checkpoint = randomCheckpoint(tinyArchitecture, 1);
+  const weights = new Map(checkpoint.weights);
+  if (weight) weights.set(name, weight);
+  else weights.delete(name);
+  return { ...checkpoint, weights };
+}
+
+describe('compileModel', () => {
+  test('writes two graphs, their weights and a description', async () => {
+    await using directory = await temporaryDirectory();
+    const description = await compileModel(
+      randomCheckpoint(tinyArchitecture, 1),
+      identity,
+      'fp32',
+      directory.path,
+    );
+    expect((await readdir(directory.path)).sort()).toEqual([
+      'model.json',
+      'text.onnx',
+      'text.weights',
+      'vision.onnx',
+      'vision.weights',
+    ]);
+    expect(description).toEqual({
+      name: identity.name,
+      sha256: identity.sha256,
+      precision: 'fp32',
+      builderVersion: BUILDER_VERSION,
+      architecture: tinyArchitecture,
+      logitScale: expect.closeTo(100, 4),
+    });
+  });
+
+  test('keeps weights out of the ONNX files, which stay small', async () => {
+    await using directory = await temporaryDirectory();
+    await compileModel(randomCheckpoint(tinyArchitecture, 1), identity, 'fp32', directory.path);
+    expect((await stat(join(directory.path, 'vision.onnx'))).size).toBeLessThan(20_000);
+    expect((await stat(join(directory.path, 'text.onnx'))).size).toBeLessThan(20_000);
+  });
+
+  test('reads every weight exactly once, and reports bytes up to the total', async () => {
+    const checkpoint = randomCheckpoint(tinyArchitecture, 1);
+    const reads: string[] = [];
+    const counted = new Map(
+      [...checkpoint.weights].map(([name, weight]): [string, WeightTensor] => [
+        name,
+        {
+          shape: weight.shape,
+          read: () => {
+            reads.push(name);
+            return weight.read();
+          },
+        },
+      ]),
+    );
+    const progress: CompileProgress[] = [];
+    await compile({ ...checkpoint, weights: counted }, (step) => progress.push(step));
+
+    expect(reads.toSorted()).toEqual([...parameterShapes(tinyArchitecture).keys()].toSorted());
+    expect(progress).toHaveLength(reads.length);
+    const total = progress[0]?.bytesTotal ?? 0;
+    expect(progress.at(-1)).toEqual({ bytesDone: total, bytesTotal: total });
+    progress.reduce((before, { bytesDone }) => {
+      expect(bytesDone).toBeGreaterThan(before);
+      return bytesDone;
+    }, 0);
+  });
+
+  test('does not change the weights it reads', async () => {
+    const checkpoint = randomCheckpoint(tinyArchitecture, 1);
+    const before = [...checkpoint.weights.values()].map((weight) => weight.read().slice());
+    await compile(checkpoint);
+    expect([...checkpoint.weights.values()].map((weight) => weight.read())).toEqual(before);
+  });
+
+  test('names a weight that is not there', async () => {
+    const compiling = compile(withWeight('visual.transformer.resblocks.1.ln_2.bias', undefined));
+    await expect(compiling).rejects.toThrow(UnusableWeightError);
+    await expect(compiling).rejects.toThrow(
+      'the checkpoint has no weight visual.transformer.resblocks.1.ln_2.bias',
+    );
+  });
+
+  test('names a weight of another shape', async () => {
+    const transposed = tensor([32, 64], new Float32Array(2048));
+    await expect(compile(withWeight('text_projection', transposed))).rejects.toThrow(
+      'text_projection has shape [32,64], expected [64,32]',
+    );
+  });
+
+  test.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])(
+    'names a weight that holds %d',
+    async (value) => {
+      const values = new Float32Array(64);
+      values[63] = value;
+      await expect(compile(withWeight('ln_final.bias', tensor([64], values)))).rejects.toThrow(
+        'ln_final.bias has values that are not finite',
+      );
+    },
+  );
+
+  test('accepts the largest finite values, whose sum float32 cannot hold', async () => {
+    const values = new Float32Array(64).fill(3.4e38);
+    const description = await compile(withWeight('ln_final.bias', tensor([64], values)));
+    expect(description.name).toBe(identity.name);
+  });
+
+  test('refuses int8', async () => {
+    await using directory = await temporaryDirectory();
+    expect(
+      compileModel(randomCheckpoint(tinyArchitecture, 1), identity, 'int8', directory.path),
+    ).rejects.toThrow('graphs of precision int8 cannot be built');
+  });
+});

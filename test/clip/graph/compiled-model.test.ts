@@ -1,0 +1,78 @@
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { compileModel } from '../../../src/clip/graph/compile-model.ts';
+import {
+  BUILDER_VERSION,
+  CompiledModelError,
+  readCompiledModel,
+} from '../../../src/clip/graph/compiled-model.ts';
+import { tinyArchitecture } from './architectures.ts';
+import { identity, temporaryDirectory } from './compiled.ts';
+import { randomCheckpoint } from './random-checkpoint.ts';
+
+describe('readCompiledModel', () => {
+  let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
+  const inside = (name: string) => join(directory.path, name);
+  beforeEach(async () => {
+    directory = await temporaryDirectory();
+    await compileModel(randomCheckpoint(tinyArchitecture, 1), identity, 'fp32', directory.path);
+  });
+  afterEach(() => directory[Symbol.asyncDispose]());
+
+  async function expectFault(message: string | RegExp): Promise<void> {
+    const reading = readCompiledModel(directory.path);
+    await expect(reading).rejects.toThrow(CompiledModelError);
+    await expect(reading).rejects.toThrow(message);
+    await reading.catch(() => {});
+  }
+
+  async function editDescription(changes: Record<string, unknown>): Promise<void> {
+    const description = JSON.parse(await readFile(inside('model.json'), 'utf8'));
+    await writeFile(inside('model.json'), JSON.stringify({ ...description, ...changes }));
+  }
+
+  test('gives back what was compiled, and where the graphs lie', async () => {
+    expect(await readCompiledModel(directory.path)).toEqual({
+      name: identity.name,
+      sha256: identity.sha256,
+      precision: 'fp32',
+      builderVersion: BUILDER_VERSION,
+      architecture: tinyArchitecture,
+      logitScale: expect.closeTo(100, 4),
+      visionGraphPath: inside('vision.onnx'),
+      textGraphPath: inside('text.onnx'),
+    });
+  });
+
+  test.each(['vision.onnx', 'vision.weights', 'text.onnx', 'text.weights'])(
+    'notices that %s was cut short',
+    async (name) => {
+      await truncate(inside(name), 1000);
+      await expectFault(`${inside(name)} has 1000 bytes, expected `);
+    },
+  );
+
+  test.each(['model.json', 'vision.onnx', 'vision.weights', 'text.onnx', 'text.weights'])(
+    'notices that %s is not there',
+    async (name) => {
+      await rm(inside(name));
+      await expectFault(`${inside(name)} cannot be read`);
+    },
+  );
+
+  test('notices a description that is no JSON', async () => {
+    await writeFile(inside('model.json'), '{"name": "tes');
+    await expectFault(`${inside('model.json')} cannot be read`);
+  });
+
+  test('refuses a model of another builder version', async () => {
+    await editDescription({ builderVersion: BUILDER_VERSION + 1 });
+    await expectFault(/does not describe a compiled model: builderVersion: /);
+  });
+
+  test('names every field that is missing or wrong', async () => {
+    await editDescription({ precision: 'fp16', logitScale: null, architecture: undefined });
+    await expectFault(/precision: .*; architecture: .*; logitScale: /);
+  });
+});
