@@ -56,6 +56,7 @@ export async function download(
       // Where a firewall swallows everything, each further try would cost its full patience.
       if (silentHosts.has(host)) throw new TransferError('its host was not to be reached just now', false);
       options.log.info({ url, directory: options.directory }, 'downloading the model');
+      options.report({ stage: 'downloading' });
       const file = await downloadFrom(source, options, signal);
       const allNames = new Set(sources.map(({ fileName }) => fileName));
       await discardParts(options.directory, [...allNames]);

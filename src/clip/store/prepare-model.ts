@@ -79,7 +79,7 @@ function nameFor(
     const expected = (request.kind === 'named' ? [request.model] : models).flatMap(knownSums);
     log.warn(
       { path, sha256, expected },
-      `the checkpoint ${path} is none of the known ones: its sha256 is ${sha256}, known are ${expected.join(', ')}`,
+      'the checkpoint is none of the known ones; it is used if it is sound',
     );
   }
   return model?.name ?? basename(path);

@@ -26,7 +26,6 @@ export async function transfer(
   signal: AbortSignal,
 ): Promise<{ readonly resumed: boolean }> {
   const present = await resumableBytes(source, part);
-  onBytes(present, source.bytes);
   if (source.bytes !== undefined && present === source.bytes) return { resumed: true };
 
   // Lengths and ranges count the file's own bytes, not those of a compression under way.
@@ -74,6 +73,7 @@ async function receive(
   await using file = await storing(directory, () => open(part.path, offset > 0 ? 'r+' : 'w'));
   const reader = response.body?.getReader();
   let bytesDone = offset;
+  onBytes(bytesDone, bytesTotal);
   while (reader !== undefined) {
     const { done, value } = await patience.bytes(reader.read());
     if (done) break;

@@ -73,7 +73,8 @@ describe('a source that behaves', () => {
     const done = await run(folder.path, [sourceOf(server)]);
     await expectDelivered(folder.path, done);
 
-    const steps = done.progress.filter(({ stage }) => stage === 'downloading');
+    expect(done.progress[0]).toEqual({ stage: 'downloading' });
+    const steps = done.progress.filter(({ stage }) => stage === 'downloading').slice(1);
     const bytes = steps.map(({ bytesDone }) => bytesDone ?? 0);
     expect(bytes).toEqual(bytes.toSorted((one, other) => one - other));
     expect(steps.at(-1)).toMatchObject({ bytesDone: file.length, bytesTotal: file.length, percent: 100 });

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'bun:test';
+import { describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer, request as httpRequest } from 'node:http';
@@ -13,6 +13,9 @@ import { honest, page, serveFile, slowly, stallAfter } from './file-server.ts';
 import { type RecordingLog, recordingLog } from './recording-log.ts';
 import type { StoreTask } from './store-process.ts';
 import { temporaryFolder } from './temporary-folder.ts';
+
+// Processes are started here, and others may be running: five seconds are not always enough.
+setDefaultTimeout(60_000);
 
 const never = new AbortController().signal;
 const MEBI = 2 ** 20;
