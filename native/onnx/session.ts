@@ -40,6 +40,8 @@ export async function openSession(graphPath: string, options: SessionOptions): P
     // Arena and pattern keep the largest batch's memory for ever and gain no speed here.
     enableCpuMemArena: false,
     enableMemPattern: false,
+    // Prepacking, which is on unless told otherwise, must stay on: a product of one row takes another path
+    // through unpacked weights, and a picture's digits would depend on its batch.
     // Only what is fatal: errors are thrown, and would otherwise stand a second time in the middle of the log.
     logSeverityLevel: 4,
     extra: {

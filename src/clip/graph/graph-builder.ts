@@ -86,26 +86,16 @@ export class GraphBuilder {
     inputs: readonly Value[],
     attributes: Readonly<Record<string, Attribute>> = {},
   ): Value {
-    this.nodeWithOutputs(operator, inputs, [name], attributes);
-    return name;
-  }
-
-  /** Adds a node with several outputs; `absent` for those that nobody reads. */
-  nodeWithOutputs(
-    operator: Operator,
-    inputs: readonly Value[],
-    outputs: readonly Value[],
-    attributes: Readonly<Record<string, Attribute>> = {},
-  ): void {
     const dot = operator.lastIndexOf('.');
     this.#nodes.push({
-      name: outputs[0],
+      name,
       domain: operator.slice(0, Math.max(dot, 0)),
       opType: operator.slice(dot + 1),
       input: inputs,
-      output: outputs,
-      attribute: Object.entries(attributes).map(([name, value]) => attribute(name, value)),
+      output: [name],
+      attribute: Object.entries(attributes).map(([key, value]) => attribute(key, value)),
     });
+    return name;
   }
 
   cast(name: string, value: Value, type: DataType): Value {

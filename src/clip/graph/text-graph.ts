@@ -59,16 +59,13 @@ export async function buildTextGraph(
  * @param inputIds [N, L]
  */
 function readEndToken(graph: GraphBuilder, inputIds: Value): ReadOut {
-  const position = graph.node('end_token', 'ArgMax', [inputIds], { axis: 1, keepdims: 1 }); // [N, 1] int64
+  const position = graph.node('end_token', 'ArgMax', [inputIds], { axis: 1, keepdims: 0 }); // [N] int64
   const index = graph.node('end_token.index', 'Reshape', [
     position,
     graph.integers('end_token.index.shape', [-1, 1, 1]),
   ]); // [N, 1, 1]
   // It attends to all positions up to its own.
-  const length = graph.node('end_token.length', 'Add', [
-    graph.node('end_token.flat', 'Reshape', [position, graph.integers('end_token.flat.shape', [-1])]),
-    graph.integers('one', 1),
-  ]); // [N]
+  const length = graph.node('end_token.length', 'Add', [position, graph.integers('end_token.itself', 1)]); // [N]
   return {
     position: (name, x) => graph.node(name, 'GatherND', [x, index], { batch_dims: 1 }),
     attendedLength: graph.cast('end_token.attended', length, 'int32'),

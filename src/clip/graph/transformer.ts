@@ -1,5 +1,5 @@
 import type { Activation } from '../architecture.ts';
-import type { GraphBuilder, Value } from './graph-builder.ts';
+import { absent, type GraphBuilder, type Value } from './graph-builder.ts';
 import type { Linear } from './linear.ts';
 import { type NamedWeights, transpose } from './named-weights.ts';
 
@@ -96,17 +96,13 @@ async function residualAttentionBlock(
   const key = await project('key', normed, 1);
   const value = await project('value', normed, 2);
 
-  const attended = readOut
-    ? graph.node(
-        `${prefix}.attn`,
-        'com.microsoft.MultiHeadAttention',
-        [query, key, value, '', readOut.attendedLength],
-        { num_heads: heads },
-      )
-    : graph.node(`${prefix}.attn`, 'com.microsoft.MultiHeadAttention', [query, key, value], {
-        num_heads: heads,
-        unidirectional: attention === 'causal' ? 1 : 0,
-      });
+  const attended = graph.node(
+    `${prefix}.attn`,
+    'com.microsoft.MultiHeadAttention',
+    [query, key, value, absent, readOut?.attendedLength ?? absent],
+    // One position's mask is the length that it attends to.
+    { num_heads: heads, unidirectional: attention === 'causal' && !readOut ? 1 : 0 },
+  );
   const attentionOut = await linear(`${prefix}.attn.out_proj`, attended, {
     weight: weights.readTransposed(`${prefix}.attn.out_proj.weight`, [width, width]),
     inputWidth: width,

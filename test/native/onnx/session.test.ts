@@ -1,0 +1,65 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { join } from 'node:path';
+import { type OnnxSession, openSession } from '../../../native/onnx/session.ts';
+import { GraphBuilder } from '../../../src/clip/graph/graph-builder.ts';
+import { WeightFile } from '../../../src/clip/graph/weight-file.ts';
+import { temporaryDirectory } from '../../clip/graph/compiled.ts';
+
+/** x [N, 2] float32 → y [N, 2] = x · [[1, 2], [3, 4]] */
+async function writeGraph(directory: string): Promise<string> {
+  await using weightFile = await WeightFile.create(join(directory, 'product.weights'));
+  const graph = new GraphBuilder('product', weightFile, 'product.weights');
+  const x = graph.input('x', 'float32', ['N', 2]);
+  const weight = await graph.weight('weight', [2, 2], Float32Array.of(1, 2, 3, 4));
+  graph.output(graph.node('y', 'MatMul', [x, weight]), 'float32', ['N', 2]);
+  const path = join(directory, 'product.onnx');
+  await Bun.write(path, graph.encode());
+  return path;
+}
+
+describe('openSession', () => {
+  let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
+  let session: OnnxSession;
+  beforeAll(async () => {
+    directory = await temporaryDirectory();
+    session = await openSession(await writeGraph(directory.path), { threads: 1 });
+  });
+  afterAll(async () => {
+    await session[Symbol.asyncDispose]();
+    await directory[Symbol.asyncDispose]();
+  });
+
+  test('reads and writes in place in shared memory, at any offset', async () => {
+    const shared = new SharedArrayBuffer(64);
+    const all = new Float32Array(shared);
+    all.set([9, 9, 1, 0, 0, 1, 9, 9]);
+    await session.run(
+      { x: { type: 'float32', dims: [2, 2], data: new Float32Array(shared, 8, 4) } },
+      { y: { type: 'float32', dims: [2, 2], data: new Float32Array(shared, 32, 4) } },
+    );
+    expect([...all]).toEqual([9, 9, 1, 0, 0, 1, 9, 9, 1, 2, 3, 4, 0, 0, 0, 0]);
+  });
+
+  test('refuses an output of other dimensions than the graph gives', async () => {
+    const y = new Float32Array(2);
+    const running = session.run(
+      { x: { type: 'float32', dims: [2, 2], data: new Float32Array(4) } },
+      { y: { type: 'float32', dims: [1, 2], data: y } },
+    );
+    await expect(running).rejects.toThrow();
+    expect([...y]).toEqual([0, 0]);
+  });
+
+  test('refuses an input of another type', async () => {
+    const running = session.run(
+      { x: { type: 'int32', dims: [1, 2], data: Int32Array.of(1, 2) } },
+      { y: { type: 'float32', dims: [1, 2], data: new Float32Array(2) } },
+    );
+    await expect(running).rejects.toThrow('int32');
+  });
+
+  test('names a graph that is not there', async () => {
+    const path = join(directory.path, 'other.onnx');
+    await expect(openSession(path, { threads: 1 })).rejects.toThrow(path);
+  });
+});
