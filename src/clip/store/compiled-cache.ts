@@ -60,7 +60,6 @@ export async function addToCache(
   const temporary = join(root, `${folderName(key)}.${crypto.randomUUID()}.tmp`);
   await using _lock = await storing(root, async () => {
     await mkdir(root, { recursive: true });
-    await sweepTemporaries(root, lockStaleMs);
     // Held before the folder is there, so that nobody ever sees it without its lock.
     const lock = await tryLock(temporary, lockStaleMs);
     await mkdir(temporary);
@@ -112,8 +111,11 @@ async function moveAway(root: string, key: CompiledModelKey): Promise<void> {
 
 const temporaryPattern = /^([0-9a-f]{16}-[a-z0-9]+-v\d+\.[0-9a-f-]{36}\.tmp)(\.lock)?$/;
 
-/** Removes what crashed processes left behind; what a living one works on is locked. */
-async function sweepTemporaries(root: string, lockStaleMs: number): Promise<void> {
+/**
+ * Removes what crashed processes left behind; what a living one works on is locked. To be called at
+ * every start: right after a crash, the lock still looks like that of a living process.
+ */
+export async function sweepTemporaries(root: string, lockStaleMs: number): Promise<void> {
   for (const entry of await readdir(root)) {
     const name = temporaryPattern.exec(entry)?.[1];
     if (name === undefined || (await isLocked(join(root, name), lockStaleMs))) continue;

@@ -2,7 +2,7 @@ import { dirname, join, resolve } from 'node:path';
 import type { ClipArchitecture } from '../architecture.ts';
 import type { CompiledModel, Precision } from '../graph/compiled-model.ts';
 import { compileInChild } from './compile-process.ts';
-import { addToCache, readCached } from './compiled-cache.ts';
+import { addToCache, readCached, sweepTemporaries } from './compiled-cache.ts';
 import type { ReportProgress } from './loading-progress.ts';
 import { ModelStoreError } from './model-store-error.ts';
 import type { StoreContext } from './store-context.ts';
@@ -46,8 +46,10 @@ export async function obtainCompiled(
   report: ReportProgress,
   signal: AbortSignal,
 ): Promise<CompiledModel> {
-  const { log } = context;
+  const { log, timings } = context;
   for (const root of roots) {
+    // A folder that is not there, or cannot be written, has nothing to be removed.
+    await sweepTemporaries(root, timings.lockStaleMs).catch(() => undefined);
     const cached = await lookUp(root, checkpoint, precision, context);
     if (cached !== undefined) return cached;
   }
@@ -63,6 +65,7 @@ export async function obtainCompiled(
     }
   }
   const root = await temporaryRoot(context.temporaryParent);
+  await sweepTemporaries(root, timings.lockStaleMs);
   log.warn(
     { directory: root },
     'a temporary folder holds the compiled model; it may have to be compiled again',

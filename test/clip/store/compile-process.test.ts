@@ -1,7 +1,7 @@
 import { describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { compileInChild } from '../../../src/clip/store/compile-process.ts';
+import { compileChildPath, compileInChild } from '../../../src/clip/store/compile-process.ts';
 import type { CompileJob } from '../../../src/clip/store/compile-protocol.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
@@ -102,6 +102,15 @@ describe('the process that compiles', () => {
     await Bun.sleep(100);
     controller.abort(new Error('shutting down'));
     expect((await running).failure.message).toBe('shutting down');
+  });
+
+  test('ends with whoever started it, without compiling to the end for nobody', async () => {
+    await using folder = await temporaryFolder();
+    const demo = { name: 'demo', sha256: 'ab'.repeat(32), precision: 'fp32', directory: folder.path };
+    // Standard input is at its end, as it is for a child whose parent was killed.
+    const child = Bun.spawn([process.execPath, compileChildPath, JSON.stringify(demo)], { stdin: 'ignore' });
+    expect(await child.stdout.text()).not.toContain('done');
+    expect(await child.exited).toBe(1);
   });
 
   test('is not even started for somebody who has left', async () => {

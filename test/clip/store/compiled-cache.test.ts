@@ -13,6 +13,7 @@ import {
   type CompiledModelKey,
   folderName,
   readCached,
+  sweepTemporaries,
 } from '../../../src/clip/store/compiled-cache.ts';
 import { tryLock } from '../../../src/clip/store/exclusive.ts';
 import { fastTimings } from './fast-timings.ts';
@@ -112,6 +113,7 @@ describe('what is left behind', () => {
     await mkdir(lock);
     await utimes(lock, new Date(0), new Date(0));
     await addToCache(folder.path, key, stale, compileDemo);
+    await sweepTemporaries(folder.path, stale);
     expect(await readdir(folder.path)).toEqual([folderName(key)]);
   });
 
@@ -120,6 +122,7 @@ describe('what is left behind', () => {
     await using _lock = await tryLock(join(folder.path, leftover), stale);
     await mkdir(join(folder.path, leftover));
     await addToCache(folder.path, key, stale, compileDemo);
+    await sweepTemporaries(folder.path, stale);
     expect((await readdir(folder.path)).sort()).toEqual(
       [folderName(key), leftover, `${leftover}.lock`].sort(),
     );

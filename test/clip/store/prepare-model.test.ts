@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { createHash } from 'node:crypto';
-import { copyFile, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { access, copyFile, mkdir, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type ManifestModel, manifest } from '../../../models/manifest.ts';
 import { BUILDER_VERSION, type CompiledModel } from '../../../src/clip/graph/compiled-model.ts';
@@ -294,6 +294,21 @@ describe('a compiled model', () => {
     expect(failure).toMatchObject({ fault: 'compile_failed' });
     expect(failure.message).toContain('SIGKILL');
     expect(await readdir(join(folder.path, 'compiled'))).toHaveLength(1);
+  });
+
+  test('is cleaned of what a crash left behind at a later start, although nothing is compiled then', async () => {
+    await using folder = await temporaryFolder();
+    await writeFile(join(folder.path, 'ViT-B-32.pt'), tiny);
+    await prepare({ cache: folder.path });
+    const leftover = join(
+      folder.path,
+      'compiled',
+      `${folderOf(tinySum)}.00000000-0000-4000-8000-000000000000.tmp`,
+    );
+    await mkdir(leftover);
+    const { stages } = await prepare({ cache: folder.path });
+    expect(stages).not.toContain('compiling');
+    await expect(access(leftover)).rejects.toThrow('ENOENT');
   });
 
   test('is the same for services that start at once', async () => {
