@@ -1,11 +1,12 @@
 import type { ClipArchitecture } from '../architecture.ts';
+import { embeddingHead } from './embedding-head.ts';
 import type { GraphBuilder, Value } from './graph-builder.ts';
 import type { Linear } from './linear.ts';
 import type { NamedWeights } from './named-weights.ts';
-import { layerNorm, type ReadOut, type Tower, transformer } from './transformer.ts';
+import { type ReadOut, type Tower, transformer } from './transformer.ts';
 
 /**
- * The reference's `encode_text` and the normalisation of `CLIP.forward` behind it.
+ * The reference's `encode_text`.
  *
  * input_ids [N, L] int32, L ≤ contextLength → embeddings [N, D] float32, L2-normalised.
  *
@@ -43,15 +44,12 @@ export async function buildTextGraph(
   const embedded = graph.node('embedded', 'Add', [tokens, positions]); // [N, L, W]
 
   const endToken = await transformer(tower, 'transformer', embedded, 'causal', readEndToken(graph, inputIds));
-  const pooled = graph.node('pooled', 'Reshape', [endToken, graph.integers('pooled.shape', [-1, width])]); // [N, W]
-  const normed = await layerNorm(tower, 'ln_final', pooled);
-  const projected = await linear('text_projection', normed, {
-    weight: weights.read('text_projection', [width, embeddingDimension]),
-    inputWidth: width,
-    outputWidth: embeddingDimension,
-  });
-  const embeddings = graph.node('embeddings', 'LpNormalization', [projected], { axis: -1, p: 2 });
-  graph.output(embeddings, 'float32', ['N', embeddingDimension]);
+  await embeddingHead(
+    tower,
+    endToken,
+    { layerNorm: 'ln_final', projection: 'text_projection' },
+    embeddingDimension,
+  );
 }
 
 /**

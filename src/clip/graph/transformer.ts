@@ -103,12 +103,7 @@ async function residualAttentionBlock(
     // One position's mask is the length that it attends to.
     { num_heads: heads, unidirectional: attention === 'causal' && !readOut ? 1 : 0 },
   );
-  const attentionOut = await linear(`${prefix}.attn.out_proj`, attended, {
-    weight: weights.readTransposed(`${prefix}.attn.out_proj.weight`, [width, width]),
-    inputWidth: width,
-    outputWidth: width,
-    bias: weights.read(`${prefix}.attn.out_proj.bias`, [width]),
-  });
+  const attentionOut = await dense(tower, `${prefix}.attn.out_proj`, attended, width, width);
   // A plain Add and LayerNormalization: ONNX Runtime's fused SkipLayerNormalization is 5 % slower here.
   const afterAttention = graph.node(`${prefix}.attn.residual`, 'Add', [residual, attentionOut]);
 
@@ -118,23 +113,28 @@ async function residualAttentionBlock(
 
 /** @param x [..., W] */
 async function mlp(tower: Tower, prefix: string, x: Value): Promise<Value> {
-  const { graph, weights, linear, width, activation } = tower;
-  const hiddenWidth = 4 * width;
-  const hidden = await linear(`${prefix}.mlp.c_fc`, x, {
-    weight: weights.readTransposed(`${prefix}.mlp.c_fc.weight`, [hiddenWidth, width]),
-    inputWidth: width,
-    outputWidth: hiddenWidth,
-    bias: weights.read(`${prefix}.mlp.c_fc.bias`, [hiddenWidth]),
-  });
+  const { graph, width, activation } = tower;
+  const hidden = await dense(tower, `${prefix}.mlp.c_fc`, x, width, 4 * width); // [..., 4W]
   const activated =
     activation === 'quick_gelu'
       ? // x · sigmoid(1.702 x)
         graph.node(`${prefix}.mlp.gelu`, 'com.microsoft.QuickGelu', [hidden], { alpha: { float: 1.702 } })
       : graph.node(`${prefix}.mlp.gelu`, 'Gelu', [hidden], { approximate: 'none' });
-  return linear(`${prefix}.mlp.c_proj`, activated, {
-    weight: weights.readTransposed(`${prefix}.mlp.c_proj.weight`, [width, hiddenWidth]),
-    inputWidth: hiddenWidth,
-    outputWidth: width,
-    bias: weights.read(`${prefix}.mlp.c_proj.bias`, [width]),
+  return dense(tower, `${prefix}.mlp.c_proj`, activated, 4 * width, width);
+}
+
+/** `nn.Linear`: x [..., inputWidth] → [..., outputWidth]. Its weight is stored as [outputWidth, inputWidth]. */
+async function dense(
+  { weights, linear }: Tower,
+  name: string,
+  x: Value,
+  inputWidth: number,
+  outputWidth: number,
+): Promise<Value> {
+  return linear(name, x, {
+    weight: weights.readTransposed(`${name}.weight`, [outputWidth, inputWidth]),
+    inputWidth,
+    outputWidth,
+    bias: weights.read(`${name}.bias`, [outputWidth]),
   });
 }

@@ -1,4 +1,5 @@
 import type { ClipArchitecture } from '../architecture.ts';
+import { embeddingHead } from './embedding-head.ts';
 import { absent, type GraphBuilder, type Value } from './graph-builder.ts';
 import type { Linear } from './linear.ts';
 import type { NamedWeights } from './named-weights.ts';
@@ -11,8 +12,7 @@ const pixelStandardDeviation = [0.26862954, 0.26130258, 0.27577711] as const;
 const CHANNELS = 3;
 
 /**
- * The reference's `VisionTransformer` with preprocessing's last step before it and the normalisation of
- * `CLIP.forward` behind it.
+ * The reference's `VisionTransformer` with preprocessing's last step, `Normalize`, before it.
  *
  * pixels [N, S, S, 3] uint8, RGB, row-major → embeddings [N, D] float32, L2-normalised.
  */
@@ -22,7 +22,7 @@ export async function buildVisionGraph(
   linear: Linear,
   { vision, embeddingDimension, activation }: ClipArchitecture,
 ): Promise<void> {
-  const { width, imageResolution } = vision;
+  const { imageResolution } = vision;
   const tower: Tower = { graph, weights, linear, activation, ...vision };
   const pixels = graph.input('pixels', 'uint8', ['N', imageResolution, imageResolution, CHANNELS]);
 
@@ -30,18 +30,12 @@ export async function buildVisionGraph(
   const stream = await layerNorm(tower, 'visual.ln_pre', embedded);
   const classPosition = await transformer(tower, 'visual.transformer', stream, 'full', readClassToken(graph));
 
-  const pooled = graph.node('visual.pooled', 'Reshape', [
+  await embeddingHead(
+    tower,
     classPosition,
-    graph.integers('visual.pooled.shape', [-1, width]),
-  ]); // [N, W]
-  const normed = await layerNorm(tower, 'visual.ln_post', pooled);
-  const projected = await linear('visual.proj', normed, {
-    weight: weights.read('visual.proj', [width, embeddingDimension]),
-    inputWidth: width,
-    outputWidth: embeddingDimension,
-  });
-  const embeddings = graph.node('embeddings', 'LpNormalization', [projected], { axis: -1, p: 2 });
-  graph.output(embeddings, 'float32', ['N', embeddingDimension]);
+    { layerNorm: 'visual.ln_post', projection: 'visual.proj' },
+    embeddingDimension,
+  );
 }
 
 /**
