@@ -16,7 +16,15 @@ type PartEvent =
  * The boundary that a `Content-Type: multipart/form-data` names.
  * @throws ServiceError content_type_unsupported, multipart_malformed
  */
-export function boundaryOf(contentType: string | null): string {
+export function boundaryOf(headers: Headers): string {
+  const contentType = headers.get('content-type');
+  const encoding = headers.get('content-encoding') ?? 'identity';
+  if (encoding.toLowerCase() !== 'identity') {
+    throw new ServiceError(
+      'content_type_unsupported',
+      `The body is sent with Content-Encoding ${JSON.stringify(encoding.slice(0, 100))}; send it as it is.`,
+    );
+  }
   if (!/^[ \t]*multipart\/form-data[ \t]*(?:;|$)/i.test(contentType ?? '')) {
     throw new ServiceError(
       'content_type_unsupported',

@@ -35,6 +35,7 @@ export const optionsSchema = v.strictObject({
         v.regex(/^\d{1,6}$/, 'must be a whole number'),
         v.transform(Number),
         v.number(),
+        v.integer(),
         v.minValue(1, 'must be at least 1'),
         v.maxValue(MAX_TOP_K, `must be at most ${MAX_TOP_K}`),
       ),
@@ -61,7 +62,7 @@ export const optionsSchema = v.strictObject({
         v.maxValue(1, 'must be a number from 0 to 1'),
       ),
     ),
-    v.description('The least score that counts: below it the answer is null.'),
+    v.description('The least score that counts, e.g. `0.5`: below it the answer is null. Default: none.'),
   ),
   on_error: v.pipe(
     v.optional(v.picklist(['fail', 'skip'], 'must be fail or skip')),

@@ -35,7 +35,7 @@ export async function classifyPictures(
   tally: RequestTally,
 ): Promise<Response> {
   const options = parseOptions(urlOf(request).searchParams);
-  const boundary = boundaryOf(request.headers.get('content-type'));
+  const boundary = boundaryOf(request.headers);
   using _permit = await admission.enter(request.signal);
   const failure = new AbortController();
   const collection = classifier.collect(AbortSignal.any([request.signal, failure.signal]));

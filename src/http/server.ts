@@ -30,6 +30,8 @@ export interface ServerTuning {
   readonly stall: StallLimit;
   /** A connection on which nothing happens between requests is closed. */
   readonly idleTimeoutSeconds: number;
+  /** How long the last answers may take on their way out when the service stops. */
+  readonly closeGraceMs: number;
 }
 
 export const defaultTuning: ServerTuning = {
@@ -39,6 +41,7 @@ export const defaultTuning: ServerTuning = {
   // 16 KiB a minute: the slowest phone line does ten times that.
   stall: { waitMs: 60_000, stretchBytes: 16 * 1024 },
   idleTimeoutSeconds: 30,
+  closeGraceMs: 1000,
 };
 
 interface RequestRecord extends RequestTally {
@@ -118,7 +121,7 @@ export function createServer(
     }
   };
 
-  const fetch = async (request: Request): Promise<Response> => {
+  const respond = async (request: Request): Promise<Response> => {
     const receivedAt = performance.now();
     const record = recordOf(request);
     const response = await answer(request);
@@ -137,6 +140,13 @@ export function createServer(
       },
       'request',
     );
+    return response;
+  };
+
+  const running = new Set<Promise<Response>>();
+  const fetch = (request: Request): Promise<Response> => {
+    const response = respond(request).finally(() => running.delete(response));
+    running.add(response);
     return response;
   };
 
@@ -160,7 +170,11 @@ export function createServer(
     async drain() {
       isDraining = true;
       admission.close();
-      await server?.stop();
+      const closed = server?.stop();
+      while (running.size > 0) await Promise.all(running);
+      // A client that was answered early and neither sends the rest nor leaves would keep us here.
+      await Promise.race([closed, Bun.sleep(tuning.closeGraceMs)]);
+      await server?.stop(true);
     },
   };
 }

@@ -263,6 +263,15 @@ describe('draining', () => {
     idle.destroy();
   });
 
+  test('does not wait for a client that was answered early and keeps its upload open', async () => {
+    const server = start({ tuning: { closeGraceMs: 50 } });
+    const socket = await openSocket(server);
+    socket.write(requestHead('/categorize?top_k=0', 1_000_000));
+    await until(() => socket.received().includes('option_invalid'));
+    await server.server.drain();
+    await until(() => socket.readyState !== 'open');
+  });
+
   test('what still comes in is told so', async () => {
     const { server } = start();
     await server.drain();

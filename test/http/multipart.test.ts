@@ -56,13 +56,16 @@ const expectedParts = [
   { name: 'categories', filename: undefined, text: 'a,b' },
 ];
 
+const typed = (contentType: string | null) =>
+  new Headers(contentType === null ? {} : { 'content-type': contentType });
+
 describe('the boundary of a content type', () => {
   test.each([
     ['multipart/form-data; boundary=abc', 'abc'],
     ['Multipart/Form-Data; charset=utf-8; Boundary="a b?c"', 'a b?c'],
     ['multipart/form-data;boundary=----WebKitFormBoundary7MA4YWxk', '----WebKitFormBoundary7MA4YWxk'],
   ])('%s', (contentType, expected) => {
-    expect(boundaryOf(contentType)).toBe(expected);
+    expect(boundaryOf(typed(contentType))).toBe(expected);
   });
 
   test.each([
@@ -75,7 +78,13 @@ describe('the boundary of a content type', () => {
     ['multipart_malformed', `multipart/form-data; boundary=${'a'.repeat(71)}`],
     ['multipart_malformed', 'multipart/form-data; boundary="a\tb"'],
   ])('%s: %p', (code, contentType) => {
-    expect(() => boundaryOf(contentType)).toThrow(expect.objectContaining({ code }));
+    expect(() => boundaryOf(typed(contentType))).toThrow(expect.objectContaining({ code }));
+  });
+
+  test('compressed bodies are refused', () => {
+    const headers = typed('multipart/form-data; boundary=a');
+    headers.set('content-encoding', 'gzip');
+    expect(() => boundaryOf(headers)).toThrow(expect.objectContaining({ code: 'content_type_unsupported' }));
   });
 });
 

@@ -1,5 +1,6 @@
 import type { ErrorCode } from '../../errors.ts';
 import { welcome as welcomeText } from '../health.ts';
+import type { optionsSchema } from '../options.ts';
 import type { CategorizeDetails, Health, ImageDetails, WireModel } from '../schemas.ts';
 import { errorMeanings } from '../status.ts';
 
@@ -17,12 +18,13 @@ const errors = [
   { file: 'broken.jpg', code: 'image_broken' as const, error: 'The picture ends before its last line.' },
 ];
 
-export const options: Readonly<Record<string, unknown>> = {
-  details: true,
-  top_k: 3,
-  template: ['a photo of a {}'],
-  threshold: 0.5,
-  on_error: 'skip',
+/** What the page fills its form with: the same as leaving them all out. */
+export const options: Readonly<Record<keyof typeof optionsSchema.entries, unknown>> = {
+  details: false,
+  top_k: 5,
+  template: ['{}'],
+  threshold: 0,
+  on_error: 'fail',
 };
 
 export const welcome = welcomeText;

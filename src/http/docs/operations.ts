@@ -1,4 +1,5 @@
 import type { DocumentDecoration } from 'elysia';
+import * as v from 'valibot';
 import type { Config } from '../../config.ts';
 import type { ErrorCode } from '../../errors.ts';
 import { optionsSchema } from '../options.ts';
@@ -125,8 +126,11 @@ export function describeOperations({ limits, apiKey }: Pick<Config, 'limits' | '
 }
 
 function queryParameters(): NonNullable<DocumentDecoration['parameters']> {
-  return Object.entries(optionsSchema.entries).map(([name, entry]) => {
-    const { description, ...schema } = Object.assign({ description: '' }, openApiSchema(entry));
+  return v.keyof(optionsSchema).options.map((name) => {
+    const { description, ...schema } = Object.assign(
+      { description: '' },
+      openApiSchema(optionsSchema.entries[name]),
+    );
     return { name, in: 'query', required: false, description, schema, example: examples.options[name] };
   });
 }

@@ -1,0 +1,225 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { Validator } from '@seriousme/openapi-schema-validator';
+import * as v from 'valibot';
+import { errorCodes } from '../../src/errors.ts';
+import { optionsSchema } from '../../src/http/options.ts';
+import * as schemas from '../../src/http/schemas.ts';
+import { statusOf } from '../../src/http/status.ts';
+import { form, start, type TestServer } from './harness.ts';
+
+interface Media {
+  readonly schema?: { readonly [key: string]: unknown };
+  readonly example?: unknown;
+  readonly examples?: Readonly<Record<string, { readonly value: unknown }>>;
+}
+
+interface Operation {
+  readonly summary?: string;
+  readonly parameters?: readonly {
+    readonly name: string;
+    readonly in: string;
+    readonly description?: string;
+    readonly example?: unknown;
+    readonly schema: Readonly<Record<string, unknown>>;
+  }[];
+  readonly requestBody?: { readonly content: Readonly<Record<string, Media>> };
+  readonly responses: Readonly<Record<string, { readonly content: Readonly<Record<string, Media>> }>>;
+  readonly security?: readonly object[];
+}
+
+interface Document {
+  readonly info: { readonly description: string; readonly version: string };
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
+}
+
+async function documentOf({ address }: TestServer): Promise<Document> {
+  return (await (await fetch(address('/swagger/json'))).json()) as Document;
+}
+
+let server: TestServer;
+let document: Document;
+beforeAll(async () => {
+  server = start();
+  document = await documentOf(server);
+});
+afterAll(() => server[Symbol.asyncDispose]());
+
+/** The shapes of each endpoint's success. */
+const answers: Readonly<Record<string, readonly v.GenericSchema[]>> = {
+  '/': [v.pipe(v.string(), v.startsWith('classify-images'))],
+  '/health': [schemas.healthSchema],
+  '/ready': [schemas.readySchema],
+  '/categorize': [schemas.categorizeAnswerSchema, schemas.categorizeDetailsSchema],
+  '/image': [schemas.imageAnswerSchema, schemas.imageDetailsSchema],
+};
+
+const uploads = ['/categorize', '/image'] as const;
+
+describe('the OpenAPI document', () => {
+  test('is valid', async () => {
+    const { valid, errors } = await new Validator().validate(JSON.parse(JSON.stringify(document)));
+    expect(errors ?? []).toEqual([]);
+    expect(valid).toBe(true);
+  });
+
+  test('has every endpoint and no other', () => {
+    expect(Object.entries(document.paths).map(([path, methods]) => [path, Object.keys(methods)])).toEqual([
+      ['/', ['get']],
+      ['/health', ['get']],
+      ['/ready', ['get']],
+      ['/categorize', ['post']],
+      ['/image', ['post']],
+    ]);
+  });
+
+  test('every answer has an example, and every example is an answer', () => {
+    let examined = 0;
+    for (const [path, methods] of Object.entries(document.paths)) {
+      for (const { responses, summary } of Object.values(methods)) {
+        expect(summary).toBeString();
+        for (const [status, { content }] of Object.entries(responses)) {
+          for (const { example, examples } of Object.values(content)) {
+            const values = examples ? Object.values(examples).map(({ value }) => value) : [example];
+            const shapes = status === '200' ? (answers[path] ?? []) : [schemas.errorSchema];
+            for (const value of values) {
+              const fits = shapes.some((shape) => Bun.deepEquals(v.safeParse(shape, value).output, value));
+              expect({ path, status, value, fits }).toMatchObject({ fits: true });
+              examined += 1;
+            }
+          }
+        }
+      }
+    }
+    expect(examined).toBeGreaterThan(50);
+  });
+
+  test('lists every error code with its status', () => {
+    for (const code of errorCodes) {
+      expect(document.info.description).toContain(`| \`${code}\` | ${statusOf(code)} |`);
+    }
+  });
+
+  test.each(uploads)('%s has an example for each of its errors, under the right status', (path) => {
+    const responses = document.paths[path]?.post?.responses ?? {};
+    const seen: string[] = [];
+    for (const [status, { content }] of Object.entries(responses)) {
+      if (status === '200') continue;
+      for (const [code, { value }] of Object.entries(content['application/json']?.examples ?? {})) {
+        expect(String(statusOf(v.parse(v.picklist(errorCodes), code)))).toBe(status);
+        expect(v.parse(schemas.errorSchema, value).code).toBe(v.parse(v.picklist(errorCodes), code));
+        seen.push(code);
+      }
+    }
+    expect(seen).toContain('files_broken');
+    expect(seen).toContain('overloaded');
+    expect(seen).toContain('label_too_long');
+  });
+
+  test.each(uploads)('%s has every option, with its type, its description and an example', (path) => {
+    const parameters = document.paths[path]?.post?.parameters ?? [];
+    expect(parameters.map(({ name }) => name)).toEqual(Object.keys(optionsSchema.entries));
+    for (const parameter of parameters) {
+      expect(parameter).toMatchObject({
+        in: 'query',
+        description: expect.stringMatching(/.{20}/),
+        example: expect.anything(),
+      });
+    }
+    expect(Object.fromEntries(parameters.map(({ name, schema }) => [name, schema]))).toEqual({
+      details: { type: 'boolean', default: false },
+      top_k: { type: 'integer', minimum: 1, maximum: 1000, default: 5 },
+      template: { type: 'array', items: { type: 'string', maxLength: 1000 }, maxItems: 100 },
+      threshold: { type: 'number', minimum: 0, maximum: 1 },
+      on_error: { type: 'string', enum: ['fail', 'skip'] },
+    });
+  });
+
+  test.each(uploads)('%s takes several files and the categories', (path) => {
+    const body = document.paths[path]?.post?.requestBody?.content['multipart/form-data']?.schema;
+    expect(body).toMatchObject({
+      required: ['files', 'categories'],
+      properties: {
+        files: { type: 'array', items: { type: 'string', format: 'binary' }, maxItems: 10_000 },
+        categories: { type: 'string' },
+      },
+    });
+  });
+
+  test('says whether a key is needed', async () => {
+    await using guarded = start({ environment: { API_KEY: 'long enough' } });
+    const { paths } = await documentOf(guarded);
+    expect(document.paths['/image']?.post?.security).toEqual([{}, { bearer: [] }, { key: [] }]);
+    expect(paths['/image']?.post?.security).toEqual([{ bearer: [] }, { key: [] }]);
+  });
+});
+
+describe('the answers are what the document says', () => {
+  const upload = () => ({
+    method: 'POST',
+    body: form(
+      [
+        ['a', 'cat'],
+        ['b', 'broken:image_broken'],
+      ],
+      'cat,dog',
+    ),
+  });
+  test.each<[string, v.GenericSchema, RequestInit]>([
+    ['/categorize?on_error=skip', schemas.categorizeAnswerSchema, upload()],
+    ['/image?on_error=skip', schemas.imageAnswerSchema, upload()],
+    ['/categorize?details=true', schemas.categorizeDetailsSchema, upload()],
+    ['/image?details=true', schemas.imageDetailsSchema, upload()],
+    ['/categorize', schemas.errorSchema, upload()],
+    ['/health', schemas.healthSchema, {}],
+    ['/ready', schemas.readySchema, {}],
+    ['/nothing', schemas.errorSchema, {}],
+  ])('%s', async (path, schema, init) => {
+    const answer: unknown = await (await fetch(server.address(path), init)).json();
+    // Parsing drops what the schema does not know.
+    expect(v.parse(schema, answer)).toEqual(answer);
+  });
+});
+
+describe('the documentation page', () => {
+  test('is this server’s alone: nothing in it refers elsewhere, and its policy forbids it', async () => {
+    const response = await fetch(server.address('/swagger'));
+    expect(response.headers.get('content-type')).toBe('text/html; charset=utf-8');
+    const html = await response.text();
+    expect(html).not.toMatch(/(?:https?:)?\/\/[a-z]/i);
+    const policy = response.headers.get('content-security-policy');
+    expect(policy).toContain("default-src 'none'");
+    expect(policy).toContain("script-src 'self';");
+    expect(policy).toContain("connect-src 'self'");
+    expect(policy).not.toMatch(/https?:/);
+  });
+
+  test('all that it refers to is served, with the right type', async () => {
+    const html = await (await fetch(server.address('/swagger'))).text();
+    const references = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, reference = '']) => reference);
+    expect(references).toHaveLength(4);
+    for (const reference of references) {
+      const response = await fetch(server.address(reference));
+      expect(response.status).toBe(200);
+      const type = reference.endsWith('.js')
+        ? 'text/javascript'
+        : reference.endsWith('.css')
+          ? 'text/css'
+          : 'image/png';
+      expect(response.headers.get('content-type')).toStartWith(type);
+      expect((await response.bytes()).byteLength).toBeGreaterThan(100);
+    }
+  });
+
+  test('its start script asks no public validator, and reads the document here', async () => {
+    const script = await (await fetch(server.address('/swagger/assets/start.js'))).text();
+    expect(script).toContain('validatorUrl: null');
+    expect(script).toContain("url: '/swagger/json'");
+  });
+
+  test.each(['index.html', 'swagger-ui.js', 'package.json', '..%2fpackage.json', '../../package.json', ''])(
+    'nothing else of the package is served: %s',
+    async (name) => {
+      expect((await fetch(server.address(`/swagger/assets/${name}`))).status).toBe(404);
+    },
+  );
+});
