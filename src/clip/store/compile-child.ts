@@ -54,7 +54,12 @@ function sayPercent(): (progress: CompileProgress) => void {
 
 /** Synchronous, so that the last word is out before the process ends. */
 function say(message: CompileMessage): void {
-  writeSync(1, `${JSON.stringify(message)}\n`);
+  try {
+    writeSync(1, `${JSON.stringify(message)}\n`);
+  } catch {
+    // Nobody listens any more.
+    process.exit(1);
+  }
 }
 
 // Standard input ends with the parent, and nobody would use what is compiled for a parent that is gone.

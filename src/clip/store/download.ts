@@ -139,7 +139,7 @@ function progressOf(report: ReportProgress): (bytesDone: number, bytesTotal: num
       report({ stage: 'downloading', bytesDone });
       return;
     }
-    const secondsLeft = rate.secondsLeft(bytesTotal);
+    const secondsLeft = bytesDone === bytesTotal ? 0 : rate.secondsLeft(bytesTotal);
     report({
       stage: 'downloading',
       bytesDone,

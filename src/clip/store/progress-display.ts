@@ -9,7 +9,8 @@ export interface Terminal {
   write(text: string): unknown;
 }
 
-const BAR_CELLS = 24;
+/** Leaves room for the words in a line of 80 columns. */
+const BAR_CELLS = 16;
 const REDRAW_EVERY_MS = 100;
 const LOG_STEP_PERCENT = 5;
 

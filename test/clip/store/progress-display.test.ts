@@ -58,9 +58,9 @@ describe('on a terminal', () => {
     display.show(at(100), 2000);
     display.end();
     expect(screen.written).toEqual([
-      '\r\u001b[K[------------------------] downloading: 0 MB of 100 MB, 0 %, 1 min 20 s left',
-      '\r\u001b[K[############------------] downloading: 50 MB of 100 MB, 50 %, 1 min 20 s left',
-      '\r\u001b[K[########################] downloading: 100 MB of 100 MB, 100 %, 1 min 20 s left',
+      '\r\u001b[K[----------------] downloading: 0 MB of 100 MB, 0 %, 1 min 20 s left',
+      '\r\u001b[K[########--------] downloading: 50 MB of 100 MB, 50 %, 1 min 20 s left',
+      '\r\u001b[K[################] downloading: 100 MB of 100 MB, 100 %, 1 min 20 s left',
       '\n',
     ]);
     expect(log.lines).toEqual([]);
