@@ -8,6 +8,7 @@ import {
   readCompiledModel,
 } from '../graph/compiled-model.ts';
 import { isLocked, tryLock } from './exclusive.ts';
+import { ModelStoreError } from './model-store-error.ts';
 import { errnoOf, messageOf, storing } from './storage-error.ts';
 
 /** Which compiled model is meant. */
@@ -49,7 +50,7 @@ export async function readCached(
 /**
  * Has a model compiled into a temporary folder and gives it its name at once when it is complete.
  * Where another process was faster, its model is used.
- * @throws ModelStoreError storage_full, storage_failed, and whatever `compile` throws
+ * @throws ModelStoreError storage_full, storage_failed, compile_failed, and whatever `compile` throws
  */
 export async function addToCache(
   root: string,
@@ -67,16 +68,20 @@ export async function addToCache(
   });
   try {
     await compile(temporary);
-    await storing(root, () => publish(root, key, temporary));
+    await storing(root, async () => {
+      await publish(root, key, temporary);
+      await removeOtherVersions(root, key);
+    });
   } finally {
     await rm(temporary, { recursive: true, force: true });
   }
-  await removeOtherVersions(root, key);
   const model = await readCached(root, key);
-  if (model === 'absent' || 'damage' in model) {
-    throw new Error(`This is a bug: the model just compiled cannot be read (${JSON.stringify(model)})`);
-  }
-  return model;
+  if (model !== 'absent' && !('damage' in model)) return model;
+  // A service of another version on the same volume may have replaced it in this very moment.
+  throw new ModelStoreError(
+    'compile_failed',
+    `The model just compiled into ${root} cannot be read: ${model === 'absent' ? 'it is gone' : model.damage}`,
+  );
 }
 
 /** Renames a complete folder to its final name, past a damaged one but never over a sound one. */

@@ -102,6 +102,13 @@ describe('several processes at once', () => {
   });
 });
 
+test('a compile step that made something else is an error that trying again may heal', async () => {
+  await using folder = await temporaryFolder();
+  const failure = await addToCache(folder.path, key, stale, async () => {}).catch((error) => error);
+  expect(failure).toMatchObject({ fault: 'compile_failed', retryable: true });
+  expect(failure.message).toContain(folder.path);
+});
+
 describe('what is left behind', () => {
   const leftover = `${folderName(key)}.00000000-0000-4000-8000-000000000000.tmp`;
 
