@@ -1,12 +1,19 @@
 import type { EngineState } from './classify/engine-state.ts';
 import type { CompiledModel } from './clip/graph/compiled-model.ts';
 import type { LoadingProgress } from './clip/store/loading-progress.ts';
-import { ModelStoreError } from './clip/store/model-store-error.ts';
+import { ModelStoreError, type ModelStoreFault } from './clip/store/model-store-error.ts';
 import { prepareModel } from './clip/store/prepare-model.ts';
 import { pauseBeforeRetry, retryDelays } from './clip/store/retry.ts';
 import type { Config } from './config.ts';
 import { type Engine, startEngine } from './engine.ts';
 import type { Log } from './log.ts';
+
+/** There is no checkpoint and none can be fetched; a checkpoint that is there and unsound is to be seen. */
+const nothingThere: ReadonlySet<ModelStoreFault> = new Set([
+  'download_failed',
+  'storage_failed',
+  'storage_full',
+]);
 
 const stageSentences: Record<LoadingProgress['stage'], string> = {
   searching: 'The model is being looked for',
@@ -45,7 +52,7 @@ export async function bringUp(
     } catch (fault) {
       signal.throwIfAborted();
       if (!(fault instanceof ModelStoreError) || !fault.retryable) throw fault;
-      if (config.model.demoFallback && fault.fault === 'download_failed') {
+      if (config.model.demoFallback && nothingThere.has(fault.fault)) {
         log.warn({ fault: fault.fault }, fault.message);
         log.warn(
           { model: 'demo' },
@@ -57,7 +64,7 @@ export async function bringUp(
       const retryAfterSeconds = Math.ceil(delayMs / 1000);
       log.error({ fault: fault.fault, retryAfterSeconds }, fault.message);
       tell({ state: 'unavailable', sentence: fault.message, retryAfterSeconds });
-      await pauseBeforeRetry(options, delayMs, signal);
+      await pauseBeforeRetry(options, delayMs, signal, fault.fault);
     }
   }
   throw new Error('the retries never end: this is a bug');
