@@ -4,7 +4,11 @@ import { loadEncoders } from './clip/encoders.ts';
 import type { CompiledModel } from './clip/graph/compiled-model.ts';
 import { resizeAndCrop } from './clip/preprocessing.ts';
 import type { Config } from './config.ts';
+import { createGarbageNote } from './garbage.ts';
 import { createPictureLoader } from './media/picture.ts';
+
+/** About once a second at full speed with photos of 1 MB. */
+const garbageBytesPerCollection = 48 * 1024 ** 2;
 
 /** A loaded model with everything that answers questions by it. */
 export interface Engine extends AsyncDisposable {
@@ -33,6 +37,7 @@ export async function startEngine(compiled: CompiledModel, config: Config): Prom
     tokenize: encoders.tokenize,
     loadPicture,
     maxCategories: config.limits.categories,
+    noteGarbage: createGarbageNote(garbageBytesPerCollection),
   });
   return { classifier, [Symbol.asyncDispose]: () => encoders[Symbol.asyncDispose]() };
 }

@@ -1,5 +1,6 @@
 import type { ImageEncoder } from '../clip/image-encoder.ts';
 import type { TextEncoder, Tokenize } from '../clip/text-encoder.ts';
+import type { NoteGarbage } from '../garbage.ts';
 import { parseCategories } from './categories.ts';
 import type { Categories, Classifier, LabelOptions, ModelSummary } from './classifier.ts';
 import { createEncodedCollection, type EncodePicture } from './picture-collection.ts';
@@ -18,19 +19,26 @@ export interface ClassifierParts {
    */
   readonly loadPicture: (bytes: Uint8Array, pixels: Uint8Array, signal: AbortSignal) => Promise<void>;
   readonly maxCategories: number;
+  /** Told of every picture's bytes once they are no longer needed. */
+  readonly noteGarbage: NoteGarbage;
 }
 
 const verbatim = ['{}'] as const;
 
 /** Joins the encoders and the picture decoder to the three use cases. */
 export function createClassifier(parts: ClassifierParts): Classifier {
-  const { model, logitScale, imageEncoder, textEncoder, tokenize, loadPicture, maxCategories } = parts;
+  const { model, logitScale, imageEncoder, textEncoder, tokenize, loadPicture, maxCategories, noteGarbage } =
+    parts;
 
   const encodePicture: EncodePicture = async (bytes, signal) => {
     const slot = await imageEncoder.acquireSlot(signal);
     const encodeSlot = async () => {
       using held = slot;
-      await loadPicture(bytes, held.pixels, signal);
+      try {
+        await loadPicture(bytes, held.pixels, signal);
+      } finally {
+        noteGarbage(bytes.byteLength);
+      }
       return await held.encode(signal);
     };
     return { embedding: encodeSlot() };

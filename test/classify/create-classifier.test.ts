@@ -16,6 +16,7 @@ const embed = (text: string): Float32Array => {
 function textualClassifier(slots = 2) {
   const semaphore = createSemaphore(slots);
   const encodedTexts: string[] = [];
+  const garbage: number[] = [];
   const classifier = createClassifier({
     model: { name: 'fake', sha256: '0', precision: 'fp32', embeddingDimension: 3, imageResolution: 8 },
     logitScale: 10,
@@ -51,8 +52,9 @@ function textualClassifier(slots = 2) {
       pixels.set(bytes);
     },
     maxCategories: 10,
+    noteGarbage: (bytes) => garbage.push(bytes),
   });
-  return { classifier, semaphore, encodedTexts };
+  return { classifier, semaphore, encodedTexts, garbage };
 }
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
@@ -89,7 +91,7 @@ describe('classifier', () => {
   });
 
   test('a broken picture is named in its place and the others are answered', async () => {
-    const { classifier, semaphore } = textualClassifier();
+    const { classifier, semaphore, garbage } = textualClassifier();
     const collection = classifier.collect(stay);
     await collection.add('a.jpg', bytesOf('broken'));
     await collection.add('b.jpg', bytesOf('red'));
@@ -103,6 +105,7 @@ describe('classifier', () => {
       'b.jpg',
     ]);
     expect(semaphore.used).toBe(0);
+    expect(garbage.toSorted()).toEqual(['red'.length, 'broken'.length]);
   });
 
   test('a fault of ours is no fault of the picture: it fails the request', async () => {
