@@ -5,7 +5,10 @@ const MAX_TEMPLATES = 100;
 const MAX_TEMPLATE_LENGTH = 1000;
 const MAX_TOP_K = 1000;
 
+/** Python's `requests` writes True. */
 const flag = v.pipe(
+  v.string(),
+  v.toLowerCase(),
   v.picklist(['true', 'false'], 'must be true or false'),
   v.transform((text) => text === 'true'),
   v.boolean(),

@@ -38,8 +38,8 @@ export const defaultTuning: ServerTuning = {
   // Each running request holds one picture (at most 64 MiB, mostly some 5 MB) beside those in the engine;
   // eight keep it busy also where some clients are slow. Waiting ones hold a socket's buffer (30 KB).
   admission: { running: 8, waiting: 64 },
-  // 16 KiB a minute: the slowest phone line does ten times that.
-  stall: { waitMs: 60_000, stretchBytes: 16 * 1024 },
+  // About 1 KiB a second: the slowest phone line does five times that.
+  stall: { waitMs: 60_000, stretchBytes: 64 * 1024 },
   idleTimeoutSeconds: 30,
   closeGraceMs: 1000,
 };
@@ -114,7 +114,7 @@ export function createServer(
   const answer = async (request: Request): Promise<Response> => {
     if (request.method === 'OPTIONS') return preflightResponse();
     try {
-      urlOf(request);
+      urlOf(request); // Elysia would read a path out of a broken one
       return await app.handle(request);
     } catch (thrown) {
       return fail(thrown, request);

@@ -32,6 +32,11 @@ describe('query options', () => {
     expect(parse('on_error=skip').onError).toBe('skip');
   });
 
+  test('details=True, as Python writes it, is true', () => {
+    expect(parse('details=True').details).toBe(true);
+    expect(parse('details=False').details).toBe(false);
+  });
+
   test.each(['0', '1', '.5', '0.5', '1e-3', '1.0'])('threshold=%s', (threshold) => {
     expect(parse(`threshold=${threshold}`).threshold).toBe(Number(threshold));
   });

@@ -90,7 +90,7 @@ export function describeOperations({ limits, apiKey }: Pick<Config, 'limits' | '
       operationId: 'categorize',
       summary: 'The best category of every picture',
       responses: {
-        200: json('File name → category; with details=true scores, too.', {
+        200: pictureAnswer('File name → category; with details=true scores, too.', {
           schema: {
             oneOf: [
               openApiSchema(schemas.categorizeAnswerSchema),
@@ -110,7 +110,7 @@ export function describeOperations({ limits, apiKey }: Pick<Config, 'limits' | '
       operationId: 'image',
       summary: 'The best picture of every category',
       responses: {
-        200: json('Category → file name; with details=true scores, too.', {
+        200: pictureAnswer('Category → file name; with details=true scores, too.', {
           schema: {
             oneOf: [openApiSchema(schemas.imageAnswerSchema), openApiSchema(schemas.imageDetailsSchema)],
           },
@@ -182,6 +182,18 @@ function errorResponses(codes: readonly ErrorCode[]): Responses {
       },
     ]),
   );
+}
+
+function pictureAnswer(description: string, media: MediaType) {
+  return {
+    ...json(description, media),
+    headers: {
+      'x-broken-files': {
+        schema: { type: 'integer' as const },
+        description: 'How many pictures were skipped; absent where all were sound.',
+      },
+    },
+  };
 }
 
 function json(description: string, media: MediaType) {
