@@ -31,7 +31,7 @@ const entrySchema = v.object({
   dtype: v.string(),
   shape: v.array(wholeNumber),
   /** Begin and end, from the end of the header. */
-  data_offsets: v.tuple([wholeNumber, wholeNumber]),
+  data_offsets: v.strictTuple([wholeNumber, wholeNumber]),
 });
 
 /**

@@ -4,7 +4,7 @@ import { type ElementType, elementBytes, swapBytes, widen } from './element-type
 import { elementCount, gather, rowMajorStrides, spanOf, stridesOverlap, windows } from './strides.ts';
 
 /** PyTorch allows 64; a CLIP's weights have up to four. */
-const MAX_DIMENSIONS = 8;
+export const MAX_DIMENSIONS = 8;
 
 /** Elements that are read at a time: 1 to 2 MB of file, small beside the largest tensor and large beside a call. */
 const WINDOW_ELEMENTS = 256 * 1024;

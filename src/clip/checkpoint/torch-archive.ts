@@ -104,6 +104,7 @@ function moduleTensors(root: ModuleRecord): Map<string, StoredTensor> {
     for (const [attribute, value] of module.attributes) {
       attributes++;
       if (attributes > MAX_ATTRIBUTES) throw knotted();
+      if (typeof attribute !== 'string') continue;
       const name = `${prefix}${attribute}`;
       if (name.length > MAX_NAME_CHARACTERS)
         throw new CheckpointError(`its attribute ${quote(name)} is endless`);

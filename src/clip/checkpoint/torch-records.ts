@@ -3,7 +3,7 @@ import type { ByteRange, CheckpointFile } from './checkpoint-file.ts';
 import { type ElementType, elementBytes } from './element-types.ts';
 import type { PickleVocabulary } from './pickle-machine.ts';
 import { PickleGlobal, PickleObject, type PickleValue } from './pickle-value.ts';
-import { type StoredTensor, storedTensor } from './stored-tensor.ts';
+import { MAX_DIMENSIONS, type StoredTensor, storedTensor } from './stored-tensor.ts';
 
 /** A tensor as a pickle describes it. */
 export class TorchTensor extends PickleObject {
@@ -17,13 +17,17 @@ export class TorchTensor extends PickleObject {
 
 /** A TorchScript module, read as what it is on disk: a record of named attributes. */
 export class ModuleRecord extends PickleObject {
-  readonly attributes = new Map<string, PickleValue>();
+  #state: PickleValue = null;
 
+  /** Not copied: a pickle can give one large state to many modules. */
   override build(state: PickleValue): boolean {
-    // Modules with a state of their own making (quantised ones) have no named attributes.
-    if (!(state instanceof Map)) return true;
-    for (const [name, value] of state) if (typeof name === 'string') this.attributes.set(name, value);
+    this.#state = state;
     return true;
+  }
+
+  /** Names and values; none where the module has a state of its own making, as quantised ones have. */
+  get attributes(): Iterable<[PickleValue, PickleValue]> {
+    return this.#state instanceof Map ? this.#state : [];
   }
 }
 
@@ -85,7 +89,11 @@ export function torchVocabulary(records: StorageRecords): PickleVocabulary {
       if (typedLists.has(qualified)) return new PickleGlobal(qualified, (operands) => operands[0] ?? []);
       switch (qualified) {
         case 'collections.OrderedDict':
-          return new PickleGlobal(qualified, orderedDictionary);
+          // Made empty; its items follow.
+          return new PickleGlobal(qualified, (operands) => {
+            if (operands.length > 0) throw malformed('a dictionary made of something else');
+            return new Map();
+          });
         case 'torch._utils._rebuild_tensor':
         case 'torch._utils._rebuild_tensor_v2':
           return new PickleGlobal(qualified, (operands) => rebuildTensor(operands, records));
@@ -107,17 +115,6 @@ export function torchVocabulary(records: StorageRecords): PickleVocabulary {
 
 function malformed(what: string): CheckpointError {
   return new CheckpointError(`its pickle describes ${what}: damaged, or not PyTorch's`);
-}
-
-/** Given as a list of pairs, if at all. */
-function orderedDictionary([pairs = []]: readonly PickleValue[]): PickleValue {
-  const dictionary = new Map<PickleValue, PickleValue>();
-  if (!Array.isArray(pairs)) throw malformed('a dictionary without pairs');
-  for (const pair of pairs) {
-    if (!Array.isArray(pair) || pair.length !== 2) throw malformed('a dictionary without pairs');
-    dictionary.set(pair[0]!, pair[1]!);
-  }
-  return dictionary;
 }
 
 /** Id: ('storage', type, key, device, number of elements). The device may be any; the bytes are the same. */
@@ -160,8 +157,9 @@ function rebuildTensor(operands: readonly PickleValue[], { file, bigEndian }: St
   return new TorchTensor(storedTensor(claim, file, `tensor in storage ${quote(key)}`));
 }
 
-/** Copied, since a pickle may go on to change its list. */
+/** Copied, since a pickle may go on to change its list; never more than a tensor can have. */
 function sizes(value: PickleValue | undefined): number[] {
   if (!Array.isArray(value)) throw malformed('a tensor without a shape');
+  if (value.length > MAX_DIMENSIONS) throw malformed(`a tensor of ${value.length} dimensions`);
   return value.map((size) => (typeof size === 'number' ? size : Number.NaN));
 }

@@ -1,0 +1,119 @@
+import { describe, expect, test } from 'bun:test';
+import { CheckpointError } from '../../../src/clip/checkpoint/checkpoint-error.ts';
+import { readPickle } from '../../../src/clip/checkpoint/pickle.ts';
+import type { PickleVocabulary } from '../../../src/clip/checkpoint/pickle-machine.ts';
+import { PickleGlobal } from '../../../src/clip/checkpoint/pickle-value.ts';
+
+/** Knows `m.list`, which takes its operands as a list, and `m.name`, which is only a name. */
+const vocabulary: PickleVocabulary = {
+  resolve(module, name) {
+    if (module === 'm' && name === 'list') return new PickleGlobal('m.list', (operands) => [...operands]);
+    if (module === 'm' && name === 'name') return new PickleGlobal('m.name');
+    throw new CheckpointError(`refused ${module}.${name}`);
+  },
+  load: (id) => ['loaded', id],
+};
+
+/** Latin-1 text is the tersest way to write opcodes. */
+const read = (opcodes: string) => readPickle(Buffer.from(opcodes, 'latin1'), vocabulary);
+
+describe('reads', () => {
+  test.each<[string, string, unknown]>([
+    ['None and booleans', '(N\x88\x89t.', [null, true, false]],
+    ['bytes and words', '(K\xffM\xff\xff\x4a\xff\xff\xff\xfft.', [255, 65535, -1]],
+    [
+      'longs',
+      '(\x8a\x00\x8a\x01\xff\x8a\x05\x00\x00\x00\x00\x01\x8b\x02\x00\x00\x00\x00\x80t.',
+      [0, -1, 2 ** 32, -32768],
+    ],
+    ['longs that are no safe number', '\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f.', 2n ** 63n - 1n],
+    ['numbers as text', '(I01\nI-7\nL12L\nt.', [1, -7, 12]],
+    ['floats', 'G\x3f\xf8\x00\x00\x00\x00\x00\x00.', 1.5],
+    [
+      'strings of every length field',
+      '(X\x02\x00\x00\x00\xc3\xa9\x8c\x01b\x8d\x01\x00\x00\x00\x00\x00\x00\x00cU\x01dT\x01\x00\x00\x00et.',
+      ['é', 'b', 'c', 'd', 'e'],
+    ],
+    [
+      'bytes of every length field',
+      '(C\x01aB\x01\x00\x00\x00b\x8e\x01\x00\x00\x00\x00\x00\x00\x00c\x96\x01\x00\x00\x00\x00\x00\x00\x00dt.',
+      [Buffer.from('a'), Buffer.from('b'), Buffer.from('c'), Buffer.from('d')].map(
+        (bytes) => new Uint8Array(bytes),
+      ),
+    ],
+    ['tuples', '()K\x01\x85K\x01K\x02\x86K\x01K\x02K\x03\x87t.', [[], [1], [1, 2], [1, 2, 3]]],
+    ['lists', '(]K\x01a](K\x01K\x02e(K\x03lt.', [[1], [1, 2], [3]]],
+    [
+      'dictionaries',
+      '(}K\x01K\x02s}(K\x01K\x02K\x03K\x04u(K\x05K\x06dt.',
+      [
+        new Map([[1, 2]]),
+        new Map([
+          [1, 2],
+          [3, 4],
+        ]),
+        new Map([[5, 6]]),
+      ],
+    ],
+    ['sets', '(\x8f(K\x01K\x01\x90(K\x02\x91t.', [new Set([1]), new Set([2])]],
+    ['the memo', '(K\x07q\x00K\x08r\x00\x01\x00\x000h\x00j\x00\x01\x00\x00t.', [7, 7, 8]],
+    ['the memo by itself', '(K\x07\x94K\x08\x94h\x01t.', [7, 8, 8]],
+    ['duplicates and discarded values', '(K\x07K\x0802((K\x09K\x0a10t.', [7, 7]],
+    ['protocol and frame', '\x80\x05\x95\x02\x00\x00\x00\x00\x00\x00\x00K\x01.', 1],
+    ['names', '(cm\nlist\n(K\x01tR\x8c\x01m\x8c\x04list\x93)\x81t.', [[1], []]],
+    ['persistent ids', 'K\x05Q.', ['loaded', 5]],
+    ['attributes of a dictionary, which are not kept', '}}(K\x01K\x02ub.', new Map()],
+  ])('%s', (_, opcodes, value) => {
+    expect<unknown>(read(opcodes)).toEqual(value);
+  });
+
+  test('__proto__ as a key like any other', () => {
+    const dictionary = read('}X\x09\x00\x00\x00__proto__}X\x01\x00\x00\x00aK\x01ss.');
+    expect(dictionary).toEqual(new Map([['__proto__', new Map([['a', 1]])]]));
+    expect('a' in {}).toBe(false);
+  });
+
+  test('a list that contains itself', () => {
+    const list = read(']q\x00h\x00a.') as unknown[];
+    expect(list[0]).toBe(list);
+  });
+});
+
+describe('refuses', () => {
+  test.each([
+    ['a name that is not known', 'cos\nsystem\n.', 'refused os.system'],
+    ['an end without a value', '.', 'takes from an empty stack'],
+    ['no end', 'K\x01', 'is cut short'],
+    ['an empty pickle', '', 'is cut short'],
+    ['a string longer than the pickle', 'X\xff\xff\xff\xff.', 'is cut short: 4294967295 bytes'],
+    ['a string longer than all memory', '\x8d\xff\xff\xff\xff\xff\xff\xff\xff.', 'is cut short'],
+    ['a number longer than sense', '\x8b\xff\xff\xff\xff.', 'a number of 4294967295 bytes'],
+    ['a line without end', 'cos', 'a line without end'],
+    ['text that is no number', 'Inan\n.', '"nan" where a number belongs'],
+    ['a protocol to come', '\x80\x06.', 'protocol 6'],
+    ['an unknown opcode', '\xff.', 'holds the opcode 255'],
+    ['an extension', '\x82\x01.', 'holds the opcode 130'],
+    ['an old-style instance', '(ios\nsystem\n.', 'holds the opcode 105'],
+    ['an old-style object', '(cm\nlist\no.', 'holds the opcode 111'],
+    ['a value from below a mark', 'K\x01(\x85.', 'takes from an empty stack'],
+    ['a missing mark', 'K\x01t.', 'misses a mark'],
+    ['an empty memo', 'h\x05.', 'memo 5, which is empty'],
+    ['appending to a number', 'K\x01K\x02a.', 'appends to what is no list'],
+    ['items of a list', ']K\x01K\x02s.', 'sets items of what is no dictionary'],
+    ['a key without a value', '}(K\x01u.', 'a key without a value'],
+    ['adding to a list', '](K\x01\x90.', 'adds to what is no set'],
+    ['calling a number', 'K\x01)R.', 'calls what is no name'],
+    ['calling what is only a name', 'cm\nname\n)R.', 'calls "m.name", which is only a name'],
+    ['calling without operands', 'cm\nlist\nK\x01R.', 'without operands'],
+    ['a name made of numbers', 'K\x01K\x02\x93.', 'names what is no name'],
+    ['state for a number', 'K\x01}b.', 'gives state to a plain value'],
+  ])('%s', (_, opcodes, sentence) => {
+    expect(() => read(opcodes)).toThrow(CheckpointError);
+    expect(() => read(opcodes)).toThrow(sentence);
+  });
+
+  test('more operations than any checkpoint has', () => {
+    const bomb = Buffer.alloc(2 ** 22, '}');
+    expect(() => readPickle(bomb, vocabulary)).toThrow('more than 500000 operations');
+  });
+});
