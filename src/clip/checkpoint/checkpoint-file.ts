@@ -40,10 +40,9 @@ export class CheckpointFile implements Disposable {
       try {
         count = readSync(this.#descriptor, target, done, target.byteLength - done, position + done);
       } catch (error) {
-        throw new CheckpointError(`reading ${this.path} failed (${systemFault(error)})`, { cause: error });
+        throw new CheckpointError(`reading it failed (${systemFault(error)})`, { cause: error });
       }
-      if (count === 0)
-        throw new CheckpointError(`${this.path} ends before byte ${position + target.byteLength}`);
+      if (count === 0) throw new CheckpointError(`it ends before byte ${position + target.byteLength}`);
       done += count;
     }
   }

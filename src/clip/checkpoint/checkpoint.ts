@@ -6,7 +6,7 @@ export interface WeightTensor {
   /**
    * Reads the values, widened to float32, row-major whatever the file's strides were. Memory beside the result
    * is a few megabytes.
-   * @throws CheckpointError where the file cannot be read any more
+   * @throws CheckpointError where the file cannot be read any more; its sentence does not name the file
    */
   read(): Float32Array;
 }

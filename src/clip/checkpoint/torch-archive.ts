@@ -15,7 +15,7 @@ export interface TensorCollection {
 
 const PICKLE_RECORD = 'data.pkl';
 
-/** ViT-L/14's is 100 KB; optimiser states add some hundred. */
+/** ViT-B/32's is 38 KB; optimiser states add some hundred. */
 const MAX_PICKLE_BYTES = 16 * 1024 ** 2;
 
 /** A CLIP has some thousand attributes in a tree six deep. More is a knot, not a model. */

@@ -65,5 +65,5 @@ test('a file that shrinks while it is open is an error of the checkpoint', async
   truncateSync(path, 1000);
   const read = () => checkpoint.weights.get('token_embedding.weight')!.read();
   expect(read).toThrow(CheckpointError);
-  expect(read).toThrow(`${path} ends before byte`);
+  expect(read).toThrow('it ends before byte');
 });
