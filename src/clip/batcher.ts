@@ -1,5 +1,6 @@
 export interface BatcherOptions<Item, Result> {
-  readonly maxBatch: number;
+  /** How many items may share a batch with this one first. */
+  readonly maxBatch: (first: Item) => number;
   /** Whether two items may share a batch. */
   readonly compatible: (first: Item, other: Item) => boolean;
   /** Runs one batch; results in the order of the items. */
@@ -35,7 +36,9 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
       if (entry.signal?.aborted) {
         skip?.(entry.item);
         entry.reject(entry.signal.reason);
-      } else if (batch.length < maxBatch && (!batch[0] || compatible(batch[0].item, entry.item))) {
+      } else if (!batch[0]) {
+        batch.push(entry);
+      } else if (batch.length < maxBatch(batch[0].item) && compatible(batch[0].item, entry.item)) {
         batch.push(entry);
       } else {
         left.push(entry);

@@ -3,7 +3,7 @@ import type { ClipArchitecture } from './architecture.ts';
 
 /** Larger batches only cost memory: images/s stops rising at 4 to 8. */
 export const maxImageBatch = 8;
-/** Labels are short: 32 of them cost the text encoder about what 8 pictures cost the vision encoder. */
+/** Labels are short: 32 of ten tokens cost the text encoder what two pictures cost the vision encoder. */
 export const maxTextBatch = 32;
 /** While one batch runs the next may wait complete, and as many again may be decoding. */
 const pixelSlots = 2 * maxImageBatch;

@@ -39,7 +39,7 @@ export function createImageEncoder(worker: OnnxWorker, arena: EncoderArena): Ima
   );
 
   const batcher = createBatcher<FilledSlot, Float32Array>({
-    maxBatch: maxImageBatch,
+    maxBatch: () => maxImageBatch,
     compatible: () => true,
     skip: ({ permit }) => permit[Symbol.dispose](),
     async run(batch) {

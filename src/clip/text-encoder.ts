@@ -7,6 +7,9 @@ import { copyRows } from './image-encoder.ts';
 /** 2 KB of embedding and a short text each: 40 MB at the most. */
 const cachedTexts = 16_384;
 
+/** About as much work as a batch of pictures. */
+const tokensPerBatch = 512;
+
 export interface TextEncoder {
   /**
    * @param texts as sent; known ones are answered from a cache
@@ -24,7 +27,8 @@ export function createTextEncoder(worker: OnnxWorker, arena: EncoderArena, token
   const cache = new LRUCache<string, Float32Array>({ max: cachedTexts });
 
   const batcher = createBatcher<Int32Array, Float32Array>({
-    maxBatch: maxTextBatch,
+    // Long texts are many tokens: pictures must not wait behind a second of them.
+    maxBatch: (ids) => Math.min(maxTextBatch, Math.max(1, Math.floor(tokensPerBatch / ids.length))),
     // Only texts of one length share a batch: no padding is computed, and no text's digits can depend
     // on how long its neighbours are.
     compatible: (first, other) => first.length === other.length,

@@ -12,7 +12,7 @@ function heldBatcher(maxBatch = 3) {
   const skipped: string[] = [];
   const ends: (() => void)[] = [];
   const batcher = createBatcher<Item, string>({
-    maxBatch,
+    maxBatch: () => maxBatch,
     compatible: (first, other) => first.kind === other.kind,
     skip: (item) => skipped.push(item.name),
     async run(items) {
@@ -74,7 +74,7 @@ describe('batcher', () => {
   test('a run that throws fails its own items and no others', async () => {
     let runs = 0;
     const batcher = createBatcher<number, number>({
-      maxBatch: 1,
+      maxBatch: () => 1,
       compatible: () => true,
       async run(items) {
         runs += 1;
