@@ -1,0 +1,44 @@
+import { Transformer } from '@napi-rs/image';
+import { DecodeError } from './decode-error.ts';
+import { Intermediate } from './intermediate.ts';
+import type { PictureHeader } from './picture-header.ts';
+
+/**
+ * Decodes what `Bun.Image` cannot: TIFF (first page), AVIF, the first frame of an animated WebP, rare BMPs.
+ * Runs off the main thread. The orientation is not applied.
+ * @returns the pixels as a BMP of 24 or 32 bits, which `Bun.Image` reads
+ * @throws DecodeError
+ */
+export async function decodeToBitmap(
+  bytes: Uint8Array,
+  header: PictureHeader,
+  signal?: AbortSignal,
+): Promise<Intermediate> {
+  const transformer = new Transformer(header.format === 'avif' ? withStillBrand(bytes) : bytes);
+  // Grey pixels would become a BMP with a palette; an opacity of 1 changes nothing but makes them RGBA.
+  if (header.grey) transformer.opacity(1);
+  try {
+    return new Intermediate(await transformer.bmp(signal));
+  } catch (cause) {
+    signal?.throwIfAborted();
+    const message = (cause as Error).message;
+    throw new DecodeError(reasonOf(message), message, { cause });
+  }
+}
+
+function reasonOf(message: string): DecodeError['reason'] {
+  if (/limit exceeded|limits? are exceeded/i.test(message)) return 'too_large';
+  if (/not support|unsupported|not implemented/i.test(message)) return 'unsupported';
+  return 'broken';
+}
+
+const MAJOR_BRAND_OFFSET = 8;
+
+/** The library knows an AVIF by its major brand alone; a sequence's is `avis`, others leave it at `mif1`. */
+function withStillBrand(bytes: Uint8Array): Uint8Array {
+  const brand = new TextEncoder().encode('avif');
+  if (Buffer.compare(bytes.subarray(MAJOR_BRAND_OFFSET, MAJOR_BRAND_OFFSET + 4), brand) === 0) return bytes;
+  const branded = bytes.slice();
+  branded.set(brand, MAJOR_BRAND_OFFSET);
+  return branded;
+}

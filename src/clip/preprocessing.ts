@@ -1,0 +1,37 @@
+/** Where a picture of any size meets the model's square input. All values are whole pixels. */
+export interface ResizeAndCrop {
+  /** Size after the bicubic resize; the shorter side equals the model's resolution. */
+  readonly resizedWidth: number;
+  readonly resizedHeight: number;
+  /** Top left corner of the square that is cut out of the resized picture. */
+  readonly cropLeft: number;
+  readonly cropTop: number;
+}
+
+/** Python's `round`: a half goes to the even neighbour. */
+function roundHalfToEven(value: number): number {
+  const floor = Math.floor(value);
+  const fraction = value - floor;
+  if (fraction !== 0.5) return Math.round(value);
+  return floor % 2 === 0 ? floor : floor + 1;
+}
+
+/**
+ * The reference's `Resize(n_px, BICUBIC)` and `CenterCrop(n_px)` (openai/CLIP `clip.py`, `_transform`;
+ * torchvision `_compute_resized_output_size` and `center_crop`), to the pixel.
+ * @param width of the picture as shown: after its EXIF orientation
+ * @param resolution side of the square that the model takes
+ */
+export function resizeAndCrop(width: number, height: number, resolution: number): ResizeAndCrop {
+  // torchvision truncates the longer side instead of rounding it; the product is exact in a double.
+  const [resizedWidth, resizedHeight] =
+    width <= height
+      ? [resolution, Math.trunc((resolution * height) / width)]
+      : [Math.trunc((resolution * width) / height), resolution];
+  return {
+    resizedWidth,
+    resizedHeight,
+    cropLeft: roundHalfToEven((resizedWidth - resolution) / 2),
+    cropTop: roundHalfToEven((resizedHeight - resolution) / 2),
+  };
+}

@@ -1,0 +1,108 @@
+/**
+ * Pillow's antialiased bicubic resampling (`Resample.c`, 8 bits a channel), bit for bit, written to be read.
+ * It makes any window of a resized picture from the few source pixels that the window depends on: the way
+ * for strips so long that their resized whole would not fit into memory. Ordinary pictures go through a
+ * faster decoder, which is tested against this.
+ */
+
+/** Catmull-Rom's cubic. */
+const A = -0.5;
+const SUPPORT = 2;
+/** Weights are whole numbers: 8 bits of pixel and 2 of overshoot leave 22 of 32. */
+const PRECISION_BITS = 22;
+
+function cubic(distance: number): number {
+  const x = Math.abs(distance);
+  if (x < 1) return ((A + 2) * x - (A + 3)) * x * x + 1;
+  if (x < 2) return (((x - 5) * x + 8) * x - 4) * A;
+  return 0;
+}
+
+/** How one axis of a resized picture's window is made. All lengths in pixels. */
+export interface BicubicAxis {
+  /** The source pixels that the window depends on. */
+  readonly sourceStart: number;
+  readonly sourceEnd: number;
+  /** For every pixel of the window: its first source pixel, and the fixed-point weights from there on. */
+  readonly taps: readonly { readonly start: number; readonly weights: Int32Array }[];
+}
+
+/**
+ * Pillow's `precompute_coeffs` and `normalize_coeffs_8bpc` for `length` pixels from `first` on.
+ * @param source the picture's length
+ * @param resized its length after resizing
+ */
+export function bicubicAxis(source: number, resized: number, first: number, length: number): BicubicAxis {
+  const scale = source / resized;
+  // Shrinking widens the filter: every source pixel counts.
+  const filterScale = Math.max(scale, 1);
+  const support = SUPPORT * filterScale;
+  const taps = Array.from({ length }, (_, index) => {
+    const center = (first + index + 0.5) * scale;
+    const start = Math.max(0, Math.trunc(center - support + 0.5));
+    const end = Math.min(source, Math.trunc(center + support + 0.5));
+    const exact = Array.from({ length: end - start }, (_, tap) =>
+      cubic((start + tap - center + 0.5) * (1 / filterScale)),
+    );
+    const sum = exact.reduce((total, weight) => total + weight, 0);
+    return {
+      start,
+      weights: Int32Array.from(exact, (weight) => roundHalfAway((weight / sum) * 2 ** PRECISION_BITS)),
+    };
+  });
+  const last = taps.at(-1)!;
+  return { sourceStart: taps[0]!.start, sourceEnd: last.start + last.weights.length, taps };
+}
+
+function roundHalfAway(value: number): number {
+  return Math.trunc(value < 0 ? value - 0.5 : value + 0.5);
+}
+
+/**
+ * Resamples a window: first along the rows, then along the columns, rounding to 8 bits after each.
+ * @param source the pixels from `horizontal.sourceStart`, `vertical.sourceStart` to the ends of both,
+ *   [h, w, 4] u8, row-major
+ * @returns [vertical.taps, horizontal.taps, 4] u8, row-major
+ */
+export function resampleBicubic(
+  source: Uint8Array,
+  horizontal: BicubicAxis,
+  vertical: BicubicAxis,
+): Uint8Array {
+  const sourceWidth = horizontal.sourceEnd - horizontal.sourceStart;
+  const sourceHeight = vertical.sourceEnd - vertical.sourceStart;
+  const width = horizontal.taps.length;
+  const narrowed = new Uint8Array(sourceHeight * width * 4); // [sourceHeight, width, 4]
+  for (let y = 0; y < sourceHeight; y++) {
+    for (const [x, { start, weights }] of horizontal.taps.entries()) {
+      const from = (y * sourceWidth + start - horizontal.sourceStart) * 4;
+      weigh(source, from, 4, weights, narrowed, (y * width + x) * 4);
+    }
+  }
+  const resampled = new Uint8Array(vertical.taps.length * width * 4);
+  for (const [y, { start, weights }] of vertical.taps.entries()) {
+    for (let x = 0; x < width; x++) {
+      const from = ((start - vertical.sourceStart) * width + x) * 4;
+      weigh(narrowed, from, width * 4, weights, resampled, (y * width + x) * 4);
+    }
+  }
+  return resampled;
+}
+
+/** The weighted sum of pixels that lie `stride` bytes apart, channel by channel. */
+function weigh(
+  source: Uint8Array,
+  from: number,
+  stride: number,
+  weights: Int32Array,
+  target: Uint8Array,
+  to: number,
+): void {
+  for (let channel = 0; channel < 4; channel++) {
+    let sum = 2 ** (PRECISION_BITS - 1);
+    for (let tap = 0; tap < weights.length; tap++) {
+      sum += source[from + tap * stride + channel]! * weights[tap]!;
+    }
+    target[to + channel] = Math.min(255, Math.max(0, Math.floor(sum / 2 ** PRECISION_BITS)));
+  }
+}

@@ -1,0 +1,40 @@
+import { decodeWindow } from '../../native/image/decode.ts';
+import { type PictureHeader, type ResizeAndCrop, shownSize } from '../../native/image/picture-header.ts';
+import { dropAlpha, premultiplyAlpha, unpremultiplyAlpha } from '../../native/image/premultiplied-alpha.ts';
+import { bicubicAxis, resampleBicubic } from './bicubic.ts';
+
+/** 16 MiB of RGBA: at a resolution of 224 a strip of 84 : 1. */
+const MAXIMUM_RESIZED_PIXELS = 4 * 1024 ** 2;
+
+/**
+ * A strip resized until its short side fits is as long as its ratio says: 1 × 16,000 would become
+ * 224 × 3,584,000 pixels, 3 GB, of which a square is kept.
+ */
+export function isExtremeRatio({ resizedWidth, resizedHeight }: ResizeAndCrop): boolean {
+  return resizedWidth * resizedHeight > MAXIMUM_RESIZED_PIXELS;
+}
+
+/** What `decodeResized` does, but makes only the square: from the part of the picture that it depends on. */
+export async function decodeExtremeRatio(
+  bytes: Uint8Array,
+  header: PictureHeader,
+  geometry: ResizeAndCrop,
+  target: Uint8Array,
+  signal?: AbortSignal,
+): Promise<void> {
+  const side = Math.sqrt(target.length / 3);
+  const { width, height } = shownSize(header);
+  const horizontal = bicubicAxis(width, geometry.resizedWidth, geometry.cropLeft, side);
+  const vertical = bicubicAxis(height, geometry.resizedHeight, geometry.cropTop, side);
+  const window = {
+    left: horizontal.sourceStart,
+    top: vertical.sourceStart,
+    width: horizontal.sourceEnd - horizontal.sourceStart,
+    height: vertical.sourceEnd - vertical.sourceStart,
+  };
+  const source = await decodeWindow(bytes, header, window, signal);
+  if (header.alpha) premultiplyAlpha(source);
+  const square = resampleBicubic(source, horizontal, vertical);
+  if (header.alpha) unpremultiplyAlpha(square);
+  dropAlpha(square, target);
+}

@@ -1,0 +1,73 @@
+import type { PictureFormat } from '../../native/image/picture-header.ts';
+import { ServiceError } from '../errors.ts';
+
+/** How people call the formats, in the order in which they are listed to them. */
+export const formatNames: Readonly<Record<PictureFormat, string>> = {
+  jpeg: 'JPEG',
+  png: 'PNG',
+  webp: 'WebP',
+  gif: 'GIF',
+  bmp: 'BMP',
+  tiff: 'TIFF',
+  avif: 'AVIF',
+};
+
+const ACCEPTED = 'JPEG, PNG, WebP, GIF (its first frame), BMP, TIFF and AVIF pictures are accepted';
+
+export function emptyPicture(): ServiceError {
+  return new ServiceError('image_empty', `The file is empty (0 bytes); ${ACCEPTED}.`);
+}
+
+/** @param what came, with its article: `a HEIC picture` */
+export function unsupportedPicture(what: string): ServiceError {
+  return new ServiceError('image_unsupported', `The file is ${what}; ${ACCEPTED}.`);
+}
+
+/** A variant of an accepted format that no decoder here reads. */
+export function unsupportedVariant(format: PictureFormat, cause: unknown): ServiceError {
+  return new ServiceError(
+    'image_unsupported',
+    `The ${formatNames[format]} picture is of a kind that is not decoded here; grey and RGB ones with 8 bits a channel are accepted.`,
+    {},
+    { cause },
+  );
+}
+
+/** @param fault what is wrong, as the rest of a sentence: `is truncated` */
+export function brokenPicture(format: PictureFormat, fault: string, cause?: unknown): ServiceError {
+  return new ServiceError('image_broken', `The ${formatNames[format]} picture ${fault}.`, {}, { cause });
+}
+
+export function tooManyBytes(bytes: number, limit: number): ServiceError {
+  return new ServiceError(
+    'image_too_large',
+    `The file has ${bytes} bytes; a picture may have at most ${limit}.`,
+    { bytes, limit },
+  );
+}
+
+/** @param of which pictures the limit is */
+export function tooManyPixels(width: number, height: number, limit: number, of = 'a picture'): ServiceError {
+  return new ServiceError(
+    'image_too_large',
+    `The picture has ${width} × ${height} pixels, ${width * height} in all; ${of} may have at most ${limit}.`,
+    { width, height, limit },
+  );
+}
+
+export function tooLong(width: number, height: number, limit: number): ServiceError {
+  return new ServiceError(
+    'image_too_large',
+    `The picture has ${width} × ${height} pixels; no side may have more than ${limit}.`,
+    { width, height, limit },
+  );
+}
+
+export function tooLargeToDecode(format: PictureFormat, cause: unknown): ServiceError {
+  return new ServiceError(
+    'image_too_large',
+    `The ${formatNames[format]} picture takes more memory than its decoder allows; save it as a JPEG or PNG.`,
+    {},
+    { cause },
+  );
+}

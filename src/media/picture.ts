@@ -1,0 +1,91 @@
+import { decodeResized } from '../../native/image/decode.ts';
+import { decodeCostBytes } from '../../native/image/decode-cost.ts';
+import { DecodeError } from '../../native/image/decode-error.ts';
+import { type PictureHeader, type ResizeAndCrop, shownSize } from '../../native/image/picture-header.ts';
+import type { ServiceError } from '../errors.ts';
+import { createSemaphore } from '../semaphore.ts';
+import { decodeExtremeRatio, isExtremeRatio } from './extreme-ratio.ts';
+import {
+  brokenPicture,
+  emptyPicture,
+  tooLargeToDecode,
+  tooLong,
+  tooManyBytes,
+  tooManyPixels,
+  unsupportedVariant,
+} from './picture-errors.ts';
+import { readPictureHeader } from './picture-header.ts';
+
+export interface PictureLimits {
+  readonly imageBytes: number;
+  /** Declared width × height; checked before anything is decoded. */
+  readonly imagePixels: number;
+}
+
+export interface PictureLoaderOptions {
+  /** Where the model's square lies on a picture that is shown at this size. */
+  readonly geometry: (width: number, height: number) => ResizeAndCrop;
+  readonly limits: PictureLimits;
+  /** Memory that all decoding together may take; a picture that needs more is decoded alone. */
+  readonly decodeBytes?: number;
+}
+
+/**
+ * Decodes a picture, turns it upright, resizes it and cuts the model's square out of it.
+ * @param bytes the picture file, whatever its name or declared type
+ * @param target receives the square, [S, S, 3] u8 RGB, row-major
+ * @param signal aborted when nobody wants the picture any more
+ * @throws ServiceError image_empty, image_unsupported, image_too_large, image_broken; the signal's reason
+ */
+export type LoadPicture = (bytes: Uint8Array, target: Uint8Array, signal?: AbortSignal) => Promise<void>;
+
+/**
+ * A fifth of the 2 GB that the service is made for: room for dozens of phone photos at a time, while
+ * pictures of 100 megapixels pass one by one.
+ */
+const DECODE_BYTES = 400 * 1024 ** 2;
+
+export function createPictureLoader(options: PictureLoaderOptions): LoadPicture {
+  const { geometry, limits, decodeBytes = DECODE_BYTES } = options;
+  const budget = createSemaphore(decodeBytes);
+
+  return async (bytes, target, signal) => {
+    const header = readWithinLimits(bytes, limits);
+    const shown = shownSize(header);
+    const place = geometry(shown.width, shown.height);
+    const extreme = isExtremeRatio(place);
+    const resized = extreme ? undefined : { width: place.resizedWidth, height: place.resizedHeight };
+
+    using _memory = await budget.acquire(decodeCostBytes(header, resized), signal);
+    signal?.throwIfAborted();
+    try {
+      await (extreme ? decodeExtremeRatio : decodeResized)(bytes, header, place, target, signal);
+    } catch (fault) {
+      throw fault instanceof DecodeError ? toServiceError(fault, header) : fault;
+    }
+  };
+}
+
+/** Decoders keep several rows of a picture in memory: up to 20 bytes for each of their pixels. */
+const MAXIMUM_SIDE = 1_000_000;
+
+function readWithinLimits(bytes: Uint8Array, { imageBytes, imagePixels }: PictureLimits): PictureHeader {
+  if (bytes.length === 0) throw emptyPicture();
+  if (bytes.length > imageBytes) throw tooManyBytes(bytes.length, imageBytes);
+  const header = readPictureHeader(bytes);
+  const { width, height } = header;
+  if (Math.max(width, height) > MAXIMUM_SIDE) throw tooLong(width, height, MAXIMUM_SIDE);
+  if (width * height > imagePixels) throw tooManyPixels(width, height, imagePixels);
+  return header;
+}
+
+function toServiceError(fault: DecodeError, { format }: PictureHeader): ServiceError {
+  switch (fault.reason) {
+    case 'broken':
+      return brokenPicture(format, 'is damaged and cannot be decoded', fault);
+    case 'unsupported':
+      return unsupportedVariant(format, fault);
+    case 'too_large':
+      return tooLargeToDecode(format, fault);
+  }
+}
