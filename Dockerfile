@@ -31,8 +31,10 @@ RUN useradd --uid 1000 --user-group --create-home --shell /bin/bash clip \
   && install -d -o clip -g 0 -m 0775 /.cache /.cache/clip
 COPY --from=packages /usr/local/bin/bun /usr/local/bin/bun
 # The transpiler's cache would be lost with the container, and needs a writable root file system.
+# ONNX Runtime reports to its makers otherwise; it reads this where assignments to process.env do not arrive.
 ENV NODE_ENV=production \
-    BUN_RUNTIME_TRANSPILER_CACHE_PATH=0
+    BUN_RUNTIME_TRANSPILER_CACHE_PATH=0 \
+    ORT_DISABLE_TELEMETRY=1
 WORKDIR /app
 # From what changes least to what changes most.
 COPY --from=packages /app/node_modules node_modules

@@ -84,12 +84,15 @@ await_health() {
 check 'becomes healthy' await_health
 # The demo model knows colours and brightness.
 categorize() {
-  curl --silent --show-error --fail --max-time 60 --retry 30 --retry-delay 1 \
+  local answer
+  answer="$(curl --silent --show-error --fail --max-time 60 --retry 30 --retry-delay 1 \
     --form files=@"$repository/test/golden/images/scene-640x480.jpg" \
-    --form 'categories=["something bright","something dark"]' "http://127.0.0.1:$port/categorize"
+    --form 'categories=["something bright","something dark"]' "http://127.0.0.1:$port/categorize")"
+  test "$answer" = '{"scene-640x480.jpg":"something bright"}' || { echo "$answer"; return 1; }
 }
 check 'classifies a picture' categorize
-echo
+# Its device id and queue would lie in the home folder, which is /tmp here.
+check 'keeps no telemetry' test ! -e "/proc/$(pgrep --parent "$server")/root/tmp/.cache"
 
 # Process 1 gets a signal from outside as from an engine; docker stop waits 10 seconds.
 stopped() {

@@ -24,7 +24,7 @@ const instructions: readonly Instruction[] = (await read('Dockerfile'))
 const lastStage = instructions.slice(instructions.findLastIndex(({ keyword }) => keyword === 'FROM'));
 const all = (keyword: string) => lastStage.filter((it) => it.keyword === keyword).map(({ rest }) => rest);
 
-/** The values of LABEL or ARG instructions, by name. */
+/** The values of LABEL, ENV or ARG instructions, by name. */
 const values = (keyword: string) =>
   new Map(
     instructions
@@ -57,6 +57,10 @@ test('a command given to the container runs instead of the service, and signals 
   // The exec form: a shell in between would keep the signal to itself.
   const command: unknown = JSON.parse(all('CMD').at(-1)!);
   expect(command).toEqual(['bun', packageJson.scripts.start.split(' ')[1]!]);
+});
+
+test('ONNX Runtime is told not to report to its makers', () => {
+  expect(values('ENV').get('ORT_DISABLE_TELEMETRY')).toBe('1');
 });
 
 test('the exposed port is the one the service takes by default', () => {
