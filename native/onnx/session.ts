@@ -1,4 +1,5 @@
 import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { disableTelemetry } from './telemetry.ts';
 
 /**
  * A tensor in memory of ours: row-major, `data.length` is the product of `dims`. `data` may be a view,
@@ -31,6 +32,7 @@ export interface OnnxSession extends AsyncDisposable {
  * Open a graph once per process: releasing and opening again leaks.
  */
 export async function openSession(graphPath: string, options: SessionOptions): Promise<OnnxSession> {
+  disableTelemetry();
   const session = await InferenceSession.create(graphPath, {
     executionProviders: ['cpu'],
     intraOpNumThreads: options.threads,

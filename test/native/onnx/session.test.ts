@@ -1,28 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import { join } from 'node:path';
 import { type OnnxSession, openSession } from '../../../native/onnx/session.ts';
-import { GraphBuilder } from '../../../src/clip/graph/graph-builder.ts';
-import { WeightFile } from '../../../src/clip/graph/weight-file.ts';
 import { temporaryDirectory } from '../../clip/graph/compiled.ts';
-
-/** x [N, 2] float32 → y [N, 2] = x · [[1, 2], [3, 4]] */
-async function writeGraph(directory: string): Promise<string> {
-  await using weightFile = await WeightFile.create(join(directory, 'product.weights'));
-  const graph = new GraphBuilder('product', weightFile, 'product.weights');
-  const x = graph.input('x', 'float32', ['N', 2]);
-  const weight = await graph.weight('weight', [2, 2], Float32Array.of(1, 2, 3, 4));
-  graph.output(graph.node('y', 'MatMul', [x, weight]), 'float32', ['N', 2]);
-  const path = join(directory, 'product.onnx');
-  await Bun.write(path, graph.encode());
-  return path;
-}
+import { writeProductGraph } from './product-graph.ts';
 
 describe('openSession', () => {
   let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
   let session: OnnxSession;
   beforeAll(async () => {
     directory = await temporaryDirectory();
-    session = await openSession(await writeGraph(directory.path), { threads: 1 });
+    session = await openSession(await writeProductGraph(directory.path), { threads: 1 });
   });
   afterAll(async () => {
     await session[Symbol.asyncDispose]();
