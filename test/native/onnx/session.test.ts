@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { join } from 'node:path';
 import { type OnnxSession, openSession } from '../../../native/onnx/session.ts';
 import { temporaryDirectory } from '../../clip/graph/compiled.ts';
 import { writeProductGraph } from './product-graph.ts';
