@@ -22,7 +22,8 @@ export interface BuiltinDecodeOptions {
 export async function decodeBuiltin(bytes: Uint8Array, options: BuiltinDecodeOptions): Promise<Intermediate> {
   const { declaredPixels, orientation = 1, resized } = options;
   const resizedPixels = resized ? resized.width * resized.height : 0;
-  // maxPixels bounds the input and the output alike.
+  // maxPixels bounds the input, the output, and what lies between the two passes of a resize: with the
+  // ratio kept, that is never the largest.
   const image = new Bun.Image(bytes, {
     autoOrient: false,
     maxPixels: Math.max(declaredPixels, resizedPixels),

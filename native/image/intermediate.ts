@@ -5,13 +5,13 @@
 export class Intermediate implements Disposable {
   readonly bytes: Uint8Array;
 
-  /** @param bytes that own their buffer: nobody else may look into it */
   constructor(bytes: Uint8Array) {
     this.bytes = bytes;
   }
 
   [Symbol.dispose](): void {
-    const { buffer } = this.bytes;
-    if (buffer instanceof ArrayBuffer) buffer.transfer(0);
+    const { buffer, byteLength } = this.bytes;
+    // A view into a larger buffer shares it with others.
+    if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
   }
 }

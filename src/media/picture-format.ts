@@ -21,6 +21,12 @@ const pictures: readonly [PictureFormat, Signature][] = [
   ['gif', [[0, 'GIF89a']]],
 ];
 
+/** Two letters are little evidence: whatever writes BMPs leaves the reserved field at 0. */
+const bitmap: Signature = [
+  [0, 'BM'],
+  [6, '\0\0\0\0'],
+];
+
 /** Checked before TIFF: cameras' raw pictures and others begin like one. */
 const others: readonly [what: string, Signature][] = [
   ['a camera’s raw picture (CR2)', [[8, 'CR\x02\0']]],
@@ -98,8 +104,7 @@ export function recognise(bytes: Uint8Array): Content {
   if (tiffs.some(has)) return { format: 'tiff' };
   if (latin1(bytes, 4, 4) === 'ftyp') return recogniseBrand(bytes);
   if (['moov', 'mdat', 'wide'].includes(latin1(bytes, 4, 4))) return { other: 'a QuickTime video' };
-  // Two letters are little evidence: the reserved field is 0 in whatever writes BMPs.
-  if (has([[0, 'BM']]) && (bytes.length < 10 || has([[6, '\0\0\0\0']]))) return { format: 'bmp' };
+  if (has(bitmap)) return { format: 'bmp' };
   return { other: recogniseText(bytes) ?? 'of no known picture format' };
 }
 

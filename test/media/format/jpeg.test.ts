@@ -1,0 +1,159 @@
+import { describe, expect, test } from 'bun:test';
+import { readJpegHeader } from '../../../src/media/format/jpeg.ts';
+import { bmp, concat, exif, exifSegment, jpeg, segment, withSegments } from '../sample-pictures.ts';
+
+const baseline = await jpeg(61, 47);
+const progressive = await jpeg(61, 47, true);
+const thumbnail = await jpeg(9, 7);
+
+function indexOfMarker(bytes: Uint8Array, ...markers: readonly number[]): number {
+  return bytes.findIndex((byte, at) => byte === 0xff && markers.includes(bytes[at + 1]!));
+}
+
+describe('readJpegHeader', () => {
+  test('reads a baseline picture', () => {
+    expect(readJpegHeader(baseline)).toEqual({
+      format: 'jpeg',
+      width: 61,
+      height: 47,
+      orientation: 1,
+      alpha: false,
+      rare: false,
+      grey: false,
+      coefficientBytes: 0,
+    });
+  });
+
+  test('counts the coefficients that a progressive picture’s decoder keeps', () => {
+    // 4:2:0: 8 × 6 blocks of luminance, twice 4 × 3 of colour, 64 coefficients of 2 bytes each.
+    expect(readJpegHeader(progressive)).toMatchObject({
+      width: 61,
+      height: 47,
+      coefficientBytes: (48 + 12 + 12) * 128,
+    });
+  });
+
+  test.each([1, 2, 3, 4, 5, 6, 7, 8] as const)(
+    'reads orientation %d, in either byte order',
+    (orientation) => {
+      const little = withSegments(baseline, exifSegment(orientation));
+      const big = withSegments(baseline, segment(0xe1, concat('Exif\0\0', exif(orientation, false))));
+      expect(readJpegHeader(little).orientation).toBe(orientation);
+      expect(readJpegHeader(big).orientation).toBe(orientation);
+    },
+  );
+
+  test('the first of two EXIF segments counts, and XMP does not', () => {
+    const xmp = segment(0xe1, concat('http://ns.adobe.com/xap/1.0/\0<x/>'));
+    expect(readJpegHeader(withSegments(baseline, xmp, exifSegment(6), exifSegment(3))).orientation).toBe(6);
+  });
+
+  test.each([
+    ['an orientation that does not exist', exif(9)],
+    ['a directory beyond the end', concat('II*\0\xff\xff\xff\x7f')],
+    ['a directory that is cut off', exif(6).subarray(0, 12)],
+    ['no byte order', concat('XX*\0\x08\0\0\0')],
+    ['nothing', new Uint8Array(0)],
+  ])('EXIF with %s leaves the picture upright', (_, data) => {
+    const bytes = withSegments(baseline, segment(0xe1, concat('Exif\0\0', data)));
+    expect(readJpegHeader(bytes).orientation).toBe(1);
+  });
+
+  describe('what is whole', () => {
+    test.each([
+      ['a thumbnail with an end of its own in a segment', withSegments(baseline, segment(0xe1, thumbnail))],
+      ['a second picture behind the first (MPO, gain maps)', concat(baseline, thumbnail)],
+      [
+        'a video behind the picture (motion photos)',
+        concat(baseline, '\0\0\0\x18ftypmp42', new Uint8Array(99)),
+      ],
+      ['a second picture behind that is cut off', concat(baseline, thumbnail.subarray(0, 200))],
+      ['padding behind the picture', concat(baseline, new Uint8Array(1000))],
+      [
+        'fill bytes before a marker',
+        concat(baseline.subarray(0, 2), [0xff, 0xff, 0xff], baseline.subarray(2)),
+      ],
+      ['stray bytes before a marker', concat(baseline.subarray(0, 2), [1, 2, 0xff, 0], baseline.subarray(2))],
+    ])('%s', (_, bytes) => {
+      expect(readJpegHeader(bytes)).toMatchObject({ width: 61, height: 47 });
+    });
+  });
+
+  test('is truncated wherever it ends before its end-of-image marker', () => {
+    for (const bytes of [baseline, progressive, withSegments(baseline, segment(0xe1, thumbnail))]) {
+      for (let length = 3; length < bytes.length; length++) {
+        expect(() => readJpegHeader(bytes.subarray(0, length))).toThrow(
+          /^The JPEG picture is truncated: it (?:ends before its end-of-image marker|has \d+ bytes, but \d+ are declared)\.$/,
+        );
+      }
+    }
+  });
+
+  test('is truncated where it has its end, but hardly any pixels', () => {
+    const scan = indexOfMarker(baseline, 0xda);
+    const end = [0xff, 0xd9];
+    // The scan's header has 12 bytes after its marker.
+    expect(() => readJpegHeader(concat(baseline.subarray(0, scan + 14), end))).toThrow(
+      'is truncated: 61 × 47 pixels are declared, but only 0 bytes hold pixels',
+    );
+    expect(() => readJpegHeader(concat(baseline.subarray(0, scan + 20), end))).toThrow(
+      'is truncated: 61 × 47 pixels are declared, but only 6 bytes hold pixels',
+    );
+  });
+
+  test('a flat picture, whose pixels take next to nothing, is whole', async () => {
+    for (const isProgressive of [false, true]) {
+      const flat = await new Bun.Image(bmp(1000, 1000, () => [90, 90, 90, 255]))
+        .jpeg({ quality: 1, progressive: isProgressive })
+        .bytes();
+      expect(readJpegHeader(flat).width).toBe(1000);
+    }
+  });
+
+  test.each([
+    ['is broken: two frame headers', 'has two frame headers'],
+    ['is broken: no frame header', 'has no frame header'],
+    ['is broken: no height', 'declares 61 × 0 pixels'],
+    ['is broken: pixels before the size', 'has pixel data before its size'],
+    ['is broken: a component without samples', 'declares a component without samples'],
+  ])('%s', (_, fault) => {
+    const frame = indexOfMarker(baseline, 0xc0);
+    const frameSegment = baseline.subarray(frame, frame + 19);
+    const without = concat(baseline.subarray(0, frame), baseline.subarray(frame + 19));
+    const changed = (at: number, ...values: number[]) => {
+      const bytes = Uint8Array.from(baseline);
+      bytes.set(values, frame + at);
+      return bytes;
+    };
+    const pictures: Record<string, Uint8Array> = {
+      'has two frame headers': concat(baseline.subarray(0, frame), frameSegment, baseline.subarray(frame)),
+      'has no frame header': concat(baseline.subarray(0, 2), [0xff, 0xd9]),
+      'declares 61 × 0 pixels': changed(5, 0, 0),
+      'has pixel data before its size': without,
+      'declares a component without samples': changed(11, 0x02),
+    };
+    expect(() => readJpegHeader(pictures[fault]!)).toThrow(`The JPEG picture ${fault}.`);
+  });
+
+  test('kinds of JPEG that no decoder here reads are named', () => {
+    const frame = indexOfMarker(baseline, 0xc0);
+    const twelveBits = Uint8Array.from(baseline);
+    twelveBits[frame + 4] = 12;
+    expect(() => readJpegHeader(twelveBits)).toThrow('The file is a JPEG of 12 bits a channel;');
+    const lossless = Uint8Array.from(baseline);
+    lossless[frame + 1] = 0xc3;
+    expect(() => readJpegHeader(lossless)).toThrow('The file is a lossless or hierarchical JPEG;');
+  });
+
+  test('thousands of scans, each of which costs a pass over the picture, are refused', () => {
+    const scan = indexOfMarker(progressive, 0xda);
+    const [next] = [scan + 2 + indexOfMarker(progressive.subarray(scan + 2), 0xc4, 0xda)];
+    const one = progressive.subarray(scan, next);
+    const many = concat(
+      progressive.subarray(0, next),
+      ...Array.from({ length: 100 }, () => one),
+      progressive.subarray(next),
+    );
+    expect(() => readJpegHeader(many)).toThrow('has more than 100 scans; at most that many are accepted');
+  });
+});

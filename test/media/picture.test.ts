@@ -1,0 +1,398 @@
+import { describe, expect, test } from 'bun:test';
+import { Transformer } from '@napi-rs/image';
+import { ServiceError } from '../../src/errors.ts';
+import { createPictureLoader, type PictureLoaderOptions } from '../../src/media/picture.ts';
+import {
+  animatedWebp,
+  avif,
+  bmp,
+  chunk,
+  concat,
+  cutOut,
+  exifSegment,
+  gif,
+  jpeg,
+  paint,
+  png,
+  type Rgba,
+  rgbPng,
+  scene,
+  tiff,
+  uint32be,
+  webp,
+  withSegments,
+} from './sample-pictures.ts';
+
+const side = 16;
+const limits = { imageBytes: 1_000_000, imagePixels: 1_000_000 };
+
+/** The short side fits, the middle of the long one is kept; rounding does not matter here. */
+function geometry(width: number, height: number) {
+  const short = Math.min(width, height);
+  const resizedWidth = Math.trunc((width * side) / short);
+  const resizedHeight = Math.trunc((height * side) / short);
+  return {
+    resizedWidth,
+    resizedHeight,
+    cropLeft: (resizedWidth - side) >> 1,
+    cropTop: (resizedHeight - side) >> 1,
+  };
+}
+
+async function load(
+  bytes: Uint8Array,
+  options: Partial<PictureLoaderOptions> = {},
+  signal?: AbortSignal,
+): Promise<Uint8Array> {
+  const target = new Uint8Array(side * side * 3);
+  await createPictureLoader({ geometry, limits, ...options })(bytes, target, signal);
+  return target;
+}
+
+/** The error that loading ends with. */
+async function fault(
+  bytes: Uint8Array,
+  options: Partial<PictureLoaderOptions> = {},
+): Promise<{ code: string; message: string }> {
+  const thrown = await load(bytes, options).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  if (!(thrown instanceof ServiceError))
+    throw new Error('It did not end with a ServiceError.', { cause: thrown });
+  return thrown;
+}
+
+function meanDifference(a: Uint8Array, b: Uint8Array): number {
+  return a.reduce((sum, value, at) => sum + Math.abs(value - b[at]!), 0) / a.length;
+}
+
+/** Smooth, so that any two decoders agree on it. */
+const gradient = (x: number, y: number): Rgba => [x * 6, y * 7, 255 - x * 3 - y * 2, 255];
+const [width, height] = [40, 30];
+const reference = await load(bmp(width, height, gradient));
+
+describe('every accepted format gives the same picture', () => {
+  const smooth = bmp(width, height, gradient);
+  const rgb = (x: number, y: number) => gradient(x, y).slice(0, 3);
+  const pictures: Record<string, () => Promise<Uint8Array> | Uint8Array> = {
+    'a JPEG': () => new Bun.Image(smooth).jpeg({ quality: 98 }).bytes(),
+    'a progressive JPEG': () => new Bun.Image(smooth).jpeg({ quality: 98, progressive: true }).bytes(),
+    'a PNG': () => rgbPng(width, height, gradient),
+    'an interlaced PNG': () => png(width, height, { interlaced: true, samples: rgb }),
+    'a PNG of 16 bits': () =>
+      png(width, height, { bitDepth: 16, samples: (x, y) => rgb(x, y).map((value) => value * 257) }),
+    'an opaque PNG with alpha': () => png(width, height, { colourType: 6, samples: gradient }),
+    'a PNG with a transparent colour, which the reference ignores': () =>
+      png(width, height, { before: [chunk('tRNS', [0, 60, 0, 70, 0, 205])], samples: rgb }),
+    'an animated PNG’s still': () =>
+      png(width, height, { before: [chunk('acTL', [...uint32be(1), ...uint32be(0)])], samples: rgb }),
+    'a WebP': () => webp(width, height, gradient),
+    'an animated WebP’s first frame': async () =>
+      animatedWebp(width, height, [await webp(width, height, gradient), await webp(width, height, scene)]),
+    'a TIFF': () => tiff(width, height, gradient),
+    'an AVIF': () => avif(width, height, gradient),
+  };
+  for (const [name, make] of Object.entries(pictures)) {
+    test(name, async () => {
+      expect(meanDifference(await load(await make()), reference)).toBeLessThan(3);
+    });
+  }
+
+  test('a GIF’s first frame', async () => {
+    // Eight greys: what a palette can hold.
+    const level = (x: number) => Math.trunc(x / 5);
+    const bytes = gif(width, height, {
+      palette: Array.from({ length: 8 }, (_, at) => [at * 30, at * 30, at * 30] as const),
+      index: level,
+      frames: 3,
+    });
+    const grey = (x: number): Rgba => [level(x) * 30, level(x) * 30, level(x) * 30, 255];
+    expect(meanDifference(await load(bytes), await load(bmp(width, height, grey)))).toBe(0);
+  });
+
+  test.each([1, 2, 4, 8, 16] as const)('grey PNGs of %d bits', async (bitDepth) => {
+    const maximum = 2 ** bitDepth - 1;
+    const level = (x: number) => Math.round((x / (width - 1)) * maximum);
+    const grey = (x: number): Rgba => {
+      // Of 16 bits the upper 8 count.
+      const value = bitDepth === 16 ? level(x) >> 8 : (level(x) * 255) / maximum;
+      return [value, value, value, 255];
+    };
+    const bytes = png(width, height, { bitDepth, colourType: 0, samples: (x) => [level(x)] });
+    expect(meanDifference(await load(bytes), await load(bmp(width, height, grey)))).toBe(0);
+  });
+
+  test('a PNG with a palette', async () => {
+    const colours = [
+      [200, 30, 30],
+      [30, 200, 30],
+      [30, 30, 200],
+    ] as const;
+    const bytes = png(width, height, {
+      bitDepth: 2,
+      colourType: 3,
+      before: [chunk('PLTE', colours.flat())],
+      samples: (x) => [x % 3],
+    });
+    const expected = bmp(width, height, (x) => [...colours[x % 3]!, 255]);
+    expect(meanDifference(await load(bytes), await load(expected))).toBe(0);
+  });
+
+  test('a grey TIFF', async () => {
+    const grey = (x: number, y: number): Rgba => [x * 4 + y, x * 4 + y, x * 4 + y, 255];
+    const bytes = await Transformer.fromRgbaPixels(paint(width, height, grey), width, height)
+      .grayscale()
+      .tiff();
+    expect(meanDifference(await load(bytes), await load(bmp(width, height, grey)))).toBeLessThan(1);
+  });
+});
+
+describe('opacity', () => {
+  test('a transparent ground becomes black, whatever it hides, in every format', async () => {
+    const onBlack = (x: number, y: number): Rgba => {
+      const [red, green, blue, alpha] = cutOut(x, y);
+      return alpha === 0 ? [0, 0, 0, 255] : [red, green, blue, 255];
+    };
+    // 16 × 16 is not resized: the pixels are the file's.
+    const expected = paint(side, side, onBlack).filter((_, at) => at % 4 !== 3);
+    for (const bytes of [
+      png(side, side, { colourType: 6, samples: cutOut }),
+      bmp(side, side, cutOut),
+      await tiffWithAlpha(),
+    ]) {
+      const square = await load(bytes);
+      // Dividing by a small opacity enlarges the rounding of the product.
+      const worst = square.reduce((most, value, at) => Math.max(most, Math.abs(value - expected[at]!)), 0);
+      expect(worst).toBeLessThanOrEqual(4);
+    }
+  });
+
+  async function tiffWithAlpha(): Promise<Uint8Array> {
+    const bytes = Uint8Array.from(await tiff(side, side, cutOut));
+    // Its encoder says nothing of the fourth sample: name it in the place of a tag of no interest.
+    const view = new DataView(bytes.buffer);
+    const entries = view.getUint32(4, true);
+    for (let entry = entries + 2; entry < entries + 2 + view.getUint16(entries, true) * 12; entry += 12) {
+      if (view.getUint16(entry, true) !== 339) continue; // sample format
+      view.setUint16(entry, 338, true);
+      view.setUint32(entry + 4, 1, true);
+      view.setUint32(entry + 8, 2, true);
+    }
+    return bytes;
+  }
+});
+
+describe('orientation', () => {
+  test('width and height are those of the picture as shown', async () => {
+    const sizes: string[] = [];
+    const noting = (w: number, h: number) => {
+      sizes.push(`${w} × ${h}`);
+      return geometry(w, h);
+    };
+    const picture = await jpeg(40, 30);
+    for (const orientation of [1, 3, 6, 8]) {
+      await load(withSegments(picture, exifSegment(orientation)), { geometry: noting });
+    }
+    expect(sizes).toEqual(['40 × 30', '40 × 30', '30 × 40', '30 × 40']);
+  });
+});
+
+describe('sizes', () => {
+  test.each([
+    [1, 1],
+    [1, 2],
+    [2, 1],
+    [16, 16],
+    [17, 16],
+    [16, 300],
+  ])('%d × %d', async (w, h) => {
+    const red = rgbPng(w, h, () => [200, 10, 10, 255]);
+    const square = await load(red);
+    expect(square.every((value, at) => value === [200, 10, 10][at % 3])).toBe(true);
+  });
+
+  test('a strip whose resized whole would take gigabytes', async () => {
+    // 1 × 16,000 at 16 pixels of width would be 256,000 long; at 224, 3,584,000.
+    const at = (x: number, y: number): Rgba => (x + y < 8000 ? [250, 0, 0, 255] : [0, 0, 250, 255]);
+    const large = { geometry: geometry224, limits };
+    for (const [w, h] of [
+      [1, 16_000],
+      [16_000, 1],
+    ] as const) {
+      const target = new Uint8Array(224 * 224 * 3);
+      await createPictureLoader(large)(rgbPng(w, h, at), target);
+      // The middle of the strip: red meets blue in the middle of the square.
+      const row = h === 1 ? target.subarray(0, 224 * 3) : target.filter((_, index) => index % 672 < 3);
+      expect([...row.subarray(0, 3)]).toEqual([250, 0, 0]);
+      expect([...row.subarray(-3)]).toEqual([0, 0, 250]);
+      expect(row[111 * 3]!).toBeGreaterThan(row[111 * 3 + 2]!);
+      expect(row[112 * 3]!).toBeLessThan(row[112 * 3 + 2]!);
+    }
+  });
+
+  function geometry224(w: number, h: number) {
+    const scale = 224 / Math.min(w, h);
+    const [resizedWidth, resizedHeight] = [Math.trunc(w * scale), Math.trunc(h * scale)];
+    return {
+      resizedWidth,
+      resizedHeight,
+      cropLeft: (resizedWidth - 224) / 2,
+      cropTop: (resizedHeight - 224) / 2,
+    };
+  }
+
+  test('a transparent strip is as black as a transparent picture', async () => {
+    const options = { geometry: geometry224, limits };
+    const target = new Uint8Array(224 * 224 * 3).fill(9);
+    const bytes = png(16_000, 1, { colourType: 6, samples: () => [255, 255, 255, 0] });
+    await createPictureLoader(options)(bytes, target);
+    expect(target.every((value) => value === 0)).toBe(true);
+  });
+});
+
+describe('what is refused', () => {
+  const accepted = 'JPEG, PNG, WebP, GIF (its first frame), BMP, TIFF and AVIF pictures are accepted.';
+
+  test('nothing', async () => {
+    expect(await fault(new Uint8Array(0))).toMatchObject({
+      code: 'image_empty',
+      message: `The file is empty (0 bytes); ${accepted}`,
+    });
+  });
+
+  test.each([
+    ['a HEIC picture', concat(uint32be(24), 'ftypheic', uint32be(0), 'mif1heic')],
+    ['a PDF document', concat('%PDF-1.4\n')],
+    ['an SVG drawing', concat('<svg xmlns="http://www.w3.org/2000/svg"></svg>')],
+    ['text', concat('not a picture')],
+    ['of no known picture format', new Uint8Array(1000)],
+  ])('%s', async (what, bytes) => {
+    expect(await fault(bytes)).toMatchObject({
+      code: 'image_unsupported',
+      message: `The file is ${what}; ${accepted}`,
+    });
+  });
+
+  test('more bytes than allowed', async () => {
+    const picture = rgbPng(10, 10);
+    const options = { limits: { ...limits, imageBytes: picture.length - 1 } };
+    expect(await fault(picture, options)).toMatchObject({
+      code: 'image_too_large',
+      message: `The file has ${picture.length} bytes; a picture may have at most ${picture.length - 1}.`,
+      details: { bytes: picture.length, limit: picture.length - 1 },
+    });
+    expect(await load(picture, { limits: { ...limits, imageBytes: picture.length } })).toBeDefined();
+  });
+
+  test('more pixels than allowed, told from the header of every format', async () => {
+    const pictures = [
+      await jpeg(50, 40),
+      rgbPng(50, 40),
+      await webp(50, 40),
+      gif(50, 40, { palette: [[1, 1, 1]], index: () => 0 }),
+      bmp(50, 40),
+      await tiff(50, 40),
+      await avif(50, 40),
+    ];
+    for (const bytes of pictures) {
+      expect(await fault(bytes, { limits: { ...limits, imagePixels: 1999 } })).toMatchObject({
+        code: 'image_too_large',
+        message: 'The picture has 50 × 40 pixels, 2000 in all; a picture may have at most 1999.',
+        details: { width: 50, height: 40, limit: 1999 },
+      });
+      expect(await load(bytes, { limits: { ...limits, imagePixels: 2000 } })).toBeDefined();
+    }
+  });
+
+  test('a side longer than decoders can keep rows of', async () => {
+    const strip = png(1_000_001, 1, { bitDepth: 1, colourType: 0, samples: () => [0] });
+    expect(await fault(strip, { limits: { ...limits, imagePixels: 2_000_000 } })).toMatchObject({
+      code: 'image_too_large',
+      message: 'The picture has 1000001 × 1 pixels; no side may have more than 1000000.',
+    });
+  });
+
+  test('a picture that is cut off, in every format', async () => {
+    const pictures = {
+      JPEG: await jpeg(50, 40),
+      PNG: rgbPng(50, 40),
+      WebP: await webp(50, 40),
+      GIF: gif(50, 40, { palette: [[1, 1, 1]], index: () => 0 }),
+      BMP: bmp(50, 40),
+      TIFF: await tiff(50, 40),
+      AVIF: await avif(50, 40),
+    };
+    for (const [name, bytes] of Object.entries(pictures)) {
+      const { code, message } = await fault(bytes.subarray(0, bytes.length * 0.7));
+      expect(code).toBe('image_broken');
+      expect(message).toStartWith(`The ${name} picture is truncated: `);
+    }
+  });
+
+  test('a picture whose container is whole, but whose data no decoder takes', async () => {
+    const bytes = png(10, 10, { samples: () => [1, 2, 3] });
+    const wrong = concat(bytes.subarray(0, 33), chunk('IDAT', new Uint8Array(400).fill(0x55)), chunk('IEND'));
+    expect(await fault(wrong)).toMatchObject({
+      code: 'image_broken',
+      message: 'The PNG picture is damaged and cannot be decoded.',
+    });
+  });
+
+  test('a kind of TIFF that is not decoded here', async () => {
+    const bytes = Uint8Array.from(await tiff(10, 10));
+    const view = new DataView(bytes.buffer);
+    for (let entry = view.getUint32(4, true) + 2; ; entry += 12) {
+      if (view.getUint16(entry, true) !== 262) continue;
+      view.setUint16(entry + 8, 8, true); // CIE L*a*b*
+      break;
+    }
+    expect(await fault(bytes)).toMatchObject({
+      code: 'image_unsupported',
+      message:
+        'The TIFF picture is of a kind that is not decoded here; grey and RGB ones with 8 bits a channel are accepted.',
+    });
+  });
+});
+
+describe('the memory budget', () => {
+  test('pictures that do not fit into it together are decoded one after another', async () => {
+    const loadOne = createPictureLoader({ geometry, limits, decodeBytes: 1 });
+    const picture = rgbPng(width, height, gradient);
+    const targets = Array.from({ length: 20 }, () => new Uint8Array(side * side * 3));
+    await Promise.all(targets.map((target) => loadOne(picture, target)));
+    for (const target of targets) expect(meanDifference(target, reference)).toBe(0);
+  });
+
+  test('is given back by a picture that is broken', async () => {
+    const loadOne = createPictureLoader({ geometry, limits, decodeBytes: 1 });
+    const target = new Uint8Array(side * side * 3);
+    const broken = concat(
+      rgbPng(10, 10).subarray(0, 33),
+      chunk('IDAT', new Uint8Array(400).fill(0x55)),
+      chunk('IEND'),
+    );
+    for (let i = 0; i < 3; i++) await expect(loadOne(broken, target)).rejects.toThrow('is damaged');
+    await loadOne(rgbPng(width, height, gradient), target);
+    expect(meanDifference(target, reference)).toBe(0);
+  });
+
+  test('who leaves while waiting gets the signal’s reason, and those behind go on', async () => {
+    const loadOne = createPictureLoader({ geometry, limits, decodeBytes: 1 });
+    const picture = await jpeg(800, 600);
+    const leaving = new AbortController();
+    const target = () => new Uint8Array(side * side * 3);
+    const first = loadOne(picture, target());
+    const second = loadOne(picture, target(), leaving.signal);
+    const third = loadOne(picture, target());
+    const reason = new Error('the client left');
+    leaving.abort(reason);
+    await expect(second).rejects.toBe(reason);
+    await Promise.all([first, third]);
+  });
+
+  test('an aborted signal stops before anything is decoded', async () => {
+    const reason = new Error('gone');
+    await expect(load(rgbPng(5, 5), {}, AbortSignal.abort(reason))).rejects.toBe(reason);
+  });
+});

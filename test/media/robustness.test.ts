@@ -1,0 +1,119 @@
+import { expect, test } from 'bun:test';
+import { crc32 } from 'node:zlib';
+import { resizeAndCrop } from '../../src/clip/preprocessing.ts';
+import { ServiceError } from '../../src/errors.ts';
+import { createPictureLoader } from '../../src/media/picture.ts';
+import {
+  animatedWebp,
+  avif,
+  bmp,
+  cutOut,
+  exifSegment,
+  gif,
+  jpeg,
+  png,
+  rgbPng,
+  scene,
+  tiff,
+  webp,
+  withSegments,
+} from './sample-pictures.ts';
+
+const MUTATIONS = 900;
+
+const seeds: Record<string, Uint8Array> = {
+  jpeg: await jpeg(61, 47),
+  'progressive jpeg': await jpeg(61, 47, true),
+  'turned jpeg': withSegments(await jpeg(61, 47), exifSegment(6)),
+  png: rgbPng(61, 47),
+  'interlaced png': png(61, 47, { interlaced: true, samples: (x, y) => scene(x, y).slice(0, 3) }),
+  'transparent png': png(61, 47, { colourType: 6, samples: cutOut }),
+  webp: await webp(61, 47),
+  'transparent webp': await webp(61, 47, cutOut),
+  'animated webp': animatedWebp(61, 47, [await webp(61, 47), await webp(61, 47, cutOut)]),
+  gif: gif(61, 47, { palette: [[1, 2, 3]], index: () => 0, transparent: 0, frames: 2 }),
+  bmp: bmp(61, 47),
+  tiff: Uint8Array.from(await tiff(61, 47)),
+  avif: Uint8Array.from(await avif(61, 47)),
+};
+
+/** Mulberry32: the same numbers in every run. */
+function randomNumbers(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Flips bits, puts in extreme numbers, cuts off, leaves out, repeats. */
+function mutate(picture: Uint8Array, random: () => number): Uint8Array {
+  const below = (limit: number) => Math.floor(random() * limit);
+  let bytes = Uint8Array.from(picture);
+  for (let left = 1 + below(6); left > 0; left--) {
+    // Half of them in the header, where most decisions are made.
+    const at = below(random() < 0.5 ? Math.min(bytes.length, 200) : bytes.length);
+    const length = below(40);
+    switch (below(6)) {
+      case 0:
+        bytes[at]! ^= 1 << below(8);
+        break;
+      case 1:
+        bytes.fill([0, 0x7f, 0x80, 0xff][below(4)]!, at, at + 1 + below(4));
+        break;
+      case 2:
+        if (random() < 0.3) bytes = bytes.slice(0, at);
+        break;
+      case 3:
+        bytes = Uint8Array.from([...bytes.subarray(0, at), ...bytes.subarray(at + length)]);
+        break;
+      case 4:
+        bytes = Uint8Array.from([...bytes.subarray(0, at + length), ...bytes.subarray(at)]);
+        break;
+      default:
+        bytes.copyWithin(at, below(bytes.length), below(bytes.length));
+    }
+  }
+  return bytes;
+}
+
+/** Makes the checksums right again, so that a PNG's decoder gets to see the damage. */
+function repairChecksums(bytes: Uint8Array): void {
+  const view = new DataView(bytes.buffer);
+  for (let at = 8; at + 12 <= bytes.length; ) {
+    const end = at + 8 + view.getUint32(at);
+    if (end + 4 > bytes.length) return;
+    view.setUint32(end, crc32(bytes.subarray(at + 4, end)));
+    at = end + 4;
+  }
+}
+
+test(`${MUTATIONS} damaged pictures end in pixels or in a sentence for a person`, async () => {
+  const random = randomNumbers(1);
+  const load = createPictureLoader({
+    geometry: (width, height) => resizeAndCrop(width, height, 32),
+    limits: { imageBytes: 1_000_000, imagePixels: 4_000_000 },
+  });
+  const target = new Uint8Array(32 * 32 * 3);
+  const names = Object.keys(seeds);
+  const outcomes = new Map<string, number>();
+  for (let index = 0; index < MUTATIONS; index++) {
+    const name = names[index % names.length]!;
+    const bytes = mutate(seeds[name]!, random);
+    if (name.endsWith('png') && random() < 0.7) repairChecksums(bytes);
+    const outcome = await load(bytes, target).then(
+      () => 'pixels',
+      (fault: unknown) => {
+        if (!(fault instanceof ServiceError)) throw new Error(`${name}, mutation ${index}`, { cause: fault });
+        expect(fault.message).toMatch(/^The (?:file|picture|\w+ picture) [^\n]*\.$/);
+        return fault.code;
+      },
+    );
+    outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+  }
+  // Neither all refused at the door nor all let through.
+  expect(outcomes.get('pixels')).toBeGreaterThan(MUTATIONS / 20);
+  expect(outcomes.get('image_broken')).toBeGreaterThan(MUTATIONS / 3);
+});
