@@ -48,6 +48,33 @@ export async function tiff(width: number, height: number, at: Paint = scene): Pr
   return await Transformer.fromRgbaPixels(paint(width, height, at), width, height).tiff();
 }
 
+/** An uncompressed TIFF of 8 bits of grey, in one strip. */
+export function greyTiff(width: number, height: number, at: (x: number, y: number) => number): Uint8Array {
+  const pixels = Uint8Array.from({ length: width * height }, (_, index) =>
+    at(index % width, Math.trunc(index / width)),
+  );
+  const entries: readonly (readonly [tag: number, value: number])[] = [
+    [256, width],
+    [257, height],
+    [258, 8], // bits a sample
+    [259, 1], // uncompressed
+    [262, 1], // black is zero
+    [273, 8], // where the strip is
+    [277, 1], // samples a pixel
+    [278, height], // rows in the strip
+    [279, pixels.length],
+  ];
+  return concat(
+    'II*\0',
+    uint32le(8 + pixels.length),
+    pixels,
+    [entries.length, 0],
+    // Each value as one LONG.
+    ...entries.map(([tag, value]) => concat([tag & 0xff, tag >> 8, 4, 0], uint32le(1), uint32le(value))),
+    uint32le(0),
+  );
+}
+
 export async function avif(width: number, height: number, at: Paint = scene): Promise<Uint8Array> {
   const pixels = Transformer.fromRgbaPixels(paint(width, height, at), width, height);
   return await pixels.avif({ quality: 95, speed: 10 });
