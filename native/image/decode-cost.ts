@@ -12,7 +12,7 @@ const bytesPerPixel = {
   webp: 8,
   gif: 6,
   /** The library's own pixels, its BMP, then that as RGBA. */
-  transcoded: 8,
+  transcoded: 11,
   /** An animated WebP's canvas besides. */
   rare: 12,
   /** Planes of up to 16 bits before. */

@@ -59,8 +59,7 @@ export async function decodeResized(
       signal?.throwIfAborted();
       pixels = await resizeAndRead(premultiplied, resized, square);
       unpremultiplyAlpha(pixels);
-    }
-    blackenTransparent(pixels);
+    } else blackenTransparent(pixels);
   }
   dropAlpha(pixels, target);
 }

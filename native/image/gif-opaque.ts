@@ -12,7 +12,7 @@ export function opaqueGif(bytes: Uint8Array): Uint8Array {
   let opaque = bytes;
   while (bytes[at] === EXTENSION) {
     if (bytes[at + 1] === GRAPHIC_CONTROL && bytes[at + 3]! & TRANSPARENT_FLAG) {
-      opaque = opaque === bytes ? Uint8Array.from(bytes) : opaque;
+      opaque = opaque === bytes ? new Uint8Array(bytes) : opaque;
       opaque[at + 3]! &= ~TRANSPARENT_FLAG;
     }
     at += 2;

@@ -38,7 +38,7 @@ const MAJOR_BRAND_OFFSET = 8;
 function withStillBrand(bytes: Uint8Array): Uint8Array {
   const brand = new TextEncoder().encode('avif');
   if (Buffer.compare(bytes.subarray(MAJOR_BRAND_OFFSET, MAJOR_BRAND_OFFSET + 4), brand) === 0) return bytes;
-  const branded = Uint8Array.from(bytes);
+  const branded = new Uint8Array(bytes);
   branded.set(brand, MAJOR_BRAND_OFFSET);
   return branded;
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test';
+import { deflateSync } from 'node:zlib';
 import { ServiceError } from '../../src/errors.ts';
 import { createPictureLoader, type PictureLoaderOptions } from '../../src/media/picture.ts';
 import {
@@ -164,6 +165,24 @@ describe('opacity', () => {
       const worst = square.reduce((most, value, at) => Math.max(most, Math.abs(value - expected[at]!)), 0);
       expect(worst).toBeLessThanOrEqual(4);
     }
+  });
+
+  test('also in a picture too large for being resized with its opacity', async () => {
+    // 26 megapixels of hidden white.
+    const [w, h] = [2600, 10_000];
+    const row = concat(
+      [0],
+      new Uint8Array(w * 2).map((_, at) => (at % 2 ? 0 : 255)),
+    );
+    const data = deflateSync(Buffer.concat(Array.from({ length: h }, () => row)), { level: 1 });
+    const bytes = concat(
+      '\x89PNG\r\n\x1a\n',
+      chunk('IHDR', [...uint32be(w), ...uint32be(h), 8, 4, 0, 0, 0]),
+      chunk('IDAT', data),
+      chunk('IEND'),
+    );
+    const square = await load(bytes, { limits: { ...limits, imagePixels: 100_000_000 } });
+    expect(square.every((value) => value === 0)).toBe(true);
   });
 
   async function tiffWithAlpha(): Promise<Uint8Array> {

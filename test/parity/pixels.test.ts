@@ -11,7 +11,7 @@ const resolution = 224;
 const tolerances = {
   /** Decoded whole, then Pillow's own filter: 0.0009. */
   whole: 0.02,
-  /** JPEGs that are shrunk while they are decoded: 0.3204. */
+  /** JPEGs that are shrunk while they are decoded: 0.3521. */
   shrunk: 0.8,
   /** Resized with their opacity, as Pillow does: 0.0007. */
   alpha: 0.02,
