@@ -9,7 +9,7 @@ const cLibraries: Partial<Record<NodeJS.Platform, string>> = {
 /**
  * Keeps ONNX Runtime from reporting to its makers, which it does by default since 1.29: a device id in the
  * home folder, uploads. It reads the variable once, from the process itself when the first session is made;
- * assigning to `process.env` does not reach it, because Bun keeps a copy.
+ * assigning to the script's environment object does not reach it, because Bun keeps a copy.
  */
 export function disableTelemetry(): void {
   const library = cLibraries[process.platform];

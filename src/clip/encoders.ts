@@ -23,7 +23,7 @@ export async function loadEncoders(compiled: CompiledModel, threads: number): Pr
 
     const tokenizer = createTokenizer();
     const tokenize: Tokenize = (text) => tokenizer.tokenize(text, compiled.architecture.text.contextLength);
-    const imageEncoder = createImageEncoder(worker, arena);
+    const imageEncoder = createImageEncoder(worker, arena, threads);
     const textEncoder = createTextEncoder(worker, arena, tokenize);
     using slot = await imageEncoder.acquireSlot();
     await Promise.all([slot.encode(), textEncoder.encode(['a photo'])]);

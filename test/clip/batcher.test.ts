@@ -85,4 +85,42 @@ describe('batcher', () => {
     const results = await Promise.allSettled([batcher.submit(1), batcher.submit(2)]);
     expect(results.map(({ status }) => status)).toEqual(['rejected', 'fulfilled']);
   });
+
+  test('a batch that is not full waits while others are about to join it, a full one does not', async () => {
+    let coming = 1;
+    const batches: number[][] = [];
+    const batcher = createBatcher<number, number>({
+      maxBatch: () => 2,
+      compatible: () => true,
+      hold: () => coming > 0,
+      holdMs: 60_000,
+      async run(items) {
+        batches.push([...items]);
+        return items;
+      },
+    });
+    const first = batcher.submit(1);
+    await Bun.sleep(0);
+    expect(batches).toEqual([]);
+    const second = batcher.submit(2);
+    expect(await Promise.all([first, second])).toEqual([1, 2]);
+    const third = batcher.submit(3);
+    await Bun.sleep(0);
+    expect(batches).toEqual([[1, 2]]);
+    coming = 0;
+    batcher.reconsider();
+    expect(await third).toBe(3);
+  });
+
+  test('nothing is held for ever', async () => {
+    const batcher = createBatcher<number, number>({
+      maxBatch: () => 2,
+      compatible: () => true,
+      hold: () => true,
+      holdMs: 5,
+      run: async (items) => items,
+    });
+    expect(await batcher.submit(1)).toBe(1);
+    expect(await batcher.submit(2)).toBe(2);
+  });
 });
