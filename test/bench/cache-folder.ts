@@ -1,0 +1,11 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+
+const root = join(import.meta.dir, '../../.cache/bench');
+
+/** A folder for what is made once and measured often: photos, weights, compiled models, the peers' packages. */
+export async function cacheFolder(...names: readonly string[]): Promise<string> {
+  const folder = join(root, ...names);
+  await mkdir(folder, { recursive: true });
+  return folder;
+}

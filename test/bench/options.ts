@@ -1,0 +1,89 @@
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import * as v from 'valibot';
+
+/** What is measured, and how long. */
+export interface BenchOptions {
+  /** Names of parts; undefined: all. */
+  readonly only: readonly string[] | undefined;
+  /** A checkpoint's path, or `random`. */
+  readonly model: string;
+  /** A folder of photos; undefined: they are made. */
+  readonly photos: string | undefined;
+  /** Of the service; `best`: int8 where there is one. */
+  readonly precision: 'best' | 'int8' | 'fp32';
+  /** Repetitions, of which the best counts. */
+  readonly rounds: number;
+  /** Length of one measurement. */
+  readonly seconds: number;
+  /** How long a server is loaded before it is measured. */
+  readonly warmUpSeconds: number;
+  /** Memory limit of the service, in bytes. */
+  readonly memoryLimit: number | undefined;
+  /** Where the report goes as JSON. */
+  readonly json: string;
+}
+
+export const usage = `bun run bench [--only PART,PART] [--quick] [--rounds N] [--seconds N] [--model random|FILE]
+              [--photos FOLDER] [--precision best|int8|fp32] [--memory-limit 2G] [--json FILE]`;
+
+const positive = v.pipe(v.string(), v.transform(Number), v.number('must be a number'), v.minValue(0.1));
+const units = { K: 1024, M: 1024 ** 2, G: 1024 ** 3 } as const;
+const size = v.pipe(
+  v.string(),
+  v.regex(/^\d+[KMG]$/, 'must be a size such as 2G'),
+  v.transform((text) => Number.parseInt(text, 10) * units[text.slice(-1) as keyof typeof units]),
+);
+
+const schema = v.object({
+  only: v.optional(
+    v.pipe(
+      v.string(),
+      v.transform((text) => text.split(',')),
+    ),
+  ),
+  quick: v.optional(v.boolean(), false),
+  rounds: v.optional(positive),
+  seconds: v.optional(positive),
+  model: v.optional(v.string(), 'random'),
+  photos: v.optional(v.string()),
+  precision: v.optional(v.picklist(['best', 'int8', 'fp32']), 'best'),
+  'memory-limit': v.optional(size),
+  json: v.optional(v.string()),
+});
+
+/** @throws Error naming what cannot be understood */
+export function parseOptions(args: readonly string[]): BenchOptions {
+  const text = { type: 'string' } as const;
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      only: text,
+      quick: { type: 'boolean' },
+      rounds: text,
+      seconds: text,
+      model: text,
+      photos: text,
+      precision: text,
+      'memory-limit': text,
+      json: text,
+    },
+  });
+  const parsed = v.safeParse(schema, values);
+  if (!parsed.success) {
+    throw new Error(parsed.issues.map((issue) => `--${v.getDotPath(issue)}: ${issue.message}`).join('; '));
+  }
+  const { quick, rounds, seconds, model, photos, json, only, precision } = parsed.output;
+  const stamp = new Date().toISOString().replaceAll(/[:.]/g, '-');
+  return {
+    only,
+    model: model === 'random' ? model : resolve(model),
+    photos: photos === undefined ? undefined : resolve(photos),
+    precision,
+    rounds: rounds ?? (quick ? 1 : 3),
+    seconds: seconds ?? (quick ? 3 : 10),
+    warmUpSeconds: quick ? 1 : 3,
+    memoryLimit: parsed.output['memory-limit'],
+    json: resolve(json ?? `test/bench/results/${stamp}.json`),
+  };
+}
