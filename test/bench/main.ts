@@ -3,14 +3,18 @@ import { type Bench, createBench, type Findings } from './bench.ts';
 import { type BenchOptions, parseOptions, usage } from './options.ts';
 import { decodePart } from './parts/decode.ts';
 import { encodePart } from './parts/encode.ts';
+import { labelsPart } from './parts/labels.ts';
 import { servicePart } from './parts/service.ts';
+import { startPart } from './parts/start.ts';
 import { describeMachine, sentenceOf } from './report/machine.ts';
 import { formatTable } from './report/table.ts';
 
 const parts: ReadonlyMap<string, (bench: Bench) => Promise<Findings>> = new Map([
   ['decode', decodePart],
   ['encode', encodePart],
+  ['start', startPart],
   ['service', servicePart],
+  ['labels', labelsPart],
 ]);
 
 const options = readOptions();
