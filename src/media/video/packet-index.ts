@@ -10,10 +10,10 @@ export interface PacketIndex {
   readonly dts: Float64Array;
   /** Sizes in bytes. */
   readonly sizes: Uint32Array;
+  /** 1: the packet can be decoded alone. */
+  readonly keys: Uint8Array;
   /** 1: an edit list keeps the frame from being shown. */
   readonly hidden: Uint8Array;
-  /** Which packets can be decoded alone, as positions in this index, ascending. */
-  readonly keyframes: Uint32Array;
   /** When the first frame is shown and when the last one has been, in seconds. */
   readonly start: number;
   readonly end: number;
@@ -45,8 +45,8 @@ export async function readPacketIndex(
   const pts = new Column(Float64Array);
   const dts = new Column(Float64Array);
   const sizes = new Column(Uint32Array);
+  const keys = new Column(Uint8Array);
   const hidden = new Column(Uint8Array);
-  const keyframes = new Column(Uint32Array);
   const { head, startTime } = demuxer;
   let start = Number.POSITIVE_INFINITY;
   let end = 0;
@@ -60,10 +60,10 @@ export async function readPacketIndex(
       brokenOff = true;
       break;
     }
-    if (head.key) keyframes.push(count);
     pts.push(head.pts);
     dts.push(head.dts);
     sizes.push(head.size);
+    keys.push(head.key ? 1 : 0);
     hidden.push(head.hidden ? 1 : 0);
     const timestamp = head.pts * secondsPerTick - startTime;
     if (!head.hidden) {
@@ -78,8 +78,8 @@ export async function readPacketIndex(
     pts: pts.values(),
     dts: dts.values(),
     sizes: sizes.values(),
+    keys: keys.values(),
     hidden: hidden.values(),
-    keyframes: keyframes.values(),
     start: Number.isFinite(start) ? start : 0,
     end,
     brokenOff,
@@ -90,7 +90,9 @@ export async function readPacketIndex(
 class Column<Values extends Float64Array | Uint32Array | Uint8Array> {
   #array: Values;
   #length = 0;
-  readonly #type: new (length: number) => Values;
+  readonly #type: new (
+    length: number,
+  ) => Values;
 
   constructor(type: new (length: number) => Values) {
     this.#type = type;
@@ -109,4 +111,11 @@ class Column<Values extends Float64Array | Uint32Array | Uint8Array> {
   values(): Values {
     return this.#array.subarray(0, this.#length) as Values;
   }
+}
+
+/** Positions of the keyframes, ascending. */
+export function keyframePositions({ keys }: Pick<PacketIndex, 'keys'>): number[] {
+  const positions: number[] = [];
+  for (let at = keys.indexOf(1); at >= 0; at = keys.indexOf(1, at + 1)) positions.push(at);
+  return positions;
 }

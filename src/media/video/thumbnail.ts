@@ -114,7 +114,8 @@ export function contentDifference(a: Thumbnail, b: Thumbnail): number {
  */
 export function colourDifference(a: Thumbnail, b: Thumbnail): number {
   let sum = 0;
-  for (let at = 0; at < a.distribution.length; at++) sum += Math.abs(a.distribution[at]! - b.distribution[at]!);
+  for (let at = 0; at < a.distribution.length; at++)
+    sum += Math.abs(a.distribution[at]! - b.distribution[at]!);
   return sum / 3;
 }
 
@@ -136,7 +137,8 @@ function differenceOfBlock(a: Thumbnail, b: Thumbnail, left: number, top: number
   let sum = 0;
   for (let row = top; row < bottom; row++) {
     const rowAt = row * a.columns * 3;
-    for (let at = rowAt + left * 3; at < rowAt + right * 3; at++) sum += Math.abs(a.cells[at]! - b.cells[at]!);
+    for (let at = rowAt + left * 3; at < rowAt + right * 3; at++)
+      sum += Math.abs(a.cells[at]! - b.cells[at]!);
   }
   return sum / ((bottom - top) * (right - left) * 3);
 }

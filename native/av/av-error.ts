@@ -1,0 +1,38 @@
+import { AVERROR_EAGAIN, AVERROR_ENOMEM, AVERROR_EOF, AVERROR_INVALIDDATA } from 'node-av/constants';
+import { FFmpegError } from 'node-av/lib';
+
+/** libav refused something. */
+export class AvError extends Error {
+  override readonly name = 'AvError';
+  /** libav's code, negative. */
+  readonly code: number;
+
+  constructor(operation: string, code: number) {
+    super(`${operation}: ${FFmpegError.strerror(code)}`);
+    this.code = code;
+  }
+
+  /** The data do not mean anything, as opposed to a fault of the system or of ours. */
+  get isInvalidData(): boolean {
+    return this.code === AVERROR_INVALIDDATA;
+  }
+
+  get isOutOfMemory(): boolean {
+    return this.code === AVERROR_ENOMEM;
+  }
+}
+
+/**
+ * @param code what a call of libav returned
+ * @param operation names the call in the error
+ * @throws AvError where the code is negative
+ */
+export function check(code: number, operation: string): number {
+  if (code < 0) throw new AvError(operation, code);
+  return code;
+}
+
+/** Nothing to be had now (more input is needed), or nothing more at all. */
+export function isNothing(code: number): boolean {
+  return code === AVERROR_EAGAIN || code === AVERROR_EOF;
+}

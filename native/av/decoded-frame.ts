@@ -1,0 +1,72 @@
+import {
+  AV_FRAME_FLAG_CORRUPT,
+  AV_NOPTS_VALUE,
+  AVCOL_RANGE_JPEG,
+  AVCOL_RANGE_MPEG,
+  AVCOL_RANGE_UNSPECIFIED,
+  AVCOL_SPC_BT470BG,
+  AVCOL_SPC_BT709,
+  AVCOL_SPC_BT2020_NCL,
+  AVCOL_SPC_FCC,
+  AVCOL_SPC_RGB,
+  AVCOL_SPC_SMPTE170M,
+  AVCOL_SPC_SMPTE240M,
+  type AVColorSpace,
+  type AVPixelFormat,
+} from 'node-av/constants';
+import { avGetPixFmtName, type Frame } from 'node-av/lib';
+
+/** A decoded picture in libav's memory; good until the decoder's next one. */
+export interface DecodedFrame {
+  /** Presentation time in the track's ticks; undefined where nobody knows. */
+  readonly pts: number | undefined;
+  readonly width: number;
+  readonly height: number;
+  /** Parts of it were damaged and have been made up. */
+  readonly damaged: boolean;
+  /** For the filters of this room. */
+  readonly native: Frame;
+}
+
+/** Matrices that the scaler knows by name; others are guessed like those that are not told. */
+const knownMatrices: ReadonlySet<AVColorSpace> = new Set([
+  AVCOL_SPC_BT709,
+  AVCOL_SPC_FCC,
+  AVCOL_SPC_BT470BG,
+  AVCOL_SPC_SMPTE170M,
+  AVCOL_SPC_SMPTE240M,
+  AVCOL_SPC_BT2020_NCL,
+]);
+
+/** As players guess: standard definition is up to 576 lines of up to 1279 pixels. */
+const HIGH_DEFINITION = { width: 1280, height: 577 };
+
+/** Sees a frame as ours, after telling it what its colours must mean where the file is silent about that. */
+export function describeFrame(frame: Frame): DecodedFrame {
+  settleColours(frame);
+  // libav's best effort is a guess between presentation and decoding times, and wrong where packets were left out.
+  const pts = frame.pts === AV_NOPTS_VALUE ? frame.bestEffortTimestamp : frame.pts;
+  return {
+    pts: pts === AV_NOPTS_VALUE ? undefined : Number(pts),
+    width: frame.width,
+    height: frame.height,
+    damaged: frame.decodeErrorFlags !== 0 || frame.hasFlags(AV_FRAME_FLAG_CORRUPT),
+    native: frame,
+  };
+}
+
+function settleColours(frame: Frame): void {
+  const format = avGetPixFmtName(frame.format as AVPixelFormat) ?? '';
+  if (format.startsWith('gbr') || format.startsWith('rgb')) {
+    frame.colorSpace = AVCOL_SPC_RGB;
+    frame.colorRange = AVCOL_RANGE_JPEG;
+    return;
+  }
+  if (!knownMatrices.has(frame.colorSpace)) {
+    const high = frame.width >= HIGH_DEFINITION.width || frame.height >= HIGH_DEFINITION.height;
+    frame.colorSpace = high ? AVCOL_SPC_BT709 : AVCOL_SPC_SMPTE170M;
+  }
+  if (frame.colorRange === AVCOL_RANGE_UNSPECIFIED) {
+    frame.colorRange = format.startsWith('yuvj') ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG;
+  }
+}

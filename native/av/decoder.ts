@@ -1,0 +1,134 @@
+import {
+  FF_DECODER_H264,
+  FF_DECODER_HEVC,
+  FF_DECODER_LIBDAV1D,
+  FF_DECODER_MPEG4,
+  FF_DECODER_VP8,
+  FF_DECODER_VP9,
+  type FFVideoDecoder,
+} from 'node-av/constants';
+import { Codec, CodecContext, Frame } from 'node-av/lib';
+import { AvError, check, isNothing } from './av-error.ts';
+import { type DecodedFrame, describeFrame } from './decoded-frame.ts';
+import type { Demuxer } from './demuxer.ts';
+import type { VideoCodec } from './track.ts';
+
+/** What a decoder may leave out: frames that no other frame needs, or all but keyframes. */
+export type Skip = 'nothing' | 'nonreference' | 'nonkey';
+
+export interface DecoderOptions {
+  readonly skip: Skip;
+  /** Each thread holds a few more frames. */
+  readonly threads: number;
+  /** A larger frame, wherever it comes in the stream, is not decoded: no memory is taken for it. */
+  readonly maximumPixels: number;
+}
+
+export interface Decoder extends Disposable {
+  /** Packets and frames so far that could not be decoded. */
+  readonly failures: number;
+  /**
+   * Decodes the packet that a demuxer has come to.
+   * @returns frames that are ready now, each good until the next one is asked for
+   * @throws AvError out of memory; damaged data only count as failures
+   */
+  decode(demuxer: Demuxer): Generator<DecodedFrame>;
+  /** The frames still in the decoder, after the last packet. */
+  flush(): Generator<DecodedFrame>;
+  /** Forgets all frames: the next packet is a keyframe from somewhere else. */
+  reset(): void;
+}
+
+/** One packet cannot fail more often than this; whoever fails on is not coming to an end. */
+const MAXIMUM_FAULTS = 100;
+
+/** By name: an id alone may choose a decoder of some hardware. */
+const decoderNames: Readonly<Record<VideoCodec, FFVideoDecoder>> = {
+  h264: FF_DECODER_H264,
+  hevc: FF_DECODER_HEVC,
+  av1: FF_DECODER_LIBDAV1D,
+  vp9: FF_DECODER_VP9,
+  vp8: FF_DECODER_VP8,
+  mpeg4: FF_DECODER_MPEG4,
+};
+
+const skipOptions: Readonly<Record<Skip, string>> = {
+  nothing: 'default',
+  nonreference: 'noref',
+  nonkey: 'nokey',
+};
+
+/**
+ * A decoder for a demuxer's track.
+ *
+ * Options are set one by one: node-av frees a dictionary of them twice.
+ * @throws AvError
+ */
+export function createDecoder(demuxer: Demuxer, codec: VideoCodec, options: DecoderOptions): Decoder {
+  const { stream, packet } = demuxer.native;
+  const implementation = Codec.findDecoderByName(decoderNames[codec]);
+  if (!implementation) throw new Error(`libav was built without ${decoderNames[codec]}`);
+  const context = new CodecContext();
+  const frame = new Frame();
+  let failures = 0;
+  try {
+    context.allocContext3(implementation);
+    check(context.parametersToContext(stream.codecpar), 'take the parameters');
+    context.pktTimebase = stream.timeBase;
+    context.threadCount = options.threads;
+    check(context.setOption('skip_frame', skipOptions[options.skip]), 'skip frames');
+    check(context.setOption('max_pixels', String(options.maximumPixels)), 'limit the pixels');
+    check(context.open2Sync(implementation), `open the ${codec} decoder`);
+    frame.alloc();
+  } catch (fault) {
+    frame.free();
+    context.freeContext();
+    throw fault;
+  }
+
+  /** Counts damage; anything else is a fault. */
+  const fail = (code: number): void => {
+    const fault = new AvError('decode', code);
+    if (fault.isOutOfMemory) throw fault;
+    failures++;
+  };
+
+  function* receive(): Generator<DecodedFrame> {
+    for (let faults = 0; faults < MAXIMUM_FAULTS; ) {
+      frame.unref();
+      const code = context.receiveFrameSync(frame);
+      if (isNothing(code)) return;
+      if (code >= 0) {
+        yield describeFrame(frame);
+      } else {
+        fail(code);
+        faults++;
+      }
+    }
+  }
+
+  return {
+    get failures() {
+      return failures;
+    },
+    *decode() {
+      let code = context.sendPacketSync(packet);
+      if (isNothing(code)) {
+        // The decoder is full: its frames have to be taken first.
+        yield* receive();
+        code = context.sendPacketSync(packet);
+      }
+      if (code < 0) fail(code);
+      yield* receive();
+    },
+    *flush() {
+      context.sendPacketSync(null);
+      yield* receive();
+    },
+    reset: () => context.flushBuffers(),
+    [Symbol.dispose]() {
+      frame.free();
+      context.freeContext();
+    },
+  };
+}

@@ -1,0 +1,41 @@
+/** How a player turns a decoded frame before it shows it: mirrored first, then turned. */
+export interface Orientation {
+  /** Left and right change places. */
+  readonly mirrored: boolean;
+  /** Quarter turns clockwise. */
+  readonly turns: 0 | 1 | 2 | 3;
+}
+
+export const upright: Orientation = { mirrored: false, turns: 0 };
+
+/** Nine 32-bit numbers. */
+const MATRIX_BYTES = 36;
+
+/**
+ * Reads a display matrix (ISO/IEC 14496-12, 8.2.2). Players turn by quarters only, so other angles go to
+ * the nearest one.
+ * @param matrix nine native-endian 32-bit numbers in rows; of these a b / c d turn and mirror
+ */
+export function orientationOf(matrix: Uint8Array): Orientation {
+  if (matrix.byteLength < MATRIX_BYTES) return upright;
+  const view = new DataView(matrix.buffer, matrix.byteOffset, matrix.byteLength);
+  const [a, b, c, d] = [0, 4, 12, 16].map((at) => view.getInt32(at, true)) as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  const determinant = a * d - b * c;
+  if (determinant === 0) return upright;
+  const mirrored = determinant < 0;
+  // The image of the x axis, after the mirroring is taken back.
+  const angle = mirrored ? Math.atan2(-b, -a) : Math.atan2(b, a);
+  const quarters = Math.round(angle / (Math.PI / 2));
+  return { mirrored, turns: (((quarters % 4) + 4) % 4) as Orientation['turns'] };
+}
+
+/** libav's filters that do it. */
+export function orientationFilters({ mirrored, turns }: Orientation): readonly string[] {
+  const turning = [[], ['transpose=clock'], ['hflip', 'vflip'], ['transpose=cclock']][turns] as string[];
+  return mirrored ? ['hflip', ...turning] : turning;
+}

@@ -1,0 +1,87 @@
+import {
+  AV_CODEC_ID_AV1,
+  AV_CODEC_ID_H264,
+  AV_CODEC_ID_HEVC,
+  AV_CODEC_ID_MPEG4,
+  AV_CODEC_ID_VP8,
+  AV_CODEC_ID_VP9,
+  AV_PKT_DATA_DISPLAYMATRIX,
+  type AVCodecID,
+} from 'node-av/constants';
+import type { Stream } from 'node-av/lib';
+import { avGetCodecName } from 'node-av/lib';
+import { type Orientation, orientationOf, upright } from './orientation.ts';
+
+/** The codecs whose decoders a client's bytes may reach. */
+export const codecs = ['h264', 'hevc', 'av1', 'vp9', 'vp8', 'mpeg4'] as const;
+export type VideoCodec = (typeof codecs)[number];
+
+const codecIds: ReadonlyMap<AVCodecID, VideoCodec> = new Map([
+  [AV_CODEC_ID_H264, 'h264'],
+  [AV_CODEC_ID_HEVC, 'hevc'],
+  [AV_CODEC_ID_AV1, 'av1'],
+  [AV_CODEC_ID_VP9, 'vp9'],
+  [AV_CODEC_ID_VP8, 'vp8'],
+  [AV_CODEC_ID_MPEG4, 'mpeg4'],
+]);
+
+export interface Size {
+  readonly width: number;
+  readonly height: number;
+}
+
+/** A video track as its container describes it. */
+export interface VideoTrack {
+  /** Undefined: none of those that are open to clients. */
+  readonly codec: VideoCodec | undefined;
+  /** libav's name of the codec, whichever it is. */
+  readonly codecName: string;
+  /** Pixels as coded. */
+  readonly codedSize: Size;
+  /** Pixels as shown: square, upright. */
+  readonly shownSize: Size;
+  /** Width of a pixel over its height. */
+  readonly pixelAspect: number;
+  readonly orientation: Orientation;
+  /** Seconds a tick of the track's timestamps takes. */
+  readonly secondsPerTick: number;
+  /** Frames a second on average; undefined where the container cannot tell. */
+  readonly frameRate: number | undefined;
+}
+
+/** Beyond this a pixel's aspect ratio is taken for damage: 720 × 480 in 2.39 : 1 needs 1.6. */
+const MAXIMUM_PIXEL_ASPECT = 4;
+
+/** Reads all that is wanted at once: a stream's fields lie in memory that goes with its file. */
+export function describeTrack(stream: Stream): VideoTrack {
+  const { codecpar } = stream;
+  const codedSize = { width: codecpar.width, height: codecpar.height };
+  const matrix = codecpar.getCodedSideData(AV_PKT_DATA_DISPLAYMATRIX);
+  const orientation = matrix ? orientationOf(matrix) : upright;
+  const aspects = [stream.sampleAspectRatio, codecpar.sampleAspectRatio].map(({ num, den }) => num / den);
+  const pixelAspect =
+    aspects.find((aspect) => aspect >= 1 / MAXIMUM_PIXEL_ASPECT && aspect <= MAXIMUM_PIXEL_ASPECT) ?? 1;
+  const frameRates = [stream.avgFrameRate, stream.rFrameRate].map(({ num, den }) => num / den);
+  return {
+    codec: codecIds.get(codecpar.codecId),
+    codecName: avGetCodecName(codecpar.codecId) ?? 'unknown',
+    codedSize,
+    shownSize: shownSize(codedSize, pixelAspect, orientation),
+    pixelAspect,
+    orientation,
+    secondsPerTick: stream.timeBase.num / stream.timeBase.den,
+    frameRate: frameRates.find((rate) => rate > 0 && rate < 100_000),
+  };
+}
+
+/** Square pixels: the side that is short of them is stretched, so that no detail is lost. */
+export function squareSize({ width, height }: Size, pixelAspect: number): Size {
+  return pixelAspect >= 1
+    ? { width: Math.round(width * pixelAspect), height }
+    : { width, height: Math.round(height / pixelAspect) };
+}
+
+function shownSize(coded: Size, pixelAspect: number, { turns }: Orientation): Size {
+  const { width, height } = squareSize(coded, pixelAspect);
+  return turns % 2 === 0 ? { width, height } : { width: height, height: width };
+}

@@ -1,0 +1,147 @@
+import { createCutDetector } from './cut-detector.ts';
+import type { FrameBudget } from './frame-budget.ts';
+import { type Gap, keyframeHabits, type PacketHabits, suspectGap } from './gaps.ts';
+import type { PacketIndex } from './packet-index.ts';
+import {
+  type ChosenFrame,
+  createSceneTracker,
+  isBlank,
+  isSparseCut,
+  type SceneTracker,
+} from './scene-tracker.ts';
+import { contentDifference, type Thumbnail } from './thumbnail.ts';
+
+/** A frame in the decoder's hands. */
+export interface SeenFrame<Capture> {
+  readonly timestamp: number;
+  readonly thumbnail: Thumbnail;
+  /** Takes from the frame what is needed of a chosen one; possible only until the next frame is asked for. */
+  capture(): Capture;
+}
+
+/** What decodes. Both of its ways through the file go on side by side. */
+export interface FrameSource<Capture> {
+  /** Decodes some keyframes, in their order; those that are damaged are left out. */
+  keyframes(positions: readonly number[]): Generator<SeenFrame<Capture> & { readonly position: number }>;
+  /** Decodes everything from a keyframe on that other frames build upon, until it is stopped. */
+  from(position: number): Generator<SeenFrame<Capture>>;
+}
+
+/** A step on the way through the video. */
+export interface FinderStep<Capture> {
+  /** The time that has been reached, in seconds. */
+  readonly seconds: number;
+  readonly chosen: ChosenFrame<Capture> | undefined;
+}
+
+/** Frames further apart than this are compared as pictures of two scenes may be. */
+const SPARSE_SECONDS = 0.3;
+
+interface Seen {
+  readonly timestamp: number;
+  readonly thumbnail: Thumbnail;
+}
+
+/**
+ * Goes through a video and chooses the frames worth looking at: decodes keyframes alone, and between them
+ * only where a scene may hide.
+ * @param positions the keyframes to decode, ascending
+ */
+export function* findFrames<Capture>(
+  index: PacketIndex,
+  positions: readonly number[],
+  source: FrameSource<Capture>,
+  budget: FrameBudget,
+  habits: PacketHabits,
+): Generator<FinderStep<Capture>, { readonly scenes: number }> {
+  const tracker = createSceneTracker<Capture>(budget);
+  const keyframes = keyframeHabits(index);
+  let last: Seen | undefined;
+  let lastKey: (Seen & { readonly position: number }) | undefined;
+
+  /** Decodes the frames between two keyframes as far as that is needed. */
+  function* explore(gap: Gap, changed: boolean | undefined, unseen: boolean): Generator<FinderStep<Capture>> {
+    if (!budget.has(index.timestamps[gap.first] ?? 0)) return;
+    const view = { changed, blank: lastKey !== undefined && isBlank(lastKey.thumbnail) };
+    const until = unseen ? Number.POSITIVE_INFINITY : suspectGap(index, gap, view, habits, keyframes);
+    if (until === undefined) return;
+    const end = gap.end < index.count ? index.timestamps[gap.end]! : Number.POSITIVE_INFINITY;
+    const walk = createWalk(tracker, last);
+    for (const frame of source.from(gap.first)) {
+      if (frame.timestamp > until || frame.timestamp >= end) break;
+      yield* walk.look(frame);
+    }
+    yield* walk.finish();
+    last = walk.last;
+  }
+
+  for (const key of source.keyframes(positions)) {
+    const first = lastKey?.position ?? firstKeyframe(index);
+    if (first < key.position) {
+      const changed = lastKey && isSparseCut(lastKey.thumbnail, key.thumbnail);
+      const unseen =
+        positions.some((position) => position > first && position < key.position) || lastKey === undefined;
+      yield* explore({ first, end: key.position }, changed, unseen);
+    }
+    let chosen: ChosenFrame<Capture> | undefined;
+    if (last && isSparseCut(last.thumbnail, key.thumbnail))
+      chosen = tracker.cut(last.timestamp, key.timestamp);
+    if (chosen) yield { seconds: key.timestamp, chosen };
+    yield { seconds: key.timestamp, chosen: tracker.look({ ...key, settled: true, key: true }) };
+    last = key;
+    lastKey = key;
+  }
+  yield* explore(
+    { first: lastKey?.position ?? firstKeyframe(index), end: index.count },
+    undefined,
+    lastKey === undefined,
+  );
+  yield { seconds: index.end, chosen: tracker.finish() };
+  return { scenes: tracker.scenes };
+}
+
+/** Where decoding can begin at all: some files have no packet that says so. */
+function firstKeyframe({ keys }: PacketIndex): number {
+  return Math.max(0, keys.indexOf(1));
+}
+
+/** Goes through frames that follow closely upon each other. */
+function createWalk<Capture>(tracker: SceneTracker<Capture>, start: Seen | undefined) {
+  const detector = createCutDetector();
+  let last = start;
+
+  function* cut(earliest: number | undefined, latest: number): Generator<FinderStep<Capture>> {
+    if (earliest === undefined) return;
+    const chosen = tracker.cut(earliest, latest);
+    if (chosen) yield { seconds: latest, chosen };
+  }
+
+  return {
+    get last() {
+      return last;
+    },
+    *look(frame: SeenFrame<Capture>): Generator<FinderStep<Capture>> {
+      const { timestamp, thumbnail } = frame;
+      let settled = true;
+      if (last) {
+        // The keyframe once more, or a frame that is shown before it.
+        if (timestamp <= last.timestamp) return;
+        if (timestamp - last.timestamp > SPARSE_SECONDS) {
+          const cutAt = detector.finish();
+          if (cutAt !== undefined) yield* cut(cutAt, cutAt);
+          if (isSparseCut(last.thumbnail, thumbnail)) yield* cut(last.timestamp, timestamp);
+        } else {
+          const judgement = detector.look(timestamp, contentDifference(last.thumbnail, thumbnail));
+          settled = judgement.settled;
+          if (judgement.cutAt !== undefined) yield* cut(judgement.cutAt, judgement.cutAt);
+        }
+      }
+      last = { timestamp, thumbnail };
+      yield { seconds: timestamp, chosen: tracker.look({ ...frame, settled, key: false }) };
+    },
+    *finish(): Generator<FinderStep<Capture>> {
+      const cutAt = detector.finish();
+      if (cutAt !== undefined) yield* cut(cutAt, cutAt);
+    },
+  };
+}

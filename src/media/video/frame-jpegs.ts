@@ -1,0 +1,81 @@
+import type { DecodedFrame } from '../../../native/av/decoded-frame.ts';
+import { createDecoder } from '../../../native/av/decoder.ts';
+import { openDemuxer } from '../../../native/av/demuxer.ts';
+import { createJpegEncoder } from '../../../native/av/jpeg-encoder.ts';
+import type { DecodingLimits, VideoFile } from './frame-source.ts';
+import { goToPacket } from './go-to-packet.ts';
+import type { PacketIndex } from './packet-index.ts';
+
+export interface FrameJpeg {
+  readonly timestamp: number;
+  readonly jpeg: Uint8Array;
+}
+
+/**
+ * Decodes frames once more, at full size, each from the keyframe it needs; frames of the same keyframe in
+ * one go. Where a frame cannot be decoded this time, the next one that can stands for it.
+ * @param timestamps of chosen frames, ascending
+ */
+export function* decodeJpegs(
+  file: VideoFile,
+  limits: DecodingLimits,
+  timestamps: readonly number[],
+): Generator<FrameJpeg> {
+  const { index, track } = file;
+  using demuxer = openDemuxer(file.path, file.container);
+  // Chosen frames are such as others build upon: the rest can be left out here too.
+  using decoder = createDecoder(demuxer, file.codec, { ...limits, skip: 'nonreference' });
+  using encoder = createJpegEncoder(track.pixelAspect, track.orientation);
+
+  const waiting = timestamps.map((timestamp) => ({ timestamp, position: positionOf(index, timestamp) }));
+  while (waiting.length > 0) {
+    const start = keyframeBefore(index, (waiting[0] as { position: number }).position);
+    decoder.reset();
+    if (!goToPacket(demuxer, index, start)) return;
+    let reached: number | undefined;
+
+    const answer = function* (frames: Generator<DecodedFrame>): Generator<FrameJpeg> {
+      for (const frame of frames) {
+        for (
+          let next = waiting[0];
+          next && isAtOrAfter(frame, index.pts[next.position]!);
+          next = waiting[0]
+        ) {
+          waiting.shift();
+          reached = next.position;
+          yield { timestamp: next.timestamp, jpeg: encoder.encode(frame) };
+        }
+      }
+    };
+    do {
+      yield* answer(decoder.decode(demuxer));
+      // Going on costs as much as decoding up to there; from another keyframe it may be less.
+      const next = waiting[0];
+      if (!next || (reached !== undefined && keyframeBefore(index, next.position) > start)) break;
+    } while (demuxer.next());
+    yield* answer(decoder.flush());
+    // Nothing decodable comes after it.
+    if (reached === undefined) waiting.shift();
+  }
+}
+
+function isAtOrAfter({ pts }: DecodedFrame, target: number): boolean {
+  return pts !== undefined && pts >= target;
+}
+
+/** The packet that is shown closest to this time. */
+function positionOf({ timestamps }: PacketIndex, timestamp: number): number {
+  let closest = 0;
+  for (let at = 1; at < timestamps.length; at++) {
+    if (Math.abs(timestamps[at]! - timestamp) < Math.abs(timestamps[closest]! - timestamp)) closest = at;
+  }
+  return closest;
+}
+
+/** The keyframe from which a packet can be decoded. Frames shown before their keyframe need the one before it. */
+function keyframeBefore({ keys, pts }: PacketIndex, position: number): number {
+  for (let at = keys.lastIndexOf(1, position); at > 0; at = keys.lastIndexOf(1, at - 1)) {
+    if (at === position || pts[at]! <= pts[position]!) return at;
+  }
+  return Math.max(0, keys.indexOf(1));
+}

@@ -1,0 +1,183 @@
+import { keyframePositions, type PacketIndex } from './packet-index.ts';
+
+/** Packets between two keyframes that are decoded alone: what happens there is not seen. */
+export interface Gap {
+  /** Positions in the packet index: the keyframe that begins it, and the one that ends it or the count. */
+  readonly first: number;
+  readonly end: number;
+}
+
+/** What is known of a gap beside its packets. */
+export interface GapView {
+  /** The keyframes around it show something else; undefined: there is only one. */
+  readonly changed: boolean | undefined;
+  /** The first keyframe shows next to nothing: black, white, one colour. */
+  readonly blank: boolean;
+}
+
+/** How a codec spreads its bytes over frames. */
+export interface PacketHabits {
+  /** Seconds from one frame that others build upon to the next: one of them is in every such window. */
+  readonly windowSeconds: number;
+  /** How long before a frame is shown its bytes may come. */
+  readonly aheadSeconds: number;
+}
+
+/** What an encoder did in the whole file. */
+export interface KeyframeHabits {
+  /** Keyframes stand where scenes begin: not, or not only, at fixed distances. */
+  readonly atCuts: boolean;
+  /** Packets after which a keyframe comes whether a scene begins or not; undefined: nobody can tell. */
+  readonly forcedAfter: number | undefined;
+}
+
+/** A shorter scene need not be found. */
+export const MINIMUM_SCENE_SECONDS = 0.7;
+/** A cut's frame is surely shown as it is so long after it. */
+const SETTLING_SECONDS = 0.5;
+/** A gap longer than this is looked into also without suspicion if enough has changed for a frame every so often. */
+const BLIND_SECONDS = { gap: 15, perKeyframe: 10 };
+/** Two cross-fades with a scene between them take so long at least. */
+const FADED_SCENE_SECONDS = 1.2;
+
+/**
+ * How heavy a packet must be to betray a cut, as shares of the lighter keyframe and of the usual packets
+ * of its gap. Measured cuts without a keyframe: 0.36 to 7 keyframes, 1.8 to 28 times the usual packet with
+ * x264, x265, MPEG-4 and rate control of all kinds; 1.65 with SVT-AV1. Where keyframes stand at cuts, one
+ * is missing only if the last one is too close, and then the packet is all but a keyframe.
+ */
+const HEAVY = { ofKeyframe: 0.2, ofUsual: 1.6 };
+const HEAVY_BESIDE_KEYFRAMES = { ofKeyframe: 0.5, ofUsual: 2.5 };
+
+/**
+ * Where the usual packet is so heavy, of the keyframe, a strict bit rate or noise hides cuts. What hides in
+ * the file's last gap, no later keyframe shows.
+ */
+const TELLING_NOTHING = 0.35;
+
+/**
+ * A cross-fade brings no heavy packet but a busy second: so many times the gap's usual second, and bytes
+ * enough for a new picture.
+ */
+const BUSY = { ofKeyframe: 1, ofUsual: 2 };
+const BUSY_BESIDE_KEYFRAMES = { ofKeyframe: 1, ofUsual: 3 };
+
+export function packetHabits(codec: string): PacketHabits {
+  // AV1 and VP9 send frames of up to a second ahead in one packet.
+  return codec === 'av1' || codec === 'vp9'
+    ? { windowSeconds: 0.7, aheadSeconds: 1.3 }
+    : { windowSeconds: 0.25, aheadSeconds: 0 };
+}
+
+/** Most files are made either with a keyframe wherever a scene begins, or with one every so many frames. */
+export function keyframeHabits(index: Pick<PacketIndex, 'keys' | 'count'>): KeyframeHabits {
+  const positions = keyframePositions(index);
+  const distances = positions.map((at, order) => (positions[order + 1] ?? index.count) - at);
+  // The last one ends with the file.
+  const whole = distances.length > 1 ? distances.slice(0, -1) : distances;
+  const longest = whole.reduce((most, distance) => Math.max(most, distance), 0);
+  const early = whole.filter((distance) => distance < 0.9 * longest).length;
+  // Scenes of about one length look like that too, but then it is not far from the others' lengths.
+  const usual = median(whole);
+  const regular = whole.filter((distance) => distance === longest).length >= 2;
+  const forced = regular && (longest >= 2 * usual || longest === usual);
+  return {
+    atCuts: early >= 2 && early >= 0.3 * whole.length,
+    forcedAfter: forced ? longest : undefined,
+  };
+}
+
+/**
+ * Decides from the packets alone whether a scene may hide in a gap.
+ * @returns until when the gap has to be decoded, in seconds; undefined: not at all
+ */
+export function suspectGap(
+  index: PacketIndex,
+  gap: Gap,
+  view: GapView,
+  packets: PacketHabits,
+  keyframes: KeyframeHabits,
+): number | undefined {
+  const { timestamps } = index;
+  const start = timestamps[gap.first]!;
+  const end = gap.end < index.count ? timestamps[gap.end]! : index.end;
+  // Nobody saw the first frame.
+  if (index.hidden[gap.first]) return end;
+  const closed = gap.end < index.count;
+  // A scene that lasts beyond the next keyframe is seen there.
+  const latestStart = closed ? end - MINIMUM_SCENE_SECONDS + 0.1 : end;
+  if (latestStart <= start || gap.end - gap.first < 2) return undefined;
+
+  const steps = stepsInOrder(index, gap);
+  const keyframe = Math.min(
+    index.sizes[gap.first]!,
+    closed ? index.sizes[gap.end]! : Number.POSITIVE_INFINITY,
+  );
+  if (view.blank && steps.some((step) => step.size > keyframe)) return end;
+  const unexplained = !keyframes.atCuts || gap.end - gap.first === keyframes.forcedAfter;
+  if (view.changed && unexplained && end - start >= FADED_SCENE_SECONDS) return end;
+  if (end - start > BLIND_SECONDS.gap) {
+    const bytes = steps.reduce((sum, step) => sum + step.size, 0);
+    if (bytes * BLIND_SECONDS.perKeyframe >= keyframe * (end - start)) return end;
+  }
+  const busy = keyframes.atCuts ? BUSY_BESIDE_KEYFRAMES : BUSY;
+  if (end - start >= FADED_SCENE_SECONDS && hasBusySecond(steps, keyframe, busy)) return end;
+
+  const heavy = keyframes.atCuts ? HEAVY_BESIDE_KEYFRAMES : HEAVY;
+  const usual = usualSize(steps, packets.windowSeconds);
+  if (!closed && !keyframes.atCuts && usual >= TELLING_NOTHING * keyframe) return end;
+  let until: number | undefined;
+  for (const { timestamp, size } of steps) {
+    if (timestamp > latestStart) break;
+    if (size < heavy.ofKeyframe * keyframe || size < heavy.ofUsual * usual) continue;
+    until = Math.min(end, timestamp + packets.aheadSeconds + SETTLING_SECONDS);
+  }
+  return until;
+}
+
+interface Step {
+  readonly timestamp: number;
+  readonly size: number;
+}
+
+/** A gap's packets but keyframes, in the order in which they are shown. */
+function stepsInOrder({ timestamps, sizes, keys }: PacketIndex, { first, end }: Gap): Step[] {
+  const steps: Step[] = [];
+  for (let at = first + 1; at < end; at++) {
+    if (!keys[at]) steps.push({ timestamp: timestamps[at]!, size: sizes[at]! });
+  }
+  return steps.sort((a, b) => a.timestamp - b.timestamp);
+}
+
+/** The median of the heaviest packets of all windows: light packets say nothing, others build upon few of them. */
+function usualSize(steps: readonly Step[], windowSeconds: number): number {
+  return median(windows(steps, windowSeconds, (most, size) => Math.max(most, size)));
+}
+
+function hasBusySecond(steps: readonly Step[], keyframe: number, busy: typeof BUSY): boolean {
+  const seconds = windows(steps, 1, (sum, size) => sum + size);
+  const usual = median(seconds);
+  return seconds.some((sum) => sum >= busy.ofKeyframe * keyframe && sum >= busy.ofUsual * usual);
+}
+
+function windows(
+  steps: readonly Step[],
+  seconds: number,
+  join: (sum: number, size: number) => number,
+): number[] {
+  const joined: number[] = [];
+  let windowEnd = Number.NEGATIVE_INFINITY;
+  for (const { timestamp, size } of steps) {
+    if (timestamp >= windowEnd) {
+      joined.push(size);
+      windowEnd = timestamp + seconds;
+    } else {
+      joined[joined.length - 1] = join(joined.at(-1) as number, size);
+    }
+  }
+  return joined;
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
+}

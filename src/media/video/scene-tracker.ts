@@ -1,0 +1,194 @@
+import type { FrameBudget } from './frame-budget.ts';
+import { blockDifference, colourDifference, contentDifference, type Thumbnail } from './thumbnail.ts';
+
+/** A frame that has just been decoded. */
+export interface Sighting<Capture> {
+  /** Seconds. */
+  readonly timestamp: number;
+  readonly thumbnail: Thumbnail;
+  /** No cut lies close before it, as far as anybody can tell. */
+  readonly settled: boolean;
+  /** A keyframe: coded best, and often all that is seen of the seconds after it. */
+  readonly key: boolean;
+  /** Takes from the frame what is needed of a chosen one, at some cost; possible only now. */
+  capture(): Capture;
+}
+
+/** A frame that stands for a scene, or for some seconds of a long one. */
+export interface ChosenFrame<Capture> {
+  readonly timestamp: number;
+  /** Counts scenes from 0. */
+  readonly scene: number;
+  readonly capture: Capture;
+}
+
+/** Goes through a video's frames in time order and chooses those worth looking at. */
+export interface SceneTracker<Capture> {
+  /** Scenes so far. */
+  readonly scenes: number;
+  /** @returns the frame chosen for what this one ended, if any */
+  look(sighting: Sighting<Capture>): ChosenFrame<Capture> | undefined;
+  /**
+   * A new scene began at some time between these two, in seconds; the frames that follow show it.
+   * @returns the frame chosen for the scene that ended, if any
+   */
+  cut(earliest: number, latest: number): ChosenFrame<Capture> | undefined;
+  /** The video is over. */
+  finish(): ChosenFrame<Capture> | undefined;
+}
+
+/** What flashes by in less is no scene: PySceneDetect has 0.6, less what frames that are left out may hide. */
+const MINIMUM_SECONDS = 0.5;
+/** A long scene gets a frame every so often. */
+const LONG_SECONDS = 8;
+/** Frames closer than this are alike: no use in comparing them. */
+const CANDIDATE_SECONDS = 0.2;
+/** A later frame must be so many times as good to be taken instead: taking one costs a resize. */
+const WORTHWHILE = 1.6;
+/** Without a cut, so much difference makes something else of a scene, of 255: a cross-fade, a long pan. */
+const DRIFTED_DIFFERENCE = 20;
+/** What changes less in the given time rests, of 255. */
+const RESTING = { difference: 6, seconds: 0.2 };
+/** Where nothing rests, a frame every so often must do: a fast camera, a strobe of scenes too short to count. */
+const RESTLESS_SECONDS = 2;
+
+/** Frames that differ less are taken for the same, in the mean and in any eighth of the picture, of 255. */
+const DUPLICATE = { content: 3, block: 16 };
+
+/** Black, white and one-coloured pictures have less contrast, of 255. */
+const BLANK_CONTRAST = 4;
+/** What is left of a frame's quality if it is blank, beside a cut, or in fast motion or a cross-fade. */
+const BLANK = 0.1;
+const UNSETTLED = 0.3;
+const RESTLESS = 0.5;
+
+export function isBlank({ contrast }: Thumbnail): boolean {
+  return contrast < BLANK_CONTRAST;
+}
+
+/**
+ * Whether a new scene began between two frames that are too far apart to see it. A camera that moves
+ * changes what is where, but much less which colours there are.
+ */
+export function isSparseCut(a: Thumbnail, b: Thumbnail): boolean {
+  return contentDifference(a, b) >= 20 && colourDifference(a, b) >= 12;
+}
+
+interface Candidate<Capture> {
+  readonly timestamp: number;
+  readonly thumbnail: Thumbnail;
+  readonly quality: number;
+  readonly capture: Capture;
+}
+
+export function createSceneTracker<Capture>(budget: FrameBudget): SceneTracker<Capture> {
+  let scene = 0;
+  let sceneStart = 0;
+  /** The stretch of the scene for which a frame is being sought. */
+  let start = 0;
+  let best: Candidate<Capture> | undefined;
+  let considered = Number.NEGATIVE_INFINITY;
+  /** Frames of a moment ago and of the moment before it. */
+  let recent: Moment | undefined;
+  let earlier: Moment | undefined;
+  let lastChosen: Moment | undefined;
+
+  const choose = (): ChosenFrame<Capture> | undefined => {
+    const candidate = best;
+    best = undefined;
+    if (!candidate || !budget.has(candidate.timestamp)) return undefined;
+    const { timestamp, thumbnail, capture } = candidate;
+    if (lastChosen && isDuplicate(lastChosen.thumbnail, thumbnail)) return undefined;
+    lastChosen = { timestamp, thumbnail };
+    budget.spend();
+    return { timestamp, scene, capture };
+  };
+
+  const begin = (timestamp: number) => {
+    start = timestamp;
+    considered = Number.NEGATIVE_INFINITY;
+  };
+
+  /** The stretch is over because of what this frame shows, though no cut was seen. */
+  const outgrown = ({ timestamp, thumbnail, settled, key }: Sighting<Capture>): boolean => {
+    const length = timestamp - start;
+    if (length >= LONG_SECONDS) return true;
+    if (!settled || !best || length < MINIMUM_SECONDS) return false;
+    if (contentDifference(best.thumbnail, thumbnail) < DRIFTED_DIFFERENCE) return false;
+    return length >= (key ? RESTLESS_SECONDS / 2 : RESTLESS_SECONDS) || rests(timestamp, thumbnail) === true;
+  };
+
+  /** Undefined: nobody can tell, the frames are too far apart. */
+  const rests = (timestamp: number, thumbnail: Thumbnail): boolean | undefined => {
+    for (const moment of [recent, earlier]) {
+      if (!moment) continue;
+      const age = timestamp - moment.timestamp;
+      const alike = contentDifference(moment.thumbnail, thumbnail) < RESTING.difference;
+      if (alike && age >= RESTING.seconds) return true;
+      if (!alike && age <= 3 * RESTING.seconds) return false;
+    }
+    return undefined;
+  };
+
+  const remember = (timestamp: number, thumbnail: Thumbnail) => {
+    if (recent && timestamp - recent.timestamp < RESTING.seconds) return;
+    earlier = recent;
+    recent = { timestamp, thumbnail };
+  };
+
+  const consider = (sighting: Sighting<Capture>) => {
+    const { timestamp, thumbnail, settled, key } = sighting;
+    // A cut may turn out to lie among the last frames: what comes first in a scene can wait.
+    if (!best && !settled && timestamp - start < CANDIDATE_SECONDS) return;
+    if (best && !key && timestamp - considered < CANDIDATE_SECONDS) return;
+    considered = timestamp;
+    const restless = !key && rests(timestamp, thumbnail) === false;
+    const quality = qualityOf(thumbnail) * (settled ? 1 : UNSETTLED) * (restless ? RESTLESS : 1);
+    if (best && quality < best.quality * WORTHWHILE) return;
+    best = { timestamp, thumbnail, quality, capture: sighting.capture() };
+  };
+
+  return {
+    get scenes() {
+      return scene + 1;
+    },
+    look(sighting) {
+      const { timestamp, thumbnail } = sighting;
+      let chosen: ChosenFrame<Capture> | undefined;
+      if (outgrown(sighting)) {
+        chosen = choose();
+        begin(timestamp);
+      }
+      consider(sighting);
+      remember(timestamp, thumbnail);
+      return chosen;
+    },
+    cut(earliest, latest) {
+      const starved = latest - (lastChosen?.timestamp ?? 0) >= RESTLESS_SECONDS;
+      if (best && (best.timestamp >= latest || (latest - start < MINIMUM_SECONDS && !starved)))
+        best = undefined;
+      const chosen = choose();
+      if (latest - sceneStart >= MINIMUM_SECONDS) scene++;
+      sceneStart = earliest;
+      begin(earliest);
+      recent = undefined;
+      earlier = undefined;
+      return chosen;
+    },
+    finish: choose,
+  };
+}
+
+interface Moment {
+  readonly timestamp: number;
+  readonly thumbnail: Thumbnail;
+}
+
+/** Detail is worth more than anything; a blank frame is worth next to nothing. */
+function qualityOf(thumbnail: Thumbnail): number {
+  return (1 + thumbnail.detail) * (isBlank(thumbnail) ? BLANK : 1);
+}
+
+function isDuplicate(a: Thumbnail, b: Thumbnail): boolean {
+  return contentDifference(a, b) < DUPLICATE.content && blockDifference(a, b) < DUPLICATE.block;
+}

@@ -1,0 +1,104 @@
+import { writeFileSync } from 'node:fs';
+import { setPriority } from 'node:os';
+import { ServiceError } from '../../errors.ts';
+import { picturesAhead, type VideoMessage, type VideoTask } from './video-protocol.ts';
+import { openVideoSession, type VideoSession } from './video-session.ts';
+
+/**
+ * Decodes one video in a process of its own. libav is a million lines of C that see a stranger's bytes: if
+ * they crash, never end or take all memory, it is here that they do.
+ */
+
+/** Between photos and this, photos go first. */
+const NICENESS = 10;
+/** The system ends this process rather than the service when memory runs out. */
+const FIRST_TO_GO = '1000';
+
+const PROGRESS_MS = 200;
+
+let session: VideoSession | undefined;
+let onMore: (() => void) | undefined;
+let credit = 0;
+let lastProgress = 0;
+
+async function perform(task: Exclude<VideoTask, { kind: 'more' }>): Promise<void> {
+  credit = picturesAhead;
+  switch (task.kind) {
+    case 'open': {
+      session = await openVideoSession(task.path, task, (seconds) => report('indexing', seconds));
+      say({ kind: 'opened', description: session.description });
+      return;
+    }
+    case 'find': {
+      const steps = opened().find(task.placement, task.maximumFrames);
+      let step = steps.next();
+      for (; !step.done; step = steps.next()) {
+        const { seconds, frame } = step.value;
+        if (frame) await saySlowly({ kind: 'frame', ...frame });
+        await report('decoding', seconds);
+      }
+      say({ kind: 'found', ...step.value, warnings: [...step.value.warnings] });
+      return;
+    }
+    case 'jpegs': {
+      for (const jpeg of opened().jpegs(task.timestamps)) await saySlowly({ kind: 'jpeg', ...jpeg });
+      say({ kind: 'jpegs done' });
+      return;
+    }
+  }
+}
+
+function opened(): VideoSession {
+  if (!session) throw new Error('a video was asked for that is not open: this is a bug');
+  return session;
+}
+
+/** Sends a picture as soon as whoever uses them is not too far behind. */
+async function saySlowly(message: VideoMessage): Promise<void> {
+  while (credit === 0) {
+    await new Promise<void>((resolve) => {
+      onMore = resolve;
+    });
+  }
+  credit--;
+  say(message);
+}
+
+async function report(stage: 'indexing' | 'decoding', seconds: number): Promise<void> {
+  if (performance.now() - lastProgress < PROGRESS_MS) return;
+  lastProgress = performance.now();
+  say({ kind: 'progress', stage, seconds });
+  // Messages come in and go out between two turns.
+  await new Promise((resolve) => setImmediate(resolve));
+}
+
+function say(message: VideoMessage): void {
+  process.send?.(message);
+}
+
+function failure(fault: unknown): VideoMessage {
+  const message = fault instanceof Error ? fault.message : String(fault);
+  return fault instanceof ServiceError
+    ? { kind: 'failed', code: fault.code, message, details: { ...fault.details } }
+    : { kind: 'failed', message, details: {} };
+}
+
+function yieldToOthers(): void {
+  try {
+    setPriority(NICENESS);
+    writeFileSync('/proc/self/oom_score_adj', FIRST_TO_GO);
+  } catch {
+    // Not every system lets it.
+  }
+}
+
+yieldToOthers();
+process.on('disconnect', () => process.exit(0));
+process.on('message', (task: VideoTask) => {
+  if (task.kind === 'more') {
+    credit += task.pictures;
+    onMore?.();
+    return;
+  }
+  perform(task).catch((fault) => say(failure(fault)));
+});

@@ -1,0 +1,59 @@
+import type { Size } from '../../../native/av/track.ts';
+import { ServiceError } from '../../errors.ts';
+
+const CONTAINERS = 'MP4, M4V, MOV, WebM and MKV videos are accepted';
+const CODECS = 'H.264, HEVC, AV1, VP9, VP8 and MPEG-4 are accepted';
+
+/** @param what came, with its article: `an AVI video` */
+export function notAVideo(what: string | undefined): ServiceError {
+  return new ServiceError(
+    'video_unsupported',
+    `The file is ${what ?? 'no video that is known here'}; ${CONTAINERS}.`,
+  );
+}
+
+export function noVideoTrack(): ServiceError {
+  return new ServiceError(
+    'video_unsupported',
+    'The file has no video track; a video with pictures is needed.',
+  );
+}
+
+export function unsupportedCodec(codec: string): ServiceError {
+  return new ServiceError('video_unsupported', `The video is coded as ${codec}; ${CODECS}.`, { codec });
+}
+
+export function emptyVideo(): ServiceError {
+  return new ServiceError('video_broken', `The file is empty (0 bytes); ${CONTAINERS}.`);
+}
+
+/** @param fault what is wrong, as the rest of a sentence: `is cut short` */
+export function brokenVideo(fault: string, cause?: unknown): ServiceError {
+  return new ServiceError('video_broken', `The video ${fault}.`, {}, { cause });
+}
+
+export function tooLong(limitSeconds: number): ServiceError {
+  return new ServiceError(
+    'video_too_large',
+    `The video lasts longer than ${limitSeconds} seconds, which is the most that is accepted.`,
+    { limitSeconds },
+  );
+}
+
+export function tooManyPackets(limit: number): ServiceError {
+  return new ServiceError(
+    'video_too_large',
+    `The video has more than ${limit} frames, which is the most that is accepted.`,
+    {
+      limit,
+    },
+  );
+}
+
+export function tooManyPixels({ width, height }: Size, limit: number): ServiceError {
+  return new ServiceError(
+    'video_too_large',
+    `The video's frames have ${width} × ${height} pixels, ${width * height} in all; at most ${limit} are accepted.`,
+    { width, height, limit },
+  );
+}

@@ -1,0 +1,172 @@
+import type { FrameJpeg } from './frame-jpegs.ts';
+import { brokenVideo } from './video-errors.ts';
+import { type ProcessLimits, startVideoProcess, type VideoProcess, videoChildPath } from './video-process.ts';
+import type { FoundFrame, VideoDescription } from './video-session.ts';
+
+export type { FrameJpeg } from './frame-jpegs.ts';
+export type { FoundFrame, VideoDescription } from './video-session.ts';
+
+/** Where a picture of any size meets the model's square. All values are whole pixels. */
+export interface ResizeAndCrop {
+  /** Size after the resize. */
+  readonly resizedWidth: number;
+  readonly resizedHeight: number;
+  /** Top left corner of the square that is cut out of the resized picture. */
+  readonly cropLeft: number;
+  readonly cropTop: number;
+}
+
+export interface FrameProgress {
+  /** `indexing`: what frames there are is read; `decoding`: those worth looking at are sought. */
+  readonly stage: 'indexing' | 'decoding';
+  readonly secondsDone: number;
+  /** Undefined while it is not known. */
+  readonly secondsTotal: number | undefined;
+  /** Frames found so far. */
+  readonly frames: number;
+}
+
+export interface OpenVideoOptions {
+  readonly limits: { readonly videoSeconds: number };
+  /** Threads that decode, beside the one that looks at frames. */
+  readonly threads: number;
+  /** Aborted when nobody wants the video any more: what goes on stops within milliseconds. */
+  readonly signal: AbortSignal;
+  readonly onProgress?: (progress: FrameProgress) => void;
+  /** What the process that decodes may take; tests set it. */
+  readonly process?: Partial<ProcessLimits> & { readonly childPath?: string };
+}
+
+export interface FramesOptions {
+  /** Where the model's square lies on a frame that is shown at this size. */
+  readonly geometry: (width: number, height: number) => ResizeAndCrop;
+  /** Side of the square. */
+  readonly side: number;
+  /** Spread over the video. */
+  readonly maximumFrames?: number;
+}
+
+/** A video file that is being looked at, in a process of its own. */
+export interface VideoReader extends AsyncDisposable {
+  readonly description: VideoDescription;
+  /** After `frames`: scenes that were told apart. */
+  readonly scenes: number;
+  /** After `frames`: what was wrong with the file, in sentences for a person. */
+  readonly warnings: readonly string[];
+  /** After `frames`: what it cost. */
+  readonly tally: { readonly packets: number; readonly frames: number; readonly damaged: number };
+  /**
+   * Finds the frames worth looking at: in time order, one a scene and more of long ones, without near
+   * duplicates. Decoding goes on while they are looked at, a few frames ahead. Once only.
+   * @throws ServiceError video_broken, video_too_large; the signal's reason
+   */
+  frames(options: FramesOptions): AsyncGenerator<FoundFrame>;
+  /**
+   * Full-size JPEGs of found frames as a player shows them. Several cost little more than the last one.
+   * Frames that cannot be decoded a second time are left out.
+   * @param timestamps of found frames, in any order
+   */
+  jpegs(timestamps: Iterable<number>): AsyncGenerator<FrameJpeg>;
+  /**
+   * One of them.
+   * @throws ServiceError video_broken
+   */
+  jpegAt(timestamp: number): Promise<Uint8Array>;
+}
+
+/** 8 a batch: some 6 s of work for the model on two cores. */
+const MAXIMUM_FRAMES = 512;
+
+/** 4K takes some 400 MB, 8K in 10 bits 1.2 GB. */
+const PROCESS_LIMITS: ProcessLimits = { memoryBytes: 900 * 1024 ** 2, silenceMs: 30_000 };
+
+/**
+ * Opens a video file that a client sent: mp4, m4v, mov, webm, mkv with H.264, HEVC, AV1, VP9, VP8, MPEG-4.
+ * @param path of the file, which stays there until the reader is disposed
+ * @throws ServiceError video_unsupported, video_too_large, video_broken; the signal's reason
+ */
+export async function openVideo(path: string, options: OpenVideoOptions): Promise<VideoReader> {
+  const { limits, threads, signal, onProgress } = options;
+  const { childPath = videoChildPath, ...processLimits } = options.process ?? {};
+  const process = startVideoProcess(childPath, { ...PROCESS_LIMITS, ...processLimits });
+  try {
+    const opening = process.perform({ kind: 'open', path, threads, ...limits }, 'opened', signal);
+    for await (const message of opening) {
+      if (message.kind === 'opened') return createReader(process, message.description, options);
+      if (message.kind !== 'progress') continue;
+      onProgress?.({
+        stage: message.stage,
+        secondsDone: message.seconds,
+        secondsTotal: undefined,
+        frames: 0,
+      });
+    }
+    throw new Error('a video was neither opened nor refused: this is a bug');
+  } catch (fault) {
+    await process[Symbol.asyncDispose]();
+    throw fault;
+  }
+}
+
+function createReader(
+  process: VideoProcess,
+  description: VideoDescription,
+  { signal, onProgress }: OpenVideoOptions,
+): VideoReader {
+  let scenes = 0;
+  let warnings: readonly string[] = [];
+  let tally = { packets: 0, frames: 0, damaged: 0 };
+
+  async function* jpegs(timestamps: Iterable<number>): AsyncGenerator<FrameJpeg> {
+    const ascending = [...new Set(timestamps)].sort((a, b) => a - b);
+    for await (const message of process.perform(
+      { kind: 'jpegs', timestamps: ascending },
+      'jpegs done',
+      signal,
+    )) {
+      if (message.kind !== 'jpeg') continue;
+      yield { timestamp: message.timestamp, jpeg: message.jpeg };
+      process.more(1);
+    }
+  }
+
+  return {
+    description,
+    get scenes() {
+      return scenes;
+    },
+    get warnings() {
+      return warnings;
+    },
+    get tally() {
+      return tally;
+    },
+    async *frames({ geometry, side, maximumFrames = MAXIMUM_FRAMES }) {
+      const placement = { ...geometry(description.width, description.height), side };
+      const report = (secondsDone: number) =>
+        onProgress?.({ stage: 'decoding', secondsDone, secondsTotal: description.duration, frames });
+      let frames = 0;
+      for await (const message of process.perform(
+        { kind: 'find', maximumFrames, placement },
+        'found',
+        signal,
+      )) {
+        if (message.kind === 'progress') report(message.seconds);
+        if (message.kind === 'found') ({ scenes, warnings, tally } = message);
+        if (message.kind !== 'frame') continue;
+        frames++;
+        const { timestamp, scene, pixels } = message;
+        yield { timestamp, scene, pixels };
+        process.more(1);
+      }
+    },
+    jpegs,
+    async jpegAt(timestamp) {
+      let found: Uint8Array | undefined;
+      for await (const { jpeg } of jpegs([timestamp])) found = jpeg;
+      if (found) return found;
+      throw brokenVideo(`is damaged: its frame at ${timestamp.toFixed(3)} s cannot be decoded again`);
+    },
+    [Symbol.asyncDispose]: () => process[Symbol.asyncDispose](),
+  };
+}
