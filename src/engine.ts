@@ -4,6 +4,7 @@ import { loadEncoders } from './clip/encoders.ts';
 import type { CompiledModel } from './clip/graph/compiled-model.ts';
 import { resizeAndCrop } from './clip/preprocessing.ts';
 import type { Config } from './config.ts';
+import { ServiceError } from './errors.ts';
 import { createGarbageNote } from './garbage.ts';
 import { createPictureLoader } from './media/picture.ts';
 
@@ -36,8 +37,15 @@ export async function startEngine(compiled: CompiledModel, config: Config): Prom
     textEncoder: encoders.textEncoder,
     tokenize: encoders.tokenize,
     loadPicture,
+    openVideo: () => Promise.reject(new ServiceError('video_unsupported', 'No video can be read yet.')),
+    videosAtOnce: videosAtOnce(config.threads),
     maxCategories: config.limits.categories,
     noteGarbage: createGarbageNote(garbageBytesPerCollection),
   });
   return { classifier, [Symbol.asyncDispose]: () => encoders[Symbol.asyncDispose]() };
+}
+
+/** A video decoded keeps a core or two busy, beside inference, and takes some hundred megabytes at 4K. */
+function videosAtOnce(threads: number): number {
+  return Math.min(2, Math.max(1, Math.floor(threads / 2)));
 }

@@ -1,4 +1,5 @@
 import type { ErrorCode, ServiceError } from '../errors.ts';
+import type { SearchVideo } from './video-search.ts';
 
 /** Which model answers: shown by `/health` and by detailed answers. */
 export interface ModelSummary {
@@ -21,9 +22,9 @@ export interface RankingOptions extends LabelOptions {
 }
 
 /** One candidate's standing. */
-export interface CandidateScore {
-  /** The candidate: a category for a file, a file for a category. */
-  readonly name: string;
+export interface CandidateScore<Name = string> {
+  /** The candidate: a category for a file, a file or a frame's timestamp for a category. */
+  readonly name: Name;
   /** Softmax of logitScale · similarity over all candidates; 0 to 1. */
   readonly score: number;
   /** Cosine; −1 to 1. */
@@ -31,9 +32,9 @@ export interface CandidateScore {
 }
 
 /** The best candidates of one subject (a file, or a category), best first; ties by input order. */
-export interface Ranking {
+export interface Ranking<Candidate = string> {
   readonly name: string;
-  readonly candidates: readonly CandidateScore[];
+  readonly candidates: readonly CandidateScore<Candidate>[];
 }
 
 /** A picture that could not be used, and why. */
@@ -74,6 +75,7 @@ export interface Classifier {
   readonly model: ModelSummary;
   /** @param signal aborted when the client leaves: queued work is dropped, waiting calls reject */
   collect(signal: AbortSignal): PictureCollection;
+  readonly searchVideo: SearchVideo;
   /** @throws ServiceError categories_malformed, categories_missing, categories_too_many */
   parseCategories(document: Uint8Array): Categories;
   /** @throws ServiceError label_too_long, before any picture work is wasted */

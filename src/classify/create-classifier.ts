@@ -1,11 +1,14 @@
 import type { ImageEncoder } from '../clip/image-encoder.ts';
 import type { TextEncoder, Tokenize } from '../clip/text-encoder.ts';
 import type { NoteGarbage } from '../garbage.ts';
+import { createSemaphore } from '../semaphore.ts';
 import { parseCategories } from './categories.ts';
 import type { Categories, Classifier, LabelOptions, ModelSummary } from './classifier.ts';
 import { createEncodedCollection, type EncodePicture } from './picture-collection.ts';
 import { rankEach } from './rank-each.ts';
 import { averageEmbeddings } from './ranking.ts';
+import { createVideoSearch } from './search-video.ts';
+import type { OpenVideo } from './video-source.ts';
 
 export interface ClassifierParts {
   readonly model: ModelSummary;
@@ -18,6 +21,9 @@ export interface ClassifierParts {
    * @throws ServiceError image_empty, image_unsupported, image_too_large, image_broken
    */
   readonly loadPicture: (bytes: Uint8Array, pixels: Uint8Array, signal: AbortSignal) => Promise<void>;
+  readonly openVideo: OpenVideo;
+  /** Videos decoded at the same time. */
+  readonly videosAtOnce: number;
   readonly maxCategories: number;
   /** Told of every picture's bytes once they are no longer needed. */
   readonly noteGarbage: NoteGarbage;
@@ -25,10 +31,11 @@ export interface ClassifierParts {
 
 const verbatim = ['{}'] as const;
 
-/** Joins the encoders and the picture decoder to the three use cases. */
+/** Joins the encoders and the decoders to the three use cases. */
 export function createClassifier(parts: ClassifierParts): Classifier {
   const { model, logitScale, imageEncoder, textEncoder, tokenize, loadPicture, maxCategories, noteGarbage } =
     parts;
+  const { openVideo, videosAtOnce } = parts;
 
   const encodePicture: EncodePicture = async (bytes, signal) => {
     const slot = await imageEncoder.acquireSlot(signal);
@@ -60,6 +67,13 @@ export function createClassifier(parts: ClassifierParts): Classifier {
 
   return {
     model,
+    searchVideo: createVideoSearch({
+      openVideo,
+      places: createSemaphore(videosAtOnce),
+      imageEncoder,
+      logitScale,
+      encodeLabels,
+    }),
     parseCategories: (document) => parseCategories(document, maxCategories),
     checkLabels({ labels }, { templates = verbatim }) {
       for (const label of labels) for (const template of templates) tokenize(fill(template, label));

@@ -2,8 +2,8 @@ import type { Ranking } from './classifier.ts';
 import { rank } from './ranking.ts';
 
 /** Names with their embeddings [D], in the order sent. */
-export interface NamedEmbeddings {
-  readonly names: readonly string[];
+export interface NamedEmbeddings<Name = string> {
+  readonly names: readonly Name[];
   readonly embeddings: readonly Float32Array[];
 }
 
@@ -20,12 +20,12 @@ const pairsPerTurn = 25_000;
  * Ranks the candidates for every subject. Lets the event loop turn in between: 10,000 pictures by 1,000
  * categories take seconds.
  */
-export async function rankEach(
+export async function rankEach<Candidate = string>(
   subjects: NamedEmbeddings,
-  candidates: NamedEmbeddings,
+  candidates: NamedEmbeddings<Candidate>,
   { logitScale, limit, signal }: RankEachOptions,
-): Promise<readonly Ranking[]> {
-  const rankings: Ranking[] = [];
+): Promise<readonly Ranking<Candidate>[]> {
+  const rankings: Ranking<Candidate>[] = [];
   let pairs = 0;
   for (const [index, embedding] of subjects.embeddings.entries()) {
     rankings.push({

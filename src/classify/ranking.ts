@@ -10,20 +10,20 @@ import type { CandidateScore } from './classifier.ts';
  *   10,000 pictures by 1,000 categories does not have to hold ten million of them
  * @returns best first; ties in input order
  */
-export function rank(
+export function rank<Name = string>(
   subject: Float32Array,
   candidates: readonly Float32Array[],
-  names: readonly string[],
+  names: readonly Name[],
   logitScale: number,
   limit = Number.POSITIVE_INFINITY,
-): CandidateScore[] {
+): CandidateScore<Name>[] {
   if (names.length !== candidates.length) {
     throw new Error(`This is a bug: ${names.length} names for ${candidates.length} candidates`);
   }
   const similarities = Float64Array.from(candidates, (candidate) => cosine(subject, candidate));
   const scores = softmax(similarities, logitScale);
   return bestIndices(similarities, limit).map((index) => ({
-    name: names[index] as string,
+    name: names[index] as Name,
     score: scores[index] as number,
     similarity: similarities[index] as number,
   }));

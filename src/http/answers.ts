@@ -106,14 +106,21 @@ async function toleratedFaults(
   throw new ServiceError(code, sentence, { errors: broken });
 }
 
-function rankingOptions(options: AnswerOptions, subjects: number, candidates: number): RankingOptions {
-  const { details, topK, templates } = options;
+/**
+ * What the engine is asked for.
+ * @throws ServiceError option_invalid where the answer would be enormous
+ */
+export function rankingOptions(
+  { details, topK, templates }: Pick<AnswerOptions, 'details' | 'topK' | 'templates'>,
+  subjects: number,
+  candidates: number,
+): RankingOptions {
   const limit = details ? topK : 1;
   const listed = subjects * Math.min(limit, candidates);
   if (limit > ALWAYS_LISTED && listed > MAX_LISTED_SCORES) {
     throw new ServiceError(
       'option_invalid',
-      `top_k=${topK} would list ${listed} scores, at most ${MAX_LISTED_SCORES} are accepted; ask for a smaller top_k or send fewer files at once.`,
+      `top_k=${topK} would list ${listed} scores, at most ${MAX_LISTED_SCORES} are accepted; ask for a smaller top_k or send less at once.`,
     );
   }
   return { limit, ...(templates && { templates }) };

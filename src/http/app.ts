@@ -13,6 +13,7 @@ export interface Endpoints {
   ready(): Response;
   categorize(request: Request): Promise<Response>;
   image(request: Request): Promise<Response>;
+  video(request: Request): Promise<Response>;
 }
 
 const DAY_SECONDS = 24 * 3600;
@@ -37,7 +38,8 @@ export function createApp(
       parse: 'none',
       detail: operations.categorize,
     })
-    .post('/image', ({ request }) => endpoints.image(request), { parse: 'none', detail: operations.image });
+    .post('/image', ({ request }) => endpoints.image(request), { parse: 'none', detail: operations.image })
+    .post('/video', ({ request }) => endpoints.video(request), { parse: 'none', detail: operations.video });
 
   const document = createDocument(api);
   // By default Elysia misreads the path where the host has fewer than four letters and no port.

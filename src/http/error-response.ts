@@ -1,9 +1,14 @@
 import { ServiceError } from '../errors.ts';
 import { statusOf } from './status.ts';
 
-/** Every failure's answer: `{"error", "code", …}`. */
+/** Every failure's body: `{"error", "code", …}`. */
+export function errorBody({ code, message, details }: ServiceError) {
+  return { error: message, code, ...details };
+}
+
+/** A failure's answer. */
 export function errorResponse(error: ServiceError): Response {
-  const { code, message, details } = error;
+  const { code, details } = error;
   const { retry_after_seconds: retryAfterSeconds, allow } = details;
   const headers = new Headers({
     'content-type': 'application/json; charset=utf-8',
@@ -12,10 +17,7 @@ export function errorResponse(error: ServiceError): Response {
   if (typeof retryAfterSeconds === 'number') headers.set('retry-after', String(retryAfterSeconds));
   if (Array.isArray(allow)) headers.set('allow', allow.join(', '));
   if (code === 'unauthorized') headers.set('www-authenticate', 'Bearer realm="classify-images"');
-  return new Response(JSON.stringify({ error: message, code, ...details }), {
-    status: statusOf(code),
-    headers,
-  });
+  return new Response(JSON.stringify(errorBody(error)), { status: statusOf(code), headers });
 }
 
 /**

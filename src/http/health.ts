@@ -10,12 +10,14 @@ import type { Health, WireProgress } from './schemas.ts';
 const RETRY_AFTER_SECONDS = 5;
 const MAX_RETRY_AFTER_SECONDS = 60;
 
-export const welcome = `classify-images ${version}: sorts pictures by plain words.
+export const welcome = `classify-images ${version}: sorts pictures and videos by plain words.
 
 POST /categorize  pictures and categories in, the best category of every picture out
 POST /image       pictures and categories in, the best picture of every category out
+POST /video       a video and categories in, the best frame of it for every category out
 
 Try it:     curl -F files=@photo.jpg -F categories=cat,dog http://HOST:PORT/categorize
+            curl -F video=@film.mp4 -F categories=cat,dog http://HOST:PORT/video
 Read more:  /swagger
 State:      /health, /ready
 `;

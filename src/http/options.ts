@@ -23,14 +23,8 @@ const template = v.pipe(
   ),
 );
 
-/** The query options of /categorize and /image: what is accepted, and what the documentation says of it. */
-export const optionsSchema = v.strictObject({
-  details: v.pipe(
-    v.optional(flag, 'false'),
-    v.description(
-      'true: scores, similarities and the model’s name beside each answer, and broken files under `errors`.',
-    ),
-  ),
+/** What all three endpoints have in common. */
+const common = {
   top_k: v.pipe(
     v.optional(
       v.pipe(
@@ -67,6 +61,17 @@ export const optionsSchema = v.strictObject({
     ),
     v.description('The least score that counts, e.g. `0.5`: below it the answer is null. Default: none.'),
   ),
+};
+
+/** The query options of /categorize and /image: what is accepted, and what the documentation says of it. */
+export const optionsSchema = v.strictObject({
+  details: v.pipe(
+    v.optional(flag, 'false'),
+    v.description(
+      'true: scores, similarities and the model’s name beside each answer, and broken files under `errors`.',
+    ),
+  ),
+  ...common,
   on_error: v.pipe(
     v.optional(v.picklist(['fail', 'skip'], 'must be fail or skip')),
     v.description(
@@ -75,22 +80,58 @@ export const optionsSchema = v.strictObject({
   ),
 });
 
-export interface AnswerOptions {
+/** The query options of /video. */
+export const videoOptionsSchema = v.strictObject({
+  details: v.pipe(
+    v.optional(flag, 'false'),
+    v.description(
+      'true: times, scores, similarities and what is known of the video and the model beside each answer.',
+    ),
+  ),
+  ...common,
+  images: v.pipe(
+    v.optional(flag, 'true'),
+    v.description('false: leaves the pictures out; the frames’ names remain, and their times with details.'),
+  ),
+});
+
+interface CommonOptions {
   readonly details: boolean;
   readonly topK: number;
   /** Each with one `{}`; undefined: labels verbatim. */
   readonly templates: readonly string[] | undefined;
   /** Least score, 0 to 1. */
   readonly threshold: number | undefined;
+}
+
+export interface AnswerOptions extends CommonOptions {
   readonly onError: 'fail' | 'skip';
 }
 
-/**
- * Reads the query options; names all faults at once.
- * @throws ServiceError option_invalid
- */
+export interface VideoOptions extends CommonOptions {
+  readonly images: boolean;
+}
+
+/** @throws ServiceError option_invalid */
 export function parseOptions(query: URLSearchParams): AnswerOptions {
-  const known = Object.keys(optionsSchema.entries);
+  const { details, top_k, template: templates, threshold, on_error } = readQuery(optionsSchema, query);
+  return { details, topK: top_k, templates, threshold, onError: on_error ?? (details ? 'skip' : 'fail') };
+}
+
+/** @throws ServiceError option_invalid */
+export function parseVideoOptions(query: URLSearchParams): VideoOptions {
+  const { details, top_k, template: templates, threshold, images } = readQuery(videoOptionsSchema, query);
+  return { details, topK: top_k, templates, threshold, images };
+}
+
+export type QuerySchema = typeof optionsSchema | typeof videoOptionsSchema;
+
+/** Names all faults at once. */
+function readQuery<Schema extends QuerySchema>(
+  schema: Schema,
+  query: URLSearchParams,
+): v.InferOutput<Schema> {
+  const known = Object.keys(schema.entries);
   const faults: string[] = [];
   const given = new Map<string, string | string[]>();
   for (const key of new Set(query.keys())) {
@@ -101,7 +142,7 @@ export function parseOptions(query: URLSearchParams): AnswerOptions {
     else if (values.length > 1) faults.push(`${key} is given ${values.length} times, once is accepted`);
     else given.set(key, first);
   }
-  const parsed = v.safeParse(optionsSchema, Object.fromEntries(given));
+  const parsed = v.safeParse(schema, Object.fromEntries(given));
   for (const issue of parsed.issues ?? []) {
     const key = String(issue.path?.[0]?.key);
     const value = given.get(key);
@@ -110,8 +151,7 @@ export function parseOptions(query: URLSearchParams): AnswerOptions {
   if (!parsed.success || faults.length > 0) {
     throw new ServiceError('option_invalid', `Query options cannot be used: ${faults.join('; ')}.`);
   }
-  const { details, top_k, template: templates, threshold, on_error } = parsed.output;
-  return { details, topK: top_k, templates, threshold, onError: on_error ?? (details ? 'skip' : 'fail') };
+  return parsed.output;
 }
 
 function quote(text: string): string {

@@ -5,14 +5,9 @@ import { type Answer, answerCategorize, answerImage } from './answers.ts';
 import { readBody, type StallLimit } from './body.ts';
 import { boundaryOf, readParts } from './multipart.ts';
 import { parseOptions } from './options.ts';
+import type { RequestTally } from './request-tally.ts';
 import { urlOf } from './request-url.ts';
 import { receiveUpload } from './upload.ts';
-
-/** What a request turned out to be, for its log line. */
-export interface RequestTally {
-  files: number;
-  bytes: number;
-}
 
 export interface PictureEndpoint {
   readonly admission: Admission;

@@ -71,6 +71,67 @@ export const imageDetailsSchema = v.object({
   errors: v.array(brokenFileSchema),
 });
 
+const seconds = (description: string) =>
+  v.pipe(v.number(), v.description(`${description}, in seconds.`), v.examples([12.48]));
+const base64 = v.pipe(v.string(), v.description('A JPEG file in base64.'));
+
+export const videoAnswerSchema = v.pipe(
+  v.record(v.string(), v.nullable(v.pipe(v.array(v.string()), v.minLength(1), v.maxLength(2)))),
+  v.description(
+    'Category → the frame that fits it best, in the order sent: its name (the video’s, with the seconds) and the frame as it is displayed, a JPEG file in base64. With images=false the name alone; null below the threshold.',
+  ),
+);
+
+export const videoDetailsSchema = v.object({
+  model: modelSchema,
+  video: v.object({
+    duration: seconds('Length'),
+    width: v.pipe(v.number(), v.description('As displayed, like the height.')),
+    height: v.number(),
+    frameRate: v.pipe(v.number(), v.description('Frames a second, on average.')),
+    codec: v.string(),
+    framesConsidered: v.pipe(v.number(), v.description('Frames that the model has looked at.')),
+    scenes: v.pipe(v.number(), v.description('How many scenes were found.')),
+  }),
+  results: v.array(
+    v.object({
+      category: v.string(),
+      file: v.nullable(v.string()),
+      timestamp: v.nullable(seconds('Place of the frame in the video')),
+      score,
+      similarity,
+      image: v.optional(v.nullable(base64)),
+      scores: v.array(v.object({ timestamp: seconds('Place of the frame in the video'), score, similarity })),
+    }),
+  ),
+  warnings: v.pipe(
+    v.array(v.string()),
+    v.description('What of the video could not be used, in sentences for a person.'),
+  ),
+});
+
+export const videoProgressSchema = v.object({
+  stage: v.pipe(
+    v.picklist(['waiting', 'uploading', 'searching', 'rendering']),
+    v.description(
+      'waiting: for other videos. uploading: the body arrives. searching: frames are looked at. rendering: the best ones become pictures.',
+    ),
+  ),
+  bytes_done: v.optional(v.number()),
+  bytes_total: v.optional(v.pipe(v.number(), v.description('Where the client has told it.'))),
+  seconds_done: v.optional(seconds('Looked through of the video')),
+  seconds_total: v.optional(seconds('Length of the video')),
+  frames: v.optional(v.pipe(v.number(), v.description('Looked at so far.'))),
+  images_done: v.optional(v.number()),
+  images_total: v.optional(v.number()),
+});
+
+export const videoEventSchema = v.variant('event', [
+  v.object({ event: v.literal('progress'), data: videoProgressSchema }),
+  v.object({ event: v.literal('result'), data: v.union([videoDetailsSchema, videoAnswerSchema]) }),
+  v.object({ event: v.literal('error'), data: errorSchema }),
+]);
+
 const progressSchema = v.object({
   stage: v.picklist(['searching', 'downloading', 'verifying', 'compiling', 'warming_up']),
   bytes_done: v.optional(v.number()),
@@ -98,3 +159,6 @@ export type WireProgress = v.InferOutput<typeof progressSchema>;
 export type Health = v.InferOutput<typeof healthSchema>;
 export type CategorizeDetails = v.InferOutput<typeof categorizeDetailsSchema>;
 export type ImageDetails = v.InferOutput<typeof imageDetailsSchema>;
+export type VideoDetails = v.InferOutput<typeof videoDetailsSchema>;
+export type VideoProgress = v.InferOutput<typeof videoProgressSchema>;
+export type VideoEvent = v.InferOutput<typeof videoEventSchema>;

@@ -1,5 +1,6 @@
 import type { EngineState } from '../classify/engine-state.ts';
 import type { Config } from '../config.ts';
+import type { ServiceError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { type AdmissionLimits, createAdmission } from './admission.ts';
 import { wireModel } from './answers.ts';
@@ -10,10 +11,14 @@ import { allowOrigin, preflightResponse } from './cors.ts';
 import { describeOperations } from './docs/operations.ts';
 import { errorResponse, publicError } from './error-response.ts';
 import { healthOf, readyClassifier } from './health.ts';
-import { classifyPictures, type RequestTally } from './pictures.ts';
+import { classifyPictures } from './pictures.ts';
 import { requestIdOf } from './request-id.ts';
+import type { RequestTally } from './request-tally.ts';
 import { urlOf } from './request-url.ts';
 import { statusOf } from './status.ts';
+import { classifyVideo } from './video/classify-video.ts';
+import type { NewsPace } from './video/progress-news.ts';
+import { createSpools, type SpoolOptions } from './video/spool.ts';
 
 export interface HttpServer {
   /** Answers one request; never throws. */
@@ -27,6 +32,9 @@ export interface HttpServer {
 /** What no operator needs to set. */
 export interface ServerTuning {
   readonly admission: AdmissionLimits;
+  readonly videoAdmission: AdmissionLimits;
+  readonly spool: SpoolOptions;
+  readonly progress: NewsPace;
   readonly stall: StallLimit;
   /** A connection on which nothing happens between requests is closed. */
   readonly idleTimeoutSeconds: number;
@@ -38,6 +46,11 @@ export const defaultTuning: ServerTuning = {
   // Each running request holds one picture (at most 64 MiB, mostly some 5 MB) beside those in the engine;
   // eight keep it busy also where some clients are slow. Waiting ones hold a socket's buffer (30 KB).
   admission: { running: 8, waiting: 64 },
+  // Each has its video on the disk: one or two are looked through, the others arrive meanwhile.
+  videoAdmission: { running: 4, waiting: 16 },
+  spool: {},
+  // Fast enough for a moving bar; proxies take a connection for dead after 30 seconds or more.
+  progress: { paceMs: 300, quietMs: 10_000 },
   // About 1 KiB a second: the slowest phone line does five times that.
   stall: { waitMs: 60_000, stretchBytes: 64 * 1024 },
   idleTimeoutSeconds: 30,
@@ -46,6 +59,8 @@ export const defaultTuning: ServerTuning = {
 
 interface RequestRecord extends RequestTally {
   readonly id: string;
+  /** Resolves when a body that is made while it is sent has come to its end. */
+  bodyEnded?: Promise<void>;
 }
 
 /**
@@ -60,6 +75,8 @@ export function createServer(
 ): HttpServer {
   const startedAt = performance.now();
   const admission = createAdmission(tuning.admission);
+  const videoAdmission = createAdmission(tuning.videoAdmission);
+  const spools = createSpools(tuning.spool);
   const guard = createGuard(config.apiKey);
   const records = new WeakMap<Request, RequestRecord>();
   let isDraining = false;
@@ -73,12 +90,13 @@ export function createServer(
     return record;
   };
 
-  const fail = (thrown: unknown, request: Request): Response => {
+  const explain = (thrown: unknown, request: Request): ServiceError => {
     const { id } = recordOf(request);
     const error = publicError(thrown, id, request.signal.aborted);
     if (error.code === 'internal') log.error({ id, err: thrown }, 'this is a bug');
-    return errorResponse(error);
+    return error;
   };
+  const fail = (thrown: unknown, request: Request) => errorResponse(explain(thrown, request));
 
   const classify = async (use: 'categorize' | 'image', request: Request): Promise<Response> => {
     guard(request.headers);
@@ -94,6 +112,40 @@ export function createServer(
     }
   };
 
+  const classifyVideoOf = async (request: Request): Promise<Response> => {
+    guard(request.headers);
+    const classifier = readyClassifier(engine(), isDraining);
+    const record = recordOf(request);
+    const noteLate = (fault: unknown): ServiceError => {
+      const error = explain(fault, request);
+      record.lateFault = error.code;
+      return error;
+    };
+    // As for the others; but here the answer may take its time, too, on its way to a slow client.
+    server?.timeout(request, 0);
+    const restoreTimeout = () => server?.timeout(request, tuning.idleTimeoutSeconds);
+    const endpoint = {
+      classifier,
+      admission: videoAdmission,
+      spools,
+      limits: config.limits,
+      stall: tuning.stall,
+      pace: tuning.progress,
+      beforeClose: restoreTimeout,
+      explain: noteLate,
+    };
+    try {
+      const { response, ended } = await classifyVideo(request, endpoint, record);
+      record.bodyEnded = ended.then((fault) => {
+        if (fault !== undefined) noteLate(fault);
+      });
+      return response;
+    } catch (fault) {
+      restoreTimeout();
+      throw fault;
+    }
+  };
+
   const app = createApp(
     {
       health: () => healthOf(engine(), isDraining, Math.floor((performance.now() - startedAt) / 1000)),
@@ -106,6 +158,7 @@ export function createServer(
       },
       categorize: (request) => classify('categorize', request),
       image: (request) => classify('image', request),
+      video: classifyVideoOf,
     },
     describeOperations(config),
     fail,
@@ -128,25 +181,35 @@ export function createServer(
     allowOrigin(response.headers, config.corsOrigin);
     response.headers.set('x-request-id', record.id);
     response.headers.set('x-content-type-options', 'nosniff');
-    log.info(
-      {
-        id: record.id,
-        method: request.method,
-        path: URL.parse(request.url, 'http://localhost')?.pathname,
-        status: request.signal.aborted ? statusOf('client_gone') : response.status,
-        ms: Math.round(performance.now() - receivedAt),
-        files: record.files,
-        bytes: record.bytes,
-      },
-      'request',
-    );
+    const writeLine = () => {
+      log.info(
+        {
+          id: record.id,
+          method: request.method,
+          path: URL.parse(request.url, 'http://localhost')?.pathname,
+          status: request.signal.aborted ? statusOf('client_gone') : response.status,
+          ...(record.lateFault && { lateFault: record.lateFault }),
+          ms: Math.round(performance.now() - receivedAt),
+          files: record.files,
+          bytes: record.bytes,
+        },
+        'request',
+      );
+    };
+    if (record.bodyEnded) void record.bodyEnded.then(writeLine);
+    else writeLine();
     return response;
   };
 
-  const running = new Set<Promise<Response>>();
+  const running = new Set<Promise<void>>();
   const fetch = (request: Request): Promise<Response> => {
-    const response = respond(request).finally(() => running.delete(response));
-    running.add(response);
+    const response = respond(request);
+    const done = response
+      .then(() => recordOf(request).bodyEnded)
+      .finally(() => {
+        running.delete(done);
+      });
+    running.add(done);
     return response;
   };
 
@@ -162,14 +225,21 @@ export function createServer(
         maxRequestBodySize: Number.MAX_SAFE_INTEGER,
         idleTimeout: tuning.idleTimeoutSeconds,
         development: false,
+        // `fetch` never throws, but bodies may break off: then Bun would write an account of its own.
+        error: () => new Response(null, { status: 500 }),
         // Without it, `development: false` shares the port with any other process that asks for it.
         reusePort: false,
+      });
+      void spools.removeStale().then((folders) => {
+        if (folders > 0)
+          log.warn({ folders }, 'removed what a killed process had left in the temporary folder');
       });
       return { url: server.url, port: server.port ?? config.port };
     },
     async drain() {
       isDraining = true;
       admission.close();
+      videoAdmission.close();
       const closed = server?.stop();
       while (running.size > 0) await Promise.all(running);
       // A client that was answered early and neither sends the rest nor leaves would keep us here.

@@ -39,6 +39,7 @@ export const errorMeanings: Readonly<Record<ErrorCode, ErrorMeaning>> = {
   storage_full: { status: 507, meaning: 'There is no room to keep the upload while it is read.' },
   model_loading: { status: 503, meaning: 'The model is still being fetched or prepared.' },
   model_missing: { status: 503, meaning: 'The model cannot be had; `error` says what to do.' },
+  engine_restarting: { status: 503, meaning: 'The model broke down and is being started again.' },
   overloaded: { status: 503, meaning: 'Too many requests wait already.' },
   shutting_down: { status: 503, meaning: 'The service is about to stop.' },
   internal: { status: 500, meaning: 'A bug of the service.' },

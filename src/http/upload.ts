@@ -1,5 +1,13 @@
 import type { Categories, Classifier, LabelOptions, PictureCollection } from '../classify/classifier.ts';
 import { ServiceError } from '../errors.ts';
+import {
+  categoriesMissing,
+  checkFileName,
+  isLeftAlone,
+  readCategories,
+  readWhole,
+  unexpectedPart,
+} from './form-parts.ts';
 import type { Part } from './multipart.ts';
 
 export interface UploadLimits {
@@ -7,11 +15,6 @@ export interface UploadLimits {
   readonly files: number;
   readonly imageBytes: number;
 }
-
-/** A thousand labels of 77 tokens are some 400 KB; a longer document is no list of categories. */
-const MAX_CATEGORIES_BYTES = 4 * 1024 ** 2;
-/** Four times what file systems allow for one path component; names come back in the answer. */
-const MAX_FILE_NAME_BYTES = 1024;
 
 /**
  * Takes the parts of a /categorize or /image form, in any order: pictures go to the collection as soon as
@@ -31,8 +34,8 @@ export async function receiveUpload(
   for await (const part of parts) {
     switch (part.name) {
       case 'files': {
-        if (part.filename === '' && (await isEmpty(part.content))) break; // a form's file input left alone
-        const name = checkFileName(part.filename);
+        if (await isLeftAlone(part)) break;
+        const name = checkFileName(part, 'curl -F files=@photo.jpg');
         fileCount += 1;
         if (fileCount > limits.files) {
           throw new ServiceError(
@@ -45,22 +48,12 @@ export async function receiveUpload(
         else collection.refuse(name, imageTooLarge(limits.imageBytes));
         break;
       }
-      case 'categories': {
-        if (categories) {
-          throw new ServiceError(
-            'part_unexpected',
-            'categories was sent twice; send one part of that name, a file or a text field, with all of them.',
-          );
-        }
-        categories = classifier.parseCategories(await readCategories(part.content));
+      case 'categories':
+        categories = await readCategories(part, categories, (text) => classifier.parseCategories(text));
         classifier.checkLabels(categories, labelOptions);
         break;
-      }
       default:
-        throw new ServiceError(
-          'part_unexpected',
-          `There is a part named ${shorten(part.name)}; accepted are files (pictures, one part each) and categories (a file or a text field).`,
-        );
+        throw unexpectedPart(part, 'files (pictures, one part each) and categories (a file or a text field)');
     }
   }
   if (fileCount === 0) {
@@ -69,38 +62,8 @@ export async function receiveUpload(
       'No picture was sent; send each as a part named files, e.g. curl -F files=@photo.jpg.',
     );
   }
-  if (!categories) {
-    throw new ServiceError(
-      'categories_missing',
-      'No categories were sent; send them as a part named categories: a JSON, CSV or text file, or text such as cat,dog.',
-    );
-  }
+  if (!categories) throw categoriesMissing();
   return categories;
-}
-
-function checkFileName(name: string | undefined): string {
-  if (name === undefined) {
-    throw new ServiceError(
-      'file_name_invalid',
-      'A part named files has no file name; send pictures as files, e.g. curl -F files=@photo.jpg.',
-    );
-  }
-  if (name === '') {
-    throw new ServiceError(
-      'file_name_invalid',
-      'A file has an empty name; the answer is keyed by file name.',
-    );
-  }
-  if (name.includes('\0')) {
-    throw new ServiceError('file_name_invalid', `The file name ${shorten(name)} has a zero byte.`);
-  }
-  if (Buffer.byteLength(name) > MAX_FILE_NAME_BYTES) {
-    throw new ServiceError(
-      'file_name_invalid',
-      `The file name ${shorten(name)} is too long: ${Buffer.byteLength(name)} bytes, at most ${MAX_FILE_NAME_BYTES} are accepted.`,
-    );
-  }
-  return name;
 }
 
 function imageTooLarge(maxBytes: number): ServiceError {
@@ -108,37 +71,4 @@ function imageTooLarge(maxBytes: number): ServiceError {
     'image_too_large',
     `The file has more than ${maxBytes} bytes, the most that a picture may have.`,
   );
-}
-
-async function readCategories(content: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
-  const document = await readWhole(content, MAX_CATEGORIES_BYTES);
-  if (document) return document;
-  throw new ServiceError(
-    'multipart_too_large',
-    `The categories have more than ${MAX_CATEGORIES_BYTES} bytes, the most that is accepted.`,
-  );
-}
-
-/** All bytes of a part, or undefined where there are more than `maxBytes`: then the rest passes by unkept. */
-async function readWhole(
-  content: AsyncIterable<Uint8Array>,
-  maxBytes: number,
-): Promise<Uint8Array | undefined> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of content) {
-    length += chunk.byteLength;
-    if (length <= maxBytes) chunks.push(chunk);
-    else chunks.length = 0;
-  }
-  return length <= maxBytes ? Buffer.concat(chunks, length) : undefined;
-}
-
-async function isEmpty(content: AsyncIterable<Uint8Array>): Promise<boolean> {
-  for await (const chunk of content) if (chunk.byteLength > 0) return false;
-  return true;
-}
-
-function shorten(name: string): string {
-  return JSON.stringify(name.length > 60 ? `${name.slice(0, 60)}…` : name);
 }

@@ -51,6 +51,8 @@ function textualClassifier(slots = 2) {
       if (text === 'bug') throw new TypeError('undefined is not a function');
       pixels.set(bytes);
     },
+    openVideo: () => Promise.reject(new Error('no video here')),
+    videosAtOnce: 1,
     maxCategories: 10,
     noteGarbage: (bytes) => garbage.push(bytes),
   });

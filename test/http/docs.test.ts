@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import * as v from 'valibot';
 import { errorCodes } from '../../src/errors.ts';
-import { optionsSchema } from '../../src/http/options.ts';
+import { optionsSchema, videoOptionsSchema } from '../../src/http/options.ts';
 import * as schemas from '../../src/http/schemas.ts';
 import { statusOf } from '../../src/http/status.ts';
 import { form, start, type TestServer } from './harness.ts';
@@ -51,9 +51,16 @@ const answers: Readonly<Record<string, readonly v.GenericSchema[]>> = {
   '/ready': [schemas.readySchema],
   '/categorize': [schemas.categorizeAnswerSchema, schemas.categorizeDetailsSchema],
   '/image': [schemas.imageAnswerSchema, schemas.imageDetailsSchema],
+  '/video': [
+    schemas.videoAnswerSchema,
+    schemas.videoDetailsSchema,
+    schemas.videoEventSchema,
+    v.pipe(v.string(), v.regex(/^(?:event: \w+\ndata: \{.*\}\n\n)+$/)),
+  ],
 };
 
-const uploads = ['/categorize', '/image'] as const;
+const pictureUploads = ['/categorize', '/image'] as const;
+const uploads = [...pictureUploads, '/video'] as const;
 
 describe('the OpenAPI document', () => {
   test('is valid', async () => {
@@ -69,6 +76,7 @@ describe('the OpenAPI document', () => {
       ['/ready', ['get']],
       ['/categorize', ['post']],
       ['/image', ['post']],
+      ['/video', ['post']],
     ]);
   });
 
@@ -110,14 +118,22 @@ describe('the OpenAPI document', () => {
         seen.push(code);
       }
     }
-    expect(seen).toContain('files_broken');
+    expect(seen).toContain(path === '/video' ? 'storage_full' : 'files_broken');
     expect(seen).toContain('overloaded');
     expect(seen).toContain('label_too_long');
   });
 
+  const common = {
+    details: { type: 'boolean', default: false },
+    top_k: { type: 'integer', minimum: 1, maximum: 1000, default: 5 },
+    template: { type: 'array', items: { type: 'string', maxLength: 1000 }, maxItems: 100 },
+    threshold: { type: 'number', minimum: 0, maximum: 1 },
+  };
   test.each(uploads)('%s has every option, with its type, its description and an example', (path) => {
+    const isVideo = path === '/video';
     const parameters = document.paths[path]?.post?.parameters ?? [];
-    expect(parameters.map(({ name }) => name)).toEqual(Object.keys(optionsSchema.entries));
+    const { entries } = isVideo ? videoOptionsSchema : optionsSchema;
+    expect(parameters.map(({ name }) => name)).toEqual(Object.keys(entries));
     for (const parameter of parameters) {
       expect(parameter).toMatchObject({
         in: 'query',
@@ -126,15 +142,14 @@ describe('the OpenAPI document', () => {
       });
     }
     expect(Object.fromEntries(parameters.map(({ name, schema }) => [name, schema]))).toEqual({
-      details: { type: 'boolean', default: false },
-      top_k: { type: 'integer', minimum: 1, maximum: 1000, default: 5 },
-      template: { type: 'array', items: { type: 'string', maxLength: 1000 }, maxItems: 100 },
-      threshold: { type: 'number', minimum: 0, maximum: 1 },
-      on_error: { type: 'string', enum: ['fail', 'skip'] },
+      ...common,
+      ...(isVideo
+        ? { images: { type: 'boolean', default: true } }
+        : { on_error: { type: 'string', enum: ['fail', 'skip'] } }),
     });
   });
 
-  test.each(uploads)('%s takes several files and the categories', (path) => {
+  test.each(pictureUploads)('%s takes several files and the categories', (path) => {
     const body = document.paths[path]?.post?.requestBody?.content['multipart/form-data']?.schema;
     expect(body).toMatchObject({
       required: ['files', 'categories'],
@@ -143,6 +158,19 @@ describe('the OpenAPI document', () => {
         categories: { type: 'string' },
       },
     });
+  });
+
+  test('/video takes one video and the categories, and answers in three ways', () => {
+    const { requestBody, responses } = document.paths['/video']?.post ?? {};
+    expect(requestBody?.content['multipart/form-data']?.schema).toMatchObject({
+      required: ['video', 'categories'],
+      properties: { video: { type: 'string', format: 'binary' }, categories: { type: 'string' } },
+    });
+    expect(Object.keys(responses?.['200']?.content ?? {})).toEqual([
+      'application/json',
+      'application/x-ndjson',
+      'text/event-stream',
+    ]);
   });
 
   test('says whether a key is needed', async () => {
@@ -164,12 +192,23 @@ describe('the answers are what the document says', () => {
       'cat,dog',
     ),
   });
+  const videoUpload = () => {
+    const data = new FormData();
+    data.append('video', new File(['cat@1 dog@2'], 'film.mp4'));
+    data.append('categories', 'cat,fish');
+    return { method: 'POST', body: data };
+  };
   test.each<[string, v.GenericSchema, RequestInit]>([
     ['/categorize?on_error=skip', schemas.categorizeAnswerSchema, upload()],
     ['/image?on_error=skip', schemas.imageAnswerSchema, upload()],
     ['/categorize?details=true', schemas.categorizeDetailsSchema, upload()],
     ['/image?details=true', schemas.imageDetailsSchema, upload()],
     ['/categorize', schemas.errorSchema, upload()],
+    ['/video?images=false', schemas.videoAnswerSchema, videoUpload()],
+    ['/video?threshold=0.5', schemas.videoAnswerSchema, videoUpload()],
+    ['/video?details=true', schemas.videoDetailsSchema, videoUpload()],
+    ['/video?details=true&images=false&threshold=0.5', schemas.videoDetailsSchema, videoUpload()],
+    ['/video', schemas.errorSchema, upload()],
     ['/health', schemas.healthSchema, {}],
     ['/ready', schemas.readySchema, {}],
     ['/nothing', schemas.errorSchema, {}],

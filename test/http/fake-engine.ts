@@ -5,6 +5,7 @@ import type {
   PictureCollection,
 } from '../../src/classify/classifier.ts';
 import { ServiceError } from '../../src/errors.ts';
+import { createFakeVideos, type FakeVideoBehaviour, type FakeVideos } from './fake-video.ts';
 
 export const fakeModel: ModelSummary = {
   name: 'fake',
@@ -20,9 +21,10 @@ export interface FakeEngine {
   /** Every picture that was added, in order. */
   readonly added: { name: string; bytes: number }[];
   readonly signals: AbortSignal[];
+  readonly videos: FakeVideos;
 }
 
-export interface FakeBehaviour {
+export interface FakeBehaviour extends FakeVideoBehaviour {
   /** Back-pressure: resolves when the next picture may come. */
   readonly onAdd?: (signal: AbortSignal) => Promise<void>;
   readonly onRank?: (signal: AbortSignal) => Promise<void>;
@@ -32,7 +34,8 @@ export interface FakeBehaviour {
  * A classifier of text "pictures": the content is the word it shows, and a candidate scores 0.8 when it
  * is that word, the others share the rest. Content that begins with "broken:CODE" is a broken picture.
  */
-export function createFakeEngine({ onAdd, onRank }: FakeBehaviour = {}): FakeEngine {
+export function createFakeEngine({ onAdd, onRank, ...behaviour }: FakeBehaviour = {}): FakeEngine {
+  const videos = createFakeVideos(behaviour);
   const added: FakeEngine['added'] = [];
   const signals: AbortSignal[] = [];
   const collect = (signal: AbortSignal): PictureCollection => {
@@ -81,6 +84,7 @@ export function createFakeEngine({ onAdd, onRank }: FakeBehaviour = {}): FakeEng
   const classifier: Classifier = {
     model: fakeModel,
     collect,
+    searchVideo: videos.searchVideo,
     parseCategories(document) {
       const labels = new TextDecoder().decode(document).split(',').filter(Boolean);
       if (labels.length === 0) throw new ServiceError('categories_missing', 'The list is empty.');
@@ -95,5 +99,5 @@ export function createFakeEngine({ onAdd, onRank }: FakeBehaviour = {}): FakeEng
       if (length > 300) throw new ServiceError('label_too_long', 'Too long.');
     },
   };
-  return { classifier, added, signals };
+  return { classifier, added, signals, videos };
 }

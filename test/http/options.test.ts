@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { parseOptions } from '../../src/http/options.ts';
+import { parseOptions, parseVideoOptions } from '../../src/http/options.ts';
 
 const parse = (query: string) => parseOptions(new URLSearchParams(query));
 
@@ -71,5 +71,37 @@ describe('query options', () => {
     expect(faults).toContain('size');
     expect(faults).toContain('details');
     expect(faults).toContain('top_k');
+  });
+});
+
+describe('query options of /video', () => {
+  const parseVideo = (query: string) => parseVideoOptions(new URLSearchParams(query));
+
+  test('have defaults', () => {
+    expect(parseVideo('')).toEqual({
+      details: false,
+      topK: 5,
+      templates: undefined,
+      threshold: undefined,
+      images: true,
+    });
+  });
+
+  test('are read', () => {
+    expect(parseVideo('details=true&top_k=3&template=a+%7B%7D&threshold=0.25&images=False')).toEqual({
+      details: true,
+      topK: 3,
+      templates: ['a {}'],
+      threshold: 0.25,
+      images: false,
+    });
+  });
+
+  test.each([
+    ['images=', 'images="" must be true or false'],
+    ['on_error=skip', '"on_error" is unknown (known: details, top_k, template, threshold, images)'],
+    ['top_k=0', 'top_k="0" must be at least 1'],
+  ])('%s', (query, sentence) => {
+    expect(() => parseVideo(query)).toThrow(sentence);
   });
 });

@@ -22,6 +22,7 @@ export function createDocument(api: AnyElysia): () => Promise<string> {
         },
         tags: [
           { name: 'Pictures', description: 'Pictures and categories in, answers out' },
+          { name: 'Videos', description: 'A video and categories in, pictures out' },
           { name: 'Service', description: 'The state of the service itself' },
         ],
         components: {

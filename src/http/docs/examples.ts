@@ -1,7 +1,14 @@
 import type { ErrorCode } from '../../errors.ts';
 import { welcome as welcomeText } from '../health.ts';
-import type { optionsSchema } from '../options.ts';
-import type { CategorizeDetails, Health, ImageDetails, WireModel } from '../schemas.ts';
+import type { optionsSchema, videoOptionsSchema } from '../options.ts';
+import type {
+  CategorizeDetails,
+  Health,
+  ImageDetails,
+  VideoDetails,
+  VideoEvent,
+  WireModel,
+} from '../schemas.ts';
 import { errorMeanings } from '../status.ts';
 
 /** What the documentation shows; typed and tested against the schemas. */
@@ -19,12 +26,15 @@ const errors = [
 ];
 
 /** What the page fills its form with: the same as leaving them all out. */
-export const options: Readonly<Record<keyof typeof optionsSchema.entries, unknown>> = {
+export const options: Readonly<
+  Record<keyof typeof optionsSchema.entries | keyof typeof videoOptionsSchema.entries, unknown>
+> = {
   details: false,
   top_k: 5,
   template: ['{}'],
   threshold: 0,
   on_error: 'fail',
+  images: true,
 };
 
 export const welcome = welcomeText;
@@ -86,6 +96,50 @@ export const imageDetails: ImageDetails = {
   ],
   errors,
 };
+
+/** The beginning of any JPEG file. */
+const image = '/9j/4AAQSkZJRgABAQ…';
+
+export const videoAnswer = { cat: ['holiday-12.480.jpg', image], dog: ['holiday-97.040.jpg', image] };
+
+export const videoAnswerNamed = { cat: ['holiday-12.480.jpg'], dog: ['holiday-97.040.jpg'] };
+
+export const videoDetails: VideoDetails = {
+  model,
+  video: {
+    duration: 184.32,
+    width: 1920,
+    height: 1080,
+    frameRate: 25,
+    codec: 'h264',
+    framesConsidered: 61,
+    scenes: 38,
+  },
+  results: [
+    {
+      category: 'cat',
+      file: 'holiday-12.480.jpg',
+      timestamp: 12.48,
+      score: 0.88,
+      similarity: 0.279,
+      scores: [
+        { timestamp: 12.48, score: 0.88, similarity: 0.279 },
+        { timestamp: 15.2, score: 0.07, similarity: 0.254 },
+      ],
+      image,
+    },
+  ],
+  warnings: ['The video is damaged from 170.2 s on; only what comes before was looked at.'],
+};
+
+export const videoEvents: readonly VideoEvent[] = [
+  {
+    event: 'progress',
+    data: { stage: 'searching', seconds_done: 42.5, seconds_total: 184.32, frames: 17 },
+  },
+  { event: 'result', data: videoAnswer },
+  { event: 'error', data: { error: 'The file is cut short.', code: 'video_broken' } },
+];
 
 /** Fields that an error of this code has beside `error` and `code`. */
 const furtherFields: { readonly [code in ErrorCode]?: object } = {

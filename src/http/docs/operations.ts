@@ -1,14 +1,20 @@
 import type { DocumentDecoration } from 'elysia';
-import * as v from 'valibot';
 import type { Config } from '../../config.ts';
 import type { ErrorCode } from '../../errors.ts';
 import { optionsSchema } from '../options.ts';
 import * as schemas from '../schemas.ts';
-import { errorMeanings, statusOf } from '../status.ts';
 import * as examples from './examples.ts';
 import { type MediaType, openApiSchema } from './open-api-schema.ts';
-
-type Responses = NonNullable<DocumentDecoration['responses']>;
+import {
+  categoriesField,
+  errorResponses,
+  json,
+  queryParameters,
+  securityOf,
+  text,
+  uploadErrors,
+} from './operation-parts.ts';
+import { describeVideo } from './video-operation.ts';
 
 /** What the documentation says of each endpoint. */
 export interface Operations {
@@ -17,39 +23,23 @@ export interface Operations {
   readonly ready: DocumentDecoration;
   readonly categorize: DocumentDecoration;
   readonly image: DocumentDecoration;
+  readonly video: DocumentDecoration;
 }
 
-/** What every endpoint that takes uploads may answer, beside success. */
-const uploadErrors: readonly ErrorCode[] = [
-  'option_invalid',
-  'multipart_malformed',
-  'part_unexpected',
-  'categories_missing',
-  'categories_malformed',
-  'categories_too_many',
-  'label_too_long',
+const pictureErrors: readonly ErrorCode[] = [
+  ...uploadErrors,
   'files_missing',
   'files_too_many',
-  'file_name_invalid',
-  'unauthorized',
-  'upload_stalled',
-  'multipart_too_large',
-  'content_type_unsupported',
   'image_unsupported',
   'files_broken',
-  'internal',
-  'overloaded',
-  'model_loading',
-  'model_missing',
-  'shutting_down',
 ];
 
 export function describeOperations({ limits, apiKey }: Pick<Config, 'limits' | 'apiKey'>): Operations {
   const upload = {
     tags: ['Pictures'],
-    parameters: queryParameters(),
+    parameters: queryParameters(optionsSchema),
     requestBody: uploadBody(limits),
-    security: [...(apiKey === undefined ? [{}] : []), { bearer: [] }, { key: [] }],
+    security: securityOf(apiKey !== undefined),
   } satisfies DocumentDecoration;
   return {
     welcome: {
@@ -102,7 +92,7 @@ export function describeOperations({ limits, apiKey }: Pick<Config, 'limits' | '
             details: { summary: 'details=true', value: examples.categorizeDetails },
           },
         }),
-        ...errorResponses(uploadErrors),
+        ...errorResponses(pictureErrors),
       },
     },
     image: {
@@ -119,20 +109,11 @@ export function describeOperations({ limits, apiKey }: Pick<Config, 'limits' | '
             details: { summary: 'details=true', value: examples.imageDetails },
           },
         }),
-        ...errorResponses(uploadErrors),
+        ...errorResponses(pictureErrors),
       },
     },
+    video: describeVideo({ limits, apiKey }),
   };
-}
-
-function queryParameters(): NonNullable<DocumentDecoration['parameters']> {
-  return v.keyof(optionsSchema).options.map((name) => {
-    const { description, ...schema } = Object.assign(
-      { description: '' },
-      openApiSchema(optionsSchema.entries[name]),
-    );
-    return { name, in: 'query', required: false, description, schema, example: examples.options[name] };
-  });
 }
 
 function uploadBody(limits: Config['limits']): NonNullable<DocumentDecoration['requestBody']> {
@@ -153,35 +134,12 @@ function uploadBody(limits: Config['limits']): NonNullable<DocumentDecoration['r
               maxItems: limits.files,
               description: `Pictures, one part each: JPEG, PNG, WebP, GIF (first frame), BMP, TIFF or AVIF, decided by content; at most ${limits.imageBytes} bytes and ${limits.imagePixels} pixels each. A second file of the same name is answered as \`name (2)\`.`,
             },
-            categories: {
-              type: 'string',
-              description: `At most ${limits.categories} categories, as a text field or a file: JSON ({"categories":["a","b"]} or ["a","b"]), CSV or lines of text.`,
-              example: 'cat, dog, something else',
-            },
+            categories: categoriesField(limits.categories),
           },
         },
       },
     },
   };
-}
-
-/** One response a status; its examples are the codes that share it. */
-function errorResponses(codes: readonly ErrorCode[]): Responses {
-  const byStatus = Map.groupBy(codes, statusOf);
-  return Object.fromEntries(
-    [...byStatus].map(([status, sharing]) => [
-      String(status),
-      {
-        ...json(sharing.map((code) => `\`${code}\`: ${errorMeanings[code].meaning}`).join('\n\n'), {
-          schema: openApiSchema(schemas.errorSchema),
-          examples: Object.fromEntries(sharing.map((code) => [code, { value: examples.errorBody(code) }])),
-        }),
-        ...(status === 503 && {
-          headers: { 'retry-after': { schema: { type: 'integer' as const }, description: 'Seconds.' } },
-        }),
-      },
-    ]),
-  );
 }
 
 function pictureAnswer(description: string, media: MediaType) {
@@ -194,12 +152,4 @@ function pictureAnswer(description: string, media: MediaType) {
       },
     },
   };
-}
-
-function json(description: string, media: MediaType) {
-  return { description, content: { 'application/json': media } };
-}
-
-function text(description: string, example: string) {
-  return { description, content: { 'text/plain': { schema: { type: 'string' as const }, example } } };
 }

@@ -65,7 +65,7 @@ function packaged(name: string, contentType: string): Asset {
 }
 
 /** The introduction of the document, with every code the service knows. */
-export const introduction = `Sorts pictures by plain words, with CLIP.
+export const introduction = `Sorts pictures and videos by plain words, with CLIP.
 
 Every failure has the body \`{"error", "code", …}\`: \`error\` is a sentence for a person, \`code\` one of these:
 

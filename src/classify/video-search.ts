@@ -1,0 +1,69 @@
+import type { Categories, RankingOptions } from './classifier.ts';
+import type { VideoDescription } from './video-source.ts';
+
+export type { VideoDescription };
+
+/** How far the search through a video has come. */
+export type SearchProgress =
+  /** Other videos are being looked through first. */
+  | { readonly stage: 'waiting' }
+  | {
+      readonly stage: 'searching';
+      /** Seconds of the video. */
+      readonly secondsDone: number;
+      readonly secondsTotal: number;
+      /** Looked at so far. */
+      readonly frames: number;
+    };
+
+export interface VideoSearchOptions extends RankingOptions {
+  /** Aborted when the client leaves. */
+  readonly signal: AbortSignal;
+  readonly onProgress?: (progress: SearchProgress) => void;
+}
+
+/** One frame's standing for a category. */
+export interface FrameScore {
+  /** Seconds from the beginning of the video. */
+  readonly timestamp: number;
+  /** Softmax of logitScale · similarity over all frames considered; 0 to 1. */
+  readonly score: number;
+  /** Cosine; −1 to 1. */
+  readonly similarity: number;
+}
+
+/** The best frames for one category, best first; of equal ones the earliest. Never empty. */
+export interface FrameRanking {
+  readonly category: string;
+  readonly frames: readonly FrameScore[];
+}
+
+/**
+ * A video that was looked through. It holds one of the few places for videos until it is disposed of.
+ */
+export interface VideoSearch extends AsyncDisposable {
+  readonly video: VideoDescription;
+  readonly framesConsidered: number;
+  readonly scenes: number;
+  /** In the order of the categories. */
+  readonly rankings: readonly FrameRanking[];
+  /** Sentences about what could not be used of the video. */
+  readonly warnings: readonly string[];
+  /**
+   * @param timestamp one of the rankings' frames
+   * @returns that frame as it is displayed, at full size: a JPEG file
+   * @throws ServiceError video_broken; the reason of the search's signal
+   */
+  jpegAt(timestamp: number): Promise<Uint8Array>;
+}
+
+/**
+ * Finds the best frame of a video for each category.
+ * @param path a file that stays until the search is disposed of
+ * @throws ServiceError video_unsupported, video_broken, video_too_large; the signal's reason
+ */
+export type SearchVideo = (
+  path: string,
+  categories: Categories,
+  options: VideoSearchOptions,
+) => Promise<VideoSearch>;

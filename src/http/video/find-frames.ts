@@ -1,0 +1,125 @@
+import type { Classifier } from '../../classify/classifier.ts';
+import type { SearchProgress, VideoSearch } from '../../classify/video-search.ts';
+import type { Config } from '../../config.ts';
+import type { Admission } from '../admission.ts';
+import { rankingOptions } from '../answers.ts';
+import { readBody, type StallLimit } from '../body.ts';
+import { readParts } from '../multipart.ts';
+import type { VideoOptions } from '../options.ts';
+import type { RequestTally } from '../request-tally.ts';
+import type { VideoProgress } from '../schemas.ts';
+import { type ReceivedVideo, receiveVideo } from './receive-video.ts';
+import type { Spool, Spools, StoredFile } from './spool.ts';
+import { composeAnswer, type VideoAnswer, winningTimestamps } from './video-answer.ts';
+
+/** What a search needs of the server. */
+export interface SearchRoom {
+  readonly classifier: Classifier;
+  /** Videos that may lie on the disk at the same time. */
+  readonly admission: Admission;
+  readonly spools: Spools;
+  readonly limits: Config['limits'];
+  readonly stall: StallLimit;
+}
+
+/** One request to /video. */
+export interface SearchJob {
+  readonly request: Request;
+  readonly boundary: string;
+  readonly options: VideoOptions;
+  readonly tally: RequestTally;
+  /** Aborted when nobody wants the answer any more. */
+  readonly signal: AbortSignal;
+  readonly report: (progress: VideoProgress) => void;
+}
+
+/** An answer with the pictures it refers to; they are there until it is disposed of. */
+export interface PreparedAnswer extends AsyncDisposable {
+  readonly answer: VideoAnswer;
+}
+
+/**
+ * One request to /video, from its body to its answer: a place on the disk, the upload, the search, and the
+ * best frames as pictures. All that can go wrong goes wrong here, before an answer begins; and nobody who
+ * reads an answer slowly keeps a video, or a place for one, from others.
+ * @throws ServiceError; the signal's reason
+ */
+export async function findFrames(room: SearchRoom, job: SearchJob): Promise<PreparedAnswer> {
+  const { classifier, admission, spools, limits, stall } = room;
+  const { request, boundary, options, tally, signal, report } = job;
+  const { topK, templates } = options;
+
+  report({ stage: 'waiting' });
+  using _place = await admission.enter(signal);
+  await using held = new AsyncDisposableStack();
+  const spool = held.use(await spools.open());
+
+  const parts = readParts(reported(readBody(request, stall), job), boundary);
+  const received = await receiveVideo(parts, spool, limits.videoBytes, (document) => {
+    const parsed = classifier.parseCategories(document);
+    classifier.checkLabels(parsed, { ...(templates && { templates }) });
+    rankingOptions(options, parsed.labels.length, topK);
+    return parsed;
+  });
+  tally.files = 1;
+
+  const answer = await searchStored(room, job, received, spool);
+  await spool.remove(received.file);
+  const kept = held.move();
+  return { answer, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
+async function searchStored(
+  { classifier }: SearchRoom,
+  { options, signal, report }: SearchJob,
+  { file, name, categories }: ReceivedVideo,
+  spool: Spool,
+): Promise<VideoAnswer> {
+  const { details, topK, templates, threshold, images } = options;
+  await using search = await classifier.searchVideo(file.path, categories, {
+    limit: details ? topK : 1,
+    ...(templates && { templates }),
+    signal,
+    onProgress: (progress) => report(wireProgress(progress)),
+  });
+  const winners = images
+    ? await render(search, winningTimestamps(search, threshold), spool, report)
+    : undefined;
+  return composeAnswer(classifier.model, search, name, winners, threshold);
+}
+
+/** Makes a picture of each frame, once, however many categories it is the best one for. */
+async function render(
+  search: VideoSearch,
+  timestamps: readonly number[],
+  spool: Spool,
+  report: SearchJob['report'],
+): Promise<ReadonlyMap<number, StoredFile>> {
+  const images = new Map<number, StoredFile>();
+  for (const timestamp of timestamps) {
+    report({ stage: 'rendering', images_done: images.size, images_total: timestamps.length });
+    const jpeg = await search.jpegAt(timestamp);
+    images.set(timestamp, await spool.write(`${images.size}.jpg`, [jpeg]));
+  }
+  return images;
+}
+
+async function* reported(
+  body: AsyncIterable<Uint8Array>,
+  { request, tally, signal, report }: SearchJob,
+): AsyncGenerator<Uint8Array> {
+  const declared = request.headers.get('content-length');
+  const total = declared === null ? {} : { bytes_total: Number(declared) };
+  for await (const chunk of body) {
+    signal.throwIfAborted();
+    tally.bytes += chunk.byteLength;
+    report({ stage: 'uploading', bytes_done: tally.bytes, ...total });
+    yield chunk;
+  }
+}
+
+function wireProgress(progress: SearchProgress): VideoProgress {
+  if (progress.stage === 'waiting') return progress;
+  const { stage, secondsDone, secondsTotal, frames } = progress;
+  return { stage, seconds_done: secondsDone, seconds_total: secondsTotal, frames };
+}

@@ -1,0 +1,81 @@
+import type { FrameScore, SearchProgress, SearchVideo } from '../../src/classify/video-search.ts';
+import { type ErrorCode, ServiceError } from '../../src/errors.ts';
+
+/** What a test may look at. */
+export interface FakeVideos {
+  readonly searchVideo: SearchVideo;
+  readonly paths: string[];
+  readonly signals: AbortSignal[];
+  /** Timestamps of all pictures made, in order. */
+  readonly rendered: number[];
+  /** Searches that were disposed of. */
+  closed: number;
+}
+
+export interface FakeVideoBehaviour {
+  readonly onSearch?: (signal: AbortSignal, report: (progress: SearchProgress) => void) => Promise<void>;
+  readonly onJpeg?: (timestamp: number, signal: AbortSignal) => Promise<void>;
+  /** Of each picture. */
+  readonly jpegBytes?: number;
+}
+
+/** What the fake makes of a frame: bytes that no two frames share. */
+export function fakeJpeg(timestamp: number, bytes = 20): Uint8Array {
+  return Buffer.alloc(bytes, `jpeg ${timestamp} `);
+}
+
+/**
+ * Looks through text "videos": words with their times, as in `cat@1.5 dog@3`. The frame that shows a
+ * category's word scores 0.8, the others share the rest. A text that begins with "broken:CODE" fails.
+ */
+export function createFakeVideos({ onSearch, onJpeg, jpegBytes }: FakeVideoBehaviour = {}): FakeVideos {
+  const videos: FakeVideos = {
+    paths: [],
+    signals: [],
+    rendered: [],
+    closed: 0,
+    async searchVideo(path, { labels }, { signal, limit, onProgress = () => undefined }) {
+      videos.paths.push(path);
+      videos.signals.push(signal);
+      onProgress({ stage: 'waiting' });
+      await onSearch?.(signal, onProgress);
+      signal.throwIfAborted();
+      const text = await Bun.file(path).slice(0, 10_000).text();
+      if (text.startsWith('broken:')) {
+        throw new ServiceError(text.trim().slice(7) as ErrorCode, 'It is broken.');
+      }
+      const frames = text
+        .trim()
+        .split(/\s+/)
+        .map((frame) => frame.split('@'))
+        .map(([word = '', time]) => ({ word, timestamp: Number(time ?? 0) }));
+      onProgress({ stage: 'searching', secondsDone: 7, secondsTotal: 9, frames: frames.length });
+      return {
+        video: { duration: 9, width: 640, height: 360, frameRate: 25, codec: 'h264' },
+        framesConsidered: frames.length,
+        scenes: frames.length,
+        warnings: text.includes('damaged') ? ['It is damaged.'] : [],
+        rankings: labels.map((category) => ({
+          category,
+          frames: frames
+            .map(({ word, timestamp }): FrameScore => {
+              const score = word === category ? 0.8 : 0.2 / Math.max(1, frames.length - 1);
+              return { timestamp, score, similarity: score / 4 };
+            })
+            .toSorted((a, b) => b.score - a.score)
+            .slice(0, limit),
+        })),
+        async jpegAt(timestamp) {
+          await onJpeg?.(timestamp, signal);
+          signal.throwIfAborted();
+          videos.rendered.push(timestamp);
+          return fakeJpeg(timestamp, jpegBytes);
+        },
+        async [Symbol.asyncDispose]() {
+          videos.closed += 1;
+        },
+      };
+    },
+  };
+  return videos;
+}
