@@ -5,6 +5,9 @@ import { type LogLevel, logLevels } from './log.ts';
 const MEBI = 1024 ** 2;
 const GIBI = 1024 ** 3;
 
+/** What users were told to have; a container may give less, and more is not needed. */
+const promisedMemoryBytes = 2 * GIBI;
+
 /** Everything an operator may set, parsed once and frozen. */
 export interface Config {
   readonly host: string;
@@ -21,6 +24,8 @@ export interface Config {
     readonly demoFallback: boolean;
   };
   readonly threads: number;
+  /** What the service may fill with everything; budgets are shares of it. */
+  readonly memoryBytes: number;
   readonly limits: {
     readonly files: number;
     readonly imageBytes: number;
@@ -61,7 +66,7 @@ const environmentSchema = v.object({
   CLIP_CACHE: v.optional(v.pipe(v.string(), v.trim(), v.nonEmpty('must not be empty'))),
   CLIP_MODEL_URL: v.optional(httpUrl),
   CLIP_PRECISION: v.optional(v.picklist(['auto', 'int8', 'fp32'], 'must be auto, int8 or fp32'), 'auto'),
-  // What the scheduler lets us use; ONNX Runtime would count the host's cores.
+  // What the scheduler and the cgroup's quota let us use; ONNX Runtime would count the host's cores.
   THREADS: v.optional(wholeNumber(1, 1024), () => String(availableParallelism())),
   // 2 KB of embedding a file stay in memory: 10,000 files are 20 MB.
   MAX_FILES: v.optional(wholeNumber(1, 1_000_000), '10000'),
@@ -87,11 +92,13 @@ export class ConfigError extends Error {
 
 /**
  * Reads the operator's settings. An empty variable counts as not set, as compose files make them.
+ * @param memoryLimitBytes the cgroup's limit; larger than any memory, or 0, where there is none
  * @throws ConfigError naming all faults at once
  */
 export function parseConfig(
   environment: Readonly<Record<string, string | undefined>> = process.env,
   argv: readonly string[] = process.argv.slice(2),
+  memoryLimitBytes: number = process.constrainedMemory(),
 ): Config {
   const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''));
   const parsed = v.safeParse(environmentSchema, given);
@@ -116,6 +123,8 @@ export function parseConfig(
       demoFallback: argv.includes('--dev'),
     }),
     threads: env.THREADS,
+    // 0 where there is no cgroup to ask.
+    memoryBytes: Math.min(memoryLimitBytes || promisedMemoryBytes, promisedMemoryBytes),
     limits: Object.freeze({
       files: env.MAX_FILES,
       imageBytes: env.MAX_IMAGE_BYTES,

@@ -56,6 +56,14 @@ describe('config', () => {
     expect(message).not.toContain('secret');
   });
 
+  test('the memory to fill is the cgroup’s limit, and never more than users were told to have', () => {
+    const GIBI = 1024 ** 3;
+    expect(parseConfig({}, [], GIBI).memoryBytes).toBe(GIBI);
+    expect(parseConfig({}, [], 64 * GIBI).memoryBytes).toBe(2 * GIBI);
+    expect(parseConfig({}, [], 2 ** 63).memoryBytes).toBe(2 * GIBI);
+    expect(parseConfig({}, [], 0).memoryBytes).toBe(2 * GIBI);
+  });
+
   test('only development falls back to the demo model', () => {
     expect(parseConfig({}, ['--dev']).model.demoFallback).toBe(true);
     expect(parseConfig({}, []).model.demoFallback).toBe(false);

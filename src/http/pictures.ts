@@ -1,5 +1,6 @@
 import type { Classifier } from '../classify/classifier.ts';
 import type { Config } from '../config.ts';
+import type { Semaphore } from '../semaphore.ts';
 import type { Admission } from './admission.ts';
 import { type Answer, answerCategorize, answerImage } from './answers.ts';
 import { readBody, type StallLimit } from './body.ts';
@@ -11,6 +12,8 @@ import { receiveUpload } from './upload.ts';
 
 export interface PictureEndpoint {
   readonly admission: Admission;
+  /** A share for each large picture that may arrive at the same time. */
+  readonly largePictures: Semaphore;
   readonly limits: Config['limits'];
   readonly stall: StallLimit;
 }
@@ -26,7 +29,7 @@ export async function classifyPictures(
   use: keyof typeof answers,
   request: Request,
   classifier: Classifier,
-  { admission, limits, stall }: PictureEndpoint,
+  { admission, largePictures, limits, stall }: PictureEndpoint,
   tally: RequestTally,
 ): Promise<Response> {
   const options = parseOptions(urlOf(request).searchParams);
@@ -37,10 +40,15 @@ export async function classifyPictures(
   try {
     const parts = readParts(counted(readBody(request, stall), tally), boundary);
     const labelOptions = { ...(options.templates && { templates: options.templates }) };
-    const categories = await receiveUpload(parts, classifier, collection, labelOptions, {
-      files: limits.files,
-      imageBytes: limits.imageBytes,
-    });
+    const categories = await receiveUpload(
+      parts,
+      classifier,
+      collection,
+      labelOptions,
+      limits,
+      largePictures,
+      request.signal,
+    );
     return answerResponse(await answers[use](classifier.model, collection, categories, options));
   } catch (fault) {
     failure.abort(fault);

@@ -2,6 +2,7 @@ import type { EngineState } from '../classify/engine-state.ts';
 import type { Config } from '../config.ts';
 import type { ServiceError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { createSemaphore } from '../semaphore.ts';
 import { type AdmissionLimits, createAdmission } from './admission.ts';
 import { wireModel } from './answers.ts';
 import { createGuard } from './api-key.ts';
@@ -57,6 +58,11 @@ export const defaultTuning: ServerTuning = {
   closeGraceMs: 1000,
 };
 
+/** An eighth of the memory is for large pictures that arrive; each is there twice while it is put together. */
+function largePicturesAtOnce({ memoryBytes, limits }: Config): number {
+  return Math.max(1, Math.floor(memoryBytes / 8 / (2 * limits.imageBytes)));
+}
+
 interface RequestRecord extends RequestTally {
   readonly id: string;
   /** Resolves when a body that is made while it is sent has come to its end. */
@@ -75,6 +81,7 @@ export function createServer(
 ): HttpServer {
   const startedAt = performance.now();
   const admission = createAdmission(tuning.admission);
+  const largePictures = createSemaphore(largePicturesAtOnce(config));
   const videoAdmission = createAdmission(tuning.videoAdmission);
   const spools = createSpools(tuning.spool);
   const guard = createGuard(config.apiKey);
@@ -101,7 +108,7 @@ export function createServer(
   const classify = async (use: 'categorize' | 'image', request: Request): Promise<Response> => {
     guard(request.headers);
     const classifier = readyClassifier(engine(), isDraining);
-    const endpoint = { admission, limits: config.limits, stall: tuning.stall };
+    const endpoint = { admission, largePictures, limits: config.limits, stall: tuning.stall };
     // A long upload or a long wait is no idle connection; readBody watches over it instead.
     server?.timeout(request, 0);
     try {

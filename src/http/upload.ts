@@ -1,14 +1,15 @@
 import type { Categories, Classifier, LabelOptions, PictureCollection } from '../classify/classifier.ts';
 import { ServiceError } from '../errors.ts';
+import type { Semaphore } from '../semaphore.ts';
 import {
   categoriesMissing,
   checkFileName,
   isLeftAlone,
   readCategories,
-  readWhole,
   unexpectedPart,
 } from './form-parts.ts';
 import type { Part } from './multipart.ts';
+import { readPicture } from './picture-bytes.ts';
 
 export interface UploadLimits {
   /** Pictures in one request. */
@@ -20,6 +21,8 @@ export interface UploadLimits {
  * Takes the parts of a /categorize or /image form, in any order: pictures go to the collection as soon as
  * they are complete, so that they are encoded while the upload goes on.
  * @param classifier reads and checks the categories the moment they are there
+ * @param largePictures see readPicture
+ * @param signal aborted when the client leaves
  * @throws ServiceError on everything that is not one picture's own fault
  */
 export async function receiveUpload(
@@ -28,6 +31,8 @@ export async function receiveUpload(
   collection: PictureCollection,
   labelOptions: LabelOptions,
   limits: UploadLimits,
+  largePictures: Semaphore,
+  signal: AbortSignal,
 ): Promise<Categories> {
   let categories: Categories | undefined;
   let fileCount = 0;
@@ -43,8 +48,8 @@ export async function receiveUpload(
             `More than ${limits.files} files were sent; at most ${limits.files} are accepted in one request.`,
           );
         }
-        const bytes = await readWhole(part.content, limits.imageBytes);
-        if (bytes) await collection.add(name, bytes);
+        using arrived = await readPicture(part.content, limits.imageBytes, largePictures, signal);
+        if (arrived.bytes) await collection.add(name, arrived.bytes);
         else collection.refuse(name, imageTooLarge(limits.imageBytes));
         break;
       }

@@ -1,4 +1,4 @@
-import type { PictureFormat } from '../../native/image/picture-header.ts';
+import type { PictureFormat, PictureHeader } from '../../native/image/picture-header.ts';
 import { ServiceError } from '../errors.ts';
 
 /** How people call the formats, in the order in which they are listed to them. */
@@ -60,6 +60,20 @@ export function tooLong(width: number, height: number, limit: number): ServiceEr
     'image_too_large',
     `The picture has ${width} × ${height} pixels; no side may have more than ${limit}.`,
     { width, height, limit },
+  );
+}
+
+/** @param bytes what decoding it would take */
+export function tooMuchMemory(
+  { format, width, height }: PictureHeader,
+  bytes: number,
+  limit: number,
+): ServiceError {
+  const megabytes = (count: number) => Math.ceil(count / 1e6);
+  return new ServiceError(
+    'image_too_large',
+    `Decoding the ${formatNames[format]} picture of ${width} × ${height} pixels would take ${megabytes(bytes)} MB of memory, at most ${megabytes(limit)} are there for one picture; save it smaller, or as a baseline JPEG.`,
+    { width, height, limit: Math.floor(limit) },
   );
 }
 

@@ -12,6 +12,7 @@ import {
   tooLong,
   tooManyBytes,
   tooManyPixels,
+  tooMuchMemory,
   unsupportedVariant,
 } from './picture-errors.ts';
 import { readPictureHeader } from './picture-header.ts';
@@ -28,6 +29,8 @@ export interface PictureLoaderOptions {
   readonly limits: PictureLimits;
   /** Memory that all decoding together may take; a picture that needs more is decoded alone. */
   readonly decodeBytes?: number;
+  /** Memory that one picture may take; one that needs more is refused. Default: any. */
+  readonly maxDecodeBytes?: number;
 }
 
 /**
@@ -39,14 +42,11 @@ export interface PictureLoaderOptions {
  */
 export type LoadPicture = (bytes: Uint8Array, target: Uint8Array, signal?: AbortSignal) => Promise<void>;
 
-/**
- * A fifth of the 2 GB that the service is made for: room for dozens of phone photos at a time, while
- * pictures of 100 megapixels pass one by one.
- */
+/** Room for dozens of phone photos at a time, while pictures of 100 megapixels pass one by one. */
 const DECODE_BYTES = 400 * 1024 ** 2;
 
 export function createPictureLoader(options: PictureLoaderOptions): LoadPicture {
-  const { geometry, limits, decodeBytes = DECODE_BYTES } = options;
+  const { geometry, limits, decodeBytes = DECODE_BYTES, maxDecodeBytes = Number.POSITIVE_INFINITY } = options;
   const budget = createSemaphore(decodeBytes);
 
   return async (bytes, target, signal) => {
@@ -56,7 +56,9 @@ export function createPictureLoader(options: PictureLoaderOptions): LoadPicture 
     const extreme = isExtremeRatio(place);
     const resized = extreme ? undefined : { width: place.resizedWidth, height: place.resizedHeight };
 
-    using _memory = await budget.acquire(decodeCostBytes(header, resized), signal);
+    const cost = decodeCostBytes(header, resized);
+    if (cost > maxDecodeBytes) throw tooMuchMemory(header, cost, maxDecodeBytes);
+    using _memory = await budget.acquire(cost, signal);
     signal?.throwIfAborted();
     try {
       await (extreme ? decodeExtremeRatio : decodeResized)(bytes, header, place, target, signal);

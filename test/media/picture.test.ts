@@ -381,6 +381,19 @@ describe('the memory budget', () => {
     for (const target of targets) expect(meanDifference(target, reference)).toBe(0);
   });
 
+  test('a picture that would take more than one may is refused before it is decoded', async () => {
+    const picture = rgbPng(width, height, gradient);
+    const target = new Uint8Array(side * side * 3);
+    const fault = await createPictureLoader({ geometry, limits, maxDecodeBytes: 1000 })(
+      picture,
+      target,
+    ).catch((reason: unknown) => reason);
+    expect(fault).toMatchObject({ code: 'image_too_large', details: { width, height, limit: 1000 } });
+    expect(String(fault)).toContain('would take');
+    await createPictureLoader({ geometry, limits, maxDecodeBytes: 50e6 })(picture, target);
+    expect(meanDifference(target, reference)).toBe(0);
+  });
+
   test('is given back by a picture that is broken', async () => {
     const loadOne = createPictureLoader({ geometry, limits, decodeBytes: 1 });
     const target = new Uint8Array(side * side * 3);
