@@ -4,9 +4,9 @@ import { loadEncoders } from './clip/encoders.ts';
 import type { CompiledModel } from './clip/graph/compiled-model.ts';
 import { resizeAndCrop } from './clip/preprocessing.ts';
 import type { Config } from './config.ts';
-import { ServiceError } from './errors.ts';
 import { createGarbageNote } from './garbage.ts';
 import { createPictureLoader } from './media/picture.ts';
+import { openVideo } from './media/video/video.ts';
 
 /** About once a second at full speed with photos of 1 MB. */
 const garbageBytesPerCollection = 48 * 1024 ** 2;
@@ -19,8 +19,9 @@ export interface Engine extends AsyncDisposable {
 /** Joins a compiled model's encoders and the picture decoder into a classifier. */
 export async function startEngine(compiled: CompiledModel, config: Config): Promise<Engine> {
   const { imageResolution } = compiled.architecture.vision;
+  const geometry = (width: number, height: number) => resizeAndCrop(width, height, imageResolution);
   const loadPicture = createPictureLoader({
-    geometry: (width, height) => resizeAndCrop(width, height, imageResolution),
+    geometry,
     limits: config.limits,
   });
   const encoders = await loadEncoders(compiled, config.threads);
@@ -37,15 +38,23 @@ export async function startEngine(compiled: CompiledModel, config: Config): Prom
     textEncoder: encoders.textEncoder,
     tokenize: encoders.tokenize,
     loadPicture,
-    openVideo: () => Promise.reject(new ServiceError('video_unsupported', 'No video can be read yet.')),
-    videosAtOnce: videosAtOnce(config.threads),
+    openVideo: (path, options) =>
+      openVideo(path, { limits: config.limits, threads: config.threads, ...options }),
+    framing: { geometry, side: imageResolution },
+    videosAtOnce: videosAtOnce(config.threads, process.constrainedMemory()),
     maxCategories: config.limits.categories,
     noteGarbage: createGarbageNote(garbageBytesPerCollection),
   });
   return { classifier, [Symbol.asyncDispose]: () => encoders[Symbol.asyncDispose]() };
 }
 
-/** A video decoded keeps a core or two busy, beside inference, and takes some hundred megabytes at 4K. */
-function videosAtOnce(threads: number): number {
-  return Math.min(2, Math.max(1, Math.floor(threads / 2)));
+/** What one may take while it is decoded. */
+const videoBytes = 900 * 1024 ** 2;
+/** What all else may take. */
+const serviceBytes = 700 * 1024 ** 2;
+
+/** A second video is worth its memory where there are cores for it, too. Twice at the most: disks are slow. */
+function videosAtOnce(threads: number, memoryBytes: number): number {
+  const room = Math.min(threads / 2, (memoryBytes - serviceBytes) / videoBytes);
+  return Math.min(2, Math.max(1, Math.floor(room)));
 }

@@ -1,14 +1,14 @@
 import type { ImageEncoder } from '../clip/image-encoder.ts';
 import type { TextEncoder, Tokenize } from '../clip/text-encoder.ts';
 import type { NoteGarbage } from '../garbage.ts';
+import type { FramesOptions } from '../media/video/video.ts';
 import { createSemaphore } from '../semaphore.ts';
 import { parseCategories } from './categories.ts';
 import type { Categories, Classifier, LabelOptions, ModelSummary } from './classifier.ts';
 import { createEncodedCollection, type EncodePicture } from './picture-collection.ts';
 import { rankEach } from './rank-each.ts';
 import { averageEmbeddings } from './ranking.ts';
-import { createVideoSearch } from './search-video.ts';
-import type { OpenVideo } from './video-source.ts';
+import { createVideoSearch, type OpenVideo } from './search-video.ts';
 
 export interface ClassifierParts {
   readonly model: ModelSummary;
@@ -22,6 +22,8 @@ export interface ClassifierParts {
    */
   readonly loadPicture: (bytes: Uint8Array, pixels: Uint8Array, signal: AbortSignal) => Promise<void>;
   readonly openVideo: OpenVideo;
+  /** What of a video's frame the model sees. */
+  readonly framing: FramesOptions;
   /** Videos decoded at the same time. */
   readonly videosAtOnce: number;
   readonly maxCategories: number;
@@ -35,7 +37,7 @@ const verbatim = ['{}'] as const;
 export function createClassifier(parts: ClassifierParts): Classifier {
   const { model, logitScale, imageEncoder, textEncoder, tokenize, loadPicture, maxCategories, noteGarbage } =
     parts;
-  const { openVideo, videosAtOnce } = parts;
+  const { openVideo, framing, videosAtOnce } = parts;
 
   const encodePicture: EncodePicture = async (bytes, signal) => {
     const slot = await imageEncoder.acquireSlot(signal);
@@ -69,6 +71,7 @@ export function createClassifier(parts: ClassifierParts): Classifier {
     model,
     searchVideo: createVideoSearch({
       openVideo,
+      framing,
       places: createSemaphore(videosAtOnce),
       imageEncoder,
       logitScale,

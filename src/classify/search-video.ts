@@ -1,13 +1,25 @@
 import type { ImageEncoder } from '../clip/image-encoder.ts';
 import { ServiceError } from '../errors.ts';
+import type { FrameProgress, FramesOptions, OpenVideoOptions, VideoReader } from '../media/video/video.ts';
 import type { Semaphore } from '../semaphore.ts';
 import type { Categories, LabelOptions } from './classifier.ts';
 import { rankEach } from './rank-each.ts';
-import type { SearchVideo } from './video-search.ts';
-import type { OpenVideo, VideoSource } from './video-source.ts';
+import type { FrameJpeg, SearchProgress, SearchVideo } from './video-search.ts';
+
+/** What of an open video the search needs. */
+export type VideoSource = Pick<VideoReader, 'description' | 'scenes' | 'warnings' | 'frames' | 'jpegs'> &
+  AsyncDisposable;
+
+/** @throws ServiceError video_unsupported, video_broken, video_too_large; the signal's reason */
+export type OpenVideo = (
+  path: string,
+  options: Required<Pick<OpenVideoOptions, 'signal' | 'onProgress'>>,
+) => Promise<VideoSource>;
 
 export interface VideoSearchParts {
   readonly openVideo: OpenVideo;
+  /** What of a frame the model sees. */
+  readonly framing: FramesOptions;
   /** As many videos are decoded at a time; each takes cores, and memory for some full-size frames. */
   readonly places: Semaphore;
   readonly imageEncoder: ImageEncoder;
@@ -28,30 +40,29 @@ interface EncodedFrame {
 }
 
 export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
-  const { openVideo, places, imageEncoder, logitScale, encodeLabels } = parts;
+  const { openVideo, framing, places, imageEncoder, logitScale, encodeLabels } = parts;
 
   return async (path, categories, { signal, onProgress = () => undefined, ...options }) => {
     onProgress({ stage: 'waiting' });
     await using held = new AsyncDisposableStack();
     held.use(await places.acquire(1, signal));
-    signal.throwIfAborted();
-    const source = held.use(await openVideo(path, signal));
-    const { duration } = source.description;
-    const tell = (secondsDone: number, frames: number) =>
-      onProgress({ stage: 'searching', secondsDone, secondsTotal: duration, frames });
-
-    tell(0, 0);
     const failure = new AbortController();
     const either = AbortSignal.any([signal, failure.signal]);
+    const source = held.use(
+      await openVideo(path, {
+        signal: either,
+        onProgress: (progress) => onProgress(searchProgress(progress)),
+      }),
+    );
+
     const [frames, labels] = await bothOrNeither(
-      encodeFrames(source, imageEncoder, either, tell),
+      encodeFrames(source.frames(framing), imageEncoder, either, failure),
       encodeLabels(categories, options, either),
       failure,
     );
     if (frames.length === 0) {
       throw new ServiceError('video_broken', 'The video cannot be used: no frame of it can be decoded.');
     }
-
     const rankings = await rankEach(
       { names: categories.labels, embeddings: labels },
       {
@@ -74,44 +85,54 @@ export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
           similarity,
         })),
       })),
-      jpegAt: (timestamp) => source.jpegAt(timestamp, signal),
+      jpegs: (timestamps) => allJpegs(source, timestamps),
       [Symbol.asyncDispose]: () => kept.disposeAsync(),
     };
   };
 }
 
 /**
- * Encodes the frames while the decoding goes on: each goes straight into a slot of the arena, and slots are
- * what the decoder waits for.
- * @returns in the order of time
+ * Encodes the frames while the decoding goes on, which waits where slots are taken.
+ * @param failure aborted with the fault of the first frame that cannot be encoded
+ * @returns in the order of the frames
  */
 async function encodeFrames(
-  source: VideoSource,
+  frames: ReturnType<VideoSource['frames']>,
   imageEncoder: ImageEncoder,
   signal: AbortSignal,
-  tell: (secondsDone: number, frames: number) => void,
+  failure: AbortController,
 ): Promise<readonly EncodedFrame[]> {
   const encoding: Promise<EncodedFrame>[] = [];
-  const failure = new AbortController();
-  const either = AbortSignal.any([signal, failure.signal]);
-  let done = 0;
-  const onProgress = (secondsDone: number) => {
-    done = Math.max(done, secondsDone);
-    tell(done, encoding.length);
-  };
-  for await (const frame of source.frames({ signal: either, onProgress })) {
-    either.throwIfAborted();
-    using slot = await imageEncoder.acquireSlot(either);
-    await frame.fill(slot.pixels);
-    const { timestamp } = frame;
-    const encoded = slot.encode(either).then((embedding) => ({ timestamp, embedding }));
+  for await (const { timestamp, pixels } of frames) {
+    using slot = await imageEncoder.acquireSlot(signal);
+    slot.pixels.set(pixels);
+    const encoded = slot.encode(signal).then((embedding) => ({ timestamp, embedding }));
     // Where one fails, decoding the others is in vain; who awaits them all is told.
     encoded.catch((fault: unknown) => failure.abort(fault));
     encoding.push(encoded);
-    tell(done, encoding.length);
   }
-  const frames = await Promise.all(encoding);
-  return frames.toSorted((a, b) => a.timestamp - b.timestamp);
+  return await Promise.all(encoding);
+}
+
+/** Frames that were decoded once are expected to be decodable again. */
+async function* allJpegs(source: VideoSource, timestamps: readonly number[]): AsyncGenerator<FrameJpeg> {
+  const missing = new Set(timestamps);
+  for await (const frame of source.jpegs(missing)) {
+    yield frame;
+    missing.delete(frame.timestamp);
+  }
+  const [first] = missing;
+  if (first === undefined) return;
+  throw new ServiceError(
+    'video_broken',
+    `The video is damaged: its frame at ${first.toFixed(3)} s cannot be decoded at full size.`,
+  );
+}
+
+function searchProgress({ stage, secondsDone, secondsTotal = 0, frames }: FrameProgress): SearchProgress {
+  return stage === 'indexing'
+    ? { stage, secondsDone }
+    : { stage: 'searching', secondsDone, secondsTotal, frames };
 }
 
 /** Waits for both; where one fails, the other is told and waited for, so that nothing of it is still in use. */

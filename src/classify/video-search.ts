@@ -1,18 +1,20 @@
+import type { FrameJpeg, VideoDescription } from '../media/video/video.ts';
 import type { Categories, RankingOptions } from './classifier.ts';
-import type { VideoDescription } from './video-source.ts';
 
-export type { VideoDescription };
+export type { FrameJpeg, VideoDescription };
 
 /** How far the search through a video has come. */
 export type SearchProgress =
   /** Other videos are being looked through first. */
   | { readonly stage: 'waiting' }
+  /** What frames there are is read. */
+  | { readonly stage: 'indexing'; readonly secondsDone: number }
   | {
       readonly stage: 'searching';
       /** Seconds of the video. */
       readonly secondsDone: number;
       readonly secondsTotal: number;
-      /** Looked at so far. */
+      /** Found worth looking at so far. */
       readonly frames: number;
     };
 
@@ -50,11 +52,12 @@ export interface VideoSearch extends AsyncDisposable {
   /** Sentences about what could not be used of the video. */
   readonly warnings: readonly string[];
   /**
-   * @param timestamp one of the rankings' frames
-   * @returns that frame as it is displayed, at full size: a JPEG file
+   * Frames as they are displayed, at full size. All at once cost much less than one by one.
+   * @param timestamps of frames in the rankings, in any order
+   * @returns one JPEG file for each, ascending
    * @throws ServiceError video_broken; the reason of the search's signal
    */
-  jpegAt(timestamp: number): Promise<Uint8Array>;
+  jpegs(timestamps: readonly number[]): AsyncIterable<FrameJpeg>;
 }
 
 /**

@@ -112,16 +112,16 @@ export const videoDetailsSchema = v.object({
 
 export const videoProgressSchema = v.object({
   stage: v.pipe(
-    v.picklist(['waiting', 'uploading', 'searching', 'rendering']),
+    v.picklist(['waiting', 'uploading', 'indexing', 'searching', 'rendering']),
     v.description(
-      'waiting: for other videos. uploading: the body arrives. searching: frames are looked at. rendering: the best ones become pictures.',
+      'waiting: for other videos. uploading: the body arrives. indexing: what frames there are is read. searching: those worth it are looked at. rendering: the best ones become pictures.',
     ),
   ),
   bytes_done: v.optional(v.number()),
   bytes_total: v.optional(v.pipe(v.number(), v.description('Where the client has told it.'))),
   seconds_done: v.optional(seconds('Looked through of the video')),
   seconds_total: v.optional(seconds('Length of the video')),
-  frames: v.optional(v.pipe(v.number(), v.description('Looked at so far.'))),
+  frames: v.optional(v.pipe(v.number(), v.description('Found worth looking at so far.'))),
   images_done: v.optional(v.number()),
   images_total: v.optional(v.number()),
 });

@@ -52,6 +52,10 @@ function textualClassifier(slots = 2) {
       pixels.set(bytes);
     },
     openVideo: () => Promise.reject(new Error('no video here')),
+    framing: {
+      geometry: () => ({ resizedWidth: 8, resizedHeight: 8, cropLeft: 0, cropTop: 0 }),
+      side: 8,
+    },
     videosAtOnce: 1,
     maxCategories: 10,
     noteGarbage: (bytes) => garbage.push(bytes),

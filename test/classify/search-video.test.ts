@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
-import { createVideoSearch } from '../../src/classify/search-video.ts';
+import { createVideoSearch, type VideoSource } from '../../src/classify/search-video.ts';
 import type { SearchProgress } from '../../src/classify/video-search.ts';
-import type { VideoFrame, VideoSource } from '../../src/classify/video-source.ts';
+import type { FrameProgress } from '../../src/media/video/video.ts';
 import { createSemaphore } from '../../src/semaphore.ts';
 
 const axes = ['red', 'green', 'blue'];
@@ -11,6 +11,11 @@ const embed = (text: string): Float32Array => {
   const counts = axes.map((axis) => (text.includes(axis) ? 1 : 0.1));
   const norm = Math.hypot(...counts);
   return Float32Array.from(counts, (count) => count / norm);
+};
+
+const framing = {
+  geometry: () => ({ resizedWidth: 8, resizedHeight: 8, cropLeft: 0, cropTop: 0 }),
+  side: 8,
 };
 
 type Scripted = readonly (readonly [timestamp: number, text: string])[];
@@ -31,35 +36,29 @@ function scriptedSearch(world: World = {}) {
   const { frames = [[0, 'red']], slots = 2, places = 1, onFrame, onEncode, onLabels, onOpen } = world;
   const semaphore = createSemaphore(slots);
   const placesForVideos = createSemaphore(places);
-  const seen = { opened: 0, open: 0, mostOpen: 0, filled: 0, rendered: [] as number[] };
-  const signals: AbortSignal[] = [];
+  const seen = { opened: 0, open: 0, mostOpen: 0, found: 0 };
 
-  const source = (): VideoSource => ({
+  const source = (signal: AbortSignal, onProgress: (progress: FrameProgress) => void): VideoSource => ({
     description: { duration: 10, width: 640, height: 360, frameRate: 25, codec: 'h264' },
-    async *frames({ signal, onProgress }): AsyncGenerator<VideoFrame> {
-      signals.push(signal);
+    async *frames(options) {
+      expect(options).toBe(framing);
       for (const [index, [timestamp, text]] of frames.entries()) {
         await onFrame?.(index, signal);
-        onProgress(timestamp);
-        let isValid = true;
-        yield {
-          timestamp,
-          async fill(target) {
-            await Bun.sleep(0);
-            if (!isValid) throw new Error('the frame is gone');
-            seen.filled += 1;
-            target.fill(0);
-            target.set(new TextEncoder().encode(text));
-          },
-        };
-        isValid = false;
+        onProgress({ stage: 'decoding', secondsDone: timestamp, secondsTotal: 10, frames: index + 1 });
+        seen.found += 1;
+        const pixels = new Uint8Array(64);
+        pixels.set(new TextEncoder().encode(text));
+        yield { timestamp, scene: index, pixels };
+        // The decoder may use its memory again.
+        pixels.fill(0);
       }
     },
     scenes: 3,
     warnings: ['It is damaged.'],
-    async jpegAt(timestamp) {
-      seen.rendered.push(timestamp);
-      return new Uint8Array([timestamp]);
+    async *jpegs(timestamps) {
+      for (const timestamp of [...timestamps].sort()) {
+        if (timestamp < 100) yield { timestamp, jpeg: new Uint8Array([timestamp]) };
+      }
     },
     async [Symbol.asyncDispose]() {
       seen.open -= 1;
@@ -67,13 +66,15 @@ function scriptedSearch(world: World = {}) {
   });
 
   const search = createVideoSearch({
-    async openVideo() {
+    async openVideo(_, { signal, onProgress }) {
       seen.opened += 1;
+      onProgress({ stage: 'indexing', secondsDone: 3, secondsTotal: undefined, frames: 0 });
       await onOpen?.();
       seen.open += 1;
       seen.mostOpen = Math.max(seen.mostOpen, seen.open);
-      return source();
+      return source(signal, onProgress);
     },
+    framing,
     places: placesForVideos,
     logitScale: 10,
     imageEncoder: {
@@ -105,7 +106,7 @@ function scriptedSearch(world: World = {}) {
       return labels.map(embed);
     },
   });
-  return { search, seen, signals, semaphore, placesForVideos };
+  return { search, seen, semaphore, placesForVideos };
 }
 
 const stay = new AbortController().signal;
@@ -143,7 +144,10 @@ describe('the search for the best frames', () => {
       expect(frames.reduce((sum, { score }) => sum + score, 0)).toBeCloseTo(1, 12);
       expect(Object.keys(frames[0] ?? {})).toEqual(['timestamp', 'score', 'similarity']);
     }
-    expect(await found.jpegAt(7.25)).toEqual(new Uint8Array([7.25]));
+    expect(await Array.fromAsync(found.jpegs([7.25, 2]))).toEqual([
+      { timestamp: 2, jpeg: new Uint8Array([2]) },
+      { timestamp: 7.25, jpeg: new Uint8Array([7.25]) },
+    ]);
     expect(semaphore.used).toBe(0);
     expect(placesForVideos.used).toBe(1);
     await found[Symbol.asyncDispose]();
@@ -168,12 +172,12 @@ describe('the search for the best frames', () => {
     expect(best.framesConsidered).toBe(3);
   });
 
-  test('of equal frames the earliest wins, in whatever order they come', async () => {
+  test('of equal frames the earliest wins', async () => {
     const { search } = scriptedSearch({
       frames: [
-        [9, 'red'],
         [4, 'red'],
         [6, 'red'],
+        [9, 'red'],
       ],
     });
     await using found = await search('film', { labels: ['red'] }, { signal: stay });
@@ -186,7 +190,8 @@ describe('the search for the best frames', () => {
     const { search, seen } = scriptedSearch({ frames, slots: 3, onEncode: () => gate.promise });
     const searching = search('film', { labels: ['red'] }, { signal: stay });
     await Bun.sleep(30);
-    expect(seen.filled).toBe(3);
+    // One more waits for a slot.
+    expect(seen.found).toBe(4);
     gate.resolve();
     await using found = await searching;
     expect(found.framesConsidered).toBe(10);
@@ -206,23 +211,33 @@ describe('the search for the best frames', () => {
     expect(found.framesConsidered).toBe(1);
   });
 
-  test('tells how far it has come, never backwards', async () => {
+  test('tells how far it has come', async () => {
     const told: SearchProgress[] = [];
-    const { search } = scriptedSearch({
-      frames: [
-        [1, 'red'],
-        [8, 'red'],
-        [4, 'red'],
-      ],
-    });
+    const { search } = scriptedSearch({ frames: [[8, 'red']] });
     await using _ = await search(
       'film',
       { labels: ['red'] },
       { signal: stay, onProgress: (progress) => told.push(progress) },
     );
-    expect(told[0]).toEqual({ stage: 'waiting' });
-    expect(told[1]).toEqual({ stage: 'searching', secondsDone: 0, secondsTotal: 10, frames: 0 });
-    expect(told.at(-1)).toEqual({ stage: 'searching', secondsDone: 8, secondsTotal: 10, frames: 3 });
+    expect(told).toEqual([
+      { stage: 'waiting' },
+      { stage: 'indexing', secondsDone: 3 },
+      { stage: 'searching', secondsDone: 8, secondsTotal: 10, frames: 1 },
+    ]);
+  });
+
+  test('a winner that cannot be decoded again is a fault with a sentence', async () => {
+    const { search } = scriptedSearch({
+      frames: [
+        [4, 'red'],
+        [123, 'blue'],
+      ],
+    });
+    await using found = await search('film', { labels: ['red', 'blue'] }, { signal: stay });
+    expect(await faultOf(Array.fromAsync(found.jpegs([4, 123])))).toMatchObject({
+      code: 'video_broken',
+      message: 'The video is damaged: its frame at 123.000 s cannot be decoded at full size.',
+    });
   });
 
   test('a video without a frame is broken', async () => {
@@ -276,7 +291,7 @@ describe('what fails stops all else, and gives everything back', () => {
   ])('%s', async (_, world) => {
     const { search, seen, semaphore, placesForVideos } = scriptedSearch({ frames, ...world });
     expect(await faultOf(search('film', { labels: ['red'] }, { signal: stay }))).toBe(reason);
-    expect(seen.filled).toBeLessThan(50);
+    expect(seen.found).toBeLessThan(50);
     expect([seen.open, placesForVideos.used]).toEqual([0, 0]);
     // What is in a batch already runs to its end.
     await Bun.sleep(5);
@@ -293,7 +308,7 @@ describe('what fails stops all else, and gives everything back', () => {
     await Bun.sleep(20);
     leaving.abort(reason);
     expect(await searching).toBe(reason);
-    expect(seen.filled).toBeLessThan(50);
+    expect(seen.found).toBeLessThan(50);
     expect([seen.open, placesForVideos.used]).toEqual([0, 0]);
     await Bun.sleep(60);
     expect(semaphore.used).toBe(0);

@@ -65,11 +65,13 @@ export function createFakeVideos({ onSearch, onJpeg, jpegBytes }: FakeVideoBehav
             .toSorted((a, b) => b.score - a.score)
             .slice(0, limit),
         })),
-        async jpegAt(timestamp) {
-          await onJpeg?.(timestamp, signal);
-          signal.throwIfAborted();
-          videos.rendered.push(timestamp);
-          return fakeJpeg(timestamp, jpegBytes);
+        async *jpegs(timestamps) {
+          for (const timestamp of timestamps.toSorted((a, b) => a - b)) {
+            await onJpeg?.(timestamp, signal);
+            signal.throwIfAborted();
+            videos.rendered.push(timestamp);
+            yield { timestamp, jpeg: fakeJpeg(timestamp, jpegBytes) };
+          }
         },
         async [Symbol.asyncDispose]() {
           videos.closed += 1;

@@ -96,10 +96,12 @@ async function render(
   report: SearchJob['report'],
 ): Promise<ReadonlyMap<number, StoredFile>> {
   const images = new Map<number, StoredFile>();
-  for (const timestamp of timestamps) {
+  const tell = () =>
     report({ stage: 'rendering', images_done: images.size, images_total: timestamps.length });
-    const jpeg = await search.jpegAt(timestamp);
+  tell();
+  for await (const { timestamp, jpeg } of search.jpegs(timestamps)) {
     images.set(timestamp, await spool.write(`${images.size}.jpg`, [jpeg]));
+    tell();
   }
   return images;
 }
@@ -119,7 +121,14 @@ async function* reported(
 }
 
 function wireProgress(progress: SearchProgress): VideoProgress {
-  if (progress.stage === 'waiting') return progress;
-  const { stage, secondsDone, secondsTotal, frames } = progress;
-  return { stage, seconds_done: secondsDone, seconds_total: secondsTotal, frames };
+  switch (progress.stage) {
+    case 'waiting':
+      return progress;
+    case 'indexing':
+      return { stage: 'indexing', seconds_done: progress.secondsDone };
+    case 'searching': {
+      const { stage, secondsDone, secondsTotal, frames } = progress;
+      return { stage, seconds_done: secondsDone, seconds_total: secondsTotal, frames };
+    }
+  }
 }
