@@ -1,3 +1,4 @@
+import { totalmem } from 'node:os';
 import type { Classifier } from './classify/classifier.ts';
 import { createClassifier } from './classify/create-classifier.ts';
 import { loadEncoders } from './clip/encoders.ts';
@@ -23,6 +24,9 @@ export async function startEngine(compiled: CompiledModel, config: Config): Prom
   const loadPicture = createPictureLoader({
     geometry,
     limits: config.limits,
+    decodeBytes: config.memoryBytes / 5,
+    // The rest is the model's and that of what arrives meanwhile.
+    maxDecodeBytes: config.memoryBytes * 0.4,
   });
   const encoders = await loadEncoders(compiled, config.threads);
   const classifier = createClassifier({
@@ -41,20 +45,22 @@ export async function startEngine(compiled: CompiledModel, config: Config): Prom
     openVideo: (path, options) =>
       openVideo(path, { limits: config.limits, threads: config.threads, ...options }),
     framing: { geometry, side: imageResolution },
-    videosAtOnce: videosAtOnce(config.threads, process.constrainedMemory()),
+    videosAtOnce: videosAtOnce(config.threads),
     maxCategories: config.limits.categories,
+    undecodedBytes: config.memoryBytes / 16,
     noteGarbage: createGarbageNote(garbageBytesPerCollection),
   });
   return { classifier, [Symbol.asyncDispose]: () => encoders[Symbol.asyncDispose]() };
 }
 
-/** What one may take while it is decoded. */
+/** What a video may take at the worst, and what all else may. */
 const videoBytes = 900 * 1024 ** 2;
-/** What all else may take. */
 const serviceBytes = 700 * 1024 ** 2;
 
-/** A second video is worth its memory where there are cores for it, too. Twice at the most: disks are slow. */
-function videosAtOnce(threads: number, memoryBytes: number): number {
+/** A second one is for machines with more than the service is made for. More than two only wait for the disk. */
+function videosAtOnce(threads: number): number {
+  // 0 where there is no cgroup to ask.
+  const memoryBytes = process.constrainedMemory() || totalmem();
   const room = Math.min(threads / 2, (memoryBytes - serviceBytes) / videoBytes);
   return Math.min(2, Math.max(1, Math.floor(room)));
 }

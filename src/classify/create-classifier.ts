@@ -1,8 +1,8 @@
-import type { ImageEncoder } from '../clip/image-encoder.ts';
+import type { ImageEncoder, PixelSlot } from '../clip/image-encoder.ts';
 import type { TextEncoder, Tokenize } from '../clip/text-encoder.ts';
 import type { NoteGarbage } from '../garbage.ts';
 import type { FramesOptions } from '../media/video/video.ts';
-import { createSemaphore } from '../semaphore.ts';
+import { createSemaphore, type Permit } from '../semaphore.ts';
 import { parseCategories } from './categories.ts';
 import type { Categories, Classifier, LabelOptions, ModelSummary } from './classifier.ts';
 import { createEncodedCollection, type EncodePicture } from './picture-collection.ts';
@@ -27,6 +27,8 @@ export interface ClassifierParts {
   /** Videos decoded at the same time. */
   readonly videosAtOnce: number;
   readonly maxCategories: number;
+  /** Memory for pictures that have arrived and are not decoded yet; a larger one waits until it is alone. */
+  readonly undecodedBytes: number;
   /** Told of every picture's bytes once they are no longer needed. */
   readonly noteGarbage: NoteGarbage;
 }
@@ -39,15 +41,26 @@ export function createClassifier(parts: ClassifierParts): Classifier {
     parts;
   const { openVideo, framing, videosAtOnce } = parts;
 
+  const undecoded = createSemaphore(parts.undecodedBytes);
+
+  const decode = async (bytes: Uint8Array, slot: PixelSlot, share: Permit, signal: AbortSignal) => {
+    try {
+      using _ = share;
+      await loadPicture(bytes, slot.pixels, signal);
+    } finally {
+      noteGarbage(bytes.byteLength);
+    }
+  };
+
   const encodePicture: EncodePicture = async (bytes, signal) => {
-    const slot = await imageEncoder.acquireSlot(signal);
+    const share = await undecoded.acquire(bytes.byteLength, signal);
+    const slot = await imageEncoder.acquireSlot(signal).catch((reason: unknown) => {
+      share[Symbol.dispose]();
+      throw reason;
+    });
     const encodeSlot = async () => {
       using held = slot;
-      try {
-        await loadPicture(bytes, held.pixels, signal);
-      } finally {
-        noteGarbage(bytes.byteLength);
-      }
+      await decode(bytes, held, share, signal);
       return await held.encode(signal);
     };
     return { embedding: encodeSlot() };

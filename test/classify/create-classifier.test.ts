@@ -13,7 +13,7 @@ const embed = (text: string): Float32Array => {
 };
 
 /** A classifier whose pictures are texts: their bytes say what is on them. */
-function textualClassifier(slots = 2) {
+function textualClassifier(slots = 2, undecodedBytes = 1000) {
   const semaphore = createSemaphore(slots);
   const encodedTexts: string[] = [];
   const garbage: number[] = [];
@@ -58,6 +58,7 @@ function textualClassifier(slots = 2) {
     },
     videosAtOnce: 1,
     maxCategories: 10,
+    undecodedBytes,
     noteGarbage: (bytes) => garbage.push(bytes),
   });
   return { classifier, semaphore, encodedTexts, garbage };
@@ -135,6 +136,17 @@ describe('classifier', () => {
     expect(taken).toBe(false);
     await second;
     expect(taken).toBe(true);
+  });
+
+  test('taking the next picture waits for memory for its bytes; one that never fits comes in alone', async () => {
+    const { classifier, semaphore } = textualClassifier(8, 'green'.length);
+    const collection = classifier.collect(stay);
+    const texts = ['green', 'red', 'blue and green', 'broken', 'red'];
+    for (const [index, text] of texts.entries()) await collection.add(`${index}.jpg`, bytesOf(text));
+    expect((await collection.broken()).map(({ file }) => file)).toEqual(['3.jpg']);
+    const rankings = await collection.rankCategories({ labels: ['red', 'green'] }, {});
+    expect(rankings.map(({ candidates }) => candidates[0]?.name)).toEqual(['green', 'red', 'green', 'red']);
+    expect(semaphore.used).toBe(0);
   });
 
   test('a client that left gets no further work', async () => {
