@@ -1,3 +1,4 @@
+import type { Activation } from '../src/clip/architecture.ts';
 import type { CheckpointLayout } from '../src/clip/checkpoint/checkpoint.ts';
 
 /** One place a checkpoint can be downloaded from. */
@@ -16,53 +17,183 @@ export interface ModelSource {
 
 /** A model that can be asked for by name. */
 export interface ManifestModel {
-  /** The name the reference's `clip.load` takes. */
+  /** For OpenAI's, the name the reference's `clip.load` takes; for others, that of their repository. */
   readonly name: string;
+  /** What its weights do not tell. Heads are 64 channels wide in all of these models. */
+  readonly activation: Activation;
   /** File names that are looked for in each cache folder, in this order. */
   readonly fileNames: readonly string[];
   /** Where it is downloaded from, in this order. */
   readonly sources: readonly ModelSource[];
 }
 
-const OPENAI_FILE = '40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af';
-const SAFETENSORS_FILE = '99d28a652e6ec46629ab7047a0ac82c69b1fe11e0ce672c43af65d3a9a3fc05d';
-const PYTORCH_BIN_FILE = 'a63082132ba4f97a80bea76823f544493bffa8082296d62d71581a4feff1576f';
+/** Names that anybody's checkpoint may have: looked for where ViT-B/32, the default, is asked for, and no other. */
+const anybodysFileNames: ReadonlySet<string> = new Set(['model.pt', 'model.safetensors']);
 
-/** The models this service knows by name. Provenance and licence: README.md beside this file. */
+const openaiUrl = (sha256: string, fileName: string) =>
+  `https://openaipublic.azureedge.net/clip/models/${sha256}/${fileName}`;
+const huggingFaceUrl = (repository: string, revision: string, path: string) =>
+  `https://huggingface.co/${repository}/resolve/${revision}/${path}`;
+
+/** A file at the address that stands in the reference's `clip.py`. */
+function openaiSource(fileName: string, bytes: number, sha256: string): ModelSource {
+  return {
+    url: openaiUrl(sha256, fileName),
+    bytes,
+    sha256,
+    layout: 'torchscript',
+    fileName,
+    reportedGone: true,
+  };
+}
+
+const B32_SAFETENSORS = '99d28a652e6ec46629ab7047a0ac82c69b1fe11e0ce672c43af65d3a9a3fc05d';
+
+/** The models this service knows by name; the first is the default. Provenance and licences: README.md beside this file. */
 export const manifest: readonly ManifestModel[] = [
   {
     name: 'ViT-B/32',
+    activation: 'quick_gelu',
     fileNames: ['ViT-B-32.pt', 'model.pt', 'model.safetensors'],
     sources: [
+      openaiSource(
+        'ViT-B-32.pt',
+        353_976_522,
+        '40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af',
+      ),
       {
-        url: `https://openaipublic.azureedge.net/clip/models/${OPENAI_FILE}/ViT-B-32.pt`,
-        bytes: 353_976_522,
-        sha256: OPENAI_FILE,
-        layout: 'torchscript',
-        fileName: 'ViT-B-32.pt',
-        reportedGone: true,
-      },
-      {
-        url: 'https://huggingface.co/openai/clip-vit-base-patch32/resolve/b33cedfd0df4e43b8238760678fcc89e1a0d38b3/model.safetensors',
+        url: huggingFaceUrl(
+          'openai/clip-vit-base-patch32',
+          'b33cedfd0df4e43b8238760678fcc89e1a0d38b3',
+          'model.safetensors',
+        ),
         bytes: 605_157_884,
-        sha256: SAFETENSORS_FILE,
+        sha256: B32_SAFETENSORS,
         layout: 'huggingface',
         fileName: 'model.safetensors',
       },
       {
-        url: 'https://huggingface.co/sentence-transformers/clip-ViT-B-32/resolve/327ab6726d33c0e22f920c83f2ff9e4bd38ca37f/0_CLIPModel/model.safetensors',
+        url: huggingFaceUrl(
+          'sentence-transformers/clip-ViT-B-32',
+          '327ab6726d33c0e22f920c83f2ff9e4bd38ca37f',
+          '0_CLIPModel/model.safetensors',
+        ),
         bytes: 605_157_884,
-        sha256: SAFETENSORS_FILE,
+        sha256: B32_SAFETENSORS,
         layout: 'huggingface',
         fileName: 'model.safetensors',
       },
       {
-        url: 'https://huggingface.co/openai/clip-vit-base-patch32/resolve/3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268/pytorch_model.bin',
+        url: huggingFaceUrl(
+          'openai/clip-vit-base-patch32',
+          '3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268',
+          'pytorch_model.bin',
+        ),
         bytes: 605_247_071,
-        sha256: PYTORCH_BIN_FILE,
+        sha256: 'a63082132ba4f97a80bea76823f544493bffa8082296d62d71581a4feff1576f',
         layout: 'huggingface',
         fileName: 'model.pt',
       },
     ],
   },
+  {
+    name: 'ViT-B/16',
+    activation: 'quick_gelu',
+    fileNames: ['ViT-B-16.pt', 'ViT-B-16.safetensors', 'ViT-B-16.bin'],
+    sources: [
+      openaiSource(
+        'ViT-B-16.pt',
+        350_837_078,
+        '5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f',
+      ),
+      {
+        url: huggingFaceUrl(
+          'openai/clip-vit-base-patch16',
+          '57c216476eefef5ab752ec549e440a49ae4ae5f3',
+          'pytorch_model.bin',
+        ),
+        bytes: 598_641_023,
+        sha256: 'ec89c7b09c749a60aae3c9cd910516f24b58214a7df060b48962d14c469cfbf0',
+        layout: 'huggingface',
+        fileName: 'ViT-B-16.bin',
+      },
+    ],
+  },
+  {
+    name: 'ViT-L/14',
+    activation: 'quick_gelu',
+    fileNames: ['ViT-L-14.pt', 'ViT-L-14.safetensors', 'ViT-L-14.bin'],
+    sources: [
+      openaiSource(
+        'ViT-L-14.pt',
+        932_768_134,
+        'b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836',
+      ),
+      {
+        url: huggingFaceUrl(
+          'openai/clip-vit-large-patch14',
+          '32bd64288804d66eefd0ccbe215aa642df71cc41',
+          'model.safetensors',
+        ),
+        bytes: 1_710_540_580,
+        sha256: 'a2bf730a0c7debf160f7a6b50b3aaf3703e7e88ac73de7a314903141db026dcb',
+        layout: 'huggingface',
+        fileName: 'ViT-L-14.safetensors',
+      },
+    ],
+  },
+  {
+    name: 'ViT-L/14@336px',
+    activation: 'quick_gelu',
+    fileNames: ['ViT-L-14-336px.pt', 'ViT-L-14-336px.safetensors', 'ViT-L-14-336px.bin'],
+    sources: [
+      openaiSource(
+        'ViT-L-14-336px.pt',
+        934_088_680,
+        '3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02',
+      ),
+      {
+        url: huggingFaceUrl(
+          'openai/clip-vit-large-patch14-336',
+          'ce19dc912ca5cd21c8a653c79e251e808ccabcd1',
+          'pytorch_model.bin',
+        ),
+        bytes: 1_711_974_081,
+        sha256: 'c6032c2e0caae3dc2d4fba35535fa6307dbb49df59c7e182b1bc4b3329b81801',
+        layout: 'huggingface',
+        fileName: 'ViT-L-14-336px.bin',
+      },
+    ],
+  },
+  {
+    name: 'laion/CLIP-ViT-B-32-laion2B-s34B-b79K',
+    activation: 'gelu',
+    fileNames: ['CLIP-ViT-B-32-laion2B-s34B-b79K.safetensors', 'CLIP-ViT-B-32-laion2B-s34B-b79K.bin'],
+    sources: [
+      {
+        url: huggingFaceUrl(
+          'laion/CLIP-ViT-B-32-laion2B-s34B-b79K',
+          '1a25a446712ba5ee05982a381eed697ef9b435cf',
+          'open_clip_model.safetensors',
+        ),
+        bytes: 605_143_316,
+        sha256: 'ac4f8c4b88af6d963118cbf40ad93176d092abbedfcb752601ae1866352656e6',
+        layout: 'state_dict',
+        fileName: 'CLIP-ViT-B-32-laion2B-s34B-b79K.safetensors',
+      },
+    ],
+  },
 ];
+
+/**
+ * The activation of a published file, by the name it has in a cache folder.
+ * @param layout how the file is laid out: of another layout than was published, it is somebody else's
+ * @returns undefined for all other files, and for names that anybody's checkpoint may have
+ */
+export function publishedActivation(fileName: string, layout: CheckpointLayout): Activation | undefined {
+  if (anybodysFileNames.has(fileName)) return undefined;
+  const model = manifest.find(({ sources }) =>
+    sources.some((source) => source.fileName === fileName && source.layout === layout),
+  );
+  return model?.activation;
+}

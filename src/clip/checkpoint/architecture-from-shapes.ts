@@ -1,18 +1,15 @@
-import type { Activation, ClipArchitecture } from '../architecture.ts';
+import type { ClipArchitecture } from '../architecture.ts';
 import { CheckpointError } from './checkpoint-error.ts';
+import type { ModelSettings } from './model-settings.ts';
 
 type Shape = readonly number[];
 
 /** What decides an architecture. */
-export interface ShapeEvidence {
+export interface ShapeEvidence extends ModelSettings {
   /** The shape of a weight by its name in the reference; undefined where it is missing. */
   shapeOf(name: string): Shape | undefined;
   readonly visionLayers: number;
   readonly textLayers: number;
-  readonly activation: Activation;
-  /** undefined: one for every 64 channels. */
-  readonly visionHeads?: number | undefined;
-  readonly textHeads?: number | undefined;
 }
 
 const CHANNELS_PER_HEAD = 64;

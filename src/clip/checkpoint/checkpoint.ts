@@ -13,7 +13,7 @@ export interface WeightTensor {
 
 /**
  * How the file was laid out: a TorchScript module tree as OpenAI published them, a dictionary with the same names
- * (PyTorch's or as safetensors), Hugging Face's CLIPModel, or no file at all but constructed in code.
+ * (PyTorch's or as safetensors; OpenCLIP's, too), Hugging Face's CLIPModel, or no file at all but constructed in code.
  */
 export type CheckpointLayout = 'torchscript' | 'state_dict' | 'huggingface' | 'constructed';
 
@@ -25,4 +25,6 @@ export interface Checkpoint extends Disposable {
   readonly layout: CheckpointLayout;
   readonly architecture: ClipArchitecture;
   readonly weights: ReadonlyMap<string, WeightTensor>;
+  /** A sentence for the operator, where something about the model was taken for granted. */
+  readonly assumption?: string;
 }

@@ -89,6 +89,23 @@ function weightTensor(
   };
 }
 
+/** Weights of the towers; what else a dictionary may hold (buffers, an optimiser's state) is none of them. */
+const TOWER_WEIGHT = /^(?:visual|transformer|text)\..*(?<!\battn_mask)$/;
+
+/**
+ * A tower with more in it than the reference's (layer scales, adapters, other pooling) computes something else.
+ * @throws CheckpointError naming the weights that would be passed over
+ */
+export function refuseUnusedWeights(
+  architecture: ClipArchitecture,
+  tensors: Tensors,
+  naming: WeightNaming,
+): void {
+  const used = new Set([...expectedShapes(architecture).keys()].flatMap((name) => naming.source(name).names));
+  const unused = [...tensors.keys()].filter((name) => TOWER_WEIGHT.test(name) && !used.has(name));
+  throwAll(unused.map((name) => `${quote(name)} is no part of one`));
+}
+
 function throwAll(faults: readonly string[]): void {
   if (faults.length === 0) return;
   const more = faults.length > LISTED_FAULTS ? `; and ${faults.length - LISTED_FAULTS} more` : '';

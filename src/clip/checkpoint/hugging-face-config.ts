@@ -1,18 +1,11 @@
-import { readFileSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
 import * as v from 'valibot';
 import type { Activation } from '../architecture.ts';
 import { CheckpointError, quote } from './checkpoint-error.ts';
+import { readConfigBeside } from './config-file.ts';
+import type { ModelSettings } from './model-settings.ts';
 
-/** What Hugging Face's weights do not tell about their model. */
-export interface HuggingFaceConfig {
-  readonly activation: Activation;
-  /** undefined: as in the reference, one for every 64 channels. */
-  readonly visionHeads: number | undefined;
-  readonly textHeads: number | undefined;
-}
-
-const MAX_CONFIG_BYTES = 1024 ** 2;
+/** What transformers calls the file. */
+export const HUGGING_FACE_CONFIG = 'config.json';
 
 const towerSchema = v.optional(
   v.object({
@@ -24,12 +17,13 @@ const towerSchema = v.optional(
 const configSchema = v.object({ vision_config: towerSchema, text_config: towerSchema });
 
 /**
- * Reads the `config.json` beside a checkpoint.
- * @returns OpenAI's own settings where there is none, or where it leaves them open, as transformers does
+ * Reads the `config.json` beside a checkpoint. What it leaves open is as with OpenAI's models, as in transformers.
+ * @returns undefined where there is none
  * @throws CheckpointError where it cannot be read, or names an activation that is not known
  */
-export function readHuggingFaceConfig(checkpointPath: string): HuggingFaceConfig {
-  const config = parseConfig(join(dirname(checkpointPath), 'config.json'));
+export function readHuggingFaceConfig(checkpointPath: string): ModelSettings | undefined {
+  const config = readConfigBeside(checkpointPath, HUGGING_FACE_CONFIG, 'a CLIP model', configSchema);
+  if (config === undefined) return undefined;
   const vision = knownActivation(config.vision_config.hidden_act);
   const text = knownActivation(config.text_config.hidden_act);
   if (vision !== text) {
@@ -42,30 +36,6 @@ export function readHuggingFaceConfig(checkpointPath: string): HuggingFaceConfig
     visionHeads: config.vision_config.num_attention_heads,
     textHeads: config.text_config.num_attention_heads,
   };
-}
-
-function parseConfig(path: string): v.InferOutput<typeof configSchema> {
-  let text: string;
-  try {
-    const size = statSync(path).size;
-    if (size > MAX_CONFIG_BYTES) throw new CheckpointError(`the config.json beside it has ${size} bytes`);
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT')
-      return v.parse(configSchema, {});
-    if (error instanceof CheckpointError) throw error;
-    throw new CheckpointError(`the config.json beside it cannot be read (${String(error)})`, {
-      cause: error,
-    });
-  }
-  try {
-    return v.parse(configSchema, JSON.parse(text));
-  } catch (error) {
-    const fault = error instanceof Error ? error.message : String(error);
-    throw new CheckpointError(`the config.json beside it is not one of a CLIP model (${fault})`, {
-      cause: error,
-    });
-  }
 }
 
 function knownActivation(name = 'quick_gelu'): Activation {

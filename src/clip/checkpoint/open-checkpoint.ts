@@ -4,34 +4,35 @@ import { CheckpointError } from './checkpoint-error.ts';
 import { CheckpointFile } from './checkpoint-file.ts';
 import {
   locateWeights,
+  refuseUnusedWeights,
   requireDecisiveWeights,
   shapeInFile,
   someNames,
   withoutWrapperPrefix,
 } from './clip-weights.ts';
+import { decideSettings } from './decide-settings.ts';
 import { detectFileKind } from './file-kind.ts';
-import { type HuggingFaceConfig, readHuggingFaceConfig } from './hugging-face-config.ts';
 import { huggingFaceNaming } from './hugging-face-names.ts';
+import { refuseOtherSizes } from './open-clip-config.ts';
 import { readSafetensors } from './safetensors.ts';
 import { type StoredTensor, TensorReader } from './stored-tensor.ts';
 import { readTorchArchive, type TensorCollection } from './torch-archive.ts';
-import { referenceNaming } from './weight-names.ts';
+import { customTextNaming, referenceNaming, type WeightNaming } from './weight-names.ts';
 
-/** Every CLIP has it, also those with a ResNet: it tells the layout. */
+/** Every CLIP has it, also those with a ResNet: it tells the naming. */
 const ANCHOR = 'token_embedding.weight';
-const HUGGING_FACE_ANCHOR = huggingFaceNaming.source(ANCHOR).names[0]!;
-
-/** The reference's own files do not say it; all of them were trained with it. */
-const openaiConfig: HuggingFaceConfig = {
-  activation: 'quick_gelu',
-  visionHeads: undefined,
-  textHeads: undefined,
-};
+const namings: ReadonlyMap<string, WeightNaming> = new Map(
+  [referenceNaming, huggingFaceNaming, customTextNaming].map((naming) => [
+    naming.source(ANCHOR).names[0]!,
+    naming,
+  ]),
+);
 
 /**
- * Opens a CLIP checkpoint: OpenAI's TorchScript archive, a `state_dict` with the same names, or Hugging Face's
- * CLIPModel as safetensors or `pytorch_model.bin`. How the file is read is told from its content. Nothing in it
- * is ever run, and its weights stay there until they are read one by one; dispose of it afterwards.
+ * Opens a CLIP checkpoint: OpenAI's TorchScript archive, a `state_dict` with the same names, OpenCLIP's among
+ * them, or Hugging Face's CLIPModel, each as safetensors or as PyTorch saves it. How the file is read is told from
+ * its content; what its weights do not tell, from the config beside it. Nothing in it is ever run, and its weights
+ * stay there until they are read one by one; dispose of it afterwards.
  * @throws CheckpointError with one sentence for the operator: the file, and what is wrong with it
  */
 export async function openCheckpoint(path: string): Promise<Checkpoint> {
@@ -48,22 +49,34 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
 
 function describe(file: CheckpointFile): Checkpoint {
   const { container, tensors: stored } = readTensors(file);
-  const tensors = withoutWrapperPrefix(stored, [ANCHOR, HUGGING_FACE_ANCHOR]);
-  const isHuggingFace = tensors.has(HUGGING_FACE_ANCHOR);
-  refuseOtherModels(tensors, isHuggingFace);
-
-  const layout: CheckpointLayout = isHuggingFace ? 'huggingface' : container;
-  const naming = isHuggingFace ? huggingFaceNaming : referenceNaming;
-  const config = isHuggingFace ? readHuggingFaceConfig(file.path) : openaiConfig;
+  const tensors = withoutWrapperPrefix(stored, [...namings.keys()]);
+  const naming = namingOf(tensors);
+  const layout: CheckpointLayout = naming === huggingFaceNaming ? 'huggingface' : container;
   requireDecisiveWeights(tensors, naming);
+
+  const shapeOf = (name: string) => shapeInFile(name, tensors, naming);
+  const { openClipConfig, assumption, ...settings } = decideSettings({
+    path: file.path,
+    layout,
+    hasCustomText: naming === customTextNaming,
+    visionWidth: shapeOf('visual.conv1.weight')![0] ?? 0,
+  });
   const architecture = architectureFromShapes({
-    ...config,
-    shapeOf: (name) => shapeInFile(name, tensors, naming),
+    ...settings,
+    shapeOf,
     visionLayers: countLayers(tensors, naming.visionLayer),
     textLayers: countLayers(tensors, naming.textLayer),
   });
+  if (openClipConfig !== undefined) refuseOtherSizes(openClipConfig, architecture);
   const weights = locateWeights(architecture, tensors, naming, new TensorReader(file));
-  return { layout, architecture, weights, [Symbol.dispose]: () => file[Symbol.dispose]() };
+  if (layout === 'state_dict') refuseUnusedWeights(architecture, tensors, naming);
+  return {
+    layout,
+    architecture,
+    weights,
+    ...(assumption === undefined ? {} : { assumption }),
+    [Symbol.dispose]: () => file[Symbol.dispose](),
+  };
 }
 
 function readTensors(file: CheckpointFile): TensorCollection {
@@ -75,18 +88,24 @@ function readTensors(file: CheckpointFile): TensorCollection {
   }
 }
 
-function refuseOtherModels(tensors: ReadonlyMap<string, StoredTensor>, isHuggingFace: boolean): void {
+function namingOf(tensors: ReadonlyMap<string, StoredTensor>): WeightNaming {
   if (tensors.has('visual.layer1.0.conv1.weight')) {
     throw new CheckpointError(
       'it is a CLIP with a ResNet (RN50 and its kin); those with a vision transformer are read, such as ViT-B/32',
     );
   }
-  if (!isHuggingFace && !tensors.has(ANCHOR)) {
+  if (tensors.has('visual.trunk.patch_embed.proj.weight') || tensors.has('visual.trunk.stem.0.weight')) {
     throw new CheckpointError(
-      `it holds ${tensors.size} tensors (${someNames(tensors)}, …), but neither ${ANCHOR} nor ` +
-        `${HUGGING_FACE_ANCHOR}, one of which every CLIP has`,
+      "its vision tower is one of timm's (SigLIP, EVA, ConvNeXt and their kin); those of OpenAI's kind are read, such as ViT-B/32",
     );
   }
+  for (const [anchor, naming] of namings) {
+    if (tensors.has(anchor)) return naming;
+  }
+  throw new CheckpointError(
+    `it holds ${tensors.size} tensors (${someNames(tensors)}, …), but none of ${[...namings.keys()].join(', ')}, ` +
+      'one of which every CLIP has',
+  );
 }
 
 function countLayers(tensors: ReadonlyMap<string, StoredTensor>, pattern: RegExp): number {

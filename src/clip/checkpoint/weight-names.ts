@@ -21,3 +21,13 @@ export const referenceNaming: WeightNaming = {
   visionLayer: /^visual\.transformer\.resblocks\.(\d+)\./,
   textLayer: /^transformer\.resblocks\.(\d+)\./,
 };
+
+/** The names of OpenCLIP's `CustomTextCLIP`: the text tower is a module of its own. */
+export const customTextNaming: WeightNaming = {
+  source(name) {
+    const isShared = name.startsWith('visual.') || name === 'logit_scale';
+    return { names: [isShared ? name : `text.${name}`], transposed: false };
+  },
+  visionLayer: referenceNaming.visionLayer,
+  textLayer: /^text\.transformer\.resblocks\.(\d+)\./,
+};

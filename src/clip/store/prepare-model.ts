@@ -4,10 +4,11 @@ import {
   demoCheckpoint,
   demoCheckpointSha256,
 } from '../../../models/demo/demo-checkpoint.ts';
-import type { ClipArchitecture } from '../architecture.ts';
+import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { CheckpointError } from '../checkpoint/checkpoint-error.ts';
 import { openCheckpoint } from '../checkpoint/open-checkpoint.ts';
 import type { CompiledModel } from '../graph/compiled-model.ts';
+import { endToken } from '../tokenizer/vocabulary.ts';
 import { rememberedSha256 } from './checksum.ts';
 import type { ReportProgress } from './loading-progress.ts';
 import { unsoundCheckpoint } from './model-store-error.ts';
@@ -51,16 +52,28 @@ export async function prepareModel(
   const roots = await cacheRoots(path, context);
   report({ stage: 'verifying' });
   const sha256 = await rememberedSha256(path, roots, report, signal);
-  const architecture = await architectureOf(path);
-  const identified = { path, name: nameFor(path, sha256, request, context), sha256, architecture };
+  const { architecture, assumption } = await inspectCheckpoint(path);
+  const name = nameFor(path, sha256, request, assumption, context);
+  const identified = { path, name, sha256, architecture };
   return await obtainCompiled(identified, precision, roots, context, report, signal);
 }
 
+/** Ids of the tokenizer, whose last is that of the end. */
+const VOCABULARY_SIZE = endToken + 1;
+
 /** Opening reads a checkpoint's table of contents only, so it is done at every start. */
-async function architectureOf(path: string): Promise<ClipArchitecture> {
+async function inspectCheckpoint(path: string): Promise<Pick<Checkpoint, 'architecture' | 'assumption'>> {
   try {
     using checkpoint = await openCheckpoint(path);
-    return checkpoint.architecture;
+    const { architecture, assumption } = checkpoint;
+    const { vocabularySize } = architecture.text;
+    if (vocabularySize !== VOCABULARY_SIZE) {
+      throw unsoundCheckpoint(
+        `The checkpoint ${path} cannot be used: it knows ${vocabularySize} tokens, so its texts are not cut up by ` +
+          `OpenAI's tokenizer, which has ${VOCABULARY_SIZE} and is the one that is supported.`,
+      );
+    }
+    return { architecture, ...(assumption === undefined ? {} : { assumption }) };
   } catch (error) {
     if (error instanceof CheckpointError) throw unsoundCheckpoint(error.message, { cause: error });
     throw error;
@@ -72,6 +85,7 @@ function nameFor(
   path: string,
   sha256: string,
   request: Exclude<ModelRequest, { kind: 'demo' }>,
+  assumption: string | undefined,
   { log, models }: StoreContext,
 ): string {
   const model = modelOfSum(models, sha256);
@@ -80,6 +94,12 @@ function nameFor(
     log.warn(
       { path, sha256, expected },
       'the checkpoint is none of the known ones; it is used if it is sound',
+    );
+    if (assumption !== undefined) log.warn({ path }, assumption);
+  } else if (request.kind === 'named' && request.model !== model) {
+    log.warn(
+      { path, asked: request.model.name, found: model.name },
+      'the checkpoint is that of another model than was asked for; it is used all the same',
     );
   }
   return model?.name ?? basename(path);

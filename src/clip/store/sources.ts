@@ -16,11 +16,16 @@ export function downloadSources(model: ManifestModel, ownUrl: string | undefined
 }
 
 /** A name the search will find again: the address's own, or the last one of its kind. */
-function fileNameFor(model: ManifestModel, url: string): string {
+function fileNameFor({ fileNames }: ManifestModel, url: string): string {
   const given = basename(new URL(url).pathname);
-  if (model.fileNames.includes(given)) return given;
-  const kind = extname(given) === '.safetensors' ? '.safetensors' : '.pt';
-  return model.fileNames.findLast((name) => extname(name) === kind) ?? model.fileNames[0]!;
+  if (fileNames.includes(given)) return given;
+  const extension = extname(given);
+  const isSafetensors = (name: string) => extname(name) === '.safetensors';
+  return (
+    fileNames.findLast((name) => extname(name) === extension) ??
+    fileNames.findLast((name) => isSafetensors(name) === isSafetensors(given)) ??
+    fileNames[0]!
+  );
 }
 
 /** The source a person without a working download is told about. */

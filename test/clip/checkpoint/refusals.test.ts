@@ -92,8 +92,16 @@ describe('models that are no CLIP with a vision transformer', () => {
   test('another network', async () => {
     const other = new Map<string, MadeTensor>([['fc.weight', { shape: [1, 2], values: [1, 2] }]]);
     expect(await refusalOf(torchArchive(other, stateDict))).toContain(
-      '1 tensors ("fc.weight", …), but neither',
+      '1 tensors ("fc.weight", …), but none of token_embedding.weight, text_model.',
     );
+  });
+
+  test("an OpenCLIP model with one of timm's vision towers", async () => {
+    const siglip = new Map<string, MadeTensor>([
+      ['visual.trunk.patch_embed.proj.weight', { shape: [1, 2], values: [1, 2] }],
+      ['text.token_embedding.weight', { shape: [1, 2], values: [1, 2] }],
+    ]);
+    expect(await refusalOf(torchArchive(siglip, stateDict))).toContain("vision tower is one of timm's");
   });
 
   test('weights that are missing, by name', async () => {

@@ -26,6 +26,7 @@ const sha256 = createHash('sha256').update(file).digest('hex');
 function modelFrom(...urls: string[]): ManifestModel {
   return {
     name: 'ViT-B/32',
+    activation: 'quick_gelu',
     fileNames: ['ViT-B-32.pt', 'model.pt', 'model.safetensors'],
     sources: urls.map((url) => ({
       url,

@@ -9,6 +9,8 @@ import { ModelStoreError } from '../../../src/clip/store/model-store-error.ts';
 import { prepareModel } from '../../../src/clip/store/prepare-model.ts';
 import type { StoreOptions } from '../../../src/clip/store/store-context.ts';
 import type { Config } from '../../../src/config.ts';
+import { smallWeights } from '../checkpoint/checkpoint-maker.ts';
+import { safetensors } from '../checkpoint/safetensors-writer.ts';
 import { fastTimings } from './fast-timings.ts';
 import { dropAfter, honest, page, serveFile } from './file-server.ts';
 import { recordingLog } from './recording-log.ts';
@@ -202,6 +204,35 @@ describe('a found checkpoint', () => {
     const second = await prepare({ cache: folder.path });
     expect(second.model.architecture.activation).toBe('gelu');
     expect(second.stages).toContain('compiling');
+  });
+
+  test('whose activation nobody tells is used with a warning that says what was assumed', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'model.safetensors');
+    await writeFile(path, Bun.gunzipSync(await readFile(join(golden, 'clip-tiny.safetensors.gz'))));
+    const { log } = await prepare({ cache: folder.path });
+    expect(log.text('warn')).toContain("OpenAI's QuickGELU is assumed");
+    await writeFile(join(folder.path, 'config.json'), '{"vision_config":{},"text_config":{}}');
+    expect((await prepare({ cache: folder.path })).log.text('warn')).not.toContain('assumed');
+  });
+
+  test('of another model than was asked for is used with a warning that names both', async () => {
+    await using folder = await temporaryFolder();
+    await writeFile(join(folder.path, 'ViT-B-16.pt'), tiny);
+    const models = [...tinyManifest('http://127.0.0.1:1/'), ...manifest.slice(1)];
+    const { model, log } = await prepare({ name: 'ViT-B/16', cache: folder.path, models });
+    expect(model.name).toBe('ViT-B/32');
+    expect(log.text('warn')).toContain('"asked":"ViT-B/16","found":"ViT-B/32"');
+  });
+
+  test('with the vocabulary of another tokenizer is refused', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'small.safetensors');
+    await writeFile(path, safetensors(smallWeights()));
+    const failure = await prepareInVain({ name: path });
+    expect(failure).toMatchObject({ fault: 'checkpoint_unsound' });
+    expect(failure.message).toStartWith(`The checkpoint ${path} cannot be used: it knows 11 tokens, `);
+    expect(failure.message).toContain('which has 49408');
   });
 
   test('that was replaced is compiled anew, under its own sum', async () => {

@@ -13,7 +13,9 @@ import { temporaryFolder } from './temporary-folder.ts';
 
 describe('CLIP_MODEL', () => {
   test('may be a name of the manifest, although that looks like a path', async () => {
-    expect(await resolveModelRequest('ViT-B/32', manifest)).toEqual({ kind: 'named', model: manifest[0]! });
+    for (const model of manifest) {
+      expect(await resolveModelRequest(model.name, manifest)).toEqual({ kind: 'named', model });
+    }
   });
 
   test('may be demo', async () => {
@@ -44,13 +46,15 @@ describe('CLIP_MODEL', () => {
     expect(failure.message).toContain('not a file');
   });
 
-  test.each(['ViT-B/33', 'vit', 'ViT-L/14'])(
+  test.each(['ViT-B/33', 'vit', 'RN50', 'ViT-L-14'])(
     'that is the unknown name %s lists the known ones',
     async (name) => {
       const failure = await resolveModelRequest(name, manifest).catch((error) => error);
       expect(failure).toMatchObject({ fault: 'model_unknown', retryable: false });
       expect(failure.message).toContain(JSON.stringify(name));
-      expect(failure.message).toContain('ViT-B/32, demo');
+      expect(failure.message).toContain(
+        'Known are: ViT-B/32, ViT-B/16, ViT-L/14, ViT-L/14@336px, laion/CLIP-ViT-B-32-laion2B-s34B-b79K, demo;',
+      );
     },
   );
 });
@@ -84,6 +88,14 @@ describe('the search', () => {
     expect(await findCheckpoint([first, second], names)).toBe(join(first, 'model.safetensors'));
     await writeFile(join(first, 'model.pt'), '');
     expect(await findCheckpoint([first, second], names)).toBe(join(first, 'model.pt'));
+  });
+
+  test.each(manifest.slice(1))('does not take a file of another model for $name', async ({ fileNames }) => {
+    await using folder = await temporaryFolder();
+    const others = manifest.filter((model) => model.fileNames !== fileNames);
+    for (const name of others.flatMap((model) => model.fileNames))
+      await writeFile(join(folder.path, name), '');
+    expect(await findCheckpoint([folder.path], fileNames)).toBeUndefined();
   });
 
   test('follows links, and passes over folders, dangling links and folders that are files', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import { basename } from 'node:path';
-import { manifest } from '../../../models/manifest.ts';
+import { manifest, publishedActivation } from '../../../models/manifest.ts';
 import {
   displayUrl,
   downloadSources,
@@ -30,18 +30,49 @@ describe('the manifest', () => {
         expect(fileNames).toContain(source.fileName);
         expect(source.sha256).toMatch(/^[0-9a-f]{64}$/);
         expect(new URL(source.url).protocol).toBe('https:');
+        expect(source.bytes).toBeGreaterThan(300_000_000);
       }
     },
   );
 
-  test('has the sum of the documented file in its address, as the reference does', () => {
-    const { url, sha256, fileName } = model.sources[0]!;
-    expect(url.split('/').at(-2)).toBe(sha256);
-    expect(basename(url)).toBe(fileName);
+  test('gives no two models a file name, so that none is taken for another', () => {
+    const names = manifest.flatMap(({ fileNames }) => fileNames);
+    expect(new Set(names).size).toBe(names.length);
+  });
+
+  test('gives no two models a sum', () => {
+    const sums = manifest.flatMap(knownSums);
+    expect(new Set(sums).size).toBe(sums.length);
+  });
+
+  test("has all of OpenAI's vision transformers at the addresses of its clip.py", () => {
+    const openai = manifest.flatMap(({ name, sources: [first] }) =>
+      first?.layout === 'torchscript' ? [{ name, first }] : [],
+    );
+    expect(openai.map(({ name }) => name)).toEqual(['ViT-B/32', 'ViT-B/16', 'ViT-L/14', 'ViT-L/14@336px']);
+    for (const { name, first } of openai) {
+      expect(basename(first.url)).toBe(`${name.replaceAll(/[/@]/g, '-')}.pt`);
+      expect(first.fileName).toBe(basename(first.url));
+      // As the reference does, to know what was downloaded.
+      expect(first.url.split('/').at(-2)).toBe(first.sha256);
+    }
   });
 
   test('pins no branch of a host, whose files could change', () => {
-    for (const { url } of model.sources.slice(1)) expect(url).toMatch(/\/resolve\/[0-9a-f]{40}\//);
+    const others = manifest.flatMap(({ sources }) => sources.filter(({ reportedGone }) => !reportedGone));
+    expect(others.length).toBeGreaterThanOrEqual(manifest.length);
+    for (const { url } of others) expect(url).toMatch(/\/resolve\/[0-9a-f]{40}\//);
+  });
+
+  test('tells the activation of published files alone', () => {
+    const laion = 'CLIP-ViT-B-32-laion2B-s34B-b79K.safetensors';
+    expect(publishedActivation('ViT-L-14.pt', 'torchscript')).toBe('quick_gelu');
+    expect(publishedActivation('ViT-B-16.bin', 'huggingface')).toBe('quick_gelu');
+    expect(publishedActivation(laion, 'state_dict')).toBe('gelu');
+    // OpenAI published no such file, so it is somebody else's.
+    expect(publishedActivation('ViT-L-14.pt', 'state_dict')).toBeUndefined();
+    expect(publishedActivation('model.safetensors', 'huggingface')).toBeUndefined();
+    expect(publishedActivation('model.pt', 'huggingface')).toBeUndefined();
   });
 });
 
@@ -60,6 +91,20 @@ describe('the sources of a download', () => {
     ['https://host/%E0%A4', 'model.pt'],
   ])("are only the operator's %s where there is one, kept as %s", (url, fileName) => {
     expect(downloadSources(model, url)).toEqual([{ url, fileName }]);
+  });
+
+  test.each([
+    ['ViT-B/16', 'https://host/x/pytorch_model.bin', 'ViT-B-16.bin'],
+    ['ViT-L/14', 'https://host/x/model.safetensors', 'ViT-L-14.safetensors'],
+    ['ViT-L/14@336px', 'https://host/x/weights.pth', 'ViT-L-14-336px.bin'],
+    [
+      'laion/CLIP-ViT-B-32-laion2B-s34B-b79K',
+      'https://host/open_clip_pytorch_model.bin',
+      'CLIP-ViT-B-32-laion2B-s34B-b79K.bin',
+    ],
+  ])("keep %s of the operator's %s under a name of its own, %s", (name, url, fileName) => {
+    const asked = manifest.find((candidate) => candidate.name === name)!;
+    expect(downloadSources(asked, url)).toEqual([{ url, fileName }]);
   });
 
   test('that a person is told about is not one reported gone', () => {
