@@ -35,6 +35,7 @@ export const errorCodes = [
   // the service's own state
   'model_loading',
   'model_missing',
+  'engine_restarting',
   'overloaded',
   'shutting_down',
   'internal',

@@ -1,4 +1,7 @@
-import type { Reply, Task, ThreadMessage } from './protocol.ts';
+import { type InferenceThread, InferenceThreadError, startInferenceThread } from './inference-thread.ts';
+import type { Task } from './protocol.ts';
+
+export { InferenceThreadError };
 
 /** Element types of tensors in the arena. */
 export type ElementType = 'uint8' | 'int32' | 'float32';
@@ -13,13 +16,24 @@ export interface ArenaTensor {
   readonly byteOffset: number;
 }
 
-/** ONNX Runtime in a thread of its own: `run` blocks whoever calls it, so nobody else does. */
+/**
+ * ONNX Runtime in a thread of its own: `run` blocks whoever calls it, so nobody else does. Should the thread
+ * ever end, another one takes its place and repeats what was under way.
+ */
 export interface OnnxWorker extends AsyncDisposable {
-  /** Preallocated memory that both sides see. */
+  /** Preallocated memory that both sides see; it outlives the thread. */
   readonly arena: SharedArrayBuffer;
-  /** Loads a graph under a name. Once per process: releasing and loading again leaks. */
+  /**
+   * Loads a graph under a name. Once per process: releasing and loading again leaks. The file stays where it
+   * is, for the next thread.
+   * @throws InferenceThreadError
+   */
   load(session: string, graphPath: string): Promise<void>;
-  /** Runs one graph; resolves when the outputs stand in the arena. Calls are served one after another. */
+  /**
+   * Runs one graph; resolves when the outputs stand in the arena. Calls are served one after another. The
+   * inputs stay in the arena until then.
+   * @throws InferenceThreadError
+   */
   run(session: string, inputs: readonly ArenaTensor[], outputs: readonly ArenaTensor[]): Promise<void>;
 }
 
@@ -27,56 +41,88 @@ export interface OnnxWorkerOptions {
   readonly arenaBytes: number;
   /** intra-op threads; ONNX Runtime does not see a cgroup's quota. */
   readonly threads: number;
+  /** Told why a thread has ended that nobody had stopped. */
+  readonly onBreakdown?: (fault: InferenceThreadError) => void;
 }
 
-interface Pending {
-  resolve(): void;
-  reject(fault: Error): void;
-}
+/** What two threads have ended over is not given to a third. */
+const MAX_ATTEMPTS = 2;
+/** A thread that ended before it computed anything: the next one will hardly fare better at once. */
+const PAUSE_MS = 1000;
 
 /** Starts the inference thread. */
-export function startOnnxWorker({ arenaBytes, threads }: OnnxWorkerOptions): OnnxWorker {
+export function startOnnxWorker({ arenaBytes, threads, onBreakdown }: OnnxWorkerOptions): OnnxWorker {
   const arena = new SharedArrayBuffer(arenaBytes);
-  const thread = new Worker(new URL('./thread.ts', import.meta.url));
-  const pending = new Map<number, Pending>();
-  let lastId = 0;
-  let ended: Error | undefined;
+  const graphPaths = new Map<string, string>();
+  let stopped: InferenceThreadError | undefined;
+  let thread: InferenceThread;
+  /** The thread, once it has all graphs. */
+  let ready: Promise<InferenceThread>;
 
-  const post = (message: ThreadMessage) => thread.postMessage(message);
-  const perform = (task: Task): Promise<void> =>
-    new Promise((resolve, reject) => {
-      if (ended) {
-        reject(ended);
-        return;
-      }
-      const id = ++lastId;
-      pending.set(id, { resolve, reject });
-      post({ kind: 'task', id, task });
+  const begin = () => {
+    thread = startInferenceThread(arena, threads, (fault) => {
+      if (stopped) return;
+      onBreakdown?.(fault);
+      if (thread.hasComputed) begin();
+      else ready = shared(Bun.sleep(PAUSE_MS).then(beginAgain));
     });
-  const end = (fault: Error) => {
-    ended ??= fault;
-    for (const { reject } of pending.values()) reject(ended);
-    pending.clear();
+    ready = shared(loadAll(thread, graphPaths));
+  };
+  const beginAgain = (): Promise<InferenceThread> => {
+    if (stopped) throw stopped;
+    begin();
+    return ready;
   };
 
-  thread.onmessage = (event: MessageEvent<Reply>) => {
-    const { id, fault } = event.data;
-    const waiter = pending.get(id);
-    pending.delete(id);
-    if (fault === undefined) waiter?.resolve();
-    else waiter?.reject(new Error(fault));
+  const perform = async (task: Task): Promise<void> => {
+    for (let attempt = 1; ; attempt++) {
+      if (stopped) throw stopped;
+      try {
+        await (await ready).perform(task);
+        return;
+      } catch (fault) {
+        if (!(fault instanceof InferenceThreadError) || attempt === MAX_ATTEMPTS) throw fault;
+      }
+    }
   };
-  thread.onerror = (event) => end(new Error(`the inference thread failed: ${event.message}`));
-  thread.addEventListener('close', () => end(new Error('the inference thread has ended')));
-  post({ kind: 'start', arena, threads });
 
+  begin();
   return {
     arena,
-    load: (session, graphPath) => perform({ kind: 'load', session, graphPath }),
+    async load(session, graphPath) {
+      await perform({ kind: 'load', session, graphPath });
+      graphPaths.set(session, graphPath);
+    },
     run: (session, inputs, outputs) => perform({ kind: 'run', session, inputs, outputs }),
     async [Symbol.asyncDispose]() {
-      end(new Error('the inference thread was stopped'));
+      stopped = new InferenceThreadError('The inference thread was stopped');
       thread.terminate();
     },
   };
+}
+
+/** A new thread gets the graphs that the one before had. A thread without them is of no use to anybody. */
+async function loadAll(
+  thread: InferenceThread,
+  graphPaths: ReadonlyMap<string, string>,
+): Promise<InferenceThread> {
+  try {
+    for (const [session, graphPath] of graphPaths) await thread.perform({ kind: 'load', session, graphPath });
+    return thread;
+  } catch (fault) {
+    thread.terminate();
+    if (fault instanceof InferenceThreadError) throw fault;
+    throw new InferenceThreadError(
+      `The inference thread cannot load its graphs: ${(fault as Error).message}`,
+      {
+        cause: fault,
+      },
+    );
+  }
+}
+
+/** Every task that waits for it is told when it fails; where none waits, nobody needs to know. */
+function shared<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => undefined);
+  return promise;
 }

@@ -1,4 +1,5 @@
-import { startOnnxWorker } from '../../native/onnx/worker.ts';
+import { InferenceThreadError, type OnnxWorker, startOnnxWorker } from '../../native/onnx/worker.ts';
+import { ServiceError } from '../errors.ts';
 import { layOutEncoderArena } from './encoder-arena.ts';
 import type { CompiledModel } from './graph/compiled-model.ts';
 import { createImageEncoder, type ImageEncoder } from './image-encoder.ts';
@@ -13,10 +14,19 @@ export interface Encoders extends AsyncDisposable {
   readonly tokenize: Tokenize;
 }
 
-/** Loads a compiled model into an inference worker and warms it up: the first request is as fast as the next. */
-export async function loadEncoders(compiled: CompiledModel, threads: number): Promise<Encoders> {
+/**
+ * Loads a compiled model into an inference worker and warms it up: the first request is as fast as the next.
+ * @param onBreakdown told why inference broke down; it is restarted without being asked
+ */
+export async function loadEncoders(
+  compiled: CompiledModel,
+  threads: number,
+  onBreakdown?: (fault: Error) => void,
+): Promise<Encoders> {
   const arena = layOutEncoderArena(compiled.architecture);
-  const worker = startOnnxWorker({ arenaBytes: arena.bytes, threads });
+  const worker = forClients(
+    startOnnxWorker({ arenaBytes: arena.bytes, threads, ...(onBreakdown && { onBreakdown }) }),
+  );
   try {
     await worker.load('vision', compiled.visionGraphPath);
     await worker.load('text', compiled.textGraphPath);
@@ -38,4 +48,27 @@ export async function loadEncoders(compiled: CompiledModel, threads: number): Pr
     await worker[Symbol.asyncDispose]();
     throw fault;
   }
+}
+
+/** When a new inference thread usually has its graphs. */
+const RETRY_AFTER_SECONDS = 5;
+
+/** Says to clients what a broken thread means for them: their pictures and labels are not to blame. */
+function forClients(worker: OnnxWorker): OnnxWorker {
+  return {
+    ...worker,
+    async run(session, inputs, outputs) {
+      try {
+        await worker.run(session, inputs, outputs);
+      } catch (fault) {
+        if (!(fault instanceof InferenceThreadError)) throw fault;
+        throw new ServiceError(
+          'engine_restarting',
+          'Inference broke down and is being restarted; try again in a moment.',
+          { retry_after_seconds: RETRY_AFTER_SECONDS },
+          { cause: fault },
+        );
+      }
+    },
+  };
 }

@@ -1,0 +1,134 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test';
+import { rename } from 'node:fs/promises';
+import { type ArenaTensor, InferenceThreadError, startOnnxWorker } from '../../../native/onnx/worker.ts';
+import { temporaryDirectory } from '../../clip/graph/compiled.ts';
+import { writeProductGraph } from './product-graph.ts';
+
+const RealWorker = globalThis.Worker;
+
+/** The threads started since the test began, so that it can end them behind their owner's back. */
+const threads: Worker[] = [];
+class WatchedWorker extends RealWorker {
+  constructor(...parameters: ConstructorParameters<typeof Worker>) {
+    super(...parameters);
+    threads.push(this);
+  }
+}
+
+let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
+let graphPath: string;
+beforeAll(async () => {
+  globalThis.Worker = WatchedWorker;
+  directory = await temporaryDirectory();
+  graphPath = await writeProductGraph(directory.path);
+});
+afterEach(() => {
+  threads.length = 0;
+});
+afterAll(async () => {
+  globalThis.Worker = RealWorker;
+  await directory[Symbol.asyncDispose]();
+});
+
+const x: ArenaTensor = { name: 'x', type: 'float32', dims: [1, 2], byteOffset: 0 };
+const y: ArenaTensor = { name: 'y', type: 'float32', dims: [1, 2], byteOffset: 64 };
+
+async function startWithGraph() {
+  const faults: string[] = [];
+  const worker = startOnnxWorker({
+    arenaBytes: 128,
+    threads: 1,
+    onBreakdown: ({ message }) => faults.push(message),
+  });
+  await worker.load('product', graphPath);
+  /** [a, b] · [[1, 2], [3, 4]] */
+  const multiply = async (a: number, b: number) => {
+    new Float32Array(worker.arena, 0, 2).set([a, b]);
+    await worker.run('product', [x], [y]);
+    return [...new Float32Array(worker.arena, 64, 2)];
+  };
+  return { worker, multiply, faults, [Symbol.asyncDispose]: () => worker[Symbol.asyncDispose]() };
+}
+
+describe('an inference thread', () => {
+  test('computes on the arena', async () => {
+    await using started = await startWithGraph();
+    expect(await started.multiply(1, 2)).toEqual([7, 10]);
+    expect(threads).toHaveLength(1);
+  });
+
+  test('that is killed between two runs is replaced, by one with the same graphs and arena', async () => {
+    await using started = await startWithGraph();
+    for (let kills = 1; kills <= 5; kills++) {
+      expect(await started.multiply(kills, 0)).toEqual([kills, 2 * kills]);
+      threads.at(-1)?.terminate();
+      while (started.faults.length < kills) await Bun.sleep(1);
+    }
+    expect(await started.multiply(0, 1)).toEqual([3, 4]);
+    expect(threads).toHaveLength(6);
+  });
+
+  test('that is killed with a run under way: the next one repeats it', async () => {
+    await using started = await startWithGraph();
+    await started.multiply(1, 1);
+    const product = started.multiply(2, 1);
+    threads[0]?.terminate();
+    expect(await product).toEqual([5, 8]);
+    expect(started.faults).toEqual(['The inference thread has ended: it ended by itself']);
+  });
+
+  test('that throws tells why it ended', async () => {
+    await using started = await startWithGraph();
+    threads[0]?.postMessage(null);
+    while (started.faults.length === 0) await Bun.sleep(1);
+    expect(started.faults[0]).toContain('TypeError');
+    expect(await started.multiply(1, 0)).toEqual([1, 2]);
+  });
+
+  test('that is killed again over the same run: that run fails, the next does not', async () => {
+    await using started = await startWithGraph();
+    await started.multiply(1, 1);
+    const product = started.multiply(2, 1).catch((fault: unknown) => fault);
+    threads[0]?.terminate();
+    while (threads.length === 1) await Bun.sleep(1);
+    threads[1]?.terminate();
+    expect(await product).toBeInstanceOf(InferenceThreadError);
+    expect(await started.multiply(1, 0)).toEqual([1, 2]);
+  });
+
+  test('whose graph is gone fails what waits, and serves again when the graph is back', async () => {
+    await using started = await startWithGraph();
+    await started.multiply(1, 1);
+    await rename(graphPath, `${graphPath}.away`);
+    threads[0]?.terminate();
+    while (started.faults.length === 0) await Bun.sleep(1);
+    const failing = started.multiply(1, 0);
+    await expect(failing).rejects.toThrow(InferenceThreadError);
+    await expect(failing).rejects.toThrow('cannot load its graphs');
+    await rename(`${graphPath}.away`, graphPath);
+    let product: number[] | undefined;
+    while (!product) {
+      await Bun.sleep(20);
+      product = await started.multiply(1, 0).catch(() => undefined);
+    }
+    expect(product).toEqual([1, 2]);
+  });
+
+  test('that was stopped is not replaced, and takes no more runs', async () => {
+    const started = await startWithGraph();
+    await started.worker[Symbol.asyncDispose]();
+    await expect(started.multiply(1, 0)).rejects.toThrow('was stopped');
+    expect(threads).toHaveLength(1);
+    expect(started.faults).toEqual([]);
+  });
+
+  test('tells the fault of a run that cannot be, and goes on', async () => {
+    await using started = await startWithGraph();
+    const { worker } = started;
+    const faultOf = (running: Promise<void>) => running.then(() => undefined, String);
+    expect(await faultOf(worker.run('product', [{ ...x, name: 'z' }], [y]))).toContain("'x' is missing");
+    expect(await faultOf(worker.run('quotient', [x], [y]))).toContain('no session "quotient"');
+    expect(await started.multiply(1, 0)).toEqual([1, 2]);
+    expect(threads).toHaveLength(1);
+  });
+});
