@@ -38,7 +38,7 @@ export async function bringUp(
     tell({ state: 'loading', sentence: sentenceOf(progress), progress });
   const start = async (compiled: CompiledModel): Promise<Engine> => {
     report({ stage: 'warming_up' });
-    const engine = await startEngine(compiled, config);
+    const engine = await startEngine(compiled, config, log);
     tell({ state: 'ready', classifier: engine.classifier });
     const { name, precision, sha256 } = compiled;
     log.info({ model: name, precision, sha256, threads: config.threads }, 'ready');

@@ -6,6 +6,7 @@ import type { CompiledModel } from './clip/graph/compiled-model.ts';
 import { resizeAndCrop } from './clip/preprocessing.ts';
 import type { Config } from './config.ts';
 import { createGarbageNote } from './garbage.ts';
+import type { Log } from './log.ts';
 import { createPictureLoader } from './media/picture.ts';
 import { openVideo } from './media/video/video.ts';
 
@@ -18,7 +19,7 @@ export interface Engine extends AsyncDisposable {
 }
 
 /** Joins a compiled model's encoders and the picture decoder into a classifier. */
-export async function startEngine(compiled: CompiledModel, config: Config): Promise<Engine> {
+export async function startEngine(compiled: CompiledModel, config: Config, log: Log): Promise<Engine> {
   const { imageResolution } = compiled.architecture.vision;
   const geometry = (width: number, height: number) => resizeAndCrop(width, height, imageResolution);
   const loadPicture = createPictureLoader({
@@ -28,7 +29,9 @@ export async function startEngine(compiled: CompiledModel, config: Config): Prom
     // The rest is the model's and that of what arrives meanwhile.
     maxDecodeBytes: config.memoryBytes * 0.4,
   });
-  const encoders = await loadEncoders(compiled, config.threads);
+  const encoders = await loadEncoders(compiled, config.threads, (fault) =>
+    log.error({ reason: fault.message }, 'inference broke down and is restarted'),
+  );
   const classifier = createClassifier({
     model: {
       name: compiled.name,
