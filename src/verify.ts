@@ -137,7 +137,7 @@ async function configuredClassifier(): Promise<{ readonly classifier: Classifier
     const log = createLog(config.logLevel);
     const never = new AbortController().signal;
     const compiled = await prepareModel({ model: config.model, log }, () => undefined, never);
-    return await startEngine(compiled, config);
+    return await startEngine(compiled, config, log);
   } catch (error) {
     const expected = error instanceof ModelStoreError || error instanceof ConfigError;
     throw expected
