@@ -5,6 +5,7 @@ import {
   FF_DECODER_MPEG4,
   FF_DECODER_VP8,
   FF_DECODER_VP9,
+  FF_THREAD_SLICE,
   type FFVideoDecoder,
 } from 'node-av/constants';
 import { Codec, CodecContext, Frame } from 'node-av/lib';
@@ -18,7 +19,12 @@ export type Skip = 'nothing' | 'nonreference' | 'nonkey';
 
 export interface DecoderOptions {
   readonly skip: Skip;
-  /** Each thread holds a few more frames. */
+  /**
+   * Packets come out of their context, each to be decoded alone. Otherwise HEVC's keyframes come out in
+   * a wrong order: they count from frames that were left out.
+   */
+  readonly alone?: boolean;
+  /** Each thread holds a few more frames; together they help a packet that is decoded alone only if its encoder planned it. */
   readonly threads: number;
   /** A larger frame, wherever it comes in the stream, is not decoded: no memory is taken for it. */
   readonly maximumPixels: number;
@@ -76,6 +82,7 @@ export function createDecoder(demuxer: Demuxer, codec: VideoCodec, options: Deco
     check(context.parametersToContext(stream.codecpar), 'take the parameters');
     context.pktTimebase = stream.timeBase;
     context.threadCount = options.threads;
+    if (options.alone) context.threadType = FF_THREAD_SLICE;
     check(context.setOption('skip_frame', skipOptions[options.skip]), 'skip frames');
     check(context.setOption('max_pixels', String(options.maximumPixels)), 'limit the pixels');
     check(context.open2Sync(implementation), `open the ${codec} decoder`);
@@ -119,7 +126,9 @@ export function createDecoder(demuxer: Demuxer, codec: VideoCodec, options: Deco
         code = context.sendPacketSync(packet);
       }
       if (code < 0) fail(code);
+      if (options.alone) context.sendPacketSync(null);
       yield* receive();
+      if (options.alone) context.flushBuffers();
     },
     *flush() {
       context.sendPacketSync(null);

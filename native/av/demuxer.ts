@@ -75,11 +75,16 @@ const options = {
 };
 const movOptions = { enable_drefs: '0', use_absolute_path: '0' };
 
-/**
- * Opens a local file.
- * @throws AvError
- */
-export function openDemuxer(path: string, container: Container): Demuxer {
+/** A local file, and how to read it. */
+export interface MediaSource {
+  readonly path: string;
+  readonly container: Container;
+  /** Show also what the container's edit lists hide. */
+  readonly ignoreEdits: boolean;
+}
+
+/** @throws AvError */
+export function openDemuxer({ path, container, ignoreEdits }: MediaSource): Demuxer {
   quietLibrary();
   const context = new FormatContext();
   const packet = new Packet();
@@ -89,7 +94,10 @@ export function openDemuxer(path: string, container: Container): Demuxer {
   };
   try {
     packet.alloc();
-    using dictionary = Dictionary.fromObject(container === 'mov' ? { ...options, ...movOptions } : options);
+    using dictionary = Dictionary.fromObject({
+      ...options,
+      ...(container === 'mov' ? { ...movOptions, ignore_editlist: ignoreEdits ? '1' : '0' } : {}),
+    });
     // The scheme keeps a colon in the path from being read as a protocol.
     check(context.openInputSync(`file:${path}`, InputFormat.findInputFormat(container), dictionary), 'open');
     const streams = context.streams;

@@ -8,12 +8,17 @@ const WINDOW = 3;
 /** Least difference of a cut, of 255, however quiet it is around it. */
 const MINIMUM_DIFFERENCE = 15;
 
+/**
+ * How a frame stands to a cut: `settled` if none of the last few frames can have begun a scene, `after` if one
+ * of them can, `jump` if it is this one.
+ */
+export type Standing = 'settled' | 'after' | 'jump';
+
 /** What is known after one more frame. */
 export interface Judgement {
   /** The time of a frame that began a new scene: one of the last few. */
-  readonly cutAt?: number;
-  /** None of the last few frames may have begun a scene: this one is clear of any transition. */
-  readonly settled: boolean;
+  readonly cutAt: number | undefined;
+  readonly standing: Standing;
 }
 
 /** Finds cuts in frames that follow closely upon each other. */
@@ -58,7 +63,7 @@ export function createCutDetector(): CutDetector {
         }
       }
       const settled = steps.slice(-WINDOW).every((step) => step.difference < MINIMUM_DIFFERENCE);
-      return cutAt === undefined ? { settled } : { settled, cutAt };
+      return { cutAt, standing: settled ? 'settled' : difference < MINIMUM_DIFFERENCE ? 'after' : 'jump' };
     },
     finish() {
       let cutAt: number | undefined;

@@ -22,7 +22,7 @@ export function createFrameBudget(frames: number, seconds: number): FrameBudget 
     get spent() {
       return spent;
     },
-    has: (timestamp) => spent < Math.min(frames, burst + perSecond * timestamp),
+    has: (timestamp) => spent < Math.min(frames, burst + perSecond * Math.max(0, timestamp)),
     spend: () => {
       spent++;
     },

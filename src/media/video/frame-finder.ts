@@ -1,4 +1,4 @@
-import { createCutDetector } from './cut-detector.ts';
+import { createCutDetector, type Standing } from './cut-detector.ts';
 import type { FrameBudget } from './frame-budget.ts';
 import { type Gap, keyframeHabits, type PacketHabits, suspectGap } from './gaps.ts';
 import type { PacketIndex } from './packet-index.ts';
@@ -68,7 +68,7 @@ export function* findFrames<Capture>(
     const end = gap.end < index.count ? index.timestamps[gap.end]! : Number.POSITIVE_INFINITY;
     const walk = createWalk(tracker, last);
     for (const frame of source.from(gap.first)) {
-      if (frame.timestamp > until || frame.timestamp >= end) break;
+      if (frame.timestamp >= end || (frame.timestamp > until && walk.satisfied)) break;
       yield* walk.look(frame);
     }
     yield* walk.finish();
@@ -87,7 +87,7 @@ export function* findFrames<Capture>(
     if (last && isSparseCut(last.thumbnail, key.thumbnail))
       chosen = tracker.cut(last.timestamp, key.timestamp);
     if (chosen) yield { seconds: key.timestamp, chosen };
-    yield { seconds: key.timestamp, chosen: tracker.look({ ...key, settled: true, key: true }) };
+    yield { seconds: key.timestamp, chosen: tracker.look({ ...key, standing: 'settled', key: true }) };
     last = key;
     lastKey = key;
   }
@@ -109,39 +109,45 @@ function firstKeyframe({ keys }: PacketIndex): number {
 function createWalk<Capture>(tracker: SceneTracker<Capture>, start: Seen | undefined) {
   const detector = createCutDetector();
   let last = start;
+  let standing: Standing = 'settled';
 
-  function* cut(earliest: number | undefined, latest: number): Generator<FinderStep<Capture>> {
-    if (earliest === undefined) return;
+  function* cut(earliest: number | undefined, latest: number | undefined): Generator<FinderStep<Capture>> {
+    if (earliest === undefined || latest === undefined) return;
     const chosen = tracker.cut(earliest, latest);
     if (chosen) yield { seconds: latest, chosen };
+  }
+
+  function* finish(): Generator<FinderStep<Capture>> {
+    const cutAt = detector.finish();
+    yield* cut(cutAt, cutAt);
   }
 
   return {
     get last() {
       return last;
     },
+    /** What is being shown has been seen well enough. */
+    get satisfied() {
+      return standing === 'settled' && !tracker.seeking;
+    },
     *look(frame: SeenFrame<Capture>): Generator<FinderStep<Capture>> {
       const { timestamp, thumbnail } = frame;
-      let settled = true;
+      standing = 'settled';
       if (last) {
         // The keyframe once more, or a frame that is shown before it.
         if (timestamp <= last.timestamp) return;
         if (timestamp - last.timestamp > SPARSE_SECONDS) {
-          const cutAt = detector.finish();
-          if (cutAt !== undefined) yield* cut(cutAt, cutAt);
+          yield* finish();
           if (isSparseCut(last.thumbnail, thumbnail)) yield* cut(last.timestamp, timestamp);
         } else {
           const judgement = detector.look(timestamp, contentDifference(last.thumbnail, thumbnail));
-          settled = judgement.settled;
-          if (judgement.cutAt !== undefined) yield* cut(judgement.cutAt, judgement.cutAt);
+          standing = judgement.standing;
+          yield* cut(judgement.cutAt, judgement.cutAt);
         }
       }
       last = { timestamp, thumbnail };
-      yield { seconds: timestamp, chosen: tracker.look({ ...frame, settled, key: false }) };
+      yield { seconds: timestamp, chosen: tracker.look({ ...frame, standing, key: false }) };
     },
-    *finish(): Generator<FinderStep<Capture>> {
-      const cutAt = detector.finish();
-      if (cutAt !== undefined) yield* cut(cutAt, cutAt);
-    },
+    finish,
   };
 }

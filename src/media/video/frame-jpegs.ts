@@ -3,7 +3,7 @@ import { createDecoder } from '../../../native/av/decoder.ts';
 import { openDemuxer } from '../../../native/av/demuxer.ts';
 import { createJpegEncoder } from '../../../native/av/jpeg-encoder.ts';
 import type { DecodingLimits, VideoFile } from './frame-source.ts';
-import { goToPacket } from './go-to-packet.ts';
+import { goToPacket, readOnTo } from './go-to-packet.ts';
 import type { PacketIndex } from './packet-index.ts';
 
 export interface FrameJpeg {
@@ -22,7 +22,9 @@ export function* decodeJpegs(
   timestamps: readonly number[],
 ): Generator<FrameJpeg> {
   const { index, track } = file;
-  using demuxer = openDemuxer(file.path, file.container);
+  using stack = new DisposableStack();
+  const open = () => stack.use(openDemuxer(file.source));
+  let demuxer = open();
   // Chosen frames are such as others build upon: the rest can be left out here too.
   using decoder = createDecoder(demuxer, file.codec, { ...limits, skip: 'nonreference' });
   using encoder = createJpegEncoder(track.pixelAspect, track.orientation);
@@ -31,7 +33,14 @@ export function* decodeJpegs(
   while (waiting.length > 0) {
     const start = keyframeBefore(index, (waiting[0] as { position: number }).position);
     decoder.reset();
-    if (!goToPacket(demuxer, index, start)) return;
+    if (!goToPacket(demuxer, index, start)) {
+      // Damaged tables lead astray; what was read once from the beginning can be read so again.
+      demuxer = open();
+      if (!readOnTo(demuxer, { pts: index.pts[start]!, dts: index.dts[start]! })) {
+        waiting.shift();
+        continue;
+      }
+    }
     let reached: number | undefined;
 
     const answer = function* (frames: Generator<DecodedFrame>): Generator<FrameJpeg> {

@@ -1,6 +1,6 @@
 import type { DecodedFrame } from '../../../native/av/decoded-frame.ts';
 import { createDecoder, type Decoder } from '../../../native/av/decoder.ts';
-import { type Container, type Demuxer, openDemuxer } from '../../../native/av/demuxer.ts';
+import { type Demuxer, type MediaSource, openDemuxer } from '../../../native/av/demuxer.ts';
 import { createThumbnailer } from '../../../native/av/thumbnailer.ts';
 import type { VideoCodec, VideoTrack } from '../../../native/av/track.ts';
 import type { FrameSource, SeenFrame } from './frame-finder.ts';
@@ -10,8 +10,7 @@ import { makeThumbnail, thumbnailSize } from './thumbnail.ts';
 
 /** A file that has been looked into. */
 export interface VideoFile {
-  readonly path: string;
-  readonly container: Container;
+  readonly source: MediaSource;
   readonly codec: VideoCodec;
   readonly track: VideoTrack;
   readonly index: PacketIndex;
@@ -48,8 +47,9 @@ export function createFrameSource<Capture>(
   const small = thumbnailSize(track.codedSize.width, track.codedSize.height);
   const thumbnailer = stack.use(createThumbnailer(small.width, small.height));
   const open = (skip: 'nonkey' | 'nonreference'): { demuxer: Demuxer; decoder: Decoder } => {
-    const demuxer = owned.use(openDemuxer(file.path, file.container));
-    return { demuxer, decoder: owned.use(createDecoder(demuxer, file.codec, { ...limits, skip })) };
+    const demuxer = owned.use(openDemuxer(file.source));
+    const alone = skip === 'nonkey' && file.codec === 'hevc';
+    return { demuxer, decoder: owned.use(createDecoder(demuxer, file.codec, { ...limits, skip, alone })) };
   };
   /** Opened only if it is needed: most videos show everything in their keyframes. */
   let walking: { demuxer: Demuxer; decoder: Decoder } | undefined;

@@ -46,8 +46,15 @@ const FADED_SCENE_SECONDS = 1.2;
  * x264, x265, MPEG-4 and rate control of all kinds; 1.65 with SVT-AV1. Where keyframes stand at cuts, one
  * is missing only if the last one is too close, and then the packet is all but a keyframe.
  */
-const HEAVY = { ofKeyframe: 0.2, ofUsual: 1.6 };
-const HEAVY_BESIDE_KEYFRAMES = { ofKeyframe: 0.5, ofUsual: 2.5 };
+const HEAVY = { ofKeyframe: 0.2, ofUsual: 1.6, ofAround: 3 };
+const HEAVY_BESIDE_KEYFRAMES = { ofKeyframe: 0.5, ofUsual: 2.5, ofAround: 5 };
+
+/**
+ * Between scenes that an encoder can predict from each other (one colour and another, text on the same
+ * background) a cut is light, but still a spike: it stands out from the windows on both of its sides,
+ * where motion that begins or ends does not.
+ */
+const WINDOWS_AROUND = 6;
 
 /**
  * Where the usual packet is so heavy, of the keyframe, a strict bit rate or noise hides cuts. What hides in
@@ -124,15 +131,17 @@ export function suspectGap(
   if (end - start >= FADED_SCENE_SECONDS && hasBusySecond(steps, keyframe, busy)) return end;
 
   const heavy = keyframes.atCuts ? HEAVY_BESIDE_KEYFRAMES : HEAVY;
-  const usual = usualSize(steps, packets.windowSeconds);
+  // Light packets say nothing: others build upon few of them.
+  const most = windows(steps, packets.windowSeconds, Math.max);
+  const usual = median(most.map(({ value }) => value));
   if (!closed && !keyframes.atCuts && usual >= TELLING_NOTHING * keyframe) return end;
-  let until: number | undefined;
-  for (const { timestamp, size } of steps) {
-    if (timestamp > latestStart) break;
-    if (size < heavy.ofKeyframe * keyframe || size < heavy.ofUsual * usual) continue;
-    until = Math.min(end, timestamp + packets.aheadSeconds + SETTLING_SECONDS);
-  }
-  return until;
+  const latest = steps.findLast(
+    (step) =>
+      step.timestamp <= latestStart &&
+      ((step.size >= heavy.ofKeyframe * keyframe && step.size >= heavy.ofUsual * usual) ||
+        step.size >= heavy.ofAround * usualAround(most, step.timestamp)),
+  );
+  return latest && Math.min(end, latest.timestamp + packets.aheadSeconds + SETTLING_SECONDS);
 }
 
 interface Step {
@@ -149,33 +158,37 @@ function stepsInOrder({ timestamps, sizes, keys }: PacketIndex, { first, end }: 
   return steps.sort((a, b) => a.timestamp - b.timestamp);
 }
 
-/** The median of the heaviest packets of all windows: light packets say nothing, others build upon few of them. */
-function usualSize(steps: readonly Step[], windowSeconds: number): number {
-  return median(windows(steps, windowSeconds, (most, size) => Math.max(most, size)));
-}
-
 function hasBusySecond(steps: readonly Step[], keyframe: number, busy: typeof BUSY): boolean {
-  const seconds = windows(steps, 1, (sum, size) => sum + size);
+  const seconds = windows(steps, 1, (sum, size) => sum + size).map(({ value }) => value);
   const usual = median(seconds);
   return seconds.some((sum) => sum >= busy.ofKeyframe * keyframe && sum >= busy.ofUsual * usual);
 }
 
-function windows(
-  steps: readonly Step[],
-  seconds: number,
-  join: (sum: number, size: number) => number,
-): number[] {
-  const joined: number[] = [];
-  let windowEnd = Number.NEGATIVE_INFINITY;
+interface Window {
+  readonly start: number;
+  readonly end: number;
+  /** What its packets' sizes were joined to. */
+  value: number;
+}
+
+function windows(steps: readonly Step[], seconds: number, join: (a: number, b: number) => number): Window[] {
+  const joined: Window[] = [];
   for (const { timestamp, size } of steps) {
-    if (timestamp >= windowEnd) {
-      joined.push(size);
-      windowEnd = timestamp + seconds;
-    } else {
-      joined[joined.length - 1] = join(joined.at(-1) as number, size);
-    }
+    const window = joined.at(-1);
+    if (window && timestamp < window.end) window.value = join(window.value, size);
+    else joined.push({ start: timestamp, end: timestamp + seconds, value: size });
   }
   return joined;
+}
+
+/** What is usual before a time and after it, without its own window: the larger of both. */
+function usualAround(most: readonly Window[], timestamp: number): number {
+  const own = most.findLastIndex(({ start }) => start <= timestamp);
+  const before = most.slice(Math.max(0, own - WINDOWS_AROUND), Math.max(0, own));
+  const after = most.slice(own + 1, own + 1 + WINDOWS_AROUND);
+  const sides = [before, after].filter((side) => side.length > 0);
+  if (sides.length === 0) return Number.POSITIVE_INFINITY;
+  return Math.max(...sides.map((side) => median(side.map(({ value }) => value))));
 }
 
 function median(values: readonly number[]): number {

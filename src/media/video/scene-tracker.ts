@@ -1,3 +1,4 @@
+import type { Standing } from './cut-detector.ts';
 import type { FrameBudget } from './frame-budget.ts';
 import { blockDifference, colourDifference, contentDifference, type Thumbnail } from './thumbnail.ts';
 
@@ -6,8 +7,7 @@ export interface Sighting<Capture> {
   /** Seconds. */
   readonly timestamp: number;
   readonly thumbnail: Thumbnail;
-  /** No cut lies close before it, as far as anybody can tell. */
-  readonly settled: boolean;
+  readonly standing: Standing;
   /** A keyframe: coded best, and often all that is seen of the seconds after it. */
   readonly key: boolean;
   /** Takes from the frame what is needed of a chosen one, at some cost; possible only now. */
@@ -26,6 +26,8 @@ export interface ChosenFrame<Capture> {
 export interface SceneTracker<Capture> {
   /** Scenes so far. */
   readonly scenes: number;
+  /** No frame of what is being shown can be chosen yet. */
+  readonly seeking: boolean;
   /** @returns the frame chosen for what this one ended, if any */
   look(sighting: Sighting<Capture>): ChosenFrame<Capture> | undefined;
   /**
@@ -83,15 +85,19 @@ interface Candidate<Capture> {
 
 export function createSceneTracker<Capture>(budget: FrameBudget): SceneTracker<Capture> {
   let scene = 0;
-  let sceneStart = 0;
+  let sceneStart: number | undefined;
   /** The stretch of the scene for which a frame is being sought. */
   let start = 0;
   let best: Candidate<Capture> | undefined;
+  /** A frame that belongs to this stretch or, after a cut that is not certain yet, to the next one. */
+  let tentative: Candidate<Capture> | undefined;
   let considered = Number.NEGATIVE_INFINITY;
   /** Frames of a moment ago and of the moment before it. */
   let recent: Moment | undefined;
   let earlier: Moment | undefined;
   let lastChosen: Moment | undefined;
+  /** From a scene too short to count, for videos that have no other. */
+  let spare: Candidate<Capture> | undefined;
 
   const choose = (): ChosenFrame<Capture> | undefined => {
     const candidate = best;
@@ -110,10 +116,10 @@ export function createSceneTracker<Capture>(budget: FrameBudget): SceneTracker<C
   };
 
   /** The stretch is over because of what this frame shows, though no cut was seen. */
-  const outgrown = ({ timestamp, thumbnail, settled, key }: Sighting<Capture>): boolean => {
+  const outgrown = ({ timestamp, thumbnail, standing, key }: Sighting<Capture>): boolean => {
     const length = timestamp - start;
     if (length >= LONG_SECONDS) return true;
-    if (!settled || !best || length < MINIMUM_SECONDS) return false;
+    if (standing !== 'settled' || !best || length < MINIMUM_SECONDS) return false;
     if (contentDifference(best.thumbnail, thumbnail) < DRIFTED_DIFFERENCE) return false;
     return length >= (key ? RESTLESS_SECONDS / 2 : RESTLESS_SECONDS) || rests(timestamp, thumbnail) === true;
   };
@@ -137,13 +143,19 @@ export function createSceneTracker<Capture>(budget: FrameBudget): SceneTracker<C
   };
 
   const consider = (sighting: Sighting<Capture>) => {
-    const { timestamp, thumbnail, settled, key } = sighting;
-    // A cut may turn out to lie among the last frames: what comes first in a scene can wait.
-    if (!best && !settled && timestamp - start < CANDIDATE_SECONDS) return;
+    const { timestamp, thumbnail, standing, key } = sighting;
+    if (standing !== 'settled') {
+      // It may turn out to belong to another scene than `best`.
+      const fresh = !tentative || timestamp - tentative.timestamp >= CANDIDATE_SECONDS;
+      if (standing === 'jump' || !fresh) return;
+      const quality = qualityOf(thumbnail) * UNSETTLED;
+      tentative = { timestamp, thumbnail, quality, capture: sighting.capture() };
+      return;
+    }
     if (best && !key && timestamp - considered < CANDIDATE_SECONDS) return;
     considered = timestamp;
     const restless = !key && rests(timestamp, thumbnail) === false;
-    const quality = qualityOf(thumbnail) * (settled ? 1 : UNSETTLED) * (restless ? RESTLESS : 1);
+    const quality = qualityOf(thumbnail) * (restless ? RESTLESS : 1);
     if (best && quality < best.quality * WORTHWHILE) return;
     best = { timestamp, thumbnail, quality, capture: sighting.capture() };
   };
@@ -152,8 +164,15 @@ export function createSceneTracker<Capture>(budget: FrameBudget): SceneTracker<C
     get scenes() {
       return scene + 1;
     },
+    get seeking() {
+      return !best;
+    },
     look(sighting) {
       const { timestamp, thumbnail } = sighting;
+      if (sceneStart === undefined) {
+        sceneStart = timestamp;
+        start = timestamp;
+      }
       let chosen: ChosenFrame<Capture> | undefined;
       if (outgrown(sighting)) {
         chosen = choose();
@@ -165,17 +184,24 @@ export function createSceneTracker<Capture>(budget: FrameBudget): SceneTracker<C
     },
     cut(earliest, latest) {
       const starved = latest - (lastChosen?.timestamp ?? 0) >= RESTLESS_SECONDS;
-      if (best && (best.timestamp >= latest || (latest - start < MINIMUM_SECONDS && !starved)))
+      if (best && latest - start < MINIMUM_SECONDS && !starved) {
+        spare ??= best;
         best = undefined;
+      }
       const chosen = choose();
-      if (latest - sceneStart >= MINIMUM_SECONDS) scene++;
+      if (latest - (sceneStart ?? latest) >= MINIMUM_SECONDS) scene++;
       sceneStart = earliest;
       begin(earliest);
+      if (tentative && tentative.timestamp >= latest) best = tentative;
+      tentative = undefined;
       recent = undefined;
       earlier = undefined;
       return chosen;
     },
-    finish: choose,
+    finish() {
+      best ??= tentative ?? (lastChosen ? undefined : spare);
+      return choose();
+    },
   };
 }
 

@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { AvError } from '../../../native/av/av-error.ts';
-import { type Demuxer, openDemuxer } from '../../../native/av/demuxer.ts';
+import { type Demuxer, type MediaSource, openDemuxer } from '../../../native/av/demuxer.ts';
 import { createJpegEncoder } from '../../../native/av/jpeg-encoder.ts';
 import { createPictureScaler, type PicturePlacement } from '../../../native/av/picture-scaler.ts';
 import { SNIFFED_BYTES, sniffContainer } from './container.ts';
@@ -102,7 +102,21 @@ export async function openVideoSession(
   onIndexed: (seconds: number) => Promise<void>,
 ): Promise<VideoSession> {
   const container = sniff(path);
-  using demuxer = open(path, container);
+  const shown = await look({ path, container, ignoreEdits: false }, limits, onIndexed);
+  // An edit list of no length hides everything: careless muxers write one for a single frame.
+  const hidden = shown.file.index.hidden.indexOf(0) < 0;
+  const { file, warnings } = hidden
+    ? await look({ path, container, ignoreEdits: true }, limits, onIndexed)
+    : shown;
+  return createSession(file, Math.min(limits.threads, MAXIMUM_THREADS), warnings);
+}
+
+async function look(
+  source: MediaSource,
+  limits: SessionLimits,
+  onIndexed: (seconds: number) => Promise<void>,
+): Promise<{ file: VideoFile; warnings: readonly string[] }> {
+  using demuxer = openChecked(source);
   const { track } = demuxer;
   if (!track) throw noVideoTrack();
   if (!track.codec) throw unsupportedCodec(track.codecName);
@@ -114,14 +128,13 @@ export async function openVideoSession(
   if (index.end > indexLimits.seconds) throw tooLong(indexLimits.seconds);
   if (index.count > indexLimits.packets) throw tooManyPackets(indexLimits.packets);
   if (index.count === 0) throw brokenVideo('has no frames');
-  const file: VideoFile = { path, container, codec: track.codec, track, index };
-  return createSession(file, Math.min(limits.threads, MAXIMUM_THREADS), endWarnings(index, demuxer));
+  return { file: { source, codec: track.codec, track, index }, warnings: endWarnings(index, demuxer) };
 }
 
 function createSession(file: VideoFile, threads: number, endWarnings: readonly string[]): VideoSession {
   const { index, track, codec } = file;
   const decoding = { threads, maximumPixels: MAXIMUM_PIXELS };
-  const kept = createJpegStore(`${file.path}.frames`);
+  const kept = createJpegStore(`${file.source.path}.frames`);
   return {
     description: {
       duration: index.end,
@@ -129,40 +142,53 @@ function createSession(file: VideoFile, threads: number, endWarnings: readonly s
       frameRate: track.frameRate ?? index.count / Math.max(index.end - index.start, 1e-3),
       codec,
     },
-    *find(placement, maximumFrames) {
-      using scaler = createPictureScaler(placement, track.orientation);
-      using jpegEncoder = createJpegEncoder(track.pixelAspect, track.orientation);
-      const tally: DecodingTally = { packets: 0, frames: 0, damaged: 0 };
-      using source = createFrameSource(file, decoding, tally, (frame, packetsDecoded) => ({
-        pixels: scaler.scale(frame),
-        jpeg: packetsDecoded > KEEP_AFTER_PACKETS ? jpegEncoder.encode(frame) : undefined,
-      }));
-      const budget = createFrameBudget(maximumFrames, index.end);
-      const keyframes = chooseKeyframes(index, maximumFrames);
-      const steps = findFrames(index, keyframes, source, budget, packetHabits(codec));
-      let step = steps.next();
-      for (; !step.done; step = steps.next()) {
-        const { seconds, chosen } = step.value;
-        yield chosen ? { seconds, frame: keep(chosen) } : { seconds };
-      }
-      if (tally.frames === 0) throw brokenVideo('is damaged: none of its frames can be decoded');
-      return { scenes: step.value.scenes, warnings: [...endWarnings, ...damageWarnings(tally)], tally };
-    },
-    *jpegs(timestamps) {
-      const missing: number[] = [];
-      for (const timestamp of timestamps) {
-        const jpeg = kept.get(timestamp);
-        if (jpeg) yield { timestamp, jpeg };
-        else missing.push(timestamp);
-      }
-      yield* decodeJpegs(file, decoding, missing);
-    },
+    find: (placement, maximumFrames) => withOurErrors(find(placement, maximumFrames)),
+    jpegs: (timestamps) => withOurErrors(jpegs(timestamps)),
     [Symbol.dispose]: () => kept[Symbol.dispose](),
   };
+
+  function* find(placement: PicturePlacement, maximumFrames: number): Generator<FindStep, FindSummary> {
+    using scaler = createPictureScaler(placement, track.orientation);
+    using jpegEncoder = createJpegEncoder(track.pixelAspect, track.orientation);
+    const tally: DecodingTally = { packets: 0, frames: 0, damaged: 0 };
+    using source = createFrameSource(file, decoding, tally, (frame, packetsDecoded) => ({
+      pixels: scaler.scale(frame),
+      jpeg: packetsDecoded > KEEP_AFTER_PACKETS ? jpegEncoder.encode(frame) : undefined,
+    }));
+    const budget = createFrameBudget(maximumFrames, index.end);
+    const keyframes = chooseKeyframes(index, maximumFrames);
+    const steps = findFrames(index, keyframes, source, budget, packetHabits(codec));
+    let step = steps.next();
+    for (; !step.done; step = steps.next()) {
+      const { seconds, chosen } = step.value;
+      yield chosen ? { seconds, frame: keep(chosen) } : { seconds };
+    }
+    if (tally.frames === 0) throw brokenVideo('is damaged: none of its frames can be decoded');
+    return { scenes: step.value.scenes, warnings: [...endWarnings, ...damageWarnings(tally)], tally };
+  }
+
+  function* jpegs(timestamps: readonly number[]): Generator<FrameJpeg> {
+    const missing: number[] = [];
+    for (const timestamp of timestamps) {
+      const jpeg = kept.get(timestamp);
+      if (jpeg) yield { timestamp, jpeg };
+      else missing.push(timestamp);
+    }
+    yield* decodeJpegs(file, decoding, missing);
+  }
 
   function keep({ timestamp, scene, capture }: ChosenFrame<Capture>): FoundFrame {
     if (capture.jpeg) kept.put(timestamp, capture.jpeg);
     return { timestamp, scene, pixels: capture.pixels };
+  }
+}
+
+/** What libav cannot make sense of is the file's fault. */
+function* withOurErrors<Value, Result>(steps: Generator<Value, Result>): Generator<Value, Result> {
+  try {
+    return yield* steps;
+  } catch (fault) {
+    throw fault instanceof AvError ? brokenVideo('is damaged and cannot be decoded', fault) : fault;
   }
 }
 
@@ -184,13 +210,13 @@ function sniff(path: string) {
   return sniffed.container;
 }
 
-function open(path: string, container: VideoFile['container']): Demuxer {
+function openChecked(source: MediaSource): Demuxer {
   try {
-    return openDemuxer(path, container);
+    return openDemuxer(source);
   } catch (fault) {
-    if (!(fault instanceof AvError) || fault.isOutOfMemory) throw fault;
+    if (!(fault instanceof AvError)) throw fault;
     const part =
-      container === 'mov' ? 'the index of its frames (the moov box)' : 'the description of its tracks';
+      source.container === 'mov' ? 'the index of its frames (the moov box)' : 'the description of its tracks';
     throw brokenVideo(`is cut short or damaged: ${part} is missing or cannot be read`, fault);
   }
 }
@@ -205,7 +231,6 @@ function endWarnings(index: PacketIndex, { declaredDuration }: Demuxer): string[
 
 function damageWarnings({ damaged, packets }: DecodingTally): string[] {
   if (damaged === 0) return [];
-  return [
-    `Of ${packets} frames that were decoded, ${damaged} are damaged; they may be missing or distorted.`,
-  ];
+  const share = `${Math.min(damaged, packets)} of ${packets}`;
+  return [`Of the frames that were decoded, ${share} are damaged; they may be missing or distorted.`];
 }
