@@ -1,4 +1,4 @@
-import { ServiceError } from '../errors.ts';
+import { type ErrorCode, ServiceError } from '../errors.ts';
 import type { BrokenFile } from './classifier.ts';
 import { createFileNames } from './file-names.ts';
 
@@ -7,6 +7,14 @@ export interface EncodedPicture {
   readonly file: string;
   readonly embedding: Float32Array;
 }
+
+/** What is wrong with a picture, and not with the request or with us. */
+const pictureFaults: ReadonlySet<ErrorCode> = new Set([
+  'image_empty',
+  'image_unsupported',
+  'image_too_large',
+  'image_broken',
+]);
 
 type Outcome = EncodedPicture | BrokenFile;
 
@@ -43,7 +51,7 @@ export function createEncodedCollection(encode: EncodePicture, signal: AbortSign
     try {
       return { file, embedding: await work };
     } catch (fault) {
-      if (!(fault instanceof ServiceError)) throw fault;
+      if (!(fault instanceof ServiceError) || !pictureFaults.has(fault.code)) throw fault;
       return { file, code: fault.code, error: fault.message };
     }
   };

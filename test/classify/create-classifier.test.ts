@@ -48,6 +48,7 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
     async loadPicture(bytes, pixels) {
       const text = new TextDecoder().decode(bytes);
       if (text === 'broken') throw new ServiceError('image_broken', 'It ends too early.');
+      if (text === 'restart') throw new ServiceError('engine_restarting', 'Try again.');
       if (text === 'bug') throw new TypeError('undefined is not a function');
       pixels.set(bytes);
     },
@@ -122,6 +123,14 @@ describe('classifier', () => {
     const fault = await collection.broken().catch((reason: unknown) => reason);
     expect(fault).toBeInstanceOf(TypeError);
     expect(semaphore.used).toBe(0);
+  });
+
+  test('an engine that restarts is no fault of the picture either', async () => {
+    const { classifier } = textualClassifier();
+    const collection = classifier.collect(stay);
+    await collection.add('a.jpg', bytesOf('restart'));
+    const fault = await collection.broken().catch((reason: unknown) => reason);
+    expect(fault).toMatchObject({ code: 'engine_restarting' });
   });
 
   test('taking the next picture waits for a free slot', async () => {

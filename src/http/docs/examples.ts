@@ -154,6 +154,7 @@ const furtherFields: { readonly [code in ErrorCode]?: object } = {
     ],
   },
   overloaded: { retry_after_seconds: 5 },
+  engine_restarting: { retry_after_seconds: 5 },
   model_loading: {
     retry_after_seconds: 20,
     progress: { stage: 'downloading', bytes_done: 148_670_139, bytes_total: 353_976_522, seconds_left: 20 },

@@ -24,6 +24,7 @@ export const uploadErrors: readonly ErrorCode[] = [
   'content_type_unsupported',
   'internal',
   'overloaded',
+  'engine_restarting',
   'model_loading',
   'model_missing',
   'shutting_down',
