@@ -6,6 +6,7 @@ import { encodePart } from './parts/encode.ts';
 import { labelsPart } from './parts/labels.ts';
 import { servicePart } from './parts/service.ts';
 import { startPart } from './parts/start.ts';
+import { videoPart } from './parts/video.ts';
 import { describeMachine, sentenceOf } from './report/machine.ts';
 import { formatTable } from './report/table.ts';
 
@@ -15,6 +16,7 @@ const parts: ReadonlyMap<string, (bench: Bench) => Promise<Findings>> = new Map(
   ['start', startPart],
   ['service', servicePart],
   ['labels', labelsPart],
+  ['video', videoPart],
 ]);
 
 const options = readOptions();

@@ -2,6 +2,8 @@ import type { Socket } from 'bun';
 
 /** A file of a form. */
 export interface FormFile {
+  /** Name of its part. Default: files. */
+  readonly field?: string;
   readonly name: string;
   readonly bytes: Uint8Array;
 }
@@ -41,7 +43,7 @@ function formPieces(files: readonly FormFile[], categories: string): Uint8Array[
     const header = `--${BOUNDARY}\r\nContent-Disposition: form-data; ${disposition}\r\n\r\n`;
     pieces.push(Buffer.from(header), content, Buffer.from('\r\n'));
   };
-  for (const { name, bytes } of files) part(`name="files"; filename="${name}"`, bytes);
+  for (const { field = 'files', name, bytes } of files) part(`name="${field}"; filename="${name}"`, bytes);
   part('name="categories"; filename="categories.json"', Buffer.from(categories));
   pieces.push(Buffer.from(`--${BOUNDARY}--\r\n`));
   return pieces;
@@ -96,9 +98,23 @@ function isComplete(received: readonly Buffer[]): boolean {
 }
 
 function parseAnswer(bytes: Buffer): { status: number; body: string } | Error {
-  const text = bytes.toString('utf8');
-  const end = text.indexOf('\r\n\r\n');
-  const status = Number(/^HTTP\/1\.[01] (\d{3})/.exec(text)?.[1]);
-  if (end < 0 || Number.isNaN(status)) return new Error(`The connection ended without an answer: ${text}`);
-  return { status, body: text.slice(end + 4) };
+  const end = bytes.indexOf('\r\n\r\n');
+  const head = bytes.toString('latin1', 0, Math.max(0, end));
+  const status = Number(/^HTTP\/1\.[01] (\d{3})/.exec(head)?.[1]);
+  if (Number.isNaN(status)) return new Error(`The connection ended without an answer: ${head}`);
+  const content = bytes.subarray(end + 4);
+  const isChunked = /^transfer-encoding: *chunked/im.test(head);
+  return { status, body: (isChunked ? joinChunks(content) : content).toString('utf8') };
+}
+
+/** Each chunk stands between its length in hexadecimal and an end of line. */
+function joinChunks(content: Buffer): Buffer {
+  const chunks: Buffer[] = [];
+  for (let at = 0; ; ) {
+    const lineEnd = content.indexOf('\r\n', at);
+    const length = Number.parseInt(content.toString('latin1', at, lineEnd), 16);
+    if (lineEnd < 0 || !(length > 0)) return Buffer.concat(chunks);
+    chunks.push(content.subarray(lineEnd + 2, lineEnd + 2 + length));
+    at = lineEnd + 2 + length + 2;
+  }
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 export interface ChildAnswer<Answer> {
   readonly answer: Answer;
   readonly peakBytes: number;
+  readonly cpuSeconds: number;
 }
 
 /**
@@ -19,7 +20,12 @@ export async function inChild<Answer>(program: string, input: unknown): Promise<
   const printed = await new Response(child.stdout).text();
   const code = await child.exited;
   if (code !== 0) throw new Error(`${program} ended with ${code}.`);
-  return { answer: JSON.parse(printed) as Answer, peakBytes: child.resourceUsage()?.maxRSS ?? Number.NaN };
+  const usage = child.resourceUsage();
+  return {
+    answer: JSON.parse(printed) as Answer,
+    peakBytes: usage?.maxRSS ?? Number.NaN,
+    cpuSeconds: Number(usage?.cpuTime.total ?? Number.NaN) / 1e6,
+  };
 }
 
 /** The other side: what `inChild` gave to this program. */

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 
 /** What a process has used, read from Linux's /proc. */
 export interface ProcessUsage {
-  /** Processor time of all threads, user and system, in seconds. */
+  /** Processor time of all threads, and of children that have ended, user and system, in seconds. */
   readonly cpuSeconds: number;
   /** Of the main thread alone, on which all JavaScript of the service's shell runs. */
   readonly mainThreadSeconds: number;
@@ -13,16 +13,19 @@ const TICKS_PER_SECOND = 100;
 
 export function processUsage(pid: number): ProcessUsage {
   return {
-    cpuSeconds: cpuSeconds(`/proc/${pid}/stat`),
-    mainThreadSeconds: cpuSeconds(`/proc/${pid}/task/${pid}/stat`),
+    cpuSeconds: sumOfTimes(`/proc/${pid}/stat`, ['utime', 'stime', 'cutime', 'cstime']),
+    mainThreadSeconds: sumOfTimes(`/proc/${pid}/task/${pid}/stat`, ['utime', 'stime']),
   };
 }
 
-function cpuSeconds(path: string): number {
+/** Where proc(5) has them, counted from the state, which follows the name. */
+const timeFields = { utime: 11, stime: 12, cutime: 13, cstime: 14 } as const;
+
+function sumOfTimes(path: string, names: readonly (keyof typeof timeFields)[]): number {
   const stat = readFileSync(path, 'latin1');
-  // The second field, the name, may hold spaces; utime and stime are the 14th and 15th.
+  // The name may hold spaces and parentheses.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  return names.reduce((sum, name) => sum + Number(fields[timeFields[name]]), 0) / TICKS_PER_SECOND;
 }
 
 /** Resident memory in bytes. */
