@@ -65,7 +65,7 @@ async function respondWithJson(
     },
     { signal: request.signal, waitMs, beforeClose },
   );
-  return streamedResponse(body, 'application/json; charset=utf-8');
+  return streamedResponse(body, { 'content-type': 'application/json; charset=utf-8' });
 }
 
 function respondWithEvents(
@@ -91,7 +91,11 @@ function respondWithEvents(
     },
     { signal: request.signal, waitMs, beforeClose },
   );
-  return streamedResponse(body, notation.contentType);
+  return streamedResponse(body, {
+    'content-type': notation.contentType,
+    // Proxies of nginx's kind would keep events back until there are many of them.
+    'x-accel-buffering': 'no',
+  });
 }
 
 type Outcome = { readonly prepared: PreparedAnswer } | { readonly fault: unknown };
@@ -129,14 +133,11 @@ async function whileTelling(
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
 
-function streamedResponse({ stream, ended }: StreamedBody, contentType: string): StreamedResponse {
-  const headers = {
-    'content-type': contentType,
-    'cache-control': 'no-store',
-    // Proxies of nginx's kind would keep events back until there are many of them.
-    'x-accel-buffering': 'no',
-  };
-  return { response: new Response(stream, { headers }), ended };
+function streamedResponse(
+  { stream, ended }: StreamedBody,
+  headers: Record<string, string>,
+): StreamedResponse {
+  return { response: new Response(stream, { headers: { ...headers, 'cache-control': 'no-store' } }), ended };
 }
 
 /** Room for the form around the video: its boundaries and headers, and what comes before and after them. */

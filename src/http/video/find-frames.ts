@@ -1,4 +1,4 @@
-import type { Classifier } from '../../classify/classifier.ts';
+import type { Categories, Classifier, RankingOptions } from '../../classify/classifier.ts';
 import type { SearchProgress, VideoSearch } from '../../classify/video-search.ts';
 import type { Config } from '../../config.ts';
 import type { Admission } from '../admission.ts';
@@ -47,7 +47,6 @@ export interface PreparedAnswer extends AsyncDisposable {
 export async function findFrames(room: SearchRoom, job: SearchJob): Promise<PreparedAnswer> {
   const { classifier, admission, spools, limits, stall } = room;
   const { request, boundary, options, tally, signal, report } = job;
-  const { topK, templates } = options;
 
   report({ stage: 'waiting' });
   using _place = await admission.enter(signal);
@@ -56,10 +55,10 @@ export async function findFrames(room: SearchRoom, job: SearchJob): Promise<Prep
 
   const parts = readParts(reported(readBody(request, stall), job), boundary);
   const received = await receiveVideo(parts, spool, limits.videoBytes, (document) => {
-    const parsed = classifier.parseCategories(document);
-    classifier.checkLabels(parsed, { ...(templates && { templates }) });
-    rankingOptions(options, parsed.labels.length, topK);
-    return parsed;
+    const categories = classifier.parseCategories(document);
+    // What is wrong with them is said before the rest of a large upload.
+    classifier.checkLabels(categories, searchOptions(options, categories));
+    return categories;
   });
   tally.files = 1;
 
@@ -75,10 +74,9 @@ async function searchStored(
   { file, name, categories }: ReceivedVideo,
   spool: Spool,
 ): Promise<VideoAnswer> {
-  const { details, topK, templates, threshold, images } = options;
+  const { threshold, images } = options;
   await using search = await classifier.searchVideo(file.path, categories, {
-    limit: details ? topK : 1,
-    ...(templates && { templates }),
+    ...searchOptions(options, categories),
     signal,
     onProgress: (progress) => report(wireProgress(progress)),
   });
@@ -86,6 +84,11 @@ async function searchStored(
     ? await render(search, winningTimestamps(search, threshold), spool, report)
     : undefined;
   return composeAnswer(classifier.model, search, name, winners, threshold);
+}
+
+/** @throws ServiceError option_invalid where the answer would be enormous, however many frames there are */
+function searchOptions(options: VideoOptions, { labels }: Categories): RankingOptions {
+  return rankingOptions(options, labels.length, options.topK);
 }
 
 /** Makes a picture of each frame, once, however many categories it is the best one for. */
@@ -125,10 +128,20 @@ function wireProgress(progress: SearchProgress): VideoProgress {
     case 'waiting':
       return progress;
     case 'indexing':
-      return { stage: 'indexing', seconds_done: progress.secondsDone };
+      return { stage: 'indexing', seconds_done: toMilliseconds(progress.secondsDone) };
     case 'searching': {
       const { stage, secondsDone, secondsTotal, frames } = progress;
-      return { stage, seconds_done: secondsDone, seconds_total: secondsTotal, frames };
+      return {
+        stage,
+        seconds_done: toMilliseconds(secondsDone),
+        seconds_total: toMilliseconds(secondsTotal),
+        frames,
+      };
     }
   }
+}
+
+/** Seconds to the millisecond: nobody reads sixteen digits of progress. */
+function toMilliseconds(seconds: number): number {
+  return Math.round(seconds * 1000) / 1000;
 }

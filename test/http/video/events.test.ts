@@ -65,6 +65,7 @@ describe.each([NDJSON, SSE])('%s', (accept) => {
     expect(status).toBe(200);
     expect(headers.get('content-type')).toBe(`${accept}; charset=utf-8`);
     expect(headers.get('cache-control')).toBe('no-store');
+    expect(headers.get('x-accel-buffering')).toBe('no');
     expect(events.slice(0, -1).map(({ event }) => event)).not.toContain('result');
     expect(events[0]).toEqual({ event: 'progress', data: { stage: 'waiting' } });
     expect(events).toContainEqual({
