@@ -4,6 +4,7 @@ import { createDocument } from './docs/document.ts';
 import type { Operations } from './docs/operations.ts';
 import { assets, pageHtml, pagePolicy } from './docs/page.ts';
 import { welcome } from './health.ts';
+import { asksForPage, createPage } from './page.ts';
 import { urlOf } from './request-url.ts';
 import type { Health } from './schemas.ts';
 
@@ -27,8 +28,11 @@ export function createApp(
   operations: Operations,
   fail: (thrown: unknown, request: Request) => Response,
 ) {
+  const page = createPage();
   const api = new Elysia({ name: 'api' })
-    .get('/', () => textResponse(welcome, 'text/plain; charset=utf-8'), { detail: operations.welcome })
+    .get('/', ({ request }) => (asksForPage(request.headers) ? page.index(request) : welcomeResponse()), {
+      detail: operations.welcome,
+    })
     .get('/health', () => Response.json(endpoints.health(), { headers: { 'cache-control': 'no-store' } }), {
       detail: operations.health,
     })
@@ -49,6 +53,7 @@ export function createApp(
       fail(code === 'NOT_FOUND' ? noSuchRoute(request, app.routes) : error, request),
     )
     .use(api)
+    .get('/assets/:name', ({ request, params }) => page.asset(request, params.name))
     .get('/swagger', () =>
       textResponse(pageHtml, 'text/html; charset=utf-8', { 'content-security-policy': pagePolicy }),
     )
@@ -86,6 +91,10 @@ function noSuchRoute(request: Request, routes: readonly Route[]): ServiceError {
       allow,
     },
   );
+}
+
+function welcomeResponse(): Response {
+  return textResponse(welcome, 'text/plain; charset=utf-8', { vary: 'accept' });
 }
 
 function textResponse(text: string, contentType: string, headers: Record<string, string> = {}): Response {

@@ -1,0 +1,72 @@
+/** What the categories field holds, read as the service reads a categories document. */
+export interface ParsedLabels {
+  /** Trimmed, distinct, in the order written. */
+  readonly labels: readonly string[];
+  /** A sentence where the text cannot be read; then there are no labels. */
+  readonly fault: string | undefined;
+}
+
+/** Read here as well as by the service, so that the page can count them while they are typed. */
+export function parseLabels(text: string): ParsedLabels {
+  const read = /^\s*[[{]/.test(text) ? jsonLabels(text) : separatedLabels(text);
+  if (typeof read === 'string') return { labels: [], fault: read };
+  const distinct = new Set(read.map((label) => label.trim()));
+  distinct.delete('');
+  return { labels: [...distinct], fault: undefined };
+}
+
+/** Labels as a person would type them: one a line, quoted where they would be read as something else. */
+export function labelsText(labels: readonly string[]): string {
+  return labels
+    .map((label) =>
+      /[",;\t\r\n]|^[[{]|^categor(?:y|ies)$/i.test(label) ? `"${label.replaceAll('"', '""')}"` : label,
+    )
+    .join('\n');
+}
+
+function jsonLabels(text: string): readonly string[] | string {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return 'This starts like JSON, but is not valid JSON.';
+  }
+  const list: unknown = Array.isArray(value) ? value : (value as { categories?: unknown }).categories;
+  if (!Array.isArray(list)) return 'This JSON has no list named "categories".';
+  return list.every((label) => typeof label === 'string')
+    ? list
+    : 'The list of categories holds something that is no text.';
+}
+
+const headerLine = /^\s*categor(?:y|ies)[^\S\r\n]*[\r\n]/i;
+
+/** Lines; in them tabs, else semicolons, else commas; quotes around what contains one of these. */
+function separatedLabels(text: string): readonly string[] | string {
+  const cells = splitCells(text, delimiterOf(text));
+  if (!cells) return 'A double quote is opened and never closed.';
+  const labels = cells.map((cell) => cell.trim()).filter((cell) => cell !== '');
+  return labels.length > 1 && headerLine.test(text) ? labels.slice(1) : labels;
+}
+
+function delimiterOf(text: string): string {
+  const bare = text.replace(/"(?<=(?:^|[,;\t\r\n])[^\S\r\n]*")[^"]*"(?:"[^"]*")*/g, 'quoted');
+  if (/[^\s,;] *\t[ \t]*[^\s,;]/.test(bare)) return '\t';
+  return bare.replace(/&#?\w{1,32};/g, '').includes(';') ? ';' : ',';
+}
+
+/** @returns undefined where a quoted cell does not end */
+function splitCells(text: string, delimiter: string): string[] | undefined {
+  const cells: string[] = [];
+  const separator = new RegExp(`[\\r\\n${delimiter}]`, 'g');
+  const quoted = /[^\S\r\n]*"((?:[^"]|"")*)("?)/y;
+  for (let at = 0; at < text.length; ) {
+    quoted.lastIndex = at;
+    const [all = '', content = '', end] = quoted.exec(text) ?? [];
+    if (all !== '' && end === '') return undefined;
+    separator.lastIndex = at + all.length;
+    const stop = separator.exec(text)?.index ?? text.length;
+    cells.push(all === '' ? text.slice(at, stop) : content.replaceAll('""', '"'));
+    at = stop + 1;
+  }
+  return cells;
+}

@@ -1,0 +1,150 @@
+import { fileKind } from './intake/file-kind.ts';
+import type { FoundFile } from './intake/found-file.ts';
+import type { Refusal } from './service/refusal.ts';
+import { createRequests } from './service/requests.ts';
+import { type ServiceState, watchService } from './service/service-state.ts';
+import { createSession } from './session.ts';
+import { find, setText } from './view/dom.ts';
+import { createDropZone } from './view/drop-zone.ts';
+import { createKeyForm } from './view/key-form.ts';
+import { createLiveRegion } from './view/live-region.ts';
+import { bytes, count } from './view/numbers.ts';
+import { createPhotoResults } from './view/photo-results.ts';
+import { createProgress } from './view/progress.ts';
+import { createQuestionForm } from './view/question-form.ts';
+import { createServiceBanner } from './view/service-banner.ts';
+import { throttled } from './view/throttled.ts';
+import { createVideoResults } from './view/video-results.ts';
+
+const live = createLiveRegion(find('live', HTMLElement));
+const requests = createRequests();
+const session = createSession(requests, throttled(draw));
+const banner = createServiceBanner();
+const progress = createProgress(live);
+const photoResults = createPhotoResults(() => {
+  session.forgetFaults();
+  void classify();
+});
+const videoResults = createVideoResults();
+const keyForm = createKeyForm((key) => {
+  requests.setKey(key);
+  void classify();
+});
+const question = createQuestionForm({
+  onChange: throttled(draw),
+  onSubmit: () => void classify(),
+  onStop: () => session.stop(),
+});
+const runFault = find('run-fault', HTMLElement);
+const summary = find('files-summary', HTMLElement);
+const clear = find('clear', HTMLButtonElement);
+
+createDropZone((files) => void takeFiles(files));
+clear.addEventListener('click', () => {
+  session.clear();
+  setText(runFault, '');
+  find('choose-files', HTMLButtonElement).focus();
+});
+
+let serviceState: ServiceState['state'] | undefined;
+const watch = watchService((state) => {
+  banner.show(state);
+  if (state.state === serviceState) return;
+  serviceState = state.state;
+  live.say(find('banner-text', HTMLElement).textContent ?? '');
+});
+watch.check();
+
+// A run is lost with the page.
+addEventListener('beforeunload', (event) => {
+  if (session.progress) event.preventDefault();
+});
+
+/** Sorts what was dropped or chosen by what it is. */
+async function takeFiles(files: readonly FoundFile[]): Promise<void> {
+  const photos: FoundFile[] = [];
+  let video: File | undefined;
+  let leftOut = 0;
+  for (const found of files) {
+    const kind = fileKind(found.file);
+    // Folders hold all kinds of things; what is dropped by itself is meant.
+    if (kind === 'photo' || (kind === 'other' && !found.inFolder)) photos.push(found);
+    else if (found.inFolder) leftOut++;
+    else if (kind === 'video') video = found.file;
+    else await question.readDocument(found.file);
+  }
+  const added = session.addPhotos(photos);
+  if (video) session.setVideo(video);
+  const said = [
+    ...(added > 0 ? [`${count(added, 'photo')} added.`] : []),
+    ...(photos.length > added ? [`${count(photos.length - added, 'photo')} already here.`] : []),
+    ...(video ? [`Video ${video.name} added.`] : []),
+    ...(leftOut > 0 ? [`${count(leftOut, 'other file')} in the folder left out.`] : []),
+  ].join(' ');
+  setText(find('files-note', HTMLElement), said);
+  live.say(said);
+}
+
+async function classify(): Promise<void> {
+  const { labels, fault } = question.labels;
+  if (session.photos.length === 0 && !session.video) {
+    question.complain('files', 'Choose photos or a video first.');
+    return;
+  }
+  if (fault !== undefined || labels.length === 0) {
+    question.complain('labels', fault ?? 'Say at least one category to look for.');
+    return;
+  }
+  setText(runFault, '');
+  live.say('Classifying.');
+  const refusal = await session.run(labels, question.template);
+  if (refusal) explain(refusal);
+  else live.say(outcomeText());
+  watch.check();
+}
+
+/** Says where it can be set right why a run ended early. */
+function explain({ code, sentence }: Refusal): void {
+  if (code === 'unauthorized') keyForm.ask(sentence);
+  else if (/^(?:categories_|label_|multipart_too_large)/.test(code)) question.complain('labels', sentence);
+  else if (code === 'option_invalid') question.complain('template', sentence);
+  else setText(runFault, `${sentence} What is there already is kept; press Classify to go on.`);
+}
+
+function outcomeText(): string {
+  const broken = session.photos.filter(({ fault }) => fault).length;
+  const answered = session.photos.filter(({ answer, fault }) => answer && !fault).length;
+  return [
+    ...(session.photos.length > 0 ? [`${count(answered, 'photo')} classified.`] : []),
+    ...(broken > 0 ? [`${count(broken, 'file')} could not be used.`] : []),
+    ...(session.video?.details ? ['The video is looked through.'] : []),
+    ...(session.video?.fault ? [session.video.fault.sentence] : []),
+  ].join(' ');
+}
+
+function draw(): void {
+  const { photos, video } = session;
+  const size = photos.reduce((sum, { file }) => sum + file.size, 0);
+  setText(
+    summary,
+    [
+      ...(photos.length > 0 ? [`${count(photos.length, 'photo')}, ${bytes(size)}`] : []),
+      ...(video ? [`a video of ${bytes(video.file.size)}`] : []),
+    ].join(' and '),
+  );
+  clear.hidden = photos.length === 0 && !video;
+  question.show(planText(), session.progress !== undefined);
+  progress.show(session.progress);
+  photoResults.render(session);
+  videoResults.render(video);
+  runFault.hidden = runFault.textContent === '';
+}
+
+/** What the button would do. */
+function planText(): string {
+  if (session.progress || (session.photos.length === 0 && !session.video)) return '';
+  const { photos, video } = session.outstanding(question.labels.labels, question.template);
+  const what = [...(photos > 0 ? [count(photos, 'photo')] : []), ...(video ? ['the video'] : [])];
+  if (what.length === 0) return 'Everything is classified.';
+  return `Sends ${what.join(' and ')}${session.question ? ', as the question is a new one' : ''}.`;
+}

@@ -1,0 +1,68 @@
+import type { VideoDetails, VideoEvent, VideoProgress } from '../../http/schemas.ts';
+import { createLineReader } from './event-lines.ts';
+import type { Received } from './received.ts';
+import { type Refusal, refusalOf, unreadableAnswer } from './refusal.ts';
+
+export interface VideoRun {
+  readonly signal: AbortSignal;
+  /** Sends the video, asking for events. @throws the signal's reason */
+  post(
+    signal: AbortSignal,
+    onSent: (bytes: number) => void,
+    onText: (text: string) => void,
+  ): Promise<Received>;
+  onSent(bytes: number): void;
+  onProgress(progress: VideoProgress): void;
+  onWait(refusal: Refusal): void;
+  /** @throws the signal's reason */
+  pause(seconds: number, signal: AbortSignal): Promise<void>;
+}
+
+/**
+ * Has a video looked through. While the service is busy or still starting, it waits.
+ * @throws the signal's reason
+ */
+export async function classifyVideo(run: VideoRun): Promise<VideoDetails | Refusal> {
+  for (;;) {
+    const outcome = await sendVideo(run);
+    if (!('remedy' in outcome) || outcome.remedy !== 'wait') return outcome;
+    run.onWait(outcome);
+    await run.pause(outcome.waitSeconds, run.signal);
+  }
+}
+
+async function sendVideo(run: VideoRun): Promise<VideoDetails | Refusal> {
+  const readLines = createLineReader();
+  let outcome: VideoDetails | Refusal | undefined;
+  const take = (text: string) => {
+    for (const line of readLines(text)) {
+      const event = eventOf(line);
+      // What is sent is known here before it arrives there.
+      if (event?.event === 'progress' && event.data.stage !== 'uploading') run.onProgress(event.data);
+      if (event?.event === 'result' && 'results' in event.data) outcome = event.data as VideoDetails;
+      if (event?.event === 'error') outcome = refusalOfEvent(event.data);
+    }
+  };
+  const received = await run.post(run.signal, run.onSent, take);
+  if (received.status !== 200) return refusalOf(received);
+  take(received.text);
+  return outcome ?? unreadableAnswer();
+}
+
+/** Events come with a success's status; which failure it is stands in the code alone. */
+function refusalOfEvent(data: Extract<VideoEvent, { event: 'error' }>['data']): Refusal {
+  const isBusy = /^(?:overloaded|shutting_down|model_loading)$/.test(data.code);
+  return refusalOf({
+    status: isBusy ? 503 : 422,
+    text: JSON.stringify(data),
+    retryAfterSeconds: undefined,
+  });
+}
+
+function eventOf(line: string): VideoEvent | undefined {
+  try {
+    return JSON.parse(line) as VideoEvent;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,51 @@
+/** Building and finding elements. Text is set as text alone: names of files and categories may be anything. */
+
+type Properties = {
+  readonly class?: string;
+  readonly text?: string;
+  readonly hidden?: boolean;
+  readonly attributes?: Readonly<Record<string, string>>;
+};
+
+export function create<Tag extends keyof HTMLElementTagNameMap>(
+  tag: Tag,
+  { class: className, text, hidden, attributes = {} }: Properties = {},
+  ...children: readonly Node[]
+): HTMLElementTagNameMap[Tag] {
+  const element = document.createElement(tag);
+  if (className !== undefined) element.className = className;
+  if (text !== undefined) element.textContent = text;
+  if (hidden !== undefined) element.hidden = hidden;
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+/** A button that does not send the form it may stand in. */
+export function createButton(text: string, onClick: () => void, className = 'button'): HTMLButtonElement {
+  const button = create('button', { class: className, text, attributes: { type: 'button' } });
+  button.addEventListener('click', onClick);
+  return button;
+}
+
+/** An element of the page's HTML. */
+export function find<Type extends Element>(id: string, type: abstract new () => Type): Type {
+  const element = document.getElementById(id);
+  if (!(element instanceof type)) throw new Error(`the page has no ${type.name} with the id ${id}`);
+  return element;
+}
+
+/** Sets text only where it differs, so that screen readers do not hear it again. */
+export function setText(element: Element, text: string): void {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** Makes `children` the children of `parent`, moving as few as possible. */
+export function arrange(parent: Element, children: readonly Element[]): void {
+  const wanted = new Set(children);
+  for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
+  for (const [index, child] of children.entries()) {
+    const present = parent.children[index];
+    if (present !== child) parent.insertBefore(child, present ?? null);
+  }
+}

@@ -1,0 +1,112 @@
+import { answerTo, type Photo, type Question } from '../results/photo.ts';
+import { create, createButton, setText } from './dom.ts';
+import { bytes, percent } from './numbers.ts';
+import { lineElement } from './photo-tile.ts';
+
+/** One photo, large, with all that is known of it. */
+export interface PhotoDialog {
+  /** @param among the photos that the arrow keys lead to */
+  open(photo: Photo, among: readonly Photo[], question: Question | undefined): void;
+}
+
+/** More nobody reads; the download has as many as are asked for. */
+const MAX_LINES = 200;
+
+export function createPhotoDialog(dialog: HTMLDialogElement): PhotoDialog {
+  const image = create('img', { attributes: { alt: '' } });
+  const unshowable = create('p', {
+    class: 'hint',
+    text: 'This browser cannot show this file.',
+    hidden: true,
+  });
+  const heading = create('h2', { attributes: { id: 'dialog-name' } });
+  const facts = create('p', { class: 'hint' });
+  const fault = create('p', { class: 'fault' });
+  const lines = create('ul', { class: 'lines all' });
+  const previous = createButton('Previous', () => step(-1));
+  const next = createButton('Next', () => step(1));
+  const close = createButton('Close', () => dialog.close());
+  dialog.append(
+    create('div', { class: 'picture' }, image, unshowable),
+    create(
+      'div',
+      { class: 'about' },
+      heading,
+      facts,
+      fault,
+      lines,
+      create('div', { class: 'row' }, previous, next, close),
+    ),
+  );
+
+  let photos: readonly Photo[] = [];
+  let place = 0;
+  let question: Question | undefined;
+
+  const release = () => {
+    if (image.src) URL.revokeObjectURL(image.src);
+    image.removeAttribute('src');
+  };
+  const show = () => {
+    const photo = photos[place];
+    if (!photo) return;
+    release();
+    unshowable.hidden = true;
+    image.hidden = false;
+    image.src = URL.createObjectURL(photo.file);
+    setText(heading, photo.path);
+    setText(facts, bytes(photo.file.size));
+    setText(fault, photo.fault?.sentence ?? '');
+    fault.hidden = !photo.fault;
+    lines.replaceChildren(...(question && !photo.fault ? scoreLines(photo, question) : []));
+    previous.disabled = place === 0;
+    next.disabled = place === photos.length - 1;
+  };
+  const step = (by: number) => {
+    if (!photos[place + by]) return;
+    place += by;
+    show();
+  };
+
+  image.addEventListener('error', () => {
+    image.hidden = true;
+    unshowable.hidden = false;
+  });
+  dialog.addEventListener('close', release);
+  dialog.addEventListener('keydown', ({ key }) => {
+    if (key === 'ArrowLeft') step(-1);
+    if (key === 'ArrowRight') step(1);
+  });
+  // A click beside the window, on what lies behind it.
+  dialog.addEventListener('click', ({ target }) => {
+    if (target === dialog) dialog.close();
+  });
+
+  return {
+    open(photo, among, asked) {
+      photos = among;
+      place = Math.max(0, among.indexOf(photo));
+      question = asked;
+      show();
+      dialog.showModal();
+      close.focus();
+    },
+  };
+}
+
+function scoreLines(photo: Photo, question: Question): HTMLLIElement[] {
+  const answer = answerTo(photo, question);
+  if (!answer) return [];
+  const { scores, similarities } = answer;
+  return [...scores.keys()]
+    .sort((a, b) => (scores[b] ?? 0) - (scores[a] ?? 0) || a - b)
+    .slice(0, MAX_LINES)
+    .map((label) => {
+      const score = scores[label] ?? 0;
+      const similarity = similarities[label] ?? Number.NaN;
+      const value = Number.isNaN(similarity)
+        ? 'not listed'
+        : `${percent(score)} · similarity ${similarity.toFixed(3)}`;
+      return lineElement({ text: question.labels[label] ?? '', value, share: score });
+    });
+}

@@ -1,0 +1,185 @@
+import { bestPhotos } from '../results/best-photos.ts';
+import { type Grouping, groupByCategory } from '../results/grouping.ts';
+import { answerTo, type Photo, type Question } from '../results/photo.ts';
+import { photosCsv, photosJson } from '../results/photo-export.ts';
+import { arrange, createButton, find, setText } from './dom.ts';
+import { createGroupLinks } from './group-links.ts';
+import { percent } from './numbers.ts';
+import { createPhotoDialog } from './photo-dialog.ts';
+import { createPhotoGroup, type GroupContent, type PhotoGroupView } from './photo-group.ts';
+import type { TileContent } from './photo-tile.ts';
+import { createResultControls, type ShownOptions } from './result-controls.ts';
+import { saveText } from './save.ts';
+import { createThumbnails } from './thumbnails.ts';
+
+export interface ShownPhotos {
+  readonly photos: readonly Photo[];
+  /** undefined: nothing was asked yet. */
+  readonly question: Question | undefined;
+  readonly model: string | undefined;
+}
+
+/** The photos on the page, in groups. */
+export interface PhotoResultsView {
+  render(shown: ShownPhotos): void;
+}
+
+/** So many tiles at first in all groups together, more or less. */
+const FIRST_TILES = 600;
+const MIN_FIRST = 4;
+const MAX_FIRST = 24;
+
+export function createPhotoResults(tryBrokenAgain: () => void): PhotoResultsView {
+  const section = find('photo-results', HTMLElement);
+  const list = find('photo-groups', HTMLElement);
+  const links = createGroupLinks(find('photo-jumps', HTMLElement));
+  const unused = find('photo-unused', HTMLElement);
+  const viewChoice = find('photo-view', HTMLFieldSetElement);
+  const byBest = find('view-best', HTMLInputElement);
+  const bestHint = find('best-hint', HTMLElement);
+  const dialog = createPhotoDialog(find('photo-dialog', HTMLDialogElement));
+  const thumbnails = createThumbnails();
+  const tryAgain = createButton('Try these again', tryBrokenAgain);
+  let views = new Map<string, PhotoGroupView>();
+  let shown: ShownPhotos = { photos: [], question: undefined, model: undefined };
+
+  const controls = createResultControls({
+    name: 'photos',
+    topKLabel: 'Show the best',
+    topK: 3,
+    onChange: () => draw(),
+    onSave: (format) => {
+      const { question } = shown;
+      if (!question) return;
+      const results = { ...shown, question, threshold: controls.threshold, topK: controls.topK };
+      saveText('photos', format, format === 'json' ? photosJson(results) : photosCsv(results));
+    },
+  });
+  find('photo-controls', HTMLElement).append(controls.element);
+  viewChoice.addEventListener('change', () => draw());
+
+  const draw = () => {
+    const { photos, question } = shown;
+    section.hidden = photos.length === 0;
+    viewChoice.hidden = controls.element.hidden = !question;
+    bestHint.hidden = !question || !byBest.checked;
+    const grouping = groupByCategory(photos, question ?? nothingAsked, controls.threshold);
+    const { broken, waiting } = grouping;
+    const categories =
+      byBest.checked && question
+        ? bestGroups(photos, question, controls)
+        : categoryGroups(grouping, question ?? nothingAsked, controls);
+    const contents = [
+      ...(broken.length > 0 ? [brokenGroup(broken)] : []),
+      ...categories,
+      ...(waiting.length > 0 ? [waitingGroup(waiting, question)] : []),
+    ];
+
+    const before = views;
+    views = new Map();
+    for (const content of contents) {
+      const view =
+        before.get(content.key) ??
+        createPhotoGroup(content.key, thumbnails, (photo, among) =>
+          dialog.open(photo, among, shown.question),
+        );
+      view.show(content);
+      views.set(content.key, view);
+    }
+    for (const [key, view] of before) if (!views.has(key)) view.release();
+    arrange(
+      list,
+      [...views.values()].map(({ element }) => element),
+    );
+    const brokenView = views.get('broken');
+    if (brokenView && tryAgain.parentElement !== brokenView.element) brokenView.element.append(tryAgain);
+    links.show(contents);
+    const unusedLabels = question && !byBest.checked && waiting.length === 0 ? grouping.empty : [];
+    unused.hidden = unusedLabels.length === 0;
+    setText(unused, `No photo: ${unusedLabels.map((label) => question?.labels[label]).join(', ')}`);
+  };
+
+  return {
+    render(next) {
+      shown = next;
+      draw();
+    },
+  };
+}
+
+const nothingAsked: Question = { labels: [], template: '' };
+
+function categoryGroups(
+  { groups, undecided }: Grouping,
+  question: Question,
+  { threshold, topK }: ShownOptions,
+): GroupContent[] {
+  const first = firstTiles(groups.length);
+  const tile = (photo: Photo): TileContent => ({
+    lines: (answerTo(photo, question)?.best ?? []).slice(0, topK).map((label) => {
+      const score = photo.answer?.scores[label] ?? 0;
+      return { text: question.labels[label] ?? '', value: percent(score), share: score };
+    }),
+  });
+  const contents = groups.map(({ label, photos }) => ({
+    key: `label-${label}`,
+    heading: question.labels[label] ?? '',
+    photos,
+    first,
+    tile,
+  }));
+  if (undecided.length === 0) return contents;
+  const hint = `No category reaches ${percent(threshold)}.`;
+  return [
+    ...contents,
+    { key: 'undecided', heading: 'None of these', hint, photos: undecided, first: MAX_FIRST, tile },
+  ];
+}
+
+function bestGroups(
+  photos: readonly Photo[],
+  question: Question,
+  { threshold, topK }: ShownOptions,
+): GroupContent[] {
+  return bestPhotos(photos, question, topK, threshold).map((best, label) => ({
+    key: `best-${label}`,
+    heading: question.labels[label] ?? '',
+    ...(best.length === 0 && { hint: `No photo reaches ${percent(threshold)} for it.` }),
+    photos: best,
+    first: topK,
+    tile: ({ answer }) => {
+      const similarity = answer?.similarities[label] ?? 0;
+      const score = answer?.scores[label] ?? 0;
+      return {
+        lines: [
+          { text: 'Similarity', value: similarity.toFixed(3), share: 0 },
+          { text: 'Score', value: percent(score), share: score },
+        ],
+      };
+    },
+  }));
+}
+
+function brokenGroup(photos: readonly Photo[]): GroupContent {
+  return {
+    key: 'broken',
+    heading: 'Could not be used',
+    photos,
+    first: MAX_FIRST,
+    tile: ({ fault }) => ({ lines: [], ...(fault && { note: fault.sentence }) }),
+  };
+}
+
+function waitingGroup(photos: readonly Photo[], question: Question | undefined): GroupContent {
+  return {
+    key: 'waiting',
+    heading: question ? 'Waiting' : 'Your photos',
+    photos,
+    first: MAX_FIRST,
+    tile: () => ({ lines: [] }),
+  };
+}
+
+function firstTiles(groups: number): number {
+  return Math.min(MAX_FIRST, Math.max(MIN_FIRST, Math.floor(FIRST_TILES / Math.max(1, groups))));
+}

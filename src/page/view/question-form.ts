@@ -1,0 +1,116 @@
+import { labelsText, type ParsedLabels, parseLabels } from '../intake/labels.ts';
+import { find, setText } from './dom.ts';
+import { count } from './numbers.ts';
+
+/** Which of its fields a sentence is about. */
+export type Field = 'labels' | 'template' | 'files';
+
+/** The fields in which is said what to look for. */
+export interface QuestionForm {
+  readonly labels: ParsedLabels;
+  readonly template: string;
+  /** Takes a categories document that was dropped. */
+  readDocument(file: File): Promise<void>;
+  /** Says what is wrong with a field, and leads there. */
+  complain(field: Field, sentence: string): void;
+  /** @param plan what the button would do. @param isRunning shows the button that stops it instead */
+  show(plan: string, isRunning: boolean): void;
+}
+
+export interface QuestionFormEvents {
+  onChange(): void;
+  onSubmit(): void;
+  onStop(): void;
+}
+
+export function createQuestionForm({ onChange, onSubmit, onStop }: QuestionFormEvents): QuestionForm {
+  const form = find('question', HTMLFormElement);
+  const labelsField = find('labels', HTMLTextAreaElement);
+  const labelsCount = find('labels-count', HTMLElement);
+  const template = find('template', HTMLInputElement);
+  const classify = find('classify', HTMLButtonElement);
+  const stop = find('stop', HTMLButtonElement);
+  const plan = find('plan', HTMLElement);
+  const documentInput = find('labels-input', HTMLInputElement);
+  const faults = {
+    labels: { field: labelsField, text: find('labels-fault', HTMLElement) },
+    template: { field: template, text: find('template-fault', HTMLElement) },
+    files: { field: find('choose-files', HTMLButtonElement), text: find('files-fault', HTMLElement) },
+  } as const;
+
+  const setFault = (name: Field, sentence: string) => {
+    const { field, text } = faults[name];
+    setText(text, sentence);
+    text.hidden = sentence === '';
+    if (sentence === '') field.removeAttribute('aria-invalid');
+    else if (name !== 'files') field.setAttribute('aria-invalid', 'true');
+  };
+  let labels = parseLabels('');
+  const readLabels = () => {
+    labels = parseLabels(labelsField.value);
+    setFault('labels', labels.fault ?? '');
+    setText(
+      labelsCount,
+      labels.labels.length > 0 ? count(labels.labels.length, 'category', 'categories') : '',
+    );
+    onChange();
+  };
+
+  const readDocument = async (file: File) => {
+    const text = decode(new Uint8Array(await file.arrayBuffer()));
+    const parsed = parseLabels(text);
+    // What cannot be read is shown as it is, to be set right.
+    labelsField.value = parsed.fault ? text : labelsText(parsed.labels);
+    readLabels();
+  };
+
+  labelsField.addEventListener('input', readLabels);
+  template.addEventListener('input', () => {
+    setFault('template', '');
+    onChange();
+  });
+  find('choose-labels', HTMLButtonElement).addEventListener('click', () => documentInput.click());
+  documentInput.addEventListener('change', () => {
+    const [file] = documentInput.files ?? [];
+    documentInput.value = '';
+    if (file) void readDocument(file);
+  });
+  form.addEventListener('submit', (event) => {
+    event.preventDefault();
+    setFault('files', '');
+    onSubmit();
+  });
+  labelsField.addEventListener('keydown', (event) => {
+    if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+  });
+  stop.addEventListener('click', onStop);
+
+  return {
+    get labels() {
+      return labels;
+    },
+    get template() {
+      return template.value.trim();
+    },
+    readDocument,
+    complain(name, sentence) {
+      setFault(name, sentence);
+      if (name === 'template') find('options', HTMLDetailsElement).open = true;
+      faults[name].field.focus();
+    },
+    show(planText, isRunning) {
+      const hadFocus = document.activeElement === (isRunning ? classify : stop);
+      classify.hidden = isRunning;
+      stop.hidden = !isRunning;
+      if (hadFocus) (isRunning ? stop : classify).focus();
+      setText(plan, planText);
+    },
+  };
+}
+
+/** UTF-8, or UTF-16 with a byte order mark, as spreadsheets save "Unicode text". */
+function decode(bytes: Uint8Array): string {
+  const [first, second] = bytes;
+  const isUtf16 = (first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff);
+  return new TextDecoder(isUtf16 ? (first === 0xff ? 'utf-16le' : 'utf-16be') : 'utf-8').decode(bytes);
+}

@@ -1,0 +1,128 @@
+import type { Photo } from '../results/photo.ts';
+
+/** Draws photos small, only while they are near what is seen, so that memory does not grow with their count. */
+export interface Thumbnails {
+  show(canvas: HTMLCanvasElement, photo: Photo): void;
+  release(canvas: HTMLCanvasElement): void;
+}
+
+/** Pixels of a thumbnail's side: a tile's on a display of double density, nearly. 230 KB each. */
+const SIDE = 240;
+/** A decoded photo is cut to a square after this: upright ones come out narrower than high. */
+const DECODED_HEIGHT = 288;
+/** Each decodes one photo at its full size for a moment: 48 MB for 12 megapixels. */
+const DECODERS = 2;
+/** Kept beside those on view, for scrolling back: 35 MB. */
+const KEPT = 150;
+/** Drawn a little before they come into view. */
+const MARGIN = '300px';
+
+export function createThumbnails(): Thumbnails {
+  const shown = new Map<Element, Photo>();
+  /** By photo; the order is that of last use. null: the browser cannot show it. */
+  const kept = new Map<number, ImageBitmap | null>();
+  /** The newest first: that is where the eye is. */
+  let wanted: HTMLCanvasElement[] = [];
+  let decoding = 0;
+
+  const observer = new IntersectionObserver(
+    (entries) => {
+      for (const { target, isIntersecting } of entries) {
+        if (!(target instanceof HTMLCanvasElement)) continue;
+        if (isIntersecting) want(target);
+        else clear(target);
+      }
+    },
+    { rootMargin: MARGIN },
+  );
+
+  const want = (canvas: HTMLCanvasElement) => {
+    const photo = shown.get(canvas);
+    if (!photo) return;
+    const known = kept.get(photo.id);
+    if (known !== undefined) {
+      kept.delete(photo.id);
+      kept.set(photo.id, known);
+      draw(canvas, known);
+      return;
+    }
+    wanted.unshift(canvas);
+    decodeNext();
+  };
+
+  const clear = (canvas: HTMLCanvasElement) => {
+    wanted = wanted.filter((other) => other !== canvas);
+    canvas.width = 0;
+  };
+
+  const decodeNext = () => {
+    while (decoding < DECODERS) {
+      const canvas = wanted.shift();
+      if (!canvas) return;
+      const photo = shown.get(canvas);
+      if (!photo) continue;
+      const known = kept.get(photo.id);
+      if (known !== undefined) {
+        draw(canvas, known);
+        continue;
+      }
+      decoding++;
+      void decode(photo.file).then((bitmap) => {
+        decoding--;
+        keep(photo.id, bitmap);
+        if (shown.get(canvas) === photo) draw(canvas, bitmap);
+        decodeNext();
+      });
+    }
+  };
+
+  const keep = (id: number, bitmap: ImageBitmap | null) => {
+    kept.get(id)?.close();
+    kept.set(id, bitmap);
+    for (const [oldest, old] of kept) {
+      if (kept.size <= KEPT) break;
+      kept.delete(oldest);
+      old?.close();
+    }
+  };
+
+  return {
+    show(canvas, photo) {
+      shown.set(canvas, photo);
+      observer.observe(canvas);
+    },
+    release(canvas) {
+      shown.delete(canvas);
+      observer.unobserve(canvas);
+      clear(canvas);
+    },
+  };
+}
+
+/** The middle square, as the model sees it. @returns null where the browser cannot show the file */
+async function decode(file: File): Promise<ImageBitmap | null> {
+  try {
+    const whole = await createImageBitmap(file, { resizeHeight: DECODED_HEIGHT, resizeQuality: 'medium' });
+    const side = Math.min(whole.width, whole.height);
+    const square = await createImageBitmap(
+      whole,
+      Math.floor((whole.width - side) / 2),
+      Math.floor((whole.height - side) / 2),
+      side,
+      side,
+      { resizeWidth: SIDE, resizeHeight: SIDE, resizeQuality: 'medium' },
+    );
+    whole.close();
+    return square;
+  } catch {
+    return null;
+  }
+}
+
+function draw(canvas: HTMLCanvasElement, bitmap: ImageBitmap | null): void {
+  canvas.classList.toggle('unshowable', bitmap === null);
+  if (!bitmap) return;
+  canvas.width = SIDE;
+  canvas.height = SIDE;
+  canvas.getContext('2d')?.drawImage(bitmap, 0, 0);
+}
