@@ -20,14 +20,15 @@ export function percent(share: number): string {
 }
 
 export function bytes(value: number): string {
-  const units = ['bytes', 'KB', 'MB', 'GB', 'TB'];
+  if (value < 1000) return count(value, 'byte');
+  const units = ['KB', 'MB', 'GB', 'TB'];
   let unit = 0;
-  let scaled = value;
-  while (scaled >= 1000 && unit < units.length - 1) {
+  let scaled = value / 1000;
+  while (scaled >= 999.5 && unit < units.length - 1) {
     scaled /= 1000;
     unit++;
   }
-  return `${unit === 0 || scaled >= 100 ? Math.round(scaled) : scaled.toFixed(1)} ${units[unit]}`;
+  return `${scaled >= 99.95 ? Math.round(scaled) : scaled.toFixed(1)} ${units[unit]}`;
 }
 
 /** A stretch of time: `8 s`, `2 min 5 s`, `1 h 3 min`. */

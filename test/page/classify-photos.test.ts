@@ -1,0 +1,214 @@
+import { describe, expect, test } from 'bun:test';
+import type { Photo, Question } from '../../src/page/results/photo.ts';
+import { batchesOf } from '../../src/page/service/batches.ts';
+import { classifyPhotos, type PhotoRun, RunStopped } from '../../src/page/service/classify-photos.ts';
+import type { Received } from '../../src/page/service/received.ts';
+import { newPhoto } from './photos.ts';
+
+const question: Question = { labels: ['cat', 'dog'], template: '' };
+const model = { name: 'fake', sha256: '0', precision: 'fp32', embedding_dimension: 2, image_resolution: 224 };
+
+const received = (status: number, body: unknown = {}): Received => ({
+  status,
+  text: JSON.stringify(body),
+  retryAfterSeconds: undefined,
+});
+
+/** All photos are dogs but the broken ones. */
+function answer(batch: readonly Photo[], broken: readonly number[] = []): Received {
+  const places = batch.map(({ id }, place) => ({ id, file: String(place) }));
+  const scores = [
+    { category: 'dog', score: 0.9, similarity: 0.3 },
+    { category: 'cat', score: 0.1, similarity: 0.2 },
+  ];
+  return received(200, {
+    model,
+    results: places
+      .filter(({ id }) => !broken.includes(id))
+      .map(({ file }) => ({ file, category: 'dog', score: 0.9, similarity: 0.3, scores })),
+    errors: places
+      .filter(({ id }) => broken.includes(id))
+      .map(({ file }) => ({ file, code: 'image_broken', error: 'Cut off.' })),
+  });
+}
+
+/** A run that remembers. */
+function start(photos: readonly Photo[], post: (batch: readonly Photo[]) => Received | Promise<Received>) {
+  const told = {
+    answered: [] as number[],
+    faults: [] as string[],
+    sent: [] as number[],
+    waits: [] as string[],
+    pauses: [] as number[],
+    sizes: [] as number[],
+  };
+  const stopping = new AbortController();
+  const run: PhotoRun = {
+    photos,
+    question,
+    signal: stopping.signal,
+    async post(batch, signal, onSent) {
+      signal.throwIfAborted();
+      told.sizes.push(batch.length);
+      onSent(batch.length + 200);
+      await Promise.resolve();
+      return await post(batch);
+    },
+    pause: async (seconds) => {
+      told.pauses.push(seconds);
+    },
+    onAnswer: ({ id }) => told.answered.push(id),
+    onFault: ({ id }, { code }) => told.faults.push(`${id} ${code}`),
+    onSent: (bytes) => told.sent.push(bytes),
+    onModel: () => undefined,
+    onWait: ({ code }) => told.waits.push(code),
+  };
+  return { told, stopping, done: classifyPhotos(run) };
+}
+
+const photosOf = (count: number) => Array.from({ length: count }, (_, id) => newPhoto(id));
+
+describe('batches', () => {
+  test('hold at most 32 photos and 64 MiB, in order; what is larger goes alone', () => {
+    const item = (size: number) => ({ file: { size } });
+    expect(batchesOf(Array.from({ length: 70 }, () => item(1))).map(({ length }) => length)).toEqual([
+      32, 32, 6,
+    ]);
+    const sizes = [60, 10, 70, 1, 1].map((size) => item(size * 1024 ** 2));
+    expect(batchesOf(sizes)).toEqual([[sizes[0]!], [sizes[1]!], [sizes[2]!], [sizes[3]!, sizes[4]!]]);
+    expect(batchesOf([])).toEqual([]);
+  });
+});
+
+describe('many photos', () => {
+  test('go in batches; every one is answered once', async () => {
+    const { told, done } = start(photosOf(100), (batch) => answer(batch));
+    await done;
+    expect(told.sizes.toSorted()).toEqual([32, 32, 32, 4]);
+    expect(told.answered.toSorted((a, b) => a - b)).toEqual([...Array(100).keys()]);
+    expect(told.faults).toEqual([]);
+    expect(told.sent.at(-1)).toBe(100);
+  });
+
+  test('each similarity stands under its own category, whatever order they come in', async () => {
+    const photo = newPhoto(0);
+    const answers: unknown[] = [];
+    await classifyPhotos({
+      ...silent,
+      photos: [photo],
+      post: async (batch) => answer(batch),
+      onAnswer: (_, { similarities, best }) => answers.push([...similarities], best),
+    });
+    expect(answers).toEqual([
+      [Math.fround(0.2), Math.fround(0.3)],
+      [1, 0],
+    ]);
+  });
+
+  test('a broken one is told, and nothing else suffers', async () => {
+    const { told, done } = start(photosOf(3), (batch) => answer(batch, [1]));
+    await done;
+    expect(told.answered).toEqual([0, 2]);
+    expect(told.faults).toEqual(['1 image_broken']);
+  });
+
+  test('a file the answer does not speak of is told, too', async () => {
+    const { told, done } = start(photosOf(1), () => received(200, { model, results: [], errors: [] }));
+    await done;
+    expect(told.faults).toEqual(['0 unanswered']);
+  });
+});
+
+describe('when a request fails', () => {
+  test('a busy service is asked again, as often as it takes', async () => {
+    let left = 7;
+    const busy = received(503, { code: 'overloaded', error: 'Busy.' });
+    const { told, done } = start(photosOf(2), (batch) => (left-- > 0 ? busy : answer(batch)));
+    await done;
+    expect(told.answered).toEqual([0, 1]);
+    expect(told.pauses).toEqual(Array(7).fill(5));
+    expect(told.waits).toEqual(Array(7).fill('overloaded'));
+    expect(told.sent.at(-1)).toBe(2);
+  });
+
+  test('a connection that breaks once is made again', async () => {
+    let left = 1;
+    const { told, done } = start(photosOf(2), (batch) => (left-- > 0 ? received(0) : answer(batch)));
+    await done;
+    expect(told.answered).toEqual([0, 1]);
+    expect(told.pauses).toEqual([1]);
+  });
+
+  test('a service that stays away ends the run; what was answered is kept', async () => {
+    let left = 2;
+    const { told, done } = start(photosOf(100), (batch) => (left-- > 0 ? answer(batch) : received(0)));
+    const stopped = await done.catch((fault: unknown) => fault);
+    expect(stopped).toBeInstanceOf(RunStopped);
+    expect(stopped).toMatchObject({ refusal: { code: 'unreachable' } });
+    expect(told.answered).toHaveLength(64);
+    expect(told.faults).toEqual([]);
+  });
+
+  test('a file that vanished from the disk is told, and the others go without it', async () => {
+    const photos = photosOf(3);
+    const gone = Object.assign(newPhoto(1).file, {
+      slice: () => ({ arrayBuffer: () => Promise.reject(new DOMException('gone', 'NotReadableError')) }),
+    });
+    photos[1] = { id: 1, path: '1.jpg', file: gone };
+    const { told, done } = start(photos, (batch) =>
+      batch.some(({ id }) => id === 1) ? received(0) : answer(batch),
+    );
+    await done;
+    expect(told.answered).toEqual([0, 2]);
+    expect(told.faults).toEqual(['1 unreadable']);
+    expect(told.pauses).toEqual([]);
+  });
+
+  test('a request that is too large for a proxy is cut until it passes', async () => {
+    const { told, done } = start(photosOf(32), (batch) =>
+      batch.length > 10 || batch.some(({ id }) => id === 31) ? received(413) : answer(batch),
+    );
+    await done;
+    expect(told.answered.toSorted((a, b) => a - b)).toEqual([...Array(31).keys()]);
+    expect(told.faults).toEqual(['31 unreadable']);
+  });
+
+  test('a bug of the service costs the photos of that request alone', async () => {
+    const bug = received(500, { code: 'internal', error: 'This is a bug.' });
+    const { told, done } = start(photosOf(40), (batch) => (batch[0]?.id === 0 ? bug : answer(batch)));
+    await done;
+    expect(told.faults).toHaveLength(32);
+    expect(told.answered).toEqual([32, 33, 34, 35, 36, 37, 38, 39]);
+  });
+
+  test.each(['unauthorized', 'label_too_long', 'option_invalid'])('%s ends the run at once', async (code) => {
+    const { told, done } = start(photosOf(200), () => received(400, { code, error: 'No.' }));
+    expect(await done.catch((fault: unknown) => fault)).toMatchObject({ refusal: { code, sentence: 'No.' } });
+    expect(told.sizes.length).toBeLessThanOrEqual(2);
+    expect(told.answered).toEqual([]);
+  });
+
+  test('an answer that is none ends the run', async () => {
+    const { done } = start(photosOf(1), () => ({ ...received(200), text: '<html>Please log in</html>' }));
+    expect(await done.catch((fault: unknown) => fault)).toBeInstanceOf(RunStopped);
+  });
+
+  test('stopping it ends it with the reason it was stopped for', async () => {
+    const reason = new Error('stopped');
+    const { stopping, done } = start(photosOf(100), (batch) => {
+      stopping.abort(reason);
+      return answer(batch);
+    });
+    expect(await done.catch((fault: unknown) => fault)).toBe(reason);
+  });
+});
+
+const silent = {
+  question,
+  signal: new AbortController().signal,
+  pause: async () => undefined,
+  onFault: () => undefined,
+  onSent: () => undefined,
+  onModel: () => undefined,
+  onWait: () => undefined,
+};

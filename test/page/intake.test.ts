@@ -1,0 +1,52 @@
+import { describe, expect, test } from 'bun:test';
+import { fileKind } from '../../src/page/intake/file-kind.ts';
+import { createPhotoList } from '../../src/page/intake/photo-list.ts';
+
+const found = (name: string, content = 'x', lastModified = 1) => ({
+  file: new File([content], name, { lastModified }),
+  path: name,
+  inFolder: false,
+});
+
+describe('a dropped file', () => {
+  test.each<[string, string, ReturnType<typeof fileKind>]>([
+    ['a.JPG', '', 'photo'],
+    ['a.webp', 'image/webp', 'photo'],
+    ['scan', 'image/png', 'photo'],
+    ['a.heic', '', 'photo'],
+    ['film.MP4', 'video/mp4', 'video'],
+    ['film.mkv', '', 'video'],
+    ['clip', 'video/webm', 'video'],
+    ['cats.json', 'application/json', 'categories'],
+    ['cats.csv', 'application/vnd.ms-excel', 'categories'],
+    ['cats.txt', 'text/plain', 'categories'],
+    ['letter.pdf', 'application/pdf', 'other'],
+    ['Thumbs.db', '', 'other'],
+  ])('%s of the type %j is taken for a %s', (name, type, kind) => {
+    expect(fileKind({ name, type })).toBe(kind);
+  });
+});
+
+describe('the list of photos', () => {
+  test('keeps the order, and a file that is dropped again only once', () => {
+    const list = createPhotoList();
+    expect(list.add([found('a.jpg'), found('b.jpg')])).toBe(2);
+    expect(list.add([found('b.jpg'), found('c.jpg')])).toBe(1);
+    expect(list.all.map(({ path }) => path)).toEqual(['a.jpg', 'b.jpg', 'c.jpg']);
+    expect(new Set(list.all.map(({ id }) => id)).size).toBe(3);
+  });
+
+  test('tells files of the same name apart by folder, size and date', () => {
+    const list = createPhotoList();
+    const other = { ...found('a.jpg'), path: 'holiday/a.jpg' };
+    expect(list.add([found('a.jpg'), found('a.jpg', 'xy'), found('a.jpg', 'x', 2), other])).toBe(4);
+  });
+
+  test('is empty again after it was cleared, and takes the same files anew', () => {
+    const list = createPhotoList();
+    list.add([found('a.jpg')]);
+    list.clear();
+    expect(list.all).toEqual([]);
+    expect(list.add([found('a.jpg')])).toBe(1);
+  });
+});

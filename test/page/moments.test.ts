@@ -1,0 +1,53 @@
+import { describe, expect, test } from 'bun:test';
+import fc from 'fast-check';
+import { lanesOf, marksOf, momentsOf } from '../../src/page/results/moments.ts';
+import { videoDetails } from './video-details.ts';
+
+describe('the best frames of a video', () => {
+  test('are listed with the next best ones, as many as are asked for', () => {
+    expect(momentsOf(videoDetails, 0, 2).map(({ category, others }) => [category, others.length])).toEqual([
+      ['cat', 1],
+      ['dog', 0],
+      ['bird', 0],
+    ]);
+  });
+
+  test('below the threshold are left out, and so are next best ones', () => {
+    expect(momentsOf(videoDetails, 0.5, 3).map(({ category, others }) => [category, others.length])).toEqual([
+      ['cat', 0],
+      ['dog', 0],
+    ]);
+  });
+
+  test('stand on the time line once, in the order of time', () => {
+    expect(marksOf(momentsOf(videoDetails, 0, 1))).toEqual([
+      { timestamp: 0.5, categories: ['bird'] },
+      { timestamp: 2, categories: ['cat', 'dog'] },
+    ]);
+  });
+});
+
+describe('marks on a line', () => {
+  test('take the first lane with room', () => {
+    expect(lanesOf([0, 5, 10, 12, 30], 10, 4)).toEqual([0, 1, 0, 2, 0]);
+  });
+
+  test('never cover each other while there are lanes', () => {
+    const positions = fc.array(fc.integer({ min: 0, max: 100 }), { maxLength: 12 });
+    fc.assert(
+      fc.property(positions, (unsorted) => {
+        const sorted = unsorted.toSorted((a, b) => a - b);
+        const lanes = lanesOf(sorted, 10, 12);
+        for (const [index, position] of sorted.entries()) {
+          for (let before = 0; before < index; before++) {
+            if (lanes[before] === lanes[index]) expect(position - sorted[before]!).toBeGreaterThanOrEqual(10);
+          }
+        }
+      }),
+    );
+  });
+
+  test('share the last lane when there is no further one', () => {
+    expect(lanesOf([0, 0, 0], 10, 2)).toEqual([0, 1, 1]);
+  });
+});
