@@ -1,0 +1,209 @@
+import * as v from 'valibot';
+import { errorSchema } from '../../http/schemas.ts';
+import { UsageError } from '../usage-error.ts';
+import { type FormPart, multipartBody } from './multipart-body.ts';
+
+export interface ServerClientOptions {
+  readonly url: URL;
+  readonly apiKey: string | undefined;
+  readonly signal: AbortSignal;
+  /** Tells the person why it takes longer. */
+  readonly note: (sentence: string) => void;
+  readonly patience?: Partial<ServerPatience>;
+}
+
+/** How long a server is waited for; tests shorten it. */
+export interface ServerPatience {
+  /** Pause after the first failed connection; doubles each time. */
+  readonly backOffMs: number;
+  /** Connections that fail in a row before it is given up. */
+  readonly connections: number;
+  /** A server that says it is loading or has too much to do is asked again for so long. */
+  readonly busyMs: number;
+  /** The shortest pause before a busy server is asked again. */
+  readonly busyPauseMs: number;
+}
+
+const defaultPatience: ServerPatience = {
+  backOffMs: 1000,
+  connections: 5,
+  // Downloading and compiling a model takes minutes.
+  busyMs: 30 * 60_000,
+  busyPauseMs: 1000,
+};
+
+/** The server's error, as it answered it. */
+export class ServerError extends UsageError {
+  readonly code: string;
+
+  constructor(code: string, sentence: string) {
+    super(sentence);
+    this.code = code;
+  }
+}
+
+export interface FormPost {
+  readonly path: 'categorize' | 'image' | 'video';
+  readonly query: URLSearchParams;
+  /** Called once an attempt. */
+  readonly parts: () => AsyncIterable<FormPart>;
+  /** Where the answer is a stream of events: told of each that is not the last. */
+  readonly onProgress?: (data: unknown) => void;
+}
+
+/** @returns the JSON of a 2xx answer, or of the event that holds the result */
+export type PostForm = (post: FormPost) => Promise<unknown>;
+
+/** A wrong answer of a proxy while its replicas change. */
+const passingStatuses = new Set([502, 504]);
+/** What a server answers that will be able to answer soon. */
+const passingCodes = new Set([
+  'model_loading',
+  'engine_restarting',
+  'overloaded',
+  'shutting_down',
+  'upload_stalled',
+]);
+
+/**
+ * Posts forms to a running service. What passes by itself is waited for: a model that loads, too many
+ * requests, a connection that breaks; the form is then sent again from its beginning.
+ * @returns throws UsageError where waiting does not help, the signal's reason when it is aborted
+ */
+export function createServerClient(options: ServerClientOptions): PostForm {
+  const { url, apiKey, signal, note } = options;
+  const patience = { ...defaultPatience, ...options.patience };
+
+  const attempt = async ({ path, query, parts, onProgress }: FormPost): Promise<Attempt> => {
+    const { contentType, chunks } = multipartBody(parts());
+    const headers = new Headers({ 'content-type': contentType });
+    headers.set('accept', onProgress ? 'application/x-ndjson' : 'application/json');
+    if (apiKey !== undefined) headers.set('x-api-key', apiKey);
+    let localFault: { readonly fault: unknown } | undefined;
+    async function* body() {
+      try {
+        yield* chunks;
+      } catch (fault) {
+        localFault = { fault };
+        throw fault;
+      }
+    }
+    try {
+      const response = await fetch(addressOf(url, path, query), {
+        method: 'POST',
+        headers,
+        body: body(),
+        signal,
+        // A thousand photos take longer than the five minutes after which it would give up.
+        timeout: false,
+      });
+      if (response.ok && onProgress) return await readEvents(response, onProgress);
+      return { status: response.status, isResult: response.ok, text: await response.text() };
+    } catch (fault) {
+      signal.throwIfAborted();
+      if (localFault) throw localFault.fault;
+      return { failure: fault instanceof Error ? fault.message : String(fault) };
+    }
+  };
+
+  return async (post) => {
+    const startedAt = performance.now();
+    for (let failures = 0; ; ) {
+      const outcome = await attempt(post);
+      if ('text' in outcome && outcome.isResult) return parseJson(outcome.text, url);
+      const fault = faultOf(outcome, url);
+      if (fault.kind === 'lasting') throw fault.error;
+      if (fault.kind === 'busy') {
+        if (performance.now() - startedAt > patience.busyMs) throw fault.error;
+        const pauseMs = Math.max(patience.busyPauseMs, fault.retryAfterMs);
+        note(`${fault.error.message} Waiting for ${Math.ceil(pauseMs / 1000)} s.`);
+        await pause(pauseMs, signal);
+      } else {
+        failures += 1;
+        if (failures >= patience.connections) throw fault.error;
+        const pauseMs = patience.backOffMs * 2 ** (failures - 1);
+        note(`${fault.error.message} Trying again in ${Math.ceil(pauseMs / 1000)} s.`);
+        await pause(pauseMs, signal);
+      }
+    }
+  };
+}
+
+type Attempt =
+  /** `text`: the JSON of a result or of an error. */
+  | { readonly status: number; readonly isResult: boolean; readonly text: string }
+  | { readonly failure: string };
+
+type Fault =
+  | { readonly kind: 'lasting' | 'connection'; readonly error: UsageError }
+  | { readonly kind: 'busy'; readonly error: UsageError; readonly retryAfterMs: number };
+
+function faultOf(outcome: Attempt, url: URL): Fault {
+  if ('failure' in outcome) {
+    const error = new UsageError(`The server ${url.origin} cannot be reached: ${outcome.failure}`);
+    return { kind: 'connection', error };
+  }
+  const { status, text } = outcome;
+  const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), errorSchema), text);
+  if (!parsed.success) {
+    const shown = text.length > 200 ? `${text.slice(0, 200)}…` : text;
+    const error = new UsageError(
+      `The server ${url.origin} answered ${status}, and not as this service does: ${JSON.stringify(shown)}`,
+    );
+    return { kind: passingStatuses.has(status) ? 'connection' : 'lasting', error };
+  }
+  const { code, error: sentence, retry_after_seconds: seconds } = parsed.output;
+  const error = new ServerError(code, `The server says: ${sentence}`);
+  if (!passingCodes.has(code)) return { kind: 'lasting', error };
+  return { kind: 'busy', error, retryAfterMs: typeof seconds === 'number' ? seconds * 1000 : 0 };
+}
+
+const eventSchema = v.pipe(v.string(), v.parseJson(), v.object({ event: v.string(), data: v.unknown() }));
+
+/** One event a line; the last one is the result or an error. */
+async function readEvents(response: Response, onProgress: (data: unknown) => void): Promise<Attempt> {
+  let rest = '';
+  for await (const chunk of (response.body ?? new ReadableStream()).pipeThrough(new TextDecoderStream())) {
+    const lines = `${rest}${chunk}`.split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) {
+      const parsed = v.safeParse(eventSchema, line);
+      if (!parsed.success) return { status: response.status, isResult: false, text: line };
+      const { event, data } = parsed.output;
+      if (event === 'progress') onProgress(data);
+      else return { status: response.status, isResult: event === 'result', text: JSON.stringify(data) };
+    }
+  }
+  return { failure: 'the answer broke off' };
+}
+
+function parseJson(text: string, url: URL): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new UsageError(`The server ${url.origin} answered something else than JSON.`);
+  }
+}
+
+/** The service may live below a path of its own, behind a proxy. */
+function addressOf(url: URL, path: string, query: URLSearchParams): URL {
+  const base = new URL(url);
+  if (!base.pathname.endsWith('/')) base.pathname += '/';
+  const address = new URL(path, base);
+  address.search = query.toString();
+  return address;
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const leave = () => reject(signal.reason);
+  signal.addEventListener('abort', leave, { once: true });
+  const timer = setTimeout(resolve, ms);
+  try {
+    await promise;
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', leave);
+  }
+}

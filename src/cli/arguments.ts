@@ -1,0 +1,179 @@
+import { parseArgs } from 'node:util';
+import * as v from 'valibot';
+import { optionsSchema } from '../http/options.ts';
+import type { FormatName } from './output/line-format.ts';
+import { UsageError } from './usage-error.ts';
+
+/** Where files are put by category. */
+export interface Sorting {
+  readonly directory: string;
+  readonly action: 'move' | 'copy';
+  /** Only said, not done. */
+  readonly isDry: boolean;
+}
+
+/** What was asked for, all of it checked as far as it can be without looking at any file. */
+export interface Command {
+  /** `best`: the best photo for each category; `video`: the best frame. */
+  readonly task: 'categorize' | 'best' | 'video';
+  /** Files and folders; of a video the one file. */
+  readonly paths: readonly string[];
+  readonly categories: { readonly file: string | undefined; readonly words: readonly string[] };
+  /** Each with one `{}`; undefined: labels verbatim. */
+  readonly templates: readonly string[] | undefined;
+  /** 0 to 1. */
+  readonly threshold: number | undefined;
+  readonly topK: number;
+  readonly format: FormatName;
+  /** A file; undefined: standard output. */
+  readonly output: string | undefined;
+  readonly sorting: Sorting | undefined;
+  readonly server: URL | undefined;
+  readonly isQuiet: boolean;
+}
+
+// Repeatable, all of them: what is to be given once is checked, where it would be passed over otherwise.
+const text = { type: 'string', multiple: true } as const;
+const flag = { type: 'boolean' } as const;
+
+const options = {
+  categories: text,
+  category: text,
+  template: text,
+  threshold: text,
+  'top-k': text,
+  best: flag,
+  video: text,
+  json: flag,
+  csv: flag,
+  output: text,
+  'copy-to': text,
+  'move-to': text,
+  'dry-run': flag,
+  server: text,
+  quiet: flag,
+  help: { type: 'boolean', short: 'h' },
+} as const;
+
+/** The same rules as for the options of a request. */
+const { template, threshold, top_k } = optionsSchema.entries;
+const questionSchema = v.object({ template, threshold, 'top-k': top_k });
+
+/**
+ * @param argv without the runtime and the script
+ * @returns 'help' where that was asked for
+ * @throws UsageError
+ */
+export function parseCommand(argv: readonly string[]): Command | 'help' {
+  const { values, positionals } = readArguments(argv);
+  if (values.help) return 'help';
+
+  const single = (name: 'categories' | 'video' | 'output' | 'copy-to' | 'move-to' | 'server') =>
+    nonEmpty(name, onlyOne(name, values[name]));
+  const question = v.safeParse(questionSchema, {
+    template: values.template,
+    threshold: onlyOne('threshold', values.threshold),
+    'top-k': onlyOne('top-k', values['top-k']),
+  });
+  if (!question.success) {
+    const faults = question.issues.map((issue) => `--${issue.path?.[0]?.key} ${issue.message}`);
+    throw new UsageError(`${faults.join('; ')}.`);
+  }
+
+  const video = single('video');
+  const file = single('categories');
+  const words = values.category ?? [];
+  if (file === undefined && words.length === 0) {
+    throw new UsageError('There are no categories; give --categories FILE, or --category for each.');
+  }
+  if (values.json && values.csv) throw new UsageError('--json and --csv exclude each other.');
+  if (video !== undefined && values.best) throw new UsageError('--video and --best exclude each other.');
+  if (video !== undefined && positionals.length > 0) {
+    throw new UsageError('With --video there are no photos beside it; look for both one after the other.');
+  }
+  if (video === undefined && positionals.length === 0) {
+    throw new UsageError('There are no photos; name files or folders, or a film with --video.');
+  }
+  const task = video === undefined ? (values.best ? 'best' : 'categorize') : 'video';
+  const output = single('output');
+  const isDry = values['dry-run'] ?? false;
+  const sorting = sortingOf(single('move-to'), single('copy-to'), isDry);
+  checkSorting(task, sorting, output);
+  return {
+    task,
+    paths: video === undefined ? positionals : [video],
+    categories: { file, words },
+    templates: question.output.template,
+    threshold: question.output.threshold,
+    topK: question.output['top-k'],
+    format: values.json ? 'json' : values.csv ? 'csv' : 'text',
+    output,
+    sorting,
+    server: serverUrl(single('server')),
+    isQuiet: values.quiet ?? false,
+  };
+}
+
+function readArguments(argv: readonly string[]) {
+  try {
+    return parseArgs({ args: [...argv], options, allowPositionals: true, strict: true });
+  } catch (fault) {
+    if (!(fault instanceof TypeError)) throw fault;
+    // "Unknown option '--jason'. To specify a positional argument starting with a '-', …"
+    throw new UsageError(fault.message);
+  }
+}
+
+function onlyOne(name: string, given: readonly string[] | undefined): string | undefined {
+  if (given !== undefined && given.length > 1) {
+    throw new UsageError(`--${name} is given ${given.length} times, once is accepted.`);
+  }
+  return given?.[0];
+}
+
+function nonEmpty(name: string, value: string | undefined): string | undefined {
+  if (value?.trim() === '') throw new UsageError(`--${name} is empty.`);
+  return value;
+}
+
+function sortingOf(
+  moveTo: string | undefined,
+  copyTo: string | undefined,
+  isDry: boolean,
+): Sorting | undefined {
+  if (moveTo !== undefined && copyTo !== undefined) {
+    throw new UsageError('--move-to and --copy-to exclude each other.');
+  }
+  if (moveTo !== undefined) return { directory: moveTo, action: 'move', isDry };
+  if (copyTo !== undefined) return { directory: copyTo, action: 'copy', isDry };
+  if (isDry) throw new UsageError('--dry-run goes with --move-to or --copy-to: nothing else changes files.');
+  return undefined;
+}
+
+function checkSorting(task: Command['task'], sorting: Sorting | undefined, output: string | undefined): void {
+  if (sorting?.action === 'move' && task === 'best') {
+    throw new UsageError(
+      '--best goes with --copy-to, not with --move-to: one photo may be the best for several categories.',
+    );
+  }
+  if (sorting?.action === 'move' && task === 'video') {
+    throw new UsageError('--video goes with --copy-to, not with --move-to: frames are copies.');
+  }
+  if (sorting?.isDry && output !== undefined) {
+    throw new UsageError('--dry-run goes without --output: the file would tell of what was not done.');
+  }
+  if (sorting?.isDry && task === 'video') {
+    throw new UsageError('--dry-run goes without --video; without --copy-to its frames are only listed.');
+  }
+}
+
+function serverUrl(given: string | undefined): URL | undefined {
+  if (given === undefined) return undefined;
+  const url = URL.parse(given);
+  if (url === null || !/^https?:$/.test(url.protocol)) {
+    throw new UsageError(
+      `--server ${JSON.stringify(given)} is no http or https URL, e.g. http://localhost:8080.`,
+    );
+  }
+  return url;
+}

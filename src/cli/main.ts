@@ -1,0 +1,85 @@
+import { ModelStoreError } from '../clip/store/model-store-error.ts';
+import { ConfigError, parseConfig } from '../config.ts';
+import { ServiceError } from '../errors.ts';
+import { type Command, parseCommand } from './arguments.ts';
+import { readCategories } from './categories-source.ts';
+import { help } from './help.ts';
+import { openAnswers } from './open-answers.ts';
+import { findBestFiles } from './tasks/best-files.ts';
+import { findBestFrames } from './tasks/best-frames.ts';
+import { categorizeFiles } from './tasks/categorize.ts';
+import { createTally } from './tasks/tally.ts';
+import { createCommandTerminal, ReaderGoneError } from './terminal/command-terminal.ts';
+import { UsageError } from './usage-error.ts';
+
+const exitCodes = { ok: 0, filesBroken: 1, impossible: 2, interrupted: 130 } as const;
+
+const tasks = { categorize: categorizeFiles, best: findBestFiles, video: findBestFrames } as const;
+
+const terminal = createCommandTerminal(process.stdout, process.stderr);
+// A write's own callback hears of it, too.
+process.stdout.on('error', () => undefined);
+
+const stopping = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(name, () => {
+    // Whoever asks twice does not want to wait.
+    if (stopping.signal.aborted) process.exit(exitCodes.interrupted);
+    stopping.abort(new Error(`stopped by ${name}`));
+  });
+}
+
+async function run(command: Command): Promise<number> {
+  const { signal } = stopping;
+  const { templates, threshold, topK, server, isQuiet } = command;
+  const config = parseConfig(undefined, []);
+  // A server has limits of its own.
+  const maxCategories = server ? Number.POSITIVE_INFINITY : config.limits.categories;
+  const categories = await readCategories(command.categories, maxCategories);
+  const question = { categories, templates, threshold, topK };
+  const tally = createTally(terminal);
+  try {
+    await tasks[command.task]({
+      command,
+      labels: categories.labels,
+      terminal,
+      tally,
+      openAnswers: () => openAnswers({ command, question, config, terminal, signal }),
+      signal,
+    });
+  } catch (fault) {
+    if (!signal.aborted) throw fault;
+    if (!isQuiet) terminal.note(`Interrupted: ${tally.summary()}`);
+    return exitCodes.interrupted;
+  }
+  if (!isQuiet) terminal.note(tally.summary());
+  return tally.faults > 0 ? exitCodes.filesBroken : exitCodes.ok;
+}
+
+/** What the person can set right, in a sentence. */
+function sentenceOf(fault: unknown): string | undefined {
+  const isExpected =
+    fault instanceof UsageError ||
+    fault instanceof ConfigError ||
+    fault instanceof ModelStoreError ||
+    fault instanceof ServiceError;
+  return isExpected ? fault.message : undefined;
+}
+
+async function main(): Promise<number> {
+  try {
+    const command = parseCommand(process.argv.slice(2));
+    if (command !== 'help') return await run(command);
+    await terminal.print(help);
+    return exitCodes.ok;
+  } catch (fault) {
+    if (fault instanceof ReaderGoneError) return exitCodes.interrupted;
+    const sentence = sentenceOf(fault);
+    if (sentence === undefined) console.error('This is a bug:', fault);
+    else terminal.note(sentence);
+    if (process.argv.length <= 2) terminal.note('See --help.');
+    return exitCodes.impossible;
+  }
+}
+
+process.exit(await main());

@@ -1,0 +1,68 @@
+import { DEMO_MODEL_NAME } from '../../models/demo/demo-checkpoint.ts';
+import type { LoadingProgress } from '../clip/store/loading-progress.ts';
+import { prepareModel } from '../clip/store/prepare-model.ts';
+import type { Config } from '../config.ts';
+import { startEngine } from '../engine.ts';
+import type { Answers, Question } from './answers/answers.ts';
+import { createEngineAnswers } from './answers/engine-answers.ts';
+import { createServerAnswers } from './answers/server-answers.ts';
+import { createServerClient } from './answers/server-client.ts';
+import type { Command } from './arguments.ts';
+import { createEngineLog } from './engine-log.ts';
+import type { CommandTerminal } from './terminal/command-terminal.ts';
+
+export interface OpenAnswersOptions {
+  readonly command: Pick<Command, 'server' | 'isQuiet'>;
+  readonly question: Question;
+  readonly config: Config;
+  readonly terminal: CommandTerminal;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * A server where one is named, else the engine in this process.
+ * @throws ModelStoreError, UsageError, ServiceError; the signal's reason
+ */
+export async function openAnswers(options: OpenAnswersOptions): Promise<Answers> {
+  const { command, question, config, terminal, signal } = options;
+  if (command.server === undefined) return await openEngine(options);
+  const note = (sentence: string) => {
+    if (!command.isQuiet) terminal.note(sentence);
+  };
+  const post = createServerClient({ url: command.server, apiKey: config.apiKey, signal, note });
+  return createServerAnswers({ post, question, maxImageBytes: config.limits.imageBytes, signal });
+}
+
+const stageWords: Readonly<Partial<Record<LoadingProgress['stage'], string>>> = {
+  verifying: 'Checking the model…',
+  compiling: 'Compiling the model, which happens once…',
+  warming_up: 'Loading the model…',
+};
+
+async function openEngine(options: OpenAnswersOptions): Promise<Answers> {
+  const { command, question, config, terminal, signal } = options;
+  const level = command.isQuiet ? 'warn' : config.logLevel;
+  const log = createEngineLog(level, (sentence) => terminal.note(sentence));
+  const report = ({ stage }: Pick<LoadingProgress, 'stage'>) => {
+    // A download draws a bar of its own.
+    if (terminal.isInteractive && !command.isQuiet) terminal.status(stageWords[stage] ?? '');
+  };
+  const store = { model: config.model, log, ...(command.isQuiet && { terminal: null }) };
+  const compiled = await prepareModel(store, report, signal);
+  report({ stage: 'warming_up' });
+  const engine = await startEngine(compiled, config, log);
+  const dispose = async () => await engine[Symbol.asyncDispose]();
+  try {
+    if (compiled.name === DEMO_MODEL_NAME) {
+      log.warn({}, 'NOT CLIP: the demo model answers. It only knows colours and brightness.');
+    }
+    const { classifier } = engine;
+    const maxImageBytes = config.limits.imageBytes;
+    return await createEngineAnswers(classifier, { question, maxImageBytes, signal, dispose });
+  } catch (fault) {
+    await dispose();
+    throw fault;
+  } finally {
+    terminal.status('');
+  }
+}

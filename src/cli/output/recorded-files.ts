@@ -1,0 +1,109 @@
+import { open } from 'node:fs/promises';
+import { UsageError } from '../usage-error.ts';
+import { fileTable, type LineFormat, type OutputRecord } from './line-format.ts';
+import { splitRecords } from './split-records.ts';
+
+/** What an earlier run has found out about a file. */
+export type RecordedFile =
+  | { readonly kind: 'answered'; readonly category: string | null }
+  | { readonly kind: 'broken'; readonly code: string; readonly error: string };
+
+export interface RecordedFiles {
+  /** By path. */
+  readonly files: ReadonlyMap<string, RecordedFile>;
+  /** Where the next record goes: the length of what is whole. */
+  readonly bytes: number;
+}
+
+/**
+ * Reads what an earlier run has written, also one that was killed within a record. Anything that this
+ * command would not have written is refused, so that no other file is mistaken for an output.
+ * @throws UsageError
+ */
+export async function readRecordedFiles(
+  path: string,
+  format: LineFormat,
+  labels: readonly string[],
+): Promise<RecordedFiles> {
+  const files = new Map<string, RecordedFile>();
+  const known = new Set(labels);
+  const header = format.header(fileTable);
+  let bytes = 0;
+  let expectsHeader = header !== '';
+  await using file = await open(path, 'r');
+  for await (const { text, end } of splitRecords(file.createReadStream(), format.isQuoted)) {
+    if (end === undefined) {
+      if (mayBeCut(text, expectsHeader ? header : undefined, format, known)) break;
+      throw foreign(path, format);
+    }
+    if (expectsHeader) {
+      if (`${text}\n` !== header) throw foreign(path, format);
+      expectsHeader = false;
+    } else {
+      const record = format.parse(text, fileTable);
+      const recorded = record && recordedFileOf(record, known);
+      if (!recorded) throw foreign(path, format);
+      if (recorded.outcome.kind === 'answered') checkCategory(recorded.outcome, known, path);
+      files.set(recorded.file, recorded.outcome);
+    }
+    bytes = end;
+  }
+  return { files, bytes };
+}
+
+/** @param known in text, `-` is a category only where there is one of that name */
+function recordedFileOf(
+  record: OutputRecord,
+  known: ReadonlySet<string>,
+): { readonly file: string; readonly outcome: RecordedFile } | undefined {
+  const { file, category, code, error } = record;
+  if (typeof file !== 'string' || file === '') return undefined;
+  if (typeof error === 'string' && error !== '') {
+    return { file, outcome: { kind: 'broken', code: String(code), error } };
+  }
+  if (category === null || category === '' || (category === '-' && !known.has('-'))) {
+    return { file, outcome: { kind: 'answered', category: null } };
+  }
+  return typeof category === 'string' ? { file, outcome: { kind: 'answered', category } } : undefined;
+}
+
+function checkCategory(
+  { category }: { readonly category: string | null },
+  known: ReadonlySet<string>,
+  path: string,
+): void {
+  if (category === null || known.has(category)) return;
+  throw new UsageError(
+    `${path} was made with other categories: ${JSON.stringify(category)} is none of those given now. Give the same ones again, or another file.`,
+  );
+}
+
+/** Whether a record that is not whole can be the beginning of one of ours. */
+function mayBeCut(
+  text: string,
+  header: string | undefined,
+  format: LineFormat,
+  labels: ReadonlySet<string>,
+): boolean {
+  if (header !== undefined) return header.startsWith(text);
+  switch (format.name) {
+    case 'csv':
+      return true;
+    case 'json':
+      return begins(text, '{"file":"');
+    case 'text':
+      return ['-', ...labels].some((label) =>
+        begins(text, `${format.line({ category: label, file: '' }, fileTable).trimEnd()}\t`),
+      );
+  }
+}
+
+function begins(text: string, beginning: string): boolean {
+  return text.startsWith(beginning) || beginning.startsWith(text);
+}
+
+function foreign(path: string, format: LineFormat): UsageError {
+  return new UsageError(
+    `${path} is there and was not written by this command as ${format.name}; it is left alone. Give another file, or the format that it has.`,
+  );
+}

@@ -1,0 +1,173 @@
+import { readdir, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { errnoOf, reasonOf } from '../files/errno.ts';
+import { UsageError } from '../usage-error.ts';
+import { type Content, makeCopy, nameForCopy } from './copy-file.ts';
+import { type FileOperations, fileOperations } from './file-operations.ts';
+import { foldCase, folderNames } from './folder-names.ts';
+import { moveFile } from './move-file.ts';
+import { NotSortedError } from './not-sorted-error.ts';
+import { hasContent, haveSameContent } from './same-content.ts';
+import { isTemporaryName } from './temporary-name.ts';
+
+export interface SorterOptions {
+  /** Gets a folder for each category that something is put into. */
+  readonly directory: string;
+  readonly labels: readonly string[];
+  readonly action: 'move' | 'copy';
+  readonly operations?: FileOperations;
+}
+
+/**
+ * Puts files into folders by category. Nothing is ever overwritten: names that are taken get ` (2)`. Doing
+ * it again changes nothing: what lies in its folder stays, and an equal copy is not made twice.
+ */
+export interface Sorter {
+  /**
+   * @returns where the file is now
+   * @throws NotSortedError; UsageError where no other file could be sorted either
+   */
+  place(source: string, category: string): Promise<string>;
+  /** @param source where the bytes come from, the same in every run */
+  placeBytes(name: string, bytes: Uint8Array, source: string, category: string): Promise<string>;
+  /** Where `place` would put the file, if all that was planned so far were done. */
+  plan(source: string, category: string): Promise<string>;
+  /** Removes what killed runs have left: second names of files that are complete. */
+  finish(): Promise<void>;
+}
+
+/** Nothing more can be written, whatever the file. */
+const fatalErrnos = new Set(['ENOSPC', 'EDQUOT', 'EROFS']);
+
+export function createSorter({
+  directory,
+  labels,
+  action,
+  operations = fileOperations,
+}: SorterOptions): Sorter {
+  const names = folderNames(labels);
+  const made = new Set<string>();
+  const planned = new Set<string>();
+  /** By folded target path: the number to try first, where many files have one name. */
+  const nextNumbers = new Map<string, number>();
+
+  const folderOf = (category: string): string => {
+    const name = names.get(category);
+    if (name === undefined) throw new Error(`no folder for ${JSON.stringify(category)}: this is a bug`);
+    return join(directory, name);
+  };
+
+  const makeFolder = async (category: string): Promise<string> => {
+    const folder = folderOf(category);
+    if (made.has(folder)) return folder;
+    try {
+      await operations.makeFolder(folder);
+      await operations.sync(directory);
+    } catch (fault) {
+      throw new UsageError(`The folder ${folder} cannot be made, because ${folderReasonOf(fault)}.`);
+    }
+    made.add(folder);
+    return folder;
+  };
+
+  const orFault = async (source: string, work: () => Promise<string>): Promise<string> => {
+    try {
+      return await work();
+    } catch (fault) {
+      const errno = errnoOf(fault);
+      if (errno === undefined) throw fault;
+      if (fatalErrnos.has(errno)) {
+        throw new UsageError(`${source} cannot be put into ${directory}, because ${reasonOf(fault)}.`);
+      }
+      throw new NotSortedError(`It stays where it is and cannot be sorted, because ${reasonOf(fault)}.`);
+    }
+  };
+
+  const move = async (source: string, folder: string): Promise<string> => {
+    const key = foldCase(join(folder, basename(source)));
+    const { target, number } = await moveFile(operations, source, folder, nextNumbers.get(key));
+    if (number > 1) nextNumbers.set(key, number + 1);
+    return target;
+  };
+
+  return {
+    place: (source, category) =>
+      orFault(source, async () => {
+        const folder = await makeFolder(category);
+        if (await liesIn(folder, source)) return source;
+        if (action === 'move') return await move(source, folder);
+        return (await makeCopy(operations, await contentOf(source), folder)).target;
+      }),
+
+    placeBytes: (name, bytes, source, category) =>
+      orFault(source, async () => {
+        const folder = await makeFolder(category);
+        return (await makeCopy(operations, contentOfBytes(name, bytes, source), folder)).target;
+      }),
+
+    plan: (source, category) =>
+      orFault(source, async () => {
+        const folder = folderOf(category);
+        if (await liesIn(folder, source)) return source;
+        const content = await contentOf(source);
+        // A move never takes an equal file for its own: both are kept.
+        const kept: Content = action === 'move' ? { ...content, isIn: async () => false } : content;
+        const { target } = await nameForCopy(operations, kept, folder, (path) => planned.has(foldCase(path)));
+        planned.add(foldCase(target));
+        return target;
+      }),
+
+    async finish() {
+      for (const folder of names.values()) {
+        const path = join(directory, folder);
+        for (const name of await readdir(path).catch(() => [])) {
+          if (isTemporaryName(name)) await removeSecondName(operations, join(path, name));
+        }
+      }
+    },
+  };
+}
+
+/** What cannot be removed does no harm: it is hidden, and takes no room. */
+async function removeSecondName(operations: FileOperations, path: string): Promise<void> {
+  try {
+    const facts = await operations.facts(path);
+    if (facts !== undefined && facts.nlink > 1n) await operations.unlink(path);
+  } catch (fault) {
+    if (errnoOf(fault) === undefined) throw fault;
+  }
+}
+
+/** Whether the file's folder is this one, by whatever way. */
+async function liesIn(folder: string, source: string): Promise<boolean> {
+  const [wanted, present] = await Promise.all([
+    stat(folder, { bigint: true }).catch(() => undefined),
+    stat(dirname(source), { bigint: true }),
+  ]);
+  return wanted !== undefined && wanted.dev === present.dev && wanted.ino === present.ino;
+}
+
+async function contentOf(source: string): Promise<Content> {
+  const { size } = await stat(source, { bigint: true });
+  return {
+    size,
+    name: basename(source),
+    source,
+    isIn: (path) => haveSameContent(source, path),
+    writeTo: (operations, path) => operations.copy(source, path),
+  };
+}
+
+function contentOfBytes(name: string, bytes: Uint8Array, source: string): Content {
+  return {
+    size: BigInt(bytes.byteLength),
+    name,
+    source: `${source}/${name}`,
+    isIn: (path) => hasContent(path, bytes),
+    writeTo: (operations, path) => operations.write(path, bytes),
+  };
+}
+
+function folderReasonOf(fault: unknown): string {
+  return errnoOf(fault) === 'EEXIST' ? 'a file of that name is there' : reasonOf(fault);
+}

@@ -1,0 +1,68 @@
+import { stat } from 'node:fs/promises';
+import { ServiceError } from '../../errors.ts';
+import { frameName } from '../../http/video/frame-name.ts';
+import { ServerError } from '../answers/server-client.ts';
+import { reasonOf } from '../files/errno.ts';
+import { bestFrameTable, lineFormats } from '../output/line-format.ts';
+import { checkAbsent } from '../output/output.ts';
+import { createSorter } from '../sorting/sorter.ts';
+import { createProgress } from '../terminal/progress.ts';
+import type { TaskParts } from './task.ts';
+import { writeRecords } from './write-records.ts';
+
+/** Answers for every category which frame of a video fits it best, and keeps these frames where wanted. */
+export async function findBestFrames(parts: TaskParts): Promise<void> {
+  const { command, labels, terminal, tally, openAnswers } = parts;
+  const { sorting, output } = command;
+  const [path = ''] = command.paths;
+  if (output !== undefined) await checkAbsent(output);
+  const fault = await faultOf(path);
+  if (fault !== undefined) return tally.fault(path, fault);
+
+  const sorter = sorting && createSorter({ ...sorting, labels });
+  const keep = async (timestamp: number, categories: readonly string[], jpeg: Uint8Array) => {
+    const name = frameName(path, timestamp);
+    for (const category of categories) await sorter?.placeBytes(name, jpeg, path, category);
+  };
+  const progress = createProgress({ terminal, unit: 'seconds of video', isQuiet: command.isQuiet });
+  await using answers = await openAnswers();
+  const answer = await answers
+    .video({
+      path,
+      onProgress(secondsDone, secondsTotal) {
+        if (secondsTotal !== undefined) progress.show(secondsDone, secondsTotal);
+      },
+      ...(sorter && { takeJpeg: keep }),
+    })
+    .catch((fault: unknown) => {
+      if (!isFaultOfVideo(fault)) throw fault;
+      tally.fault(path, fault.message);
+      return undefined;
+    })
+    .finally(() => progress.end());
+  tally.model = answers.model;
+  if (!answer) return;
+
+  for (const warning of answer.warnings) terminal.note(`${path}: ${warning}`);
+  const records = [];
+  for (const { category, ...best } of answer.frames) {
+    const file = best.timestamp === null ? null : frameName(path, best.timestamp);
+    if (file === null) tally.undecided += 1;
+    tally.answered += 1;
+    records.push({ category, file, ...best });
+  }
+  await sorter?.finish();
+  await writeRecords(output, lineFormats[command.format], bestFrameTable, records, terminal);
+}
+
+async function faultOf(path: string): Promise<string | undefined> {
+  try {
+    return (await stat(path)).isFile() ? undefined : 'It is no file.';
+  } catch (fault) {
+    return `It cannot be read, because ${reasonOf(fault)}.`;
+  }
+}
+
+function isFaultOfVideo(fault: unknown): fault is ServiceError | ServerError {
+  return (fault instanceof ServiceError || fault instanceof ServerError) && fault.code.startsWith('video_');
+}

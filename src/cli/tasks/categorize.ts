@@ -1,0 +1,114 @@
+import type { AnsweredFile, BrokenFile } from '../answers/answers.ts';
+import type { Command } from '../arguments.ts';
+import { type FoundFile, findFiles } from '../files/find-files.ts';
+import { fileTable, lineFormats, withTarget } from '../output/line-format.ts';
+import { type ContinuedOutput, continueOutput, openStandardOutput } from '../output/output.ts';
+import { NotSortedError } from '../sorting/not-sorted-error.ts';
+import { createSorter, type Sorter } from '../sorting/sorter.ts';
+import type { CommandTerminal } from '../terminal/command-terminal.ts';
+import { createProgress } from '../terminal/progress.ts';
+import type { Tally } from './tally.ts';
+import type { TaskParts } from './task.ts';
+
+/** Answers for every file which category fits it, and puts it there where that is wanted. */
+export async function categorizeFiles(parts: TaskParts): Promise<void> {
+  const { command, labels, terminal, tally, openAnswers, signal } = parts;
+  const { sorting } = command;
+  const sorter = sorting && createSorter({ ...sorting, labels });
+  await using output = await openOutput(command, labels, terminal);
+
+  const found = await findFiles(command.paths, {
+    ...(sorting && { except: sorting.directory }),
+    followLinks: sorting?.action !== 'move',
+    signal,
+  });
+  for (const { path, error } of found.unreadable) {
+    // A file named by the person that an earlier run has moved.
+    if (!output.recorded.has(path)) tally.fault(path, error);
+  }
+  countLeftOut(found, tally);
+
+  const sortFile = async (file: string, category: string | null): Promise<void> => {
+    if (category === null || sorter === undefined) return;
+    try {
+      await sorter.place(file, category);
+    } catch (fault) {
+      if (!(fault instanceof NotSortedError)) throw fault;
+      tally.fault(file, fault.message);
+    }
+  };
+
+  const files: FoundFile[] = [];
+  for (const file of found.files) {
+    const recorded = output.recorded.get(file.path);
+    if (!recorded) files.push(file);
+    else if (recorded.kind === 'broken') tally.fault(file.path, recorded.error);
+    else {
+      signal.throwIfAborted();
+      tally.recorded += 1;
+      // It was killed after its answer was written, maybe before the file was in its place.
+      await sortFile(file.path, recorded.category);
+    }
+  }
+
+  if (files.length > 0) {
+    await using answers = await openAnswers();
+    const progress = createProgress({ terminal, unit: 'files', isQuiet: command.isQuiet });
+    let done = 0;
+    try {
+      progress.show(0, files.length);
+      for await (const outcome of answers.categorize(files)) {
+        signal.throwIfAborted();
+        if (outcome.kind === 'skipped') tally.skip(outcome.what);
+        else if (outcome.kind === 'broken') await takeBroken(outcome, output, tally);
+        else {
+          tally.answered += 1;
+          if (outcome.category === null) tally.undecided += 1;
+          await output.write(await recordOf(outcome, sorting?.isDry ? sorter : undefined));
+          // The answer first: what is killed in between, goes on here.
+          if (!sorting?.isDry) await sortFile(outcome.file, outcome.category);
+        }
+        done += 1;
+        progress.show(done, files.length, tally.remarks());
+      }
+    } finally {
+      progress.end();
+      tally.model = answers.model;
+    }
+  }
+  if (!sorting?.isDry) await sorter?.finish();
+}
+
+function openOutput(
+  { format, output, sorting }: Command,
+  labels: readonly string[],
+  terminal: CommandTerminal,
+): Promise<ContinuedOutput> {
+  const lines = lineFormats[format];
+  if (output !== undefined) return continueOutput(output, lines, labels);
+  const table = sorting?.isDry ? withTarget(fileTable) : fileTable;
+  return openStandardOutput(terminal.print, lines, table);
+}
+
+/** @param planner says where the file would go */
+async function recordOf({ kind: _, ...answer }: AnsweredFile, planner: Sorter | undefined) {
+  if (planner === undefined) return answer;
+  const { file, category } = answer;
+  return { ...answer, to: category === null ? null : await planner.plan(file, category) };
+}
+
+/** What a file's content is, stays; whether the disk gives it, is asked again the next time. */
+async function takeBroken(broken: BrokenFile, output: ContinuedOutput, tally: Tally): Promise<void> {
+  const { kind: _, ...record } = broken;
+  tally.fault(record.file, record.error);
+  if (record.code !== 'file_unreadable') await output.write(record);
+}
+
+/** Names and links that folders were not asked for. */
+export function countLeftOut(
+  { hidden, links }: { readonly hidden: number; readonly links: number },
+  tally: Tally,
+): void {
+  tally.skip('hidden', hidden);
+  tally.skip('symbolic links', links);
+}
