@@ -27,6 +27,9 @@ export interface Findings {
 }
 
 export async function createBench(options: BenchOptions, tell: (line: string) => void): Promise<Bench> {
+  if (process.platform !== 'linux') {
+    throw new Error('The benchmarks read processor time and memory from /proc: they need Linux.');
+  }
   const photoSets = new Map<PhotoKind, Promise<PhotoSet>>();
   tell(options.model === 'random' ? 'a ViT-B/32 of random weights' : options.model);
   const model = await benchModel(options.model);

@@ -23,7 +23,7 @@ const layout = { bits: 8, matrix: 'bt709', range: 'limited' } as const;
 export function paintCanvas(seed: number, frame: Size): Canvas {
   const width = evenly(frame.width * MARGIN);
   const height = evenly(frame.height * MARGIN);
-  const bmp = paintScene({ seed, width, height, grain: 2 });
+  const bmp = paintScene({ seed, width, height, grain: 10 });
   const pixels = bmp.subarray(bmp.length - width * height * 3); // BGR, from the bottom; the width needs no padding
   const luma = new Uint8Array(width * height);
   const blue = new Uint8Array(luma.length / 4);
@@ -58,7 +58,7 @@ export interface View {
 const NOISE = 1 << 16;
 const noise = (() => {
   const next = randomNumbers(99);
-  return Int8Array.from({ length: 2 * NOISE }, () => Math.round(5 * (next() + next())));
+  return Int8Array.from({ length: 2 * NOISE }, () => Math.round(4.7 * (next() + next())));
 })();
 
 /** One frame of a pan from the left top to the right bottom. */
