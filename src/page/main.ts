@@ -75,14 +75,15 @@ async function takeFiles(files: readonly FoundFile[]): Promise<void> {
   }
   const added = session.addPhotos(photos);
   if (video) session.setVideo(video);
-  const said = [
-    ...(added > 0 ? [`${count(added, 'photo')} added.`] : []),
-    ...(photos.length > added ? [`${count(photos.length - added, 'photo')} already here.`] : []),
-    ...(video ? [`Video ${video.name} added.`] : []),
-    ...(leftOut > 0 ? [`${count(leftOut, 'other file')} in the folder left out.`] : []),
-  ].join(' ');
-  setText(find('files-note', HTMLElement), said);
-  live.say(said);
+  setText(
+    find('files-note', HTMLElement),
+    [
+      ...(added > 0 ? [`${count(added, 'photo')} added.`] : []),
+      ...(photos.length > added ? [`${count(photos.length - added, 'photo')} already here.`] : []),
+      ...(video ? [`Video ${video.name} added.`] : []),
+      ...(leftOut > 0 ? [`${count(leftOut, 'other file')} in the folder left out.`] : []),
+    ].join(' '),
+  );
 }
 
 async function classify(): Promise<void> {

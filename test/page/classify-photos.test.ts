@@ -61,7 +61,7 @@ function start(photos: readonly Photo[], post: (batch: readonly Photo[]) => Rece
     onFault: ({ id }, { code }) => told.faults.push(`${id} ${code}`),
     onSent: (bytes) => told.sent.push(bytes),
     onModel: () => undefined,
-    onWait: ({ code }) => told.waits.push(code),
+    onWait: ({ code, waitSeconds }) => told.waits.push(`${code} ${waitSeconds}`),
   };
   return { told, stopping, done: classifyPhotos(run) };
 }
@@ -127,7 +127,7 @@ describe('when a request fails', () => {
     await done;
     expect(told.answered).toEqual([0, 1]);
     expect(told.pauses).toEqual(Array(7).fill(5));
-    expect(told.waits).toEqual(Array(7).fill('overloaded'));
+    expect(told.waits).toEqual(Array(7).fill('overloaded 5'));
     expect(told.sent.at(-1)).toBe(2);
   });
 
@@ -137,6 +137,7 @@ describe('when a request fails', () => {
     await done;
     expect(told.answered).toEqual([0, 1]);
     expect(told.pauses).toEqual([1]);
+    expect(told.waits).toEqual(['unreachable 1']);
   });
 
   test('a service that stays away ends the run; what was answered is kept', async () => {

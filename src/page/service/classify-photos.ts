@@ -89,7 +89,7 @@ async function sendBatch(batch: readonly Photo[], run: PhotoRun, sent: SentTally
         if (readable.length < batch.length) return readable.length === 0 ? [] : [readable];
         const seconds = pauses.shift();
         if (seconds === undefined) throw new RunStopped(refusal);
-        run.onWait(refusal);
+        run.onWait({ ...refusal, waitSeconds: seconds });
         await run.pause(seconds, run.signal);
         break;
       }

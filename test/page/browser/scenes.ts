@@ -1,4 +1,4 @@
-import { bitmap, type Colour, encodePicture } from '../fixtures/colour-pictures.ts';
+import { bitmap, type Colour, encodePicture } from '../../fixtures/colour-pictures.ts';
 
 /** A made-up landscape of few colours: a sky that fades, a sun, hills. */
 export interface Scene {

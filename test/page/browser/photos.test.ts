@@ -1,0 +1,166 @@
+import { expect, test } from 'bun:test';
+import { readFile } from 'node:fs/promises';
+import type { Page } from 'playwright-core';
+import { onDisk, type SampleFile, sceneColours, scenePhotos, textFile } from './sample-files.ts';
+import {
+  classify,
+  describeInBrowser,
+  filesInput,
+  takeScreenshot,
+  untilClassified,
+  useStage,
+} from './visit.ts';
+
+const hostileName = '<img src=x onerror=alert(1)>.png';
+
+/** Headings of the groups shown, each with the names of its photos. */
+async function groupsOf(page: Page): Promise<Record<string, string[]>> {
+  const groups: Record<string, string[]> = {};
+  for (const group of await page.locator('.group').all()) {
+    groups[String(await group.locator('.title').textContent())] = await group
+      .locator('.photo')
+      .allTextContents();
+  }
+  return groups;
+}
+
+/** Addresses of all requests for classification from now on. */
+function requestsOf(page: Page): string[] {
+  const addresses: string[] = [];
+  page.on('request', (request) => {
+    if (request.method() === 'POST') addresses.push(request.url());
+  });
+  return addresses;
+}
+
+async function saved(page: Page, format: 'JSON' | 'CSV'): Promise<{ name: string; text: string }> {
+  const download = page.waitForEvent('download');
+  await page.getByRole('button', { name: `Save as ${format}` }).click();
+  const file = await download;
+  return { name: file.suggestedFilename(), text: await readFile(await file.path(), 'utf8') };
+}
+
+describeInBrowser('photos on the page', () => {
+  const stage = useStage();
+  const photos: Promise<SampleFile[]> = scenePhotos(2);
+
+  test('are sorted by category; what cannot be used stands apart, with the reason', () =>
+    stage.visit(async (page) => {
+      const cut = { ...(await photos)[0]!, name: 'cut.jpg' };
+      cut.buffer = cut.buffer.subarray(0, 3000);
+      const files = [...(await photos), cut, textFile(hostileName, 'no picture')];
+      await filesInput(page).setInputFiles(files);
+      await page.getByText(`${files.length} photos added.`).waitFor();
+      await classify(page, `${sceneColours.join('\n')}\npink`);
+      await untilClassified(page);
+      const groups = await groupsOf(page);
+      expect(Object.keys(groups)).toEqual(['Could not be used', ...sceneColours]);
+      expect(groups.blue?.toSorted()).toEqual(['sea-0.jpg', 'sea-1.jpg']);
+      expect(groups['Could not be used']).toEqual(['cut.jpg', hostileName]);
+      expect(await page.locator('.note:not([hidden])').allTextContents()).toEqual([
+        expect.stringContaining('truncated'),
+        expect.stringContaining('JPEG, PNG, WebP'),
+      ]);
+      expect(await page.getByText('No photo: pink').isVisible()).toBe(true);
+      await takeScreenshot(page, 'photos');
+    }));
+
+  test('the best photo of each category is shown', () =>
+    stage.visit(async (page) => {
+      await filesInput(page).setInputFiles(await photos);
+      await classify(page, 'something blue, something red');
+      await untilClassified(page);
+      await page.getByLabel('The best of each category').check();
+      await page.getByRole('spinbutton', { name: 'Show the best' }).fill('1');
+      await page.locator('.tile').nth(2).waitFor({ state: 'detached' });
+      const groups = await groupsOf(page);
+      expect(groups['something blue']).toEqual([expect.stringMatching(/^sea-\d/)]);
+      expect(groups['something red']).toEqual([expect.stringMatching(/^evening-\d/)]);
+      await page.getByRole('spinbutton', { name: 'Show the best' }).fill('3');
+      await takeScreenshot(page, 'best');
+    }));
+
+  test('least score and count change what is shown without asking again', () =>
+    stage.visit(async (page) => {
+      await filesInput(page).setInputFiles((await photos).slice(0, 4));
+      await classify(page, 'yellow, orange, green, blue');
+      await untilClassified(page);
+      const requests = requestsOf(page);
+      expect(Object.keys(await groupsOf(page))).toEqual(['green', 'blue']);
+      const lines = page.locator('.tile').first().locator('.lines li');
+      expect(await lines.count()).toBe(3);
+      await page.getByRole('spinbutton', { name: 'Show the best' }).fill('1');
+      await lines.nth(1).waitFor({ state: 'detached' });
+      // Nothing is as sure as that.
+      await page.getByRole('slider', { name: 'Least score' }).fill('100');
+      await page.getByText('No category reaches 100 %.').waitFor();
+      expect(Object.keys(await groupsOf(page))).toEqual(['None of these']);
+      expect(requests).toEqual([]);
+    }));
+
+  test('a template is asked for anew, with the photos that are there; further photos alone', () =>
+    stage.visit(async (page) => {
+      const paths = await onDisk(stage.folder, (await photos).slice(0, 4));
+      await filesInput(page).setInputFiles(paths.slice(0, 3));
+      await classify(page, 'green, blue');
+      await untilClassified(page);
+      const requests = requestsOf(page);
+      await page.getByText('A sentence around each category').click();
+      await page.getByLabel('Template').fill('a photo of something {}');
+      await page.getByText('Sends 3 photos, as the question is a new one.').waitFor();
+      await page.getByRole('button', { name: 'Classify' }).click();
+      await untilClassified(page);
+      expect(requests.map((address) => new URL(address).searchParams.get('template'))).toEqual([
+        'a photo of something {}',
+      ]);
+      await filesInput(page).setInputFiles(paths.slice(2));
+      await page.getByText('1 photo added. 1 photo already here.').waitFor();
+      await page.getByText(/^Sends 1 photo/).waitFor();
+      await page.getByRole('button', { name: 'Classify' }).click();
+      await untilClassified(page);
+      expect(Object.values(await groupsOf(page)).flat()).toHaveLength(4);
+    }));
+
+  test('are saved as JSON and as CSV', () =>
+    stage.visit(async (page) => {
+      await filesInput(page).setInputFiles((await photos).slice(0, 4));
+      await classify(page, 'green, blue');
+      await untilClassified(page);
+      const json = await saved(page, 'JSON');
+      expect(json.name).toBe('photos.json');
+      expect(JSON.parse(json.text)).toMatchObject({
+        model: 'demo',
+        results: [
+          { file: 'meadow-0.jpg', category: 'green' },
+          { file: 'meadow-1.jpg', category: 'green' },
+          { file: 'sea-0.jpg', category: 'blue' },
+          { file: 'sea-1.jpg', category: 'blue' },
+        ],
+        errors: [],
+      });
+      const csv = await saved(page, 'CSV');
+      expect(csv.name).toBe('photos.csv');
+      expect(csv.text).toMatch(/^\ufefffile,category,score,similarity,error\r\nmeadow-\d\.jpg,green,/);
+    }));
+
+  test('one of them is looked at alone, by keyboard', () =>
+    stage.visit(async (page) => {
+      await filesInput(page).setInputFiles((await photos).slice(0, 2));
+      await classify(page, 'green, blue');
+      await untilClassified(page);
+      const first = page.locator('.photo').first();
+      await first.focus();
+      await page.keyboard.press('Enter');
+      const dialog = page.getByRole('dialog');
+      const name = String(await first.textContent());
+      await dialog.getByRole('heading', { name }).waitFor();
+      expect(await dialog.locator('.lines').textContent()).toMatch(/green[\s\S]*similarity[\s\S]*blue/);
+      await page.waitForFunction('document.querySelector("dialog img").naturalWidth === 480');
+      await takeScreenshot(page, 'dialog');
+      await page.keyboard.press('ArrowRight');
+      await dialog.getByRole('heading', { name }).waitFor({ state: 'detached' });
+      await page.keyboard.press('Escape');
+      expect(await dialog.isVisible()).toBe(false);
+      expect(await page.evaluate('document.activeElement.textContent')).toBe(name);
+    }));
+});

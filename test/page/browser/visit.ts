@@ -1,0 +1,99 @@
+import { afterAll, beforeAll, describe, expect } from 'bun:test';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import { type Service, startService } from '../../service/service.ts';
+import { chromiumPath, startBrowser } from './chromium.ts';
+
+/** Tests that need a browser; where there is none they are skipped, which `chromium.ts` says loudly. */
+export const describeInBrowser = describe.if(chromiumPath !== undefined);
+
+/** A browser, the real service with the demo model, and a folder for what a test writes. */
+export interface Stage {
+  readonly service: Service;
+  readonly folder: string;
+  /**
+   * Opens the page as a new visitor, and closes it afterwards. Whatever the browser complains of fails the test.
+   * @param address default: the service's
+   */
+  visit(
+    act: (page: Page) => Promise<void>,
+    options?: BrowserContextOptions & { address?: string },
+  ): Promise<void>;
+}
+
+/** Sets the stage for the tests of one `describe`. */
+export function useStage(environment: Readonly<Record<string, string>> = {}): Stage {
+  let folder = '';
+  let service: Service | undefined;
+  let browser: Browser | undefined;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'classify-images-page-'));
+    [browser, service] = await Promise.all([
+      startBrowser(),
+      startService({ CLIP_MODEL: 'demo', CLIP_CACHE: join(folder, 'cache'), ...environment }),
+    ]);
+    await service.ready();
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await service?.[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  return {
+    get service() {
+      if (!service) throw new Error('the service has not started');
+      return service;
+    },
+    get folder() {
+      return folder;
+    },
+    async visit(act, { address, ...options } = {}) {
+      if (!browser || !service) throw new Error('the stage is not set');
+      await using context = await browser.newContext({
+        viewport: { width: 1200, height: 900 },
+        colorScheme: 'light',
+        ...options,
+      });
+      // Below the test's own limit, so that a wait in vain says what it waited for.
+      context.setDefaultTimeout(20_000);
+      const page = await context.newPage();
+      const complaints: string[] = [];
+      page.on('pageerror', ({ message }) => complaints.push(message));
+      page.on('dialog', (dialog) => complaints.push(`a dialog: ${dialog.message()}`));
+      page.on('console', (message) => {
+        // What the service refuses is the page's to show, and tests look for it there.
+        const isRefusal = /^Failed to load resource: (?:the server responded|net::)/.test(message.text());
+        if (/error|warning/.test(message.type()) && !isRefusal) complaints.push(message.text());
+      });
+      await page.goto(address ?? service.url);
+      await act(page);
+      expect(complaints).toEqual([]);
+    },
+  };
+}
+
+/** Writes what is seen into the folder that PAGE_SCREENSHOTS names, where it names one. */
+export async function takeScreenshot(page: Page, name: string, fullPage = false): Promise<void> {
+  const folder = process.env.PAGE_SCREENSHOTS;
+  if (!folder) return;
+  // Thumbnails are drawn when they come into view.
+  await page.waitForTimeout(700);
+  await page.screenshot({ path: join(folder, `${name}.png`), fullPage });
+}
+
+/** Fills in the categories and starts. */
+export async function classify(page: Page, categories: string): Promise<void> {
+  await page.getByRole('textbox', { name: 'Categories' }).fill(categories);
+  await page.getByRole('button', { name: 'Classify' }).click();
+}
+
+/** Waits until a run is over and everything has its answer. */
+export async function untilClassified(page: Page): Promise<void> {
+  await page.getByText('Everything is classified.').waitFor();
+}
+
+export const filesInput = (page: Page) => page.locator('#files-input');
