@@ -43,8 +43,10 @@ export async function continueOutput(
   labels: readonly string[],
 ): Promise<ContinuedOutput> {
   return await orUsageError(path, async () => {
-    const isThere = (await stat(path).catch(ignoreMissing)) !== undefined;
-    const { files, bytes } = isThere
+    const present = await stat(path).catch(ignoreMissing);
+    // A device or a pipe cannot be read back; reading one may never end.
+    if (present && !present.isFile()) throw new UsageError(`${path} is no file; name one, or none at all.`);
+    const { files, bytes } = present
       ? await readRecordedFiles(path, format, labels)
       : { files: new Map<string, RecordedFile>(), bytes: 0 };
     const file = await open(path, 'a');

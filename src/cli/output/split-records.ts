@@ -16,7 +16,8 @@ export async function* splitRecords(
   chunks: AsyncIterable<Uint8Array>,
   isQuoted: boolean,
 ): AsyncGenerator<SplitRecord | { readonly text: string; readonly end: undefined }> {
-  const decoder = new TextDecoder();
+  // A record may begin with what would be a byte order mark at the beginning of a file.
+  const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
   let pieces: Uint8Array[] = [];
   let offset = 0;
   let isWithinQuotes = false;
@@ -31,7 +32,7 @@ export async function* splitRecords(
       pieces = [];
       start = at + 1;
     }
-    if (start < chunk.length) pieces.push(chunk.slice(start));
+    if (start < chunk.length) pieces.push(Uint8Array.from(chunk.subarray(start)));
     offset += chunk.length;
   }
   if (pieces.length > 0) yield { text: decoder.decode(Buffer.concat(pieces)), end: undefined };

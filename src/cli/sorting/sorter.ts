@@ -64,6 +64,7 @@ export function createSorter({
       await operations.makeFolder(folder);
       await operations.sync(directory);
     } catch (fault) {
+      if (errnoOf(fault) === undefined) throw fault;
       throw new UsageError(`The folder ${folder} cannot be made, because ${folderReasonOf(fault)}.`);
     }
     made.add(folder);

@@ -1,0 +1,102 @@
+import { describe, expect, test } from 'bun:test';
+import { type Command, parseCommand } from '../../src/cli/arguments.ts';
+import { UsageError } from '../../src/cli/usage-error.ts';
+
+const parse = (line: string): Command => {
+  const command = parseCommand(line.split(' '));
+  if (command === 'help') throw new Error('help was not asked for');
+  return command;
+};
+
+describe('a command', () => {
+  test('has defaults for all but photos and categories', () => {
+    expect(parse('photos a.jpg --categories cats.json')).toEqual({
+      task: 'categorize',
+      paths: ['photos', 'a.jpg'],
+      categories: { file: 'cats.json', words: [] },
+      templates: undefined,
+      threshold: undefined,
+      topK: 5,
+      format: 'text',
+      output: undefined,
+      sorting: undefined,
+      server: undefined,
+      isQuiet: false,
+    });
+  });
+
+  test('takes options as requests do', () => {
+    const argv = ['p', '--category', 'a,b', '--category', 'c', '--threshold', '.5', '--top-k', '3'];
+    const command = parseCommand([...argv, '--template', 'a {}', '--template', '{}!']);
+    expect(command).toMatchObject({
+      categories: { file: undefined, words: ['a,b', 'c'] },
+      threshold: 0.5,
+      topK: 3,
+      templates: ['a {}', '{}!'],
+    });
+  });
+
+  test('knows what becomes of the answers', () => {
+    expect(parse('p --category c --json --move-to d --dry-run')).toMatchObject({
+      format: 'json',
+      sorting: { directory: 'd', action: 'move', isDry: true },
+    });
+    expect(parse('p --category c --csv --output o --copy-to d')).toMatchObject({
+      format: 'csv',
+      output: 'o',
+      sorting: { directory: 'd', action: 'copy', isDry: false },
+    });
+  });
+
+  test('is about a video, or the best photos', () => {
+    expect(parse('--video film.mp4 --category c')).toMatchObject({ task: 'video', paths: ['film.mp4'] });
+    expect(parse('p --best --category c')).toMatchObject({ task: 'best', paths: ['p'] });
+  });
+
+  test('takes files whose names begin with a dash after two of them', () => {
+    expect(parse('--category c -- -a.jpg --best')).toMatchObject({
+      task: 'categorize',
+      paths: ['-a.jpg', '--best'],
+    });
+  });
+
+  test('names a server', () => {
+    const { server } = parse('p --category c --server https://example.org/clip');
+    expect(server?.href).toBe('https://example.org/clip');
+  });
+
+  test('may be for help, whatever else is wrong', () => {
+    expect(parseCommand(['--help'])).toBe('help');
+    expect(parseCommand(['-h', '--threshold', 'x'])).toBe('help');
+  });
+});
+
+describe('a command is refused', () => {
+  const refused: readonly [line: string, sentence: string][] = [
+    ['p', 'There are no categories'],
+    ['--category c', 'There are no photos'],
+    ['p --category c --jason', "Unknown option '--jason'"],
+    ['p --category c --threshold 2', '--threshold must be a number from 0 to 1'],
+    ['p --category c --threshold 0.1 --threshold 0.2', '--threshold is given 2 times'],
+    ['p --category c --template photo --top-k 0', '--template must hold {} exactly once'],
+    ['p --category c --template photo --top-k 0', '--top-k must be at least 1'],
+    ['p --category c --json --csv', '--json and --csv exclude each other'],
+    ['p --category c --move-to a --copy-to b', '--move-to and --copy-to exclude each other'],
+    ['p --category c --move-to a --move-to b', '--move-to is given 2 times'],
+    ['p --category c --dry-run', '--dry-run goes with --move-to or --copy-to'],
+    ['p --category c --dry-run --copy-to a --output o', '--dry-run goes without --output'],
+    ['p --category c --best --move-to a', '--best goes with --copy-to'],
+    ['--video v --category c --move-to a', '--video goes with --copy-to'],
+    ['--video v --category c --copy-to a --dry-run', '--dry-run goes without --video'],
+    ['--video v --category c --best', '--video and --best exclude each other'],
+    ['p --video v --category c', 'With --video there are no photos beside it'],
+    ['p --category c --server localhost:8080', '"localhost:8080" is no http or https URL'],
+    ['p --category c --output ', '--output is empty'],
+  ];
+  for (const [line, sentence] of refused) {
+    test(`${line}: ${sentence}`, () => {
+      expect(() => parse(line)).toThrow(UsageError);
+      expect(() => parse(line)).toThrow(sentence);
+    });
+  }
+});

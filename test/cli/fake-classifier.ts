@@ -1,0 +1,80 @@
+import { parseCategories } from '../../src/classify/categories.ts';
+import type { BrokenFile, Classifier, PictureCollection, Ranking } from '../../src/classify/classifier.ts';
+
+/** A "picture" of a word: recognised as a GIF, and nothing more. */
+export function pictureOf(word: string): string {
+  return `GIF89a ${word}`;
+}
+
+export interface FakeClassifierOptions {
+  /** Delays the taking of a picture. */
+  readonly onAdd?: (word: string) => Promise<void>;
+}
+
+export interface FakeClassifier {
+  readonly classifier: Classifier;
+  /** The words shown, in the order taken. */
+  readonly added: string[];
+}
+
+/**
+ * Ranks pictures of words: a candidate scores 0.9 when it is the word, the others share the rest. A picture
+ * of "broken" is broken.
+ */
+export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): FakeClassifier {
+  const added: string[] = [];
+  const collect = (signal: AbortSignal): PictureCollection => {
+    const words: [name: string, word: string][] = [];
+    const faults: BrokenFile[] = [];
+    const names: string[] = [];
+    const rank = (
+      subjects: readonly (readonly [string, string])[],
+      candidates: readonly (readonly [string, string])[],
+      limit = candidates.length,
+    ): Ranking[] =>
+      subjects.map(([name, word]) => {
+        const scored = candidates.map(([candidate, shown]) => {
+          const score = shown === word ? 0.9 : 0.1 / Math.max(1, candidates.length - 1);
+          return { name: candidate, score, similarity: score / 3 };
+        });
+        return { name, candidates: scored.toSorted((a, b) => b.score - a.score).slice(0, limit) };
+      });
+    const own = (labels: readonly string[]) => labels.map((label) => [label, label] as const);
+    return {
+      async add(name, bytes) {
+        signal.throwIfAborted();
+        const word = new TextDecoder().decode(bytes).slice('GIF89a '.length);
+        added.push(word);
+        names.push(name);
+        if (word === 'broken') faults.push({ file: name, code: 'image_broken', error: 'It is broken.' });
+        else words.push([name, word]);
+        await onAdd?.(word);
+        signal.throwIfAborted();
+      },
+      refuse: (file, { code, message }) => {
+        names.push(file);
+        faults.push({ file, code, error: message });
+      },
+      names: () => names,
+      broken: async () => faults,
+      rankCategories: async ({ labels }, { limit }) => rank(words, own(labels), limit),
+      rankFiles: async ({ labels }, { limit }) => rank(own(labels), words, limit),
+    };
+  };
+  return {
+    added,
+    classifier: {
+      model: {
+        name: 'fake',
+        sha256: '0'.repeat(64),
+        precision: 'fp32',
+        embeddingDimension: 2,
+        imageResolution: 2,
+      },
+      collect,
+      searchVideo: () => Promise.reject(new Error('the fake sees no videos')),
+      parseCategories: (document) => parseCategories(document, 1000),
+      checkLabels: () => undefined,
+    },
+  };
+}

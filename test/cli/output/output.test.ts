@@ -1,0 +1,132 @@
+import { describe, expect, test } from 'bun:test';
+import {
+  bestFileTable,
+  fileTable,
+  lineFormats,
+  type OutputRecord,
+} from '../../../src/cli/output/line-format.ts';
+import { continueOutput, openStandardOutput, writeOutput } from '../../../src/cli/output/output.ts';
+import { UsageError } from '../../../src/cli/usage-error.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
+
+const labels = ['cat', 'a "dog",\nor so'];
+const records: readonly OutputRecord[] = [
+  { file: 'p/1.jpg', category: 'cat', score: 0.9, similarity: 0.3, scores: [] },
+  { file: 'p/2 "x",\n.jpg', category: 'a "dog",\nor so', score: 0.8, similarity: 0.2, scores: [] },
+  { file: 'p/3.jpg', category: null, score: 0.1, similarity: 0.1, scores: [] },
+  { file: 'p/4.jpg', code: 'image_broken', error: 'It is "broken".' },
+];
+
+const firstRecord: OutputRecord = records[0] ?? {};
+
+for (const format of Object.values(lineFormats)) {
+  describe(`an output as ${format.name}`, () => {
+    const whole = format.header(fileTable) + records.map((record) => format.line(record, fileTable)).join('');
+
+    const run = async (path: string) => {
+      await using output = await continueOutput(path, format, labels);
+      for (const record of records) if (!output.recorded.has(String(record.file))) await output.write(record);
+      return output.recorded;
+    };
+
+    test('is written record by record', async () => {
+      await using folder = await temporaryFolder();
+      expect((await run(folder.at('out'))).size).toBe(0);
+      expect(await Bun.file(folder.at('out')).text()).toBe(whole);
+    });
+
+    test('that was cut off anywhere is completed, byte for byte', async () => {
+      await using folder = await temporaryFolder();
+      const bytes = Buffer.from(whole);
+      for (let length = 0; length <= bytes.length; length++) {
+        await folder.write({ out: bytes.subarray(0, length) });
+        await run(folder.at('out'));
+        expect(await Bun.file(folder.at('out')).text()).toBe(whole);
+      }
+    });
+
+    test('knows what was found out', async () => {
+      await using folder = await temporaryFolder();
+      await run(folder.at('out'));
+      const recorded = await run(folder.at('out'));
+      expect([...recorded]).toEqual(
+        records
+          .filter(({ error }) => error === undefined || format.name !== 'text')
+          .map(({ file, category, code, error }) => [
+            String(file),
+            error === undefined
+              ? { kind: 'answered', category: category === null ? null : String(category) }
+              : { kind: 'broken', code: String(code), error: String(error) },
+          ]),
+      );
+    });
+
+    test('of other categories is refused', async () => {
+      await using folder = await temporaryFolder();
+      await run(folder.at('out'));
+      const again = continueOutput(folder.at('out'), format, ['cat', 'bird']);
+      expect(again).rejects.toThrow(UsageError);
+      expect(again).rejects.toThrow('was made with other categories: "a \\"dog\\",\\nor so"');
+    });
+
+    test('never takes another file for its own, and leaves it as it is', async () => {
+      const others: (string | Uint8Array)[] = [
+        'hello',
+        'hello\n',
+        '{"categories":["a"]}',
+        'a,b\n1,2\n',
+        Buffer.from([0xff, 0xd8, 0xff, 0xe0, 0, 16]),
+        `${whole}hello\n`,
+        ...Object.values(lineFormats)
+          .filter((other) => other !== format)
+          .map((other) => other.header(fileTable) + other.line(firstRecord, fileTable)),
+      ];
+      for (const other of others) {
+        // A cut JSON line of ours begins like this, and a cut CSV line may be anything.
+        await using folder = await temporaryFolder();
+        await folder.write({ out: other });
+        const opening = continueOutput(folder.at('out'), format, labels);
+        expect(opening).rejects.toThrow(`was not written by this command as ${format.name}`);
+        await opening.catch(() => undefined);
+        expect(Buffer.from(await Bun.file(folder.at('out')).bytes())).toEqual(Buffer.from(other));
+      }
+    });
+  });
+}
+
+describe('an output that cannot be written', () => {
+  test('is named with the reason', async () => {
+    await using folder = await temporaryFolder();
+    const opening = continueOutput(folder.path, lineFormats.json, labels);
+    expect(opening).rejects.toThrow(UsageError);
+    expect(opening).rejects.toThrow('is no file');
+    expect(continueOutput('/dev/zero', lineFormats.json, labels)).rejects.toThrow('/dev/zero is no file');
+    const missing = continueOutput(folder.at('none/out'), lineFormats.json, labels);
+    expect(missing).rejects.toThrow('cannot be written, because it does not exist.');
+  });
+});
+
+describe('answers that are all known at once', () => {
+  const best = [{ category: 'cat', file: '1.jpg', score: 0.9, similarity: 0.3, scores: [] }];
+
+  test('make a file that is not there yet', async () => {
+    await using folder = await temporaryFolder();
+    await writeOutput(folder.at('out'), lineFormats.csv, bestFileTable, best);
+    expect(await folder.read()).toEqual({ out: 'category,file,score,similarity\ncat,1.jpg,0.9,0.3\n' });
+    const again = writeOutput(folder.at('out'), lineFormats.csv, bestFileTable, best);
+    expect(again).rejects.toThrow('out is there already; give another file, or remove it.');
+  });
+});
+
+test('standard output begins with the header', async () => {
+  const printed: string[] = [];
+  const output = await openStandardOutput(
+    async (text) => {
+      printed.push(text);
+    },
+    lineFormats.csv,
+    fileTable,
+  );
+  await output.write(firstRecord);
+  expect(printed).toEqual(['file,category,score,similarity,code,error\n', 'p/1.jpg,cat,0.9,0.3,,\n']);
+});

@@ -1,0 +1,79 @@
+import { open } from 'node:fs/promises';
+import { type FileOperations, fileOperations } from '../../../src/cli/sorting/file-operations.ts';
+
+/** The process ended here. */
+export class KilledError extends Error {}
+
+export interface Circumstances {
+  /** Paths that begin with this lie on another file system than all others. */
+  readonly otherDisk?: string;
+  /** Whether the file system of `otherDisk`, or the only one, knows several names for a file. */
+  readonly hasLinks?: boolean;
+  /** How many steps are done before the process is killed; the last one half, if it writes. */
+  readonly killedAfter?: number;
+  /** Removing fails, as in a folder that is read-only. */
+  readonly isReadOnly?: (path: string) => boolean;
+}
+
+const failure = (code: string) => Object.assign(new Error(code), { code });
+
+/** The real operations, under circumstances that a test cannot wait for. */
+export function operationsUnder(circumstances: Circumstances): FileOperations & { readonly steps: number } {
+  const { otherDisk, hasLinks = true, killedAfter = Infinity, isReadOnly } = circumstances;
+  let steps = 0;
+  const isOther = (path: string) => otherDisk !== undefined && path.startsWith(otherDisk);
+  const step = async (work: () => Promise<void>, half?: () => Promise<void>) => {
+    if (steps > killedAfter) throw new KilledError();
+    steps += 1;
+    if (steps > killedAfter) {
+      await half?.();
+      throw new KilledError();
+    }
+    await work();
+  };
+  const acrossDisks = (from: string, to: string) => {
+    if (isOther(from) !== isOther(to)) throw failure('EXDEV');
+  };
+  const writeHalf = async (path: string) => {
+    await fileOperations.write(path, Buffer.from('ha'));
+  };
+  return {
+    get steps() {
+      return steps;
+    },
+    facts: fileOperations.facts,
+    makeFolder: (path) => step(() => fileOperations.makeFolder(path)),
+    link: (existing, name) =>
+      step(async () => {
+        // As the kernel does: a name that is taken comes first.
+        if ((await fileOperations.facts(name)) !== undefined) throw failure('EEXIST');
+        acrossDisks(existing, name);
+        if (!hasLinks) throw failure('EPERM');
+        await fileOperations.link(existing, name);
+      }),
+    rename: (from, to) =>
+      step(async () => {
+        acrossDisks(from, to);
+        await fileOperations.rename(from, to);
+      }),
+    unlink: (path) =>
+      step(async () => {
+        if (isReadOnly?.(path)) throw failure('EACCES');
+        await fileOperations.unlink(path);
+      }),
+    copy: (from, to) =>
+      step(
+        () => fileOperations.copy(from, to),
+        () => writeHalf(to),
+      ),
+    write: (path, bytes) =>
+      step(
+        () => fileOperations.write(path, bytes),
+        () => writeHalf(path),
+      ),
+    sync: (path) =>
+      step(async () => {
+        await using _ = await open(path, 'r');
+      }),
+  };
+}

@@ -1,0 +1,141 @@
+import { describe, expect, test } from 'bun:test';
+import {
+  createCommandTerminal,
+  ReaderGoneError,
+  type TextStream,
+} from '../../../src/cli/terminal/command-terminal.ts';
+import { createPace } from '../../../src/cli/terminal/pace.ts';
+import { createProgress, duration } from '../../../src/cli/terminal/progress.ts';
+
+function stream(isTTY: boolean, columns = 80): TextStream & { readonly written: string[] } {
+  const written: string[] = [];
+  return {
+    isTTY,
+    columns,
+    written,
+    write(text, done) {
+      written.push(text);
+      done?.();
+      return true;
+    },
+  };
+}
+
+describe('the terminal', () => {
+  test('keeps answers and remarks apart', async () => {
+    const [stdout, stderr] = [stream(false), stream(false)];
+    const terminal = createCommandTerminal(stdout, stderr);
+    await terminal.print('answer\n');
+    terminal.note('remark');
+    expect([stdout.written, stderr.written]).toEqual([['answer\n'], ['remark\n']]);
+  });
+
+  test('lets the status line give way to what is written, and draws it again', async () => {
+    const both = stream(true, 20);
+    const terminal = createCommandTerminal(both, both);
+    terminal.status('a status that is too long for the line');
+    await terminal.print('answer\n');
+    terminal.note('remark');
+    terminal.status('');
+    terminal.note('end');
+    const drawn = '\r\u001b[Ka status that is to';
+    expect(both.written).toEqual([
+      drawn,
+      '\r\u001b[K',
+      'answer\n',
+      drawn,
+      '\r\u001b[K',
+      'remark\n',
+      drawn,
+      '\r\u001b[K',
+      'end\n',
+    ]);
+  });
+
+  test('is told nothing by the names of files', () => {
+    const stderr = stream(true);
+    createCommandTerminal(stream(false), stderr).note('\u001b[2J\n.jpg: It is broken.');
+    expect(stderr.written).toEqual(['\\u001b[2J\\n.jpg: It is broken.\n']);
+  });
+
+  test('tells when nobody reads any more', () => {
+    const gone: TextStream = {
+      write(_, done) {
+        done?.(new Error('EPIPE'));
+        return false;
+      },
+    };
+    expect(createCommandTerminal(gone, stream(false)).print('x')).rejects.toThrow(ReaderGoneError);
+  });
+});
+
+describe('progress', () => {
+  const shown = (isTTY: boolean, isQuiet: boolean, steps: readonly [ms: number, done: number][]) => {
+    const stderr = stream(isTTY, 200);
+    let nowMs = 0;
+    const terminal = createCommandTerminal(stream(false), stderr);
+    const progress = createProgress({ terminal, unit: 'files', isQuiet, now: () => nowMs });
+    for (const [ms, done] of steps) {
+      nowMs = ms;
+      progress.show(done, 50_000, ['1 broken']);
+    }
+    return stderr.written;
+  };
+
+  test('is a bar with rate and time left on a terminal', () => {
+    expect(
+      shown(true, false, [
+        [0, 0],
+        [50, 5],
+        [10_000, 400],
+        [20_000, 12_500],
+      ]),
+    ).toEqual([
+      '\r\u001b[K[----------------] 0 of 50,000 files, 1 broken',
+      '\r\u001b[K[----------------] 400 of 50,000 files, 40/s, 20 min 40 s left, 1 broken',
+      '\r\u001b[K[####------------] 12,500 of 50,000 files, 625/s, 1 min 0 s left, 1 broken',
+    ]);
+  });
+
+  test('is now and then a line elsewhere', () => {
+    expect(
+      shown(false, false, [
+        [0, 0],
+        [10_000, 400],
+        [15_000, 600],
+        [20_000, 800],
+      ]),
+    ).toEqual(['600 of 50,000 files, 40/s, 20 min 35 s left, 1 broken\n']);
+  });
+
+  test('is nothing where quiet is wanted', () => {
+    expect(
+      shown(true, true, [
+        [0, 0],
+        [20_000, 800],
+      ]),
+    ).toEqual([]);
+  });
+});
+
+describe('the pace', () => {
+  test('is that of the last half minute', () => {
+    const pace = createPace(0);
+    expect(pace.rate).toBe(0);
+    for (let second = 1; second <= 60; second++) pace.note(second * 10, second * 1000);
+    expect(pace.rate).toBeCloseTo(10);
+    for (let second = 61; second <= 100; second++) pace.note(600 + (second - 60) * 2, second * 1000);
+    expect(pace.rate).toBeCloseTo(2);
+  });
+});
+
+test('a duration is given in two units at most', () => {
+  expect([0, 1.2, 60, 3599, 3600, 90_000].map(duration)).toEqual([
+    '0 s',
+    '2 s',
+    '1 min 0 s',
+    '59 min 59 s',
+    '1 h 0 min',
+    '25 h 0 min',
+  ]);
+});
