@@ -14,7 +14,8 @@ export interface InferenceThread {
    * @throws InferenceThreadError; the task's own fault
    */
   perform(task: Task): Promise<void>;
-  terminate(): void;
+  /** Waits for what is under way: ending in the middle of it, ONNX Runtime would take the process along. */
+  terminate(): Promise<void>;
 }
 
 interface Pending {
@@ -37,6 +38,8 @@ export function startInferenceThread(
   let hasComputed = false;
   let reason = 'it ended by itself';
   let ended: InferenceThreadError | undefined;
+
+  let last: Promise<void> = Promise.resolve();
 
   const post = (message: ThreadMessage) => worker.postMessage(message);
 
@@ -65,15 +68,17 @@ export function startInferenceThread(
     },
     async perform(task) {
       if (ended) throw ended;
-      await new Promise<void>((resolve, reject) => {
+      last = new Promise((resolve, reject) => {
         const id = ++lastId;
         pending.set(id, { resolve, reject });
         post({ kind: 'task', id, task });
       });
+      await last;
       if (task.kind === 'run') hasComputed = true;
     },
-    terminate() {
+    async terminate() {
       reason = 'it was stopped';
+      await last.catch(() => undefined);
       worker.terminate();
     },
   };

@@ -96,7 +96,7 @@ export function startOnnxWorker({ arenaBytes, threads, onBreakdown }: OnnxWorker
     run: (session, inputs, outputs) => perform({ kind: 'run', session, inputs, outputs }),
     async [Symbol.asyncDispose]() {
       stopped = new InferenceThreadError('The inference thread was stopped');
-      thread.terminate();
+      await thread.terminate();
     },
   };
 }
@@ -110,7 +110,7 @@ async function loadAll(
     for (const [session, graphPath] of graphPaths) await thread.perform({ kind: 'load', session, graphPath });
     return thread;
   } catch (fault) {
-    thread.terminate();
+    await thread.terminate();
     if (fault instanceof InferenceThreadError) throw fault;
     throw new InferenceThreadError(
       `The inference thread cannot load its graphs: ${(fault as Error).message}`,

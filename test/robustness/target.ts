@@ -109,3 +109,10 @@ async function ask(url: string, body: Buffer): Promise<RawAnswer> {
   }
   return outcome;
 }
+
+/** Lets `killThreads` reach the service's threads. The path is relative: spaces in it could not be quoted. */
+export const mortal = { BUN_OPTIONS: '--preload ./test/robustness/thread-killer.ts' } as const;
+
+export function killThreads({ service }: Pick<Target, 'service'>): void {
+  process.kill(service.pid, 'SIGUSR2');
+}
