@@ -3,6 +3,8 @@ import { ServiceError } from '../errors.ts';
 export interface StallLimit {
   /** The client may keep us waiting this long for each stretch of bytes. */
   readonly waitMs: number;
+  /** As long as others wait for the place that it holds, only this long. */
+  readonly contendedWaitMs: number;
   /** Length of a stretch: a byte now and then does not keep a place. */
   readonly stretchBytes: number;
 }
@@ -10,17 +12,23 @@ export interface StallLimit {
 /**
  * A request's body, chunk by chunk and never ahead of the reader: what is not asked for stays in the
  * client's socket. Only time spent waiting for the client counts as stalling, not our own work.
+ * @param isContended whether others wait for this request's place
  * @throws ServiceError client_gone, upload_stalled
  */
-export async function* readBody(request: Request, limit: StallLimit): AsyncGenerator<Uint8Array> {
+export async function* readBody(
+  request: Request,
+  limit: StallLimit,
+  isContended: () => boolean,
+): AsyncGenerator<Uint8Array> {
   if (!request.body) return;
   const reader = request.body.getReader();
   let waitedMs = 0;
   let stretch = 0;
+  const patienceMs = () => (isContended() ? limit.contendedWaitMs : limit.waitMs) - waitedMs;
   try {
     for (;;) {
       const askedAt = performance.now();
-      const chunk = await within(limit.waitMs - waitedMs, reader.read());
+      const chunk = await within(patienceMs, reader.read());
       if (chunk.done) return;
       stretch += chunk.value.byteLength;
       if (stretch < limit.stretchBytes) {
@@ -43,21 +51,44 @@ export async function* readBody(request: Request, limit: StallLimit): AsyncGener
   }
 }
 
-async function within<T>(milliseconds: number, work: Promise<T>): Promise<T> {
+/**
+ * A body whose beginning is there, so that nobody who sends nothing comes to hold a place, or to wait for one.
+ * @param arrival what the body's first `next()` promised
+ */
+export async function* resumeBody(
+  arrival: Promise<IteratorResult<Uint8Array>>,
+  body: AsyncGenerator<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  const first = await arrival;
+  if (first.done) return;
+  yield first.value;
+  yield* body;
+}
+
+/** How soon a client notices that others wait. */
+const RECHECK_MS = 1000;
+
+/** @param patienceMs how long the work may take from its beginning; asked again and again */
+async function within<T>(patienceMs: () => number, work: Promise<T>): Promise<T> {
   const stalled = Promise.withResolvers<never>();
-  const timer = setTimeout(
-    () =>
-      stalled.reject(
-        new ServiceError(
-          'upload_stalled',
-          'The upload stopped: too few bytes of the body came in too long a time.',
-        ),
-      ),
-    Math.max(0, milliseconds),
-  );
+  const begunAt = performance.now();
+  let timer: Timer | undefined;
+  const check = () => {
+    const leftMs = patienceMs() - (performance.now() - begunAt);
+    if (leftMs > 0) timer = setTimeout(check, Math.min(leftMs, RECHECK_MS));
+    else stalled.reject(uploadStalled());
+  };
+  check();
   try {
     return await Promise.race([work, stalled.promise]);
   } finally {
     clearTimeout(timer);
   }
+}
+
+function uploadStalled(): ServiceError {
+  return new ServiceError(
+    'upload_stalled',
+    'The upload stopped: too few bytes of the body came in too long a time.',
+  );
 }

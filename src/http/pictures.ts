@@ -3,7 +3,7 @@ import type { Config } from '../config.ts';
 import type { Semaphore } from '../semaphore.ts';
 import type { Admission } from './admission.ts';
 import { type Answer, answerCategorize, answerImage } from './answers.ts';
-import { readBody, type StallLimit } from './body.ts';
+import { readBody, resumeBody, type StallLimit } from './body.ts';
 import { boundaryOf, readParts } from './multipart.ts';
 import { parseOptions } from './options.ts';
 import type { RequestTally } from './request-tally.ts';
@@ -34,11 +34,13 @@ export async function classifyPictures(
 ): Promise<Response> {
   const options = parseOptions(urlOf(request).searchParams);
   const boundary = boundaryOf(request.headers);
-  using _permit = await admission.enter(request.signal);
+  const body = readBody(request, stall, () => admission.waiting > 0);
+  const arrival = body.next();
+  using _permit = await admission.enter(request.signal, arrival);
   const failure = new AbortController();
   const collection = classifier.collect(AbortSignal.any([request.signal, failure.signal]));
   try {
-    const parts = readParts(counted(readBody(request, stall), tally), boundary);
+    const parts = readParts(counted(resumeBody(arrival, body), tally), boundary);
     const labelOptions = { ...(options.templates && { templates: options.templates }) };
     const categories = await receiveUpload(
       parts,

@@ -2,43 +2,68 @@ import { describe, expect, test } from 'bun:test';
 import { createAdmission } from '../../src/http/admission.ts';
 
 const stay = new AbortController().signal;
+/** Of a request whose body has begun to come. */
+const arrived = Promise.resolve();
 const code = (expected: string) => expect.objectContaining({ code: expected });
 
 describe('admission', () => {
   test('counts who runs and who waits', async () => {
-    const admission = createAdmission({ running: 1, waiting: 1 });
-    const first = await admission.enter(stay);
-    const second = admission.enter(stay);
+    const admission = createAdmission({ running: 1, waiting: 1, silent: 100 });
+    const first = await admission.enter(stay, arrived);
+    const second = admission.enter(stay, arrived);
+    await Bun.sleep(0);
     expect([admission.running, admission.waiting]).toEqual([1, 1]);
-    expect(admission.enter(stay)).rejects.toEqual(code('overloaded'));
+    expect(admission.enter(stay, arrived)).rejects.toEqual(code('overloaded'));
     first[Symbol.dispose]();
     using _ = await second;
     expect([admission.running, admission.waiting]).toEqual([1, 0]);
   });
 
   test('without a waiting room the next one is refused', async () => {
-    const admission = createAdmission({ running: 1, waiting: 0 });
-    using _ = await admission.enter(stay);
-    expect(admission.enter(stay)).rejects.toEqual(code('overloaded'));
+    const admission = createAdmission({ running: 1, waiting: 0, silent: 100 });
+    using _ = await admission.enter(stay, arrived);
+    expect(admission.enter(stay, arrived)).rejects.toEqual(code('overloaded'));
   });
 
   test('a waiter that leaves makes room', async () => {
-    const admission = createAdmission({ running: 1, waiting: 1 });
-    using _ = await admission.enter(stay);
+    const admission = createAdmission({ running: 1, waiting: 1, silent: 100 });
+    using _ = await admission.enter(stay, arrived);
     const leaver = new AbortController();
-    const left = admission.enter(leaver.signal);
+    const left = admission.enter(leaver.signal, arrived);
+    await Bun.sleep(0);
     leaver.abort(new Error('gone'));
     expect(left).rejects.toThrow('gone');
     expect(admission.waiting).toBe(0);
   });
 
   test('closing sends waiters and newcomers away, not those who run', async () => {
-    const admission = createAdmission({ running: 1, waiting: 5 });
-    using _ = await admission.enter(stay);
-    const waiting = admission.enter(stay);
+    const admission = createAdmission({ running: 1, waiting: 5, silent: 100 });
+    using _ = await admission.enter(stay, arrived);
+    const waiting = admission.enter(stay, arrived);
     admission.close();
     expect(waiting).rejects.toEqual(code('shutting_down'));
-    expect(admission.enter(stay)).rejects.toEqual(code('shutting_down'));
+    expect(admission.enter(stay, arrived)).rejects.toEqual(code('shutting_down'));
     expect(admission.running).toBe(1);
+  });
+
+  test('who has not sent anything holds nobody up, and there may be only so many of them', async () => {
+    const admission = createAdmission({ running: 1, waiting: 0, silent: 1 });
+    const arrival = Promise.withResolvers<void>();
+    const silent = admission.enter(stay, arrival.promise);
+    const refused = await admission
+      .enter(stay, Promise.reject(new Error('gone')))
+      .catch((reason: unknown) => reason);
+    expect(refused).toEqual(code('overloaded'));
+    expect([admission.running, admission.waiting]).toEqual([0, 0]);
+    arrival.resolve();
+    using _ = await silent;
+    expect(admission.running).toBe(1);
+  });
+
+  test('who has not sent anything is sent away when the service stops', async () => {
+    const admission = createAdmission({ running: 1, waiting: 0, silent: 1 });
+    const silent = admission.enter(stay, new Promise(() => {})).catch((reason: unknown) => reason);
+    admission.close();
+    expect(await silent).toEqual(code('shutting_down'));
   });
 });

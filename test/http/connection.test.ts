@@ -137,7 +137,7 @@ describe('a client that leaves', () => {
     const gate = Promise.withResolvers<void>();
     const { server, added } = startWith(
       { onAdd: () => gate.promise },
-      { tuning: { admission: { running: 1, waiting: 1 } } },
+      { tuning: { admission: { running: 1, waiting: 1, silent: 100 } } },
     );
     await using _ = server;
     const first = postRaw(server, '/categorize', body);
@@ -157,7 +157,7 @@ describe('a client that leaves', () => {
 });
 
 describe('a client that stalls', () => {
-  const tuning = { stall: { waitMs: 100, stretchBytes: 1000 } };
+  const tuning = { stall: { waitMs: 100, contendedWaitMs: 100, stretchBytes: 1000 } };
 
   test('loses its place', async () => {
     await using server = start({ tuning });
@@ -193,7 +193,7 @@ describe('admission', () => {
     const gates: (() => void)[] = [];
     const { server, added } = startWith(
       { onAdd: () => new Promise((resolve) => gates.push(resolve)) },
-      { tuning: { admission: { running: 2, waiting: 2 } } },
+      { tuning: { admission: { running: 2, waiting: 2, silent: 100 } } },
     );
     await using _ = server;
     const send = (name: string) => {
@@ -221,8 +221,31 @@ describe('admission', () => {
     expect(added.map(({ name }) => name).slice(2)).toEqual(['3', '4']);
   });
 
+  test('clients that send a head and then nothing hold no place', async () => {
+    await using server = start({ tuning: { admission: { running: 1, waiting: 0, silent: 10 } } });
+    const silent = await Promise.all([1, 2, 3].map(() => openSocket(server)));
+    for (const socket of silent) socket.write(requestHead('/categorize', 1000));
+    await Bun.sleep(50);
+    const whole = Buffer.concat([filePart('a.jpg', 'cat'), categoriesPart('cat,dog'), closing]);
+    expect((await postRaw(server, '/categorize', whole)).status).toBe(200);
+    for (const socket of silent) socket.destroy();
+  });
+
+  test('a slow client loses the place that another one waits for', async () => {
+    const stall = { waitMs: 60_000, contendedWaitMs: 50, stretchBytes: 64 * 1024 };
+    await using server = start({ tuning: { stall, admission: { running: 1, waiting: 1, silent: 10 } } });
+    const slow = await openSocket(server);
+    slow.write(requestHead('/categorize', 1_000_000));
+    slow.write(filePart('slow.jpg', 'cat'));
+    await Bun.sleep(50);
+    const whole = Buffer.concat([filePart('a.jpg', 'cat'), categoriesPart('cat,dog'), closing]);
+    expect((await postRaw(server, '/categorize', whole)).status).toBe(200);
+    await until(() => slow.received().includes('upload_stalled'));
+    slow.destroy();
+  });
+
   test('a request that fails gives its place back', async () => {
-    await using server = start({ tuning: { admission: { running: 1, waiting: 0 } } });
+    await using server = start({ tuning: { admission: { running: 1, waiting: 0, silent: 100 } } });
     expect((await postRaw(server, '/categorize', 'nonsense')).status).toBe(400);
     await expectSound(server);
   });
@@ -233,7 +256,7 @@ describe('draining', () => {
     const gate = Promise.withResolvers<void>();
     const { server, added } = startWith(
       { onAdd: () => gate.promise },
-      { tuning: { admission: { running: 1, waiting: 5 } } },
+      { tuning: { admission: { running: 1, waiting: 5, silent: 100 } } },
     );
     const running = await openSocket(server);
     running.write(requestHead('/categorize', body.length));

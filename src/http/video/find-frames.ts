@@ -3,7 +3,7 @@ import type { SearchProgress, VideoSearch } from '../../classify/video-search.ts
 import type { Config } from '../../config.ts';
 import type { Admission } from '../admission.ts';
 import { rankingOptions } from '../answers.ts';
-import { readBody, type StallLimit } from '../body.ts';
+import { readBody, resumeBody, type StallLimit } from '../body.ts';
 import { readParts } from '../multipart.ts';
 import type { VideoOptions } from '../options.ts';
 import type { RequestTally } from '../request-tally.ts';
@@ -49,11 +49,13 @@ export async function findFrames(room: SearchRoom, job: SearchJob): Promise<Prep
   const { request, boundary, options, tally, signal, report } = job;
 
   report({ stage: 'waiting' });
-  using _place = await admission.enter(signal);
+  const body = readBody(request, stall, () => admission.waiting > 0);
+  const arrival = body.next();
+  using _place = await admission.enter(signal, arrival);
   await using held = new AsyncDisposableStack();
   const spool = held.use(await spools.open());
 
-  const parts = readParts(reported(readBody(request, stall), job), boundary);
+  const parts = readParts(reported(resumeBody(arrival, body), job), boundary);
   const received = await receiveVideo(parts, spool, limits.videoBytes, (document) => {
     const categories = classifier.parseCategories(document);
     // What is wrong with them is said before the rest of a large upload.

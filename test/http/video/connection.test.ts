@@ -29,7 +29,7 @@ async function expectSound(server: VideoServer) {
   expect(server.lines.filter(({ level }) => level === 'error')).toEqual([]);
 }
 
-const oneByOne = { videoAdmission: { running: 1, waiting: 0 } };
+const oneByOne = { videoAdmission: { running: 1, waiting: 0, silent: 100 } };
 
 describe.each(formats)('a client that leaves (%s)', (accept) => {
   test('in the middle of its upload', async () => {
@@ -101,7 +101,7 @@ describe.each(formats)('a client that leaves (%s)', (accept) => {
   });
 
   test('without a word: it takes nothing more of its answer', async () => {
-    const tuning = { stall: { waitMs: 100, stretchBytes: 1000 } };
+    const tuning = { stall: { waitMs: 100, contendedWaitMs: 100, stretchBytes: 1000 } };
     await using server = await startVideos({ jpegBytes: 40 * MEBI }, { tuning });
     const socket = await openSocket(server);
     socket.pause();
@@ -117,7 +117,7 @@ describe.each(formats)('a client that leaves (%s)', (accept) => {
 
 describe('a client that stalls', () => {
   test('in its upload loses its place, and its video', async () => {
-    const tuning = { ...oneByOne, stall: { waitMs: 100, stretchBytes: 1000 } };
+    const tuning = { ...oneByOne, stall: { waitMs: 100, contendedWaitMs: 100, stretchBytes: 1000 } };
     await using server = await startVideos({}, { tuning });
     const socket = await openSocket(server);
     socket.write(headOf(MEBI));
@@ -130,7 +130,7 @@ describe('a client that stalls', () => {
 
   test('is not one that reads slowly', async () => {
     const jpegBytes = 12 * MEBI;
-    const tuning = { stall: { waitMs: 200, stretchBytes: 1000 } };
+    const tuning = { stall: { waitMs: 200, contendedWaitMs: 200, stretchBytes: 1000 } };
     await using server = await startVideos({ jpegBytes }, { tuning });
     const response = await postRaw(server, '/video', videoBody(film, 'cat'));
     let length = 0;
@@ -196,7 +196,7 @@ describe('places for videos', () => {
     const gates: (() => void)[] = [];
     await using server = await startVideos(
       { onSearch: () => new Promise((resolve) => gates.push(resolve)) },
-      { tuning: { videoAdmission: { running: 2, waiting: 1 } } },
+      { tuning: { videoAdmission: { running: 2, waiting: 1, silent: 100 } } },
     );
     const send = () => postRaw(server, '/video?images=false', videoBody());
     const running = [send(), send()];
@@ -226,7 +226,7 @@ describe('places for videos', () => {
     const gate = Promise.withResolvers<void>();
     await using server = await startVideos(
       { onAdd: () => gate.promise },
-      { tuning: { admission: { running: 1, waiting: 0 } } },
+      { tuning: { admission: { running: 1, waiting: 0, silent: 100 } } },
     );
     const pictures = Buffer.concat([filePart('a', 'cat'), categoriesPart('cat,dog'), closing]);
     const held = postRaw(server, '/categorize', pictures);
@@ -363,7 +363,7 @@ describe('draining', () => {
     const gate = Promise.withResolvers<void>();
     await using server = await startVideos(
       { onSearch: () => gate.promise },
-      { tuning: { videoAdmission: { running: 1, waiting: 1 } } },
+      { tuning: { videoAdmission: { running: 1, waiting: 1, silent: 100 } } },
     );
     const running = postRaw(server, '/video?images=false', videoBody());
     await until(() => server.videos.paths.length === 1);

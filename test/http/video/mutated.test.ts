@@ -26,7 +26,10 @@ const mutation = fc.record({
 });
 
 test('mutated bodies are answered or refused, and never leave a file behind', async () => {
-  await using server = await startVideos({}, { tuning: { videoAdmission: { running: 1, waiting: 0 } } });
+  await using server = await startVideos(
+    {},
+    { tuning: { videoAdmission: { running: 1, waiting: 0, silent: 100 } } },
+  );
   const statuses = new Set<number>();
   await fc.assert(
     fc.asyncProperty(
