@@ -6,6 +6,8 @@ import * as v from 'valibot';
 export interface BenchOptions {
   /** Names of parts; undefined: all. */
   readonly only: readonly string[] | undefined;
+  /** Of the part `service` only scenarios whose name holds this. */
+  readonly scenarios: string;
   /** A checkpoint's path, or `random`. */
   readonly model: string;
   /** A folder of photos; undefined: they are made. */
@@ -24,7 +26,7 @@ export interface BenchOptions {
   readonly json: string;
 }
 
-export const usage = `bun run bench [--only PART,PART] [--quick] [--rounds N] [--seconds N] [--model random|FILE]
+export const usage = `bun run bench [--only PART,PART] [--scenarios TEXT] [--quick] [--rounds N] [--seconds N] [--model random|FILE]
               [--photos FOLDER] [--precision best|int8|fp32] [--memory-limit 2G] [--json FILE]`;
 
 const positive = v.pipe(v.string(), v.transform(Number), v.number('must be a number'), v.minValue(0.1));
@@ -42,6 +44,7 @@ const schema = v.object({
       v.transform((text) => text.split(',')),
     ),
   ),
+  scenarios: v.optional(v.string(), ''),
   quick: v.optional(v.boolean(), false),
   rounds: v.optional(positive),
   seconds: v.optional(positive),
@@ -59,6 +62,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     args: [...args],
     options: {
       only: text,
+      scenarios: text,
       quick: { type: 'boolean' },
       rounds: text,
       seconds: text,
@@ -73,10 +77,11 @@ export function parseOptions(args: readonly string[]): BenchOptions {
   if (!parsed.success) {
     throw new Error(parsed.issues.map((issue) => `--${v.getDotPath(issue)}: ${issue.message}`).join('; '));
   }
-  const { quick, rounds, seconds, model, photos, json, only, precision } = parsed.output;
+  const { only, scenarios, quick, rounds, seconds, model, photos, json, precision } = parsed.output;
   const stamp = new Date().toISOString().replaceAll(/[:.]/g, '-');
   return {
     only,
+    scenarios,
     model: model === 'random' ? model : resolve(model),
     photos: photos === undefined ? undefined : resolve(photos),
     precision,

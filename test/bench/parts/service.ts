@@ -2,10 +2,10 @@ import type { Bench, Findings } from '../bench.ts';
 import { oneRequest, steadyLoad } from '../load/load.ts';
 import { type Observation, observe } from '../load/observed.ts';
 import { bestLimit, type Limit, limitCpuMs, limitPerSecond, measureLimit } from '../measure/limit.ts';
-import { type PhotoKind, photoKinds } from '../photos/photo-set.ts';
+import type { PhotoKind } from '../photos/photo-set.ts';
 import { megabytes, number, percent, type Table } from '../report/table.ts';
 import { type CgroupFindings, withService } from '../service/running-service.ts';
-import { photoCount, type Scenario, scenarios } from '../service/scenario.ts';
+import { photoCount, type Scenario, scenariosNamed } from '../service/scenario.ts';
 
 type Round = Observation & CgroupFindings & { readonly idleBytes: number };
 
@@ -19,10 +19,12 @@ const categories = ['a cat', 'a dog', 'a tree'] as const;
 
 /** The whole service over HTTP, each scenario in a fresh process, against the machine's own limit. */
 export async function servicePart(bench: Bench): Promise<Findings> {
-  const limits = new Map<PhotoKind, Limit[]>(photoKinds.map((kind) => [kind, []]));
+  const scenarios = scenariosNamed(bench.options.scenarios);
+  const kinds = new Set(scenarios.map(({ kind }) => kind));
+  const limits = new Map<PhotoKind, Limit[]>([...kinds].map((kind) => [kind, []]));
   const rounds = new Map<Scenario, Round[]>(scenarios.map((scenario) => [scenario, []]));
   for (let round = 1; round <= bench.options.rounds; round++) {
-    for (const kind of photoKinds) {
+    for (const kind of kinds) {
       bench.tell(`round ${round}: the machine's limit for ${kind} photos`);
       limits.get(kind)?.push(await measureLimit(bench, kind));
     }
