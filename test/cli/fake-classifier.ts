@@ -74,7 +74,7 @@ export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): Fak
       collect,
       searchVideo: () => Promise.reject(new Error('the fake sees no videos')),
       parseCategories: (document) => parseCategories(document, 1000),
-      checkLabels: () => undefined,
+      checkLabels: async () => undefined,
     },
   };
 }

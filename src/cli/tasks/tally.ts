@@ -22,6 +22,8 @@ export interface Tally {
 }
 
 const MOST_KINDS = 3;
+/** The start of the model is in it, too. */
+const RATE_AFTER_SECONDS = 5;
 
 export function createTally(terminal: CommandTerminal, now = () => performance.now()): Tally {
   const startMs = now();
@@ -48,7 +50,8 @@ export function createTally(terminal: CommandTerminal, now = () => performance.n
     remarks: () => [...faultRemark(), ...(skipped.size > 0 ? [`${count(skippedCount())} skipped`] : [])],
     summary() {
       const seconds = (now() - startMs) / 1000;
-      const rate = this.answered > 0 ? ` (${(this.answered / seconds).toFixed(1)}/s)` : '';
+      const isTelling = seconds >= RATE_AFTER_SECONDS && this.answered > 0;
+      const rate = isTelling ? ` (${(this.answered / seconds).toFixed(1)}/s)` : '';
       const parts = [`${count(this.answered)} answered in ${duration(seconds)}${rate}`];
       if (this.recorded > 0) parts.push(`${count(this.recorded)} had been answered before`);
       if (this.undecided > 0) parts.push(`${count(this.undecided)} below the threshold`);

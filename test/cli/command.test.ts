@@ -1,0 +1,232 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Colour, colourPicture } from '../fixtures/colour-pictures.ts';
+import { type Service, startService } from '../service/service.ts';
+import { type CommandResult, startCommand } from './command.ts';
+import { type TemporaryFolder, temporaryFolder } from './temporary-folder.ts';
+
+const colours: Readonly<Record<string, Colour>> = {
+  red: [205, 25, 35],
+  green: [40, 150, 50],
+  blue: [35, 70, 200],
+};
+const names = Object.keys(colours);
+const labels = ['something red', 'a green thing', 'blue'];
+const categories = labels.flatMap((label) => ['--category', label]);
+
+let cache: TemporaryFolder;
+let pictures: readonly Uint8Array[];
+
+beforeAll(async () => {
+  cache = await temporaryFolder();
+  pictures = await Promise.all(names.map((name) => colourPicture(colours[name] as Colour, 'jpeg', 320, 240)));
+  // Compiles the model, so that each test finds it.
+  await using folder = await photos(1);
+  expect((await run([folder.path, ...categories])).code).toBe(0);
+});
+
+afterAll(() => cache[Symbol.asyncDispose]());
+
+const run = (argv: readonly string[], environment: Record<string, string> = {}): Promise<CommandResult> =>
+  startCommand(cache.path, argv, environment).result;
+
+const truncated = () => pictures[0]?.subarray(0, -200) ?? '';
+
+/** So many photos in ten albums, each number in several of them. */
+async function photos(count: number): Promise<TemporaryFolder> {
+  const folder = await temporaryFolder();
+  for (let index = 0; index < count; index++) {
+    const name = `p/album ${index % 10}/${Math.floor(index / 10) % 5}.jpg`;
+    const copy = Math.floor(index / 50);
+    await folder.write({
+      [copy === 0 ? name : name.replace('.jpg', `-${copy}.jpg`)]: pictures[(index * 7) % 3] ?? '',
+    });
+  }
+  return folder;
+}
+
+/** Resolves when a file has so many bytes. */
+async function untilWritten(path: string, bytes: number): Promise<void> {
+  while (((await stat(path).catch(() => undefined))?.size ?? 0) < bytes) await Bun.sleep(2);
+}
+
+async function countFiles(path: string): Promise<number> {
+  return (await readdir(path, { recursive: true }).catch(() => [])).filter((name) => name.endsWith('.jpg'))
+    .length;
+}
+
+describe('the command', () => {
+  test('sorts photos by plain words, and says only that on standard output', async () => {
+    await using folder = await photos(6);
+    const { code, stdout, stderr } = await run([folder.path, ...categories, '--csv']);
+    const lines = stdout
+      .trim()
+      .split('\n')
+      .map((line) => line.split(',').slice(0, 2));
+    expect(lines).toEqual([
+      ['file', 'category'],
+      ...[0, 1, 2, 3, 4, 5].map((index) => [
+        folder.at(`p/album ${index}/0.jpg`),
+        labels[(index * 7) % 3] ?? '',
+      ]),
+    ]);
+    expect(stderr).toContain('NOT CLIP: the demo model answers.');
+    expect(stderr).toContain('6 answered in ');
+    expect(code).toBe(0);
+  });
+
+  test('finds the best photos', async () => {
+    await using folder = await photos(3);
+    const { code, stdout } = await run([folder.path, ...categories, '--best', '--quiet']);
+    expect(stdout).toBe(
+      [0, 1, 2].map((index) => `${labels[index]}\t${folder.at(`p/album ${index}/0.jpg`)}\n`).join(''),
+    );
+    expect(code).toBe(0);
+  });
+
+  test('ends with 1 where a file is broken, and names it', async () => {
+    await using folder = await photos(2);
+    const cut = folder.at('p/cut.jpg');
+    await folder.write({ 'p/cut.jpg': truncated() });
+    const { code, stdout, stderr } = await run([folder.path, ...categories, '--quiet']);
+    expect(stdout.split('\n').length).toBe(3);
+    expect(stderr).toContain(
+      `${cut}: The JPEG picture is truncated: it ends before its end-of-image marker.\n`,
+    );
+    expect(code).toBe(1);
+  });
+
+  test('ends with 2 for wrong options, and for wrong settings', async () => {
+    const [options, settings] = await Promise.all([
+      run(['/tmp', '--category', 'c', '--jason']),
+      run(['/tmp', '--category', 'c'], { THREADS: 'many' }),
+    ]);
+    expect([options.code, options.stdout, settings.code, settings.stdout]).toEqual([2, '', 2, '']);
+    expect(options.stderr).toContain("Unknown option '--jason'");
+    expect(settings.stderr).toContain('THREADS="many" must be a whole number');
+  });
+
+  test('ends with 2 for a model that is not there, and for a label that is too long', async () => {
+    await using folder = await photos(1);
+    const missing = await run([folder.path, ...categories], { CLIP_MODEL: '/nowhere/model.pt' });
+    expect([missing.code, missing.stdout]).toEqual([2, '']);
+    expect(missing.stderr).toContain('/nowhere/model.pt');
+    const long = await run([folder.path, '--category', 'red '.repeat(100)]);
+    expect([long.code, long.stdout]).toEqual([2, '']);
+    expect(long.stderr).toContain('tokens');
+  });
+
+  test('explains itself', async () => {
+    const { code, stdout, stderr } = await run(['--help']);
+    expect([code, stderr]).toEqual([0, '']);
+    expect(stdout).toContain('bun run classify PHOTOS… --categories cats.json');
+    expect(Math.max(...stdout.split('\n').map((line) => line.length))).toBeLessThanOrEqual(100);
+  });
+
+  test('ends quietly when nobody reads its answers any more', async () => {
+    await using folder = await photos(100);
+    const script = `"${process.execPath}" src/cli/main.ts "$1" --category red --category blue --json | head -n 1`;
+    const shell = Bun.spawn(['sh', '-c', script, 'sh', folder.path], {
+      cwd: join(import.meta.dir, '../..'),
+      env: { PATH: process.env.PATH, TMPDIR: process.env.TMPDIR, CLIP_MODEL: 'demo', CLIP_CACHE: cache.path },
+      stderr: 'pipe',
+    });
+    const [stdout, stderr] = await Promise.all([shell.stdout.text(), shell.stderr.text()]);
+    expect(stdout.split('\n').length).toBe(2);
+    expect(stderr).toBe('NOT CLIP: the demo model answers. It only knows colours and brightness.\n');
+  });
+});
+
+describe('150 files, killed halfway and continued, are answered as in one go', () => {
+  let whole: string;
+
+  beforeAll(async () => {
+    await using folder = await photos(150);
+    const { code } = await run([folder.at('p'), ...categories, '--json', '--output', folder.at('out')]);
+    expect(code).toBe(0);
+    whole = (await Bun.file(folder.at('out')).text()).replaceAll(folder.path, '');
+    expect(whole.split('\n').length).toBe(151);
+  });
+
+  for (const [signal, code] of [
+    ['SIGINT', 130],
+    ['SIGKILL', 137],
+  ] as const) {
+    test(`by ${signal}`, async () => {
+      await using folder = await photos(150);
+      const argv = [folder.at('p'), ...categories, '--json', '--output', folder.at('out')];
+      for (;;) {
+        await folder.write({ out: '' });
+        const running = startCommand(cache.path, argv);
+        await untilWritten(folder.at('out'), 1);
+        running.kill(signal);
+        const killed = await running.result;
+        // It may have come to its end before the signal came.
+        if (killed.code === 0) continue;
+        expect(killed.code).toBe(code);
+        break;
+      }
+      const half = await Bun.file(folder.at('out')).text();
+      expect(half.replaceAll(folder.path, '').length).toBeLessThan(whole.length);
+      expect((await run(argv)).code).toBe(0);
+      expect((await Bun.file(folder.at('out')).text()).replaceAll(folder.path, '')).toBe(whole);
+    });
+  }
+
+  test('and moved, killed again and again', async () => {
+    await using once = await photos(150);
+    await using often = await photos(150);
+    const argv = (folder: TemporaryFolder) => [
+      folder.at('p'),
+      ...categories,
+      '--move-to',
+      folder.at('sorted'),
+    ];
+    expect((await run(argv(once))).code).toBe(0);
+    const sorted = await once.read();
+    expect(Object.keys(sorted).length).toBe(150);
+    expect(Object.keys(sorted).every((name) => name.startsWith('sorted/'))).toBe(true);
+
+    for (const target of [20, 80]) {
+      const killed = startCommand(cache.path, argv(often));
+      while ((await countFiles(often.at('sorted'))) < target) await Bun.sleep(2);
+      killed.kill('SIGKILL');
+      await killed.result;
+    }
+    expect((await run(argv(often))).code).toBe(0);
+    expect(await often.read()).toEqual(sorted);
+  });
+});
+
+describe('against a server', () => {
+  let service: Service;
+  beforeAll(async () => {
+    const settings = { CLIP_MODEL: 'demo', CLIP_CACHE: cache.path, API_KEY: 'a long secret' };
+    service = await startService(settings);
+  });
+  afterAll(() => service[Symbol.asyncDispose]());
+
+  test('the answers are the same, and a model that still loads is waited for', async () => {
+    await using folder = await photos(40);
+    await folder.write({ 'p/cut.jpg': truncated(), 'p/notes.txt': 'text' });
+    const argv = [folder.path, ...categories, '--json', '--template', 'a photo of {}'];
+    const here = await run(argv);
+    const there = await run([...argv, '--server', service.url], { API_KEY: 'a long secret' });
+    expect(there.stdout).toBe(here.stdout);
+    expect([there.code, here.code]).toEqual([1, 1]);
+    expect(there.stderr).toContain('40 answered in ');
+    expect(there.stderr).toContain('model demo, fp32.');
+
+    const best = [folder.path, ...categories, '--best', '--json'];
+    const bestThere = await run([...best, '--server', service.url], { API_KEY: 'a long secret' });
+    expect(bestThere.stdout).toBe((await run(best)).stdout);
+  });
+
+  test('a key that is missing ends with 2', async () => {
+    await using folder = await photos(1);
+    const { code, stderr } = await run([folder.path, ...categories, '--server', service.url]);
+    expect(code).toBe(2);
+    expect(stderr).toContain('The server says: This service needs an API key');
+  });
+});

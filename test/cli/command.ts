@@ -1,0 +1,49 @@
+import { join } from 'node:path';
+
+const root = join(import.meta.dir, '../..');
+
+export interface CommandResult {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface RunningCommand {
+  readonly pid: number;
+  kill(signal: NodeJS.Signals): void;
+  /** Waits for the end. */
+  readonly result: Promise<CommandResult>;
+}
+
+/**
+ * Starts the real command in a process of its own, with the demo model.
+ * @param cache folder for the compiled model
+ * @param environment added to what a process needs to run at all; nothing else of the test's own is passed on
+ */
+export function startCommand(
+  cache: string,
+  argv: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): RunningCommand {
+  const child = Bun.spawn([process.execPath, 'src/cli/main.ts', ...argv], {
+    cwd: root,
+    env: {
+      PATH: process.env.PATH,
+      TMPDIR: process.env.TMPDIR,
+      CLIP_MODEL: 'demo',
+      CLIP_CACHE: cache,
+      ...environment,
+    },
+    stdin: 'ignore',
+    stdout: 'pipe',
+    stderr: 'pipe',
+  });
+  const end = async (): Promise<CommandResult> => {
+    const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+    await child.exited;
+    // As a shell tells of a process that a signal has ended.
+    const code = child.exitCode ?? 128 + (child.signalCode === 'SIGKILL' ? 9 : 0);
+    return { code, stdout, stderr };
+  };
+  return { pid: child.pid, kill: (signal) => child.kill(signal), result: end() };
+}

@@ -1,0 +1,208 @@
+import { describe, expect, test } from 'bun:test';
+import { pictureOf } from '../fake-classifier.ts';
+import { type TemporaryFolder, temporaryFolder } from '../temporary-folder.ts';
+import { runTask } from './run-task.ts';
+
+const [cat, dog, fish, slashed] = ['cat', 'dog', 'fish', 'a/b'].map(pictureOf) as [
+  string,
+  string,
+  string,
+  string,
+];
+const broken = pictureOf('broken');
+
+async function photos(): Promise<TemporaryFolder> {
+  const folder = await temporaryFolder();
+  await folder.write({
+    'p/1.gif': cat,
+    'p/2.gif': broken,
+    'p/3.txt': 'text',
+    'p/4.gif': fish,
+    'p/in/1.gif': dog,
+    'p/in/2.gif': slashed,
+    'p/in/.DS_Store': 'hidden',
+  });
+  return folder;
+}
+
+describe('categorizing', () => {
+  test('prints a line a file, and names the broken ones', async () => {
+    await using folder = await photos();
+    const { stdout, stderr, tally, fault } = await runTask([folder.at('p'), '--threshold', '0.5']);
+    expect(fault).toBeUndefined();
+    expect(stdout.replaceAll(folder.path, '')).toBe(
+      'cat\t/p/1.gif\n-\t/p/4.gif\ndog\t/p/in/1.gif\na/b\t/p/in/2.gif\n',
+    );
+    expect(stderr.replaceAll(folder.path, '')).toBe('/p/2.gif: It is broken.\n');
+    expect(tally.faults).toBe(1);
+    expect(tally.summary()).toBe(
+      '4 answered in 0 s, 1 below the threshold, 1 broken, 2 skipped (1 hidden, 1 text), model fake, fp32.',
+    );
+  });
+
+  test('names files that the person gave and that are no pictures, or not there', async () => {
+    await using folder = await photos();
+    const { stdout, stderr, tally } = await runTask([
+      folder.at('p/3.txt'),
+      folder.at('none'),
+      folder.at('p/1.gif'),
+    ]);
+    expect(stdout).toBe(`cat\t${folder.at('p/1.gif')}\n`);
+    expect(stderr).toContain('none: It cannot be read, because it does not exist.\n');
+    expect(stderr).toContain('3.txt: The file is text; JPEG, ');
+    expect(tally.faults).toBe(2);
+  });
+
+  test('does not start the engine for nothing', async () => {
+    await using folder = await temporaryFolder();
+    const { asked, tally, fault } = await runTask([folder.path]);
+    expect([asked, fault, tally.model]).toEqual([[], undefined, undefined]);
+  });
+
+  test('may only say where files would go', async () => {
+    await using folder = await photos();
+    const before = await folder.read();
+    for (const way of ['--move-to', '--copy-to']) {
+      const { stdout } = await runTask([
+        folder.at('p'),
+        way,
+        folder.at('s'),
+        '--dry-run',
+        '--csv',
+        '--threshold',
+        '.5',
+      ]);
+      expect(
+        stdout
+          .replaceAll(folder.path, '')
+          .split('\n')
+          .map((line) => line.split(',').at(-1)),
+      ).toEqual(['to', '/s/cat/1.gif', '', '', '/s/dog/1.gif', '/s/a_b/2.gif', '']);
+    }
+    expect(await folder.read()).toEqual(before);
+  });
+});
+
+describe('sorting', () => {
+  test('moves what has a category, and leaves all else', async () => {
+    await using folder = await photos();
+    const command = [folder.at('p'), '--move-to', folder.at('p/sorted'), '--threshold', '0.5'];
+    await runTask(command);
+    const sorted = {
+      'p/2.gif': broken,
+      'p/3.txt': 'text',
+      'p/4.gif': fish,
+      'p/in/.DS_Store': 'hidden',
+      'p/sorted/a_b/2.gif': slashed,
+      'p/sorted/cat/1.gif': cat,
+      'p/sorted/dog/1.gif': dog,
+    };
+    expect(await folder.read()).toEqual(sorted);
+    const again = await runTask(command);
+    expect(await folder.read()).toEqual(sorted);
+    expect(again.asked).toEqual(['broken', 'fish']);
+  });
+
+  test('copies, also into the folder that is sorted, and a second time changes nothing', async () => {
+    await using folder = await photos();
+    const command = [folder.at('p'), '--copy-to', folder.at('p/sorted'), '--threshold', '0.5'];
+    await runTask(command);
+    const once = await folder.read();
+    expect(once).toMatchObject({ 'p/1.gif': cat, 'p/sorted/cat/1.gif': cat, 'p/sorted/a_b/2.gif': slashed });
+    expect(Object.keys(once).length).toBe(10);
+    await runTask(command);
+    expect(await folder.read()).toEqual(once);
+  });
+
+  test('names what cannot be sorted, and goes on', async () => {
+    await using folder = await temporaryFolder();
+    await folder.write({ 'p/1.gif': cat, 'p/2.gif': cat });
+    Bun.spawnSync(['ln', '-s', folder.at('p/1.gif'), folder.at('link.gif')]);
+    const { stderr, tally } = await runTask([
+      folder.at('link.gif'),
+      folder.at('p/2.gif'),
+      '--move-to',
+      folder.at('s'),
+    ]);
+    expect(stderr).toContain('link.gif: It is a symbolic link, which is not moved');
+    expect(tally.faults).toBe(1);
+    expect(Object.keys(await folder.read()).filter((name) => name.startsWith('s/'))).toEqual(['s/cat/2.gif']);
+  });
+});
+
+describe('an output file', () => {
+  const many = async () => {
+    const folder = await temporaryFolder();
+    const words = ['cat', 'dog', 'broken', 'a/b', 'fish'];
+    for (let index = 0; index < 100; index++) {
+      await folder.write({ [`p/${index % 7}/${index}.gif`]: pictureOf(words[index % words.length] ?? '') });
+    }
+    return folder;
+  };
+
+  for (const format of ['--json', '--csv', '']) {
+    test(`of a run that was interrupted is completed by the next one ${format}`, async () => {
+      await using folder = await many();
+      const command = (out: string) => [
+        folder.at('p'),
+        '--output',
+        folder.at(out),
+        ...(format ? [format] : []),
+      ];
+      const whole = await runTask(command('whole'));
+      const half = await runTask(command('half'), { interruptAfter: 50 });
+      expect(half.fault).toEqual(new Error('interrupted'));
+      const lines = (await Bun.file(folder.at('half')).text()).split('\n').length;
+      expect(lines).toBeGreaterThan(30);
+      const rest = await runTask(command('half'));
+      expect(await Bun.file(folder.at('half')).text()).toBe(await Bun.file(folder.at('whole')).text());
+      expect(half.stdout + rest.stdout).toBe('');
+      // Broken ones count in every run, and text alone has no place to remember them.
+      expect([whole.tally.faults, rest.tally.faults]).toEqual([20, 20]);
+      expect(rest.asked.length).toBe(format === '' ? 60 : 50);
+      const third = await runTask(command('half'));
+      expect(third.asked.length).toBe(format === '' ? 20 : 0);
+      expect(third.tally.recorded).toBe(80);
+    });
+  }
+
+  test('has the answer of a file that was not moved yet when the run was killed', async () => {
+    await using folder = await photos();
+    const command = [folder.at('p'), '--json', '--output', folder.at('out'), '--move-to', folder.at('s')];
+    await runTask([folder.at('p'), '--json', '--output', folder.at('out')]);
+    const recorded = await Bun.file(folder.at('out')).text();
+    const again = await runTask(command);
+    expect(again.asked).toEqual([]);
+    expect(Object.keys(await folder.read()).filter((name) => name.startsWith('s/'))).toEqual([
+      's/a_b/2.gif',
+      's/cat/1.gif',
+      's/cat/4.gif',
+      's/dog/1.gif',
+    ]);
+    expect(await Bun.file(folder.at('out')).text()).toBe(recorded);
+  });
+
+  test('remembers files that were named and have been moved', async () => {
+    await using folder = await photos();
+    const command = [folder.at('p/1.gif'), '--output', folder.at('out'), '--move-to', folder.at('s')];
+    await runTask(command);
+    const again = await runTask(command);
+    expect([again.tally.faults, again.fault, again.asked]).toEqual([0, undefined, []]);
+  });
+
+  test('asks again about files that the disk did not give', async () => {
+    await using folder = await photos();
+    const command = [folder.at('p/none.gif'), folder.at('p/1.gif'), '--json', '--output', folder.at('out')];
+    expect((await runTask(command)).tally.faults).toBe(1);
+    await folder.write({ 'p/none.gif': dog });
+    const again = await runTask(command);
+    expect([again.tally.faults, again.asked]).toEqual([0, ['dog']]);
+  });
+
+  test('is refused where it is something else', async () => {
+    await using folder = await photos();
+    const { fault } = await runTask([folder.at('p'), '--output', folder.at('p/3.txt')]);
+    expect(String(fault)).toContain('p/3.txt is there and was not written by this command as text');
+    expect(await Bun.file(folder.at('p/3.txt')).text()).toBe('text');
+  });
+});

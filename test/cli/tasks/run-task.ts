@@ -1,0 +1,75 @@
+import type { Answers } from '../../../src/cli/answers/answers.ts';
+import { createEngineAnswers } from '../../../src/cli/answers/engine-answers.ts';
+import { type Command, parseCommand } from '../../../src/cli/arguments.ts';
+import { findBestFiles } from '../../../src/cli/tasks/best-files.ts';
+import { findBestFrames } from '../../../src/cli/tasks/best-frames.ts';
+import { categorizeFiles } from '../../../src/cli/tasks/categorize.ts';
+import { createTally, type Tally } from '../../../src/cli/tasks/tally.ts';
+import { createCommandTerminal, type TextStream } from '../../../src/cli/terminal/command-terminal.ts';
+import { createFakeClassifier } from '../fake-classifier.ts';
+
+export interface TaskRun {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly tally: Tally;
+  /** Words of the pictures that the engine was asked about. */
+  readonly asked: readonly string[];
+  readonly fault: unknown;
+}
+
+export interface RunOptions {
+  /** Interrupts the run when so many lines of output are written. */
+  readonly interruptAfter?: number;
+  readonly answers?: Answers;
+}
+
+const tasks = { categorize: categorizeFiles, best: findBestFiles, video: findBestFrames } as const;
+export const labels = ['cat', 'dog', 'a/b'];
+
+/** Runs a command as the process does, with a fake engine. The categories are `cat`, `dog` and `a/b`. */
+export async function runTask(argv: readonly string[], options: RunOptions = {}): Promise<TaskRun> {
+  const command = parseCommand([...argv, ...labels.flatMap((label) => ['--category', label])]) as Command;
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const [stdout, stderr] = [capture(), capture()];
+  const terminal = createCommandTerminal(stdout, stderr);
+  const tally = createTally(terminal, () => 0);
+  const { classifier, added } = createFakeClassifier();
+  const { interruptAfter = Number.POSITIVE_INFINITY } = options;
+  const question = { ...command, categories: { labels } };
+  const openAnswers = async (): Promise<Answers> => {
+    if (options.answers) return options.answers;
+    const dispose = async () => undefined;
+    const answers = await createEngineAnswers(classifier, { question, maxImageBytes: 1000, signal, dispose });
+    return {
+      ...answers,
+      async *categorize(files) {
+        let given = 0;
+        for await (const outcome of answers.categorize(files)) {
+          if (given === interruptAfter) stopping.abort(new Error('interrupted'));
+          given += 1;
+          yield outcome;
+        }
+      },
+    };
+  };
+  let fault: unknown;
+  try {
+    await tasks[command.task]({ command, labels, terminal, tally, openAnswers, signal });
+  } catch (thrown) {
+    fault = thrown;
+  }
+  return { stdout: stdout.text(), stderr: stderr.text(), tally, asked: added, fault };
+}
+
+function capture(): TextStream & { text(): string } {
+  let written = '';
+  return {
+    write(text, done) {
+      written += text;
+      done?.();
+      return true;
+    },
+    text: () => written,
+  };
+}
