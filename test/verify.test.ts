@@ -41,7 +41,7 @@ function fakeClassifier({ scores = {}, sha256 = openaiSum, broken = [] }: FakeMo
       ],
     }),
     parseCategories: (document) => ({ labels: JSON.parse(new TextDecoder().decode(document)) }),
-    checkLabels: () => {},
+    checkLabels: async () => {},
     searchVideo: () => Promise.reject(new Error('pictures alone are verified')),
   };
 }

@@ -79,5 +79,5 @@ export interface Classifier {
   /** @throws ServiceError categories_malformed, categories_missing, categories_too_many */
   parseCategories(document: Uint8Array): Categories;
   /** @throws ServiceError label_too_long, before any picture work is wasted */
-  checkLabels(categories: Categories, options: LabelOptions): void;
+  checkLabels(categories: Categories, options: LabelOptions, signal: AbortSignal): Promise<void>;
 }

@@ -5,9 +5,9 @@ import type { FramesOptions } from '../media/video/video.ts';
 import { createSemaphore, type Permit } from '../semaphore.ts';
 import { parseCategories } from './categories.ts';
 import type { Categories, Classifier, LabelOptions, ModelSummary } from './classifier.ts';
+import { createEmbeddingAverage } from './embedding-average.ts';
 import { createEncodedCollection, type EncodePicture } from './picture-collection.ts';
 import { rankEach } from './rank-each.ts';
-import { averageEmbeddings } from './ranking.ts';
 import { createVideoSearch, type OpenVideo } from './search-video.ts';
 
 export interface ClassifierParts {
@@ -34,6 +34,9 @@ export interface ClassifierParts {
 }
 
 const verbatim = ['{}'] as const;
+
+/** How long labels are checked before others get their turn of the event loop. */
+const turnMs = 10;
 
 /** Joins the encoders and the decoders to the three use cases. */
 export function createClassifier(parts: ClassifierParts): Classifier {
@@ -66,18 +69,24 @@ export function createClassifier(parts: ClassifierParts): Classifier {
     return { embedding: encodeSlot() };
   };
 
-  /** One embedding [D] a label: the average over the templates. */
+  /**
+   * One embedding [D] a label: the average over the templates. Template by template, because a thousand labels
+   * in a hundred templates would be 200 MB of embeddings at once.
+   */
   const encodeLabels = async (
     { labels }: Categories,
     { templates = verbatim }: LabelOptions,
     signal: AbortSignal,
   ): Promise<readonly Float32Array[]> => {
-    const texts = labels.flatMap((label) => templates.map((template) => fill(template, label)));
-    const embeddings = await textEncoder.encode(texts, signal);
-    if (templates.length === 1) return embeddings;
-    return labels.map((_, index) =>
-      averageEmbeddings(embeddings.slice(index * templates.length, (index + 1) * templates.length)),
-    );
+    const averages = labels.map(createEmbeddingAverage);
+    for (const template of templates) {
+      const embeddings = await textEncoder.encode(
+        labels.map((label) => fill(template, label)),
+        signal,
+      );
+      for (const [index, average] of averages.entries()) average.add(embeddings[index] as Float32Array);
+    }
+    return averages.map((average) => average.result());
   };
 
   return {
@@ -91,8 +100,15 @@ export function createClassifier(parts: ClassifierParts): Classifier {
       encodeLabels,
     }),
     parseCategories: (document) => parseCategories(document, maxCategories),
-    checkLabels({ labels }, { templates = verbatim }) {
-      for (const label of labels) for (const template of templates) tokenize(fill(template, label));
+    async checkLabels({ labels }, { templates = verbatim }, signal) {
+      let turnBegan = performance.now();
+      for (const label of labels) {
+        for (const template of templates) tokenize(fill(template, label));
+        if (performance.now() - turnBegan < turnMs) continue;
+        await Bun.sleep(0);
+        signal.throwIfAborted();
+        turnBegan = performance.now();
+      }
     },
     collect(signal) {
       const { add, refuse, names, broken, encoded } = createEncodedCollection(encodePicture, signal);

@@ -30,25 +30,6 @@ export function rank<Name = string>(
 }
 
 /**
- * One embedding for a label that is said in several ways: the mean, L2-normalised again, as in open_clip's
- * zero_shot_classifier. A single embedding is returned as it is, to the bit.
- * @param embeddings at least one; [D] float32, L2-normalised
- * @returns [D] float32, L2-normalised; zeros where the embeddings cancel out
- */
-export function averageEmbeddings(embeddings: readonly Float32Array[]): Float32Array {
-  const [first] = embeddings;
-  if (first === undefined) throw new Error('This is a bug: no embeddings to average');
-  if (embeddings.length === 1) return first;
-  // The division by the count is left out: normalising undoes it.
-  const sum = new Float64Array(first.length);
-  for (const embedding of embeddings) {
-    for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] as number) + (embedding[i] as number);
-  }
-  const norm = Math.hypot(...sum);
-  return Float32Array.from(sum, (value) => (norm === 0 ? 0 : value / norm));
-}
-
-/**
  * Of L2-normalised vectors; rounding may carry the product past ±1, which no cosine can be. Four sums at
  * once, because one alone waits for each addition: about twice as fast.
  */

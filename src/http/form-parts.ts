@@ -15,7 +15,7 @@ const MAX_FILE_NAME_BYTES = 1024;
 export async function readCategories(
   { content }: Part,
   known: Categories | undefined,
-  parse: (document: Uint8Array) => Categories,
+  parse: (document: Uint8Array) => Categories | Promise<Categories>,
 ): Promise<Categories> {
   if (known) {
     throw new ServiceError(
@@ -24,7 +24,7 @@ export async function readCategories(
     );
   }
   const document = await readWhole(content, MAX_CATEGORIES_BYTES);
-  if (document) return parse(document);
+  if (document) return await parse(document);
   throw new ServiceError(
     'multipart_too_large',
     `The categories have more than ${MAX_CATEGORIES_BYTES} bytes, the most that is accepted.`,

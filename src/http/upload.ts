@@ -55,7 +55,7 @@ export async function receiveUpload(
       }
       case 'categories':
         categories = await readCategories(part, categories, (text) => classifier.parseCategories(text));
-        classifier.checkLabels(categories, labelOptions);
+        await classifier.checkLabels(categories, labelOptions, signal);
         break;
       default:
         throw unexpectedPart(part, 'files (pictures, one part each) and categories (a file or a text field)');

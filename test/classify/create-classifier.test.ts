@@ -42,6 +42,7 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
       },
     },
     tokenize(text) {
+      for (let work = 0; work < 3000; work++) Math.sqrt(work);
       if (text.length > 40) throw new ServiceError('label_too_long', `"${text}" is too long.`);
       return new Int32Array();
     },
@@ -176,19 +177,37 @@ describe('classifier', () => {
     await collection.add('1.jpg', bytesOf('red'));
     const templates = ['a {}', 'green {}'];
     const [ranking] = await collection.rankCategories({ labels: ['$& red', 'blue'] }, { templates });
-    expect(encodedTexts).toEqual(['a $& red', 'green $& red', 'a blue', 'green blue']);
+    expect(encodedTexts).toEqual(['a $& red', 'a blue', 'green $& red', 'green blue']);
     expect(ranking?.candidates[0]?.name).toBe('$& red');
     const [verbatim] = await collection.rankCategories({ labels: ['$& red', 'blue'] }, {});
     expect(ranking?.candidates[0]?.similarity).toBeLessThan(verbatim?.candidates[0]?.similarity as number);
   });
 
-  test('a label that is too long once it stands in a template is refused before any work', () => {
+  test('a label that is too long once it stands in a template is refused before any work', async () => {
     const { classifier, encodedTexts } = textualClassifier();
     const categories = { labels: ['a label of some length'] };
-    expect(() => classifier.checkLabels(categories, {})).not.toThrow();
-    expect(() =>
-      classifier.checkLabels(categories, { templates: ['a very long template around {}'] }),
-    ).toThrow('is too long');
+    await classifier.checkLabels(categories, {}, stay);
+    const fault = await classifier
+      .checkLabels(categories, { templates: ['a very long template around {}'] }, stay)
+      .catch((reason: unknown) => reason);
+    expect(String(fault)).toContain('is too long');
     expect(encodedTexts).toEqual([]);
+  });
+
+  test('checking many labels lets others have their turn, and ends when the client leaves', async () => {
+    const { classifier } = textualClassifier();
+    const labels = Array.from({ length: 1000 }, (_, index) => `label ${index}`);
+    const templates = Array.from({ length: 100 }, (_, index) => `${index} {}`);
+    const leaving = new AbortController();
+    let turns = 0;
+    const others = setInterval(() => {
+      turns += 1;
+      if (turns === 2) leaving.abort(new Error('gone'));
+    }, 0);
+    const fault = await classifier
+      .checkLabels({ labels }, { templates }, leaving.signal)
+      .catch((reason: unknown) => reason);
+    clearInterval(others);
+    expect(fault).toEqual(new Error('gone'));
   });
 });

@@ -92,7 +92,7 @@ export function createFakeEngine({ onAdd, onRank, ...behaviour }: FakeBehaviour 
       if (labels.length > 1000) throw new ServiceError('categories_too_many', 'Too many.');
       return { labels };
     },
-    checkLabels({ labels }, { templates = ['{}'] }) {
+    async checkLabels({ labels }, { templates = ['{}'] }) {
       const length = Math.max(
         ...labels.flatMap((label) => templates.map((t) => t.length + label.length - 2)),
       );

@@ -56,10 +56,10 @@ export async function findFrames(room: SearchRoom, job: SearchJob): Promise<Prep
   const spool = held.use(await spools.open());
 
   const parts = readParts(reported(resumeBody(arrival, body), job), boundary);
-  const received = await receiveVideo(parts, spool, limits.videoBytes, (document) => {
+  const received = await receiveVideo(parts, spool, limits.videoBytes, async (document) => {
     const categories = classifier.parseCategories(document);
     // What is wrong with them is said before the rest of a large upload.
-    classifier.checkLabels(categories, searchOptions(options, categories));
+    await classifier.checkLabels(categories, searchOptions(options, categories), signal);
     return categories;
   });
   tally.files = 1;

@@ -27,7 +27,7 @@ export async function receiveVideo(
   parts: AsyncIterable<Part>,
   spool: Spool,
   maxBytes: number,
-  parse: (document: Uint8Array) => Categories,
+  parse: (document: Uint8Array) => Promise<Categories>,
 ): Promise<ReceivedVideo> {
   let categories: Categories | undefined;
   let video: Omit<ReceivedVideo, 'categories'> | undefined;
