@@ -10,6 +10,15 @@ const cachedTexts = 16_384;
 /** About as much work as a batch of pictures. */
 const tokensPerBatch = 512;
 
+/**
+ * Of one call, so many texts wait or run at a time: enough for full batches one after another, and few enough
+ * that another client's single label does not come after thousands.
+ */
+const textsInFlight = 2 * maxTextBatch;
+
+/** How long texts are tokenized before others get their turn of the event loop. */
+const turnMs = 10;
+
 export interface TextEncoder {
   /**
    * @param texts as sent; known ones are answered from a cache
@@ -45,15 +54,46 @@ export function createTextEncoder(worker: OnnxWorker, arena: EncoderArena, token
     },
   });
 
-  const encodeOne = async (text: string, signal: AbortSignal | undefined): Promise<Float32Array> => {
-    const known = cache.get(text);
-    if (known) return known;
-    const embedding = await batcher.submit(tokenize(text), signal);
-    cache.set(text, embedding);
-    return embedding;
+  /** text → ids of those that are not known yet, each once. */
+  const tokenizeUnknown = async (
+    texts: readonly string[],
+    known: Map<string, Float32Array>,
+    signal: AbortSignal | undefined,
+  ): Promise<Map<string, Int32Array>> => {
+    const unknown = new Map<string, Int32Array>();
+    let turnBegan = performance.now();
+    for (const text of texts) {
+      if (known.has(text) || unknown.has(text)) continue;
+      const embedding = cache.get(text);
+      if (embedding) known.set(text, embedding);
+      else unknown.set(text, tokenize(text));
+      if (performance.now() - turnBegan < turnMs) continue;
+      await nextTurn();
+      signal?.throwIfAborted();
+      turnBegan = performance.now();
+    }
+    return unknown;
   };
 
   return {
-    encode: (texts, signal) => Promise.all(texts.map((text) => encodeOne(text, signal))),
+    async encode(texts, signal) {
+      const embeddings = new Map<string, Float32Array>();
+      const unknown = await tokenizeUnknown(texts, embeddings, signal);
+      // One after another, those of one length fill batches together.
+      const waiting = [...unknown].sort(([, first], [, other]) => first.length - other.length).values();
+      const encodeWaiting = async () => {
+        for (const [text, ids] of waiting) {
+          const embedding = await batcher.submit(ids, signal);
+          cache.set(text, embedding);
+          embeddings.set(text, embedding);
+        }
+      };
+      await Promise.all(Array.from({ length: textsInFlight }, encodeWaiting));
+      return texts.map((text) => embeddings.get(text) as Float32Array);
+    },
   };
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
