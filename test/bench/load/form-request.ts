@@ -43,7 +43,9 @@ function formPieces(files: readonly FormFile[], categories: string): Uint8Array[
     const header = `--${BOUNDARY}\r\nContent-Disposition: form-data; ${disposition}\r\n\r\n`;
     pieces.push(Buffer.from(header), content, Buffer.from('\r\n'));
   };
-  for (const { field = 'files', name, bytes } of files) part(`name="${field}"; filename="${name}"`, bytes);
+  for (const { field = 'files', name, bytes } of files) {
+    part(`name="${field}"; filename="${name.replaceAll('"', '%22')}"`, bytes); // as browsers do
+  }
   part('name="categories"; filename="categories.json"', Buffer.from(categories));
   pieces.push(Buffer.from(`--${BOUNDARY}--\r\n`));
   return pieces;

@@ -1,4 +1,3 @@
-import { dirname, join } from 'node:path';
 import type { CompiledModel, Precision } from '../../../src/clip/graph/compiled-model.ts';
 import { ModelStoreError } from '../../../src/clip/store/model-store-error.ts';
 import { prepareModel } from '../../../src/clip/store/prepare-model.ts';
@@ -15,11 +14,10 @@ export interface BenchModel {
 /** @param model a checkpoint's path, or `random` */
 export async function benchModel(model: string): Promise<BenchModel> {
   const checkpointPath = model === 'random' ? await randomCheckpointFile() : model;
-  return { checkpointPath, cacheDirectory: await cacheFolder('compiled', modelKey(checkpointPath)) };
-}
-
-function modelKey(path: string): string {
-  return Bun.hash(join(dirname(path), path)).toString(36);
+  return {
+    checkpointPath,
+    cacheDirectory: await cacheFolder('compiled', Bun.hash(checkpointPath).toString(36)),
+  };
 }
 
 /** @returns undefined where the service does not know the precision */

@@ -26,11 +26,10 @@ interface Recipe {
   readonly quality: number;
 }
 
-/** What a person would say of them stands in `describePhotos`. */
 const recipes: Readonly<Record<PhotoKind, Recipe>> = {
   // A smaller photograph scaled up: about 1.1 MB.
   '12mp': { painted: [1344, 1008], saved: [4032, 3024], grain: 3, quality: 88 },
-  // 47 KB.
+  // About 50 KB.
   '500px': { painted: [500, 375], saved: [500, 375], grain: 8, quality: 88 },
   // Sharp to the pixel, with the sensor's noise in it: about 5 MB.
   phone: { painted: [4032, 3024], saved: [4032, 3024], grain: 9, quality: 94 },
