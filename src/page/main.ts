@@ -73,8 +73,8 @@ async function takeFiles(files: readonly FoundFile[]): Promise<void> {
     else if (kind === 'video') video = found.file;
     else await question.readDocument(found.file);
   }
-  const added = session.addPhotos(photos);
   if (video) session.setVideo(video);
+  const added = await session.addPhotos(photos);
   setText(
     find('files-note', HTMLElement),
     [
@@ -125,7 +125,7 @@ function outcomeText(): string {
 
 function draw(): void {
   const { photos, video } = session;
-  const size = photos.reduce((sum, { file }) => sum + file.size, 0);
+  const size = photos.reduce((sum, { bytes }) => sum + bytes, 0);
   setText(
     summary,
     [

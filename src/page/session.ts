@@ -33,7 +33,7 @@ export interface Session {
   /** undefined: nothing runs. */
   readonly progress: RunProgress | undefined;
   /** @returns how many were new */
-  addPhotos(files: readonly FoundFile[]): number;
+  addPhotos(files: readonly FoundFile[]): Promise<number>;
   setVideo(file: File): void;
   clear(): void;
   /** What would have to be sent to have everything answered. */
@@ -82,7 +82,7 @@ export function createSession(requests: Requests, changed: () => void): Session 
         photosDone: 0,
         photosTotal: open.length,
         sentBytes: 0,
-        totalBytes: open.reduce((sum, { file }) => sum + file.size, 0),
+        totalBytes: open.reduce((sum, { bytes }) => sum + bytes, 0),
       });
       await classifyPhotos({
         photos: open,
@@ -155,8 +155,8 @@ export function createSession(requests: Requests, changed: () => void): Session 
     get progress() {
       return progress;
     },
-    addPhotos(files) {
-      const added = photos.add(files);
+    async addPhotos(files) {
+      const added = await photos.add(files, changed);
       changed();
       return added;
     },

@@ -70,7 +70,7 @@ const photosOf = (count: number) => Array.from({ length: count }, (_, id) => new
 
 describe('batches', () => {
   test('hold at most 32 photos and 64 MiB, in order; what is larger goes alone', () => {
-    const item = (size: number) => ({ file: { size } });
+    const item = (bytes: number) => ({ bytes });
     expect(batchesOf(Array.from({ length: 70 }, () => item(1))).map(({ length }) => length)).toEqual([
       32, 32, 6,
     ]);
@@ -155,7 +155,7 @@ describe('when a request fails', () => {
     const gone = Object.assign(newPhoto(1).file, {
       slice: () => ({ arrayBuffer: () => Promise.reject(new DOMException('gone', 'NotReadableError')) }),
     });
-    photos[1] = { id: 1, path: '1.jpg', file: gone };
+    photos[1] = { ...photos[1]!, file: gone };
     const { told, done } = start(photos, (batch) =>
       batch.some(({ id }) => id === 1) ? received(0) : answer(batch),
     );

@@ -28,25 +28,62 @@ describe('a dropped file', () => {
 });
 
 describe('the list of photos', () => {
-  test('keeps the order, and a file that is dropped again only once', () => {
+  test('keeps the order, and a file that is dropped again only once', async () => {
     const list = createPhotoList();
-    expect(list.add([found('a.jpg'), found('b.jpg')])).toBe(2);
-    expect(list.add([found('b.jpg'), found('c.jpg')])).toBe(1);
+    expect(await list.add([found('a.jpg'), found('b.jpg')])).toBe(2);
+    expect(await list.add([found('b.jpg'), found('c.jpg')])).toBe(1);
     expect(list.all.map(({ path }) => path)).toEqual(['a.jpg', 'b.jpg', 'c.jpg']);
     expect(new Set(list.all.map(({ id }) => id)).size).toBe(3);
   });
 
-  test('tells files of the same name apart by folder, size and date', () => {
+  test('tells files of the same name apart by folder, size and date', async () => {
     const list = createPhotoList();
     const other = { ...found('a.jpg'), path: 'holiday/a.jpg' };
-    expect(list.add([found('a.jpg'), found('a.jpg', 'xy'), found('a.jpg', 'x', 2), other])).toBe(4);
+    const files = [found('a.jpg'), found('a.jpg', 'xy'), found('a.jpg', 'x', 2), other];
+    expect(await list.add(files)).toBe(4);
+    expect(list.all.map(({ bytes }) => bytes)).toEqual([1, 2, 1, 1]);
   });
 
-  test('is empty again after it was cleared, and takes the same files anew', () => {
+  test('asks the browser for each size once', async () => {
+    let asked = 0;
+    const files = Array.from({ length: 10 }, (_, index) => {
+      const one = found(`${index}.jpg`);
+      Object.defineProperty(one.file, 'size', { get: () => ++asked });
+      return one;
+    });
     const list = createPhotoList();
-    list.add([found('a.jpg')]);
+    await list.add(files);
+    list.all.reduce((sum, { bytes }) => sum + bytes, 0);
+    expect(asked).toBe(10);
+  });
+
+  test('rests in between, and takes nothing more once it was cleared', async () => {
+    const list = createPhotoList();
+    const slow = Array.from({ length: 5 }, (_, index) => {
+      const one = found(`${index}.jpg`);
+      Object.defineProperty(one.file, 'size', {
+        get() {
+          Bun.sleepSync(40);
+          return 1;
+        },
+      });
+      return one;
+    });
+    const counts: number[] = [];
+    const added = await list.add(slow, () => {
+      counts.push(list.all.length);
+      if (counts.length === 3) list.clear();
+    });
+    expect(counts).toEqual([1, 2, 3]);
+    expect(added).toBe(3);
+    expect(list.all).toEqual([]);
+  });
+
+  test('is empty again after it was cleared, and takes the same files anew', async () => {
+    const list = createPhotoList();
+    await list.add([found('a.jpg')]);
     list.clear();
     expect(list.all).toEqual([]);
-    expect(list.add([found('a.jpg')])).toBe(1);
+    expect(await list.add([found('a.jpg')])).toBe(1);
   });
 });

@@ -6,6 +6,7 @@ export function answeredPhoto(id: number, question: Question, scores: readonly n
   return {
     id,
     file: new File(['x'], `${id}.jpg`),
+    bytes: 1,
     path: `${id}.jpg`,
     answer: {
       question,
@@ -17,7 +18,7 @@ export function answeredPhoto(id: number, question: Question, scores: readonly n
 }
 
 export function newPhoto(id: number, bytes = 1): Photo {
-  return { id, file: new File([new Uint8Array(bytes)], `${id}.jpg`), path: `${id}.jpg` };
+  return { id, file: new File([new Uint8Array(bytes)], `${id}.jpg`), bytes, path: `${id}.jpg` };
 }
 
 export const paths = (photos: readonly Photo[] | undefined) => photos?.map(({ path }) => path);

@@ -27,6 +27,8 @@ export interface Fault {
 export interface Photo {
   readonly id: number;
   readonly file: File;
+  /** The file's size, asked for once: browsers look it up on the disk each time. */
+  readonly bytes: number;
   /** As its owner knows it, with folders where it came in one. */
   readonly path: string;
   answer?: PhotoAnswer;

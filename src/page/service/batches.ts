@@ -7,19 +7,17 @@ const MAX_FILES = 32;
 const MAX_BYTES = 64 * 1024 ** 2;
 
 /** Cuts a list of photos into requests, in order; a photo that is too large alone goes alone. */
-export function batchesOf<Item extends { readonly file: { readonly size: number } }>(
-  items: readonly Item[],
-): Item[][] {
+export function batchesOf<Item extends { readonly bytes: number }>(items: readonly Item[]): Item[][] {
   const batches: Item[][] = [];
-  let bytes = 0;
+  let sum = 0;
   for (const item of items) {
     const last = batches.at(-1);
-    if (last && last.length < MAX_FILES && bytes + item.file.size <= MAX_BYTES) {
+    if (last && last.length < MAX_FILES && sum + item.bytes <= MAX_BYTES) {
       last.push(item);
-      bytes += item.file.size;
+      sum += item.bytes;
     } else {
       batches.push([item]);
-      bytes = item.file.size;
+      sum = item.bytes;
     }
   }
   return batches;

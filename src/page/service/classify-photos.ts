@@ -157,7 +157,7 @@ function createSentTally(tell: (bytes: number) => void): SentTally {
   let total = 0;
   return {
     share(batch) {
-      const size = batch.reduce((sum, { file }) => sum + file.size, 0);
+      const size = batch.reduce((sum, { bytes }) => sum + bytes, 0);
       let counted = 0;
       let isKept = false;
       const set = (bytes: number) => {

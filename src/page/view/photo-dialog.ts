@@ -1,6 +1,6 @@
 import { answerTo, type Photo, type Question } from '../results/photo.ts';
 import { create, createButton, setText } from './dom.ts';
-import { bytes, percent } from './numbers.ts';
+import { bytes as bytesText, percent } from './numbers.ts';
 import { lineElement } from './photo-tile.ts';
 
 /** One photo, large, with all that is known of it. */
@@ -55,7 +55,7 @@ export function createPhotoDialog(dialog: HTMLDialogElement): PhotoDialog {
     image.hidden = false;
     image.src = URL.createObjectURL(photo.file);
     setText(heading, photo.path);
-    setText(facts, bytes(photo.file.size));
+    setText(facts, bytesText(photo.bytes));
     setText(fault, photo.fault?.sentence ?? '');
     fault.hidden = !photo.fault;
     lines.replaceChildren(...(question && !photo.fault ? scoreLines(photo, question) : []));

@@ -3,7 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { scenePhotos, textFile } from './sample-files.ts';
-import { classify, describeInBrowser, filesInput, untilClassified, useStage } from './visit.ts';
+import { classify, describeInBrowser, filesInput, untilClassified, untilTrue, useStage } from './visit.ts';
 
 /** Drops files and folders onto the page, as a file manager does. */
 async function drop(page: Page, files: readonly string[]): Promise<void> {
@@ -57,7 +57,7 @@ describeInBrowser('what is dropped on the page', () => {
   ])('%s is read into the field', (name, buffer, text) =>
     stage.visit(async (page) => {
       await page.locator('#labels-input').setInputFiles([{ name, mimeType: 'text/plain', buffer }]);
-      await page.waitForFunction(`document.getElementById('labels').value !== ''`);
+      await untilTrue(page, `document.getElementById('labels').value !== ''`);
       expect(await page.getByRole('textbox', { name: 'Categories' }).inputValue()).toBe(text);
     }),
   );

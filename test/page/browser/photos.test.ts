@@ -8,6 +8,7 @@ import {
   filesInput,
   takeScreenshot,
   untilClassified,
+  untilTrue,
   useStage,
 } from './visit.ts';
 
@@ -155,7 +156,7 @@ describeInBrowser('photos on the page', () => {
       const name = String(await first.textContent());
       await dialog.getByRole('heading', { name }).waitFor();
       expect(await dialog.locator('.lines').textContent()).toMatch(/green[\s\S]*similarity[\s\S]*blue/);
-      await page.waitForFunction('document.querySelector("dialog img").naturalWidth === 480');
+      await untilTrue(page, 'document.querySelector("dialog img").naturalWidth === 480');
       await takeScreenshot(page, 'dialog');
       await page.keyboard.press('ArrowRight');
       await dialog.getByRole('heading', { name }).waitFor({ state: 'detached' });

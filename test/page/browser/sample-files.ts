@@ -9,8 +9,16 @@ export interface SampleFile {
   readonly buffer: Buffer;
 }
 
-/** `perScene` variants of every scene: `sea-0.jpg`, `sea-1.jpg`, … */
-export async function scenePhotos(perScene: number): Promise<SampleFile[]> {
+const painted = new Map<number, Promise<SampleFile[]>>();
+
+/** `perScene` variants of every scene: `sea-0.jpg`, `sea-1.jpg`, …; painted once. */
+export function scenePhotos(perScene: number): Promise<SampleFile[]> {
+  const known = painted.get(perScene) ?? paintPhotos(perScene);
+  painted.set(perScene, known);
+  return known;
+}
+
+async function paintPhotos(perScene: number): Promise<SampleFile[]> {
   const variants = [...Array(perScene).keys()];
   return await Promise.all(
     scenes.flatMap((scene) =>

@@ -97,3 +97,11 @@ export async function untilClassified(page: Page): Promise<void> {
 }
 
 export const filesInput = (page: Page) => page.locator('#files-input');
+
+/**
+ * Waits until an expression is true in the page. Not the driver's own way of waiting: that one evaluates
+ * within the page, where the content policy forbids it.
+ */
+export async function untilTrue(page: Page, expression: string): Promise<void> {
+  while (!(await page.evaluate(expression))) await Bun.sleep(20);
+}
