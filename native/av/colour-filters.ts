@@ -1,7 +1,7 @@
 import type { FrameForm } from './frame-filter.ts';
 
 /** Bicubic as the reference resizes; rounding to the nearest instead of down keeps flat colours exact. */
-export const SCALE_FLAGS = 'flags=bicubic+accurate_rnd+full_chroma_int';
+export const SCALE_FLAGS = 'flags=bicubic+accurate_rnd';
 
 /**
  * Brings HDR into what pictures can show: BT.2390's curve, which leaves what is no brighter than white

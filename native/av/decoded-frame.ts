@@ -12,9 +12,11 @@ import {
   AVCOL_SPC_SMPTE170M,
   AVCOL_SPC_SMPTE240M,
   type AVColorSpace,
+  AVERROR_ENOMEM,
   type AVPixelFormat,
 } from 'node-av/constants';
 import { avGetPixFmtName, type Frame } from 'node-av/lib';
+import { AvError } from './av-error.ts';
 
 /** A decoded picture in libav's memory; good until the decoder's next one. */
 export interface DecodedFrame {
@@ -26,6 +28,15 @@ export interface DecodedFrame {
   readonly damaged: boolean;
   /** For the filters of this room. */
   readonly native: Frame;
+}
+
+/** A decoded picture that stays: one of the decoder's buffers is kept from being used again. */
+export interface HeldFrame extends DecodedFrame, Disposable {}
+
+export function holdFrame(frame: DecodedFrame): HeldFrame {
+  const native = frame.native.clone();
+  if (!native) throw new AvError('hold a frame', AVERROR_ENOMEM);
+  return { ...frame, native, [Symbol.dispose]: () => native.free() };
 }
 
 /** Matrices that the scaler knows by name; others are guessed like those that are not told. */

@@ -100,7 +100,12 @@ function createFilter(graph: FilterGraph, label: string, step: string): FilterCo
   const [name, parameters] = step.split(/=(.*)/s);
   const filter = Filter.getByName(name as string);
   if (!filter) throw new Error(`libav was built without the filter ${name}`);
-  const context = graph.createFilter(filter, label, parameters ?? null);
+  let context: FilterContext | null = null;
+  try {
+    context = graph.createFilter(filter, label, parameters ?? null);
+  } catch {
+    // node-av throws here instead of returning libav's code.
+  }
   if (!context) throw new AvError(`make the filter ${step}`, AVERROR_EINVAL);
   return context;
 }

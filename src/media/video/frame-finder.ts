@@ -15,7 +15,7 @@ import { contentDifference, type Thumbnail } from './thumbnail.ts';
 export interface SeenFrame<Capture> {
   readonly timestamp: number;
   readonly thumbnail: Thumbnail;
-  /** Takes from the frame what is needed of a chosen one; possible only until the next frame is asked for. */
+  /** Keeps the frame; possible only until the next one is asked for. */
   capture(): Capture;
 }
 
@@ -37,6 +37,9 @@ export interface FinderStep<Capture> {
 /** Frames further apart than this are compared as pictures of two scenes may be. */
 const SPARSE_SECONDS = 0.3;
 
+/** Frames closer than this need not all be compared: half of a screen recording's, or of a phone's slow motion. */
+const DENSE_SECONDS = 0.06;
+
 interface Seen {
   readonly timestamp: number;
   readonly thumbnail: Thumbnail;
@@ -47,14 +50,14 @@ interface Seen {
  * only where a scene may hide.
  * @param positions the keyframes to decode, ascending
  */
-export function* findFrames<Capture>(
+export function* findFrames<Capture extends Disposable>(
   index: PacketIndex,
   positions: readonly number[],
   source: FrameSource<Capture>,
   budget: FrameBudget,
   habits: PacketHabits,
 ): Generator<FinderStep<Capture>, { readonly scenes: number }> {
-  const tracker = createSceneTracker<Capture>(budget);
+  using tracker = createSceneTracker<Capture>(budget);
   const keyframes = keyframeHabits(index);
   let last: Seen | undefined;
   let lastKey: (Seen & { readonly position: number }) | undefined;
@@ -106,7 +109,7 @@ function firstKeyframe({ keys }: PacketIndex): number {
 }
 
 /** Goes through frames that follow closely upon each other. */
-function createWalk<Capture>(tracker: SceneTracker<Capture>, start: Seen | undefined) {
+function createWalk<Capture extends Disposable>(tracker: SceneTracker<Capture>, start: Seen | undefined) {
   const detector = createCutDetector();
   let last = start;
   let standing: Standing = 'settled';
@@ -139,6 +142,8 @@ function createWalk<Capture>(tracker: SceneTracker<Capture>, start: Seen | undef
         if (timestamp - last.timestamp > SPARSE_SECONDS) {
           yield* finish();
           if (isSparseCut(last.thumbnail, thumbnail)) yield* cut(last.timestamp, timestamp);
+        } else if (timestamp - last.timestamp < DENSE_SECONDS) {
+          return;
         } else {
           const judgement = detector.look(timestamp, contentDifference(last.thumbnail, thumbnail));
           standing = judgement.standing;

@@ -2,9 +2,10 @@ import type { DecodedFrame } from '../../../native/av/decoded-frame.ts';
 import { createDecoder } from '../../../native/av/decoder.ts';
 import { openDemuxer } from '../../../native/av/demuxer.ts';
 import { createJpegEncoder } from '../../../native/av/jpeg-encoder.ts';
-import type { DecodingLimits, VideoFile } from './frame-source.ts';
+import type { DecodingLimits } from './frame-source.ts';
 import { goToPacket, readOnTo } from './go-to-packet.ts';
 import type { PacketIndex } from './packet-index.ts';
+import type { VideoFile } from './video-file.ts';
 
 export interface FrameJpeg {
   readonly timestamp: number;

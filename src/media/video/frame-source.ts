@@ -1,20 +1,11 @@
-import type { DecodedFrame } from '../../../native/av/decoded-frame.ts';
+import { type DecodedFrame, type HeldFrame, holdFrame } from '../../../native/av/decoded-frame.ts';
 import { createDecoder, type Decoder } from '../../../native/av/decoder.ts';
-import { type Demuxer, type MediaSource, openDemuxer } from '../../../native/av/demuxer.ts';
+import { type Demuxer, openDemuxer } from '../../../native/av/demuxer.ts';
 import { createThumbnailer } from '../../../native/av/thumbnailer.ts';
-import type { VideoCodec, VideoTrack } from '../../../native/av/track.ts';
 import type { FrameSource, SeenFrame } from './frame-finder.ts';
 import { goToPacket, readOnTo } from './go-to-packet.ts';
-import type { PacketIndex } from './packet-index.ts';
 import { makeThumbnail, thumbnailSize } from './thumbnail.ts';
-
-/** A file that has been looked into. */
-export interface VideoFile {
-  readonly source: MediaSource;
-  readonly codec: VideoCodec;
-  readonly track: VideoTrack;
-  readonly index: PacketIndex;
-}
+import type { VideoFile } from './video-file.ts';
 
 export interface DecodingLimits {
   readonly threads: number;
@@ -29,19 +20,21 @@ export interface DecodingTally {
   damaged: number;
 }
 
-/** A file's frames as libav decodes them. */
-export interface NativeFrameSource<Capture> extends FrameSource<Capture>, Disposable {}
+/** A frame that may be chosen. */
+export interface FrameCapture extends Disposable {
+  readonly frame: HeldFrame;
+  /** How many packets had to be decoded from the keyframe on until it came. */
+  readonly packetsDecoded: number;
+}
 
-/**
- * @param capture takes from a frame what is needed of a chosen one; it is told how many packets had to be
- * decoded from the keyframe on until the frame came
- */
-export function createFrameSource<Capture>(
+/** A file's frames as libav decodes them. */
+export interface NativeFrameSource extends FrameSource<FrameCapture>, Disposable {}
+
+export function createFrameSource(
   file: VideoFile,
   limits: DecodingLimits,
   tally: DecodingTally,
-  capture: (frame: DecodedFrame, packetsDecoded: number) => Capture,
-): NativeFrameSource<Capture> {
+): NativeFrameSource {
   using stack = new DisposableStack();
   const { index, track } = file;
   const small = thumbnailSize(track.codedSize.width, track.codedSize.height);
@@ -54,13 +47,16 @@ export function createFrameSource<Capture>(
   /** Opened only if it is needed: most videos show everything in their keyframes. */
   let walking: { demuxer: Demuxer; decoder: Decoder } | undefined;
 
-  const see = (frame: DecodedFrame, timestamp: number, packetsDecoded: number): SeenFrame<Capture> => {
+  const see = (frame: DecodedFrame, timestamp: number, packetsDecoded: number): SeenFrame<FrameCapture> => {
     tally.frames++;
     if (frame.damaged) tally.damaged++;
     return {
       timestamp,
       thumbnail: makeThumbnail(thumbnailer.make(frame)),
-      capture: () => capture(frame, packetsDecoded),
+      capture() {
+        const held = holdFrame(frame);
+        return { frame: held, packetsDecoded, [Symbol.dispose]: () => held[Symbol.dispose]() };
+      },
     };
   };
   const timestampOf = ({ pts }: DecodedFrame, startTime: number): number | undefined =>

@@ -39,6 +39,8 @@ const SETTLING_SECONDS = 0.5;
 const BLIND_SECONDS = { gap: 15, perKeyframe: 10 };
 /** Two cross-fades with a scene between them take so long at least. */
 const FADED_SCENE_SECONDS = 1.2;
+/** And so many bytes, of a keyframe's. A slide show whose slides all have the same length has less. */
+const FADED_SCENE_BYTES = 0.25;
 
 /**
  * How heavy a packet must be to betray a cut, as shares of the lighter keyframe and of the usual packets
@@ -121,12 +123,12 @@ export function suspectGap(
     closed ? index.sizes[gap.end]! : Number.POSITIVE_INFINITY,
   );
   if (view.blank && steps.some((step) => step.size > keyframe)) return end;
+  const bytes = steps.reduce((sum, step) => sum + step.size, 0);
   const unexplained = !keyframes.atCuts || gap.end - gap.first === keyframes.forcedAfter;
-  if (view.changed && unexplained && end - start >= FADED_SCENE_SECONDS) return end;
-  if (end - start > BLIND_SECONDS.gap) {
-    const bytes = steps.reduce((sum, step) => sum + step.size, 0);
-    if (bytes * BLIND_SECONDS.perKeyframe >= keyframe * (end - start)) return end;
-  }
+  const faded = unexplained && end - start >= FADED_SCENE_SECONDS && bytes >= FADED_SCENE_BYTES * keyframe;
+  if (view.changed && faded) return end;
+  const active = bytes * BLIND_SECONDS.perKeyframe >= keyframe * (end - start);
+  if (active && end - start > BLIND_SECONDS.gap) return end;
   const busy = keyframes.atCuts ? BUSY_BESIDE_KEYFRAMES : BUSY;
   if (end - start >= FADED_SCENE_SECONDS && hasBusySecond(steps, keyframe, busy)) return end;
 

@@ -10,11 +10,11 @@ export interface Sighting<Capture> {
   readonly standing: Standing;
   /** A keyframe: coded best, and often all that is seen of the seconds after it. */
   readonly key: boolean;
-  /** Takes from the frame what is needed of a chosen one, at some cost; possible only now. */
+  /** Keeps the frame; possible only now. */
   capture(): Capture;
 }
 
-/** A frame that stands for a scene, or for some seconds of a long one. */
+/** A frame that stands for a scene, or for some seconds of a long one. Whoever gets it disposes the capture. */
 export interface ChosenFrame<Capture> {
   readonly timestamp: number;
   /** Counts scenes from 0. */
@@ -23,7 +23,7 @@ export interface ChosenFrame<Capture> {
 }
 
 /** Goes through a video's frames in time order and chooses those worth looking at. */
-export interface SceneTracker<Capture> {
+export interface SceneTracker<Capture> extends Disposable {
   /** Scenes so far. */
   readonly scenes: number;
   /** No frame of what is being shown can be chosen yet. */
@@ -45,7 +45,7 @@ const MINIMUM_SECONDS = 0.5;
 const LONG_SECONDS = 8;
 /** Frames closer than this are alike: no use in comparing them. */
 const CANDIDATE_SECONDS = 0.2;
-/** A later frame must be so many times as good to be taken instead: taking one costs a resize. */
+/** A later frame must be so many times as good to be taken instead: the first of a scene is as good as any. */
 const WORTHWHILE = 1.6;
 /** Without a cut, so much difference makes something else of a scene, of 255: a cross-fade, a long pan. */
 const DRIFTED_DIFFERENCE = 20;
@@ -83,7 +83,7 @@ interface Candidate<Capture> {
   readonly capture: Capture;
 }
 
-export function createSceneTracker<Capture>(budget: FrameBudget): SceneTracker<Capture> {
+export function createSceneTracker<Capture extends Disposable>(budget: FrameBudget): SceneTracker<Capture> {
   let scene = 0;
   let sceneStart: number | undefined;
   /** The stretch of the scene for which a frame is being sought. */
@@ -102,11 +102,17 @@ export function createSceneTracker<Capture>(budget: FrameBudget): SceneTracker<C
   const choose = (): ChosenFrame<Capture> | undefined => {
     const candidate = best;
     best = undefined;
-    if (!candidate || !budget.has(candidate.timestamp)) return undefined;
+    if (!candidate) return undefined;
     const { timestamp, thumbnail, capture } = candidate;
-    if (lastChosen && isDuplicate(lastChosen.thumbnail, thumbnail)) return undefined;
+    const known = lastChosen && isDuplicate(lastChosen.thumbnail, thumbnail);
+    if (known || !budget.has(timestamp)) {
+      drop(candidate);
+      return undefined;
+    }
     lastChosen = { timestamp, thumbnail };
     budget.spend();
+    drop(spare);
+    spare = undefined;
     return { timestamp, scene, capture };
   };
 
@@ -149,6 +155,7 @@ export function createSceneTracker<Capture>(budget: FrameBudget): SceneTracker<C
       const fresh = !tentative || timestamp - tentative.timestamp >= CANDIDATE_SECONDS;
       if (standing === 'jump' || !fresh) return;
       const quality = qualityOf(thumbnail) * UNSETTLED;
+      drop(tentative);
       tentative = { timestamp, thumbnail, quality, capture: sighting.capture() };
       return;
     }
@@ -157,6 +164,7 @@ export function createSceneTracker<Capture>(budget: FrameBudget): SceneTracker<C
     const restless = !key && rests(timestamp, thumbnail) === false;
     const quality = qualityOf(thumbnail) * (restless ? RESTLESS : 1);
     if (best && quality < best.quality * WORTHWHILE) return;
+    drop(best);
     best = { timestamp, thumbnail, quality, capture: sighting.capture() };
   };
 
@@ -185,7 +193,8 @@ export function createSceneTracker<Capture>(budget: FrameBudget): SceneTracker<C
     cut(earliest, latest) {
       const starved = latest - (lastChosen?.timestamp ?? 0) >= RESTLESS_SECONDS;
       if (best && latest - start < MINIMUM_SECONDS && !starved) {
-        spare ??= best;
+        if (spare || lastChosen) drop(best);
+        else spare = best;
         best = undefined;
       }
       const chosen = choose();
@@ -193,16 +202,31 @@ export function createSceneTracker<Capture>(budget: FrameBudget): SceneTracker<C
       sceneStart = earliest;
       begin(earliest);
       if (tentative && tentative.timestamp >= latest) best = tentative;
+      else drop(tentative);
       tentative = undefined;
       recent = undefined;
       earlier = undefined;
       return chosen;
     },
     finish() {
-      best ??= tentative ?? (lastChosen ? undefined : spare);
+      if (!best) {
+        best = tentative ?? spare;
+        if (tentative) tentative = undefined;
+        else spare = undefined;
+      }
       return choose();
     },
+    [Symbol.dispose]() {
+      for (const candidate of [best, tentative, spare]) drop(candidate);
+      best = undefined;
+      tentative = undefined;
+      spare = undefined;
+    },
   };
+}
+
+function drop(candidate: Candidate<Disposable> | undefined): void {
+  candidate?.capture[Symbol.dispose]();
 }
 
 interface Moment {

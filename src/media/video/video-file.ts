@@ -1,0 +1,103 @@
+import { closeSync, openSync, readSync } from 'node:fs';
+import { AvError } from '../../../native/av/av-error.ts';
+import { type Container, type Demuxer, type MediaSource, openDemuxer } from '../../../native/av/demuxer.ts';
+import type { VideoCodec, VideoTrack } from '../../../native/av/track.ts';
+import { SNIFFED_BYTES, sniffContainer } from './container.ts';
+import { type PacketIndex, readPacketIndex } from './packet-index.ts';
+import {
+  brokenVideo,
+  emptyVideo,
+  notAVideo,
+  noVideoTrack,
+  tooLong,
+  tooManyPackets,
+  tooManyPixels,
+  unsupportedCodec,
+} from './video-errors.ts';
+
+/** A file that has been looked into. */
+export interface VideoFile {
+  readonly source: MediaSource;
+  readonly codec: VideoCodec;
+  readonly track: VideoTrack;
+  readonly index: PacketIndex;
+  /** What is wrong with it, in sentences for a person. */
+  readonly warnings: readonly string[];
+}
+
+/** HEVC's largest level; 8K. A frame of 10 bits takes 107 MB. */
+export const MAXIMUM_PIXELS = 8192 * 4352;
+/** Four hours at 240 frames a second. The index takes 30 bytes a packet. */
+const MAXIMUM_PACKETS = 3_500_000;
+/** A file that ends so much before its container says has been cut short. */
+const MISSING_SECONDS = 1;
+
+/**
+ * Looks into a file: what it is, and all of its packets' heads.
+ * @param maximumSeconds it may last
+ * @param onIndexed called now and then with the seconds that have been indexed
+ * @throws ServiceError video_unsupported, video_too_large, video_broken
+ */
+export async function lookIntoFile(
+  path: string,
+  maximumSeconds: number,
+  onIndexed: (seconds: number) => Promise<void>,
+): Promise<VideoFile> {
+  const source = { path, container: sniff(path), ignoreEdits: false };
+  const file = await look(source, maximumSeconds, onIndexed);
+  // An edit list of no length hides everything: careless muxers write one for a single frame.
+  const allHidden = file.index.hidden.indexOf(0) < 0;
+  return allHidden ? await look({ ...source, ignoreEdits: true }, maximumSeconds, onIndexed) : file;
+}
+
+function sniff(path: string): Container {
+  const beginning = new Uint8Array(SNIFFED_BYTES);
+  const descriptor = openSync(path, 'r');
+  try {
+    if (readSync(descriptor, beginning) === 0) throw emptyVideo();
+  } finally {
+    closeSync(descriptor);
+  }
+  const sniffed = sniffContainer(beginning);
+  if ('other' in sniffed) throw notAVideo(sniffed.other);
+  return sniffed.container;
+}
+
+async function look(
+  source: MediaSource,
+  maximumSeconds: number,
+  onIndexed: (seconds: number) => Promise<void>,
+): Promise<VideoFile> {
+  using demuxer = open(source);
+  const { track } = demuxer;
+  if (!track) throw noVideoTrack();
+  if (!track.codec) throw unsupportedCodec(track.codecName);
+  const { width, height } = track.codedSize;
+  if (width * height > MAXIMUM_PIXELS) throw tooManyPixels(track.codedSize, MAXIMUM_PIXELS);
+
+  const limits = { seconds: maximumSeconds, packets: MAXIMUM_PACKETS };
+  const index = await readPacketIndex(demuxer, track.secondsPerTick, limits, onIndexed);
+  if (index.end > maximumSeconds) throw tooLong(maximumSeconds);
+  if (index.count > MAXIMUM_PACKETS) throw tooManyPackets(MAXIMUM_PACKETS);
+  if (index.count === 0) throw brokenVideo('has no frames');
+  return { source, codec: track.codec, track, index, warnings: endWarnings(index, demuxer) };
+}
+
+function open(source: MediaSource): Demuxer {
+  try {
+    return openDemuxer(source);
+  } catch (fault) {
+    if (!(fault instanceof AvError)) throw fault;
+    const part =
+      source.container === 'mov' ? 'the index of its frames (the moov box)' : 'the description of its tracks';
+    throw brokenVideo(`is cut short or damaged: ${part} is missing or cannot be read`, fault);
+  }
+}
+
+function endWarnings(index: PacketIndex, { declaredDuration }: Demuxer): string[] {
+  if (!index.brokenOff && declaredDuration - index.end <= MISSING_SECONDS) return [];
+  const declared = declaredDuration > index.end ? ` of ${declaredDuration.toFixed(1)}` : '';
+  return [
+    `The video's data end after ${index.end.toFixed(1)}${declared} seconds; what comes later is missing.`,
+  ];
+}

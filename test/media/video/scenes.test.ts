@@ -1,0 +1,214 @@
+import { describe, expect, test } from 'bun:test';
+import {
+  makePaintedVideo,
+  makeVideo,
+  manyScenes,
+  type SceneRecipe,
+  sceneColours,
+  type VideoRecipe,
+} from '../../fixtures/videos.ts';
+import { isIn, lookAt, missedScenes } from './look-at.ts';
+
+/** Long and short scenes, the shortest as short as they need be found, cut wherever it happens. */
+const scenes: readonly SceneRecipe[] = manyScenes(9, 0).map(({ colour }, index) => ({
+  colour,
+  seconds: [1.52, 0.72, 3, 0.8, 2.24, 5, 0.72, 0.72, 1][index]!,
+}));
+
+const withoutCuts = { preset: 'veryfast', g: '250', sc_threshold: '0' };
+const x265 = {
+  encoder: 'libx265',
+  options: { preset: 'ultrafast', 'x265-params': 'log-level=none' },
+} as const;
+
+/** Whatever an encoder did, these have all of their scenes found. */
+const recipes: Readonly<Record<string, VideoRecipe>> = {
+  'x264 as it comes': { scenes },
+  'a keyframe every 250 frames, wherever cuts are': { scenes, options: withoutCuts },
+  'a keyframe every second': { scenes, options: { ...withoutCuts, g: '25' } },
+  'a keyframe every half second': { scenes, options: { ...withoutCuts, g: '12' } },
+  'nothing but keyframes': { scenes, options: { preset: 'ultrafast', g: '1' } },
+  'a single keyframe': { scenes: manyScenes(30, 1), options: { ...withoutCuts, g: '99999' } },
+  'a strict bit rate': {
+    scenes,
+    options: { ...withoutCuts, preset: 'ultrafast', b: '300000', maxrate: '300000', bufsize: '100000' },
+  },
+  'no B-frames': { scenes, options: { ...withoutCuts, bf: '0' } },
+  'many B-frames': { scenes, options: { ...withoutCuts, bf: '5', b_strategy: '0' } },
+  HEVC: { scenes, ...x265 },
+  'HEVC in 10 bits, without keyframes at cuts': {
+    scenes,
+    bits: 10,
+    encoder: 'libx265',
+    options: { preset: 'ultrafast', 'x265-params': 'log-level=none:keyint=250:scenecut=0' },
+  },
+  AV1: { scenes, encoder: 'libsvtav1', options: { preset: '12' } },
+  'VP9 in WebM': {
+    scenes,
+    encoder: 'libvpx-vp9',
+    container: 'webm',
+    options: { deadline: 'realtime', 'cpu-used': '8' },
+  },
+  'MPEG-4': { scenes, encoder: 'mpeg4', options: { g: '250', sc_threshold: '1000000000', bf: '2' } },
+  'H.264 in Matroska': { scenes, container: 'matroska', options: withoutCuts },
+  'fragmented MP4': { scenes, muxerOptions: { movflags: 'frag_keyframe+empty_moov' } },
+  'a variable frame rate': {
+    scenes,
+    timeOf: (index) => 40 * index + (index % 7) * 5 + Math.max(0, index - 60) * 60,
+  },
+  '10 frames a second': { scenes, frameRate: 10, options: withoutCuts },
+  '60 frames a second': { scenes, frameRate: 60, options: withoutCuts },
+  '30 scenes of 1 s': { scenes: manyScenes(30, 1) },
+  '30 scenes of 1 s, without keyframes at cuts': { scenes: manyScenes(30, 1), options: withoutCuts },
+  'cross-fades': { scenes: manyScenes(8, 3), fadeSeconds: 1 },
+  'cross-fades between keyframes every 2 s': {
+    scenes: manyScenes(8, 2),
+    fadeSeconds: 1,
+    options: { ...withoutCuts, g: '50' },
+  },
+  '4K in 10 bits': {
+    scenes: manyScenes(3, 0.8),
+    width: 3840,
+    height: 2160,
+    frameRate: 10,
+    bits: 10,
+    motion: 'none',
+    ...x265,
+  },
+};
+
+describe('every scene of at least 0.7 s is found', () => {
+  for (const [name, recipe] of Object.entries(recipes)) {
+    test(name, async () => {
+      const video = makeVideo(recipe);
+      const { timestamps, colours, tally } = await lookAt(video.path);
+      expect(missedScenes(video, timestamps)).toEqual([]);
+      expect(timestamps).toEqual([...timestamps].sort((a, b) => a - b));
+      expect(tally.damaged).toBe(0);
+      // What the model gets is what is shown at that time, upright and in the right colours.
+      for (const [index, timestamp] of timestamps.entries()) {
+        const scene = video.scenes.find((truth) => isIn(truth, timestamp));
+        if (!scene) continue;
+        const wanted = sceneColours[scene.colour];
+        for (const channel of [0, 1, 2]) {
+          expect(Math.abs(colours[index]![channel]! - wanted[channel]!)).toBeLessThan(14);
+        }
+      }
+    });
+  }
+
+  test('where the picture is turned, or its pixels are not square', async () => {
+    for (const rotation of [90, 180, 270] as const) {
+      const video = makeVideo({ scenes, rotation });
+      const { timestamps, description } = await lookAt(video.path);
+      expect(missedScenes(video, timestamps)).toEqual([]);
+      expect([description.width, description.height]).toEqual(rotation === 180 ? [320, 180] : [180, 320]);
+    }
+    const video = makeVideo({ scenes, pixelAspect: [2, 1] });
+    const { timestamps, description } = await lookAt(video.path);
+    expect(missedScenes(video, timestamps)).toEqual([]);
+    expect([description.width, description.height]).toEqual([640, 180]);
+  });
+
+  test('where an edit list hides the beginning', async () => {
+    const video = makeVideo({ scenes, timeOf: (index) => index * 40 - 2000, options: withoutCuts });
+    const { timestamps, description } = await lookAt(video.path);
+    // The recipe is told in shown time; the first second of it plays before the file begins.
+    expect(missedScenes(video, timestamps)).toEqual([]);
+    expect(timestamps[0]).toBeGreaterThanOrEqual(0);
+    expect(description.duration).toBeCloseTo(15.72, 1);
+  });
+
+  test('where the file does not begin at zero', async () => {
+    for (const container of ['mp4', 'matroska'] as const) {
+      const recipe: VideoRecipe = { scenes, container, timeOf: (index) => index * 40 + 1520 };
+      const video = makeVideo(recipe);
+      const { timestamps, description } = await lookAt(video.path);
+      // The first scene would have played before the file begins.
+      const shown = video.scenes
+        .slice(1)
+        .map(({ start, end, ...rest }) => ({ ...rest, start: start - 1.52, end: end - 1.52 }));
+      expect(missedScenes({ ...video, scenes: shown }, timestamps)).toEqual([]);
+      expect(description.duration).toBeCloseTo(15.72 - 1.52, 1);
+    }
+  });
+});
+
+describe('what need not be decoded is not', () => {
+  test('one minute of a static shot costs its keyframes and one frame for the model', async () => {
+    const { path } = makeVideo({ scenes: [{ colour: 'green', seconds: 60 }], motion: 'none' });
+    const { timestamps, tally, scenes: found } = await lookAt(path);
+    expect(timestamps).toEqual([0]);
+    expect(found).toBe(1);
+    expect(tally.packets).toBeLessThan(60);
+  });
+
+  test('a slide show with keyframes at its slides costs these', async () => {
+    const video = makeVideo({ scenes: manyScenes(10, 6), motion: 'none' });
+    const { timestamps, tally } = await lookAt(video.path);
+    expect(missedScenes(video, timestamps)).toEqual([]);
+    expect(timestamps.length).toBe(10);
+    expect(tally.packets).toBeLessThan(60);
+  });
+
+  test('scenes with keyframes at their cuts cost these', async () => {
+    const video = makeVideo({ scenes: manyScenes(30, 1) });
+    const { timestamps, tally, scenes: found } = await lookAt(video.path);
+    expect(timestamps.length).toBe(30);
+    expect(found).toBe(30);
+    expect(tally.packets).toBe(30);
+  });
+
+  test('a video with a keyframe a frame is looked at three times a second', async () => {
+    const video = makeVideo({ scenes, options: { preset: 'ultrafast', g: '1' } });
+    const { tally } = await lookAt(video.path);
+    expect(tally.packets).toBeLessThan(4 * 15.72);
+  });
+
+  test('a long scene gets a frame every few seconds as long as something changes', async () => {
+    const { path } = makeVideo({ scenes: [{ colour: 'red', seconds: 40 }], motion: 'fast' });
+    const { timestamps, scenes: found } = await lookAt(path);
+    expect(found).toBe(1);
+    expect(timestamps.length).toBeGreaterThanOrEqual(4);
+    expect(timestamps.length).toBeLessThanOrEqual(25);
+  });
+});
+
+describe('frames are few', () => {
+  test('a cap is spread over the video', async () => {
+    const video = makeVideo({ scenes: manyScenes(30, 1) });
+    const { timestamps } = await lookAt(video.path, 8);
+    expect(timestamps.length).toBeLessThanOrEqual(8);
+    expect(timestamps.length).toBeGreaterThanOrEqual(6);
+    expect(timestamps.at(-1)).toBeGreaterThan(22);
+    const middle = timestamps.filter((timestamp) => timestamp > 10 && timestamp < 20);
+    expect(middle.length).toBeGreaterThanOrEqual(2);
+  });
+
+  test('one frame is enough of a video of one frame', async () => {
+    const { path } = makeVideo({ scenes: [{ colour: 'green', seconds: 0.04 }] });
+    const { timestamps, description } = await lookAt(path);
+    expect(timestamps).toEqual([0]);
+    expect(description).toMatchObject({ width: 320, height: 180, codec: 'h264' });
+  });
+
+  test('one frame is found also where the container forgot how long it is shown', async () => {
+    const path = makePaintedVideo('no-duration', { timeOf: () => 0 }, [{ background: sceneColours.green }]);
+    expect((await lookAt(path)).timestamps).toEqual([0]);
+  });
+
+  test('a scene is not shown by the black it fades in from', async () => {
+    const fading: VideoRecipe = {
+      scenes: [
+        { colour: 'black', seconds: 0.2 },
+        { colour: 'yellow', seconds: 4 },
+      ],
+      fadeSeconds: 2,
+      grain: 0,
+      options: withoutCuts,
+    };
+    const { timestamps } = await lookAt(makeVideo(fading).path);
+    expect(timestamps.every((timestamp) => timestamp > 0.8)).toBe(true);
+    expect(timestamps.at(-1)).toBeGreaterThan(2.2);
+  });
+});
