@@ -3,6 +3,7 @@ import type { ClipArchitecture } from '../architecture.ts';
 import { CheckpointError, quote } from './checkpoint-error.ts';
 import { readConfigBeside } from './config-file.ts';
 import type { ModelSettings } from './model-settings.ts';
+import { refuseOtherNormalisation } from './pixel-normalisation.ts';
 
 /** What OpenCLIP calls the file (`constants.py`, `HF_CONFIG_NAME`). */
 export const OPEN_CLIP_CONFIG = 'open_clip_config.json';
@@ -60,8 +61,9 @@ export function openClipSettings(config: OpenClipConfig, visionWidth: number): M
   refuseUnlikeReference('model_cfg.vision_cfg', model_cfg.vision_cfg, visionSettings);
   refuseUnlikeReference('model_cfg.text_cfg', model_cfg.text_cfg, textSettings);
   refuseUnlikeReference('preprocess_cfg', preprocess_cfg, preprocessSettings);
-  refuseOtherNormalisation(preprocess_cfg.mean, pixelMean, 'mean');
-  refuseOtherNormalisation(preprocess_cfg.std, pixelStandardDeviation, 'std');
+  const normalisation = `of its ${OPEN_CLIP_CONFIG}`;
+  refuseOtherNormalisation(`"preprocess_cfg.mean" ${normalisation}`, preprocess_cfg.mean, 'mean');
+  refuseOtherNormalisation(`"preprocess_cfg.std" ${normalisation}`, preprocess_cfg.std, 'deviation');
   const { head_width } = model_cfg.vision_cfg;
   return {
     activation: model_cfg.quick_gelu ? 'quick_gelu' : 'gelu',
@@ -110,11 +112,11 @@ function refuseUnlikeReference(
   for (const [name, value] of Object.entries(settings)) {
     if (read.test(name) || isOff(value) || (Object.hasOwn(fixed, name) && fixed[name] === value)) continue;
     const accepted = Object.hasOwn(fixed, name)
-      ? `only ${JSON.stringify(fixed[name])} is read`
-      : "OpenAI's CLIP has no such thing, and only its architecture is read";
+      ? `only ${JSON.stringify(fixed[name])} is supported`
+      : "OpenAI's CLIP has no such thing, and only its architecture is supported";
     const shown = JSON.stringify(value).slice(0, SHOWN_CHARACTERS);
     throw new CheckpointError(
-      `its ${OPEN_CLIP_CONFIG} sets ${quote(`${section}.${name}`)} to ${shown}; ${accepted}`,
+      `${quote(`${section}.${name}`)} of its ${OPEN_CLIP_CONFIG} is ${shown}; ${accepted}`,
     );
   }
 }
@@ -122,22 +124,6 @@ function refuseUnlikeReference(
 function isOff(value: unknown): boolean {
   const isEmpty = typeof value === 'object' && value !== null && Object.keys(value).length === 0;
   return value === null || value === false || isEmpty;
-}
-
-/** The reference's `Normalize`, RGB, which compiled models contain. */
-const pixelMean = [0.48145466, 0.4578275, 0.40821073] as const;
-const pixelStandardDeviation = [0.26862954, 0.26130258, 0.27577711] as const;
-
-function refuseOtherNormalisation(
-  given: readonly number[] | undefined,
-  expected: readonly number[],
-  name: string,
-): void {
-  // Some exports went through float32.
-  if (given === undefined || given.every((value, i) => Math.abs(value - expected[i]!) < 1e-6)) return;
-  throw new CheckpointError(
-    `its ${OPEN_CLIP_CONFIG} sets preprocess_cfg.${name} to [${given}]; only OpenAI's [${expected}] is supported`,
-  );
 }
 
 /**

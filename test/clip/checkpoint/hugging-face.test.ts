@@ -8,6 +8,7 @@ import {
   torchArchive,
 } from './checkpoint-maker.ts';
 import { toHuggingFace } from './hugging-face-maker.ts';
+import { refusal } from './refusal.ts';
 import { safetensors } from './safetensors-writer.ts';
 import { TemporaryFolder } from './temporary-folder.ts';
 
@@ -97,6 +98,37 @@ describe('the config.json beside it', () => {
     ['something else', { vision_config: 'large' }, 'config.json beside it is not one of a CLIP model'],
   ])('is refused with %s', async (_, config, sentence) => {
     await expect(open(config)).rejects.toThrow(sentence);
+  });
+});
+
+describe('the preprocessor_config.json beside it', () => {
+  const openai = {
+    image_mean: [0.48145466, 0.4578275, 0.40821073],
+    image_std: [0.26862954, 0.26130258, 0.27577711],
+    resample: 3,
+    crop_size: { height: 224, width: 224 },
+  };
+
+  async function refusalWith(config: object): Promise<string> {
+    using folder = new TemporaryFolder();
+    folder.write('preprocessor_config.json', JSON.stringify({ ...openai, ...config }));
+    return await refusal(folder.write('model.safetensors', safetensors(huggingFace)));
+  }
+
+  test.each([{}, { size: 224 }, { size: { shortest_edge: 224 } }])(
+    "is accepted where it does what OpenAI's does: %j",
+    async (config) => {
+      expect(await refusalWith(config)).toBe('opened as huggingface');
+    },
+  );
+
+  test.each([
+    [{ image_mean: [0.5, 0.5, 0.5] }, '"image_mean" of its preprocessor_config.json is [0.5,0.5,0.5]; only'],
+    [{ image_std: [0.5, 0.5, 0.5] }, '"image_std" of its preprocessor_config.json is [0.5,0.5,0.5]; only'],
+    [{ resample: 2 }, '"resample" of its preprocessor_config.json is 2; only 3, bicubic,'],
+    [{ size: { height: 224, width: 224 } }, 'which squashes pictures; only a "shortest_edge" is supported'],
+  ])('is refused with %j', async (config, sentence) => {
+    expect(await refusalWith(config)).toContain(sentence);
   });
 });
 

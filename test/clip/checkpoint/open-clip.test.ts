@@ -199,52 +199,52 @@ describe('a config is refused', () => {
     [
       'with another mean',
       configWith('preprocess', { mean: [0.5, 0.5, 0.5] }),
-      "sets preprocess_cfg.mean to [0.5,0.5,0.5]; only OpenAI's [0.48145466,0.4578275,0.40821073] is supported",
+      `"preprocess_cfg.mean" of its open_clip_config.json is [0.5,0.5,0.5]; only OpenAI's [0.48145466,0.4578275,0.40821073] is supported`,
     ],
     [
       'with another deviation',
       configWith('preprocess', { std: [0.5, 0.5, 0.5] }),
-      'sets preprocess_cfg.std to [0.5,0.5,0.5]',
+      '"preprocess_cfg.std" of its open_clip_config.json is [0.5,0.5,0.5]',
     ],
     [
       'with another interpolation',
       configWith('preprocess', { interpolation: 'bilinear' }),
-      'sets "preprocess_cfg.interpolation" to "bilinear"; only "bicubic" is read',
+      '"preprocess_cfg.interpolation" of its open_clip_config.json is "bilinear"; only "bicubic" is supported',
     ],
     [
       'with pictures squashed to the square',
       configWith('preprocess', { resize_mode: 'squash' }),
-      'sets "preprocess_cfg.resize_mode" to "squash"; only "shortest" is read',
+      '"preprocess_cfg.resize_mode" of its open_clip_config.json is "squash"; only "shortest" is supported',
     ],
     [
       'with another ratio of the hidden layer',
       configWith('vision', { mlp_ratio: 4.9231 }),
-      'sets "model_cfg.vision_cfg.mlp_ratio" to 4.9231; only 4 is read',
+      '"model_cfg.vision_cfg.mlp_ratio" of its open_clip_config.json is 4.9231; only 4 is supported',
     ],
     [
       'with another pooling of texts',
       configWith('text', { pool_type: 'eos' }),
-      'sets "model_cfg.text_cfg.pool_type" to "eos"; only "argmax" is read',
+      '"model_cfg.text_cfg.pool_type" of its open_clip_config.json is "eos"; only "argmax" is supported',
     ],
     [
       "with a vision tower of timm's",
       configWith('vision', { timm_model_name: 'convnext_base' }),
-      'sets "model_cfg.vision_cfg.timm_model_name" to "convnext_base"; OpenAI\'s CLIP has no such thing',
+      '"model_cfg.vision_cfg.timm_model_name" of its open_clip_config.json is "convnext_base"; OpenAI\'s CLIP has no such thing',
     ],
     [
       "with another tokenizer's texts",
       configWith('text', { hf_tokenizer_name: 'xlm-roberta-base' }),
-      'sets "model_cfg.text_cfg.hf_tokenizer_name" to "xlm-roberta-base"',
+      '"model_cfg.text_cfg.hf_tokenizer_name" of its open_clip_config.json is "xlm-roberta-base"',
     ],
     [
       'with a captioning decoder',
       configWith('model', { multimodal_cfg: { width: 512 } }),
-      'sets "model_cfg.multimodal_cfg" to {"width":512}',
+      '"model_cfg.multimodal_cfg" of its open_clip_config.json is {"width":512}',
     ],
     [
       'with something that is not known and not off',
       configWith('text', { rotary: { base: 10 } }),
-      'sets "model_cfg.text_cfg.rotary"',
+      '"model_cfg.text_cfg.rotary" of its open_clip_config.json is {"base":10}',
     ],
     [
       'that is of another model',

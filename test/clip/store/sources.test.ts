@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { basename } from 'node:path';
+import { basename, join } from 'node:path';
 import { manifest, publishedActivation } from '../../../models/manifest.ts';
 import {
   displayUrl,
@@ -62,6 +62,18 @@ describe('the manifest', () => {
     const others = manifest.flatMap(({ sources }) => sources.filter(({ reportedGone }) => !reportedGone));
     expect(others.length).toBeGreaterThanOrEqual(manifest.length);
     for (const { url } of others) expect(url).toMatch(/\/resolve\/[0-9a-f]{40}\//);
+  });
+
+  test('is what models/README.md says', async () => {
+    const readme = await Bun.file(join(import.meta.dir, '../../../models/README.md')).text();
+    for (const { name, sources } of manifest) {
+      expect(readme).toContain(`| \`${name}\``);
+      for (const { fileName, bytes, sha256 } of sources) {
+        expect(readme).toContain(`| \`${fileName}\``);
+        expect(readme).toContain(`| ${bytes.toLocaleString('en')} `);
+        expect(readme).toContain(sha256);
+      }
+    }
   });
 
   test('tells the activation of published files alone', () => {
