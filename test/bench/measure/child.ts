@@ -1,8 +1,13 @@
 import { join } from 'node:path';
+import { residentMemory } from '../process/process-usage.ts';
 
-export interface ChildAnswer<Answer> {
+interface Printed<Answer> {
   readonly answer: Answer;
+  /** Resident memory. */
   readonly peakBytes: number;
+}
+
+export interface ChildAnswer<Answer> extends Printed<Answer> {
   readonly cpuSeconds: number;
 }
 
@@ -10,7 +15,7 @@ export interface ChildAnswer<Answer> {
  * Runs a program of this folder in a process of its own, so that each measurement starts from the same
  * state and its peak memory is its own.
  * @param input becomes the program's only argument, as JSON
- * @returns what the program printed, which must be JSON
+ * @returns what the program gave to `answerParent`, its only output
  */
 export async function inChild<Answer>(program: string, input: unknown): Promise<ChildAnswer<Answer>> {
   const child = Bun.spawn([process.execPath, join(import.meta.dir, program), JSON.stringify(input)], {
@@ -21,11 +26,8 @@ export async function inChild<Answer>(program: string, input: unknown): Promise<
   const code = await child.exited;
   if (code !== 0) throw new Error(`${program} ended with ${code}.`);
   const usage = child.resourceUsage();
-  return {
-    answer: JSON.parse(printed) as Answer,
-    peakBytes: usage?.maxRSS ?? Number.NaN,
-    cpuSeconds: Number(usage?.cpuTime.total ?? Number.NaN) / 1e6,
-  };
+  const cpuSeconds = Number(usage?.cpuTime.total ?? Number.NaN) / 1e6;
+  return { ...(JSON.parse(printed) as Printed<Answer>), cpuSeconds };
 }
 
 /** The other side: what `inChild` gave to this program. */
@@ -33,6 +35,8 @@ export function childInput<Input>(): Input {
   return JSON.parse(process.argv[2] ?? '') as Input;
 }
 
-export function answerParent(answer: unknown): void {
-  process.stdout.write(JSON.stringify(answer));
+export function answerParent<Answer>(answer: Answer): void {
+  // Not from the parent's accounting: what it was before it became a program of its own counts there, too.
+  const { peakBytes } = residentMemory(process.pid);
+  process.stdout.write(JSON.stringify({ answer, peakBytes } satisfies Printed<Answer>));
 }

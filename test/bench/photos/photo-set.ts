@@ -3,7 +3,7 @@ import { extname, join } from 'node:path';
 import { cacheFolder } from '../cache-folder.ts';
 import { paintScene } from './scene.ts';
 
-export type PhotoKind = '12mp' | '500px' | 'phone';
+export type PhotoKind = '12mp' | 'cropped' | '500px' | 'phone';
 
 export interface Photo {
   readonly name: string;
@@ -29,6 +29,8 @@ interface Recipe {
 const recipes: Readonly<Record<PhotoKind, Recipe>> = {
   // A smaller photograph scaled up: about 1.1 MB.
   '12mp': { painted: [1344, 1008], saved: [4032, 3024], grain: 3, quality: 88 },
+  // As people cut them: no side can be divided by anything that decoders like.
+  cropped: { painted: [1344, 1008], saved: [4029, 3021], grain: 3, quality: 88 },
   // About 50 KB.
   '500px': { painted: [500, 375], saved: [500, 375], grain: 8, quality: 88 },
   // Sharp to the pixel, with the sensor's noise in it: about 5 MB.
@@ -64,8 +66,8 @@ async function saveAs(image: Bun.Image, [width, height]: readonly [number, numbe
 }
 
 /**
- * Photos of one's own: those of 12 megapixels and of 500 pixels are made of them as a person would, by
- * scaling; as phone photos they are taken as they are.
+ * Photos of one's own: phone photos are those as they are, the other kinds are made of them as a person
+ * would, by scaling.
  */
 export async function givenPhotos(kind: PhotoKind, folder: string): Promise<PhotoSet> {
   const names = (await readdir(folder))
@@ -83,7 +85,7 @@ export async function givenPhotos(kind: PhotoKind, folder: string): Promise<Phot
     const path = join(scaled, `${name}.jpg`);
     const image = new Bun.Image(bytes);
     const { width, height } = await image.metadata();
-    const scale = (kind === '12mp' ? 4032 : 500) / Math.max(width, height);
+    const scale = Math.max(...recipes[kind].saved) / Math.max(width, height);
     const size = [Math.round(width * scale), Math.round(height * scale)] as const;
     const photo = await saveAs(image, size, recipes[kind].quality);
     await writeWhole(path, photo);

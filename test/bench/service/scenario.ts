@@ -17,6 +17,7 @@ const few = { clients: 4, photosPerRequest: 8 } as const;
 
 const scenarios: readonly Scenario[] = [
   { name: '12 MP photos, 4 clients × 8', kind: '12mp', shape: few },
+  { name: 'cropped 12 MP, 4 clients × 8', kind: 'cropped', shape: few },
   { name: '500 px photos, 4 clients × 8', kind: '500px', shape: few },
   { name: 'phone photos, 4 clients × 8', kind: 'phone', shape: few },
   { name: '12 MP, 64 clients × 1', kind: '12mp', shape: { clients: 64, photosPerRequest: 1 } },
