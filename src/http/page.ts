@@ -43,7 +43,7 @@ export function asksForPage(headers: Headers): boolean {
 
 /**
  * Serves what `src/page` holds. It is bundled in memory when it is asked for first, which takes some 20 ms and
- * 6 MB once: no build step, no files that could be out of date, no cost where only programs ask.
+ * 10 MB once: no build step, no files that could be out of date, no cost where only programs ask.
  */
 export function createPage(): Page {
   let bundled: Promise<ReadonlyMap<string, PageFile>> | undefined;

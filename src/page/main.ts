@@ -87,6 +87,7 @@ async function takeFiles(files: readonly FoundFile[]): Promise<void> {
 }
 
 async function classify(): Promise<void> {
+  if (session.progress) return;
   const { labels, fault } = question.labels;
   if (session.photos.length === 0 && !session.video) {
     question.complain('files', 'Choose photos or a video first.');
@@ -106,7 +107,7 @@ async function classify(): Promise<void> {
 
 /** Says where it can be set right why a run ended early. */
 function explain({ code, sentence }: Refusal): void {
-  if (code === 'unauthorized') keyForm.ask(sentence);
+  if (code === 'unauthorized') keyForm.ask(requests.hasKey ? sentence : 'This service needs an API key.');
   else if (/^(?:categories_|label_|multipart_too_large)/.test(code)) question.complain('labels', sentence);
   else if (code === 'option_invalid') question.complain('template', sentence);
   else setText(runFault, `${sentence} What is there already is kept; press Classify to go on.`);
@@ -144,8 +145,8 @@ function draw(): void {
 /** What the button would do. */
 function planText(): string {
   if (session.progress || (session.photos.length === 0 && !session.video)) return '';
-  const { photos, video } = session.outstanding(question.labels.labels, question.template);
+  const { photos, video, isNewQuestion } = session.outstanding(question.labels.labels, question.template);
   const what = [...(photos > 0 ? [count(photos, 'photo')] : []), ...(video ? ['the video'] : [])];
   if (what.length === 0) return 'Everything is classified.';
-  return `Sends ${what.join(' and ')}${session.question ? ', as the question is a new one' : ''}.`;
+  return `Sends ${what.join(' and ')}${isNewQuestion ? ', as the question is a new one' : ''}.`;
 }

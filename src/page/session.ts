@@ -22,6 +22,14 @@ export interface RunProgress {
   readonly wait?: Refusal | undefined;
 }
 
+/** What would have to be sent. */
+export interface Outstanding {
+  readonly photos: number;
+  readonly video: boolean;
+  /** Something else was asked before. */
+  readonly isNewQuestion: boolean;
+}
+
 /** What is on the page, what was asked of it, and what came of it. */
 export interface Session {
   readonly photos: readonly Photo[];
@@ -37,10 +45,7 @@ export interface Session {
   setVideo(file: File): void;
   clear(): void;
   /** What would have to be sent to have everything answered. */
-  outstanding(
-    labels: readonly string[],
-    template: string,
-  ): { readonly photos: number; readonly video: boolean };
+  outstanding(labels: readonly string[], template: string): Outstanding;
   /**
    * Asks for everything that has no answer to this question yet.
    * @returns why it ended early, if it did and nobody stopped it
@@ -177,6 +182,7 @@ export function createSession(requests: Requests, changed: () => void): Session 
       return {
         photos: (known ? unanswered(known) : sendable).length,
         video: isVideoOpen(known),
+        isNewQuestion: question !== undefined && !known,
       };
     },
     async run(labels, template) {

@@ -46,6 +46,7 @@ export function describeOperations({ limits, apiKey }: Pick<Config, 'limits' | '
       operationId: 'welcome',
       tags: ['Service'],
       summary: 'A short welcome',
+      description: 'Browsers, which ask for text/html, get the page for people instead.',
       responses: { 200: text('What this service does, in plain text.', examples.welcome) },
     },
     health: {

@@ -7,6 +7,7 @@ import { send } from './send.ts';
 export interface Requests {
   /** Kept in memory alone. */
   setKey(key: string): void;
+  readonly hasKey: boolean;
   sendPhotos(
     photos: readonly Photo[],
     question: Question,
@@ -32,6 +33,9 @@ export function createRequests(): Requests {
   return {
     setKey(key) {
       apiKey = key;
+    },
+    get hasKey() {
+      return apiKey !== undefined;
     },
     sendPhotos(photos, question, signal, onSent) {
       const form = new FormData();

@@ -5,7 +5,7 @@ import { createPhotoTile, type PhotoTile, type TileContent } from './photo-tile.
 import type { Thumbnails } from './thumbnails.ts';
 
 export interface GroupContent {
-  /** Names the group within the page; letters, digits and hyphens. */
+  /** Names the group within the page: its kind, and after a hyphen which one of them. */
   readonly key: string;
   readonly heading: string;
   /** Below the heading. */
@@ -38,7 +38,7 @@ export function createPhotoGroup(
   const more = createButton('', () => showMore(), 'button quiet');
   const element = create(
     'section',
-    { class: 'group', attributes: { 'aria-labelledby': `group-${key}` } },
+    { class: `group ${key.replace(/-.*/, '')}`, attributes: { 'aria-labelledby': `group-${key}` } },
     heading,
     hint,
     list,

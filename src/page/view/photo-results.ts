@@ -87,6 +87,8 @@ export function createPhotoResults(tryBrokenAgain: () => void): PhotoResultsView
       views.set(content.key, view);
     }
     for (const [key, view] of before) if (!views.has(key)) view.release();
+    list.classList.toggle('best', byBest.checked);
+    list.style.setProperty('--best', String(controls.topK));
     arrange(
       list,
       [...views.values()].map(({ element }) => element),

@@ -26,6 +26,7 @@ export function createServiceBanner(): ServiceBanner {
       const isDemo = ready?.name === 'demo';
       banner.hidden = ready !== null && !isDemo;
       banner.classList.toggle('demo', isDemo);
+      banner.classList.toggle('fault', state.state === 'unavailable' || state.state === 'unreachable');
       setText(
         model,
         ready ? `Model: ${isDemo ? 'demo, not CLIP' : `CLIP ${ready.name} (${ready.precision})`}` : '',
@@ -40,7 +41,7 @@ export function createServiceBanner(): ServiceBanner {
 }
 
 const demoText =
-  'This is the demo model, not CLIP. It only knows colours and brightness: try “something red”, “a dark picture”, “blue”.';
+  'The demo model answers, not CLIP: it only knows colours and brightness. Try “something red” or “a dark picture”.';
 
 function sentenceOf(state: ServiceState): string {
   switch (state.state) {

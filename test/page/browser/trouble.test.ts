@@ -129,7 +129,7 @@ describeInBrowser('a service with a key', () => {
     stage.visit(async (page) => {
       await filesInput(page).setInputFiles((await scenePhotos(1)).slice(0, 1));
       await classify(page, 'green, blue');
-      await page.getByText('This service needs an API key').waitFor();
+      await page.getByText('This service needs an API key.').waitFor();
       expect(await page.evaluate('document.activeElement.id')).toBe('key');
       await takeScreenshot(page, 'key');
       await page.getByLabel('API key').fill('wrong');
