@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Colour, colourPicture } from '../fixtures/colour-pictures.ts';
 import { type Service, startService } from '../service/service.ts';
-import { post, type RawAnswer } from './exchange.ts';
-import { CONTENT_TYPE, categoriesPart, type FormPart, filePart, joinForm } from './form.ts';
+import { post } from './exchange.ts';
+import { CONTENT_TYPE, categoriesPart, filePart, joinForm } from './form.ts';
 import { judge } from './judge.ts';
 import { createTally, type Tally } from './tally.ts';
 
@@ -36,78 +36,89 @@ const colours: Readonly<Record<(typeof categories)[number], Colour>> = {
 
 export const DETAILED = '/categorize?details=true';
 
+/** Starts a service of its own, with everything it writes in one folder that goes with it. */
 export async function startTarget(environment: Readonly<Record<string, string>> = {}): Promise<Target> {
   await using cleanup = new AsyncDisposableStack();
-  const folder = await mkdtemp(join(tmpdir(), 'classify-images-robustness-'));
-  cleanup.defer(() => rm(folder, { recursive: true, force: true }));
-  const temporaryFolder = await mkdtemp(join(folder, 'tmp-'));
+  const folder = cleanup.use(await temporaryFolder());
+  const temporary = await mkdtemp(join(folder.path, 'tmp-'));
   const service = cleanup.use(
     await startService({
       CLIP_MODEL: 'demo',
-      CLIP_CACHE: join(folder, 'cache'),
-      TMPDIR: temporaryFolder,
+      CLIP_CACHE: join(folder.path, 'cache'),
+      TMPDIR: temporary,
       ...environment,
     }),
   );
   await service.ready();
-  const target = await aim(service, temporaryFolder);
-  const kept = cleanup.move();
-  return { ...target, [Symbol.asyncDispose]: () => kept.disposeAsync() };
-}
-
-/** Learns the right answers from a service that nobody has attacked yet; that they are right shows in the colours. */
-export async function aim(
-  service: Service,
-  temporaryFolder: string,
-): Promise<Omit<Target, keyof AsyncDisposable>> {
   const { url } = service;
+  const form = await goodForm();
+  const answer = await goodAnswer(url);
   const tally = createTally();
-  const pictures = await Promise.all(categories.map((category) => colourPicture(colours[category])));
-  const form = goodForm(pictures);
-  const answer = await ask(url, form);
-  const entries = entriesOf(answer);
-  const sentinels = pictures.map((bytes, index) => {
-    const category = categories[index] as string;
-    const entry = entries.get(`${index}.jpg`);
-    if (entry === undefined || JSON.parse(entry).category !== category) {
-      throw new Error(`the service is wrong before any attack: ${answer.body}`);
-    }
-    return { bytes, entry, category };
-  });
+  const kept = cleanup.move();
   return {
     service,
     url,
-    temporaryFolder,
+    temporaryFolder: temporary,
     tally,
-    sentinels,
+    sentinels: await sentinelsOf(answer),
     async expectSound(attack) {
-      const about = () => 'a good request afterwards';
       const outcome = await post({ url, path: DETAILED, contentType: CONTENT_TYPE, body: form });
-      const judged = judge(tally, 'good request', outcome, () => `${about()} (${attack})`);
-      if (judged && judged.body !== answer.body) {
-        tally.fault(attack, `another answer to ${about()}: ${judged.body}; expected ${answer.body}`);
+      const judged = judge(tally, 'good request', outcome, () => `after ${attack}`);
+      if (judged && judged.body !== answer) {
+        tally.fault(attack, `another answer to a good request: ${judged.body}; expected ${answer}`);
       }
     },
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 }
 
-/** The entries of a detailed /categorize answer by file, each without the file's name, as JSON. */
-export function entriesOf({ body }: RawAnswer): ReadonlyMap<string, string> {
-  const { results } = JSON.parse(body) as { results: { file: string }[] };
-  return new Map(results.map(({ file, ...entry }) => [file, JSON.stringify(entry)]));
+/** A fresh folder, removed with all that is in it. */
+export async function temporaryFolder(): Promise<{ readonly path: string } & AsyncDisposable> {
+  const path = await mkdtemp(join(tmpdir(), 'classify-images-robustness-'));
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }
 
-function goodForm(pictures: readonly Uint8Array[]): Buffer {
-  const files: FormPart[] = pictures.map((bytes, index) => filePart(`${index}.jpg`, bytes));
-  return joinForm([...files, categoriesPart(JSON.stringify({ categories }), 'categories.json')]);
-}
-
-async function ask(url: string, body: Buffer): Promise<RawAnswer> {
+/**
+ * The detailed answer to a good request: the same to the last digit, whoever asks it of whichever service.
+ * @throws where there is none, or where it calls a colour by another's name
+ */
+export async function goodAnswer(url: string): Promise<string> {
+  const body = await goodForm();
   const outcome = await post({ url, path: DETAILED, contentType: CONTENT_TYPE, body });
   if (typeof outcome === 'string' || outcome.status !== 200) {
-    throw new Error(`the service does not answer before any attack: ${JSON.stringify(outcome)}`);
+    throw new Error(`a good request is not answered: ${JSON.stringify(outcome)}`);
   }
-  return outcome;
+  await sentinelsOf(outcome.body);
+  return outcome.body;
+}
+
+async function sentinelsOf(answer: string): Promise<readonly Sentinel[]> {
+  const entries = entriesOf(answer);
+  const pictures = await colourPictures();
+  return pictures.map((bytes, index) => {
+    const category = categories[index] as string;
+    const entry = entries.get(`${index}.jpg`);
+    if (entry === undefined || JSON.parse(entry).category !== category) {
+      throw new Error(`the picture of ${category} is called something else: ${answer}`);
+    }
+    return { bytes, entry, category };
+  });
+}
+
+const colourPictures = () => Promise.all(categories.map((category) => colourPicture(colours[category])));
+
+async function goodForm(): Promise<Buffer> {
+  const pictures = await colourPictures();
+  return joinForm([
+    ...pictures.map((bytes, index) => filePart(`${index}.jpg`, bytes)),
+    categoriesPart(JSON.stringify({ categories }), 'categories.json'),
+  ]);
+}
+
+/** The entries of a detailed /categorize answer by file, each without the file's name, as JSON. */
+function entriesOf(answer: string): ReadonlyMap<string, string> {
+  const { results } = JSON.parse(answer) as { results: { file: string }[] };
+  return new Map(results.map(({ file, ...entry }) => [file, JSON.stringify(entry)]));
 }
 
 /** Lets `killThreads` reach the service's threads. The path is relative: spaces in it could not be quoted. */

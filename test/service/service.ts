@@ -17,9 +17,13 @@ export interface Service extends AsyncDisposable {
 /**
  * Starts `src/main.ts` on a free port.
  * @param environment added to what a process needs to run at all; nothing else of the test's own is passed on
+ * @param wrapper a command, with its arguments, that runs the one that follows in its own place
  */
-export async function startService(environment: Readonly<Record<string, string>>): Promise<Service> {
-  const child = Bun.spawn([process.execPath, 'src/main.ts'], {
+export async function startService(
+  environment: Readonly<Record<string, string>>,
+  wrapper: readonly string[] = [],
+): Promise<Service> {
+  const child = Bun.spawn([...wrapper, process.execPath, 'src/main.ts'], {
     cwd: root,
     env: {
       PATH: process.env.PATH,

@@ -1,0 +1,41 @@
+import { post } from '../exchange.ts';
+import { CONTENT_TYPE, categoriesPart, filePart, joinForm } from '../form.ts';
+import { judge } from '../judge.ts';
+import type { Attack } from './attack.ts';
+
+const ATTACK = 'heavy labels';
+const LABELS = 1000;
+
+/**
+ * One request of as many texts as may be (labels times templates): others, with labels that nobody has asked
+ * for before, must not have to wait until it is done.
+ * @param count templates, at most 100
+ */
+export const heavyLabels: Attack = async (target, random, count) => {
+  const picture = target.sentinels[0]?.bytes ?? new Uint8Array();
+  const templates = Array.from({ length: count }, (_, index) => `template=${index}%20{}`).join('&');
+  const labels = Array.from({ length: LABELS }, (_, index) => `${'cat '.repeat(40)}${index}`);
+  const ask = async (query: string, documents: readonly string[], about: string) => {
+    const body = joinForm([filePart('a', picture), categoriesPart(JSON.stringify(documents))]);
+    const outcome = await post({
+      url: target.url,
+      path: `/categorize?${query}`,
+      contentType: CONTENT_TYPE,
+      body,
+    });
+    const answer = judge(target.tally, ATTACK, outcome, () => about);
+    if (answer && answer.status !== 200) target.tally.fault(ATTACK, `${about}: ${answer.body}`);
+  };
+  let isDone = false;
+  const heavy = ask(templates, labels, `${LABELS} labels in ${count} templates`).then(() => {
+    isDone = true;
+  });
+  let answered = 0;
+  while (!isDone) {
+    await ask('', ['red', `something new ${random.below(2 ** 32)}`], 'a new label');
+    if (!isDone) answered += 1;
+  }
+  await heavy;
+  if (answered < 2) target.tally.fault(ATTACK, 'all others waited until the heavy request was done');
+  await target.expectSound(ATTACK);
+};
