@@ -4,7 +4,7 @@ Provenance of full-size checks done by hand; no test runs it. In a virtual envir
 
     pip install torch pillow ftfy regex safetensors numpy packaging tqdm "setuptools<81"
     pip install --no-deps openai-clip==1.0.1        # the reference's model.py and tokenizer
-    python make-checkpoint.py --golden ../../golden --out /tmp/full
+    python make-checkpoint.py --golden ../../golden --out FOLDER
     python make-checkpoint.py --golden ../../golden --out /tmp/variants --small --variants
 
 Into OUT go

@@ -4,7 +4,7 @@ Provenance of test/golden/open-clip; no test runs it. In a virtual environment:
 
     pip install torch torchvision numpy safetensors open_clip_torch==3.3.0 transformers==5.23.0
     python make-open-clip.py --out ../../golden/open-clip
-    python make-open-clip.py --out /tmp/full --model ViT-L-14-336 --quick-gelu
+    python make-open-clip.py --out FOLDER --model ViT-L-14-336 --quick-gelu
 
 Each variant becomes a folder with
     the weights, gzipped    written by the library itself (OpenCLIP: as its push_to_hf_hub.py does), few of its
