@@ -1,6 +1,7 @@
 import type { VideoProgress } from '../http/schemas.ts';
 import type { FoundFile } from './intake/found-file.ts';
 import { createPhotoList } from './intake/photo-list.ts';
+import { separatePictures } from './results/frame-pictures.ts';
 import { answerTo, type Photo, type Question } from './results/photo.ts';
 import type { ShownVideo } from './results/shown-video.ts';
 import { classifyPhotos, RunStopped } from './service/classify-photos.ts';
@@ -137,7 +138,7 @@ export function createSession(requests: Requests, changed: () => void): Session 
       if (outcome.remedy !== 'blame' && outcome.remedy !== 'split') return outcome;
       video = { file, fault: { code: outcome.code, sentence: outcome.sentence } };
     } else {
-      video = { file, details: outcome };
+      video = { file, ...separatePictures(outcome) };
       model = outcome.model.name;
     }
     videoQuestion = wanted;

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
+import { separatePictures } from '../../src/page/results/frame-pictures.ts';
 import { lanesOf, marksOf, momentsOf } from '../../src/page/results/moments.ts';
 import { videoDetails } from './video-details.ts';
 
@@ -24,6 +25,17 @@ describe('the best frames of a video', () => {
       { timestamp: 0.5, categories: ['bird'] },
       { timestamp: 2, categories: ['cat', 'dog'] },
     ]);
+  });
+});
+
+describe('the frames’ pictures', () => {
+  test('are taken out of the answer, each frame’s once', async () => {
+    const { details, pictures } = separatePictures(videoDetails);
+    expect([...pictures.keys()]).toEqual([2, 0.5]);
+    expect(await pictures.get(2)?.bytes()).toEqual(Uint8Array.of(0xff, 0xd8, 0xff));
+    expect(pictures.get(2)?.type).toBe('image/jpeg');
+    expect(JSON.stringify(details)).not.toContain('/9j/');
+    expect(details.results.map(({ category }) => category)).toEqual(['cat', 'dog', 'bird']);
   });
 });
 

@@ -105,6 +105,7 @@ export function createPhotoResults(tryBrokenAgain: () => void): PhotoResultsView
     render(next) {
       shown = next;
       draw();
+      if (next.photos.length === 0) thumbnails.forget();
     },
   };
 }

@@ -4,6 +4,8 @@ import type { Photo } from '../results/photo.ts';
 export interface Thumbnails {
   show(canvas: HTMLCanvasElement, photo: Photo): void;
   release(canvas: HTMLCanvasElement): void;
+  /** Gives back what is kept of photos that are not shown. */
+  forget(): void;
 }
 
 /** Pixels of a thumbnail's side: a tile's on a display of double density, nearly. 230 KB each. */
@@ -95,6 +97,10 @@ export function createThumbnails(): Thumbnails {
       shown.delete(canvas);
       observer.unobserve(canvas);
       clear(canvas);
+    },
+    forget() {
+      for (const bitmap of kept.values()) bitmap?.close();
+      kept.clear();
     },
   };
 }

@@ -1,11 +1,11 @@
 import { lanesOf, type Mark } from '../results/moments.ts';
 import { create } from './dom.ts';
-import type { FramePictures } from './frame-pictures.ts';
+import type { FrameAddresses } from './frame-addresses.ts';
 import { timecode } from './numbers.ts';
 
 /** The length of a video, with the best frames on it. */
 export interface Timeline {
-  show(marks: readonly Mark[], duration: number, pictures: FramePictures): void;
+  show(marks: readonly Mark[], duration: number, pictures: FrameAddresses): void;
   /** Where the video is. */
   setPosition(seconds: number): void;
 }

@@ -3,7 +3,7 @@ import { type Moment, marksOf, momentsOf } from '../results/moments.ts';
 import type { ShownVideo } from '../results/shown-video.ts';
 import { videoCsv, videoJson } from '../results/video-export.ts';
 import { create, createButton, find, setText } from './dom.ts';
-import { createFramePictures, type FramePictures } from './frame-pictures.ts';
+import { createFrameAddresses, type FrameAddresses } from './frame-addresses.ts';
 import { count, percent, timecode } from './numbers.ts';
 import { createResultControls } from './result-controls.ts';
 import { saveText } from './save.ts';
@@ -25,7 +25,7 @@ export function createVideoResults(): VideoResultsView {
   const answer = find('video-answer', HTMLElement);
   const moments = find('moments', HTMLOListElement);
   let shown: ShownVideo | undefined;
-  let pictures: FramePictures | undefined;
+  let addresses: FrameAddresses | undefined;
 
   const seek = (seconds: number) => {
     // A hair later: rounding must not end up in the frame before.
@@ -41,11 +41,11 @@ export function createVideoResults(): VideoResultsView {
 
   const draw = () => {
     const { details } = shown ?? {};
-    answer.hidden = !details || !pictures;
-    if (!details || !pictures) return;
+    answer.hidden = !details || !addresses;
+    if (!details || !addresses) return;
     const found = momentsOf(details, controls.threshold, controls.topK);
-    timeline.show(marksOf(found), details.video.duration, pictures);
-    moments.replaceChildren(...found.map((moment) => momentElement(moment, pictures, seek)));
+    timeline.show(marksOf(found), details.video.duration, addresses);
+    moments.replaceChildren(...found.map((moment) => momentElement(moment, addresses, seek)));
     const missing = details.results.length - found.length;
     if (missing > 0) {
       moments.append(
@@ -83,8 +83,8 @@ export function createVideoResults(): VideoResultsView {
     render(next) {
       if (next?.file !== shown?.file) play(next?.file);
       if (next?.details !== shown?.details) {
-        pictures?.release();
-        pictures = next?.details && createFramePictures(next.details);
+        addresses?.release();
+        addresses = next?.pictures && createFrameAddresses(next.pictures);
       }
       shown = next;
       section.hidden = !next;
@@ -105,10 +105,10 @@ function factsText({ video, model }: VideoDetails): string {
 
 function momentElement(
   { category, timestamp, score, similarity, others }: Moment,
-  pictures: FramePictures | undefined,
+  addresses: FrameAddresses | undefined,
   seek: (seconds: number) => void,
 ): HTMLLIElement {
-  const picture = pictures?.at(timestamp);
+  const picture = addresses?.at(timestamp);
   const go = (seconds: number, text: string) => {
     const button = createButton(text, () => seek(seconds), 'button quiet time');
     button.setAttribute('aria-label', `Go to ${text}`);
