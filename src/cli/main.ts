@@ -17,10 +17,9 @@ const exitCodes = { ok: 0, filesBroken: 1, impossible: 2, interrupted: 130 } as 
 const tasks = { categorize: categorizeFiles, best: findBestFiles, video: findBestFrames } as const;
 
 const terminal = createCommandTerminal(process.stdout, process.stderr);
-// A write's own callback hears of it, too.
-process.stdout.on('error', () => undefined);
-
 const stopping = new AbortController();
+process.stdout.on('error', (fault) => stopping.abort(new ReaderGoneError('nobody reads', { cause: fault })));
+process.stderr.on('error', () => undefined);
 for (const name of ['SIGINT', 'SIGTERM'] as const) {
   process.on(name, () => {
     // Whoever asks twice does not want to wait.
@@ -49,11 +48,16 @@ async function run(command: Command): Promise<number> {
     });
   } catch (fault) {
     if (!signal.aborted) throw fault;
-    if (!isQuiet) terminal.note(`Interrupted: ${tally.summary()}`);
+    const isLeft = signal.reason instanceof ReaderGoneError;
+    if (!isQuiet && !isLeft) terminal.note(`Interrupted: ${tally.summary()}${continuing(command)}`);
     return exitCodes.interrupted;
   }
   if (!isQuiet) terminal.note(tally.summary());
   return tally.faults > 0 ? exitCodes.filesBroken : exitCodes.ok;
+}
+
+function continuing({ output, task }: Command): string {
+  return output !== undefined && task === 'categorize' ? ' The same command goes on from here.' : '';
 }
 
 /** What the person can set right, in a sentence. */

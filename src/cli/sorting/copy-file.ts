@@ -55,12 +55,28 @@ export async function makeCopy(
   const { target, number, wasThere } = await nameForCopy(operations, content, folder);
   if (wasThere) return { target, wasThere };
   const temporary = temporaryPath(content.source, folder);
-  await content.writeTo(operations, temporary);
-  await operations.sync(temporary);
+  await orRemove(operations, temporary, async () => {
+    await content.writeTo(operations, temporary);
+    await operations.sync(temporary);
+  });
   const given = await giveName(operations, temporary, folder, { name: content.name, from: number });
   await operations.sync(folder);
   if (given.isSecondName) await unlinkIfThere(operations, temporary);
   return { target: given.target, wasThere: false };
+}
+
+/** Writes a temporary file; what cannot be written whole does not stay on what may be a full disk. */
+export async function orRemove(
+  operations: FileOperations,
+  temporary: string,
+  write: () => Promise<void>,
+): Promise<void> {
+  try {
+    await write();
+  } catch (fault) {
+    await unlinkIfThere(operations, temporary).catch(() => undefined);
+    throw fault;
+  }
 }
 
 async function unlinkIfThere(operations: FileOperations, path: string): Promise<void> {

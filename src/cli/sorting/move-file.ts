@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { errnoOf } from '../files/errno.ts';
+import { orRemove } from './copy-file.ts';
 import type { FileFacts, FileOperations } from './file-operations.ts';
 import { type GivenName, giveName } from './give-name.ts';
 import { NotSortedError } from './not-sorted-error.ts';
@@ -58,8 +59,10 @@ async function moveAcross(
   naming: { readonly name: string; readonly from: number },
 ): Promise<GivenName> {
   const temporary = temporaryPath(source, folder);
-  await operations.copy(source, temporary);
-  await operations.sync(temporary);
+  await orRemove(operations, temporary, async () => {
+    await operations.copy(source, temporary);
+    await operations.sync(temporary);
+  });
   const [after, copied] = await Promise.all([operations.facts(source), operations.facts(temporary)]);
   const isUnchanged = after?.size === facts.size && after.mtimeNs === facts.mtimeNs;
   if (!isUnchanged || copied?.size !== facts.size) {

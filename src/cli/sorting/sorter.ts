@@ -80,7 +80,7 @@ export function createSorter({
       if (fatalErrnos.has(errno)) {
         throw new UsageError(`${source} cannot be put into ${directory}, because ${reasonOf(fault)}.`);
       }
-      throw new NotSortedError(`It stays where it is and cannot be sorted, because ${reasonOf(fault)}.`);
+      throw new NotSortedError(`It cannot be put into ${directory}, because ${reasonOf(fault)}.`);
     }
   };
 

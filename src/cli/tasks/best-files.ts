@@ -2,10 +2,10 @@ import type { BestFile } from '../answers/answers.ts';
 import { findFiles } from '../files/find-files.ts';
 import { bestFileTable, lineFormats, type OutputRecord, withTarget } from '../output/line-format.ts';
 import { checkAbsent } from '../output/output.ts';
-import { NotSortedError } from '../sorting/not-sorted-error.ts';
 import { createSorter } from '../sorting/sorter.ts';
 import { createProgress } from '../terminal/progress.ts';
 import { countLeftOut } from './categorize.ts';
+import { orFault } from './or-fault.ts';
 import type { TaskParts } from './task.ts';
 import { writeRecords } from './write-records.ts';
 
@@ -46,15 +46,11 @@ export async function findBestFiles(parts: TaskParts): Promise<void> {
 
   const sorter = sorting && createSorter({ ...sorting, labels });
   const sorted = async (best: BestFile) => {
-    if (!sorter || best.file === null) return sorting?.isDry ? { ...best, to: null } : best;
-    if (sorting.isDry) return { ...best, to: await sorter.plan(best.file, best.category) };
-    try {
-      await sorter.place(best.file, best.category);
-    } catch (fault) {
-      if (!(fault instanceof NotSortedError)) throw fault;
-      tally.fault(best.file, fault.message);
-    }
-    return best;
+    signal.throwIfAborted();
+    const { file, category } = best;
+    const sort = sorting?.isDry ? sorter?.plan : sorter?.place;
+    const target = file === null ? undefined : await orFault(tally, file, async () => sort?.(file, category));
+    return sorting?.isDry ? { ...best, to: target ?? null } : best;
   };
   const records: OutputRecord[] = [];
   for (const best of answer) records.push({ ...(await sorted(best)) });

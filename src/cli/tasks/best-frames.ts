@@ -7,6 +7,7 @@ import { bestFrameTable, lineFormats } from '../output/line-format.ts';
 import { checkAbsent } from '../output/output.ts';
 import { createSorter } from '../sorting/sorter.ts';
 import { createProgress } from '../terminal/progress.ts';
+import { orFault } from './or-fault.ts';
 import type { TaskParts } from './task.ts';
 import { writeRecords } from './write-records.ts';
 
@@ -22,10 +23,12 @@ export async function findBestFrames(parts: TaskParts): Promise<void> {
   const sorter = sorting && createSorter({ ...sorting, labels });
   const keep = async (timestamp: number, categories: readonly string[], jpeg: Uint8Array) => {
     const name = frameName(path, timestamp);
-    for (const category of categories) await sorter?.placeBytes(name, jpeg, path, category);
+    for (const category of categories) {
+      await orFault(tally, name, async () => sorter?.placeBytes(name, jpeg, path, category));
+    }
   };
-  const progress = createProgress({ terminal, unit: 'seconds of video', isQuiet: command.isQuiet });
   await using answers = await openAnswers();
+  const progress = createProgress({ terminal, unit: 'seconds of video', isQuiet: command.isQuiet });
   const answer = await answers
     .video({
       path,

@@ -1,12 +1,12 @@
-import type { AnsweredFile, BrokenFile } from '../answers/answers.ts';
+import type { BrokenFile } from '../answers/answers.ts';
 import type { Command } from '../arguments.ts';
 import { type FoundFile, findFiles } from '../files/find-files.ts';
 import { fileTable, lineFormats, withTarget } from '../output/line-format.ts';
 import { type ContinuedOutput, continueOutput, openStandardOutput } from '../output/output.ts';
-import { NotSortedError } from '../sorting/not-sorted-error.ts';
-import { createSorter, type Sorter } from '../sorting/sorter.ts';
+import { createSorter } from '../sorting/sorter.ts';
 import type { CommandTerminal } from '../terminal/command-terminal.ts';
 import { createProgress } from '../terminal/progress.ts';
+import { orFault } from './or-fault.ts';
 import type { Tally } from './tally.ts';
 import type { TaskParts } from './task.ts';
 
@@ -30,12 +30,11 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
 
   const sortFile = async (file: string, category: string | null): Promise<void> => {
     if (category === null || sorter === undefined) return;
-    try {
-      await sorter.place(file, category);
-    } catch (fault) {
-      if (!(fault instanceof NotSortedError)) throw fault;
-      tally.fault(file, fault.message);
-    }
+    await orFault(tally, file, () => sorter.place(file, category));
+  };
+  const planOf = async (file: string, category: string | null) => {
+    if (category === null || sorter === undefined) return null;
+    return (await orFault(tally, file, () => sorter.plan(file, category))) ?? null;
   };
 
   const files: FoundFile[] = [];
@@ -62,11 +61,16 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
         if (outcome.kind === 'skipped') tally.skip(outcome.what);
         else if (outcome.kind === 'broken') await takeBroken(outcome, output, tally);
         else {
+          const { kind: _, ...record } = outcome;
+          const { file, category } = record;
           tally.answered += 1;
-          if (outcome.category === null) tally.undecided += 1;
-          await output.write(await recordOf(outcome, sorting?.isDry ? sorter : undefined));
-          // The answer first: what is killed in between, goes on here.
-          if (!sorting?.isDry) await sortFile(outcome.file, outcome.category);
+          if (category === null) tally.undecided += 1;
+          if (sorting?.isDry) await output.write({ ...record, to: await planOf(file, category) });
+          else {
+            // The answer first: where it ends in between, the next run finds it and sorts the file.
+            await output.write(record);
+            await sortFile(file, category);
+          }
         }
         done += 1;
         progress.show(done, files.length, tally.remarks());
@@ -88,13 +92,6 @@ function openOutput(
   if (output !== undefined) return continueOutput(output, lines, labels);
   const table = sorting?.isDry ? withTarget(fileTable) : fileTable;
   return openStandardOutput(terminal.print, lines, table);
-}
-
-/** @param planner says where the file would go */
-async function recordOf({ kind: _, ...answer }: AnsweredFile, planner: Sorter | undefined) {
-  if (planner === undefined) return answer;
-  const { file, category } = answer;
-  return { ...answer, to: category === null ? null : await planner.plan(file, category) };
 }
 
 /** What a file's content is, stays; whether the disk gives it, is asked again the next time. */

@@ -48,7 +48,7 @@ export function createCommandTerminal(stdout: TextStream, stderr: TextStream): C
       const { promise, resolve, reject } = Promise.withResolvers<void>();
       const write = () =>
         stdout.write(text, (error) => {
-          if (error) reject(new ReaderGoneError('nobody reads the answers any more', { cause: error }));
+          if (error) reject(new ReaderGoneError('nobody reads', { cause: error }));
           else resolve();
         });
       if (stdout.isTTY === true) aside(write);

@@ -1,5 +1,6 @@
 /** Long enough that single slow files do not shake it, short enough to follow the machine. */
 const WINDOW_MS = 30_000;
+/** Fewer are kept than there are ticks. */
 const SAMPLE_EVERY_MS = 500;
 
 /** How fast something goes at the moment, and how long it will take. */

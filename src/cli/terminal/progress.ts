@@ -8,17 +8,23 @@ export interface ProgressOptions {
   readonly isQuiet: boolean;
   /** A steady clock, in milliseconds. */
   readonly now?: () => number;
+  /** Calls again and again. @returns what ends it */
+  readonly repeat?: (everyMs: number, tick: () => void) => () => void;
 }
 
 /** Tells how far the work has come: a bar on a terminal, now and then a line elsewhere. */
 export interface Progress {
-  /** @param remarks further counts, such as `3 broken` */
+  /**
+   * Notes how far it is; what was noted last is shown at the next tick, so that files that are answered
+   * together count together.
+   * @param remarks further counts, such as `3 broken`
+   */
   show(done: number, total: number, remarks?: readonly string[]): void;
   /** Removes the bar. */
   end(): void;
 }
 
-const REDRAW_EVERY_MS = 100;
+const REDRAW_EVERY_MS = 200;
 const LINE_EVERY_MS = 15_000;
 const BAR_CELLS = 16;
 
@@ -27,23 +33,33 @@ export function createProgress({
   unit,
   isQuiet,
   now = () => performance.now(),
+  repeat = repeatedly,
 }: ProgressOptions): Progress {
-  const startMs = now();
-  const pace = createPace(startMs);
-  let shownAtMs = terminal.isInteractive ? Number.NEGATIVE_INFINITY : startMs;
+  if (isQuiet) return { show: () => undefined, end: () => undefined };
+  const pace = createPace(now());
+  let latest: { done: number; total: number; remarks: readonly string[] } | undefined;
+  const stop = repeat(terminal.isInteractive ? REDRAW_EVERY_MS : LINE_EVERY_MS, () => {
+    if (!latest) return;
+    const { done, total, remarks } = latest;
+    pace.note(done, now());
+    const words = describe(done, total, unit, pace.rate, remarks);
+    if (terminal.isInteractive) terminal.status(`${bar(done, total)} ${words}`);
+    else terminal.note(words);
+  });
   return {
     show(done, total, remarks = []) {
-      if (isQuiet) return;
-      const nowMs = now();
-      pace.note(done, nowMs);
-      if (nowMs - shownAtMs < (terminal.isInteractive ? REDRAW_EVERY_MS : LINE_EVERY_MS)) return;
-      shownAtMs = nowMs;
-      const words = describe(done, total, unit, pace.rate, remarks);
-      if (terminal.isInteractive) terminal.status(`${bar(done, total)} ${words}`);
-      else terminal.note(words);
+      latest = { done, total, remarks };
     },
-    end: () => terminal.status(''),
+    end() {
+      stop();
+      terminal.status('');
+    },
   };
+}
+
+function repeatedly(everyMs: number, tick: () => void): () => void {
+  const timer = setInterval(tick, everyMs);
+  return () => clearInterval(timer);
 }
 
 function describe(

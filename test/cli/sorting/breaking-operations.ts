@@ -11,6 +11,8 @@ export interface Circumstances {
   readonly hasLinks?: boolean;
   /** How many steps are done before the process is killed; the last one half, if it writes. */
   readonly killedAfter?: number;
+  /** Writing fails halfway. */
+  readonly isFull?: boolean;
   /** Removing fails, as in a folder that is read-only. */
   readonly isReadOnly?: (path: string) => boolean;
 }
@@ -19,7 +21,7 @@ const failure = (code: string) => Object.assign(new Error(code), { code });
 
 /** The real operations, under circumstances that a test cannot wait for. */
 export function operationsUnder(circumstances: Circumstances): FileOperations & { readonly steps: number } {
-  const { otherDisk, hasLinks = true, killedAfter = Infinity, isReadOnly } = circumstances;
+  const { otherDisk, hasLinks = true, killedAfter = Infinity, isReadOnly, isFull = false } = circumstances;
   let steps = 0;
   const isOther = (path: string) => otherDisk !== undefined && path.startsWith(otherDisk);
   const step = async (work: () => Promise<void>, half?: () => Promise<void>) => {
@@ -36,6 +38,11 @@ export function operationsUnder(circumstances: Circumstances): FileOperations & 
   };
   const writeHalf = async (path: string) => {
     await fileOperations.write(path, Buffer.from('ha'));
+  };
+  const writing = async (path: string, work: () => Promise<void>) => {
+    if (!isFull) return await work();
+    await writeHalf(path);
+    throw failure('ENOSPC');
   };
   return {
     get steps() {
@@ -63,12 +70,12 @@ export function operationsUnder(circumstances: Circumstances): FileOperations & 
       }),
     copy: (from, to) =>
       step(
-        () => fileOperations.copy(from, to),
+        () => writing(to, () => fileOperations.copy(from, to)),
         () => writeHalf(to),
       ),
     write: (path, bytes) =>
       step(
-        () => fileOperations.write(path, bytes),
+        () => writing(path, () => fileOperations.write(path, bytes)),
         () => writeHalf(path),
       ),
     sync: (path) =>

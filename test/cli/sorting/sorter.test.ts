@@ -173,9 +173,7 @@ describe('what cannot be sorted', () => {
       });
       const placing = place(folder.at('a/x.jpg'), 'cat');
       expect(placing).rejects.toThrow(NotSortedError);
-      expect(placing).rejects.toThrow(
-        'It stays where it is and cannot be sorted, because permission is denied.',
-      );
+      expect(placing).rejects.toThrow('sorted, because permission is denied.');
       await placing.catch(() => undefined);
       expect(await folder.read()).toEqual({ 'a/x.jpg': 'first' });
     }
@@ -194,6 +192,19 @@ describe('what cannot be sorted', () => {
     const placing = sorterIn(folder, 'move').place(folder.at('a/x.jpg'), 'cat');
     expect(placing).rejects.toThrow(UsageError);
     expect(placing).rejects.toThrow('sorted/cat cannot be made, because a file of that name is there.');
+  });
+
+  test('ends everything where the disk is full, and leaves nothing half on it', async () => {
+    for (const action of actions) {
+      await using folder = await temporaryFolder();
+      await folder.write({ 'a/x.jpg': 'first' });
+      const { place } = sorterIn(folder, action, { isFull: true, otherDisk: folder.at('sorted') });
+      const placing = place(folder.at('a/x.jpg'), 'cat');
+      expect(placing).rejects.toThrow(UsageError);
+      expect(placing).rejects.toThrow('because the disk is full.');
+      await placing.catch(() => undefined);
+      expect(await folder.read()).toEqual({ 'a/x.jpg': 'first' });
+    }
   });
 
   test('is a file that is written to while it moves to another disk', async () => {
