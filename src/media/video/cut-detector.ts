@@ -5,8 +5,17 @@
 const THRESHOLD = 3.5;
 /** Frames looked at on either side. */
 const WINDOW = 3;
-/** Least difference of a cut, of 255, however quiet it is around it. */
-const MINIMUM_DIFFERENCE = 15;
+/**
+ * Least difference of a cut, of 255, however quiet it is around it. What is where changes all the time
+ * under a fast camera, which colours there are does not: there these tell a cut.
+ */
+const LEAST = { content: 15, colour: 10 };
+
+/** How a frame differs from the one before it, of 255 each. */
+export interface FrameDifference {
+  readonly content: number;
+  readonly colour: number;
+}
 
 /**
  * How a frame stands to a cut: `settled` if none of the last few frames can have begun a scene, `after` if one
@@ -23,15 +32,19 @@ export interface Judgement {
 
 /** Finds cuts in frames that follow closely upon each other. */
 export interface CutDetector {
-  /** @param difference of this frame to the one before it, of 255 */
-  look(timestamp: number, difference: number): Judgement;
-  /** The frames end here, or are interrupted: cuts among the last few that nothing speaks against. */
+  look(timestamp: number, difference: FrameDifference): Judgement;
+  /**
+   * The frames end here, or are interrupted.
+   * @returns the time of the last frame of those not judged yet that began a scene
+   */
   finish(): number | undefined;
 }
 
 interface Step {
   readonly timestamp: number;
-  readonly difference: number;
+  readonly difference: FrameDifference;
+  /** Whatever comes after it. */
+  readonly mayBeCut: boolean;
 }
 
 export function createCutDetector(): CutDetector {
@@ -40,37 +53,43 @@ export function createCutDetector(): CutDetector {
   /** Position of the next frame to judge. */
   let middle = 0;
 
-  const judge = (at: number): boolean => {
-    const { difference } = steps[at] as Step;
-    if (difference < MINIMUM_DIFFERENCE) return false;
-    const around = steps
-      .slice(Math.max(0, at - WINDOW), at + WINDOW + 1)
-      .filter((_, index, all) => all[index] !== steps[at]);
-    const mean = around.reduce((sum, step) => sum + step.difference, 0) / Math.max(1, around.length);
-    return difference >= THRESHOLD * mean;
+  const isCut = (at: number): boolean => {
+    const { difference, mayBeCut } = steps[at] as Step;
+    const around = steps.slice(Math.max(0, at - WINDOW), at + WINDOW + 1);
+    return mayBeCut && standsOut(difference, around.toSpliced(Math.min(at, WINDOW), 1), 1);
   };
 
   return {
     look(timestamp, difference) {
-      steps.push({ timestamp, difference });
+      // The frames after it may all be still: then its difference stands out half as much from the mean.
+      const mayBeCut = standsOut(difference, steps.slice(-WINDOW), 1 / 2);
+      steps.push({ timestamp, difference, mayBeCut });
       let cutAt: number | undefined;
       if (steps.length - 1 - middle >= WINDOW) {
-        if (judge(middle)) cutAt = (steps[middle] as Step).timestamp;
+        if (isCut(middle)) cutAt = (steps[middle] as Step).timestamp;
         middle++;
         if (middle > WINDOW) {
           steps.shift();
           middle--;
         }
       }
-      const settled = steps.slice(-WINDOW).every((step) => step.difference < MINIMUM_DIFFERENCE);
-      return { cutAt, standing: settled ? 'settled' : difference < MINIMUM_DIFFERENCE ? 'after' : 'jump' };
+      const settled = !steps.slice(-WINDOW).some((step) => step.mayBeCut);
+      return { cutAt, standing: settled ? 'settled' : mayBeCut ? 'jump' : 'after' };
     },
     finish() {
-      let cutAt: number | undefined;
-      for (let at = middle; at < steps.length; at++) if (judge(at)) cutAt = (steps[at] as Step).timestamp;
+      const last = steps.findLastIndex((_, at) => at >= middle && isCut(at));
+      const cutAt = steps[last]?.timestamp;
       steps = [];
       middle = 0;
       return cutAt;
     },
   };
+}
+
+/** @param share of the usual threshold */
+function standsOut(difference: FrameDifference, others: readonly Step[], share: number): boolean {
+  return (['content', 'colour'] as const).some((kind) => {
+    const mean = others.reduce((sum, step) => sum + step.difference[kind], 0) / Math.max(1, others.length);
+    return difference[kind] >= LEAST[kind] && difference[kind] >= THRESHOLD * share * mean;
+  });
 }

@@ -9,7 +9,7 @@ import {
   isSparseCut,
   type SceneTracker,
 } from './scene-tracker.ts';
-import { contentDifference, type Thumbnail } from './thumbnail.ts';
+import { colourDifference, contentDifference, type Thumbnail } from './thumbnail.ts';
 
 /** A frame in the decoder's hands. */
 export interface SeenFrame<Capture> {
@@ -145,7 +145,10 @@ function createWalk<Capture extends Disposable>(tracker: SceneTracker<Capture>, 
         } else if (timestamp - last.timestamp < DENSE_SECONDS) {
           return;
         } else {
-          const judgement = detector.look(timestamp, contentDifference(last.thumbnail, thumbnail));
+          const judgement = detector.look(timestamp, {
+            content: contentDifference(last.thumbnail, thumbnail),
+            colour: colourDifference(last.thumbnail, thumbnail),
+          });
           standing = judgement.standing;
           yield* cut(judgement.cutAt, judgement.cutAt);
         }

@@ -161,7 +161,10 @@ function stepsInOrder({ timestamps, sizes, keys }: PacketIndex, { first, end }: 
 }
 
 function hasBusySecond(steps: readonly Step[], keyframe: number, busy: typeof BUSY): boolean {
-  const seconds = windows(steps, 1, (sum, size) => sum + size).map(({ value }) => value);
+  const sums = windows(steps, 1, (sum, size) => sum + size);
+  const most = windows(steps, 1, Math.max);
+  // A single heavy packet is a matter of its own.
+  const seconds = sums.map(({ value }, at) => value - most[at]!.value);
   const usual = median(seconds);
   return seconds.some((sum) => sum >= busy.ofKeyframe * keyframe && sum >= busy.ofUsual * usual);
 }

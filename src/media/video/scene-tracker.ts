@@ -80,6 +80,8 @@ interface Candidate<Capture> {
   readonly timestamp: number;
   readonly thumbnail: Thumbnail;
   readonly quality: number;
+  /** Something moved fast, or changed, when it was shown. */
+  readonly restless: boolean;
   readonly capture: Capture;
 }
 
@@ -96,6 +98,8 @@ export function createSceneTracker<Capture extends Disposable>(budget: FrameBudg
   let recent: Moment | undefined;
   let earlier: Moment | undefined;
   let lastChosen: Moment | undefined;
+  /** Since here there were only scenes too short to count. */
+  let servedUntil = 0;
   /** From a scene too short to count, for videos that have no other. */
   let spare: Candidate<Capture> | undefined;
 
@@ -127,7 +131,9 @@ export function createSceneTracker<Capture extends Disposable>(budget: FrameBudg
     if (length >= LONG_SECONDS) return true;
     if (standing !== 'settled' || !best || length < MINIMUM_SECONDS) return false;
     if (contentDifference(best.thumbnail, thumbnail) < DRIFTED_DIFFERENCE) return false;
-    return length >= (key ? RESTLESS_SECONDS / 2 : RESTLESS_SECONDS) || rests(timestamp, thumbnail) === true;
+    if (length >= (key ? RESTLESS_SECONDS / 2 : RESTLESS_SECONDS)) return true;
+    // Where the stretch began in a transition, this frame takes the place of the one from there.
+    return !best.restless && rests(timestamp, thumbnail) === true;
   };
 
   /** Undefined: nobody can tell, the frames are too far apart. */
@@ -156,7 +162,7 @@ export function createSceneTracker<Capture extends Disposable>(budget: FrameBudg
       if (standing === 'jump' || !fresh) return;
       const quality = qualityOf(thumbnail) * UNSETTLED;
       drop(tentative);
-      tentative = { timestamp, thumbnail, quality, capture: sighting.capture() };
+      tentative = { timestamp, thumbnail, quality, restless: true, capture: sighting.capture() };
       return;
     }
     if (best && !key && timestamp - considered < CANDIDATE_SECONDS) return;
@@ -165,7 +171,7 @@ export function createSceneTracker<Capture extends Disposable>(budget: FrameBudg
     const quality = qualityOf(thumbnail) * (restless ? RESTLESS : 1);
     if (best && quality < best.quality * WORTHWHILE) return;
     drop(best);
-    best = { timestamp, thumbnail, quality, capture: sighting.capture() };
+    best = { timestamp, thumbnail, quality, restless, capture: sighting.capture() };
   };
 
   return {
@@ -180,10 +186,12 @@ export function createSceneTracker<Capture extends Disposable>(budget: FrameBudg
       if (sceneStart === undefined) {
         sceneStart = timestamp;
         start = timestamp;
+        servedUntil = timestamp;
       }
       let chosen: ChosenFrame<Capture> | undefined;
       if (outgrown(sighting)) {
         chosen = choose();
+        servedUntil = timestamp;
         begin(timestamp);
       }
       consider(sighting);
@@ -191,8 +199,10 @@ export function createSceneTracker<Capture extends Disposable>(budget: FrameBudg
       return chosen;
     },
     cut(earliest, latest) {
-      const starved = latest - (lastChosen?.timestamp ?? 0) >= RESTLESS_SECONDS;
-      if (best && latest - start < MINIMUM_SECONDS && !starved) {
+      const starved = latest - servedUntil >= RESTLESS_SECONDS;
+      if (latest - start >= MINIMUM_SECONDS || starved) {
+        servedUntil = latest;
+      } else {
         if (spare || lastChosen) drop(best);
         else spare = best;
         best = undefined;

@@ -1,0 +1,4 @@
+// Never comes to an end, and says nothing.
+process.on('message', () => {
+  for (;;);
+});
