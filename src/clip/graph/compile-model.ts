@@ -1,20 +1,35 @@
-import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import type { ActivationRanges } from './activation-ranges.ts';
 import {
   BUILDER_VERSION,
   type CompiledModelDescription,
   DESCRIPTION_FILE,
   graphFiles,
-  type Precision,
+  observedGraphFiles,
   type StoredDescription,
 } from './compiled-model.ts';
+import { writeDurably } from './durable-file.ts';
 import { GraphBuilder } from './graph-builder.ts';
-import { createLinear, type Linear } from './linear.ts';
+import { createLinear } from './linear.ts';
 import { type CompileProgress, NamedWeights } from './named-weights.ts';
 import { buildTextGraph } from './text-graph.ts';
+import type { Parts } from './transformer.ts';
 import { buildVisionGraph } from './vision-graph.ts';
 import { WeightFile } from './weight-file.ts';
+
+/** What to make of a checkpoint. */
+export type CompileTarget =
+  | {
+      readonly precision: 'fp32';
+      /** Whether the graphs are written a second time, in the form that tells how loud activations are. */
+      readonly observed?: boolean;
+    }
+  | {
+      readonly precision: 'int8';
+      /** What the observed form told; inputs that are not in it are rounded as they are. */
+      readonly ranges: ActivationRanges;
+    };
 
 /**
  * Writes a checkpoint's two towers as ONNX graphs into a folder. Weights are read, written and dropped one by
@@ -26,22 +41,22 @@ import { WeightFile } from './weight-file.ts';
 export async function compileModel(
   checkpoint: Checkpoint,
   identity: { readonly name: string; readonly sha256: string },
-  precision: Precision,
+  target: CompileTarget,
   directory: string,
   onProgress: (progress: CompileProgress) => void = () => {},
 ): Promise<CompiledModelDescription> {
   const weights = new NamedWeights(checkpoint, onProgress);
   const { architecture } = checkpoint;
-  const vision = await writeGraph(directory, 'vision', precision, (graph, linear) =>
-    buildVisionGraph(graph, weights, linear, architecture),
+  const vision = await writeGraph(directory, 'vision', weights, target, (parts) =>
+    buildVisionGraph(parts, architecture),
   );
-  const text = await writeGraph(directory, 'text', precision, (graph, linear) =>
-    buildTextGraph(graph, weights, linear, architecture),
+  const text = await writeGraph(directory, 'text', weights, target, (parts) =>
+    buildTextGraph(parts, architecture),
   );
   const [logitScale] = weights.read('logit_scale', []);
   const description: CompiledModelDescription = {
     ...identity,
-    precision,
+    precision: target.precision,
     builderVersion: BUILDER_VERSION,
     architecture,
     logitScale: Math.exp(logitScale as number),
@@ -63,26 +78,26 @@ export async function compileModel(
 async function writeGraph(
   directory: string,
   tower: keyof typeof graphFiles,
-  precision: Precision,
-  build: (graph: GraphBuilder, linear: Linear) => Promise<void>,
+  weights: NamedWeights,
+  target: CompileTarget,
+  build: (parts: Parts) => Promise<void>,
 ): Promise<{ graphBytes: number; weightBytes: number }> {
+  const { precision } = target;
   const files = graphFiles[tower];
   await using weightFile = await WeightFile.create(join(directory, files.weights));
   const graph = new GraphBuilder(tower, weightFile, files.weights);
-  await build(graph, createLinear(graph, precision));
+  await build({
+    graph,
+    weights,
+    precision,
+    linear: createLinear(graph, precision),
+    ranges: target.precision === 'int8' ? target.ranges : new Map(),
+  });
   await weightFile.flush();
   const encoded = graph.encode();
   await writeDurably(join(directory, files.graph), encoded);
-  return { graphBytes: encoded.byteLength, weightBytes: weightFile.byteLength };
-}
-
-/** Returns when the content stands on the disk. */
-async function writeDurably(path: string, content: string | Uint8Array): Promise<void> {
-  const file = await open(path, 'wx');
-  try {
-    await file.writeFile(content);
-    await file.datasync();
-  } finally {
-    await file.close();
+  if (target.precision === 'fp32' && target.observed) {
+    await writeDurably(join(directory, observedGraphFiles[tower]), graph.encode('observed'));
   }
+  return { graphBytes: encoded.byteLength, weightBytes: weightFile.byteLength };
 }

@@ -1,12 +1,17 @@
-import { readFile, stat } from 'node:fs/promises';
+import { readFile, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import type { ClipArchitecture } from '../architecture.ts';
+import { writeDurably } from './durable-file.ts';
+import { type PrecisionReport, precisionReportSchema } from './precision-report.ts';
 
 /** Goes up whenever the graphs built from the same weights change: older compiled models are not read. */
-export const BUILDER_VERSION = 1;
+export const BUILDER_VERSION = 2;
 
 export type Precision = 'fp32' | 'int8';
+
+/** `auto`: int8 where it answers as fp32 does, fp32 otherwise. */
+export type PrecisionSetting = Precision | 'auto';
 
 /** What stands in a compiled model's `model.json`, beside its two graphs. */
 export interface CompiledModelDescription {
@@ -19,6 +24,8 @@ export interface CompiledModelDescription {
   readonly architecture: ClipArchitecture;
   /** exp(logit_scale): cosines are multiplied with it before the softmax. */
   readonly logitScale: number;
+  /** How int8 compares with fp32 on these weights; absent where fp32 was asked for and nothing compared. */
+  readonly precisionReport?: PrecisionReport;
 }
 
 /** A compiled model on disk: ONNX files that may refer to weight files beside them. */
@@ -35,6 +42,8 @@ export const graphFiles = {
   vision: { graph: 'vision.onnx', weights: 'vision.weights' },
   text: { graph: 'text.onnx', weights: 'text.weights' },
 } as const;
+/** The graphs' observed form, where it was asked for: only needed while compiling. */
+export const observedGraphFiles = { vision: 'vision.observed.onnx', text: 'text.observed.onnx' } as const;
 
 /** A folder that holds no compiled model of this builder, or not all of one: it is to be compiled anew. */
 export class CompiledModelError extends Error {
@@ -68,6 +77,7 @@ const descriptionSchema = v.object({
     }),
   }),
   logitScale: v.pipe(v.number(), v.finite()),
+  precisionReport: v.exactOptional(precisionReportSchema),
   /** Sizes in bytes, so that a file cut short is noticed before ONNX Runtime maps it. */
   fileBytes: v.object({
     [graphFiles.vision.graph]: fileSize,
@@ -100,6 +110,14 @@ export async function readCompiledModel(directory: string): Promise<CompiledMode
     visionGraphPath: join(directory, graphFiles.vision.graph),
     textGraphPath: join(directory, graphFiles.text.graph),
   };
+}
+
+/** Adds a report to the description of a compiled model that nobody reads yet. */
+export async function addPrecisionReport(directory: string, precisionReport: PrecisionReport): Promise<void> {
+  const path = join(directory, DESCRIPTION_FILE);
+  const description: StoredDescription = { ...(await readDescription(path)), precisionReport };
+  await writeDurably(`${path}.new`, `${JSON.stringify(description, null, 2)}\n`);
+  await rename(`${path}.new`, path);
 }
 
 async function readDescription(path: string): Promise<v.InferOutput<typeof descriptionSchema>> {

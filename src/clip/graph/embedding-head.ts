@@ -1,10 +1,13 @@
+import { readNorm } from './block-weights.ts';
+import { createFloatLinear } from './float-linear.ts';
 import type { Value } from './graph-builder.ts';
 import { layerNorm, type Tower } from './transformer.ts';
 
 /**
  * Ends a tower: the read-out position is normalised, projected into the space that pictures and texts share,
  * and given length 1, as `CLIP.forward` does. Becomes the graph's output `embeddings` [N, D] float32.
- * @param position [N, 1, W]
+ * It is little work, and the last that could be made up for: it stays in float32.
+ * @param position [N, W]
  * @param names of the last LayerNorm, and of the projection [W, D], which the reference stores as it multiplies
  */
 export async function embeddingHead(
@@ -13,10 +16,11 @@ export async function embeddingHead(
   names: { readonly layerNorm: string; readonly projection: string },
   embeddingDimension: number,
 ): Promise<void> {
-  const { graph, weights, linear, width } = tower;
-  const pooled = graph.node('pooled', 'Reshape', [position, graph.integers('pooled.shape', [-1, width])]); // [N, W]
-  const normed = await layerNorm(tower, names.layerNorm, pooled);
-  const projected = await linear(names.projection, normed, {
+  const { graph, weights, width } = tower;
+  const normed = await layerNorm(tower, names.layerNorm, position, readNorm(weights, names.layerNorm, width));
+  const linear = createFloatLinear(graph);
+  const input = linear.input(names.layerNorm, normed, 'read_outs', 'any');
+  const projected = await linear.product(names.projection, input, {
     weight: weights.read(names.projection, [width, embeddingDimension]),
     inputWidth: width,
     outputWidth: embeddingDimension,

@@ -10,7 +10,7 @@ const OPSET_VERSION = 20;
 const IR_VERSION = 9;
 
 /** TensorProto.DataType */
-const dataTypes = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7 } as const;
+const dataTypes = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, float16: 10 } as const;
 export type DataType = keyof typeof dataTypes;
 
 /** TensorProto.DataLocation.EXTERNAL */
@@ -21,28 +21,40 @@ const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
 /** The name of a tensor that flows through the graph. */
 export type Value = string;
 
-/** An optional input that is not given. */
-export const absent: Value = '';
-
 /** Numbers are ints; a float must say so. */
 export type Attribute = number | readonly number[] | string | { readonly float: number };
 
 export type Operator =
-  | `com.microsoft.${'MultiHeadAttention' | 'QuickGelu'}`
+  | `com.microsoft.${'FusedMatMul' | 'MatMulIntegerToFloat' | 'QuickGelu'}`
+  | 'Abs'
   | 'Add'
   | 'ArgMax'
   | 'Cast'
+  | 'Concat'
+  | 'Expand'
   | 'Gather'
-  | 'GatherND'
   | 'Gelu'
   | 'LayerNormalization'
   | 'LpNormalization'
+  | 'MatMul'
+  | 'Max'
+  | 'Mul'
+  | 'Neg'
   | 'Pad'
+  | 'QuantizeLinear'
+  | 'Range'
+  | 'ReduceMax'
+  | 'ReduceMin'
   | 'Reshape'
   | 'Shape'
   | 'Slice'
-  | 'MatMul'
-  | 'Transpose';
+  | 'Softmax'
+  | 'Squeeze'
+  | 'Transpose'
+  | 'Unsqueeze';
+
+/** Values of a weight; their array decides its type. */
+export type WeightValues = Float32Array | Float16Array | Int8Array;
 
 /** A dimension: its size, or the name of one that is known when the graph runs. */
 export type Dimension = number | string;
@@ -55,10 +67,13 @@ export class GraphBuilder {
   readonly #name: string;
   readonly #weightFile: WeightFile;
   readonly #weightFileName: string;
-  readonly #nodes: object[] = [];
-  readonly #initializers: object[] = [];
   readonly #inputs: object[] = [];
   readonly #outputs: object[] = [];
+  readonly #observedOutputs: object[] = [];
+  #nodes: object[] = [];
+  #initializers: object[] = [];
+  readonly #observingNodes: object[] = [];
+  readonly #observingInitializers: object[] = [];
 
   /** @param weightFileName as written into the graph: relative to the ONNX file */
   constructor(name: string, weightFile: WeightFile, weightFileName: string) {
@@ -74,6 +89,19 @@ export class GraphBuilder {
 
   output(value: Value, type: DataType, shape: readonly Dimension[]): void {
     this.#outputs.push(valueInfo(value, type, shape));
+  }
+
+  /**
+   * Adds a float32 output that only the graph's observed form has, and the nodes that only it needs.
+   * @param compute adds the nodes; returns the output
+   */
+  observe(shape: readonly Dimension[], compute: () => Value): void {
+    const [nodes, initializers] = [this.#nodes, this.#initializers];
+    this.#nodes = this.#observingNodes;
+    this.#initializers = this.#observingInitializers;
+    this.#observedOutputs.push(valueInfo(compute(), 'float32', shape));
+    this.#nodes = nodes;
+    this.#initializers = initializers;
   }
 
   /**
@@ -114,8 +142,19 @@ export class GraphBuilder {
     return name;
   }
 
+  scalar(name: string, type: 'float32' | 'uint8', value: number): Value {
+    const values = type === 'float32' ? Float32Array.of(value) : Uint8Array.of(value);
+    this.#initializers.push({
+      name,
+      dims: [],
+      dataType: dataTypes[type],
+      rawData: new Uint8Array(values.buffer),
+    });
+    return name;
+  }
+
   /** Writes a weight to the weight file; `values` are not kept. */
-  async weight(name: string, shape: readonly number[], values: Float32Array): Promise<Value> {
+  async weight(name: string, shape: readonly number[], values: WeightValues): Promise<Value> {
     if (values.length !== shape.reduce((product, size) => product * size, 1)) {
       throw new Error(`${values.length} values for ${name} of shape [${shape}]: this is a bug`);
     }
@@ -123,7 +162,7 @@ export class GraphBuilder {
     this.#initializers.push({
       name,
       dims: shape,
-      dataType: dataTypes.float32,
+      dataType: dataTypes[typeOf(values)],
       dataLocation: EXTERNAL,
       externalData: [
         { key: 'location', value: this.#weightFileName },
@@ -134,8 +173,13 @@ export class GraphBuilder {
     return name;
   }
 
-  /** @returns the ONNX file, which refers to the weight file */
-  encode(): Uint8Array {
+  /**
+   * @param form `observed`: with what `observe` added; both forms refer to the same weights
+   * @returns the ONNX file, which refers to the weight file
+   */
+  encode(form: 'plain' | 'observed' = 'plain'): Uint8Array {
+    const also = <T>(parts: readonly T[], observing: readonly T[]) =>
+      form === 'plain' ? parts : [...parts, ...observing];
     const model = {
       irVersion: IR_VERSION,
       producerName: 'classify-images',
@@ -145,16 +189,21 @@ export class GraphBuilder {
       ],
       graph: {
         name: this.#name,
-        node: this.#nodes,
-        initializer: this.#initializers,
+        node: also(this.#nodes, this.#observingNodes),
+        initializer: also(this.#initializers, this.#observingInitializers),
         input: this.#inputs,
-        output: this.#outputs,
+        output: also(this.#outputs, this.#observedOutputs),
       },
     };
     const fault = modelProto.verify(model);
     if (fault) throw new Error(`graph ${this.#name}: ${fault}: this is a bug`);
     return modelProto.encode(model).finish();
   }
+}
+
+function typeOf(values: WeightValues): DataType {
+  if (values instanceof Int8Array) return 'int8';
+  return values instanceof Float32Array ? 'float32' : 'float16';
 }
 
 function attribute(name: string, value: Attribute): object {

@@ -1,5 +1,7 @@
 import type { Precision } from './compiled-model.ts';
+import { createFloatLinear } from './float-linear.ts';
 import type { GraphBuilder, Value } from './graph-builder.ts';
+import { createInt8Linear } from './int8-linear.ts';
 
 /** The weights of y = x · weight + bias. */
 export interface LinearWeights {
@@ -11,24 +13,45 @@ export interface LinearWeights {
   readonly bias?: Float32Array;
 }
 
-/**
- * Adds a linear layer to a graph. The one place that decides how the matrix products of a model are
- * computed and how their weights are stored.
- * @param x [..., inputWidth] float32
- * @returns [..., outputWidth] float32
- */
-export type Linear = (name: string, x: Value, weights: LinearWeights) => Promise<Value>;
+/** Which rows a matrix has: one for each position of each picture or text, or one for each of those. */
+export type Rows = 'positions' | 'read_outs';
 
-/** @throws when graphs of this precision cannot be built */
-export function createLinear(graph: GraphBuilder, precision: Precision): Linear {
-  if (precision !== 'fp32') throw new Error(`graphs of precision ${precision} cannot be built`);
-  return async (name, x, { weight, inputWidth, outputWidth, bias }) => {
-    // ONNX Runtime folds all leading dimensions into the rows of one product, packs a constant weight
-    // when it loads, and then computes a single row as it computes many: a text or picture gets the
-    // same bits alone as in a batch.
-    const matrix = await graph.weight(`${name}.weight`, [inputWidth, outputWidth], weight);
-    if (!bias) return graph.node(name, 'MatMul', [x, matrix]);
-    const product = graph.node(`${name}.product`, 'MatMul', [x, matrix]);
-    return graph.node(name, 'Add', [product, await graph.weight(`${name}.bias`, [outputWidth], bias)]);
+/** What is known of a matrix's values; `activated`: a GELU made them, which gives nothing below −0.17. */
+export type ValueRange = 'any' | 'activated';
+
+/** The left side of one or several products, in the form that they take it in. */
+export interface LinearInput {
+  /** [M, inputWidth] */
+  readonly matrix: Value;
+  /** Present where `matrix` is quantised: x = rowScales · (matrix − zeroPoint). */
+  readonly quantised?: {
+    /** [M, 1] float32 */
+    readonly rowScales: Value;
+    /** uint8, one for all rows */
+    readonly zeroPoint: Value;
   };
+}
+
+/**
+ * Adds linear layers to a graph: the one place that decides how the matrix products of a model are computed
+ * and how their weights are stored.
+ */
+export interface Linear {
+  /**
+   * Prepares a matrix once for all products that it enters.
+   * @param x [M, inputWidth] float32
+   */
+  input(name: string, x: Value, rows: Rows, range: ValueRange): LinearInput;
+  /** @returns [M, outputWidth] float32 */
+  product(name: string, input: LinearInput, weights: LinearWeights): Promise<Value>;
+  /**
+   * A product of pixels.
+   * @param pixels [M, inputWidth] uint8: RGB, RGB, …
+   * @returns [M, outputWidth] float32
+   */
+  pixelProduct(name: string, pixels: Value, weights: LinearWeights): Promise<Value>;
+}
+
+export function createLinear(graph: GraphBuilder, precision: Precision): Linear {
+  return precision === 'fp32' ? createFloatLinear(graph) : createInt8Linear(graph);
 }

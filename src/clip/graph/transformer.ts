@@ -1,35 +1,63 @@
 import type { Activation } from '../architecture.ts';
-import { absent, type GraphBuilder, type Value } from './graph-builder.ts';
-import type { Linear } from './linear.ts';
-import { type NamedWeights, transpose } from './named-weights.ts';
+import { type ActivationRanges, blockInputs, blockPrefix, observeChannels } from './activation-ranges.ts';
+import { type BlockWeights, type NormWeights, readBlock } from './block-weights.ts';
+import type { Precision } from './compiled-model.ts';
+import type { GraphBuilder, Value } from './graph-builder.ts';
+import type { Linear, Rows } from './linear.ts';
+import type { NamedWeights } from './named-weights.ts';
+import { smoothBlock } from './smoothing.ts';
 
 /** `eps` of PyTorch's LayerNorm, which the reference leaves as it is. */
 const LAYER_NORM_EPSILON = { float: 1e-5 };
 
-/** What a tower's layers are built with. */
-export interface Tower {
+/** What a graph's layers are built with. */
+export interface Parts {
   readonly graph: GraphBuilder;
   readonly weights: NamedWeights;
   readonly linear: Linear;
+  readonly precision: Precision;
+  /** Loud channels of inputs listed here are made quieter; empty for products that do not round. */
+  readonly ranges: ActivationRanges;
+}
+
+/** A tower's layers. */
+export interface Tower extends Parts {
+  readonly name: 'vision' | 'text';
   readonly width: number;
   readonly layers: number;
   readonly heads: number;
   readonly activation: Activation;
 }
 
+/**
+ * How the rows of the stream make up sequences. Row l · N + n is position l of picture or text n, as in the
+ * reference ("NLD → LND"): heads are then split and joined without moving keys, values or queries.
+ */
+export interface Sequence {
+  /** The shape [L, N, H, W / H]. */
+  readonly headShape: Value;
+  /** [L, L] float32, added to the scores of each query's keys; absent: 0. */
+  readonly mask?: Value;
+}
+
 /** The one position of a sequence that becomes the embedding. */
 export interface ReadOut {
-  /** [N, L, W] → [N, 1, W] */
-  position(name: string, x: Value): Value;
-  /** [N] int32: how many positions, from the first, it attends to; `absent`: all. */
-  readonly attendedLength: Value;
+  /** [L · N, W] → [N, W] */
+  rows(name: string, x: Value): Value;
+  /** [N, 1, 1, L] float32: its part of the mask. */
+  readonly mask?: Value;
 }
 
 /** @param x [..., W] */
-export async function layerNorm({ graph, weights, width }: Tower, name: string, x: Value): Promise<Value> {
-  const scale = await graph.weight(`${name}.weight`, [width], weights.read(`${name}.weight`, [width]));
-  const bias = await graph.weight(`${name}.bias`, [width], weights.read(`${name}.bias`, [width]));
-  return graph.node(name, 'LayerNormalization', [x, scale, bias], {
+export async function layerNorm(
+  { graph }: Parts,
+  name: string,
+  x: Value,
+  { weight, bias }: NormWeights,
+): Promise<Value> {
+  const scale = await graph.weight(`${name}.weight`, [weight.length], weight);
+  const shift = await graph.weight(`${name}.bias`, [bias.length], bias);
+  return graph.node(name, 'LayerNormalization', [x, scale, shift], {
     axis: -1,
     epsilon: LAYER_NORM_EPSILON,
   });
@@ -37,25 +65,26 @@ export async function layerNorm({ graph, weights, width }: Tower, name: string, 
 
 /**
  * The residual attention blocks of one tower.
- * @param x [N, L, W]
- * @param attention `causal`: each position sees itself and those before it
- * @returns [N, 1, W]: the read-out position after the last block
+ * @param x [L · N, W]
+ * @returns [N, W]: the read-out position after the last block
  */
 export async function transformer(
   tower: Tower,
-  prefix: string,
   x: Value,
-  attention: 'full' | 'causal',
+  sequence: Sequence,
   readOut: ReadOut,
 ): Promise<Value> {
   let stream = x;
   for (let layer = 0; layer < tower.layers; layer++) {
+    const prefix = blockPrefix(tower.name, layer);
+    const block = smoothBlock(readBlock(tower.weights, prefix, tower.width), prefix, tower.ranges);
     const isLast = layer === tower.layers - 1;
     stream = await residualAttentionBlock(
       tower,
-      `${prefix}.resblocks.${layer}`,
+      prefix,
+      block,
       stream,
-      attention,
+      sequence,
       isLast ? readOut : undefined,
     );
   }
@@ -64,77 +93,122 @@ export async function transformer(
 
 /**
  * x + attn(ln_1(x)), then x + mlp(ln_2(x)).
- * @param x [N, L, W]
+ * @param x [L · N, W]
  * @param readOut given for the last block: nothing reads the other positions any more, so only their keys
  *   and values are computed, which saves ten twelfths of the block
- * @returns [N, L, W], or [N, 1, W] with `readOut`
+ * @returns [L · N, W], or [N, W] with `readOut`
  */
 async function residualAttentionBlock(
   tower: Tower,
   prefix: string,
+  block: BlockWeights,
   x: Value,
-  attention: 'full' | 'causal',
+  sequence: Sequence,
   readOut: ReadOut | undefined,
 ): Promise<Value> {
-  const { graph, weights, linear, width, heads } = tower;
-  const normed = await layerNorm(tower, `${prefix}.ln_1`, x);
-  const queries = readOut ? readOut.position(`${prefix}.ln_1.read_out`, normed) : normed;
-  const residual = readOut ? readOut.position(`${prefix}.read_out`, x) : x;
+  const { graph, linear, width } = tower;
+  const names = blockInputs(prefix);
+  const rows: Rows = readOut ? 'read_outs' : 'positions';
 
-  const inProjection = weights.read(`${prefix}.attn.in_proj_weight`, [3 * width, width]);
-  const inBias = weights.read(`${prefix}.attn.in_proj_bias`, [3 * width]);
-  const project = (name: string, input: Value, part: 0 | 1 | 2): Promise<Value> => {
-    const rows = inProjection.subarray(part * width * width, (part + 1) * width * width);
-    return linear(`${prefix}.attn.${name}`, input, {
-      weight: transpose(rows, width, width),
-      inputWidth: width,
-      outputWidth: width,
-      bias: inBias.subarray(part * width, (part + 1) * width),
-    });
-  };
-  const query = await project('query', queries, 0);
-  const key = await project('key', normed, 1);
-  const value = await project('value', normed, 2);
-
-  const attended = graph.node(
-    `${prefix}.attn`,
-    'com.microsoft.MultiHeadAttention',
-    [query, key, value, absent, readOut?.attendedLength ?? absent],
-    // One position's mask is the length that it attends to.
-    { num_heads: heads, unidirectional: attention === 'causal' && !readOut ? 1 : 0 },
+  const normed = await layerNorm(tower, names.attention, x, block.attentionNorm);
+  observeChannels(graph, names.attention, normed, width);
+  const input = linear.input(names.attention, normed, 'positions', 'any');
+  const readName = `${names.attention}.read_out`;
+  const queryInput = readOut
+    ? linear.input(readName, readOut.rows(readName, normed), 'read_outs', 'any')
+    : input;
+  const attended = attention(tower, names.attentionOut, {
+    query: await linear.product(`${prefix}.attn.query`, queryInput, block.query),
+    key: await linear.product(`${prefix}.attn.key`, input, block.key),
+    value: await linear.product(`${prefix}.attn.value`, input, block.value),
+    sequence,
+    readOut,
+  });
+  observeChannels(graph, names.attentionOut, attended, width);
+  const attentionOut = await linear.product(
+    `${prefix}.attn.out_proj`,
+    linear.input(names.attentionOut, attended, rows, 'any'),
+    block.attentionOut,
   );
-  const attentionOut = await dense(tower, `${prefix}.attn.out_proj`, attended, width, width);
-  // A plain Add and LayerNormalization: ONNX Runtime's fused SkipLayerNormalization is 5 % slower here.
+  const residual = readOut ? readOut.rows(`${prefix}.read_out`, x) : x;
+  // A plain Add and LayerNormalization: ONNX Runtime's fused SkipLayerNormalization is slower here.
   const afterAttention = graph.node(`${prefix}.attn.residual`, 'Add', [residual, attentionOut]);
 
-  const mlpOut = await mlp(tower, prefix, await layerNorm(tower, `${prefix}.ln_2`, afterAttention));
+  const mlpOut = await mlp(tower, prefix, block, afterAttention, rows);
   return graph.node(prefix, 'Add', [afterAttention, mlpOut]);
 }
 
-/** @param x [..., W] */
-async function mlp(tower: Tower, prefix: string, x: Value): Promise<Value> {
-  const { graph, width, activation } = tower;
-  const hidden = await dense(tower, `${prefix}.mlp.c_fc`, x, width, 4 * width); // [..., 4W]
+/**
+ * Softmax(query · keyᵀ / √(W / H) + mask) · value, head by head.
+ * @returns [L · N, W], or [N, W] with `readOut`
+ */
+function attention(
+  { graph, width, heads }: Tower,
+  name: string,
+  {
+    query,
+    key,
+    value,
+    sequence,
+    readOut,
+  }: {
+    /** [L · N, W], or [N, W] with `readOut` */
+    readonly query: Value;
+    /** [L · N, W] */
+    readonly key: Value;
+    /** [L · N, W] */
+    readonly value: Value;
+    readonly sequence: Sequence;
+    readonly readOut: ReadOut | undefined;
+  },
+): Value {
+  const headWidth = width / heads;
+  const split = (part: string, x: Value, shape: Value) =>
+    graph.node(`${name}.${part}.heads`, 'Reshape', [x, shape]);
+  const queryShape = readOut
+    ? graph.integers(`${name}.query.shape`, [1, -1, heads, headWidth])
+    : sequence.headShape;
+
+  // FusedMatMul reads [L, N, H, W / H] as N · H matrices where they lie.
+  const scores = graph.node(
+    `${name}.scores`,
+    'com.microsoft.FusedMatMul',
+    [split('query', query, queryShape), split('key', key, sequence.headShape)],
+    { alpha: { float: 1 / Math.sqrt(headWidth) }, transBatchA: 1, transBatchB: 1, transB: 1 },
+  ); // [N, H, L, L], or [N, H, 1, L]
+  const mask = readOut ? readOut.mask : sequence.mask;
+  const masked = mask === undefined ? scores : graph.node(`${name}.masked`, 'Add', [scores, mask]);
+  const shares = graph.node(`${name}.shares`, 'Softmax', [masked], { axis: -1 });
+  const averages = graph.node(
+    `${name}.averages`,
+    'com.microsoft.FusedMatMul',
+    [shares, split('value', value, sequence.headShape)],
+    { transBatchB: 1 },
+  ); // [N, H, L, W / H]
+  const joined = graph.node(`${name}.joined`, 'Transpose', [averages], { perm: [2, 0, 1, 3] });
+  return graph.node(name, 'Reshape', [joined, graph.integers(`${name}.shape`, [-1, width])]);
+}
+
+/** @param x [M, W] */
+async function mlp(tower: Tower, prefix: string, block: BlockWeights, x: Value, rows: Rows): Promise<Value> {
+  const { graph, linear, width, activation } = tower;
+  const names = blockInputs(prefix);
+  const normed = await layerNorm(tower, names.mlpIn, x, block.mlpNorm);
+  observeChannels(graph, names.mlpIn, normed, width);
+  const input = linear.input(names.mlpIn, normed, rows, 'any');
+  const hidden = await linear.product(`${prefix}.mlp.c_fc`, input, block.mlpIn); // [M, 4W]
   const activated =
     activation === 'quick_gelu'
       ? // x · sigmoid(1.702 x)
-        graph.node(`${prefix}.mlp.gelu`, 'com.microsoft.QuickGelu', [hidden], { alpha: { float: 1.702 } })
-      : graph.node(`${prefix}.mlp.gelu`, 'Gelu', [hidden], { approximate: 'none' });
-  return dense(tower, `${prefix}.mlp.c_proj`, activated, 4 * width, width);
-}
-
-/** `nn.Linear`: x [..., inputWidth] → [..., outputWidth]. Its weight is stored as [outputWidth, inputWidth]. */
-async function dense(
-  { weights, linear }: Tower,
-  name: string,
-  x: Value,
-  inputWidth: number,
-  outputWidth: number,
-): Promise<Value> {
-  return linear(name, x, {
-    weight: weights.readTransposed(`${name}.weight`, [outputWidth, inputWidth]),
-    inputWidth,
-    outputWidth,
-    bias: weights.read(`${name}.bias`, [outputWidth]),
-  });
+        graph.node(names.mlpOut, 'com.microsoft.QuickGelu', [hidden], { alpha: { float: 1.702 } })
+      : graph.node(names.mlpOut, 'Gelu', [hidden], { approximate: 'none' });
+  observeChannels(graph, names.mlpOut, activated, 4 * width);
+  const scaled = block.hiddenScales
+    ? graph.node(`${names.mlpOut}.scaled`, 'Mul', [
+        activated,
+        await graph.weight(`${names.mlpOut}.scales`, [4 * width], block.hiddenScales),
+      ])
+    : activated;
+  const output = linear.input(`${names.mlpOut}.input`, scaled, rows, 'activated');
+  return linear.product(`${prefix}.mlp.c_proj`, output, block.mlpOut);
 }

@@ -1,9 +1,15 @@
 import type { ClipArchitecture } from '../architecture.ts';
+import { readNorm } from './block-weights.ts';
 import { embeddingHead } from './embedding-head.ts';
-import { absent, type GraphBuilder, type Value } from './graph-builder.ts';
-import type { Linear } from './linear.ts';
-import type { NamedWeights } from './named-weights.ts';
-import { layerNorm, type ReadOut, type Tower, transformer } from './transformer.ts';
+import type { Value } from './graph-builder.ts';
+import {
+  layerNorm,
+  type Parts,
+  type ReadOut,
+  type Sequence,
+  type Tower,
+  transformer,
+} from './transformer.ts';
 
 /** The reference's `Normalize`, RGB, for channels from 0 to 1. */
 const pixelMean = [0.48145466, 0.4578275, 0.40821073] as const;
@@ -17,22 +23,29 @@ const CHANNELS = 3;
  * pixels [N, S, S, 3] uint8, RGB, row-major → embeddings [N, D] float32, L2-normalised.
  */
 export async function buildVisionGraph(
-  graph: GraphBuilder,
-  weights: NamedWeights,
-  linear: Linear,
+  parts: Parts,
   { vision, embeddingDimension, activation }: ClipArchitecture,
 ): Promise<void> {
-  const { imageResolution } = vision;
-  const tower: Tower = { graph, weights, linear, activation, ...vision };
+  const { imageResolution, patchSize, width } = vision;
+  const tower: Tower = { ...parts, name: 'vision', activation, ...vision };
+  const { graph, weights } = parts;
+  const grid = imageResolution / patchSize;
   const pixels = graph.input('pixels', 'uint8', ['N', imageResolution, imageResolution, CHANNELS]);
 
-  const embedded = await embedPatches(tower, pixels, vision.patchSize, imageResolution / vision.patchSize);
-  const stream = await layerNorm(tower, 'visual.ln_pre', embedded);
-  const classPosition = await transformer(tower, 'visual.transformer', stream, 'full', readClassToken(graph));
+  const embedded = await embedPatches(tower, pixels, patchSize, grid);
+  const normPre = readNorm(weights, 'visual.ln_pre', width);
+  const stream = await layerNorm(parts, 'visual.ln_pre', embedded, normPre);
+  const positions = grid * grid + 1;
+  const classToken = await transformer(
+    tower,
+    stream,
+    headsOf(tower, positions),
+    readClassToken(tower, positions),
+  );
 
   await embeddingHead(
     tower,
-    classPosition,
+    classToken,
     { layerNorm: 'visual.ln_post', projection: 'visual.proj' },
     embeddingDimension,
   );
@@ -42,7 +55,7 @@ export async function buildVisionGraph(
  * Cuts pictures into patches, embeds them, puts the class token in front and adds the positions.
  * The convolution's stride is its kernel, so it is one matrix product over patches.
  * @param pixels [N, S, S, 3] uint8
- * @returns [N, G² + 1, W]
+ * @returns [(G² + 1) · N, W]: the first token of every picture, then the second of every picture, …
  */
 async function embedPatches(tower: Tower, pixels: Value, patchSize: number, grid: number): Promise<Value> {
   const { graph, weights, linear, width } = tower;
@@ -51,22 +64,22 @@ async function embedPatches(tower: Tower, pixels: Value, patchSize: number, grid
     pixels,
     graph.integers('visual.patches.rows.shape', [-1, grid, patchSize, grid, patchSize, CHANNELS]),
   ]); // [N, G, P, G, P, 3]
-  const cut = graph.node('visual.patches.cut', 'Transpose', [rows], { perm: [0, 1, 3, 2, 4, 5] }); // [N, G, G, P, P, 3]
+  const cut = graph.node('visual.patches.cut', 'Transpose', [rows], { perm: [1, 3, 0, 2, 4, 5] }); // [G, G, N, P, P, 3]
   const patches = graph.node('visual.patches', 'Reshape', [
     cut,
-    graph.integers('visual.patches.shape', [-1, grid * grid, patchLength]),
-  ]); // [N, G², P·P·3]
+    graph.integers('visual.patches.shape', [-1, patchLength]),
+  ]); // [G² · N, P·P·3]
 
   const { weight, bias } = foldNormalisation(
     weights.read('visual.conv1.weight', [width, CHANNELS, patchSize, patchSize]),
     width,
     patchSize,
   );
-  const embedded = await linear('visual.conv1', graph.cast('visual.patches.float', patches, 'float32'), {
+  const embedded = await linear.pixelProduct('visual.conv1', patches, {
     weight,
     inputWidth: patchLength,
     outputWidth: width,
-  }); // [N, G², W]
+  }); // [G² · N, W]
 
   // One table holds all that is added: class_embedding + position in its first row, and the folded bias +
   // position in the others. The patches get a first row of zeros to match.
@@ -77,14 +90,19 @@ async function embedPatches(tower: Tower, pixels: Value, patchSize: number, grid
     const added = index < width ? classEmbedding[channel] : bias[channel];
     table[index] = (table[index] as number) + (added as number);
   }
-  const padded = graph.node('visual.tokens', 'Pad', [
+  const perPosition = graph.node('visual.patches.embedded', 'Reshape', [
     embedded,
-    graph.integers('visual.tokens.pads', [0, 1, 0, 0, 0, 0]),
-  ]); // [N, G² + 1, W]
-  return graph.node('visual.embedded', 'Add', [
+    graph.integers('visual.patches.embedded.shape', [grid * grid, -1, width]),
+  ]); // [G², N, W]
+  const padded = graph.node('visual.tokens', 'Pad', [
+    perPosition,
+    graph.integers('visual.tokens.pads', [1, 0, 0, 0, 0, 0]),
+  ]); // [G² + 1, N, W]
+  const tokens = graph.node('visual.embedded', 'Add', [
     padded,
-    await graph.weight('visual.token_table', [grid * grid + 1, width], table),
+    await graph.weight('visual.token_table', [grid * grid + 1, 1, width], table),
   ]);
+  return graph.node('visual.stream', 'Reshape', [tokens, graph.integers('visual.stream.shape', [-1, width])]);
 }
 
 /**
@@ -115,13 +133,18 @@ function foldNormalisation(
   return { weight, bias };
 }
 
+function headsOf({ graph, width, heads }: Tower, positions: number): Sequence {
+  return { headShape: graph.integers('visual.heads', [positions, -1, heads, width / heads]) };
+}
+
 /** The class token stands first. */
-function readClassToken(graph: GraphBuilder): ReadOut {
-  const start = graph.integers('class_token.start', [0]);
-  const end = graph.integers('class_token.end', [1]);
-  const axis = graph.integers('class_token.axis', [1]);
+function readClassToken({ graph, width }: Tower, positions: number): ReadOut {
+  const shape = graph.integers('class_token.positions', [positions, -1, width]);
+  const first = graph.integers('class_token', 0);
   return {
-    position: (name, x) => graph.node(name, 'Slice', [x, start, end, axis]),
-    attendedLength: absent,
+    rows(name, x) {
+      const perPosition = graph.node(`${name}.positions`, 'Reshape', [x, shape]); // [L, N, W]
+      return graph.node(name, 'Gather', [perPosition, first], { axis: 0 });
+    },
   };
 }

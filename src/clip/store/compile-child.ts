@@ -4,8 +4,8 @@ import { demoCheckpoint } from '../../../models/demo/demo-checkpoint.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { CheckpointError } from '../checkpoint/checkpoint-error.ts';
 import { openCheckpoint } from '../checkpoint/open-checkpoint.ts';
-import { compileModel } from '../graph/compile-model.ts';
-import { type CompileProgress, UnusableWeightError } from '../graph/named-weights.ts';
+import { UnusableWeightError } from '../graph/named-weights.ts';
+import { compileAtPrecision } from '../precision/compile-at-precision.ts';
 import { type CompileMessage, compileJobSchema } from './compile-protocol.ts';
 import { percentOf } from './loading-progress.ts';
 import { errnoOf, messageOf, storageErrnos } from './storage-error.ts';
@@ -27,8 +27,9 @@ async function main(): Promise<void> {
   }
   using _open = checkpoint;
   try {
-    const { name, sha256 } = job;
-    await compileModel(checkpoint, { name, sha256 }, job.precision, job.directory, sayPercent());
+    const { name, sha256, precision, directory } = job;
+    const identity = { name, sha256 };
+    await compileAtPrecision({ checkpoint, identity, setting: precision, directory, onShare: sayPercent() });
     say({ kind: 'done' });
   } catch (error) {
     const errno = errnoOf(error);
@@ -43,10 +44,10 @@ async function main(): Promise<void> {
 }
 
 /** Passes progress on, a whole percent at a time. */
-function sayPercent(): (progress: CompileProgress) => void {
+function sayPercent(): (share: number) => void {
   let said = 0;
-  return ({ bytesDone, bytesTotal }) => {
-    const percent = percentOf(bytesDone, bytesTotal);
+  return (share) => {
+    const percent = percentOf(share, 1);
     if (percent > said) say({ kind: 'progress', percent });
     said = percent;
   };

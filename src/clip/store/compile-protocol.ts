@@ -6,7 +6,7 @@ export const compileJobSchema = v.object({
   checkpointPath: v.optional(v.string()),
   name: v.string(),
   sha256: v.string(),
-  precision: v.picklist(['fp32', 'int8']),
+  precision: v.picklist(['auto', 'fp32', 'int8']),
   /** An empty folder for the graphs. */
   directory: v.string(),
 });

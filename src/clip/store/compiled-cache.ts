@@ -4,7 +4,7 @@ import type { ClipArchitecture } from '../architecture.ts';
 import {
   BUILDER_VERSION,
   type CompiledModel,
-  type Precision,
+  type PrecisionSetting,
   readCompiledModel,
 } from '../graph/compiled-model.ts';
 import { isLocked, tryLock } from './exclusive.ts';
@@ -15,7 +15,8 @@ import { errnoOf, messageOf, storing } from './storage-error.ts';
 export interface CompiledModelKey {
   /** sha256 of the checkpoint, hex. */
   readonly sha256: string;
-  readonly precision: Precision;
+  /** As it was asked for: what `auto` has chosen is found under `auto` again. */
+  readonly precision: PrecisionSetting;
   /** The weights do not decide all of it: a `config.json` beside them has a say, too. */
   readonly architecture: ClipArchitecture;
 }
@@ -39,12 +40,16 @@ export async function readCached(
     const model = await readCompiledModel(directory);
     const same =
       model.sha256 === key.sha256 &&
-      model.precision === key.precision &&
+      suits(model, key.precision) &&
       Bun.deepEquals(model.architecture, key.architecture);
     return same ? model : { damage: 'it was compiled from something else' };
   } catch (error) {
     return { damage: messageOf(error) };
   }
+}
+
+function suits({ precision, precisionReport }: CompiledModel, setting: PrecisionSetting): boolean {
+  return setting === 'auto' ? precisionReport !== undefined : precision === setting;
 }
 
 /**
@@ -128,12 +133,13 @@ export async function sweepTemporaries(root: string, lockStaleMs: number): Promi
   }
 }
 
-/** Removes what other versions of the graph builder made of the same checkpoint. */
-async function removeOtherVersions(root: string, key: CompiledModelKey): Promise<void> {
-  const current = folderName(key);
-  const family = current.replace(/\d+$/, '');
+const folderPattern = /^([0-9a-f]{16})-[a-z0-9]+-v(\d+)$/;
+
+/** Removes what other versions of the graph builder made of the same checkpoint, in whatever precision. */
+async function removeOtherVersions(root: string, { sha256 }: CompiledModelKey): Promise<void> {
   for (const entry of await readdir(root)) {
-    if (entry === current || !entry.startsWith(family) || !/^\d+$/.test(entry.slice(family.length))) continue;
+    const [, checkpoint, version] = folderPattern.exec(entry) ?? [];
+    if (checkpoint !== sha256.slice(0, 16) || version === String(BUILDER_VERSION)) continue;
     await rm(join(root, entry), { recursive: true, force: true });
   }
 }

@@ -1,6 +1,7 @@
 import { dirname, join, resolve } from 'node:path';
+import type { Log } from '../../log.ts';
 import type { ClipArchitecture } from '../architecture.ts';
-import type { CompiledModel, Precision } from '../graph/compiled-model.ts';
+import type { CompiledModel, PrecisionSetting } from '../graph/compiled-model.ts';
 import { compileInChild } from './compile-process.ts';
 import { addToCache, readCached, sweepTemporaries } from './compiled-cache.ts';
 import type { ReportProgress } from './loading-progress.ts';
@@ -40,7 +41,7 @@ export async function cacheRoots(
  */
 export async function obtainCompiled(
   checkpoint: IdentifiedCheckpoint,
-  precision: Precision,
+  precision: PrecisionSetting,
   roots: readonly string[],
   context: StoreContext,
   report: ReportProgress,
@@ -77,7 +78,7 @@ export async function obtainCompiled(
 async function lookUp(
   root: string,
   { name, sha256, architecture }: IdentifiedCheckpoint,
-  precision: Precision,
+  precision: PrecisionSetting,
   { log }: StoreContext,
 ): Promise<CompiledModel | undefined> {
   const cached = await readCached(root, { sha256, precision, architecture });
@@ -96,7 +97,7 @@ async function lookUp(
 async function compileInto(
   root: string,
   { path, name, sha256, architecture }: IdentifiedCheckpoint,
-  precision: Precision,
+  precision: PrecisionSetting,
   context: StoreContext,
   report: ReportProgress,
   signal: AbortSignal,
@@ -118,8 +119,19 @@ async function compileInto(
     await compileInChild(job, context.compileChildPath, onPercent, signal);
   });
   const seconds = Math.round((performance.now() - startedMs) / 100) / 10;
-  log.info({ model: name, precision, seconds }, 'compiled the model');
+  log.info({ model: name, precision: model.precision, seconds }, 'compiled the model');
+  tellComparison(model, precision, log);
   return { ...model, name };
+}
+
+/** The figures behind the choice of the precision. */
+function tellComparison({ precisionReport }: CompiledModel, setting: PrecisionSetting, log: Log): void {
+  if (!precisionReport) return;
+  const { accepted, reasons, ...figures } = precisionReport;
+  if (accepted) log.info(figures, 'int8 answers as fp32 does, and is used');
+  else if (setting === 'auto')
+    log.warn({ ...figures, reasons }, 'fp32 is used: int8 would answer differently');
+  else log.warn({ ...figures, reasons }, 'int8 is used as asked for, but answers differently from fp32');
 }
 
 function isStorageFault(error: unknown): error is ModelStoreError {

@@ -14,7 +14,6 @@ import type { ReportProgress } from './loading-progress.ts';
 import { unsoundCheckpoint } from './model-store-error.ts';
 import { obtainCheckpoint } from './obtain-checkpoint.ts';
 import { cacheRoots, obtainCompiled } from './obtain-compiled.ts';
-import { choosePrecision } from './precision.ts';
 import { type ModelRequest, resolveModelRequest } from './search.ts';
 import { knownSums, modelOfSum } from './sources.ts';
 import { type StoreContext, type StoreOptions, storeContext } from './store-context.ts';
@@ -31,7 +30,7 @@ export async function prepareModel(
   signal: AbortSignal,
 ): Promise<CompiledModel> {
   const context = storeContext(options);
-  const precision = choosePrecision(context.model.precision);
+  const { precision } = context.model;
   report({ stage: 'searching' });
   const request = await resolveModelRequest(context.model.name, context.models);
   if (request.kind === 'demo') {
@@ -40,7 +39,8 @@ export async function prepareModel(
     const demo = { name: DEMO_MODEL_NAME, sha256: demoCheckpointSha256(), architecture };
     return await obtainCompiled(
       demo,
-      precision,
+      // Nobody runs it for its speed, and it is not worth a comparison.
+      precision === 'auto' ? 'fp32' : precision,
       await cacheRoots(undefined, context),
       context,
       report,

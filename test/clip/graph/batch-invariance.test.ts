@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import type { CompileTarget } from '../../../src/clip/graph/compile-model.ts';
 import { shallowB32 } from './architectures.ts';
 import { compileAndOpen, type Encoders } from './compiled.ts';
 import { randomCheckpoint, randomNumbers } from './random-checkpoint.ts';
@@ -8,6 +9,12 @@ const side = shallowB32.vision.imageResolution;
 const pictures = Array.from({ length: 8 }, () =>
   Uint8Array.from({ length: side * side * 3 }, () => (next() + 1) * 127.99),
 );
+/** What would drown a neighbour if anything were scaled by the batch. */
+const extremes = [
+  new Uint8Array(side * side * 3),
+  new Uint8Array(side * side * 3).fill(255),
+  Uint8Array.from({ length: side * side * 3 }, () => (next() > 0 ? 255 : 0)),
+];
 const END_TOKEN = shallowB32.text.vocabularySize - 1;
 
 function texts(count: number, length: number): number[][] {
@@ -17,11 +24,24 @@ function texts(count: number, length: number): number[][] {
   ]);
 }
 
+// Loud hidden channels, so that these get scales of their own.
+const ranges = new Map(
+  ['visual.', ''].flatMap((tower) =>
+    [0, 1].map((layer) => {
+      const width = 4 * (tower ? shallowB32.vision : shallowB32.text).width;
+      const loudness = Float32Array.from({ length: width }, (_, channel) => (channel % 100 === 0 ? 50 : 1));
+      return [`${tower}transformer.resblocks.${layer}.mlp.gelu`, loudness] as const;
+    }),
+  ),
+);
+const targets: readonly CompileTarget[] = [{ precision: 'fp32' }, { precision: 'int8', ranges }];
 // Threads change how the products are cut into pieces.
-describe.each([1, 2, 3])('with %d threads', (threads) => {
+const settings = targets.flatMap((target) => [1, 2, 3].map((threads) => ({ ...target, threads })));
+
+describe.each(settings)('$precision with $threads threads', ({ threads, ...target }) => {
   let encoders: Encoders;
   beforeAll(async () => {
-    encoders = await compileAndOpen(randomCheckpoint(shallowB32, 1), threads);
+    encoders = await compileAndOpen(randomCheckpoint(shallowB32, 1), threads, target);
   });
   afterAll(() => encoders[Symbol.asyncDispose]());
 
@@ -33,6 +53,16 @@ describe.each([1, 2, 3])('with %d threads', (threads) => {
     }
     // Its place in the batch does not matter either.
     expect(await encoders.encodeImages(pictures.toReversed())).toEqual(alone.toReversed());
+  });
+
+  test('a picture between extreme ones has the bits of the same picture alone', async () => {
+    const [picture = new Uint8Array()] = pictures;
+    const [alone] = await encoders.encodeImages([picture]);
+    for (const [index, neighbour] of extremes.entries()) {
+      const place = 3 * index;
+      const batch = Array.from({ length: 8 }, () => neighbour).with(place, picture);
+      expect((await encoders.encodeImages(batch))[place]).toEqual(alone);
+    }
   });
 
   test.each([2, 5, 16, 77])(

@@ -6,12 +6,12 @@ import { compileModel } from '../../../src/clip/graph/compile-model.ts';
 import { BUILDER_VERSION } from '../../../src/clip/graph/compiled-model.ts';
 import { type CompileProgress, UnusableWeightError } from '../../../src/clip/graph/named-weights.ts';
 import { tinyArchitecture } from './architectures.ts';
-import { identity, temporaryDirectory } from './compiled.ts';
+import { compileAndOpen, identity, temporaryDirectory } from './compiled.ts';
 import { parameterShapes, randomCheckpoint, tensor } from './random-checkpoint.ts';
 
 async function compile(checkpoint: Checkpoint, onProgress?: (progress: CompileProgress) => void) {
   await using directory = await temporaryDirectory();
-  return await compileModel(checkpoint, identity, 'fp32', directory.path, onProgress);
+  return await compileModel(checkpoint, identity, { precision: 'fp32' }, directory.path, onProgress);
 }
 
 /** The tiny checkpoint with one weight put in the place of another, or taken away. */
@@ -29,7 +29,7 @@ describe('compileModel', () => {
     const description = await compileModel(
       randomCheckpoint(tinyArchitecture, 1),
       identity,
-      'fp32',
+      { precision: 'fp32' },
       directory.path,
     );
     expect((await readdir(directory.path)).sort()).toEqual([
@@ -51,7 +51,12 @@ describe('compileModel', () => {
 
   test('keeps weights out of the ONNX files, which stay small', async () => {
     await using directory = await temporaryDirectory();
-    await compileModel(randomCheckpoint(tinyArchitecture, 1), identity, 'fp32', directory.path);
+    await compileModel(
+      randomCheckpoint(tinyArchitecture, 1),
+      identity,
+      { precision: 'fp32' },
+      directory.path,
+    );
     expect((await stat(join(directory.path, 'vision.onnx'))).size).toBeLessThan(20_000);
     expect((await stat(join(directory.path, 'text.onnx'))).size).toBeLessThan(20_000);
   });
@@ -123,10 +128,32 @@ describe('compileModel', () => {
     expect(description.name).toBe(identity.name);
   });
 
-  test('refuses int8', async () => {
+  test('in int8 writes matrices of bytes and the words in half precision', async () => {
     await using directory = await temporaryDirectory();
-    expect(
-      compileModel(randomCheckpoint(tinyArchitecture, 1), identity, 'int8', directory.path),
-    ).rejects.toThrow('graphs of precision int8 cannot be built');
+    const checkpoint = randomCheckpoint(tinyArchitecture, 1);
+    const description = await compileModel(
+      checkpoint,
+      identity,
+      { precision: 'int8', ranges: new Map() },
+      directory.path,
+    );
+    expect(description.precision).toBe('int8');
+    const written = await stat(join(directory.path, 'text.weights'));
+    const { width, layers, vocabularySize } = tinyArchitecture.text;
+    const floats = 4 * (width * tinyArchitecture.embeddingDimension);
+    const bytes = 2 * vocabularySize * width + 12 * layers * width * width + floats;
+    // Vectors, and what is left of each weight's last page.
+    expect(written.size).toBeGreaterThan(bytes);
+    expect(written.size).toBeLessThan(bytes + layers * 24 * 4096 + 10 * 4096);
+  });
+
+  test('keeps words that half precision cannot hold in float32', async () => {
+    const { vocabularySize, width } = tinyArchitecture.text;
+    const values = new Float32Array(vocabularySize * width);
+    values[5] = 70_000;
+    const loud = withWeight('token_embedding.weight', tensor([vocabularySize, width], values));
+    await using encoders = await compileAndOpen(loud, 1, { precision: 'int8', ranges: new Map() });
+    const [embedding = new Float32Array()] = await encoders.encodeTexts([[0, 63]]);
+    expect(embedding.every(Number.isFinite)).toBe(true);
   });
 });

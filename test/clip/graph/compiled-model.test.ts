@@ -3,6 +3,7 @@ import { readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { compileModel } from '../../../src/clip/graph/compile-model.ts';
 import {
+  addPrecisionReport,
   BUILDER_VERSION,
   CompiledModelError,
   readCompiledModel,
@@ -16,7 +17,12 @@ describe('readCompiledModel', () => {
   const inside = (name: string) => join(directory.path, name);
   beforeEach(async () => {
     directory = await temporaryDirectory();
-    await compileModel(randomCheckpoint(tinyArchitecture, 1), identity, 'fp32', directory.path);
+    await compileModel(
+      randomCheckpoint(tinyArchitecture, 1),
+      identity,
+      { precision: 'fp32' },
+      directory.path,
+    );
   });
   afterEach(() => directory[Symbol.asyncDispose]());
 
@@ -43,6 +49,24 @@ describe('readCompiledModel', () => {
       visionGraphPath: inside('vision.onnx'),
       textGraphPath: inside('text.onnx'),
     });
+  });
+
+  test('gives back how int8 compared, once that was added', async () => {
+    const before = await readCompiledModel(directory.path);
+    const precisionReport = {
+      pictures: { count: 2, meanCosine: 1, minCosine: 0.99 },
+      texts: { count: 1, meanCosine: 1, minCosine: 1 },
+      bestLabels: { clear: 0, agreeing: 0 },
+      accepted: true,
+      reasons: [],
+    };
+    await addPrecisionReport(directory.path, precisionReport);
+    expect(await readCompiledModel(directory.path)).toEqual({ ...before, precisionReport });
+  });
+
+  test('refuses a report that is none', async () => {
+    await editDescription({ precisionReport: { accepted: true } });
+    await expectFault(/does not describe a compiled model: precisionReport\.pictures: /);
   });
 
   test.each(['vision.onnx', 'vision.weights', 'text.onnx', 'text.weights'])(

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openSession } from '../../../native/onnx/session.ts';
 import type { Checkpoint } from '../../../src/clip/checkpoint/checkpoint.ts';
-import { compileModel } from '../../../src/clip/graph/compile-model.ts';
+import { type CompileTarget, compileModel } from '../../../src/clip/graph/compile-model.ts';
 import { type CompiledModel, readCompiledModel } from '../../../src/clip/graph/compiled-model.ts';
 
 export const identity = { name: 'test', sha256: 'ab'.repeat(32) };
@@ -24,10 +24,14 @@ export interface Encoders extends AsyncDisposable {
 }
 
 /** Compiles a checkpoint into a temporary folder and loads it, with as many threads as the service's default. */
-export async function compileAndOpen(checkpoint: Checkpoint, threads = 2): Promise<Encoders> {
+export async function compileAndOpen(
+  checkpoint: Checkpoint,
+  threads = 2,
+  target: CompileTarget = { precision: 'fp32' },
+): Promise<Encoders> {
   await using cleanup = new AsyncDisposableStack();
   const directory = cleanup.use(await temporaryDirectory());
-  await compileModel(checkpoint, identity, 'fp32', directory.path);
+  await compileModel(checkpoint, identity, target, directory.path);
   const model = await readCompiledModel(directory.path);
   const vision = cleanup.use(await openSession(model.visionGraphPath, { threads }));
   const text = cleanup.use(await openSession(model.textGraphPath, { threads }));

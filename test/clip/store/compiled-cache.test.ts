@@ -7,7 +7,7 @@ import {
   demoCheckpointSha256,
 } from '../../../models/demo/demo-checkpoint.ts';
 import { compileModel } from '../../../src/clip/graph/compile-model.ts';
-import { BUILDER_VERSION } from '../../../src/clip/graph/compiled-model.ts';
+import { addPrecisionReport, BUILDER_VERSION } from '../../../src/clip/graph/compiled-model.ts';
 import {
   addToCache,
   type CompiledModelKey,
@@ -26,7 +26,7 @@ const key: CompiledModelKey = { sha256, precision: 'fp32', architecture };
 
 async function compileDemo(directory: string): Promise<void> {
   using checkpoint = demoCheckpoint();
-  await compileModel(checkpoint, { name: DEMO_MODEL_NAME, sha256 }, 'fp32', directory);
+  await compileModel(checkpoint, { name: DEMO_MODEL_NAME, sha256 }, { precision: 'fp32' }, directory);
 }
 
 function compileNothing(): Promise<never> {
@@ -60,6 +60,45 @@ describe('a compiled model', () => {
     await addToCache(folder.path, key, stale, compileDemo);
     const other = { ...key, architecture: { ...architecture, activation: 'gelu' } } as const;
     expect(await readCached(folder.path, other)).toHaveProperty('damage');
+  });
+});
+
+describe('what auto has chosen', () => {
+  const auto: CompiledModelKey = { ...key, precision: 'auto' };
+  const report = {
+    pictures: { count: 98, meanCosine: 0.9, minCosine: 0.7 },
+    texts: { count: 206, meanCosine: 0.999, minCosine: 0.998 },
+    bestLabels: { clear: 900, agreeing: 700 },
+    accepted: false,
+    reasons: ['the mean cosine of pictures is 0.9, below 0.99'],
+  };
+
+  test('lies under a name of its own, whichever it is, and is found there with its reasons', async () => {
+    await using folder = await temporaryFolder();
+    const model = await addToCache(folder.path, auto, stale, async (directory) => {
+      await compileDemo(directory);
+      await addPrecisionReport(directory, report);
+    });
+    expect(model).toMatchObject({ precision: 'fp32', precisionReport: report });
+    expect(await readCached(folder.path, auto)).toEqual(model);
+    expect(await readdir(folder.path)).toEqual([`${sha256.slice(0, 16)}-auto-v${BUILDER_VERSION}`]);
+    expect(await readCached(folder.path, key)).toBe('absent');
+    expect(await readCached(folder.path, { ...key, precision: 'int8' })).toBe('absent');
+  });
+
+  test('must have been chosen by a comparison', async () => {
+    await using folder = await temporaryFolder();
+    await mkdir(join(folder.path, folderName(auto)));
+    await compileDemo(join(folder.path, folderName(auto)));
+    expect(await readCached(folder.path, auto)).toHaveProperty('damage');
+  });
+
+  test('is not taken for the precision that was asked for', async () => {
+    await using folder = await temporaryFolder();
+    const int8: CompiledModelKey = { ...key, precision: 'int8' };
+    await mkdir(join(folder.path, folderName(int8)));
+    await compileDemo(join(folder.path, folderName(int8)));
+    expect(await readCached(folder.path, int8)).toEqual({ damage: 'it was compiled from something else' });
   });
 });
 
@@ -149,12 +188,12 @@ describe('what is left behind', () => {
     await using folder = await temporaryFolder();
     const short = sha256.slice(0, 16);
     const others = [
-      `${short}-int8-v1`,
+      `${short}-int8-v${BUILDER_VERSION}`,
       `${'0'.repeat(16)}-fp32-v999`,
       `${short}-fp32-v999.keep`,
       'remembered.sha256.json',
     ];
-    for (const name of [...others, `${short}-fp32-v0`, `${short}-fp32-v999`]) {
+    for (const name of [...others, `${short}-fp32-v0`, `${short}-fp32-v999`, `${short}-auto-v1`]) {
       await mkdir(join(folder.path, name));
     }
     await addToCache(folder.path, key, stale, compileDemo);

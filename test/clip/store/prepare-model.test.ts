@@ -37,7 +37,7 @@ interface Setting extends Partial<Pick<StoreOptions, 'compileChildPath' | 'tempo
 }
 
 /** One attempt, with what it said on the way. */
-function attempt({ name = 'ViT-B/32', cache, url, precision = 'auto', usual = [], ...rest }: Setting) {
+function attempt({ name = 'ViT-B/32', cache, url, precision = 'fp32', usual = [], ...rest }: Setting) {
   const log = recordingLog();
   const steps: LoadingProgress[] = [];
   const options: StoreOptions = {
@@ -352,13 +352,42 @@ describe('a compiled model', () => {
   });
 });
 
-describe('settings that cannot work', () => {
-  test('int8 says what does', async () => {
-    const failure = await prepareInVain({ precision: 'int8' });
-    expect(failure).toMatchObject({ fault: 'precision_unavailable', retryable: false });
-    expect(failure.message).toContain('auto, fp32');
+describe('a precision', () => {
+  test('that is left to the service is chosen once by comparing both, and told with its reasons', async () => {
+    await using folder = await temporaryFolder();
+    await writeFile(join(folder.path, 'ViT-B-32.pt'), tiny);
+    const first = await prepare({ cache: folder.path, precision: 'auto' });
+    expect(first.model.precision).toBe('int8');
+    expect(first.model.precisionReport).toMatchObject({ accepted: true, pictures: { count: 98 } });
+    expect(first.log.text('info')).toContain('int8 answers as fp32 does, and is used');
+    expect(first.log.text('info')).toContain('"meanCosine":');
+
+    const second = await prepare({ cache: folder.path, precision: 'auto' });
+    expect(second.model).toEqual(first.model);
+    expect(second.stages).not.toContain('compiling');
   });
 
+  test('that was asked for is what is compiled, beside what was compiled before', async () => {
+    await using folder = await temporaryFolder();
+    await writeFile(join(folder.path, 'ViT-B-32.pt'), tiny);
+    const fp32 = await prepare({ cache: folder.path, precision: 'fp32' });
+    const int8 = await prepare({ cache: folder.path, precision: 'int8' });
+    expect(int8.model.precision).toBe('int8');
+    expect(int8.model.precisionReport?.accepted).toBe(true);
+    expect((await prepare({ cache: folder.path, precision: 'fp32' })).model).toEqual(fp32.model);
+  });
+
+  test('of the demo model is fp32 without a comparison, unless it was asked for', async () => {
+    await using folder = await temporaryFolder();
+    const auto = await prepare({ name: 'demo', cache: folder.path, precision: 'auto' });
+    expect(auto.model.precision).toBe('fp32');
+    expect(auto.model.precisionReport).toBeUndefined();
+    const int8 = await prepare({ name: 'demo', cache: folder.path, precision: 'int8' });
+    expect(int8.model.precision).toBe('int8');
+  });
+});
+
+describe('settings that cannot work', () => {
   test('an unknown name lists the known ones', async () => {
     const failure = await prepareInVain({ name: 'RN50' });
     expect(failure).toMatchObject({ fault: 'model_unknown', retryable: false });

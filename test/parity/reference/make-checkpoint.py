@@ -5,6 +5,7 @@ Provenance of full-size checks done by hand; no test runs it. In a virtual envir
     pip install torch pillow ftfy regex safetensors numpy packaging tqdm "setuptools<81"
     pip install --no-deps openai-clip==1.0.1        # the reference's model.py and tokenizer
     python make-checkpoint.py --golden ../../golden --out FOLDER
+    python make-checkpoint.py --golden ../../golden --out /tmp/outliers --outliers
     python make-checkpoint.py --golden ../../golden --out /tmp/variants --small --variants
 
 Into OUT go
@@ -14,7 +15,8 @@ Into OUT go
     config.json         what Hugging Face keeps beside it
     reference.json      {images: {name: [D]}, texts: {label: [D]}, logit_scale}: L2-normalised fp32 embeddings
                         of the golden pictures' .rgb pixels and of the golden labels; exp(logit_scale)
-and with --variants the other ways in which people save the same weights.
+with --outliers a few channels of every kind of activation are 20 to 100 times as loud as the median one, as
+they are in trained CLIPs; and with --variants the other ways in which people save the same weights.
 """
 
 import argparse
@@ -42,7 +44,7 @@ SMALL = dict(
 )
 
 
-def random_model(sizes):
+def random_model(sizes, outliers):
     """The reference's initialisation, moved off the ones and zeros that would hide a swapped weight."""
     model = clip.model.CLIP(**sizes)
     with torch.no_grad():
@@ -55,8 +57,42 @@ def random_model(sizes):
         model.visual.ln_pre.weight[:3] *= 12
         model.visual.transformer.resblocks[1].mlp.c_proj.bias[5] = 6.0
         model.logit_scale.fill_(math.log(100.0))
+        if outliers:
+            add_outliers(model)
     clip.model.convert_weights(model)
     return model.eval()
+
+
+LOUDNESS = torch.tensor([20.0, 35.0, 60.0, 100.0])
+
+
+def add_outliers(model):
+    """
+    Makes four channels of each activation loud. What reads them is made quieter by a fifth of that only in the
+    residual streams, so that they also count for more, and by all of it elsewhere.
+    """
+    count = len(LOUDNESS)
+    spread = lambda width: torch.randperm(width)[:count]
+    for tower, stream in ((model.visual.transformer, "vision"), (model.transformer, "text")):
+        loud = spread(tower.width)
+        if stream == "vision":
+            model.visual.ln_pre.weight[loud] = LOUDNESS
+            model.visual.ln_pre.bias[loud] = LOUDNESS / 2
+        else:
+            scale = LOUDNESS * model.token_embedding.weight.std()
+            model.token_embedding.weight[:, loud] += scale
+            model.positional_embedding[:, loud] += scale / 4 * torch.randn(len(model.positional_embedding), count)
+        for block in tower.resblocks:
+            block.attn.in_proj_weight[:, loud] /= LOUDNESS / 5
+            block.mlp.c_fc.weight[:, loud] /= LOUDNESS / 5
+            values = spread(tower.width)
+            block.attn.in_proj_weight[2 * tower.width + values] *= LOUDNESS[:, None]
+            block.attn.in_proj_bias[2 * tower.width + values] *= LOUDNESS
+            block.attn.out_proj.weight[:, values] /= LOUDNESS
+            hidden = spread(4 * tower.width)
+            block.mlp.c_fc.weight[hidden] *= LOUDNESS[:, None]
+            block.mlp.c_fc.bias[hidden] *= LOUDNESS
+            block.mlp.c_proj.weight[:, hidden] /= LOUDNESS
 
 
 def save_openai(model, sizes, path):
@@ -208,12 +244,13 @@ def main():
     arguments.add_argument("--golden", type=pathlib.Path, required=True)
     arguments.add_argument("--out", type=pathlib.Path, required=True)
     arguments.add_argument("--small", action="store_true")
+    arguments.add_argument("--outliers", action="store_true")
     arguments.add_argument("--variants", action="store_true")
     options = arguments.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(20210301)
     sizes = SMALL if options.small else FULL
-    model = random_model(sizes)
+    model = random_model(sizes, options.outliers)
     weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
     hf = hugging_face_state(weights)
     save_file(hf, options.out / "model.safetensors", metadata={"format": "pt"})

@@ -1,0 +1,106 @@
+import { describe, expect, test } from 'bun:test';
+import { comparePrecisions, type ProbeEmbeddings } from '../../../src/clip/precision/compare-precisions.ts';
+import type { Probes } from '../../../src/clip/precision/probes.ts';
+
+/** Ten labels, each an axis of its own; pictures that point at one of them. */
+const axes = Array.from({ length: 10 }, (_, axis) =>
+  Float32Array.from({ length: 11 }, (_, index) => (index === axis ? 1 : 0)),
+);
+const probes = (pictures: number): Probes => ({
+  side: 1,
+  pictures: Array.from({ length: pictures }, (_, index) => ({
+    name: `p${index}`,
+    pixels: new Uint8Array(3),
+  })),
+  texts: axes.map((_, index) => ({ text: `label ${index}`, ids: Int32Array.of(1, 2) })),
+});
+
+/** Turned from one axis towards another by an angle in radians. */
+function turned(from: number, to: number, angle: number): Float32Array {
+  return Float32Array.from({ length: 11 }, (_, index) =>
+    index === from ? Math.cos(angle) : index === to ? Math.sin(angle) : 0,
+  );
+}
+/** The eleventh axis is no label. */
+const away = (label: number, angle: number) => turned(label, 10, angle);
+const same = (count: number, picture: Float32Array) => Array.from({ length: count }, () => picture);
+const compare = (fp32: ProbeEmbeddings, int8: ProbeEmbeddings) =>
+  comparePrecisions(probes(fp32.pictures.length), fp32, int8, 100);
+
+describe('comparePrecisions', () => {
+  test('accepts what is the same', () => {
+    const fp32 = { pictures: [away(0, 0.2), away(3, 0.5)], texts: axes };
+    const { report, disagreements } = compare(fp32, fp32);
+    expect(report).toEqual({
+      pictures: { count: 2, meanCosine: 1, minCosine: 1 },
+      texts: { count: 10, meanCosine: 1, minCosine: 1 },
+      bestLabels: { clear: 2, agreeing: 2 },
+      accepted: true,
+      reasons: [],
+    });
+    expect(disagreements).toEqual([]);
+  });
+
+  test('refuses a mean cosine below 0.99, of pictures as of texts', () => {
+    const angle = Math.acos(0.985);
+    const fp32 = { pictures: [away(0, 0), away(1, 0)], texts: axes };
+    const pictures = compare(fp32, { pictures: [away(0, angle), away(1, angle)], texts: axes });
+    expect(pictures.report).toMatchObject({
+      pictures: { meanCosine: 0.985, minCosine: 0.985 },
+      accepted: false,
+      reasons: ['the mean cosine of pictures is 0.985, below 0.99'],
+    });
+    const texts = compare(fp32, {
+      pictures: fp32.pictures,
+      texts: axes.map((_, label) => away(label, angle)),
+    });
+    expect(texts.report.reasons).toEqual(['the mean cosine of texts is 0.985, below 0.99']);
+  });
+
+  test('refuses a single cosine below 0.98', () => {
+    const fp32 = { pictures: same(20, away(0, 0)), texts: axes };
+    const int8 = { ...fp32, pictures: fp32.pictures.with(7, away(0, Math.acos(0.97))) };
+    const { report, pictures } = compare(fp32, int8);
+    expect(report).toMatchObject({
+      accepted: false,
+      reasons: ['the lowest cosine of pictures is 0.97, below 0.98'],
+    });
+    expect(pictures[7]).toEqual({ picture: 'p7', cosine: 0.97 });
+  });
+
+  test('refuses where more than one in a hundred clear best labels differ', () => {
+    // 45° between two labels, 0.6° to this side and then to the other: clear, and hardly a difference.
+    const one = turned(0, 1, Math.PI / 4 - 0.01);
+    const other = turned(0, 1, Math.PI / 4 + 0.01);
+    const fp32 = { pictures: same(200, one), texts: axes };
+    const differing = (count: number) => ({
+      texts: axes,
+      pictures: fp32.pictures.map((picture, index) => (index < count ? other : picture)),
+    });
+    expect(compare(fp32, differing(2)).report).toMatchObject({
+      bestLabels: { clear: 200, agreeing: 198 },
+      accepted: true,
+    });
+    const { report, disagreements } = compare(fp32, differing(3));
+    expect(report).toMatchObject({
+      bestLabels: { clear: 200, agreeing: 197 },
+      accepted: false,
+      reasons: ['only 197 of 200 clear best labels agree, fewer than 99 %'],
+    });
+    expect(disagreements[0]).toEqual({ picture: 'p0', fp32: 'label 0', int8: 'label 1' });
+  });
+
+  test('does not count choices that are not clear to fp32 either', () => {
+    const undecided = (sign: 1 | -1) => turned(0, 1, Math.PI / 4 + sign * 0.005);
+    const fp32 = { pictures: same(5, undecided(1)), texts: axes };
+    const { report } = compare(fp32, { ...fp32, pictures: same(5, undecided(-1)) });
+    expect(report).toMatchObject({ bestLabels: { clear: 0, agreeing: 0 }, accepted: true });
+  });
+
+  test('refuses what is not a number', () => {
+    const fp32 = { pictures: [away(0, 0)], texts: axes };
+    const broken = new Float32Array(11).fill(Number.NaN);
+    expect(() => compare(fp32, { pictures: [broken], texts: axes })).not.toThrow();
+    expect(compare(fp32, { pictures: [broken], texts: axes }).report.accepted).toBe(false);
+  });
+});

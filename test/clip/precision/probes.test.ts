@@ -1,0 +1,59 @@
+import { describe, expect, test } from 'bun:test';
+import { probePictureCount, probePictures } from '../../../src/clip/precision/probe-pictures.ts';
+import { probesFor } from '../../../src/clip/precision/probes.ts';
+import { tinyArchitecture } from '../graph/architectures.ts';
+
+const architecture = {
+  ...tinyArchitecture,
+  vision: { ...tinyArchitecture.vision, imageResolution: 32 },
+  text: { ...tinyArchitecture.text, contextLength: 77 },
+};
+const mean = (values: ArrayLike<number>) =>
+  Array.from(values).reduce((sum, value) => sum + value, 0) / values.length;
+/** How far a value is from that of the next pixel, on average. */
+const roughness = (pixels: Uint8Array) =>
+  mean(Array.from(pixels.subarray(3), (value, index) => Math.abs(value - (pixels[index] ?? 0))));
+
+describe('probe pictures', () => {
+  const pictures = [...probePictures(32)];
+
+  test('are many, of the size asked for, and all different', () => {
+    expect(pictures.length).toBeGreaterThanOrEqual(64);
+    expect(pictures).toHaveLength(probePictureCount);
+    expect(new Set(pictures.map(({ name }) => name)).size).toBe(pictures.length);
+    expect(new Set(pictures.map(({ pixels }) => Bun.hash(pixels))).size).toBe(pictures.length);
+    for (const { pixels } of pictures) expect(pixels).toHaveLength(32 * 32 * 3);
+  });
+
+  test('are the same every time', () => {
+    expect([...probePictures(32)]).toEqual(pictures);
+  });
+
+  test('are dark and bright, smooth and rough', () => {
+    const means = pictures.map(({ pixels }) => mean(pixels));
+    expect(Math.min(...means)).toBe(0);
+    expect(Math.max(...means)).toBe(255);
+    const roughnesses = pictures.map(({ pixels }) => roughness(pixels)).toSorted((one, other) => one - other);
+    expect(roughnesses[5]).toBe(0);
+    expect(roughnesses[pictures.length >> 1]).toBeGreaterThan(5);
+    expect(roughnesses.at(-1)).toBeGreaterThan(60);
+  });
+});
+
+describe('probe texts', () => {
+  const { texts } = probesFor(architecture);
+
+  test('are many, of many lengths, and all different', () => {
+    expect(texts.length).toBeGreaterThanOrEqual(200);
+    expect(new Set(texts.map(({ ids }) => ids.join())).size).toBe(texts.length);
+    const lengths = texts.map(({ ids }) => ids.length);
+    expect(Math.min(...lengths)).toBe(3);
+    expect(Math.max(...lengths)).toBeGreaterThan(20);
+  });
+
+  test('are left out where they are too long for the model', () => {
+    const few = probesFor({ ...architecture, text: { ...architecture.text, contextLength: 5 } }).texts;
+    expect(few.length).toBeLessThan(texts.length);
+    expect(Math.max(...few.map(({ ids }) => ids.length))).toBe(5);
+  });
+});
