@@ -5,8 +5,6 @@ export interface Tally {
   /** What broke a rule, with what is needed to see it again; the first of them only. */
   readonly faults: readonly string[];
   readonly faultCount: number;
-  /** All answers, of all attacks. */
-  readonly total: number;
   count(attack: string, outcome: string | number): void;
   fault(attack: string, what: string): void;
 }
@@ -19,18 +17,13 @@ export function createTally(): Tally {
   const counts = new Map<string, Map<string, number>>();
   const faults: string[] = [];
   let faultCount = 0;
-  let total = 0;
   return {
     counts,
     faults,
     get faultCount() {
       return faultCount;
     },
-    get total() {
-      return total;
-    },
     count(attack, outcome) {
-      total += 1;
       const ofAttack = counts.get(attack) ?? new Map<string, number>();
       counts.set(attack, ofAttack);
       ofAttack.set(String(outcome), (ofAttack.get(String(outcome)) ?? 0) + 1);

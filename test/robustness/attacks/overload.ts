@@ -35,19 +35,7 @@ export interface Overload {
  * accepted ones must be answered rightly, and the others with 503 and Retry-After.
  */
 export async function overload(target: Target, { seconds, factor }: Overload): Promise<OverloadReport> {
-  const body = await heavyForm();
-  const expected = await ask(target, body);
-  const send = async () => {
-    const startedAt = performance.now();
-    const answer = await ask(target, body);
-    if (answer?.status === 200 && answer.body !== expected?.body) {
-      target.tally.fault(ATTACK, `another answer: ${answer.body}; expected ${expected?.body}`);
-    } else if (answer && answer.status !== 200 && answer.status !== 503) {
-      target.tally.fault(ATTACK, `a good request was refused: ${answer.status} ${answer.body}`);
-    }
-    return { status: answer?.status, milliseconds: performance.now() - startedAt };
-  };
-
+  const send = await heavyRequest(target);
   const perSecondBefore = await steadyRate(send, seconds / 2);
   const during = await flood(send, perSecondBefore * factor, seconds);
   await target.expectSound(ATTACK);
@@ -73,9 +61,30 @@ export async function overload(target: Target, { seconds, factor }: Overload): P
   };
 }
 
+/** Answers a second that the service gives when it is busy and refuses nobody. */
+export async function throughput(target: Target, seconds: number): Promise<number> {
+  return await steadyRate(await heavyRequest(target), seconds);
+}
+
 interface Sent {
   readonly status: number | undefined;
   readonly milliseconds: number;
+}
+
+/** @returns sends the same request again and again; its answer is held to the first one's digits */
+async function heavyRequest(target: Target): Promise<() => Promise<Sent>> {
+  const body = await heavyForm();
+  const expected = await ask(target, body);
+  return async () => {
+    const startedAt = performance.now();
+    const answer = await ask(target, body);
+    if (answer?.status === 200 && answer.body !== expected?.body) {
+      target.tally.fault(ATTACK, `another answer: ${answer.body}; expected ${expected?.body}`);
+    } else if (answer && answer.status !== 200 && answer.status !== 503) {
+      target.tally.fault(ATTACK, `a good request was refused: ${answer.status} ${answer.body}`);
+    }
+    return { status: answer?.status, milliseconds: performance.now() - startedAt };
+  };
 }
 
 /** Answers a second when each client waits for its answer before it asks again. */

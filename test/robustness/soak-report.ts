@@ -1,0 +1,103 @@
+import { formatTable, megabytes, number } from '../bench/report/table.ts';
+import type { Explosion } from './attacks/bombs.ts';
+import type { OverloadReport } from './attacks/overload.ts';
+import { type ProcessState, slope } from './process-state.ts';
+import type { Tally } from './tally.ts';
+
+export interface SoakReport {
+  readonly tally: Tally;
+  readonly before: ProcessState;
+  readonly after: ProcessState;
+  /** Resident memory at the end of each round. */
+  readonly memory: readonly (readonly [minutes: number, bytes: number])[];
+  /** Answers a second. */
+  readonly perSecondBefore: number;
+  readonly perSecondAfter: number;
+  readonly flooded: OverloadReport | undefined;
+  readonly explosions: readonly Explosion[];
+  readonly loggedErrors: readonly unknown[];
+}
+
+/** Caches fill, and the allocator finds its size, in the first part of the run. */
+const WARM_UP = 0.3;
+/** Above this, after the warm-up, it is growth and no noise: 20 minutes would be 40 MB. */
+const MAX_BYTES_PER_MINUTE = 2e6;
+
+/** @returns whether all is well */
+export function printReport(report: SoakReport): boolean {
+  const { tally, before, after, flooded, explosions } = report;
+  const rows = [...tally.counts].flatMap(([attack, outcomes]) =>
+    [...outcomes].map(([outcome, count]) => [`${attack}: ${outcome}`, String(count)] as const),
+  );
+  console.log(formatTable({ title: 'Answers', columns: ['attack', 'answers'], rows }));
+  const growth = memoryGrowth(report.memory);
+  console.log(
+    formatTable({
+      title: 'The service',
+      columns: ['', 'before', 'after'],
+      rows: [
+        ['file descriptors', String(before.fileDescriptors), String(after.fileDescriptors)],
+        ['temporary files', String(before.temporaryFiles.length), String(after.temporaryFiles.length)],
+        ['threads', String(before.threads), String(after.threads)],
+        ['resident memory', megabytes(before.residentBytes), megabytes(after.residentBytes)],
+        ['requests a second', number(report.perSecondBefore), number(report.perSecondAfter)],
+      ],
+      note: `Memory after the warm-up: ${(growth / 1e6).toFixed(2)} MB a minute.`,
+    }),
+  );
+  if (flooded) console.log(overloadTable(flooded));
+  if (explosions.length > 0) console.log(explosionTable(explosions));
+  for (const fault of tally.faults) console.log(`FAULT ${fault}`);
+  for (const error of report.loggedErrors) console.log(`LOGGED ${JSON.stringify(error)}`);
+
+  const complaints = [
+    tally.faultCount > 0 && `${tally.faultCount} answers broke the rules`,
+    report.loggedErrors.length > 0 && `${report.loggedErrors.length} errors in the log`,
+    after.fileDescriptors > before.fileDescriptors && 'file descriptors are left open',
+    after.temporaryFiles.length > before.temporaryFiles.length && 'temporary files are left behind',
+    growth > MAX_BYTES_PER_MINUTE && 'memory grows',
+  ].filter((complaint) => complaint !== false);
+  console.log(complaints.length === 0 ? 'All is well.' : `NOT WELL: ${complaints.join('; ')}.`);
+  return complaints.length === 0;
+}
+
+/** Bytes a minute after the warm-up; 0 for a run too short to tell. */
+function memoryGrowth(memory: SoakReport['memory']): number {
+  const warm = memory.slice(Math.ceil(memory.length * WARM_UP));
+  return warm.length < 5 ? 0 : slope(warm);
+}
+
+function overloadTable(flooded: OverloadReport): string {
+  const { accepted, refused, perSecondBefore, perSecondDuring, perSecondAfter } = flooded;
+  const { acceptedMedianMs, acceptedP99Ms, refusedMedianMs, refusedP99Ms } = flooded;
+  return formatTable({
+    title: 'Ten times more requests than it can serve',
+    columns: ['', 'number', 'median ms', 'p99 ms'],
+    rows: [
+      ['answered', String(accepted), number(acceptedMedianMs), number(acceptedP99Ms)],
+      ['refused', String(refused), number(refusedMedianMs), number(refusedP99Ms)],
+    ],
+    note: `Answers a second: ${number(perSecondBefore)} before, ${number(perSecondDuring)} during, ${number(perSecondAfter)} after.`,
+  });
+}
+
+function explosionTable(explosions: readonly Explosion[]): string {
+  const worst = new Map<string, Explosion>();
+  for (const explosion of explosions) {
+    const { name, milliseconds } = explosion;
+    if (milliseconds > (worst.get(name)?.milliseconds ?? 0)) worst.set(name, explosion);
+  }
+  return formatTable({
+    title: 'Bombs that took longest',
+    columns: ['', 'bytes', 'ms', 'peak memory'],
+    rows: [...worst.values()]
+      .sort((a, b) => b.milliseconds - a.milliseconds)
+      .slice(0, 8)
+      .map(({ name, bytes, milliseconds, peakBytes }) => [
+        name,
+        String(bytes),
+        number(milliseconds),
+        megabytes(peakBytes),
+      ]),
+  });
+}
