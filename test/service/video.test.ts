@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { childrenOf } from '../bench/process/child-processes.ts';
 import { makeVideo, type SceneColour, sceneColours } from '../fixtures/videos.ts';
 import { type Service, startService } from './service.ts';
 
@@ -50,6 +51,15 @@ async function post(
 
 const bytesOf = async (path: string) => new Uint8Array(await readFile(path));
 const phrase = (colour: string) => `a frame of something ${colour}`;
+
+/** Waits for a process's first child. */
+async function childOf(pid: number): Promise<number> {
+  for (;;) {
+    const [child] = childrenOf(pid);
+    if (child !== undefined) return child;
+    await Bun.sleep(1);
+  }
+}
 
 /** Waits for what a killed or deserted request has left to go. */
 async function untilEmpty(): Promise<void> {
@@ -148,31 +158,21 @@ describe('the service with the demo model', () => {
     expect(await readdir(spools)).toEqual([]);
   });
 
-  test('stops a search when its client leaves, and serves on', async () => {
-    // So many texts take the model some seconds.
-    const labels = Array.from({ length: 1000 }, (_, index) => `label ${index}`);
-    const templates = Array.from({ length: 20 }, (_, index) => `template=number ${index} of {}`).join('&');
+  test.if(process.platform === 'linux')('stops a search when its client leaves, and serves on', async () => {
     const leaving = new AbortController();
-    const response = await post(await bytesOf(film().path), labels, `?${templates}`, {
-      headers: { accept: 'text/event-stream' },
-      signal: leaving.signal,
-    });
-    const decoder = new TextDecoder();
-    let text = '';
-    const reading = (async () => {
-      for await (const chunk of response.body as ReadableStream<Uint8Array>) {
-        text += decoder.decode(chunk, { stream: true });
-        if (text.includes('"searching"')) leaving.abort();
-      }
-    })();
-    await reading.catch(() => undefined);
-    expect(text).toContain('"searching"');
-    expect(text).not.toContain('result');
+    const answer = post(await bytesOf(film().path), ['red'], '', { signal: leaving.signal });
+    // However fast the machine is, a decoder that stands still is not done before the client leaves.
+    const decoder = await childOf(service.pid);
+    process.kill(decoder, 'SIGSTOP');
+    leaving.abort();
+    expect(await answer.catch((fault: unknown) => fault)).toBeInstanceOf(Error);
+    while (childrenOf(service.pid).includes(decoder)) await Bun.sleep(10);
     await untilEmpty();
     const next = await post(await bytesOf(film().path), ['red'], '?images=false');
     expect(next.status).toBe(200);
-    const left = service.log.filter(({ path, status }) => path === '/video' && status === 499);
-    expect(left).toHaveLength(1);
+    const isLeft = ({ path, status }: Service['log'][number]) => path === '/video' && status === 499;
+    while (!service.log.some(isLeft)) await Bun.sleep(10);
+    expect(service.log.filter(isLeft)).toHaveLength(1);
   });
 
   test('a killed process’s video is removed at the next start', async () => {

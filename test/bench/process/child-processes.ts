@@ -29,7 +29,7 @@ export function watchChildren(pid: number): ChildWatch {
 }
 
 /** Any of a process's threads may be the parent. */
-function childrenOf(pid: number): number[] {
+export function childrenOf(pid: number): number[] {
   return readdirSync(`/proc/${pid}/task`).flatMap((thread) => {
     try {
       const children = readFileSync(`/proc/${pid}/task/${thread}/children`, 'latin1');
