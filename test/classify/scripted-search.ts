@@ -1,0 +1,109 @@
+import { expect } from 'bun:test';
+import { createVideoSearch, type VideoSource } from '../../src/classify/search-video.ts';
+import type { FrameProgress } from '../../src/media/video/video.ts';
+import { createSemaphore } from '../../src/semaphore.ts';
+
+const axes = ['red', 'green', 'blue'];
+
+/** L2-normalised [3]. */
+export const embed = (text: string): Float32Array => {
+  const counts = axes.map((axis) => (text.includes(axis) ? 1 : 0.1));
+  const norm = Math.hypot(...counts);
+  return Float32Array.from(counts, (count) => count / norm);
+};
+
+export const framing = {
+  geometry: () => ({ resizedWidth: 8, resizedHeight: 8, cropLeft: 0, cropTop: 0 }),
+  side: 8,
+};
+
+export type Scripted = readonly (readonly [timestamp: number, text: string])[];
+
+export interface World {
+  readonly frames?: Scripted;
+  readonly slots?: number;
+  readonly places?: number;
+  /** Before each frame. */
+  readonly onFrame?: (index: number, signal: AbortSignal) => Promise<void>;
+  readonly onEncode?: (text: string) => Promise<void>;
+  readonly onLabels?: (signal: AbortSignal) => Promise<void>;
+  readonly onOpen?: () => Promise<void>;
+}
+
+/** A search through a video whose frames are texts. */
+export function scriptedSearch(world: World = {}) {
+  const { frames = [[0, 'red']], slots = 2, places = 1, onFrame, onEncode, onLabels, onOpen } = world;
+  const semaphore = createSemaphore(slots);
+  const placesForVideos = createSemaphore(places);
+  const seen = { opened: 0, open: 0, mostOpen: 0, found: 0 };
+
+  const source = (signal: AbortSignal, onProgress: (progress: FrameProgress) => void): VideoSource => ({
+    description: { duration: 10, width: 640, height: 360, frameRate: 25, codec: 'h264' },
+    async *frames(options) {
+      expect(options).toBe(framing);
+      for (const [index, [timestamp, text]] of frames.entries()) {
+        await onFrame?.(index, signal);
+        onProgress({ stage: 'decoding', secondsDone: timestamp, secondsTotal: 10, frames: index + 1 });
+        seen.found += 1;
+        const pixels = new Uint8Array(64);
+        pixels.set(new TextEncoder().encode(text));
+        yield { timestamp, scene: index, pixels };
+        // The decoder may use its memory again.
+        pixels.fill(0);
+      }
+    },
+    scenes: 3,
+    warnings: ['It is damaged.'],
+    async *jpegs(timestamps) {
+      for (const timestamp of [...timestamps].sort()) {
+        if (timestamp < 100) yield { timestamp, jpeg: new Uint8Array([timestamp]) };
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      seen.open -= 1;
+    },
+  });
+
+  const search = createVideoSearch({
+    async openVideo(_, { signal, onProgress }) {
+      seen.opened += 1;
+      onProgress({ stage: 'indexing', secondsDone: 3, secondsTotal: undefined, frames: 0 });
+      await onOpen?.();
+      seen.open += 1;
+      seen.mostOpen = Math.max(seen.mostOpen, seen.open);
+      return source(signal, onProgress);
+    },
+    framing,
+    places: placesForVideos,
+    logitScale: 10,
+    imageEncoder: {
+      async acquireSlot(signal) {
+        const permit = await semaphore.acquire(1, signal);
+        const pixels = new Uint8Array(64);
+        let isHandedOver = false;
+        return {
+          pixels,
+          async encode() {
+            isHandedOver = true;
+            try {
+              const text = new TextDecoder().decode(pixels);
+              await Bun.sleep(1);
+              await onEncode?.(text);
+              return embed(text);
+            } finally {
+              permit[Symbol.dispose]();
+            }
+          },
+          [Symbol.dispose]() {
+            if (!isHandedOver) permit[Symbol.dispose]();
+          },
+        };
+      },
+    },
+    async encodeLabels({ labels }, _, signal) {
+      await onLabels?.(signal);
+      return labels.map(embed);
+    },
+  });
+  return { search, seen, semaphore, placesForVideos };
+}
