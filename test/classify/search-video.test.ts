@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import type { SearchProgress } from '../../src/classify/video-search.ts';
-import { scriptedSearch, type World } from './scripted-search.ts';
+import { type Scripted, scriptedSearch, type World } from './scripted-search.ts';
 
 const stay = new AbortController().signal;
 const faultOf = (work: Promise<unknown>) =>
