@@ -6,6 +6,7 @@ import { prepareModel } from './clip/store/prepare-model.ts';
 import { pauseBeforeRetry, retryDelays } from './clip/store/retry.ts';
 import type { Config } from './config.ts';
 import { type Engine, startEngine } from './engine.ts';
+import type { EngineObserver } from './engine-observer.ts';
 import type { Log } from './log.ts';
 
 /** There is no checkpoint and none can be fetched; a checkpoint that is there and unsound is to be seen. */
@@ -33,12 +34,13 @@ export async function bringUp(
   log: Log,
   signal: AbortSignal,
   tell: (state: EngineState) => void,
+  observer?: EngineObserver,
 ): Promise<Engine> {
   const report = (progress: LoadingProgress) =>
     tell({ state: 'loading', sentence: sentenceOf(progress), progress });
   const start = async (compiled: CompiledModel): Promise<Engine> => {
     report({ stage: 'warming_up' });
-    const engine = await startEngine(compiled, config, log);
+    const engine = await startEngine(compiled, config, log, observer);
     tell({ state: 'ready', classifier: engine.classifier });
     const { name, precision, sha256 } = compiled;
     log.info({ model: name, precision, sha256, threads: config.threads }, 'ready');

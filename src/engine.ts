@@ -5,6 +5,7 @@ import { loadEncoders } from './clip/encoders.ts';
 import type { CompiledModel } from './clip/graph/compiled-model.ts';
 import { resizeAndCrop } from './clip/preprocessing.ts';
 import type { Config } from './config.ts';
+import { type EngineObserver, unobserved } from './engine-observer.ts';
 import { createGarbageNote } from './garbage.ts';
 import type { Log } from './log.ts';
 import { createPictureLoader } from './media/picture.ts';
@@ -19,7 +20,12 @@ export interface Engine extends AsyncDisposable {
 }
 
 /** Joins a compiled model's encoders and the picture decoder into a classifier. */
-export async function startEngine(compiled: CompiledModel, config: Config, log: Log): Promise<Engine> {
+export async function startEngine(
+  compiled: CompiledModel,
+  config: Config,
+  log: Log,
+  observer: EngineObserver = unobserved,
+): Promise<Engine> {
   const { imageResolution } = compiled.architecture.vision;
   const geometry = (width: number, height: number) => resizeAndCrop(width, height, imageResolution);
   const loadPicture = createPictureLoader({
@@ -29,9 +35,11 @@ export async function startEngine(compiled: CompiledModel, config: Config, log: 
     // The rest is the model's and that of what arrives meanwhile.
     maxDecodeBytes: config.memoryBytes * 0.4,
   });
-  const encoders = await loadEncoders(compiled, config.threads, (fault) =>
-    log.error({ reason: fault.message }, 'inference broke down and is restarted'),
-  );
+  const onBreakdown = (fault: Error) => {
+    log.error({ reason: fault.message }, 'inference broke down and is restarted');
+    observer.inferenceBrokeDown();
+  };
+  const encoders = await loadEncoders(compiled, config.threads, onBreakdown, observer);
   const classifier = createClassifier({
     model: {
       name: compiled.name,
@@ -52,6 +60,7 @@ export async function startEngine(compiled: CompiledModel, config: Config, log: 
     maxCategories: config.limits.categories,
     undecodedBytes: config.memoryBytes / 16,
     noteGarbage: createGarbageNote(garbageBytesPerCollection),
+    observer,
   });
   return { classifier, [Symbol.asyncDispose]: () => encoders[Symbol.asyncDispose]() };
 }

@@ -1,3 +1,4 @@
+import type { EncodeTimes } from '../clip/image-encoder.ts';
 import type { ErrorCode, ServiceError } from '../errors.ts';
 import type { SearchVideo } from './video-search.ts';
 
@@ -50,6 +51,16 @@ export interface Categories {
   readonly labels: readonly string[];
 }
 
+/**
+ * Where the time of one request goes. Its pictures are worked on side by side, and with those of others: what they
+ * take is added up, and may be more than has passed.
+ */
+export interface WorkTimes extends EncodeTimes {
+  decodeMs: number;
+  /** Until all labels are there, from the cache or encoded. */
+  labelsMs: number;
+}
+
 /** The pictures of one request: encoded while they arrive, kept as embeddings only. */
 export interface PictureCollection {
   /**
@@ -73,8 +84,11 @@ export interface PictureCollection {
 /** The use cases, as the HTTP shell sees them. It knows no HTTP, and the shell knows no pixels. */
 export interface Classifier {
   readonly model: ModelSummary;
-  /** @param signal aborted when the client leaves: queued work is dropped, waiting calls reject */
-  collect(signal: AbortSignal): PictureCollection;
+  /**
+   * @param signal aborted when the client leaves: queued work is dropped, waiting calls reject
+   * @param times what the work takes is added to
+   */
+  collect(signal: AbortSignal, times?: WorkTimes): PictureCollection;
   readonly searchVideo: SearchVideo;
   /** @throws ServiceError categories_malformed, categories_missing, categories_too_many */
   parseCategories(document: Uint8Array): Categories;

@@ -1,10 +1,11 @@
 import type { ImageEncoder, PixelSlot } from '../clip/image-encoder.ts';
 import type { TextEncoder, Tokenize } from '../clip/text-encoder.ts';
+import { type EngineObserver, unobserved } from '../engine-observer.ts';
 import type { NoteGarbage } from '../garbage.ts';
 import type { FramesOptions } from '../media/video/video.ts';
 import { createSemaphore, type Permit } from '../semaphore.ts';
 import { parseCategories } from './categories.ts';
-import type { Categories, Classifier, LabelOptions, ModelSummary } from './classifier.ts';
+import type { Categories, Classifier, LabelOptions, ModelSummary, WorkTimes } from './classifier.ts';
 import { createEmbeddingAverage } from './embedding-average.ts';
 import { createEncodedCollection, type EncodePicture } from './picture-collection.ts';
 import { rankEach } from './rank-each.ts';
@@ -31,6 +32,7 @@ export interface ClassifierParts {
   readonly undecodedBytes: number;
   /** Told of every picture's bytes once they are no longer needed. */
   readonly noteGarbage: NoteGarbage;
+  readonly observer?: EngineObserver;
 }
 
 const verbatim = ['{}'] as const;
@@ -42,7 +44,7 @@ const turnMs = 10;
 export function createClassifier(parts: ClassifierParts): Classifier {
   const { model, logitScale, imageEncoder, textEncoder, tokenize, loadPicture, maxCategories, noteGarbage } =
     parts;
-  const { openVideo, framing, videosAtOnce } = parts;
+  const { openVideo, framing, videosAtOnce, observer = unobserved } = parts;
 
   const undecoded = createSemaphore(parts.undecodedBytes);
 
@@ -55,19 +57,25 @@ export function createClassifier(parts: ClassifierParts): Classifier {
     }
   };
 
-  const encodePicture: EncodePicture = async (bytes, signal) => {
-    const share = await undecoded.acquire(bytes.byteLength, signal);
-    const slot = await imageEncoder.acquireSlot(signal).catch((reason: unknown) => {
-      share[Symbol.dispose]();
-      throw reason;
-    });
-    const encodeSlot = async () => {
-      using held = slot;
-      await decode(bytes, held, share, signal);
-      return await held.encode(signal);
+  const encodeNoting =
+    (times?: WorkTimes): EncodePicture =>
+    async (bytes, signal) => {
+      const share = await undecoded.acquire(bytes.byteLength, signal);
+      const slot = await imageEncoder.acquireSlot(signal).catch((reason: unknown) => {
+        share[Symbol.dispose]();
+        throw reason;
+      });
+      const encodeSlot = async () => {
+        using held = slot;
+        const beganAt = performance.now();
+        await decode(bytes, held, share, signal);
+        const ms = performance.now() - beganAt;
+        observer.pictureDecoded(ms);
+        if (times) times.decodeMs += ms;
+        return await held.encode(signal, times);
+      };
+      return { embedding: encodeSlot() };
     };
-    return { embedding: encodeSlot() };
-  };
 
   /**
    * One embedding [D] a label: the average over the templates. Template by template, because a thousand labels
@@ -77,7 +85,9 @@ export function createClassifier(parts: ClassifierParts): Classifier {
     { labels }: Categories,
     { templates = verbatim }: LabelOptions,
     signal: AbortSignal,
+    times?: WorkTimes,
   ): Promise<readonly Float32Array[]> => {
+    const beganAt = performance.now();
     const averages = labels.map(createEmbeddingAverage);
     for (const template of templates) {
       const embeddings = await textEncoder.encode(
@@ -86,6 +96,7 @@ export function createClassifier(parts: ClassifierParts): Classifier {
       );
       for (const [index, average] of averages.entries()) average.add(embeddings[index] as Float32Array);
     }
+    if (times) times.labelsMs += performance.now() - beganAt;
     return averages.map((average) => average.result());
   };
 
@@ -98,6 +109,7 @@ export function createClassifier(parts: ClassifierParts): Classifier {
       imageEncoder,
       logitScale,
       encodeLabels,
+      observer,
     }),
     parseCategories: (document) => parseCategories(document, maxCategories),
     async checkLabels({ labels }, { templates = verbatim }, signal) {
@@ -110,14 +122,18 @@ export function createClassifier(parts: ClassifierParts): Classifier {
         turnBegan = performance.now();
       }
     },
-    collect(signal) {
-      const { add, refuse, names, broken, encoded } = createEncodedCollection(encodePicture, signal);
+    collect(signal, times) {
+      const { add, refuse, names, broken, encoded } = createEncodedCollection(
+        encodeNoting(times),
+        signal,
+        observer,
+      );
 
       /** Both sides of every comparison, each in the order sent. */
       const sides = async (categories: Categories, options: LabelOptions) => {
         const [pictures, labelEmbeddings] = await Promise.all([
           encoded(),
-          encodeLabels(categories, options, signal),
+          encodeLabels(categories, options, signal, times),
         ]);
         return {
           files: {

@@ -1,3 +1,4 @@
+import type { EngineObserver } from '../engine-observer.ts';
 import { type ErrorCode, ServiceError } from '../errors.ts';
 import type { BrokenFile } from './classifier.ts';
 import { createFileNames } from './file-names.ts';
@@ -36,7 +37,11 @@ export interface EncodedCollection {
   broken(): Promise<readonly BrokenFile[]>;
 }
 
-export function createEncodedCollection(encode: EncodePicture, signal: AbortSignal): EncodedCollection {
+export function createEncodedCollection(
+  encode: EncodePicture,
+  signal: AbortSignal,
+  observer: Pick<EngineObserver, 'pictureEncoded' | 'pictureBroken'>,
+): EncodedCollection {
   const nameOf = createFileNames();
   const names: string[] = [];
   const outcomes: Promise<Outcome>[] = [];
@@ -49,9 +54,12 @@ export function createEncodedCollection(encode: EncodePicture, signal: AbortSign
 
   const settle = async (file: string, work: Promise<Float32Array>): Promise<Outcome> => {
     try {
-      return { file, embedding: await work };
+      const embedding = await work;
+      observer.pictureEncoded();
+      return { file, embedding };
     } catch (fault) {
       if (!(fault instanceof ServiceError) || !pictureFaults.has(fault.code)) throw fault;
+      observer.pictureBroken(fault.code);
       return { file, code: fault.code, error: fault.message };
     }
   };
@@ -67,6 +75,7 @@ export function createEncodedCollection(encode: EncodePicture, signal: AbortSign
       outcomes.push(outcome);
     },
     refuse(name, { code, message }) {
+      observer.pictureBroken(code);
       outcomes.push(Promise.resolve({ file: take(name), code, error: message }));
     },
     names: () => names,

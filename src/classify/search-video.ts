@@ -1,8 +1,9 @@
 import type { ImageEncoder } from '../clip/image-encoder.ts';
+import { type EngineObserver, unobserved } from '../engine-observer.ts';
 import { ServiceError } from '../errors.ts';
 import type { FrameProgress, FramesOptions, OpenVideoOptions, VideoReader } from '../media/video/video.ts';
 import type { Semaphore } from '../semaphore.ts';
-import type { Categories, LabelOptions } from './classifier.ts';
+import type { Categories, LabelOptions, WorkTimes } from './classifier.ts';
 import { rankEach } from './rank-each.ts';
 import type { FrameJpeg, SearchProgress, SearchVideo } from './video-search.ts';
 
@@ -29,7 +30,9 @@ export interface VideoSearchParts {
     categories: Categories,
     options: LabelOptions,
     signal: AbortSignal,
+    times?: WorkTimes,
   ) => Promise<readonly Float32Array[]>;
+  readonly observer?: EngineObserver;
 }
 
 /** A frame of which 2 KB are left. */
@@ -40,9 +43,9 @@ interface EncodedFrame {
 }
 
 export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
-  const { openVideo, framing, places, imageEncoder, logitScale, encodeLabels } = parts;
+  const { openVideo, framing, places, imageEncoder, logitScale, encodeLabels, observer = unobserved } = parts;
 
-  return async (path, categories, { signal, onProgress = () => undefined, ...options }) => {
+  return async (path, categories, { signal, onProgress = () => undefined, times, ...options }) => {
     onProgress({ stage: 'waiting' });
     await using held = new AsyncDisposableStack();
     held.use(await places.acquire(1, signal));
@@ -56,10 +59,11 @@ export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
     );
 
     const [frames, labels] = await bothOrNeither(
-      encodeFrames(source.frames(framing), imageEncoder, either, failure),
-      encodeLabels(categories, options, either),
+      encodeFrames(source.frames(framing), imageEncoder, either, failure, times),
+      encodeLabels(categories, options, either, times),
       failure,
     );
+    observer.framesEncoded(frames.length);
     if (frames.length === 0) {
       throw new ServiceError('video_broken', 'The video cannot be used: no frame of it can be decoded.');
     }
@@ -94,6 +98,7 @@ export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
 /**
  * Encodes the frames while the decoding goes on, which waits where slots are taken.
  * @param failure aborted with the fault of the first frame that cannot be encoded
+ * @param times as long as the decoder has to be waited for, it decodes
  * @returns in the order of the frames
  */
 async function encodeFrames(
@@ -101,15 +106,19 @@ async function encodeFrames(
   imageEncoder: ImageEncoder,
   signal: AbortSignal,
   failure: AbortController,
+  times: WorkTimes | undefined,
 ): Promise<readonly EncodedFrame[]> {
   const encoding: Promise<EncodedFrame>[] = [];
+  let askedAt = performance.now();
   for await (const { timestamp, pixels } of frames) {
+    if (times) times.decodeMs += performance.now() - askedAt;
     using slot = await imageEncoder.acquireSlot(signal);
     slot.pixels.set(pixels);
-    const encoded = slot.encode(signal).then((embedding) => ({ timestamp, embedding }));
+    const encoded = slot.encode(signal, times).then((embedding) => ({ timestamp, embedding }));
     // Where one fails, decoding the others is in vain; who awaits them all is told.
     encoded.catch((fault: unknown) => failure.abort(fault));
     encoding.push(encoded);
+    askedAt = performance.now();
   }
   return await Promise.all(encoding);
 }

@@ -1,5 +1,5 @@
 import type { FrameJpeg, VideoDescription } from '../media/video/video.ts';
-import type { Categories, RankingOptions } from './classifier.ts';
+import type { Categories, RankingOptions, WorkTimes } from './classifier.ts';
 
 export type { FrameJpeg, VideoDescription };
 
@@ -22,6 +22,8 @@ export interface VideoSearchOptions extends RankingOptions {
   /** Aborted when the client leaves. */
   readonly signal: AbortSignal;
   readonly onProgress?: (progress: SearchProgress) => void;
+  /** What the work takes is added to. */
+  readonly times?: WorkTimes;
 }
 
 /** One frame's standing for a category. */

@@ -3,8 +3,11 @@ export interface BatcherOptions<Item, Result> {
   readonly maxBatch: (first: Item) => number;
   /** Whether two items may share a batch. */
   readonly compatible: (first: Item, other: Item) => boolean;
-  /** Runs one batch; results in the order of the items. */
-  readonly run: (items: readonly Item[]) => Promise<readonly Result[]>;
+  /**
+   * Runs one batch; results in the order of the items.
+   * @param waitsMs how long each item has waited, in their order
+   */
+  readonly run: (items: readonly Item[], waitsMs: readonly number[]) => Promise<readonly Result[]>;
   /** An item whose client left before its batch began: gives back what it holds. */
   readonly skip?: (item: Item) => void;
   /** Whether a batch that is not full should wait for what is about to come; asked again by `reconsider`. */
@@ -72,7 +75,10 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
       const batch = takeBatch();
       if (batch.length === 0) continue;
       try {
-        const results = await run(batch.map((entry) => entry.item));
+        const results = await run(
+          batch.map((entry) => entry.item),
+          batch.map(heldMs),
+        );
         batch.forEach((entry, index) => {
           entry.resolve(results[index] as Result);
         });

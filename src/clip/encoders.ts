@@ -1,4 +1,5 @@
 import { InferenceThreadError, type OnnxWorker, startOnnxWorker } from '../../native/onnx/worker.ts';
+import { type EngineObserver, unobserved } from '../engine-observer.ts';
 import { ServiceError } from '../errors.ts';
 import { layOutEncoderArena } from './encoder-arena.ts';
 import type { CompiledModel } from './graph/compiled-model.ts';
@@ -22,6 +23,7 @@ export async function loadEncoders(
   compiled: CompiledModel,
   threads: number,
   onBreakdown?: (fault: Error) => void,
+  observer: EngineObserver = unobserved,
 ): Promise<Encoders> {
   const arena = layOutEncoderArena(compiled.architecture);
   const worker = forClients(
@@ -33,8 +35,8 @@ export async function loadEncoders(
 
     const tokenizer = createTokenizer();
     const tokenize: Tokenize = (text) => tokenizer.tokenize(text, compiled.architecture.text.contextLength);
-    const imageEncoder = createImageEncoder(worker, arena, threads);
-    const textEncoder = createTextEncoder(worker, arena, tokenize);
+    const imageEncoder = createImageEncoder(worker, arena, threads, observer);
+    const textEncoder = createTextEncoder(worker, arena, tokenize, observer);
     using slot = await imageEncoder.acquireSlot();
     await Promise.all([slot.encode(), textEncoder.encode(['a photo'])]);
 

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { OnnxWorker } from '../../native/onnx/worker.ts';
+import { type EngineObserver, unobserved } from '../engine-observer.ts';
 import { createBatcher } from './batcher.ts';
 import { type EncoderArena, maxTextBatch } from './encoder-arena.ts';
 import { copyRows } from './image-encoder.ts';
@@ -32,7 +33,12 @@ export interface TextEncoder {
 export type Tokenize = (text: string) => Int32Array;
 
 /** The text tower behind a tokenizer, a cache and a batcher. */
-export function createTextEncoder(worker: OnnxWorker, arena: EncoderArena, tokenize: Tokenize): TextEncoder {
+export function createTextEncoder(
+  worker: OnnxWorker,
+  arena: EncoderArena,
+  tokenize: Tokenize,
+  observer: EngineObserver = unobserved,
+): TextEncoder {
   const cache = new LRUCache<string, Float32Array>({ max: cachedTexts });
 
   const batcher = createBatcher<Int32Array, Float32Array>({
@@ -41,7 +47,8 @@ export function createTextEncoder(worker: OnnxWorker, arena: EncoderArena, token
     // Only texts of one length share a batch: no padding is computed, and no text's digits can depend
     // on how long its neighbours are.
     compatible: (first, other) => first.length === other.length,
-    async run(batch) {
+    async run(batch, waitsMs) {
+      const beganAt = performance.now();
       const length = batch[0]?.length ?? 0;
       const input = arena.inputIds(batch.length, length);
       const inputIds = new Int32Array(worker.arena, input.byteOffset, batch.length * length);
@@ -50,6 +57,7 @@ export function createTextEncoder(worker: OnnxWorker, arena: EncoderArena, token
       });
       const output = arena.textEmbeddings(batch.length);
       await worker.run('text', [input], [output]);
+      observer.batchRun('text', batch.length, performance.now() - beganAt, waitsMs[0] ?? 0);
       return copyRows(worker.arena, output.byteOffset, batch.length, output.dims[1] as number);
     },
   });
@@ -79,6 +87,7 @@ export function createTextEncoder(worker: OnnxWorker, arena: EncoderArena, token
     async encode(texts, signal) {
       const embeddings = new Map<string, Float32Array>();
       const unknown = await tokenizeUnknown(texts, embeddings, signal);
+      observer.textsLookedUp(embeddings.size, unknown.size);
       // One after another, those of one length fill batches together.
       const waiting = [...unknown].sort(([, first], [, other]) => first.length - other.length).values();
       const encodeWaiting = async () => {

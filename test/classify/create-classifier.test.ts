@@ -2,6 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import { createClassifier } from '../../src/classify/create-classifier.ts';
 import { ServiceError } from '../../src/errors.ts';
 import { createSemaphore } from '../../src/semaphore.ts';
+import { createRecordingObserver } from '../fixtures/recording-observer.ts';
 
 const axes = ['red', 'green', 'blue'];
 
@@ -17,6 +18,7 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
   const semaphore = createSemaphore(slots);
   const encodedTexts: string[] = [];
   const garbage: number[] = [];
+  const { observer, told } = createRecordingObserver();
   const classifier = createClassifier({
     model: { name: 'fake', sha256: '0', precision: 'fp32', embeddingDimension: 3, imageResolution: 8 },
     logitScale: 10,
@@ -62,8 +64,9 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
     maxCategories: 10,
     undecodedBytes,
     noteGarbage: (bytes) => garbage.push(bytes),
+    observer,
   });
-  return { classifier, semaphore, encodedTexts, garbage };
+  return { classifier, semaphore, encodedTexts, garbage, told };
 }
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
@@ -86,6 +89,24 @@ describe('classifier', () => {
       expect(candidates.reduce((sum, { score }) => sum + score, 0)).toBeCloseTo(1, 12);
     }
     expect(semaphore.used).toBe(0);
+  });
+
+  test('tells of its pictures, and each request what they took', async () => {
+    const { classifier, told } = textualClassifier();
+    const times = { decodeMs: 0, batchWaitMs: 0, inferenceMs: 0, labelsMs: 0 };
+    const collection = classifier.collect(stay, times);
+    await collection.add('sound.jpg', bytesOf('red'));
+    await collection.add('broken.jpg', bytesOf('broken'));
+    collection.refuse('large.jpg', new ServiceError('image_too_large', 'Too large.'));
+    await collection.rankCategories({ labels: ['red'] }, {});
+    expect(told.toSorted()).toEqual([
+      ['broken', 'image_broken'],
+      ['broken', 'image_too_large'],
+      ['decoded'],
+      ['encoded'],
+    ]);
+    expect(times.decodeMs).toBeGreaterThan(0);
+    expect(times.labelsMs).toBeGreaterThan(0);
   });
 
   test('ranks the pictures for every category; a limit cuts the list, not the softmax', async () => {

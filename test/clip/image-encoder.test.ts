@@ -2,6 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import type { ArenaTensor, OnnxWorker } from '../../native/onnx/worker.ts';
 import { layOutEncoderArena } from '../../src/clip/encoder-arena.ts';
 import { createImageEncoder } from '../../src/clip/image-encoder.ts';
+import { createRecordingObserver } from '../fixtures/recording-observer.ts';
 
 const tower = { width: 64, layers: 1, heads: 1 };
 const arena = layOutEncoderArena({
@@ -48,6 +49,19 @@ describe('image encoder', () => {
     const embeddings = await Promise.all(values.map(encode));
     expect(embeddings.map((embedding) => [...embedding])).toEqual(values.map((value) => [value, value + 1]));
     expect(Math.max(...worker.batches)).toBe(8);
+  });
+
+  test('tells of its batches, and each picture what it took', async () => {
+    const { observer, told } = createRecordingObserver();
+    const encoder = createImageEncoder(pixelWorker(), arena, 2, observer);
+    const slots = await Promise.all([1, 2, 3].map(() => encoder.acquireSlot()));
+    const times = { batchWaitMs: 0, inferenceMs: 0 };
+    const other = { batchWaitMs: 0, inferenceMs: 0 };
+    await Promise.all([times, other, undefined].map((own, index) => slots[index]?.encode(undefined, own)));
+    expect(told).toEqual([['batch', 'image', 3]]);
+    expect(times.batchWaitMs).toBeGreaterThan(0);
+    expect(times.inferenceMs).toBeGreaterThan(0);
+    expect(other.inferenceMs).toBe(times.inferenceMs);
   });
 
   test('a batch waits while as many pictures are being decoded as there are cores', async () => {

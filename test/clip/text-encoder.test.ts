@@ -2,6 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import type { ArenaTensor, OnnxWorker } from '../../native/onnx/worker.ts';
 import { layOutEncoderArena } from '../../src/clip/encoder-arena.ts';
 import { createTextEncoder } from '../../src/clip/text-encoder.ts';
+import { createRecordingObserver } from '../fixtures/recording-observer.ts';
 
 const tower = { width: 64, layers: 1, heads: 1 };
 const arena = layOutEncoderArena({
@@ -64,6 +65,20 @@ describe('text encoder', () => {
     expect([first, second, third].map((embedding) => embedding?.[0])).toEqual([1, 2, 1]);
     await encoder.encode(['2 b', '1 a']);
     expect(batches.flat()).toEqual([1, 2]);
+  });
+
+  test('tells which texts it knew, and of its batches', async () => {
+    const { worker } = countingWorker();
+    const { observer, told } = createRecordingObserver();
+    const encoder = createTextEncoder(worker, arena, tokenize, observer);
+    await encoder.encode(['1 a', '2 b', '1 a']);
+    await encoder.encode(['2 b', '3 c']);
+    expect(told).toEqual([
+      ['texts', 0, 2],
+      ['batch', 'text', 2],
+      ['texts', 1, 1],
+      ['batch', 'text', 1],
+    ]);
   });
 
   test('texts of one length fill batches, in whatever order they come', async () => {
