@@ -1,9 +1,8 @@
 import { existsSync } from 'node:fs';
 import { type Browser, chromium } from 'playwright-core';
 
-/** Where systems keep a Chromium; CHROMIUM_PATH names another one. */
+/** Where systems keep a Chromium. */
 const places = [
-  process.env.CHROMIUM_PATH,
   '/usr/bin/chromium',
   '/usr/bin/chromium-browser',
   '/usr/bin/google-chrome',
@@ -11,8 +10,11 @@ const places = [
   '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
 ];
 
-/** undefined: there is no browser here, and what needs one cannot be tested. */
-export const chromiumPath = places.find((place) => place && existsSync(place));
+/**
+ * undefined: there is no browser here, and what needs one cannot be tested. One that is there, or that
+ * CHROMIUM_PATH names, has to start.
+ */
+export const chromiumPath = process.env.CHROMIUM_PATH || places.find((place) => existsSync(place));
 
 if (!chromiumPath) {
   console.warn(
