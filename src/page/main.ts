@@ -63,16 +63,17 @@ addEventListener('beforeunload', (event) => {
 /** Sorts what was dropped or chosen by what it is. */
 async function takeFiles(files: readonly FoundFile[]): Promise<void> {
   const photos: FoundFile[] = [];
-  let video: File | undefined;
+  const videos: File[] = [];
   let leftOut = 0;
   for (const found of files) {
     const kind = fileKind(found.file);
     // Folders hold all kinds of things; what is dropped by itself is meant.
     if (kind === 'photo' || (kind === 'other' && !found.inFolder)) photos.push(found);
     else if (found.inFolder) leftOut++;
-    else if (kind === 'video') video = found.file;
+    else if (kind === 'video') videos.push(found.file);
     else await question.readDocument(found.file);
   }
+  const video = videos.at(-1);
   if (video) session.setVideo(video);
   const added = await session.addPhotos(photos);
   setText(
@@ -81,6 +82,7 @@ async function takeFiles(files: readonly FoundFile[]): Promise<void> {
       ...(added > 0 ? [`${count(added, 'photo')} added.`] : []),
       ...(photos.length > added ? [`${count(photos.length - added, 'photo')} already here.`] : []),
       ...(video ? [`Video ${video.name} added.`] : []),
+      ...(videos.length > 1 ? [`One video at a time: ${videos.length - 1} left out.`] : []),
       ...(leftOut > 0 ? [`${count(leftOut, 'other file')} in the folder left out.`] : []),
     ].join(' '),
   );

@@ -10,7 +10,10 @@ export function createDropZone(onFiles: (files: readonly FoundFile[]) => void): 
     ['choose-folder', 'folder-input'],
   ] as const) {
     const field = find(input, HTMLInputElement);
-    find(button, HTMLButtonElement).addEventListener('click', () => field.click());
+    const opener = find(button, HTMLButtonElement);
+    // Most phones have no folders to choose.
+    opener.hidden = input === 'folder-input' && !('webkitdirectory' in field);
+    opener.addEventListener('click', () => field.click());
     field.addEventListener('change', () => {
       const chosen = chosenFiles(field.files);
       // So that choosing the same file again is a change, too.

@@ -68,6 +68,10 @@ export function createPhotoDialog(dialog: HTMLDialogElement): PhotoDialog {
     show();
   };
 
+  image.addEventListener('load', () => {
+    const { naturalWidth: width, naturalHeight: height } = image;
+    setText(facts, `${width} × ${height}, ${bytesText(photos[place]?.bytes ?? 0)}`);
+  });
   image.addEventListener('error', () => {
     image.hidden = true;
     unshowable.hidden = false;

@@ -45,7 +45,6 @@ export function createPhotoResults(tryBrokenAgain: () => void): PhotoResultsView
 
   const controls = createResultControls({
     name: 'photos',
-    topKLabel: 'Show the best',
     topK: 3,
     onChange: () => draw(),
     onSave: (format) => {
@@ -63,6 +62,7 @@ export function createPhotoResults(tryBrokenAgain: () => void): PhotoResultsView
     section.hidden = photos.length === 0;
     viewChoice.hidden = controls.element.hidden = !question;
     bestHint.hidden = !question || !byBest.checked;
+    controls.setUnit(byBest.checked ? 'photos of each category' : 'categories of each photo');
     const grouping = groupByCategory(photos, question ?? nothingAsked, controls.threshold);
     const { broken, waiting } = grouping;
     const categories =

@@ -16,11 +16,14 @@ export function createProgress(live: LiveRegion): ProgressView {
   const bar = find('progress-bar', HTMLProgressElement);
   const text = find('progress-text', HTMLElement);
   const wait = find('progress-wait', HTMLElement);
+  const pageTitle = document.title;
   return {
     show(progress) {
       section.hidden = !progress;
+      const share = progress && shareOf(progress);
+      // Seen while another tab is looked at.
+      document.title = share === undefined ? pageTitle : `${Math.floor(share * 100)} % · ${pageTitle}`;
       if (!progress) return;
-      const share = shareOf(progress);
       if (share === undefined) bar.removeAttribute('value');
       else bar.value = share;
       setText(text, `${stepText(progress)}${timeLeft(progress, share)}`);

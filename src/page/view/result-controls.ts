@@ -1,4 +1,4 @@
-import { create, createButton } from './dom.ts';
+import { create, createButton, setText } from './dom.ts';
 
 /** What can be set of results that are there, without asking the service again. */
 export interface ShownOptions {
@@ -9,12 +9,13 @@ export interface ShownOptions {
 
 export interface ResultControls extends ShownOptions {
   readonly element: HTMLElement;
+  /** @param unit what the best of are shown, and of what: `photos of each category` */
+  setUnit(unit: string): void;
 }
 
 export interface ResultControlsOptions {
   /** Of what this is about; begins the ids. */
   readonly name: string;
-  readonly topKLabel: string;
   readonly topK: number;
   readonly onChange: () => void;
   readonly onSave: (format: 'json' | 'csv') => void;
@@ -23,7 +24,7 @@ export interface ResultControlsOptions {
 const MAX_SHOWN = 10;
 
 export function createResultControls(options: ResultControlsOptions): ResultControls {
-  const { name, topKLabel, topK, onChange, onSave } = options;
+  const { name, topK, onChange, onSave } = options;
   const range = create('input', {
     attributes: { id: `${name}-threshold`, type: 'range', min: '0', max: '100', step: '1', value: '0' },
   });
@@ -36,8 +37,10 @@ export function createResultControls(options: ResultControlsOptions): ResultCont
       max: String(MAX_SHOWN),
       value: String(topK),
       inputmode: 'numeric',
+      'aria-describedby': `${name}-unit`,
     },
   });
+  const unit = create('span', { attributes: { id: `${name}-unit` } });
   range.addEventListener('input', () => {
     shownThreshold.textContent = `${range.value} %`;
     range.setAttribute('aria-valuetext', `${range.value} percent`);
@@ -57,8 +60,9 @@ export function createResultControls(options: ResultControlsOptions): ResultCont
     create(
       'div',
       { class: 'control' },
-      create('label', { text: topKLabel, attributes: { for: best.id } }),
+      create('label', { text: 'Show the best', attributes: { for: best.id } }),
       best,
+      unit,
     ),
     create(
       'div',
@@ -69,6 +73,7 @@ export function createResultControls(options: ResultControlsOptions): ResultCont
   );
   return {
     element,
+    setUnit: (text) => setText(unit, text),
     get threshold() {
       return range.valueAsNumber / 100;
     },

@@ -11,7 +11,7 @@ export interface Timeline {
 }
 
 /** As in the style sheet: a mark's width with the gap beside it, and a lane's height. */
-const MARK_WIDTH = 76;
+const MARK_WIDTH = 108;
 const MAX_LANES = 4;
 
 /** @param seek called with seconds */

@@ -59,7 +59,6 @@ export function createVideoResults(): VideoResultsView {
 
   const controls = createResultControls({
     name: 'video',
-    topKLabel: 'Show the best',
     topK: 3,
     onChange: draw,
     onSave(format) {
@@ -69,6 +68,7 @@ export function createVideoResults(): VideoResultsView {
       saveText('video', format, format === 'json' ? videoJson(results) : videoCsv(results));
     },
   });
+  controls.setUnit('frames of each category');
   find('video-controls', HTMLElement).append(controls.element);
 
   const play = (file: File | undefined) => {

@@ -62,6 +62,13 @@ describeInBrowser('what is dropped on the page', () => {
     }),
   );
 
+  test('of several videos one is taken, and the others are not passed over in silence', () =>
+    stage.visit(async (page) => {
+      const video = (name: string) => ({ ...textFile(name, name), mimeType: 'video/mp4' });
+      await filesInput(page).setInputFiles([video('a.mp4'), video('b.mp4'), video('c.mov')]);
+      await page.getByText('Video c.mov added. One video at a time: 2 left out.').waitFor();
+    }));
+
   test('all of it is removed again', () =>
     stage.visit(async (page) => {
       await filesInput(page).setInputFiles(await scenePhotos(1));

@@ -11,6 +11,7 @@ import {
   filesInput,
   takeScreenshot,
   untilClassified,
+  untilTrue,
   useStage,
 } from './visit.ts';
 
@@ -73,10 +74,12 @@ describeInBrowser('when something is missing or wrong', () => {
       async (page) => {
         await filesInput(page).setInputFiles([textFile('a.jpg', 'cat'), textFile('b.jpg', 'dog')]);
         await classify(page, 'cat, dog');
+        await untilTrue(page, '/^\\d+ % · classify-images$/.test(document.title)');
         await page.getByRole('button', { name: 'Stop' }).click();
         await page.getByRole('button', { name: 'Classify' }).waitFor();
         expect(await page.evaluate('document.activeElement.id')).toBe('classify');
         expect(await page.locator('#progress').isVisible()).toBe(false);
+        expect(await page.title()).toBe('classify-images');
         await page.getByText('Sends 2 photos').waitFor();
       },
       { address: server.address('/') },

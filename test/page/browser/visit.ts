@@ -76,7 +76,10 @@ export function useStage(environment: Readonly<Record<string, string>> = {}): St
   };
 }
 
-/** Writes what is seen into the folder that PAGE_SCREENSHOTS names, where it names one. */
+/**
+ * Writes what is seen into the folder that PAGE_SCREENSHOTS names, where it names one. The README's picture:
+ * `PAGE_SCREENSHOTS=test/page/screenshots bun test test/page/browser/photos.test.ts -t 'the README shows them'`
+ */
 export async function takeScreenshot(page: Page, name: string, fullPage = false): Promise<void> {
   const folder = process.env.PAGE_SCREENSHOTS;
   if (!folder) return;
