@@ -21,12 +21,24 @@ let state: EngineState = {
   sentence: 'The service has just started. Try again soon.',
   progress: { stage: 'searching' },
 };
+/** What a person can do, by the system's code. */
+const listenCures: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'another program has this port; end it, or set PORT to a free one',
+  EACCES: 'this port is for privileged users; set PORT to one over 1023',
+  EADDRNOTAVAIL: 'this machine does not have the address; set HOST to one of its own, or to 0.0.0.0 for all',
+  EINVAL: 'HOST must be an address of this machine, or 0.0.0.0 for all',
+};
 const server = createServer(config, () => state, log);
 try {
   const { url } = server.listen();
   log.info({ url }, 'listening');
 } catch (fault) {
-  log.error({ err: fault }, `cannot listen on ${config.host}:${config.port}: is the port taken?`);
+  const { code } = fault as NodeJS.ErrnoException;
+  const cure = listenCures[code ?? ''];
+  log.error(
+    cure === undefined ? { err: fault } : { code },
+    `cannot listen on ${config.host}:${config.port}${cure === undefined ? '' : `: ${cure}`}`,
+  );
   process.exit(1);
 }
 

@@ -118,7 +118,7 @@ async function* readEvents(body: AsyncIterable<Uint8Array>, boundary: string): A
   if (!isComplete) throw malformed(CUT_OFF);
 }
 
-const CUT_OFF = 'it ends before its closing boundary; was the upload cut off?';
+const CUT_OFF = 'it ends before its closing boundary, as an upload that was cut off does';
 
 /** Longer than any `\r\n--boundary--`. */
 const MAX_DASHES = 256;

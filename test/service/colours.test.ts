@@ -115,4 +115,11 @@ describe('the service as a process', () => {
     const fault = await startService({ PORT: 'eighty' }).catch((reason: unknown) => reason);
     expect(String(fault)).toContain('PORT=\\"eighty\\" must be a whole number');
   });
+
+  test('a port that another program has is named, with what to do', async () => {
+    const { port } = new URL(service.url);
+    const fault = await startService({ CLIP_MODEL: 'demo', PORT: port }).catch((reason: unknown) => reason);
+    expect(String(fault)).toContain(`cannot listen on 127.0.0.1:${port}: another program has this port`);
+    expect(String(fault)).not.toContain('stack');
+  });
 });
