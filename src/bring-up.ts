@@ -72,6 +72,11 @@ export async function bringUp(
   throw new Error('the retries never end: this is a bug');
 }
 
+/** Whether a start comes to a stage that takes more than a moment. */
+export function takesLonger({ stage }: LoadingProgress): boolean {
+  return stage === 'downloading' || stage === 'compiling';
+}
+
 function sentenceOf({ stage, percent, secondsLeft }: LoadingProgress): string {
   const share = percent === undefined ? '' : ` (${percent} %)`;
   const left = secondsLeft === undefined ? '' : `, about ${secondsLeft} s to go`;

@@ -1,9 +1,17 @@
-import { bringUp } from './bring-up.ts';
+import { bringUp, takesLonger } from './bring-up.ts';
 import type { EngineState } from './classify/engine-state.ts';
 import { ModelStoreError } from './clip/store/model-store-error.ts';
 import { ConfigError, parseConfig } from './config.ts';
+import { createMetrics } from './http/metrics/metrics.ts';
 import { createServer } from './http/server.ts';
 import { createLog } from './log.ts';
+import { createPort } from './port.ts';
+import { onStopSignal } from './shutdown.ts';
+
+/** Until balancers have heard that nothing should come any more; well below the ten seconds that Docker grants. */
+const LINGER_MS = 5000;
+/** A model that is compiled is there in a second. Whoever waits longer wants to know why. */
+const OPEN_AFTER_MS = 10_000;
 
 const config = (() => {
   try {
@@ -21,43 +29,32 @@ let state: EngineState = {
   sentence: 'The service has just started. Try again soon.',
   progress: { stage: 'searching' },
 };
-/** What a person can do, by the system's code. */
-const listenCures: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'another program has this port; end it, or set PORT to a free one',
-  EACCES: 'this port is for privileged users; set PORT to one over 1023',
-  EADDRNOTAVAIL: 'this machine does not have the address; set HOST to one of its own, or to 0.0.0.0 for all',
-  EINVAL: 'HOST must be an address of this machine, or 0.0.0.0 for all',
-};
-const server = createServer(config, () => state, log);
-try {
-  const { url } = server.listen();
-  log.info({ url }, 'listening');
-} catch (fault) {
-  const { code } = fault as NodeJS.ErrnoException;
-  const cure = listenCures[code ?? ''];
-  log.error(
-    cure === undefined ? { err: fault } : { code },
-    `cannot listen on ${config.host}:${config.port}${cure === undefined ? '' : `: ${cure}`}`,
-  );
-  process.exit(1);
-}
-
+const metrics = createMetrics();
+const server = createServer(config, () => state, log, metrics);
+const port = createPort(server, config, log);
 const stopping = new AbortController();
-const engine = bringUp(config, log, stopping.signal, (next) => {
-  state = next;
-});
 
-for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-  process.once(signal, async () => {
-    log.info({ signal }, 'stopping: what runs is finished, nothing new is taken');
-    stopping.abort(new Error(`stopped by ${signal}`));
-    await server.drain();
-    const running = await engine.catch(() => undefined);
-    await running?.[Symbol.asyncDispose]();
-    log.info({}, 'stopped');
-    process.exit(0);
-  });
-}
+// A proxy that cannot tell ready replicas from others goes on to the next one where nobody listens, but cannot take
+// back an upload that was answered with 503: so the port opens when there is a model, or when that takes longer.
+const openPort = () => {
+  if (!stopping.signal.aborted) port.open();
+};
+setTimeout(openPort, OPEN_AFTER_MS);
+const tell = (next: EngineState) => {
+  state = next;
+  if (next.state !== 'loading' || takesLonger(next.progress)) openPort();
+};
+const engine = bringUp(config, log, stopping.signal, tell, metrics.engine);
+
+onStopSignal(log, async (signal) => {
+  // An orchestrator's; whoever presses Ctrl+C does not want to wait for balancers.
+  const lingerMs = signal === 'SIGTERM' && port.isOpen ? LINGER_MS : 0;
+  log.info({ signal, lingerMs }, 'stopping: what has come is finished, soon nothing new is taken');
+  stopping.abort(new Error(`stopped by ${signal}`));
+  await server.drain(lingerMs);
+  const running = await engine.catch(() => undefined);
+  await running?.[Symbol.asyncDispose]();
+});
 
 engine.catch((fault: unknown) => {
   if (stopping.signal.aborted) return;

@@ -56,6 +56,8 @@ export interface Categories {
  * take is added up, and may be more than has passed.
  */
 export interface WorkTimes extends EncodeTimes {
+  /** Waiting for a place. */
+  queueMs: number;
   decodeMs: number;
   /** Until all labels are there, from the cache or encoded. */
   labelsMs: number;

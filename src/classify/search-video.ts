@@ -48,7 +48,9 @@ export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
   return async (path, categories, { signal, onProgress = () => undefined, times, ...options }) => {
     onProgress({ stage: 'waiting' });
     await using held = new AsyncDisposableStack();
+    const askedAt = performance.now();
     held.use(await places.acquire(1, signal));
+    if (times) times.queueMs += performance.now() - askedAt;
     const failure = new AbortController();
     const either = AbortSignal.any([signal, failure.signal]);
     const source = held.use(

@@ -1,5 +1,5 @@
 import { ServiceError } from '../errors.ts';
-import { createSemaphore, type Permit } from '../semaphore.ts';
+import { createSemaphore } from '../semaphore.ts';
 
 export interface AdmissionLimits {
   /** Requests whose bodies are read at the same time. */
@@ -10,18 +10,27 @@ export interface AdmissionLimits {
   readonly silent: number;
 }
 
+/** A place among those who are worked on; disposing it gives it back. */
+export interface Place extends Disposable {
+  /** How long it was waited for. */
+  readonly waitedMs: number;
+}
+
 /** A permit before any work: so many requests run, so many wait, the rest is refused at once. */
 export interface Admission {
+  readonly places: number;
   readonly running: number;
   readonly waiting: number;
+  /** Whether slow clients keep others waiting. */
+  readonly isContended: boolean;
   /**
    * First come, first served, counted from when the request's body begins to come.
    * @param arrival settles when the first of the body is there
-   * @throws ServiceError overloaded, shutting_down; the signal's reason when the client leaves; the arrival's fault
+   * @throws ServiceError overloaded; the signal's reason when the client leaves; the arrival's fault
    */
-  enter(signal: AbortSignal, arrival: Promise<unknown>): Promise<Permit>;
-  /** Sends those who wait away, and everybody who comes later. */
-  close(): void;
+  enter(signal: AbortSignal, arrival: Promise<unknown>): Promise<Place>;
+  /** From now on all places are to be given back soon, as if somebody waited for each of them. */
+  hurry(): void;
 }
 
 /** A waiting place frees up about this fast: most requests take less. */
@@ -29,23 +38,26 @@ const RETRY_AFTER_SECONDS = 5;
 
 export function createAdmission(limits: AdmissionLimits): Admission {
   const permits = createSemaphore(limits.running);
-  const closing = new AbortController();
   let silent = 0;
+  let isHurried = false;
   return {
+    places: limits.running,
     get running() {
       return permits.used;
     },
     get waiting() {
       return permits.waiting;
     },
+    get isContended() {
+      return isHurried || permits.waiting > 0;
+    },
     async enter(signal, arrival) {
       // Who is refused at once does not hear how the arrival ends.
       arrival.catch(() => undefined);
-      closing.signal.throwIfAborted();
       if (silent >= limits.silent) throw overloaded(`${silent} requests have not sent anything yet`);
       silent += 1;
       try {
-        await unlessAborted(arrival, closing.signal);
+        await arrival;
       } finally {
         silent -= 1;
       }
@@ -54,36 +66,22 @@ export function createAdmission(limits: AdmissionLimits): Admission {
           `All ${limits.running} places are taken and ${permits.waiting} requests wait already`,
         );
       }
-      return await permits.acquire(1, AbortSignal.any([signal, closing.signal]));
+      const askedAt = performance.now();
+      const permit = await permits.acquire(1, signal);
+      return {
+        waitedMs: performance.now() - askedAt,
+        [Symbol.dispose]: () => permit[Symbol.dispose](),
+      };
     },
-    close() {
-      closing.abort(shuttingDown());
+    hurry() {
+      isHurried = true;
     },
   };
-}
-
-/** Leaves no listener behind, as a race against a promise that lives as long as the service would. */
-async function unlessAborted(work: Promise<unknown>, signal: AbortSignal): Promise<void> {
-  const aborted = Promise.withResolvers<never>();
-  const leave = () => aborted.reject(signal.reason);
-  signal.addEventListener('abort', leave, { once: true });
-  try {
-    await Promise.race([work, aborted.promise]);
-  } finally {
-    signal.removeEventListener('abort', leave);
-  }
 }
 
 /** @param why the beginning of a sentence */
 function overloaded(why: string): ServiceError {
   return new ServiceError('overloaded', `${why}; try again in a moment.`, {
-    retry_after_seconds: RETRY_AFTER_SECONDS,
-  });
-}
-
-/** For everything that would start while the service stops. */
-export function shuttingDown(): ServiceError {
-  return new ServiceError('shutting_down', 'The service is about to stop; try again in a moment.', {
     retry_after_seconds: RETRY_AFTER_SECONDS,
   });
 }

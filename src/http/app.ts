@@ -6,12 +6,13 @@ import { assets, pageHtml, pagePolicy } from './docs/page.ts';
 import { welcome } from './health.ts';
 import { asksForPage, createPage } from './page.ts';
 import { urlOf } from './request-url.ts';
-import type { Health } from './schemas.ts';
+import type { Health, Ready } from './schemas.ts';
 
 /** What the routes lead to. */
 export interface Endpoints {
   health(): Health;
-  ready(): Response;
+  ready(): Ready;
+  metrics(): Promise<Response>;
   categorize(request: Request): Promise<Response>;
   image(request: Request): Promise<Response>;
   video(request: Request): Promise<Response>;
@@ -33,10 +34,9 @@ export function createApp(
     .get('/', ({ request }) => (asksForPage(request.headers) ? page.index(request) : welcomeResponse()), {
       detail: operations.welcome,
     })
-    .get('/health', () => Response.json(endpoints.health(), { headers: { 'cache-control': 'no-store' } }), {
-      detail: operations.health,
-    })
-    .get('/ready', () => endpoints.ready(), { detail: operations.ready })
+    .get('/health', () => stateResponse(endpoints.health()), { detail: operations.health })
+    .get('/ready', () => stateResponse(endpoints.ready()), { detail: operations.ready })
+    .get('/metrics', () => endpoints.metrics(), { detail: operations.metrics })
     // `parse: 'none'`: the body stays a stream, for us to read.
     .post('/categorize', ({ request }) => endpoints.categorize(request), {
       parse: 'none',
@@ -91,6 +91,10 @@ function noSuchRoute(request: Request, routes: readonly Route[]): ServiceError {
       allow,
     },
   );
+}
+
+function stateResponse(state: Health | Ready): Response {
+  return Response.json(state, { headers: { 'cache-control': 'no-store' } });
 }
 
 function welcomeResponse(): Response {

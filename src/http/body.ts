@@ -1,4 +1,5 @@
 import { ServiceError } from '../errors.ts';
+import type { RequestTally } from './request-record.ts';
 
 export interface StallLimit {
   /** The client may keep us waiting this long for each stretch of bytes. */
@@ -13,12 +14,14 @@ export interface StallLimit {
  * A request's body, chunk by chunk and never ahead of the reader: what is not asked for stays in the
  * client's socket. Only time spent waiting for the client counts as stalling, not our own work.
  * @param isContended whether others wait for this request's place
+ * @param tally the time spent waiting for the client is added to
  * @throws ServiceError client_gone, upload_stalled
  */
 export async function* readBody(
   request: Request,
   limit: StallLimit,
   isContended: () => boolean,
+  tally: Pick<RequestTally, 'uploadMs'>,
 ): AsyncGenerator<Uint8Array> {
   if (!request.body) return;
   const reader = request.body.getReader();
@@ -29,10 +32,12 @@ export async function* readBody(
     for (;;) {
       const askedAt = performance.now();
       const chunk = await within(patienceMs, reader.read());
+      const ms = performance.now() - askedAt;
+      tally.uploadMs += ms;
       if (chunk.done) return;
       stretch += chunk.value.byteLength;
       if (stretch < limit.stretchBytes) {
-        waitedMs += performance.now() - askedAt;
+        waitedMs += ms;
       } else {
         stretch = 0;
         waitedMs = 0;

@@ -2,9 +2,8 @@ import { version } from '../../package.json';
 import type { Classifier } from '../classify/classifier.ts';
 import type { EngineState, LoadingProgress } from '../classify/engine-state.ts';
 import { ServiceError } from '../errors.ts';
-import { shuttingDown } from './admission.ts';
 import { wireModel } from './answers.ts';
-import type { Health, WireProgress } from './schemas.ts';
+import type { Health, Ready, WireProgress } from './schemas.ts';
 
 /** When to ask again while the model comes, where nothing better is known. */
 const RETRY_AFTER_SECONDS = 5;
@@ -19,7 +18,7 @@ POST /video       a video and categories in, the best frame of it for every cate
 Try it:     curl -F files=@photo.jpg -F categories=cat,dog http://HOST:PORT/categorize
             curl -F video=@film.mp4 -F categories=cat,dog http://HOST:PORT/video
 Read more:  /swagger
-State:      /health, /ready
+State:      /health, /ready, /metrics
 `;
 
 /** Always answers: the process lives. What it can do stands in `state`. */
@@ -36,11 +35,24 @@ export function healthOf(state: EngineState, isDraining: boolean, uptimeSeconds:
 }
 
 /**
- * The classifier, where there is one and it may still be used.
+ * Whether new requests should be sent here. A full queue does not count: those who come are told so and when to
+ * come back, and balancers that took this replica away would only fill the queues of the others.
  * @throws ServiceError model_loading, model_missing, shutting_down
  */
-export function readyClassifier(state: EngineState, isDraining: boolean): Classifier {
-  if (isDraining) throw shuttingDown();
+export function readiness(state: EngineState, isDraining: boolean): Ready {
+  if (isDraining) {
+    throw new ServiceError('shutting_down', 'The service is about to stop; it finishes what it has.', {
+      retry_after_seconds: RETRY_AFTER_SECONDS,
+    });
+  }
+  return { ready: true, model: wireModel(readyClassifier(state).model) };
+}
+
+/**
+ * The classifier, where there is one.
+ * @throws ServiceError model_loading, model_missing
+ */
+export function readyClassifier(state: EngineState): Classifier {
   switch (state.state) {
     case 'ready':
       return state.classifier;

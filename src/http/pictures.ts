@@ -6,7 +6,7 @@ import { type Answer, answerCategorize, answerImage } from './answers.ts';
 import { readBody, resumeBody, type StallLimit } from './body.ts';
 import { boundaryOf, readParts } from './multipart.ts';
 import { parseOptions } from './options.ts';
-import type { RequestTally } from './request-tally.ts';
+import type { RequestTally } from './request-record.ts';
 import { urlOf } from './request-url.ts';
 import { receiveUpload } from './upload.ts';
 
@@ -34,11 +34,13 @@ export async function classifyPictures(
 ): Promise<Response> {
   const options = parseOptions(urlOf(request).searchParams);
   const boundary = boundaryOf(request.headers);
-  const body = readBody(request, stall, () => admission.waiting > 0);
+  const body = readBody(request, stall, () => admission.isContended, tally);
   const arrival = body.next();
-  using _permit = await admission.enter(request.signal, arrival);
+  using place = await admission.enter(request.signal, arrival);
+  tally.isAdmitted = true;
+  tally.work.queueMs += place.waitedMs;
   const failure = new AbortController();
-  const collection = classifier.collect(AbortSignal.any([request.signal, failure.signal]));
+  const collection = classifier.collect(AbortSignal.any([request.signal, failure.signal]), tally.work);
   try {
     const parts = readParts(counted(resumeBody(arrival, body), tally), boundary);
     const labelOptions = { ...(options.templates && { templates: options.templates }) };

@@ -157,6 +157,7 @@ export const readySchema = v.object({ ready: v.literal(true), model: modelSchema
 export type WireModel = v.InferOutput<typeof modelSchema>;
 export type WireProgress = v.InferOutput<typeof progressSchema>;
 export type Health = v.InferOutput<typeof healthSchema>;
+export type Ready = v.InferOutput<typeof readySchema>;
 export type CategorizeDetails = v.InferOutput<typeof categorizeDetailsSchema>;
 export type ImageDetails = v.InferOutput<typeof imageDetailsSchema>;
 export type VideoDetails = v.InferOutput<typeof videoDetailsSchema>;

@@ -93,7 +93,7 @@ describe('classifier', () => {
 
   test('tells of its pictures, and each request what they took', async () => {
     const { classifier, told } = textualClassifier();
-    const times = { decodeMs: 0, batchWaitMs: 0, inferenceMs: 0, labelsMs: 0 };
+    const times = { queueMs: 0, decodeMs: 0, batchWaitMs: 0, inferenceMs: 0, labelsMs: 0 };
     const collection = classifier.collect(stay, times);
     await collection.add('sound.jpg', bytesOf('red'));
     await collection.add('broken.jpg', bytesOf('broken'));

@@ -36,14 +36,19 @@ describe('admission', () => {
     expect(admission.waiting).toBe(0);
   });
 
-  test('closing sends waiters and newcomers away, not those who run', async () => {
+  test('slow clients keep others waiting while somebody waits, or when all are to hurry', async () => {
     const admission = createAdmission({ running: 1, waiting: 5, silent: 100 });
-    using _ = await admission.enter(stay, arrived);
+    const first = await admission.enter(stay, arrived);
+    expect(admission.isContended).toBe(false);
     const waiting = admission.enter(stay, arrived);
-    admission.close();
-    expect(waiting).rejects.toEqual(code('shutting_down'));
-    expect(admission.enter(stay, arrived)).rejects.toEqual(code('shutting_down'));
-    expect(admission.running).toBe(1);
+    await Bun.sleep(0);
+    expect(admission.isContended).toBe(true);
+    first[Symbol.dispose]();
+    using second = await waiting;
+    expect(second.waitedMs).toBeGreaterThan(0);
+    expect(admission.isContended).toBe(false);
+    admission.hurry();
+    expect(admission.isContended).toBe(true);
   });
 
   test('who has not sent anything holds nobody up, and there may be only so many of them', async () => {
@@ -58,12 +63,5 @@ describe('admission', () => {
     arrival.resolve();
     using _ = await silent;
     expect(admission.running).toBe(1);
-  });
-
-  test('who has not sent anything is sent away when the service stops', async () => {
-    const admission = createAdmission({ running: 1, waiting: 0, silent: 1 });
-    const silent = admission.enter(stay, new Promise(() => {})).catch((reason: unknown) => reason);
-    admission.close();
-    expect(await silent).toEqual(code('shutting_down'));
   });
 });

@@ -124,18 +124,23 @@ describe('paths and methods', () => {
     if (method !== 'HEAD') expect(await response.json()).toMatchObject({ code: 'method_not_allowed' });
   });
 
-  test.each(['/', '/health', '/ready', '/swagger', '/swagger/json', '/swagger/assets/swagger-ui.css'])(
-    'HEAD %s answers like GET, without the body',
-    async (path) => {
-      await using server = start();
-      const get = await fetch(server.address(path));
-      const head = await fetch(server.address(path), { method: 'HEAD' });
-      expect(head.status).toBe(200);
-      expect(head.headers.get('content-type')).toBe(get.headers.get('content-type'));
-      expect(await head.text()).toBe('');
-      expect((await get.text()).length).toBeGreaterThan(0);
-    },
-  );
+  test.each([
+    '/',
+    '/health',
+    '/ready',
+    '/metrics',
+    '/swagger',
+    '/swagger/json',
+    '/swagger/assets/swagger-ui.css',
+  ])('HEAD %s answers like GET, without the body', async (path) => {
+    await using server = start();
+    const get = await fetch(server.address(path));
+    const head = await fetch(server.address(path), { method: 'HEAD' });
+    expect(head.status).toBe(200);
+    expect(head.headers.get('content-type')).toBe(get.headers.get('content-type'));
+    expect(await head.text()).toBe('');
+    expect((await get.text()).length).toBeGreaterThan(0);
+  });
 
   test.each(['/categorize', '/health', '/nothing'])('OPTIONS %s: 204', async (path) => {
     await using server = start({ environment: { API_KEY: 'long enough' } });
@@ -214,10 +219,13 @@ describe('the API key', () => {
     expect(response.status).toBe(200);
   });
 
-  test.each(['/', '/health', '/ready', '/swagger', '/swagger/json'])('%s stays open', async (path) => {
-    await using server = start({ environment });
-    expect((await fetch(server.address(path))).status).toBe(200);
-  });
+  test.each(['/', '/health', '/ready', '/metrics', '/swagger', '/swagger/json'])(
+    '%s stays open',
+    async (path) => {
+      await using server = start({ environment });
+      expect((await fetch(server.address(path))).status).toBe(200);
+    },
+  );
 });
 
 describe('request ids and the log', () => {
@@ -239,6 +247,7 @@ describe('request ids and the log', () => {
           ms: expect.any(Number),
           files: 1,
           bytes: expect.any(Number),
+          timing: expect.any(Object),
         },
       },
     ]);
@@ -248,6 +257,15 @@ describe('request ids and the log', () => {
     await using server = start();
     const response = await fetch(server.address('/'), { headers: { 'x-request-id': id } });
     expect(response.headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
+  });
+
+  test('what went wrong stands in the log by its code', async () => {
+    await using server = start();
+    await fetch(server.address('/categorize?top_k=0'), upload());
+    expect(server.lines.map(({ fields }) => [fields.status, fields.fault])).toEqual([
+      [400, 'option_invalid'],
+    ]);
+    expect(server.lines[0]?.fields).not.toHaveProperty('timing');
   });
 
   test('no file name, label or key is logged', async () => {

@@ -4,7 +4,6 @@ import {
   categoriesPart,
   closing,
   filePart,
-  form,
   openSocket,
   postRaw,
   requestHead,
@@ -248,63 +247,6 @@ describe('admission', () => {
     await using server = start({ tuning: { admission: { running: 1, waiting: 0, silent: 100 } } });
     expect((await postRaw(server, '/categorize', 'nonsense')).status).toBe(400);
     await expectSound(server);
-  });
-});
-
-describe('draining', () => {
-  test('finishes what runs, sends away what waits, accepts nobody', async () => {
-    const gate = Promise.withResolvers<void>();
-    const { server, added } = startWith(
-      { onAdd: () => gate.promise },
-      { tuning: { admission: { running: 1, waiting: 5, silent: 100 } } },
-    );
-    const running = await openSocket(server);
-    running.write(requestHead('/categorize', body.length));
-    running.write(body.subarray(0, body.length - closing.length));
-    await until(() => added.length === 1);
-    const waiting = postRaw(server, '/categorize', body);
-    const idle = await openSocket(server);
-    idle.write('GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n');
-    await until(() => idle.received().includes('"ready":true'));
-
-    let isDrained = false;
-    const drained = server.server.drain().then(() => {
-      isDrained = true;
-    });
-    const refused = await waiting;
-    expect(refused.status).toBe(503);
-    expect(await refused.json()).toMatchObject({ code: 'shutting_down' });
-    expect(fetch(server.address('/health'))).rejects.toThrow();
-    await until(() => idle.readyState !== 'open');
-    expect(isDrained).toBe(false);
-
-    gate.resolve();
-    running.write(closing);
-    await until(() => running.received().includes('{"a":"cat"}'));
-    await drained;
-    running.destroy();
-    idle.destroy();
-  });
-
-  test('does not wait for a client that was answered early and keeps its upload open', async () => {
-    const server = start({ tuning: { closeGraceMs: 50 } });
-    const socket = await openSocket(server);
-    socket.write(requestHead('/categorize?top_k=0', 1_000_000));
-    await until(() => socket.received().includes('option_invalid'));
-    await server.server.drain();
-    await until(() => socket.readyState !== 'open');
-  });
-
-  test('what still comes in is told so', async () => {
-    const { server } = start();
-    await server.drain();
-    const request = (path: string, init?: RequestInit) =>
-      server.fetch(new Request(`http://localhost${path}`, init));
-    const refused = await request('/categorize', { method: 'POST', body: form([['a', 'cat']], 'cat') });
-    expect(refused.status).toBe(503);
-    expect(refused.headers.get('retry-after')).toBe('5');
-    expect((await request('/ready')).status).toBe(503);
-    expect(await (await request('/health')).json()).toMatchObject({ status: 'ok', state: 'shutting_down' });
   });
 });
 

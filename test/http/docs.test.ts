@@ -49,6 +49,7 @@ const answers: Readonly<Record<string, readonly v.GenericSchema[]>> = {
   '/': [v.pipe(v.string(), v.startsWith('classify-images'))],
   '/health': [schemas.healthSchema],
   '/ready': [schemas.readySchema],
+  '/metrics': [v.pipe(v.string(), v.regex(/^# HELP classify_images_/))],
   '/categorize': [schemas.categorizeAnswerSchema, schemas.categorizeDetailsSchema],
   '/image': [schemas.imageAnswerSchema, schemas.imageDetailsSchema],
   '/video': [
@@ -74,6 +75,7 @@ describe('the OpenAPI document', () => {
       ['/', ['get']],
       ['/health', ['get']],
       ['/ready', ['get']],
+      ['/metrics', ['get']],
       ['/categorize', ['post']],
       ['/image', ['post']],
       ['/video', ['post']],

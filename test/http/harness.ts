@@ -1,7 +1,9 @@
 import { connect, type Socket } from 'node:net';
 import type { EngineState } from '../../src/classify/engine-state.ts';
 import { type Config, parseConfig } from '../../src/config.ts';
-import { createServer, defaultTuning, type HttpServer, type ServerTuning } from '../../src/http/server.ts';
+import { createMetrics, type Metrics } from '../../src/http/metrics/metrics.ts';
+import { createServer, type HttpServer } from '../../src/http/server.ts';
+import { defaultTuning, type ServerTuning } from '../../src/http/server-tuning.ts';
 import type { Log } from '../../src/log.ts';
 import { createFakeEngine } from './fake-engine.ts';
 
@@ -36,6 +38,7 @@ export interface StartOptions {
 export interface TestServer extends AsyncDisposable {
   readonly config: Config;
   readonly server: HttpServer;
+  readonly metrics: Metrics;
   readonly port: number;
   readonly lines: LogLine[];
   readonly address: (path: string) => string;
@@ -47,11 +50,13 @@ export function start({ environment = {}, engine, tuning }: StartOptions = {}): 
   const state: EngineState = { state: 'ready', classifier: createFakeEngine().classifier };
   const current = typeof engine === 'function' ? engine : () => engine ?? state;
   const { log, lines } = createMemoryLog();
-  const server = createServer(config, current, log, { ...defaultTuning, ...tuning });
+  const metrics = createMetrics();
+  const server = createServer(config, current, log, metrics, { ...defaultTuning, ...tuning });
   const { port } = server.listen();
   return {
     config,
     server,
+    metrics,
     port,
     lines,
     address: (path) => `http://127.0.0.1:${port}${path}`,

@@ -105,12 +105,6 @@ describe('the service with the demo model', () => {
 });
 
 describe('the service as a process', () => {
-  test('SIGTERM ends it with 0', async () => {
-    const short = await startService({ CLIP_MODEL: 'demo', CLIP_CACHE: folder });
-    await short.ready();
-    expect(await short.stop()).toBe(0);
-  });
-
   test('a setting that cannot be used is named, and nothing starts', async () => {
     const fault = await startService({ PORT: 'eighty' }).catch((reason: unknown) => reason);
     expect(String(fault)).toContain('PORT=\\"eighty\\" must be a whole number');

@@ -10,8 +10,10 @@ export interface Service extends AsyncDisposable {
   readonly log: readonly Readonly<Record<string, unknown>>[];
   /** Waits until `/ready` answers 200. */
   ready(): Promise<void>;
-  /** Sends SIGTERM and waits. @returns the exit code */
-  stop(): Promise<number>;
+  /** Sends a signal and waits. Default: SIGINT, after which nobody is waited for. @returns the exit code */
+  stop(signal?: 'SIGINT' | 'SIGTERM'): Promise<number>;
+  /** The exit code, once it has one. */
+  readonly exited: Promise<number>;
 }
 
 /**
@@ -52,8 +54,8 @@ export async function startService(
   })();
   const url = (await listening.promise).replace(/\/$/, '');
 
-  const stop = async (): Promise<number> => {
-    child.kill('SIGTERM');
+  const stop: Service['stop'] = async (signal = 'SIGINT') => {
+    child.kill(signal);
     const code = await child.exited;
     await reading;
     return code;
@@ -72,6 +74,7 @@ export async function startService(
       }
     },
     stop,
+    exited: child.exited,
     async [Symbol.asyncDispose]() {
       if (child.exitCode === null) await stop();
     },

@@ -39,6 +39,12 @@ export const options: Readonly<
 
 export const welcome = welcomeText;
 
+export const metrics = `# HELP classify_images_requests_waiting Requests that wait for a place.
+# TYPE classify_images_requests_waiting gauge
+classify_images_requests_waiting{queue="pictures"} 3
+classify_images_requests_waiting{queue="videos"} 0
+`;
+
 export const healthReady: Health = {
   status: 'ok',
   state: 'ready',

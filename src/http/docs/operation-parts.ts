@@ -27,7 +27,6 @@ export const uploadErrors: readonly ErrorCode[] = [
   'engine_restarting',
   'model_loading',
   'model_missing',
-  'shutting_down',
 ];
 
 /** The form field that all uploads have in common. */

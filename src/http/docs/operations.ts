@@ -21,6 +21,7 @@ export interface Operations {
   readonly welcome: DocumentDecoration;
   readonly health: DocumentDecoration;
   readonly ready: DocumentDecoration;
+  readonly metrics: DocumentDecoration;
   readonly categorize: DocumentDecoration;
   readonly image: DocumentDecoration;
   readonly video: DocumentDecoration;
@@ -53,7 +54,8 @@ export function describeOperations({ limits, apiKey }: Pick<Config, 'limits' | '
       operationId: 'health',
       tags: ['Service'],
       summary: 'Does the process live, and what is it doing?',
-      description: 'Answers 200 as long as the process does. Use /ready to route requests.',
+      description:
+        'Answers 200 as long as the process does, whatever its load, and while a model is fetched. Use /ready to route requests.',
       responses: {
         200: json('The service’s state.', {
           schema: openApiSchema(schemas.healthSchema),
@@ -68,12 +70,24 @@ export function describeOperations({ limits, apiKey }: Pick<Config, 'limits' | '
       operationId: 'ready',
       tags: ['Service'],
       summary: 'Can pictures be classified now?',
+      description:
+        'A full queue does not make it unready: who comes then is told so, with 503 and Retry-After.',
       responses: {
         200: json('Yes.', {
           schema: openApiSchema(schemas.readySchema),
           example: examples.ready,
         }),
         ...errorResponses(['model_loading', 'model_missing', 'shutting_down']),
+      },
+    },
+    metrics: {
+      operationId: 'metrics',
+      tags: ['Service'],
+      summary: 'What there is to watch, for Prometheus',
+      description:
+        'Requests, queues, batches, times, memory, the model. Nothing in it says what clients have sent; it needs no key. Keep it from the public where you keep /health from it.',
+      responses: {
+        200: text('Prometheus’ text format, version 0.0.4.', examples.metrics),
       },
     },
     categorize: {

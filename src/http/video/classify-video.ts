@@ -2,7 +2,7 @@ import type { ServiceError } from '../../errors.ts';
 import { MAX_CATEGORIES_BYTES } from '../form-parts.ts';
 import { boundaryOf } from '../multipart.ts';
 import { parseVideoOptions, type VideoOptions } from '../options.ts';
-import type { RequestTally } from '../request-tally.ts';
+import type { RequestTally } from '../request-record.ts';
 import { urlOf } from '../request-url.ts';
 import type { VideoProgress } from '../schemas.ts';
 import { type StreamedBody, streamBody } from '../streamed-body.ts';

@@ -6,7 +6,7 @@ import { rankingOptions } from '../answers.ts';
 import { readBody, resumeBody, type StallLimit } from '../body.ts';
 import { readParts } from '../multipart.ts';
 import type { VideoOptions } from '../options.ts';
-import type { RequestTally } from '../request-tally.ts';
+import type { RequestTally } from '../request-record.ts';
 import type { VideoProgress } from '../schemas.ts';
 import { type ReceivedVideo, receiveVideo } from './receive-video.ts';
 import type { Spool, Spools, StoredFile } from './spool.ts';
@@ -49,9 +49,11 @@ export async function findFrames(room: SearchRoom, job: SearchJob): Promise<Prep
   const { request, boundary, options, tally, signal, report } = job;
 
   report({ stage: 'waiting' });
-  const body = readBody(request, stall, () => admission.waiting > 0);
+  const body = readBody(request, stall, () => admission.isContended, tally);
   const arrival = body.next();
-  using _place = await admission.enter(signal, arrival);
+  using place = await admission.enter(signal, arrival);
+  tally.isAdmitted = true;
+  tally.work.queueMs += place.waitedMs;
   await using held = new AsyncDisposableStack();
   const spool = held.use(await spools.open());
 
@@ -72,7 +74,7 @@ export async function findFrames(room: SearchRoom, job: SearchJob): Promise<Prep
 
 async function searchStored(
   { classifier }: SearchRoom,
-  { options, signal, report }: SearchJob,
+  { options, tally, signal, report }: SearchJob,
   { file, name, categories }: ReceivedVideo,
   spool: Spool,
 ): Promise<VideoAnswer> {
@@ -81,6 +83,7 @@ async function searchStored(
     ...searchOptions(options, categories),
     signal,
     onProgress: (progress) => report(wireProgress(progress)),
+    times: tally.work,
   });
   const winners = images
     ? await render(search, winningTimestamps(search, threshold), spool, report)

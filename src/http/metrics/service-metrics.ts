@@ -1,0 +1,55 @@
+import { Gauge, type Registry } from 'prom-client';
+import { version } from '../../../package.json';
+import type { EngineState } from '../../classify/engine-state.ts';
+import type { Admission } from '../admission.ts';
+
+/** What can be seen of a running service. */
+export interface ServiceView {
+  /** By what they are for. */
+  readonly queues: Readonly<Record<'pictures' | 'videos', Admission>>;
+  readonly engine: () => EngineState;
+  readonly isReady: () => boolean;
+}
+
+/** How the service stands at the moment, read when it is asked for. */
+export function addServiceMetrics(registry: Registry, { queues, engine, isReady }: ServiceView): void {
+  const registers = [registry];
+  const ofQueues = (name: string, help: string, read: (queue: Admission) => number) =>
+    new Gauge({
+      name,
+      help,
+      labelNames: ['queue'],
+      registers,
+      collect() {
+        for (const [queue, admission] of Object.entries(queues)) this.set({ queue }, read(admission));
+      },
+    });
+  const flag = (name: string, help: string, read: () => boolean) =>
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(read() ? 1 : 0);
+      },
+    });
+
+  ofQueues('classify_images_requests_running', 'Requests that are worked on.', ({ running }) => running);
+  ofQueues('classify_images_requests_waiting', 'Requests that wait for a place.', ({ waiting }) => waiting);
+  ofQueues('classify_images_request_places', 'How many requests may run at a time.', ({ places }) => places);
+  flag('classify_images_model_ready', '1 when the model is loaded.', () => engine().state === 'ready');
+  flag('classify_images_ready', '1 when /ready answers 200.', isReady);
+  new Gauge({
+    name: 'classify_images_build_info',
+    help: 'Always 1; what runs here. The model is empty until it is loaded.',
+    labelNames: ['version', 'bun', 'model', 'precision', 'sha256'],
+    registers,
+    collect() {
+      const state = engine();
+      const { name, precision, sha256 } =
+        state.state === 'ready' ? state.classifier.model : { name: '', precision: '', sha256: '' };
+      this.reset();
+      this.set({ version, bun: Bun.version, model: name, precision, sha256 }, 1);
+    },
+  });
+}

@@ -1,0 +1,39 @@
+import type { Log } from '../log.ts';
+import type { Metrics } from './metrics/metrics.ts';
+import type { RequestRecord } from './request-record.ts';
+import { timingOf } from './server-timing.ts';
+import { statusOf } from './status.ts';
+
+/**
+ * The one log line of a request, and its place in the metrics, when all of it is over. Neither names files,
+ * categories, options or keys.
+ */
+export function noteEnd(
+  request: Request,
+  record: RequestRecord,
+  answeredStatus: number,
+  log: Log,
+  metrics: Metrics,
+): void {
+  const hasLeft = request.signal.aborted;
+  if (hasLeft) record.fault ??= 'client_gone';
+  const { id, fault, isLate, files, bytes, isAdmitted } = record;
+  const path = URL.parse(request.url, 'http://localhost')?.pathname;
+  const status = hasLeft ? statusOf('client_gone') : answeredStatus;
+  const ms = performance.now() - record.receivedAt;
+  log.info(
+    {
+      id,
+      method: request.method,
+      path,
+      status,
+      ...(fault && { [isLate ? 'lateFault' : 'fault']: fault }),
+      ms: Math.round(ms),
+      files,
+      bytes,
+      ...(isAdmitted && { timing: timingOf(record) }),
+    },
+    'request',
+  );
+  metrics.requestEnded({ record, path: path ?? '', status, ms });
+}
