@@ -8,6 +8,8 @@ export interface SoakReport {
   readonly tally: Tally;
   readonly before: ProcessState;
   readonly after: ProcessState;
+  /** What its descriptors lead to in the end. */
+  readonly openAfter: readonly string[];
   /** Resident memory at the end of each round. */
   readonly memory: readonly (readonly [minutes: number, bytes: number])[];
   /** Answers a second. */
@@ -53,7 +55,8 @@ export function printReport(report: SoakReport): boolean {
   const complaints = [
     tally.faultCount > 0 && `${tally.faultCount} answers broke the rules`,
     report.loggedErrors.length > 0 && `${report.loggedErrors.length} errors in the log`,
-    after.fileDescriptors > before.fileDescriptors && 'file descriptors are left open',
+    after.fileDescriptors > before.fileDescriptors &&
+      `file descriptors are left open: ${report.openAfter.join(', ')}`,
     after.temporaryFiles.length > before.temporaryFiles.length && 'temporary files are left behind',
     growth > MAX_BYTES_PER_MINUTE && 'memory grows',
   ].filter((complaint) => complaint !== false);

@@ -19,7 +19,7 @@ import { heavyLabels } from './attacks/heavy-labels.ts';
 import { type OverloadReport, overload, throughput } from './attacks/overload.ts';
 import { mutatedPictures } from './attacks/pictures.ts';
 import { largestSide } from './hostile/bombs.ts';
-import { processState, settledState } from './process-state.ts';
+import { openFiles, processState, settledState } from './process-state.ts';
 import { createRandom, type Random } from './random.ts';
 import { printReport, type SoakReport } from './soak-report.ts';
 import { mortal, startTarget, type Target } from './target.ts';
@@ -62,6 +62,8 @@ async function soak(target: Target, random: Random): Promise<SoakReport> {
   const state = () => processState(pid, target.temporaryFolder);
 
   await mutatedPictures(target, random.fork(), 200);
+  // The page is bundled when it is first asked for, by a thread that stays.
+  await fetch(target.url, { headers: { accept: 'text/html' } });
   const before = state();
   const perSecondBefore = await throughput(target, throughputSeconds);
   const memory: [minutes: number, bytes: number][] = [];
@@ -86,6 +88,7 @@ async function soak(target: Target, random: Random): Promise<SoakReport> {
     tally: target.tally,
     before,
     after,
+    openAfter: openFiles(pid),
     memory,
     perSecondBefore,
     perSecondAfter,
