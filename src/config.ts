@@ -57,7 +57,7 @@ const httpUrl = v.pipe(
 );
 
 /** Each default with its reason. */
-const environmentSchema = v.object({
+export const environmentSchema = v.object({
   // In a container the port is published from outside the loopback interface.
   HOST: v.optional(v.pipe(v.string(), v.trim(), v.nonEmpty('must not be empty')), '0.0.0.0'),
   // The port the 2021 service was published on; 0 lets the system choose (tests).

@@ -81,6 +81,7 @@ measured() {
   echo "  /video: $(post /video '?images=false' "video=@$video" "$labels" | cut -c1-90)"
   echo "  memory while answering: at most $(mebi "$(cat "$state/peak")") without page cache; killed: $(
     sed -n 's/^oom_kill //p' "$cgroup/$events")"
+  echo "  compiled model on disk: $(size "$state/volume/compiled")"
   stop
   for _ in $(seq 50); do rmdir "$cgroup" 2>/dev/null && break; sleep 0.1; done
   cgroup=

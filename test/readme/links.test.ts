@@ -1,0 +1,49 @@
+import { expect, test } from 'bun:test';
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { page, repository, withoutCode } from './markdown.ts';
+
+const paths = ['*.md', '{deploy,models,src,native,test}/**/*.md'].flatMap((pattern) => [
+  ...new Bun.Glob(pattern).scanSync(repository),
+]);
+
+/** As GitHub makes them. */
+const anchorOf = (heading: string) =>
+  heading
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N} _-]/gu, '')
+    .replaceAll(' ', '-');
+
+/** What a page links to inside the repository, as [file, anchor]. */
+async function localLinks(path: string): Promise<readonly (readonly [string, string | undefined])[]> {
+  const targets = [...withoutCode(await page(path)).matchAll(/\]\(([^)\s]+)\)/g)].map(
+    ([, target = '']) => target,
+  );
+  return targets
+    .filter((target) => !/^[a-z]+:/.test(target))
+    .map((target) => {
+      const [file = '', anchor] = target.split('#');
+      return [file === '' ? path : join(dirname(path), file), anchor] as const;
+    });
+}
+
+test('there are pages to look at', () => {
+  expect(paths).toContain('README.md');
+  expect(paths).toContain('deploy/troubleshooting.md');
+});
+
+for (const path of paths) {
+  test(`links of ${path} lead somewhere`, async () => {
+    const lost: string[] = [];
+    for (const [file, anchor] of await localLinks(path)) {
+      if (!existsSync(join(repository, file))) lost.push(file);
+      else if (anchor !== undefined) {
+        const headings = [...withoutCode(await page(file)).matchAll(/^#+ (.+)$/gm)].map(
+          ([, heading = '']) => heading,
+        );
+        if (!headings.map(anchorOf).includes(anchor)) lost.push(`${file}#${anchor}`);
+      }
+    }
+    expect(lost).toEqual([]);
+  });
+}

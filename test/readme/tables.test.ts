@@ -1,0 +1,62 @@
+import { expect, test } from 'bun:test';
+import packageJson from '../../package.json';
+import { environmentSchema } from '../../src/config.ts';
+import { errorCodes } from '../../src/errors.ts';
+import { optionsSchema, videoOptionsSchema } from '../../src/http/options.ts';
+import { statusOf } from '../../src/http/status.ts';
+import { codeIn, page, section, tableRows } from './markdown.ts';
+
+const readme = await page('README.md');
+const rowsOf = (markdown: string, heading: string) => tableRows(section(markdown, heading));
+
+test('the settings are those of the service, with their defaults', () => {
+  const rows = rowsOf(readme, 'Settings');
+  expect(rows.flatMap(([variable = '']) => codeIn(variable))).toEqual(Object.keys(environmentSchema.entries));
+  const defaults = Object.entries(environmentSchema.entries).map(([name, schema]) => [
+    name,
+    'default' in schema && typeof schema.default === 'string' ? schema.default : undefined,
+  ]);
+  for (const [index, [name, known]] of defaults.entries()) {
+    const told = rows[index]?.[2] ?? '';
+    // What depends on the machine, or is not set, is told in words.
+    if (known !== undefined) expect([name, codeIn(told)[0]]).toEqual([name, known]);
+    else expect(told).not.toBe('');
+  }
+});
+
+test('the options are those of the three endpoints', () => {
+  const told = rowsOf(readme, 'Options').map(([option = '']) => /^`(\w+)=/.exec(option)?.[1] ?? option);
+  const known = new Set([...Object.keys(optionsSchema.entries), ...Object.keys(videoOptionsSchema.entries)]);
+  expect(told.toSorted()).toEqual([...known].toSorted());
+});
+
+test('each package has its reason, and no other is named', () => {
+  const named = rowsOf(readme, 'Dependencies').flatMap(([packages = '']) => codeIn(packages));
+  const known = [...Object.keys(packageJson.dependencies), ...Object.keys(packageJson.devDependencies)];
+  expect(named.toSorted()).toEqual(known.toSorted());
+});
+
+test('each error code has its status, a cause and a cure', async () => {
+  const rows = rowsOf(await page('deploy/troubleshooting.md'), 'Error codes');
+  expect(rows.map(([code = '', status = '']) => [codeIn(code)[0], Number(status)])).toEqual(
+    errorCodes.map((code) => [code, statusOf(code)]),
+  );
+  for (const [, , cause, cure] of rows) {
+    expect(cause).not.toBe('');
+    expect(cure).not.toBe('');
+  }
+});
+
+test('the scripts that are named exist', () => {
+  const known = Object.keys(packageJson.scripts);
+  const named = new Set(
+    [...readme.matchAll(/\b(?:bun|bun@[\d.]+) run ([\w-]+)/g)].map(([, script = '']) => script),
+  );
+  expect([...named].filter((script) => !known.includes(script))).toEqual([]);
+  expect(named.size).toBeGreaterThan(5);
+});
+
+test('the version of Bun is the one of the types', () => {
+  const versions = new Set([...readme.matchAll(/bun@([\d.]+\d)/g)].map(([, version]) => version));
+  expect([...versions]).toEqual([packageJson.devDependencies['bun-types']]);
+});
