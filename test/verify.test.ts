@@ -11,15 +11,21 @@ const openaiSum = manifest[0]!.sources[0]!.sha256;
 interface FakeModel {
   readonly scores?: Readonly<Record<string, number>>;
   readonly sha256?: string;
+  readonly precision?: 'fp32' | 'int8';
   readonly broken?: readonly BrokenFile[];
 }
 
 /** A classifier that gives the same scores to every picture. */
-function fakeClassifier({ scores = {}, sha256 = openaiSum, broken = [] }: FakeModel): Classifier {
+function fakeClassifier({
+  scores = {},
+  sha256 = openaiSum,
+  precision = 'fp32',
+  broken = [],
+}: FakeModel): Classifier {
   const model = {
     name: 'ViT-B/32',
     sha256,
-    precision: 'fp32',
+    precision,
     embeddingDimension: 512,
     imageResolution: 224,
   } as const;
@@ -83,6 +89,16 @@ describe('with the known weights', () => {
     });
     expect(outcome).toBe(0);
     expect(last).toContain('0.0010000');
+  });
+
+  test('int8 may be further off, but not as far as to be another answer', async () => {
+    const near = { 'a diagram': 0.985, 'a dog': 0.009, 'a cat': 0.006 };
+    expect((await run({ scores: near })).outcome).toBe(1);
+    const done = await run({ scores: near, precision: 'int8' });
+    expect(done.outcome).toBe(0);
+    expect(done.last).toContain('allowed are 0.02');
+    const far = { 'a diagram': 0.97, 'a dog': 0.02, 'a cat': 0.01 };
+    expect((await run({ scores: far, precision: 'int8' })).outcome).toBe(1);
   });
 
   test.each([

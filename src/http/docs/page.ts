@@ -64,10 +64,13 @@ function packaged(name: string, contentType: string): Asset {
   return { path: name, contentType, content: () => Bun.file(Bun.resolveSync(specifier, import.meta.dir)) };
 }
 
-/** The introduction of the document, with every code the service knows. */
+/** The introduction of the document, with every code the service knows, folded so that the endpoints come first. */
 export const introduction = `Sorts pictures and videos by plain words, with CLIP.
 
-Every failure has the body \`{"error", "code", …}\`: \`error\` is a sentence for a person, \`code\` one of these:
+Every failure has the body \`{"error", "code", …}\`: \`error\` is a sentence for a person, \`code\` a word for a program.
+Every answer carries \`x-request-id\` (yours, if you sent one); the log line of a request has the same id.
+
+<details><summary>All codes, with their statuses</summary>
 
 | code | status | meaning |
 | --- | --- | --- |
@@ -75,5 +78,5 @@ ${Object.entries(errorMeanings)
   .map(([code, { status, meaning }]) => `| \`${code}\` | ${status} | ${meaning} |`)
   .join('\n')}
 
-Every answer carries \`x-request-id\` (yours, if you sent one); the log line of a request has the same id.
+</details>
 `;
