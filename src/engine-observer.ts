@@ -8,7 +8,7 @@ export interface EngineObserver {
   pictureBroken(code: string): void;
   /** So many frames of a video became embeddings. */
   framesEncoded(count: number): void;
-  /** Texts that were asked for: those whose embeddings were there, and those that have to be encoded. */
+  /** Labels that were asked for: those whose embeddings were there, and those that have to be encoded. */
   textsLookedUp(known: number, unknown: number): void;
   /**
    * The model ran.

@@ -50,8 +50,7 @@ export async function startEngine(
     },
     logitScale: compiled.logitScale,
     imageEncoder: encoders.imageEncoder,
-    textEncoder: encoders.textEncoder,
-    tokenize: encoders.tokenize,
+    labelEncoder: encoders.labelEncoder,
     loadPicture,
     openVideo: (path, options) =>
       openVideo(path, { limits: config.limits, threads: config.threads, ...options }),

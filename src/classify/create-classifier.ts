@@ -1,12 +1,11 @@
 import type { ImageEncoder, PixelSlot } from '../clip/image-encoder.ts';
-import type { TextEncoder, Tokenize } from '../clip/text-encoder.ts';
+import type { LabelEncoder } from '../clip/label-encoder.ts';
 import { type EngineObserver, unobserved } from '../engine-observer.ts';
 import type { NoteGarbage } from '../garbage.ts';
 import type { FramesOptions } from '../media/video/video.ts';
 import { createSemaphore, type Permit } from '../semaphore.ts';
 import { parseCategories } from './categories.ts';
 import type { Categories, Classifier, LabelOptions, ModelSummary, WorkTimes } from './classifier.ts';
-import { createEmbeddingAverage } from './embedding-average.ts';
 import { createEncodedCollection, type EncodePicture } from './picture-collection.ts';
 import { rankEach } from './rank-each.ts';
 import { createVideoSearch, type OpenVideo } from './search-video.ts';
@@ -15,8 +14,7 @@ export interface ClassifierParts {
   readonly model: ModelSummary;
   readonly logitScale: number;
   readonly imageEncoder: ImageEncoder;
-  readonly textEncoder: TextEncoder;
-  readonly tokenize: Tokenize;
+  readonly labelEncoder: LabelEncoder;
   /**
    * Decodes a picture into `pixels`, [S, S, 3] uint8.
    * @throws ServiceError image_empty, image_unsupported, image_too_large, image_broken
@@ -37,13 +35,9 @@ export interface ClassifierParts {
 
 const verbatim = ['{}'] as const;
 
-/** How long labels are checked before others get their turn of the event loop. */
-const turnMs = 10;
-
 /** Joins the encoders and the decoders to the three use cases. */
 export function createClassifier(parts: ClassifierParts): Classifier {
-  const { model, logitScale, imageEncoder, textEncoder, tokenize, loadPicture, maxCategories, noteGarbage } =
-    parts;
+  const { model, logitScale, imageEncoder, labelEncoder, loadPicture, maxCategories, noteGarbage } = parts;
   const { openVideo, framing, videosAtOnce, observer = unobserved } = parts;
 
   const undecoded = createSemaphore(parts.undecodedBytes);
@@ -77,10 +71,6 @@ export function createClassifier(parts: ClassifierParts): Classifier {
       return { embedding: encodeSlot() };
     };
 
-  /**
-   * One embedding [D] a label: the average over the templates. Template by template, because a thousand labels
-   * in a hundred templates would be 200 MB of embeddings at once.
-   */
   const encodeLabels = async (
     { labels }: Categories,
     { templates = verbatim }: LabelOptions,
@@ -88,16 +78,9 @@ export function createClassifier(parts: ClassifierParts): Classifier {
     times?: WorkTimes,
   ): Promise<readonly Float32Array[]> => {
     const beganAt = performance.now();
-    const averages = labels.map(createEmbeddingAverage);
-    for (const template of templates) {
-      const embeddings = await textEncoder.encode(
-        labels.map((label) => fill(template, label)),
-        signal,
-      );
-      for (const [index, average] of averages.entries()) average.add(embeddings[index] as Float32Array);
-    }
+    const embeddings = await labelEncoder.encode(labels, templates, signal);
     if (times) times.labelsMs += performance.now() - beganAt;
-    return averages.map((average) => average.result());
+    return embeddings;
   };
 
   return {
@@ -112,16 +95,8 @@ export function createClassifier(parts: ClassifierParts): Classifier {
       observer,
     }),
     parseCategories: (document) => parseCategories(document, maxCategories),
-    async checkLabels({ labels }, { templates = verbatim }, signal) {
-      let turnBegan = performance.now();
-      for (const label of labels) {
-        for (const template of templates) tokenize(fill(template, label));
-        if (performance.now() - turnBegan < turnMs) continue;
-        await Bun.sleep(0);
-        signal.throwIfAborted();
-        turnBegan = performance.now();
-      }
-    },
+    checkLabels: ({ labels }, { templates = verbatim }, signal) =>
+      labelEncoder.check(labels, templates, signal),
     collect(signal, times) {
       const { add, refuse, names, broken, encoded } = createEncodedCollection(
         encodeNoting(times),
@@ -160,9 +135,4 @@ export function createClassifier(parts: ClassifierParts): Classifier {
       };
     },
   };
-}
-
-/** A function, not a string, as replacement: `$&` in a label is a label. */
-function fill(template: string, label: string): string {
-  return template.replace('{}', () => label);
 }

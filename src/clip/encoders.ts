@@ -4,15 +4,14 @@ import { ServiceError } from '../errors.ts';
 import { layOutEncoderArena } from './encoder-arena.ts';
 import type { CompiledModel } from './graph/compiled-model.ts';
 import { createImageEncoder, type ImageEncoder } from './image-encoder.ts';
-import { createTextEncoder, type TextEncoder, type Tokenize } from './text-encoder.ts';
+import { createLabelEncoder, type LabelEncoder } from './label-encoder.ts';
+import { createTextEncoder, type Tokenize } from './text-encoder.ts';
 import { createTokenizer } from './tokenizer/tokenizer.ts';
 
 /** Both towers of a loaded model. */
 export interface Encoders extends AsyncDisposable {
   readonly imageEncoder: ImageEncoder;
-  readonly textEncoder: TextEncoder;
-  /** @throws ServiceError label_too_long */
-  readonly tokenize: Tokenize;
+  readonly labelEncoder: LabelEncoder;
 }
 
 /**
@@ -42,8 +41,7 @@ export async function loadEncoders(
 
     return {
       imageEncoder,
-      textEncoder,
-      tokenize,
+      labelEncoder: createLabelEncoder(textEncoder, tokenize, observer),
       [Symbol.asyncDispose]: () => worker[Symbol.asyncDispose](),
     };
   } catch (fault) {

@@ -1,12 +1,8 @@
-import { LRUCache } from 'lru-cache';
 import type { OnnxWorker } from '../../native/onnx/worker.ts';
 import { type EngineObserver, unobserved } from '../engine-observer.ts';
 import { createBatcher } from './batcher.ts';
 import { type EncoderArena, maxTextBatch } from './encoder-arena.ts';
 import { copyRows } from './image-encoder.ts';
-
-/** 2 KB of embedding and a short text each: 40 MB at the most. */
-const cachedTexts = 16_384;
 
 /** About as much work as a batch of pictures. */
 const tokensPerBatch = 512;
@@ -22,9 +18,9 @@ const turnMs = 10;
 
 export interface TextEncoder {
   /**
-   * @param texts as sent; known ones are answered from a cache
-   * @returns one textEmbedding [D] float32, L2-normalised, a text, in the same order; not to be written to
-   * @throws ServiceError label_too_long
+   * @param texts as sent; one that comes twice is encoded once
+   * @returns one textEmbedding [D] float32, L2-normalised, a text, in the same order
+   * @throws ServiceError label_too_long; the signal's reason
    */
   encode(texts: readonly string[], signal?: AbortSignal): Promise<readonly Float32Array[]>;
 }
@@ -32,15 +28,13 @@ export interface TextEncoder {
 /** text → ids [L] int32, start and end token included. */
 export type Tokenize = (text: string) => Int32Array;
 
-/** The text tower behind a tokenizer, a cache and a batcher. */
+/** The text tower behind a tokenizer and a batcher. */
 export function createTextEncoder(
   worker: OnnxWorker,
   arena: EncoderArena,
   tokenize: Tokenize,
   observer: EngineObserver = unobserved,
 ): TextEncoder {
-  const cache = new LRUCache<string, Float32Array>({ max: cachedTexts });
-
   const batcher = createBatcher<Int32Array, Float32Array>({
     // Long texts are many tokens: pictures must not wait behind a second of them.
     maxBatch: (ids) => Math.min(maxTextBatch, Math.max(1, Math.floor(tokensPerBatch / ids.length))),
@@ -62,39 +56,32 @@ export function createTextEncoder(
     },
   });
 
-  /** text → ids of those that are not known yet, each once. */
-  const tokenizeUnknown = async (
+  /** text → ids, each text once. */
+  const tokenizeAll = async (
     texts: readonly string[],
-    known: Map<string, Float32Array>,
     signal: AbortSignal | undefined,
   ): Promise<Map<string, Int32Array>> => {
-    const unknown = new Map<string, Int32Array>();
+    const tokenized = new Map<string, Int32Array>();
     let turnBegan = performance.now();
     for (const text of texts) {
-      if (known.has(text) || unknown.has(text)) continue;
-      const embedding = cache.get(text);
-      if (embedding) known.set(text, embedding);
-      else unknown.set(text, tokenize(text));
+      if (!tokenized.has(text)) tokenized.set(text, tokenize(text));
       if (performance.now() - turnBegan < turnMs) continue;
       await nextTurn();
       signal?.throwIfAborted();
       turnBegan = performance.now();
     }
-    return unknown;
+    return tokenized;
   };
 
   return {
     async encode(texts, signal) {
       const embeddings = new Map<string, Float32Array>();
-      const unknown = await tokenizeUnknown(texts, embeddings, signal);
-      observer.textsLookedUp(embeddings.size, unknown.size);
+      const tokenized = await tokenizeAll(texts, signal);
       // One after another, those of one length fill batches together.
-      const waiting = [...unknown].sort(([, first], [, other]) => first.length - other.length).values();
+      const waiting = [...tokenized].sort(([, first], [, other]) => first.length - other.length).values();
       const encodeWaiting = async () => {
         for (const [text, ids] of waiting) {
-          const embedding = await batcher.submit(ids, signal);
-          cache.set(text, embedding);
-          embeddings.set(text, embedding);
+          embeddings.set(text, await batcher.submit(ids, signal));
         }
       };
       await Promise.all(Array.from({ length: textsInFlight }, encodeWaiting));

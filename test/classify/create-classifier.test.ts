@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import { createClassifier } from '../../src/classify/create-classifier.ts';
+import { createLabelEncoder } from '../../src/clip/label-encoder.ts';
 import { ServiceError } from '../../src/errors.ts';
 import { createSemaphore } from '../../src/semaphore.ts';
 import { createRecordingObserver } from '../fixtures/recording-observer.ts';
@@ -37,17 +38,19 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
         };
       },
     },
-    textEncoder: {
-      async encode(texts) {
-        encodedTexts.push(...texts);
-        return texts.map(embed);
+    labelEncoder: createLabelEncoder(
+      {
+        async encode(texts) {
+          encodedTexts.push(...texts);
+          return texts.map(embed);
+        },
       },
-    },
-    tokenize(text) {
-      for (let work = 0; work < 3000; work++) Math.sqrt(work);
-      if (text.length > 40) throw new ServiceError('label_too_long', `"${text}" is too long.`);
-      return new Int32Array();
-    },
+      (text) => {
+        for (let work = 0; work < 3000; work++) Math.sqrt(work);
+        if (text.length > 40) throw new ServiceError('label_too_long', `"${text}" is too long.`);
+        return new Int32Array();
+      },
+    ),
     async loadPicture(bytes, pixels) {
       const text = new TextDecoder().decode(bytes);
       if (text === 'broken') throw new ServiceError('image_broken', 'It ends too early.');
@@ -198,7 +201,7 @@ describe('classifier', () => {
     await collection.add('1.jpg', bytesOf('red'));
     const templates = ['a {}', 'green {}'];
     const [ranking] = await collection.rankCategories({ labels: ['$& red', 'blue'] }, { templates });
-    expect(encodedTexts).toEqual(['a $& red', 'a blue', 'green $& red', 'green blue']);
+    expect(encodedTexts).toEqual(['a $& red', 'green $& red', 'a blue', 'green blue']);
     expect(ranking?.candidates[0]?.name).toBe('$& red');
     const [verbatim] = await collection.rankCategories({ labels: ['$& red', 'blue'] }, {});
     expect(ranking?.candidates[0]?.similarity).toBeLessThan(verbatim?.candidates[0]?.similarity as number);

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { createEmbeddingAverage } from '../../src/classify/embedding-average.ts';
 import { rank } from '../../src/classify/ranking.ts';
 
 const vector = (...values: number[]) => Float32Array.of(...values);
@@ -83,34 +82,5 @@ describe('rank', () => {
         }
       }),
     );
-  });
-});
-
-/** The average of embeddings that come one after another. */
-function averageOf(embeddings: readonly Float32Array[]): Float32Array {
-  const average = createEmbeddingAverage();
-  for (const embedding of embeddings) average.add(embedding);
-  return average.result();
-}
-
-describe('the average of embeddings', () => {
-  test('takes the mean and normalises it again', () => {
-    // The mean of (1, 0) and (0.28, 0.96) is (0.64, 0.48), of length 0.8.
-    const average = averageOf([vector(1, 0), vector(0.28, 0.96)]);
-    expect(average).toBeInstanceOf(Float32Array);
-    expect([...average]).toEqual([expect.closeTo(0.8, 6), expect.closeTo(0.6, 6)]);
-  });
-
-  test('leaves a single embedding as it is, to the bit', () => {
-    const embedding = vector(0.6000001, 0.8);
-    expect(averageOf([embedding])).toEqual(embedding);
-  });
-
-  test('becomes zeros, never NaN, where embeddings cancel out', () => {
-    expect(averageOf([vector(1, 0), vector(-1, 0)])).toEqual(vector(0, 0));
-  });
-
-  test('refuses to average nothing', () => {
-    expect(() => averageOf([])).toThrow('no embeddings');
   });
 });

@@ -84,7 +84,7 @@ for (const checkpoint of ['clip-tiny.pt', 'clip-tiny.safetensors'] as const) {
     });
 
     test('label embeddings', async () => {
-      const embeddings = await encoders.textEncoder.encode(goldenAnswers.labels);
+      const embeddings = await encoders.labelEncoder.encode(goldenAnswers.labels, ['{}']);
       embeddings.forEach((embedding, index) => {
         expect(cosine(embedding, goldenAnswers.textEmbeddings[index] as number[])).toBeGreaterThan(
           textCosine,
@@ -94,7 +94,7 @@ for (const checkpoint of ['clip-tiny.pt', 'clip-tiny.safetensors'] as const) {
 
     test.each(pictures)('$file', async (picture) => {
       const tolerance = toleranceOf(picture);
-      const labels = await encoders.textEncoder.encode(goldenAnswers.labels);
+      const labels = await encoders.labelEncoder.encode(goldenAnswers.labels, ['{}']);
       const embedding = await encodeFile(picture.file);
       expect(cosine(embedding, picture.imageEmbedding)).toBeGreaterThanOrEqual(tolerance.cosine);
       const logits = labels.map((label) => compiled.logitScale * cosine(embedding, label));
@@ -112,10 +112,10 @@ for (const checkpoint of ['clip-tiny.pt', 'clip-tiny.safetensors'] as const) {
 
     test('a label among others has the digits it has alone', async () => {
       const labels = ['one cat', 'two dogs', 'a photo of a red apple on a wooden table', 'three birds'];
-      const together = await encoders.textEncoder.encode(labels);
+      const together = await encoders.labelEncoder.encode(labels, ['{}']);
       await using fresh = await loadEncoders(compiled, 2);
       for (const [index, label] of labels.entries()) {
-        const [alone] = await fresh.textEncoder.encode([label]);
+        const [alone] = await fresh.labelEncoder.encode([label], ['{}']);
         expect(alone).toEqual(together[index] as Float32Array);
       }
     });

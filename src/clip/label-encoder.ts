@@ -1,0 +1,113 @@
+import { createHash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import { type EngineObserver, unobserved } from '../engine-observer.ts';
+import { averageEmbedding } from './embedding-average.ts';
+import type { TextEncoder, Tokenize } from './text-encoder.ts';
+
+/** Some 16,000 short labels with 2 KB of embedding each. */
+const cacheBytes = 36 * 1024 ** 2;
+
+/**
+ * Labels are encoded in portions of so many texts: 4 MB of embeddings, and what a client that leaves has waited
+ * for so far stays known.
+ */
+const textsPerPortion = 2048;
+
+/** How long labels are checked before others get their turn of the event loop. */
+const turnMs = 10;
+
+/** Labels, each said by the same templates, of which each has one `{}`. */
+export interface LabelEncoder {
+  /**
+   * Looks at every text before any is encoded.
+   * @throws ServiceError label_too_long; the signal's reason
+   */
+  check(labels: readonly string[], templates: readonly string[], signal?: AbortSignal): Promise<void>;
+  /**
+   * @param labels distinct; known ones are answered from a cache
+   * @returns one embedding [D] float32, L2-normalised, a label: the average over the templates. Not to be
+   *   written to
+   * @throws ServiceError label_too_long; the signal's reason
+   */
+  encode(
+    labels: readonly string[],
+    templates: readonly string[],
+    signal?: AbortSignal,
+  ): Promise<readonly Float32Array[]>;
+}
+
+/** Puts labels into templates, has the texts encoded, and remembers what came of each label. */
+export function createLabelEncoder(
+  textEncoder: TextEncoder,
+  tokenize: Tokenize,
+  observer: EngineObserver = unobserved,
+): LabelEncoder {
+  const cache = new LRUCache<string, Float32Array>({ maxSize: cacheBytes, sizeCalculation: entryBytes });
+
+  return {
+    async check(labels, templates, signal) {
+      const prefix = keyPrefix(templates);
+      let turnBegan = performance.now();
+      for (const label of labels) {
+        if (cache.has(prefix + label)) continue;
+        for (const template of templates) {
+          tokenize(fill(template, label));
+          if (performance.now() - turnBegan < turnMs) continue;
+          await nextTurn();
+          signal?.throwIfAborted();
+          turnBegan = performance.now();
+        }
+      }
+    },
+
+    async encode(labels, templates, signal) {
+      const prefix = keyPrefix(templates);
+      const embeddings = new Map<string, Float32Array>();
+      // What one call asks for never displaces what it asks for itself: asked again for more than the cache
+      // holds, it finds as much as fits instead of nothing.
+      let room = cacheBytes;
+      for (const label of labels) {
+        const embedding = cache.get(prefix + label);
+        if (!embedding) continue;
+        embeddings.set(label, embedding);
+        room -= entryBytes(embedding, prefix + label);
+      }
+      const unknown = labels.filter((label) => !embeddings.has(label));
+      observer.textsLookedUp(embeddings.size, unknown.length);
+
+      const portion = Math.max(1, Math.floor(textsPerPortion / templates.length));
+      for (let start = 0; start < unknown.length; start += portion) {
+        const some = unknown.slice(start, start + portion);
+        const texts = some.flatMap((label) => templates.map((template) => fill(template, label)));
+        const encoded = await textEncoder.encode(texts, signal);
+        for (const [index, label] of some.entries()) {
+          const first = index * templates.length;
+          const embedding = averageEmbedding(encoded.slice(first, first + templates.length));
+          embeddings.set(label, embedding);
+          room -= entryBytes(embedding, prefix + label);
+          if (room >= 0) cache.set(prefix + label, embedding);
+        }
+      }
+      return labels.map((label) => embeddings.get(label) as Float32Array);
+    },
+  };
+}
+
+/** Always as long as itself, so that no label can pass for another one in other templates. */
+function keyPrefix(templates: readonly string[]): string {
+  return createHash('sha256').update(JSON.stringify(templates)).digest('base64');
+}
+
+/** A character may take two bytes. */
+function entryBytes(embedding: Float32Array, key: string): number {
+  return embedding.byteLength + 2 * key.length;
+}
+
+/** A function, not a string, as replacement: `$&` in a label is a label. */
+function fill(template: string, label: string): string {
+  return template.replace('{}', () => label);
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
