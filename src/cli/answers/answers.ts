@@ -1,6 +1,7 @@
 import type { Categories } from '../../classify/classifier.ts';
 import type { FoundFile } from '../files/find-files.ts';
 import type { FileFaultCode } from '../files/read-picture.ts';
+import type { AnsweringModel } from '../output/provenance.ts';
 
 /** What is asked of every picture. */
 export interface Question {
@@ -90,7 +91,7 @@ export interface VideoRequest {
 /** Whoever answers: the engine in this process, or a server. */
 export interface Answers extends AsyncDisposable {
   /** Which model answers; undefined while nobody knows. */
-  readonly model: string | undefined;
+  readonly model: AnsweringModel | undefined;
   /** Answers file by file, in their order, as they come; keeps nothing of those that were given. */
   categorize(files: readonly FoundFile[]): AsyncIterable<FileOutcome>;
   /**

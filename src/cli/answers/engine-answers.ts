@@ -100,7 +100,7 @@ export async function createEngineAnswers(
   await classifier.collect(signal).rankCategories(categories, options);
 
   return {
-    model: `${classifier.model.name}, ${classifier.model.precision}`,
+    model: classifier.model,
 
     async *categorize(files) {
       for await (const outcomes of inOrder(chunksOf(files, chunkFiles), CHUNKS_AT_ONCE, categorizeChunk)) {

@@ -1,6 +1,8 @@
 import { categorizeDetailsSchema, imageDetailsSchema } from '../../http/schemas.ts';
 import type { FoundFile } from '../files/find-files.ts';
 import { readPicture } from '../files/read-picture.ts';
+import type { AnsweringModel } from '../output/provenance.ts';
+import { UsageError } from '../usage-error.ts';
 import type {
   Answers,
   BestFile,
@@ -47,7 +49,16 @@ function nothingFits(category: string): BestFile {
 export function createServerAnswers(options: ServerAnswersOptions): Answers {
   const { post, question, maxImageBytes, signal } = options;
   const query = queryOf(question);
-  let model: string | undefined;
+  let model: AnsweringModel | undefined;
+  /** @throws UsageError where it is another one than before: the server was started anew meanwhile */
+  const takeModel = (next: AnsweringModel) => {
+    if (model && (model.sha256 !== next.sha256 || model.precision !== next.precision)) {
+      throw new UsageError(
+        `The server answered with another model than before, ${next.name} instead of ${model.name}: the answers cannot stand side by side.`,
+      );
+    }
+    model = next;
+  };
 
   /** The form of these files, read while it is sent. `left` receives those that are no pictures. */
   async function* formOf(
@@ -81,7 +92,7 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
     };
     const answer = await orNothing(post({ path: 'categorize', query, parts }));
     const details = answer === undefined ? undefined : expectShape(categorizeDetailsSchema, answer);
-    if (details) model = `${details.model.name}, ${details.model.precision}`;
+    if (details) takeModel(details.model);
     const resultOf = new Map(details?.results.map((result) => [result.file, result]));
     const faultOf = new Map(details?.errors.map((fault) => [fault.file, fault]));
     return files.map(({ path: file }, index) => {
@@ -122,7 +133,7 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
       const answer = await orNothing(post({ path: 'image', query, parts }));
       if (answer === undefined) return question.categories.labels.map(nothingFits);
       const details = expectShape(imageDetailsSchema, answer);
-      model = `${details.model.name}, ${details.model.precision}`;
+      takeModel(details.model);
       const pathOf = (place: string): string => files[Number(place)]?.path ?? place;
       for (const fault of details.errors) tell({ kind: 'broken', ...fault, file: pathOf(fault.file) });
       return details.results.map((result) => ({
@@ -134,7 +145,7 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
 
     async video(request) {
       const { model: itsModel, ...answer } = await searchVideoOnServer(post, question, request);
-      model = itsModel;
+      takeModel(itsModel);
       return answer;
     },
     async [Symbol.asyncDispose]() {},

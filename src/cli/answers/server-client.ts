@@ -54,6 +54,8 @@ export interface FormPost {
 /** @returns the JSON of a 2xx answer, or of the event that holds the result */
 export type PostForm = (post: FormPost) => Promise<unknown>;
 
+const SAME_NOTE_EVERY_MS = 15_000;
+
 /** A wrong answer of a proxy while its replicas change. */
 const passingStatuses = new Set([502, 504]);
 /** What a server answers that will be able to answer soon. */
@@ -73,6 +75,14 @@ const passingCodes = new Set([
 export function createServerClient(options: ServerClientOptions): PostForm {
   const { url, apiKey, signal, note } = options;
   const patience = { ...defaultPatience, ...options.patience };
+  let told = { sentence: '', atMs: Number.NEGATIVE_INFINITY };
+  /** Several requests wait for the same thing, and ask again and again: one line now and then says so. */
+  const tell = (sentence: string, waitMs: number) => {
+    const atMs = performance.now();
+    if (sentence === told.sentence && atMs - told.atMs < SAME_NOTE_EVERY_MS) return;
+    told = { sentence, atMs };
+    note(`${sentence} Trying again in ${Math.ceil(waitMs / 1000)} s.`);
+  };
 
   const attempt = async ({ path, query, parts, onProgress }: FormPost): Promise<Attempt> => {
     const { contentType, chunks } = multipartBody(parts());
@@ -116,13 +126,13 @@ export function createServerClient(options: ServerClientOptions): PostForm {
       if (fault.kind === 'busy') {
         if (performance.now() - startedAt > patience.busyMs) throw fault.error;
         const pauseMs = Math.max(patience.busyPauseMs, fault.retryAfterMs);
-        note(`${fault.error.message} Waiting for ${Math.ceil(pauseMs / 1000)} s.`);
+        tell(fault.error.message, pauseMs);
         await pause(pauseMs, signal);
       } else {
         failures += 1;
         if (failures >= patience.connections) throw fault.error;
         const pauseMs = patience.backOffMs * 2 ** (failures - 1);
-        note(`${fault.error.message} Trying again in ${Math.ceil(pauseMs / 1000)} s.`);
+        tell(fault.error.message, pauseMs);
         await pause(pauseMs, signal);
       }
     }

@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { videoDetailsSchema, videoProgressSchema } from '../../http/schemas.ts';
+import type { AnsweringModel } from '../output/provenance.ts';
 import { categoriesOf, type Question, type VideoAnswer, type VideoRequest } from './answers.ts';
 import type { FormPart } from './multipart-body.ts';
 import { categoriesPart, expectShape, queryOf } from './question-form.ts';
@@ -10,7 +11,7 @@ export async function searchVideoOnServer(
   post: PostForm,
   question: Question,
   { path, onProgress, takeJpeg }: VideoRequest,
-): Promise<VideoAnswer & { readonly model: string }> {
+): Promise<VideoAnswer & { readonly model: AnsweringModel }> {
   async function* parts(): AsyncGenerator<FormPart> {
     yield categoriesPart(question);
     yield { name: 'video', filename: 'video', content: Bun.file(path).stream() };
@@ -40,5 +41,5 @@ export async function searchVideoOnServer(
     if (timestamp === null || !image) continue;
     await takeJpeg?.(timestamp, categoriesOf(frames, timestamp), Buffer.from(image, 'base64'));
   }
-  return { model: `${model.name}, ${model.precision}`, frames, warnings };
+  return { model, frames, warnings };
 }

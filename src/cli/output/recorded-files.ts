@@ -18,6 +18,7 @@ export interface RecordedFiles {
 /**
  * Reads what an earlier run has written, also one that was killed within a record. Anything that this
  * command would not have written is refused, so that no other file is mistaken for an output.
+ * @param labels the categories that were asked for then
  * @throws UsageError
  */
 export async function readRecordedFiles(
@@ -43,7 +44,6 @@ export async function readRecordedFiles(
       const record = format.parse(text, fileTable);
       const recorded = record && recordedFileOf(record, known);
       if (!recorded) throw foreign(path, format);
-      if (recorded.outcome.kind === 'answered') checkCategory(recorded.outcome, known, path);
       files.set(recorded.file, recorded.outcome);
     }
     bytes = end;
@@ -64,18 +64,8 @@ function recordedFileOf(
   if (category === null || category === '' || (category === '-' && !known.has('-'))) {
     return { file, outcome: { kind: 'answered', category: null } };
   }
-  return typeof category === 'string' ? { file, outcome: { kind: 'answered', category } } : undefined;
-}
-
-function checkCategory(
-  { category }: { readonly category: string | null },
-  known: ReadonlySet<string>,
-  path: string,
-): void {
-  if (category === null || known.has(category)) return;
-  throw new UsageError(
-    `${path} was made with other categories: ${JSON.stringify(category)} is none of those given now. Give the same ones again, or another file.`,
-  );
+  if (typeof category !== 'string' || !known.has(category)) return undefined;
+  return { file, outcome: { kind: 'answered', category } };
 }
 
 /** Whether a record that is not whole can be the beginning of one of ours. */

@@ -58,6 +58,7 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
       progress.show(0, files.length);
       for await (const outcome of answers.categorize(files)) {
         signal.throwIfAborted();
+        if (answers.model) await output.answeredBy(answers.model);
         if (outcome.kind === 'skipped') tally.skip(outcome.what);
         else if (outcome.kind === 'broken') await takeBroken(outcome, output, tally);
         else {
@@ -84,12 +85,19 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
 }
 
 function openOutput(
-  { format, output, sorting }: Command,
+  { format, output, sorting, templates, threshold, topK }: Command,
   labels: readonly string[],
   terminal: CommandTerminal,
 ): Promise<ContinuedOutput> {
   const lines = lineFormats[format];
-  if (output !== undefined) return continueOutput(output, lines, labels);
+  if (output !== undefined) {
+    return continueOutput(output, lines, {
+      categories: [...labels],
+      templates: templates ? [...templates] : null,
+      threshold: threshold ?? null,
+      top_k: topK,
+    });
+  }
   const table = sorting?.isDry ? withTarget(fileTable) : fileTable;
   return openStandardOutput(terminal.print, lines, table);
 }

@@ -1,3 +1,4 @@
+import type { AnsweringModel } from '../output/provenance.ts';
 import type { CommandTerminal } from '../terminal/command-terminal.ts';
 import { count, duration } from '../terminal/progress.ts';
 
@@ -11,7 +12,7 @@ export interface Tally {
   undecided: number;
   /** Of these, each was named. */
   readonly faults: number;
-  model: string | undefined;
+  model: AnsweringModel | undefined;
   /** Names a file that cannot be used. */
   fault(file: string, error: string): void;
   /** Counts files of folders that are no pictures. */
@@ -57,7 +58,7 @@ export function createTally(terminal: CommandTerminal, now = () => performance.n
       if (this.undecided > 0) parts.push(`${count(this.undecided)} below the threshold`);
       parts.push(...faultRemark());
       if (skipped.size > 0) parts.push(`${count(skippedCount())} skipped (${describeKinds(skipped)})`);
-      if (this.model !== undefined) parts.push(`model ${this.model}`);
+      if (this.model !== undefined) parts.push(`model ${this.model.name}, ${this.model.precision}`);
       return `${parts.join(', ')}.`;
     },
   };

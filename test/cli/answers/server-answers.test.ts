@@ -67,7 +67,20 @@ describe('a server', () => {
     const best = await there.best(files, (outcome) => told[0].push(outcome));
     expect(best).toEqual([...(await here.best(files, (outcome) => told[1].push(outcome)))]);
     expect(told[0]).toEqual(told[1]);
-    expect(there.model).toBe('fake, fp32');
+    expect(there.model).toMatchObject({ name: 'fake', precision: 'fp32' });
+  });
+
+  test('that goes on with another model is not gone on with', async () => {
+    let state = createFakeClassifier().classifier;
+    await using server = start({ engine: () => ({ state: 'ready', classifier: state }) });
+    await using folder = await temporaryFolder();
+    const { categorize } = answersOf(server.address('/'));
+    const files = await filesOf(folder, ['cat']);
+    await Array.fromAsync(categorize(files));
+    state = { ...state, model: { ...state.model, name: 'newer', sha256: '1'.repeat(64) } };
+    const answering = Array.fromAsync(categorize(files));
+    expect(answering).rejects.toThrow('another model than before, newer instead of fake');
+    await answering.catch(() => undefined);
   });
 
   test('is not needed for files that are no pictures', async () => {
@@ -162,9 +175,10 @@ describe('what passes by itself is waited for', () => {
     const files = await filesOf(folder, ['cat']);
     const { categorize, notes } = answersOf(server.url);
     expect(await Array.fromAsync(categorize(files))).toMatchObject([{ category: 'cat' }]);
-    expect(notes.length).toBe(3);
-    expect(notes[0]).toBe('The server says: Too much. Waiting for 1 s.');
-    expect(notes[2]).toContain('answered 502, and not as this service does: "<h1>Bad Gateway</h1>"');
+    // Twice too much, which is told once.
+    expect(notes.length).toBe(2);
+    expect(notes[0]).toBe('The server says: Too much. Trying again in 1 s.');
+    expect(notes[1]).toContain('answered 502, and not as this service does: "<h1>Bad Gateway</h1>"');
   });
 
   test('and nothing is told twice', async () => {
@@ -185,7 +199,7 @@ describe('what passes by itself is waited for', () => {
     const answering = Array.fromAsync(categorize(await filesOf(folder, ['cat'])));
     expect(answering).rejects.toThrow(`The server ${url} cannot be reached`);
     await answering.catch(() => undefined);
-    expect(notes.length).toBe(2);
+    expect(notes.length).toBe(1);
   });
 
   test('nor something that is no such server', async () => {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test';
+import { rm } from 'node:fs/promises';
 import {
   bestFileTable,
   fileTable,
@@ -6,10 +7,17 @@ import {
   type OutputRecord,
 } from '../../../src/cli/output/line-format.ts';
 import { continueOutput, openStandardOutput, writeOutput } from '../../../src/cli/output/output.ts';
+import type { AnsweringModel, AskedQuestion } from '../../../src/cli/output/provenance.ts';
 import { UsageError } from '../../../src/cli/usage-error.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 
-const labels = ['cat', 'a "dog",\nor so'];
+const asked: AskedQuestion = {
+  categories: ['cat', 'a "dog",\nor so'],
+  templates: null,
+  threshold: 0.5,
+  top_k: 5,
+};
+const model: AnsweringModel = { name: 'ViT-B/32', precision: 'fp32', sha256: '40d365715913c9da' };
 const records: readonly OutputRecord[] = [
   { file: 'p/1.jpg', category: 'cat', score: 0.9, similarity: 0.3, scores: [] },
   { file: 'p/2 "x",\n.jpg', category: 'a "dog",\nor so', score: 0.8, similarity: 0.2, scores: [] },
@@ -24,7 +32,8 @@ for (const format of Object.values(lineFormats)) {
     const whole = format.header(fileTable) + records.map((record) => format.line(record, fileTable)).join('');
 
     const run = async (path: string) => {
-      await using output = await continueOutput(path, format, labels);
+      await using output = await continueOutput(path, format, asked);
+      await output.answeredBy(model);
       for (const record of records) if (!output.recorded.has(String(record.file))) await output.write(record);
       return output.recorded;
     };
@@ -38,6 +47,7 @@ for (const format of Object.values(lineFormats)) {
     test('that was cut off anywhere is completed, byte for byte', async () => {
       await using folder = await temporaryFolder();
       const bytes = Buffer.from(whole);
+      await run(folder.at('out'));
       for (let length = 0; length <= bytes.length; length++) {
         await folder.write({ out: bytes.subarray(0, length) });
         await run(folder.at('out'));
@@ -61,12 +71,66 @@ for (const format of Object.values(lineFormats)) {
       );
     });
 
-    test('of other categories is refused', async () => {
+    test.each([
+      [
+        { categories: ['cat', 'bird'] },
+        '"a \\"dog\\",\\nor so" was one of the categories, and is none now; "bird" was none of the categories, and is one now.',
+      ],
+      [{ categories: asked.categories.toReversed() }, 'the categories were in another order.'],
+      [{ templates: ['a {}'] }, '--template was not given, and is ["a {}"] now.'],
+      [
+        { threshold: null, top_k: 3 },
+        '--threshold was 0.5, and is not given now; --top-k was 5, and is 3 now.',
+      ],
+    ])('of another question is refused, and left as it is: %j', async (change, sentence) => {
       await using folder = await temporaryFolder();
       await run(folder.at('out'));
-      const again = continueOutput(folder.at('out'), format, ['cat', 'bird']);
+      const before = await folder.read();
+      const again = continueOutput(folder.at('out'), format, { ...asked, ...change });
       expect(again).rejects.toThrow(UsageError);
-      expect(again).rejects.toThrow('was made with other categories: "a \\"dog\\",\\nor so"');
+      expect(again).rejects.toThrow(`out answers another question: ${sentence} Ask as then to go on with it`);
+      await again.catch(() => undefined);
+      expect(await folder.read()).toEqual(before);
+    });
+
+    test('of another model is refused before anything is written', async () => {
+      await using folder = await temporaryFolder();
+      await run(folder.at('out'));
+      const before = await folder.read();
+      await using output = await continueOutput(folder.at('out'), format, asked);
+      await output.answeredBy({ ...model, name: 'by another path' });
+      const other = output.answeredBy({ ...model, precision: 'int8' });
+      expect(other).rejects.toThrow(
+        'out holds answers of another model: it was ViT-B/32, fp32 (sha256 40d365715913…), and is ViT-B/32, int8',
+      );
+      await other.catch(() => undefined);
+      expect(output.answeredBy({ ...model, sha256: 'f' })).rejects.toThrow(UsageError);
+      expect(await folder.read()).toEqual(before);
+    });
+
+    test('whose question nobody knows any more is refused', async () => {
+      await using folder = await temporaryFolder();
+      await run(folder.at('out'));
+      await folder.write({ 'out.question.json': '{"mine":1}' });
+      expect(continueOutput(folder.at('out'), format, asked)).rejects.toThrow(
+        'out.question.json is there and was not written by this command',
+      );
+      await rm(folder.at('out.question.json'));
+      expect(continueOutput(folder.at('out'), format, asked)).rejects.toThrow(
+        'out.question.json, which says to what question, is missing',
+      );
+    });
+
+    test('without answers may be asked something else', async () => {
+      await using folder = await temporaryFolder();
+      for (const top_k of [1, 2]) {
+        await using _ = await continueOutput(folder.at('out'), format, { ...asked, top_k });
+      }
+      expect(JSON.parse((await folder.read())['out.question.json'] ?? '')).toEqual({
+        ...asked,
+        top_k: 2,
+        model: null,
+      });
     });
 
     test('never takes another file for its own, and leaves it as it is', async () => {
@@ -85,7 +149,7 @@ for (const format of Object.values(lineFormats)) {
         // A cut JSON line of ours begins like this, and a cut CSV line may be anything.
         await using folder = await temporaryFolder();
         await folder.write({ out: other });
-        const opening = continueOutput(folder.at('out'), format, labels);
+        const opening = continueOutput(folder.at('out'), format, asked);
         expect(opening).rejects.toThrow(`was not written by this command as ${format.name}`);
         await opening.catch(() => undefined);
         expect(Buffer.from(await Bun.file(folder.at('out')).bytes())).toEqual(Buffer.from(other));
@@ -97,11 +161,11 @@ for (const format of Object.values(lineFormats)) {
 describe('an output that cannot be written', () => {
   test('is named with the reason', async () => {
     await using folder = await temporaryFolder();
-    const opening = continueOutput(folder.path, lineFormats.json, labels);
+    const opening = continueOutput(folder.path, lineFormats.json, asked);
     expect(opening).rejects.toThrow(UsageError);
     expect(opening).rejects.toThrow('is no file');
-    expect(continueOutput('/dev/zero', lineFormats.json, labels)).rejects.toThrow('/dev/zero is no file');
-    const missing = continueOutput(folder.at('none/out'), lineFormats.json, labels);
+    expect(continueOutput('/dev/zero', lineFormats.json, asked)).rejects.toThrow('/dev/zero is no file');
+    const missing = continueOutput(folder.at('none/out'), lineFormats.json, asked);
     expect(missing).rejects.toThrow('cannot be written, because it does not exist.');
   });
 });

@@ -75,7 +75,7 @@ describe('the best photos', () => {
 function videoAnswers(search: (request: VideoRequest) => Promise<void> = async () => undefined): Answers {
   const standing = { score: 0.9, similarity: 0.3, scores: [{ timestamp: 1.5, score: 0.9, similarity: 0.3 }] };
   return {
-    model: 'fake, fp32',
+    model: { name: 'fake', precision: 'fp32', sha256: '0' },
     categorize: () => {
       throw new Error('nobody asks');
     },

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test';
+import { UsageError } from '../../../src/cli/usage-error.ts';
 import { pictureOf } from '../fake-classifier.ts';
 import { type TemporaryFolder, temporaryFolder } from '../temporary-folder.ts';
 import { runTask } from './run-task.ts';
@@ -197,6 +198,19 @@ describe('an output file', () => {
     await folder.write({ 'p/none.gif': dog });
     const again = await runTask(command);
     expect([again.tally.faults, again.asked]).toEqual([0, ['dog']]);
+  });
+
+  test('is refused where it answers another question, before the model is asked', async () => {
+    await using folder = await photos();
+    const command = [folder.at('p'), '--json', '--output', folder.at('out')];
+    await runTask(command, { interruptAfter: 2 });
+    const before = await folder.read();
+    const { fault, asked } = await runTask([...command, '--template', 'a photo of a {}']);
+    expect(fault).toBeInstanceOf(UsageError);
+    expect(String(fault)).toContain('--template was not given, and is ["a photo of a {}"] now');
+    expect(asked).toEqual([]);
+    expect(await folder.read()).toEqual(before);
+    expect((await runTask(command)).fault).toBeUndefined();
   });
 
   test('is refused where it is something else', async () => {
