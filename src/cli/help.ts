@@ -21,7 +21,8 @@ What becomes of the answers
   --json              one JSON object a line, with the scores
   --csv               a table with a header
   --output FILE       into a file. Interrupted, or killed: the same command goes on where it
-                      stopped, and skips what the file already has
+                      stopped, and skips what the file already has. FILE.question.json says what
+                      was asked, and of which model; another question is refused
   --copy-to DIR       copies each photo into DIR/category/; with --best the best ones; with
                       --video the best frames, as JPEG files
   --move-to DIR       moves each photo into DIR/category/
@@ -31,13 +32,14 @@ Sorting never overwrites: where a name is taken, the file becomes "name (2).jpg"
 and those below the threshold, stay where they are. Doing it again changes nothing.
 
 How it is done
-  --server URL        asks a running service instead of loading the model here
+  --server URL        asks a running service instead of loading the model here; a busy one, or one
+                      that is starting, is waited for
   --quiet             says nothing but warnings and errors
   --help
 
 The settings of the service count here, too: CLIP_MODEL, CLIP_CACHE, CLIP_PRECISION, THREADS,
-MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS, MAX_VIDEO_SECONDS, MAX_CATEGORIES, LOG_LEVEL; with --server,
-API_KEY is sent along.
+MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS, MAX_VIDEO_SECONDS, MAX_CATEGORIES, LOG_LEVEL. With --server,
+API_KEY is sent along: as an option, everybody on the machine could read it.
 
 Exit codes: 0 all is well; 1 some files cannot be used, each is named on standard error;
 2 nothing can be done: wrong options or settings, no model, no server, a full disk;

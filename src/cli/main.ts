@@ -20,10 +20,15 @@ const terminal = createCommandTerminal(process.stdout, process.stderr);
 const stopping = new AbortController();
 process.stdout.on('error', (fault) => stopping.abort(new ReaderGoneError('nobody reads', { cause: fault })));
 process.stderr.on('error', () => undefined);
+/** `bun run` passes on what the terminal sends to it and to this process alike: one Ctrl-C arrives twice. */
+const ECHO_MS = 500;
+let stoppedAtMs = Number.POSITIVE_INFINITY;
 for (const name of ['SIGINT', 'SIGTERM'] as const) {
   process.on(name, () => {
     // Whoever asks twice does not want to wait.
-    if (stopping.signal.aborted) process.exit(exitCodes.interrupted);
+    if (performance.now() - stoppedAtMs > ECHO_MS) process.exit(exitCodes.interrupted);
+    if (stopping.signal.aborted) return;
+    stoppedAtMs = performance.now();
     stopping.abort(new Error(`stopped by ${name}`));
   });
 }

@@ -56,8 +56,8 @@ export type PostForm = (post: FormPost) => Promise<unknown>;
 
 const SAME_NOTE_EVERY_MS = 15_000;
 
-/** A wrong answer of a proxy while its replicas change. */
-const passingStatuses = new Set([502, 504]);
+/** Answers of a proxy while its replicas change, or have too much to do. */
+const passingStatuses = new Set([429, 502, 503, 504]);
 /** What a server answers that will be able to answer soon. */
 const passingCodes = new Set([
   'model_loading',
@@ -81,7 +81,7 @@ export function createServerClient(options: ServerClientOptions): PostForm {
     const atMs = performance.now();
     if (sentence === told.sentence && atMs - told.atMs < SAME_NOTE_EVERY_MS) return;
     told = { sentence, atMs };
-    note(`${sentence} Trying again in ${Math.ceil(waitMs / 1000)} s.`);
+    note(`${sentence} Next try in ${Math.ceil(waitMs / 1000)} s.`);
   };
 
   const attempt = async ({ path, query, parts, onProgress }: FormPost): Promise<Attempt> => {
@@ -108,7 +108,8 @@ export function createServerClient(options: ServerClientOptions): PostForm {
         timeout: false,
       });
       if (response.ok && onProgress) return await readEvents(response, onProgress);
-      return { status: response.status, isResult: response.ok, text: await response.text() };
+      const retryAfterMs = 1000 * (Number.parseFloat(response.headers.get('retry-after') ?? '') || 0);
+      return { status: response.status, isResult: response.ok, text: await response.text(), retryAfterMs };
     } catch (fault) {
       signal.throwIfAborted();
       if (localFault) throw localFault.fault;
@@ -131,7 +132,7 @@ export function createServerClient(options: ServerClientOptions): PostForm {
       } else {
         failures += 1;
         if (failures >= patience.connections) throw fault.error;
-        const pauseMs = patience.backOffMs * 2 ** (failures - 1);
+        const pauseMs = Math.max(patience.backOffMs * 2 ** (failures - 1), fault.retryAfterMs);
         tell(fault.error.message, pauseMs);
         await pause(pauseMs, signal);
       }
@@ -141,31 +142,41 @@ export function createServerClient(options: ServerClientOptions): PostForm {
 
 type Attempt =
   /** `text`: the JSON of a result or of an error. */
-  | { readonly status: number; readonly isResult: boolean; readonly text: string }
+  | {
+      readonly status: number;
+      readonly isResult: boolean;
+      readonly text: string;
+      readonly retryAfterMs?: number;
+    }
   | { readonly failure: string };
 
-type Fault =
-  | { readonly kind: 'lasting' | 'connection'; readonly error: UsageError }
-  | { readonly kind: 'busy'; readonly error: UsageError; readonly retryAfterMs: number };
+interface Fault {
+  readonly kind: 'lasting' | 'connection' | 'busy';
+  readonly error: UsageError;
+  /** The shortest pause that helps; 0: nobody has said. */
+  readonly retryAfterMs: number;
+}
 
 function faultOf(outcome: Attempt, url: URL): Fault {
   if ('failure' in outcome) {
     const error = new UsageError(`The server ${url.origin} cannot be reached: ${outcome.failure}`);
-    return { kind: 'connection', error };
+    return { kind: 'connection', error, retryAfterMs: 0 };
   }
-  const { status, text } = outcome;
+  const { status, text, retryAfterMs = 0 } = outcome;
   const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), errorSchema), text);
   if (!parsed.success) {
     const shown = text.length > 200 ? `${text.slice(0, 200)}…` : text;
     const error = new UsageError(
       `The server ${url.origin} answered ${status}, and not as this service does: ${JSON.stringify(shown)}`,
     );
-    return { kind: passingStatuses.has(status) ? 'connection' : 'lasting', error };
+    return { kind: passingStatuses.has(status) ? 'connection' : 'lasting', error, retryAfterMs };
   }
   const { code, error: sentence, retry_after_seconds: seconds } = parsed.output;
-  const error = new ServerError(code, `The server says: ${sentence}`);
-  if (!passingCodes.has(code)) return { kind: 'lasting', error };
-  return { kind: 'busy', error, retryAfterMs: typeof seconds === 'number' ? seconds * 1000 : 0 };
+  const help = code === 'unauthorized' ? ' Set API_KEY, as an environment variable of this command.' : '';
+  const error = new ServerError(code, `The server says: ${sentence}${help}`);
+  // Events of a video have no headers of their own.
+  const pauseMs = typeof seconds === 'number' ? seconds * 1000 : retryAfterMs;
+  return { kind: passingCodes.has(code) ? 'busy' : 'lasting', error, retryAfterMs: pauseMs };
 }
 
 const eventSchema = v.pipe(v.string(), v.parseJson(), v.object({ event: v.string(), data: v.unknown() }));

@@ -119,7 +119,7 @@ describe('a server', () => {
     const allowed = answersOf(url, { apiKey: 'a long secret' });
     expect(await Array.fromAsync(allowed.categorize(files))).toMatchObject([{ category: 'cat' }]);
     const refused = Array.fromAsync(answersOf(url).categorize(files));
-    expect(refused).rejects.toThrow('The server says: This service needs an API key');
+    expect(refused).rejects.toThrow(/^The server says: This service needs an API key.* Set API_KEY/);
   });
 
   test('says what is wrong with the question', async () => {
@@ -177,8 +177,25 @@ describe('what passes by itself is waited for', () => {
     expect(await Array.fromAsync(categorize(files))).toMatchObject([{ category: 'cat' }]);
     // Twice too much, which is told once.
     expect(notes.length).toBe(2);
-    expect(notes[0]).toBe('The server says: Too much. Trying again in 1 s.');
+    expect(notes[0]).toBe('The server says: Too much. Next try in 1 s.');
     expect(notes[1]).toContain('answered 502, and not as this service does: "<h1>Bad Gateway</h1>"');
+  });
+
+  test('a proxy that says when to come again', async () => {
+    const headers = { 'retry-after': '1.1' };
+    await using server = await afterFirst([
+      () => new Response('limiting requests', { status: 429, headers }),
+      () => new Response('no upstream', { status: 503 }),
+    ]);
+    await using folder = await temporaryFolder();
+    const { categorize, notes } = answersOf(server.url);
+    expect(await Array.fromAsync(categorize(await filesOf(folder, ['dog'])))).toMatchObject([
+      { category: 'dog' },
+    ]);
+    expect(notes).toEqual([
+      expect.stringMatching(/answered 429,.* Next try in 2 s\.$/),
+      expect.stringMatching(/answered 503,.* Next try in 1 s\.$/),
+    ]);
   });
 
   test('and nothing is told twice', async () => {
