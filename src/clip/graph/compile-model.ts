@@ -10,6 +10,7 @@ import {
   type StoredDescription,
 } from './compiled-model.ts';
 import { writeDurably } from './durable-file.ts';
+import { fileChecksum } from './file-checksum.ts';
 import { GraphBuilder } from './graph-builder.ts';
 import { createLinear } from './linear.ts';
 import { type CompileProgress, NamedWeights } from './named-weights.ts';
@@ -47,12 +48,8 @@ export async function compileModel(
 ): Promise<CompiledModelDescription> {
   const weights = new NamedWeights(checkpoint, onProgress);
   const { architecture } = checkpoint;
-  const vision = await writeGraph(directory, 'vision', weights, target, (parts) =>
-    buildVisionGraph(parts, architecture),
-  );
-  const text = await writeGraph(directory, 'text', weights, target, (parts) =>
-    buildTextGraph(parts, architecture),
-  );
+  await writeGraph(directory, 'vision', weights, target, (parts) => buildVisionGraph(parts, architecture));
+  await writeGraph(directory, 'text', weights, target, (parts) => buildTextGraph(parts, architecture));
   const [logitScale] = weights.read('logit_scale', []);
   const description: CompiledModelDescription = {
     ...identity,
@@ -61,14 +58,15 @@ export async function compileModel(
     architecture,
     logitScale: Math.exp(logitScale as number),
   };
+  const checksum = (file: string) => fileChecksum(join(directory, file));
   const stored = {
     ...description,
     builderVersion: BUILDER_VERSION,
-    fileBytes: {
-      [graphFiles.vision.graph]: vision.graphBytes,
-      [graphFiles.vision.weights]: vision.weightBytes,
-      [graphFiles.text.graph]: text.graphBytes,
-      [graphFiles.text.weights]: text.weightBytes,
+    files: {
+      [graphFiles.vision.graph]: await checksum(graphFiles.vision.graph),
+      [graphFiles.vision.weights]: await checksum(graphFiles.vision.weights),
+      [graphFiles.text.graph]: await checksum(graphFiles.text.graph),
+      [graphFiles.text.weights]: await checksum(graphFiles.text.weights),
     },
   } satisfies StoredDescription;
   await writeDurably(join(directory, DESCRIPTION_FILE), `${JSON.stringify(stored, null, 2)}\n`);
@@ -81,7 +79,7 @@ async function writeGraph(
   weights: NamedWeights,
   target: CompileTarget,
   build: (parts: Parts) => Promise<void>,
-): Promise<{ graphBytes: number; weightBytes: number }> {
+): Promise<void> {
   const { precision } = target;
   const files = graphFiles[tower];
   await using weightFile = await WeightFile.create(join(directory, files.weights));
@@ -94,10 +92,8 @@ async function writeGraph(
     ranges: target.precision === 'int8' ? target.ranges : new Map(),
   });
   await weightFile.flush();
-  const encoded = graph.encode();
-  await writeDurably(join(directory, files.graph), encoded);
+  await writeDurably(join(directory, files.graph), graph.encode());
   if (target.precision === 'fp32' && target.observed) {
     await writeDurably(join(directory, observedGraphFiles[tower]), graph.encode('observed'));
   }
-  return { graphBytes: encoded.byteLength, weightBytes: weightFile.byteLength };
 }

@@ -1,12 +1,16 @@
-import { readFile, rename, stat } from 'node:fs/promises';
+import { readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import type { ClipArchitecture } from '../architecture.ts';
 import { writeDurably } from './durable-file.ts';
+import { fileChecksum, fileChecksumSchema } from './file-checksum.ts';
 import { type PrecisionReport, precisionReportSchema } from './precision-report.ts';
 
-/** Goes up whenever the graphs built from the same weights change: older compiled models are not read. */
-export const BUILDER_VERSION = 2;
+/**
+ * Goes up whenever the graphs built from the same weights change, or what is written beside them: older compiled
+ * models are not read.
+ */
+export const BUILDER_VERSION = 3;
 
 export type Precision = 'fp32' | 'int8';
 
@@ -51,7 +55,6 @@ export class CompiledModelError extends Error {
 }
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(1));
-const fileSize = v.pipe(v.number(), v.integer(), v.minValue(0));
 
 const descriptionSchema = v.object({
   name: v.string(),
@@ -78,12 +81,12 @@ const descriptionSchema = v.object({
   }),
   logitScale: v.pipe(v.number(), v.finite()),
   precisionReport: v.exactOptional(precisionReportSchema),
-  /** Sizes in bytes, so that a file cut short is noticed before ONNX Runtime maps it. */
-  fileBytes: v.object({
-    [graphFiles.vision.graph]: fileSize,
-    [graphFiles.vision.weights]: fileSize,
-    [graphFiles.text.graph]: fileSize,
-    [graphFiles.text.weights]: fileSize,
+  /** A damaged file must be noticed before ONNX Runtime maps it: it may answer wrongly, or end the process. */
+  files: v.object({
+    [graphFiles.vision.graph]: fileChecksumSchema,
+    [graphFiles.vision.weights]: fileChecksumSchema,
+    [graphFiles.text.graph]: fileChecksumSchema,
+    [graphFiles.text.weights]: fileChecksumSchema,
   }),
 });
 
@@ -95,14 +98,17 @@ export type StoredDescription = CompiledModelDescription & v.InferOutput<typeof 
  * @throws CompiledModelError when the folder holds none, one of another builder version, or a damaged one
  */
 export async function readCompiledModel(directory: string): Promise<CompiledModel> {
-  const { fileBytes, ...description } = await readDescription(join(directory, DESCRIPTION_FILE));
-  for (const [name, expected] of Object.entries(fileBytes)) {
+  const { files, ...description } = await readDescription(join(directory, DESCRIPTION_FILE));
+  for (const [name, expected] of Object.entries(files)) {
     const path = join(directory, name);
-    const { size } = await stat(path).catch((cause: unknown) => {
+    const found = await fileChecksum(path).catch((cause: unknown) => {
       throw new CompiledModelError(`${path} cannot be read`, { cause });
     });
-    if (size !== expected) {
-      throw new CompiledModelError(`${path} has ${size} bytes, expected ${expected}`);
+    if (found.size !== expected.size) {
+      throw new CompiledModelError(`${path} has ${found.size} bytes, expected ${expected.size}`);
+    }
+    if (found.crc32 !== expected.crc32) {
+      throw new CompiledModelError(`${path} is damaged: it is not what was written`);
     }
   }
   return {

@@ -24,11 +24,6 @@ export class WeightFile implements AsyncDisposable {
     return new WeightFile(await open(path, 'wx'));
   }
 
-  /** Size so far, in bytes. */
-  get byteLength(): number {
-    return this.#end;
-  }
-
   async append(values: ArrayBufferView): Promise<WeightLocation> {
     const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
     const byteOffset = Math.ceil(this.#end / ALIGNMENT) * ALIGNMENT;

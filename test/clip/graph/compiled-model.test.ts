@@ -77,6 +77,17 @@ describe('readCompiledModel', () => {
     },
   );
 
+  test.each(['vision.onnx', 'vision.weights', 'text.onnx', 'text.weights'])(
+    'notices that %s has one bit that is not what was written',
+    async (name) => {
+      const content = await readFile(inside(name));
+      const middle = content.length >> 1;
+      content[middle] = (content[middle] as number) ^ 1;
+      await writeFile(inside(name), content);
+      await expectFault(`${inside(name)} is damaged`);
+    },
+  );
+
   test.each(['model.json', 'vision.onnx', 'vision.weights', 'text.onnx', 'text.weights'])(
     'notices that %s is not there',
     async (name) => {

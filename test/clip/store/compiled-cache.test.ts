@@ -102,9 +102,15 @@ describe('what auto has chosen', () => {
   });
 });
 
+async function zeroWeights(path: string): Promise<void> {
+  const weights = join(path, 'vision.weights');
+  await writeFile(weights, new Uint8Array((await readFile(weights)).length));
+}
+
 describe('a damaged compiled model', () => {
   test.each([
     ['has a file cut short', (path: string) => truncate(join(path, 'vision.weights'), 100)],
+    ['has weights of the right size and another content', zeroWeights],
     ['misses a file', (path: string) => rm(join(path, 'text.onnx'))],
     ['has no description', (path: string) => rm(join(path, 'model.json'))],
     ['has a broken description', (path: string) => writeFile(join(path, 'model.json'), '{')],
