@@ -41,9 +41,9 @@ export async function bringUp(
   const start = async (compiled: CompiledModel): Promise<Engine> => {
     report({ stage: 'warming_up' });
     const engine = await startEngine(compiled, config, log, observer);
-    tell({ state: 'ready', classifier: engine.classifier });
     const { name, precision, sha256 } = compiled;
     log.info({ model: name, precision, sha256, threads: config.threads }, 'ready');
+    tell({ state: 'ready', classifier: engine.classifier });
     return engine;
   };
 

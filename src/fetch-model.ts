@@ -1,0 +1,35 @@
+import { dirname } from 'node:path';
+import type { LoadingProgress } from './clip/store/loading-progress.ts';
+import { ModelStoreError } from './clip/store/model-store-error.ts';
+import { prepareModel } from './clip/store/prepare-model.ts';
+import { ConfigError, parseConfig } from './config.ts';
+import { createLog } from './log.ts';
+
+/**
+ * Brings the model into the cache folder as the service would (download, check, compile), and ends: services that
+ * find it there need no more than to read it. Ends with 0, with 1 where it cannot be had, with 2 on bad settings.
+ */
+async function fetchModel(): Promise<number> {
+  try {
+    const config = parseConfig();
+    const log = createLog(config.logLevel);
+    let stage: LoadingProgress['stage'] | undefined;
+    const report = (progress: LoadingProgress) => {
+      if (progress.stage !== stage) log.info({ stage: progress.stage }, 'fetching the model');
+      stage = progress.stage;
+    };
+    const { name, precision, sha256, visionGraphPath } = await prepareModel(
+      { model: config.model, log },
+      report,
+      new AbortController().signal,
+    );
+    log.info({ model: name, precision, sha256, directory: dirname(visionGraphPath) }, 'the model is there');
+    return 0;
+  } catch (fault) {
+    if (!(fault instanceof ConfigError || fault instanceof ModelStoreError)) throw fault;
+    console.error(fault.message);
+    return fault instanceof ConfigError ? 2 : 1;
+  }
+}
+
+process.exit(await fetchModel());
