@@ -47,6 +47,7 @@ export async function startEngine(
       precision: compiled.precision,
       embeddingDimension: compiled.architecture.embeddingDimension,
       imageResolution,
+      ...(compiled.precisionReport && { precisionReport: compiled.precisionReport }),
     },
     logitScale: compiled.logitScale,
     imageEncoder: encoders.imageEncoder,

@@ -1,3 +1,4 @@
+import type { PrecisionReport } from '../clip/graph/precision-report.ts';
 import type { EncodeTimes } from '../clip/image-encoder.ts';
 import type { ErrorCode, ServiceError } from '../errors.ts';
 import type { SearchVideo } from './video-search.ts';
@@ -9,6 +10,8 @@ export interface ModelSummary {
   readonly precision: 'fp32' | 'int8';
   readonly embeddingDimension: number;
   readonly imageResolution: number;
+  /** How int8 compares with fp32 on its weights; absent where nothing was compared. */
+  readonly precisionReport?: PrecisionReport;
 }
 
 /** How categories become text: each template has one `{}`; several are averaged and renormalised. */

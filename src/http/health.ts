@@ -1,9 +1,9 @@
 import { version } from '../../package.json';
-import type { Classifier } from '../classify/classifier.ts';
+import type { Classifier, ModelSummary } from '../classify/classifier.ts';
 import type { EngineState, LoadingProgress } from '../classify/engine-state.ts';
 import { ServiceError } from '../errors.ts';
 import { wireModel } from './answers.ts';
-import type { Health, Ready, WireProgress } from './schemas.ts';
+import type { Health, Ready, WirePrecisionReport, WireProgress } from './schemas.ts';
 
 /** When to ask again while the model comes, where nothing better is known. */
 const RETRY_AFTER_SECONDS = 5;
@@ -29,6 +29,7 @@ export function healthOf(state: EngineState, isDraining: boolean, uptimeSeconds:
     ...(state.state !== 'ready' && { message: state.sentence }),
     ...(state.state === 'loading' && { progress: wireProgress(state.progress) }),
     model: state.state === 'ready' ? wireModel(state.classifier.model) : null,
+    precision_report: state.state === 'ready' ? wirePrecisionReport(state.classifier.model) : null,
     version,
     uptime_seconds: uptimeSeconds,
   };
@@ -68,6 +69,23 @@ export function readyClassifier(state: EngineState): Classifier {
         retry_after_seconds: Math.max(Math.ceil(state.retryAfterSeconds), 1),
       });
   }
+}
+
+function wirePrecisionReport({ precisionReport }: ModelSummary): WirePrecisionReport | null {
+  if (!precisionReport) return null;
+  const { accepted, reasons, pictures, texts, bestLabels } = precisionReport;
+  const wireAgreement = ({ count, meanCosine, minCosine }: typeof pictures) => ({
+    count,
+    mean_cosine: meanCosine,
+    min_cosine: minCosine,
+  });
+  return {
+    accepted,
+    reasons: [...reasons],
+    pictures: wireAgreement(pictures),
+    texts: wireAgreement(texts),
+    best_labels: { ...bestLabels },
+  };
 }
 
 function wireProgress({ stage, bytesDone, bytesTotal, secondsLeft }: LoadingProgress): WireProgress {

@@ -139,6 +139,28 @@ const progressSchema = v.object({
   seconds_left: v.optional(v.number()),
 });
 
+const agreementSchema = v.object({
+  count: v.number(),
+  mean_cosine: v.pipe(v.number(), v.examples([0.9996])),
+  min_cosine: v.pipe(v.number(), v.examples([0.9992])),
+});
+
+const precisionReportSchema = v.pipe(
+  v.object({
+    accepted: v.pipe(v.boolean(), v.description('Whether int8 is as good as fp32 by all limits.')),
+    reasons: v.pipe(v.array(v.string()), v.description('A clause for each limit that was missed.')),
+    pictures: agreementSchema,
+    texts: agreementSchema,
+    best_labels: v.object({
+      clear: v.pipe(v.number(), v.description('Choices among ten labels of which fp32 is not in doubt.')),
+      agreeing: v.pipe(v.number(), v.description('In how many of them int8 says the same.')),
+    }),
+  }),
+  v.description(
+    'How int8 answered a set of made pictures and texts, held against fp32, when the model was compiled; null where nothing was compared.',
+  ),
+);
+
 export const healthSchema = v.object({
   status: v.pipe(v.literal('ok'), v.description('The process lives and answers.')),
   state: v.pipe(
@@ -148,6 +170,7 @@ export const healthSchema = v.object({
   message: v.optional(v.string()),
   progress: v.optional(progressSchema),
   model: v.nullable(modelSchema),
+  precision_report: v.nullable(precisionReportSchema),
   version: v.string(),
   uptime_seconds: v.number(),
 });
@@ -155,6 +178,7 @@ export const healthSchema = v.object({
 export const readySchema = v.object({ ready: v.literal(true), model: modelSchema });
 
 export type WireModel = v.InferOutput<typeof modelSchema>;
+export type WirePrecisionReport = v.InferOutput<typeof precisionReportSchema>;
 export type WireProgress = v.InferOutput<typeof progressSchema>;
 export type Health = v.InferOutput<typeof healthSchema>;
 export type Ready = v.InferOutput<typeof readySchema>;

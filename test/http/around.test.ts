@@ -32,6 +32,13 @@ describe('the service’s state', () => {
       status: 'ok',
       state: 'ready',
       model: expect.objectContaining({ name: fakeModel.name, embedding_dimension: 2 }),
+      precision_report: {
+        accepted: true,
+        reasons: [],
+        pictures: { count: 98, mean_cosine: 0.9999, min_cosine: 0.9998 },
+        texts: { count: 206, mean_cosine: 0.9997, min_cosine: 0.9995 },
+        best_labels: { clear: 816, agreeing: 815 },
+      },
       version: expect.stringMatching(/^\d+\.\d+\.\d+/),
       uptime_seconds: expect.any(Number),
     });

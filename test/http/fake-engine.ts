@@ -13,6 +13,13 @@ export const fakeModel: ModelSummary = {
   precision: 'fp32',
   embeddingDimension: 2,
   imageResolution: 1,
+  precisionReport: {
+    accepted: true,
+    reasons: [],
+    pictures: { count: 98, meanCosine: 0.9999, minCosine: 0.9998 },
+    texts: { count: 206, meanCosine: 0.9997, minCosine: 0.9995 },
+    bestLabels: { clear: 816, agreeing: 815 },
+  },
 };
 
 /** What a test may change, and what it may look at. */

@@ -90,6 +90,7 @@ async function lookUp(
     );
     return undefined;
   }
+  tellComparison(cached, precision, log);
   // The file may have had another name when it was compiled.
   return { ...cached, name };
 }

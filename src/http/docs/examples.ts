@@ -49,6 +49,13 @@ export const healthReady: Health = {
   status: 'ok',
   state: 'ready',
   model,
+  precision_report: {
+    accepted: true,
+    reasons: [],
+    pictures: { count: 98, mean_cosine: 0.9999, min_cosine: 0.9999 },
+    texts: { count: 206, mean_cosine: 0.9996, min_cosine: 0.9995 },
+    best_labels: { clear: 816, agreeing: 816 },
+  },
   version: '1.0.0',
   uptime_seconds: 86_400,
 };
@@ -59,6 +66,7 @@ export const healthLoading: Health = {
   message: 'Downloading ViT-B-32.pt: 42 %.',
   progress: { stage: 'downloading', bytes_done: 148_670_139, bytes_total: 353_976_522, seconds_left: 20 },
   model: null,
+  precision_report: null,
   version: '1.0.0',
   uptime_seconds: 14,
 };
