@@ -29,13 +29,6 @@ const CHUNKS_AT_ONCE = 2;
 const READS_AT_ONCE = 3;
 
 /**
- * The classifier looks labels up again for every chunk. It remembers some 16,000 texts: where templates
- * make more of them, all are encoded anew, which only pays for many pictures at a time.
- */
-const REMEMBERED_TEXTS = 16_000;
-const CHUNK_FILES_OF_MANY_TEXTS = 1024;
-
-/**
  * The classifier in this process.
  * @throws ServiceError label_too_long
  */
@@ -45,8 +38,6 @@ export async function createEngineAnswers(
 ): Promise<Answers> {
   const { categories, templates, threshold, topK } = question;
   const options: RankingOptions = { limit: topK, ...(templates && { templates }) };
-  const texts = categories.labels.length * (templates?.length ?? 1);
-  const chunkFiles = texts <= REMEMBERED_TEXTS ? CHUNK_FILES : CHUNK_FILES_OF_MANY_TEXTS;
 
   /** Reads files ahead and hands the pictures among them over. @returns the others, by their place */
   const takeAll = async (
@@ -103,7 +94,7 @@ export async function createEngineAnswers(
     model: classifier.model,
 
     async *categorize(files) {
-      for await (const outcomes of inOrder(chunksOf(files, chunkFiles), CHUNKS_AT_ONCE, categorizeChunk)) {
+      for await (const outcomes of inOrder(chunksOf(files, CHUNK_FILES), CHUNKS_AT_ONCE, categorizeChunk)) {
         yield* outcomes;
       }
     },
