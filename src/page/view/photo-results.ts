@@ -62,7 +62,7 @@ export function createPhotoResults(tryBrokenAgain: () => void): PhotoResultsView
     section.hidden = photos.length === 0;
     viewChoice.hidden = controls.element.hidden = !question;
     bestHint.hidden = !question || !byBest.checked;
-    controls.setUnit(byBest.checked ? 'photos of each category' : 'categories of each photo');
+    controls.setUnit(byBest.checked ? 'per category' : 'per photo');
     const grouping = groupByCategory(photos, question ?? nothingAsked, controls.threshold);
     const { broken, waiting } = grouping;
     const categories =

@@ -9,7 +9,7 @@ export interface ShownOptions {
 
 export interface ResultControls extends ShownOptions {
   readonly element: HTMLElement;
-  /** @param unit what the best of are shown, and of what: `photos of each category` */
+  /** @param unit of what the best are shown: `per category` */
   setUnit(unit: string): void;
 }
 

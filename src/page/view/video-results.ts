@@ -68,7 +68,7 @@ export function createVideoResults(): VideoResultsView {
       saveText('video', format, format === 'json' ? videoJson(results) : videoCsv(results));
     },
   });
-  controls.setUnit('frames of each category');
+  controls.setUnit('per category');
   find('video-controls', HTMLElement).append(controls.element);
 
   const play = (file: File | undefined) => {
