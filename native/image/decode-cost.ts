@@ -1,4 +1,4 @@
-import { shrunkSize } from './jpeg-shrink.ts';
+import { jpegShrink } from './jpeg-shrink.ts';
 import { type PictureHeader, type Size, turnedSize } from './picture-header.ts';
 import { MAXIMUM_PREMULTIPLIED_PIXELS } from './premultiplied-alpha.ts';
 
@@ -39,8 +39,8 @@ function pixelBytes(header: PictureHeader, resized: Size | undefined): number {
   const pixels = width * height;
   if (!resized) return pixels * (bytesPerPixel.decodedTwice + turned);
   if (format === 'jpeg') {
-    const shrunk = shrunkSize(header, turnedSize(resized, orientation));
-    return shrunk.width * shrunk.height * (bytesPerPixel.decodedTwice + turned);
+    const { decoded } = jpegShrink(header, turnedSize(resized, orientation));
+    return decoded.width * decoded.height * (bytesPerPixel.decodedTwice + turned);
   }
   const perPixel = header.rare ? bytesPerPixel.rare : perPixelByFormat[format];
   const premultiplied =

@@ -1,9 +1,10 @@
 import { bitmapSize, createBitmap } from './bitmap.ts';
 import { decodeBuiltin } from './builtin-decoder.ts';
+import { resizeCutPixels } from './cut-pixels.ts';
 import { DecodeError } from './decode-error.ts';
 import { opaqueGif } from './gif-opaque.ts';
 import { Intermediate } from './intermediate.ts';
-import { shrunkSize } from './jpeg-shrink.ts';
+import { jpegShrink } from './jpeg-shrink.ts';
 import { decodeToBitmap } from './napi-decoder.ts';
 import {
   type Orientation,
@@ -33,8 +34,8 @@ interface Decodable extends Size, Disposable {
 }
 
 /**
- * Decodes a picture, turns it upright, resizes it and cuts a square out of it, as the reference does. All
- * but the last copy happens off the main thread.
+ * Decodes a picture, turns it upright, resizes it and cuts a square out of it, as the reference does. What
+ * takes long happens off the main thread.
  * @param target receives the square, [S, S, 3] u8 RGB, row-major
  * @throws DecodeError
  */
@@ -49,6 +50,15 @@ export async function decodeResized(
   const resized = { width: geometry.resizedWidth, height: geometry.resizedHeight };
   const square = { left: geometry.cropLeft, top: geometry.cropTop, width: side, height: side };
 
+  if (header.format === 'jpeg') {
+    const { covered, decoded } = jpegShrink(header, turnedSize(resized, header.orientation));
+    if (covered.width < decoded.width || covered.height < decoded.height) {
+      using png = await decodeBuiltin(bytes, { declaredPixels: pixelCount(header), resized: decoded });
+      signal?.throwIfAborted();
+      await resizeCutPixels(png.bytes, covered, geometry, header.orientation, target);
+      return;
+    }
+  }
   using decodable = await makeDecodable(bytes, header, resized, signal);
   signal?.throwIfAborted();
   let pixels = await resizeAndRead(decodable, resized, square);
@@ -98,9 +108,9 @@ async function makeDecodable(
     return made(bitmap, header, orientation);
   }
   if (format === 'jpeg') {
-    const shrunk = shrunkSize(header, turnedSize(resized, orientation));
-    const png = await decodeBuiltin(bytes, { declaredPixels: pixelCount(header), resized: shrunk });
-    return made(png, shrunk, orientation);
+    const { decoded } = jpegShrink(header, turnedSize(resized, orientation));
+    const png = await decodeBuiltin(bytes, { declaredPixels: pixelCount(header), resized: decoded });
+    return made(png, decoded, orientation);
   }
   const readable = format === 'gif' ? opaqueGif(bytes) : bytes;
   return { bytes: readable, width, height, orientation, [Symbol.dispose]() {} };

@@ -1,7 +1,7 @@
+import { bicubicAxis, resampleBicubic } from '../../native/image/bicubic.ts';
 import { decodeWindow } from '../../native/image/decode.ts';
 import { type PictureHeader, type ResizeAndCrop, shownSize } from '../../native/image/picture-header.ts';
 import { dropAlpha, premultiplyAlpha, unpremultiplyAlpha } from '../../native/image/premultiplied-alpha.ts';
-import { bicubicAxis, resampleBicubic } from './bicubic.ts';
 
 /** 16 MiB of RGBA: at a resolution of 224 a strip of 84 : 1. */
 const MAXIMUM_RESIZED_PIXELS = 4 * 1024 ** 2;

@@ -1,15 +1,15 @@
 /**
  * Pillow's antialiased bicubic resampling (`Resample.c`, 8 bits a channel), bit for bit, written to be read.
  * It makes any window of a resized picture from the few source pixels that the window depends on: the way
- * for strips so long that their resized whole would not fit into memory. Ordinary pictures go through a
- * faster decoder, which is tested against this.
+ * for strips so long that their resized whole would not fit into memory. Ordinary pictures go through faster
+ * code, which is tested against this.
  */
 
 /** Catmull-Rom's cubic. */
 const A = -0.5;
 const SUPPORT = 2;
 /** Weights are whole numbers: 8 bits of pixel and 2 of overshoot leave 22 of 32. */
-const PRECISION_BITS = 22;
+export const PRECISION_BITS = 22;
 
 function cubic(distance: number): number {
   const x = Math.abs(distance);
@@ -29,22 +29,26 @@ export interface BicubicAxis {
 
 /**
  * Pillow's `precompute_coeffs` and `normalize_coeffs_8bpc` for `length` pixels from `first` on.
- * @param source the picture's length
+ * @param source the picture's length, in its pixels; it may end within the last of them, where a picture was
+ *   shrunk before (as the `box` of Pillow's `resize`)
  * @param resized its length after resizing
  */
 export function bicubicAxis(source: number, resized: number, first: number, length: number): BicubicAxis {
   const scale = source / resized;
+  const pixels = Math.ceil(source);
   // Shrinking widens the filter: every source pixel counts.
   const filterScale = Math.max(scale, 1);
   const support = SUPPORT * filterScale;
   const taps = Array.from({ length }, (_, index) => {
     const center = (first + index + 0.5) * scale;
     const start = Math.max(0, Math.trunc(center - support + 0.5));
-    const end = Math.min(source, Math.trunc(center + support + 0.5));
-    const exact = Array.from({ length: end - start }, (_, tap) =>
-      cubic((start + tap - center + 0.5) * (1 / filterScale)),
-    );
-    const sum = exact.reduce((total, weight) => total + weight, 0);
+    const end = Math.min(pixels, Math.trunc(center + support + 0.5));
+    const exact = new Float64Array(end - start);
+    let sum = 0;
+    for (let tap = 0; tap < exact.length; tap++) {
+      exact[tap] = cubic((start + tap - center + 0.5) * (1 / filterScale));
+      sum += exact[tap]!;
+    }
     return {
       start,
       weights: Int32Array.from(exact, (weight) => roundHalfAway((weight / sum) * 2 ** PRECISION_BITS)),

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { createBitmap } from '../../native/image/bitmap.ts';
-import { decodeBuiltin } from '../../native/image/builtin-decoder.ts';
-import { readWindow, StoredPng } from '../../native/image/stored-png.ts';
-import { bicubicAxis, resampleBicubic } from '../../src/media/bicubic.ts';
+import { bicubicAxis, resampleBicubic } from '../../../native/image/bicubic.ts';
+import { createBitmap } from '../../../native/image/bitmap.ts';
+import { decodeBuiltin } from '../../../native/image/builtin-decoder.ts';
+import { readWindow, StoredPng } from '../../../native/image/stored-png.ts';
 
 /** Grey → [h, w, 4] u8. */
 function rgba(grey: readonly number[]): Uint8Array {
