@@ -85,7 +85,9 @@ export async function givenPhotos(kind: PhotoKind, folder: string): Promise<Phot
     const path = join(scaled, `${name}.jpg`);
     const image = new Bun.Image(bytes);
     const { width, height } = await image.metadata();
-    const scale = Math.max(...recipes[kind].saved) / Math.max(width, height);
+    // To as many pixels, whatever the shape: 12 megapixels are 12 megapixels.
+    const [savedWidth, savedHeight] = recipes[kind].saved;
+    const scale = Math.sqrt((savedWidth * savedHeight) / (width * height));
     const size = [Math.round(width * scale), Math.round(height * scale)] as const;
     const photo = await saveAs(image, size, recipes[kind].quality);
     await writeWhole(path, photo);
