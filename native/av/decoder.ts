@@ -48,6 +48,17 @@ export interface Decoder extends Disposable {
 /** One packet cannot fail more often than this; whoever fails on is not coming to an end. */
 const MAXIMUM_FAULTS = 100;
 
+/**
+ * Shows a fresh decoder the file's first packet. In it encoders leave their names, and decoders work around
+ * the faults of some of their versions: H.264 of old x264s in 4:4:4 is garbage to who has not seen it.
+ * @param demuxer at its beginning; it stands at that packet afterwards
+ */
+export function introduceEncoder(demuxer: Demuxer, decoder: Decoder): void {
+  if (!demuxer.next()) return;
+  for (const _ of decoder.decode(demuxer));
+  decoder.reset();
+}
+
 /** By name: an id alone may choose a decoder of some hardware. */
 const decoderNames: Readonly<Record<VideoCodec, FFVideoDecoder>> = {
   h264: FF_DECODER_H264,

@@ -1,5 +1,5 @@
 import type { DecodedFrame } from '../../../native/av/decoded-frame.ts';
-import { createDecoder } from '../../../native/av/decoder.ts';
+import { createDecoder, introduceEncoder } from '../../../native/av/decoder.ts';
 import { openDemuxer } from '../../../native/av/demuxer.ts';
 import { createJpegEncoder } from '../../../native/av/jpeg-encoder.ts';
 import type { DecodingLimits } from './frame-source.ts';
@@ -28,6 +28,7 @@ export function* decodeJpegs(
   let demuxer = open();
   // Chosen frames are such as others build upon: the rest can be left out here too.
   using decoder = createDecoder(demuxer, file.codec, { ...limits, skip: 'nonreference' });
+  introduceEncoder(demuxer, decoder);
   using encoder = createJpegEncoder(track.pixelAspect, track.orientation);
 
   const waiting = timestamps.map((timestamp) => ({ timestamp, position: positionOf(index, timestamp) }));

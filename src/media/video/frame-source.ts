@@ -1,5 +1,5 @@
 import { type DecodedFrame, type HeldFrame, holdFrame } from '../../../native/av/decoded-frame.ts';
-import { createDecoder, type Decoder } from '../../../native/av/decoder.ts';
+import { createDecoder, type Decoder, introduceEncoder } from '../../../native/av/decoder.ts';
 import { type Demuxer, openDemuxer } from '../../../native/av/demuxer.ts';
 import { createThumbnailer } from '../../../native/av/thumbnailer.ts';
 import type { FrameSource, SeenFrame } from './frame-finder.ts';
@@ -42,7 +42,8 @@ export function createFrameSource(
   const open = (skip: 'nonkey' | 'nonreference'): { demuxer: Demuxer; decoder: Decoder } => {
     const demuxer = owned.use(openDemuxer(file.source));
     const alone = skip === 'nonkey' && file.codec === 'hevc';
-    return { demuxer, decoder: owned.use(createDecoder(demuxer, file.codec, { ...limits, skip, alone })) };
+    const decoder = owned.use(createDecoder(demuxer, file.codec, { ...limits, skip, alone }));
+    return { demuxer, decoder };
   };
   /** Opened only if it is needed: most videos show everything in their keyframes. */
   let walking: { demuxer: Demuxer; decoder: Decoder } | undefined;
@@ -66,6 +67,7 @@ export function createFrameSource(
   return {
     *keyframes(positions) {
       const { demuxer, decoder } = open('nonkey');
+      if (positions[0] !== 0) introduceEncoder(demuxer, decoder);
       demuxer.keyframesOnly();
       const inDecoder = new Map<number, number>();
       function* seen(frames: Generator<DecodedFrame>) {
@@ -89,7 +91,10 @@ export function createFrameSource(
       tally.damaged += decoder.failures;
     },
     *from(position) {
-      walking ??= open('nonreference');
+      if (!walking) {
+        walking = open('nonreference');
+        introduceEncoder(walking.demuxer, walking.decoder);
+      }
       const { demuxer, decoder } = walking;
       decoder.reset();
       const failures = decoder.failures;

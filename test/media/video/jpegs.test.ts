@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
-import { readdir } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { openVideoSession, type VideoSession } from '../../../src/media/video/video-session.ts';
 import { makePaintedVideo, type VideoForm, videoFolder } from '../../fixtures/videos.ts';
 import { type ReadJpeg, readJpeg } from '../../fixtures/videos-jpeg.ts';
@@ -100,6 +100,26 @@ describe('jpegs are of exactly the frames that were found', () => {
     const last = timestamps.at(-1)!;
     const first = [...session.jpegs([last])];
     expect([...session.jpegs([last])]).toEqual(first);
+  });
+
+  test('decoded as the encoder needs it, which only the first packet names', async () => {
+    const sound = makePaintedVideo(
+      'numbered in 4:4:4',
+      { chroma: '4:4:4', options: { ...withoutCuts, g: '50' } },
+      Array.from({ length: 100 }, (_, index) => numbered(index)),
+    );
+    // That version coded 4:4:4 in a way of its own: what this one coded is garbage then, from anywhere.
+    const bytes = await readFile(sound);
+    const version = bytes.indexOf('x264 - core ') + 'x264 - core '.length;
+    expect(version).toBeGreaterThan('x264 - core '.length);
+    bytes.write('142', version);
+    const renamed = join(videoFolder(), 'numbered by an old encoder.mp4');
+    await writeFile(renamed, bytes);
+    const pictureOf = async (path: string) => {
+      using session = await openVideoSession(path, { videoSeconds: 100, threads: 1 }, async () => undefined);
+      return [...session.jpegs([3])][0]?.jpeg;
+    };
+    expect(await pictureOf(renamed)).not.toEqual(await pictureOf(sound));
   });
 
   test('and leave nothing beside the video', async () => {
