@@ -4,6 +4,7 @@ import { type Demuxer, openDemuxer } from '../../../native/av/demuxer.ts';
 import { createThumbnailer } from '../../../native/av/thumbnailer.ts';
 import type { FrameSource, SeenFrame } from './frame-finder.ts';
 import { goToPacket, readOnTo } from './go-to-packet.ts';
+import { toSeconds } from './packet-index.ts';
 import { makeThumbnail, thumbnailSize } from './thumbnail.ts';
 import type { VideoFile } from './video-file.ts';
 
@@ -61,7 +62,7 @@ export function createFrameSource(
     };
   };
   const timestampOf = ({ pts }: DecodedFrame, startTime: number): number | undefined =>
-    pts === undefined ? undefined : pts * track.secondsPerTick - startTime;
+    pts === undefined ? undefined : toSeconds(pts, track.secondsPerTick, startTime);
 
   const owned = stack.move();
   return {

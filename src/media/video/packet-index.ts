@@ -65,16 +65,16 @@ export async function readPacketIndex(
     sizes.push(head.size);
     keys.push(head.key ? 1 : 0);
     hidden.push(head.hidden ? 1 : 0);
-    const timestamp = head.pts * secondsPerTick - startTime;
+    const timestamp = toSeconds(head.pts, secondsPerTick, startTime);
     if (!head.hidden) {
       start = Math.min(start, timestamp);
-      end = Math.max(end, timestamp + head.duration * secondsPerTick);
+      end = Math.max(end, toSeconds(head.pts + head.duration, secondsPerTick, startTime));
     }
     if (++count % PACKETS_PER_TURN === 0) await onTurn(timestamp);
   }
   return {
     count,
-    timestamps: pts.values().map((ticks) => ticks * secondsPerTick - startTime),
+    timestamps: pts.values().map((ticks) => toSeconds(ticks, secondsPerTick, startTime)),
     pts: pts.values(),
     dts: dts.values(),
     sizes: sizes.values(),
@@ -84,6 +84,11 @@ export async function readPacketIndex(
     end,
     brokenOff,
   };
+}
+
+/** A time on the file's own clock, to the microsecond: `startTime` is not known any better. */
+export function toSeconds(ticks: number, secondsPerTick: number, startTime: number): number {
+  return Math.round((ticks * secondsPerTick - startTime) * 1e6) / 1e6;
 }
 
 /** A typed array that grows. */

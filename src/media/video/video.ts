@@ -89,17 +89,14 @@ export async function openVideo(path: string, options: OpenVideoOptions): Promis
   const { limits, threads, signal, onProgress } = options;
   const { childPath = videoChildPath, ...processLimits } = options.process ?? {};
   const process = startVideoProcess(childPath, { ...PROCESS_LIMITS, ...processLimits });
+  const report = (secondsDone: number) =>
+    onProgress?.({ stage: 'indexing', secondsDone, secondsTotal: undefined, frames: 0 });
   try {
+    report(0);
     const opening = process.perform({ kind: 'open', path, threads, ...limits }, 'opened', signal);
     for await (const message of opening) {
       if (message.kind === 'opened') return createReader(process, message.description, options);
-      if (message.kind !== 'progress') continue;
-      onProgress?.({
-        stage: message.stage,
-        secondsDone: message.seconds,
-        secondsTotal: undefined,
-        frames: 0,
-      });
+      if (message.kind === 'progress') report(message.seconds);
     }
     throw new Error('a video was neither opened nor refused: this is a bug');
   } catch (fault) {
@@ -146,6 +143,7 @@ function createReader(
       const report = (secondsDone: number) =>
         onProgress?.({ stage: 'decoding', secondsDone, secondsTotal: description.duration, frames });
       let frames = 0;
+      report(0);
       for await (const message of process.perform(
         { kind: 'find', maximumFrames, placement },
         'found',
