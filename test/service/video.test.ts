@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { childrenOf } from '../bench/process/child-processes.ts';
 import { makeVideo, type SceneColour, sceneColours } from '../fixtures/videos.ts';
+import { knownCuts } from '../fixtures/videos-known-cuts.ts';
+import { isIn } from '../media/video/look-at.ts';
 import { type Service, startService } from './service.ts';
 
 const seconds = 1.4;
@@ -113,6 +115,22 @@ describe('the service with the demo model', () => {
     }
     expect(await readdir(spools)).toEqual([]);
   });
+
+  test.each(Object.entries(knownCuts))(
+    'each colour’s best frame is from a scene of it: %s',
+    async (_, recipe) => {
+      const { path, scenes } = makeVideo(recipe);
+      const shown = [...new Set(scenes.map(({ colour }) => colour))];
+      const response = await post(await bytesOf(path), shown.map(phrase), '?details=true&images=false');
+      expect(response.status).toBe(200);
+      const { results } = (await response.json()) as Details;
+      const strays = results.filter(
+        ({ timestamp }, index) =>
+          !scenes.some((scene) => scene.colour === shown[index] && isIn(scene, timestamp)),
+      );
+      expect(strays).toEqual([]);
+    },
+  );
 
   test('answers in the shape of 2021, and as events', async () => {
     const { path } = film();
