@@ -1,10 +1,8 @@
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { encodeVideo, type VideoForm } from '../../fixtures/videos-encode.ts';
-import type { Planes } from '../../fixtures/videos-paint.ts';
 import { cacheFolder } from '../cache-folder.ts';
-import { randomNumbers } from '../random-numbers.ts';
-import { type Canvas, paintCanvas, pictureOf } from './canvas.ts';
+import { film } from './footage.ts';
 import { loopVideo } from './looped.ts';
 
 /** A video to be made, 1080p at 30 frames a second. */
@@ -13,25 +11,26 @@ export interface VideoRecipe {
   readonly seconds: number;
   /** How often these seconds come again, one after another. */
   readonly times: number;
-  /** Mean length of a scene; each is from half to one and a half times that. */
   readonly sceneSeconds: number;
-  /** Of x264, beside its preset. */
+  /** Standard deviation of the noise in each frame, of 255. */
+  readonly noise: number;
+  /** Of x264, in place of its defaults (preset `medium`, crf 23, keyframes at cuts and after 250 frames). */
   readonly options: Readonly<Record<string, string>>;
 }
 
 const WIDTH = 1920;
 const HEIGHT = 1080;
 const FRAMES_PER_SECOND = 30;
-const CANVASES = 6;
 
 /**
- * Makes a video, or finds the one made before: pans over made-up photographs with a camera's noise, cut
- * hard. Its bits a frame, and so the time it takes to decode, are those of ordinary footage.
+ * Makes a video, or finds the one made before.
  * @returns the file's path
  */
 export async function madeVideo(recipe: VideoRecipe): Promise<string> {
   const { name, seconds, times, options } = recipe;
-  const path = join(await cacheFolder('videos'), `${name}-${seconds}s-${times}.mp4`);
+  // Of another recipe, another file.
+  const digest = Bun.hash.crc32(JSON.stringify(recipe)).toString(16);
+  const path = join(await cacheFolder('videos'), `${name}-${digest}.mp4`);
   if (await Bun.file(path).exists()) return path;
   const form: VideoForm = {
     width: WIDTH,
@@ -40,7 +39,8 @@ export async function madeVideo(recipe: VideoRecipe): Promise<string> {
     matrix: 'bt709',
     range: 'limited',
     encoder: 'libx264',
-    options: { preset: 'veryfast', crf: '23', ...options },
+    chroma: '4:2:0',
+    options,
     container: 'mp4',
     muxerOptions: { movflags: '+faststart' },
     transfer: 'bt709',
@@ -52,7 +52,11 @@ export async function madeVideo(recipe: VideoRecipe): Promise<string> {
   const once = `${path}.${process.pid}.once`;
   const all = `${path}.${process.pid}.all`;
   try {
-    encodeVideo(once, form, frames(recipe));
+    encodeVideo(
+      once,
+      form,
+      film({ ...recipe, width: WIDTH, height: HEIGHT, framesPerSecond: FRAMES_PER_SECOND }),
+    );
     loopVideo(once, all, seconds, times);
     await rename(all, path);
   } finally {
@@ -60,21 +64,4 @@ export async function madeVideo(recipe: VideoRecipe): Promise<string> {
     await rm(all, { force: true });
   }
   return path;
-}
-
-function* frames({ seconds, sceneSeconds }: VideoRecipe): Generator<Planes> {
-  const size = { width: WIDTH, height: HEIGHT };
-  const canvases = Array.from({ length: CANVASES }, (_, seed) => paintCanvas(seed + 1, size));
-  const next = randomNumbers(7);
-  const total = seconds * FRAMES_PER_SECOND;
-  let scene = 0;
-  for (let done = 0; done < total; scene++) {
-    const length = Math.round(sceneSeconds * FRAMES_PER_SECOND * (1 + next() / 2));
-    // The same photograph comes back in other colours.
-    const tint = [Math.round(24 * next()), Math.round(24 * next())] as const;
-    const canvas = canvases[scene % CANVASES] as Canvas;
-    for (let index = 0; index < length && done < total; index++, done++) {
-      yield pictureOf(canvas, size, { progress: index / length, tint, frame: done });
-    }
-  }
 }
