@@ -10,6 +10,7 @@ import { mutatedHeads } from './attacks/heads.ts';
 import { heavyLabels } from './attacks/heavy-labels.ts';
 import { overload } from './attacks/overload.ts';
 import { mutatedPictures } from './attacks/pictures.ts';
+import { mutatedVideos } from './attacks/videos.ts';
 import { openFiles, type ProcessState, processState, settledState } from './process-state.ts';
 import { createRandom } from './random.ts';
 import { mortal, startTarget, type Target } from './target.ts';
@@ -37,6 +38,7 @@ const attacks: readonly (readonly [what: string, attack: Attack, count: number])
   ['mutated forms', mutatedForms, 800],
   ['mutated categories', mutatedDocuments, 500],
   ['mutated heads', mutatedHeads, 300],
+  ['mutated videos', mutatedVideos, 60],
   ['requests at the edge', extremeRequests, 1],
   ['bombs', bombs({ inflatedMebibytes: 200, side: 2500 }), 1],
   ['thousands of labels in many templates', heavyLabels, 5],
