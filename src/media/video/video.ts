@@ -140,9 +140,13 @@ function createReader(
     },
     async *frames({ geometry, side, maximumFrames = MAXIMUM_FRAMES }) {
       const placement = { ...geometry(description.width, description.height), side };
-      const report = (secondsDone: number) =>
-        onProgress?.({ stage: 'decoding', secondsDone, secondsTotal: description.duration, frames });
       let frames = 0;
+      let secondsDone = 0;
+      const report = (seconds: number) => {
+        // A cut is known some frames after it.
+        secondsDone = Math.max(secondsDone, seconds);
+        onProgress?.({ stage: 'decoding', secondsDone, secondsTotal: description.duration, frames });
+      };
       report(0);
       for await (const message of process.perform(
         { kind: 'find', maximumFrames, placement },
