@@ -1,9 +1,19 @@
+import { expect } from 'bun:test';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { SpoolOptions } from '../../../src/http/video/spool.ts';
 import { createFakeEngine, type FakeBehaviour, type FakeEngine } from '../fake-engine.ts';
-import { categoriesPart, closing, part, type StartOptions, start, type TestServer } from '../harness.ts';
+import {
+  categoriesPart,
+  closing,
+  part,
+  postRaw,
+  requestHead,
+  type StartOptions,
+  start,
+  type TestServer,
+} from '../harness.ts';
 
 /** A server with a fake engine and a temporary folder of its own. */
 export interface VideoServer extends TestServer, FakeEngine {
@@ -46,3 +56,21 @@ export const videoPart = (content: string | Uint8Array, name = 'film.mp4') =>
 export const film = 'cat@1.5 dog@3 bird@4.25';
 export const videoBody = (text = film, categories = 'dog,cat', name?: string) =>
   Buffer.concat([videoPart(text, name), categoriesPart(categories), closing]);
+
+/** What `film` answers to dog and cat, without pictures. */
+export const filmAnswer = '{"dog":["film-3.000.jpg"],"cat":["film-1.500.jpg"]}';
+
+export const videoHead = (length: number, accept = 'application/json', query = '') =>
+  requestHead(`/video${query}`, length).replace('Host:', `Accept: ${accept}\r\nHost:`);
+
+/** One video at a time, and nobody may wait. */
+export const oneByOne = { videoAdmission: { running: 1, waiting: 0, silent: 100 } };
+
+/** Nothing lies on the disk, nobody holds a place, a request is answered, and nothing was a bug. */
+export async function expectSound(server: VideoServer): Promise<void> {
+  while ((await server.left()).length > 0) await Bun.sleep(1);
+  const response = await postRaw(server, '/video?images=false', videoBody());
+  expect(await response.text()).toBe(filmAnswer);
+  expect(await server.left()).toEqual([]);
+  expect(server.lines.filter(({ level }) => level === 'error')).toEqual([]);
+}
