@@ -63,16 +63,20 @@ addEventListener('beforeunload', (event) => {
 /** Sorts what was dropped or chosen by what it is. */
 async function takeFiles(files: readonly FoundFile[]): Promise<void> {
   const photos: FoundFile[] = [];
-  const videos: File[] = [];
+  let videos: File[] = [];
+  const folderVideos: File[] = [];
   let leftOut = 0;
   for (const found of files) {
     const kind = fileKind(found.file);
     // Folders hold all kinds of things; what is dropped by itself is meant.
     if (kind === 'photo' || (kind === 'other' && !found.inFolder)) photos.push(found);
+    else if (kind === 'video') (found.inFolder ? folderVideos : videos).push(found.file);
     else if (found.inFolder) leftOut++;
-    else if (kind === 'video') videos.push(found.file);
     else await question.readDocument(found.file);
   }
+  // Among photos, videos are by-catch.
+  if (photos.length === 0 && videos.length === 0) videos = folderVideos;
+  else leftOut += folderVideos.length;
   const video = videos.at(-1);
   if (video) session.setVideo(video);
   const added = await session.addPhotos(photos);

@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
 import * as fs from 'node:fs/promises';
+import { errnoOf } from '../files/errno.ts';
 
 /** What `lstat` tells, as far as sorting asks. */
 export interface FileFacts {
@@ -33,7 +34,7 @@ export const fileOperations: FileOperations = {
     try {
       return await fs.lstat(path, { bigint: true });
     } catch (error) {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+      if (errnoOf(error) === 'ENOENT') return undefined;
       throw error;
     }
   },
@@ -60,7 +61,7 @@ export const fileOperations: FileOperations = {
       await file.sync();
     } catch (error) {
       // Some file systems have nothing to do for a folder, and say so.
-      if (!(error instanceof Error && 'code' in error && error.code === 'EINVAL')) throw error;
+      if (errnoOf(error) !== 'EINVAL') throw error;
     } finally {
       await file.close();
     }

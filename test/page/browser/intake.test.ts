@@ -9,6 +9,8 @@ import { classify, describeInBrowser, filesInput, untilClassified, untilTrue, us
 async function drop(page: Page, files: readonly string[]): Promise<void> {
   const client = await page.context().newCDPSession(page);
   const data = { items: [], files: [...files], dragOperationsMask: 1 };
+  // The banner moves what lies below it: a drop on something else than was dragged over is none.
+  await page.locator('#banner').waitFor();
   for (const type of ['dragEnter', 'dragOver', 'drop'] as const) {
     await client.send('Input.dispatchDragEvent', { type, x: 300, y: 300, data });
   }
@@ -68,6 +70,22 @@ describeInBrowser('what is dropped on the page', () => {
       await filesInput(page).setInputFiles([video('a.mp4'), video('b.mp4'), video('c.mov')]);
       await page.getByText('Video c.mov added. One video at a time: 2 left out.').waitFor();
     }));
+
+  test('a folder of nothing but a video gives the video; among photos it is left out', async () => {
+    const folder = join(stage.folder, 'clips');
+    await mkdir(folder);
+    await writeFile(join(folder, 'film.mp4'), 'x');
+    await stage.visit(async (page) => {
+      await drop(page, [folder]);
+      await page.getByText('Video film.mp4 added.').waitFor();
+    });
+    const [photo] = await scenePhotos(1);
+    await writeFile(join(folder, 'a.jpg'), photo!.buffer);
+    await stage.visit(async (page) => {
+      await drop(page, [folder]);
+      await page.getByText('1 photo added. 1 other file in the folder left out.').waitFor();
+    });
+  });
 
   test('all of it is removed again', () =>
     stage.visit(async (page) => {
