@@ -144,7 +144,7 @@ export function suspectGap(
   const heavy = keyframes.atCuts ? HEAVY_BESIDE_KEYFRAMES : HEAVY;
   const lastCut = steps.findLast(
     (step) =>
-      step.timestamp <= latestStart &&
+      step.earliest <= latestStart &&
       ((step.size >= heavy.ofKeyframe * keyframe && step.size >= heavy.ofUsual * usual) ||
         step.size >= heavy.ofAround * usualAround(most, step.timestamp)),
   );
@@ -161,6 +161,8 @@ export function suspectGap(
 
 interface Step {
   readonly timestamp: number;
+  /** Of the frames that are shown before it but coded upon it: where it begins a scene, one of them may show it first. */
+  readonly earliest: number;
   readonly size: number;
 }
 
@@ -168,7 +170,13 @@ interface Step {
 function stepsInOrder({ timestamps, sizes, keys }: PacketIndex, { first, end }: Gap): Step[] {
   const steps: Step[] = [];
   for (let at = first + 1; at < end; at++) {
-    if (!keys[at]) steps.push({ timestamp: timestamps[at]!, size: sizes[at]! });
+    if (keys[at]) continue;
+    const timestamp = timestamps[at]!;
+    let earliest = timestamp;
+    for (let next = at + 1; next < end && timestamps[next]! < timestamp; next++) {
+      earliest = Math.min(earliest, timestamps[next]!);
+    }
+    steps.push({ timestamp, earliest, size: sizes[at]! });
   }
   return steps.sort((a, b) => a.timestamp - b.timestamp);
 }
