@@ -30,6 +30,19 @@ const architectures: Readonly<Record<LibraryVariant, ClipArchitecture>> = {
     vision: { imageResolution: 20, patchSize: 4, width: 64, layers: 2, heads: 4 },
     text: { contextLength: 12, vocabularySize: 80, width: 48, layers: 3, heads: 3 },
   },
+  'open-clip-other-pixels': {
+    embeddingDimension: 24,
+    activation: 'gelu',
+    vision: {
+      imageResolution: 21,
+      patchSize: 7,
+      width: 80,
+      layers: 2,
+      heads: 2,
+      normalisation: { mean: [0.5, 0.4, 0.3], deviation: [0.5, 0.25, 0.2] },
+    },
+    text: { contextLength: 11, vocabularySize: 50, width: 32, layers: 2, heads: 2 },
+  },
   'transformers-gelu': {
     embeddingDimension: 56,
     activation: 'gelu',
@@ -102,4 +115,15 @@ describe.each(variants)('a checkpoint and its config as %s', (variant, architect
       expect(text).toBeLessThan(OTHER_COSINE);
     }
   });
+});
+
+test('pixels that are normalised in another way give other embeddings', async () => {
+  const answers = await libraryAnswers('open-clip-other-pixels');
+  await using directory = await temporaryDirectory();
+  const path = await unpackLibraryCheckpoint('open-clip-other-pixels', directory.path);
+  using checkpoint = await openCheckpoint(path);
+  const { normalisation: _, ...vision } = checkpoint.architecture.vision;
+  const architecture = { ...checkpoint.architecture, vision };
+  await using encoders = await compileAndOpen({ ...checkpoint, architecture });
+  expect((await compare(encoders, answers)).image).toBeLessThan(OTHER_COSINE);
 });

@@ -55,6 +55,7 @@ export function architectureFromShapes(evidence: ShapeEvidence): ClipArchitectur
       width: visionWidth,
       layers: evidence.visionLayers,
       heads: headCount('vision', visionWidth, evidence.visionHeads),
+      ...(evidence.normalisation && { normalisation: evidence.normalisation }),
     },
     text: {
       contextLength: size('positional_embedding', 0),

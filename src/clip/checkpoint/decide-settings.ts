@@ -3,7 +3,7 @@ import { publishedActivation } from '../../../models/manifest.ts';
 import type { CheckpointLayout } from './checkpoint.ts';
 import { CheckpointError } from './checkpoint-error.ts';
 import { HUGGING_FACE_CONFIG, readHuggingFaceConfig } from './hugging-face-config.ts';
-import { refuseOtherPreprocessing } from './hugging-face-preprocessor.ts';
+import { readHuggingFaceNormalisation } from './hugging-face-preprocessor.ts';
 import { type ModelSettings, openaiSettings } from './model-settings.ts';
 import {
   OPEN_CLIP_CONFIG,
@@ -47,8 +47,8 @@ export function decideSettings(evidence: SettingsEvidence): DecidedSettings {
 
   const sign = signOfOpenClip(evidence);
   if (layout === 'huggingface') {
-    refuseOtherPreprocessing(path);
-    return readHuggingFaceConfig(path) ?? openaiOrRefuse(sign, HUGGING_FACE_CONFIG);
+    const normalisation = readHuggingFaceNormalisation(path);
+    return { ...(readHuggingFaceConfig(path) ?? openaiOrRefuse(sign, HUGGING_FACE_CONFIG)), normalisation };
   }
   if (layout === 'torchscript' && sign === undefined) return openaiSettings;
   const openClipConfig = readOpenClipConfig(path);

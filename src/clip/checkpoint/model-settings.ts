@@ -1,4 +1,4 @@
-import type { Activation } from '../architecture.ts';
+import type { Activation, PixelNormalisation } from '../architecture.ts';
 
 /** What a checkpoint's weights do not tell about their model. */
 export interface ModelSettings {
@@ -6,6 +6,8 @@ export interface ModelSettings {
   /** undefined: as in the reference, one for every 64 channels. */
   readonly visionHeads?: number | undefined;
   readonly textHeads?: number | undefined;
+  /** undefined: the reference's. */
+  readonly normalisation?: PixelNormalisation | undefined;
 }
 
 /** OpenAI's own files do not say it: all of their models were trained so. */

@@ -3,7 +3,7 @@ import type { ClipArchitecture } from '../architecture.ts';
 import { CheckpointError, quote } from './checkpoint-error.ts';
 import { readConfigBeside } from './config-file.ts';
 import type { ModelSettings } from './model-settings.ts';
-import { refuseOtherNormalisation } from './pixel-normalisation.ts';
+import { deviationSchema, meanSchema, otherNormalisation } from './pixel-normalisation.ts';
 
 /** What OpenCLIP calls the file (`constants.py`, `HF_CONFIG_NAME`). */
 export const OPEN_CLIP_CONFIG = 'open_clip_config.json';
@@ -11,7 +11,6 @@ export const OPEN_CLIP_CONFIG = 'open_clip_config.json';
 const size = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
 /** A square's side, or height and width. */
 const square = v.union([size, v.tuple([size, size])], 'a side, or a height and a width, is expected');
-const channels = v.pipe(v.array(v.number()), v.length(3));
 
 const visionSchema = v.looseObject({
   image_size: v.optional(square),
@@ -35,7 +34,11 @@ const configSchema = v.object({
     text_cfg: v.optional(textSchema, {}),
   }),
   preprocess_cfg: v.optional(
-    v.looseObject({ mean: v.optional(channels), std: v.optional(channels), size: v.optional(square) }),
+    v.looseObject({
+      mean: v.optional(meanSchema),
+      std: v.optional(deviationSchema),
+      size: v.optional(square),
+    }),
     {},
   ),
 });
@@ -61,14 +64,12 @@ export function openClipSettings(config: OpenClipConfig, visionWidth: number): M
   refuseUnlikeReference('model_cfg.vision_cfg', model_cfg.vision_cfg, visionSettings);
   refuseUnlikeReference('model_cfg.text_cfg', model_cfg.text_cfg, textSettings);
   refuseUnlikeReference('preprocess_cfg', preprocess_cfg, preprocessSettings);
-  const normalisation = `of its ${OPEN_CLIP_CONFIG}`;
-  refuseOtherNormalisation(`"preprocess_cfg.mean" ${normalisation}`, preprocess_cfg.mean, 'mean');
-  refuseOtherNormalisation(`"preprocess_cfg.std" ${normalisation}`, preprocess_cfg.std, 'deviation');
   const { head_width } = model_cfg.vision_cfg;
   return {
     activation: model_cfg.quick_gelu ? 'quick_gelu' : 'gelu',
     visionHeads: head_width === undefined ? undefined : Math.floor(visionWidth / head_width),
     textHeads: model_cfg.text_cfg.heads,
+    normalisation: otherNormalisation({ mean: preprocess_cfg.mean, deviation: preprocess_cfg.std }),
   };
 }
 

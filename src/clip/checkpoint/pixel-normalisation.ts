@@ -1,25 +1,32 @@
-import { CheckpointError } from './checkpoint-error.ts';
+import * as v from 'valibot';
+import { type PixelNormalisation, referenceNormalisation } from '../architecture.ts';
 
-/** The reference's `Normalize`, RGB, for channels from 0 to 1: what every compiled model contains. */
-const supported = {
-  mean: [0.48145466, 0.4578275, 0.40821073],
-  deviation: [0.26862954, 0.26130258, 0.27577711],
-} as const;
+const finite = v.pipe(v.number(), v.finite());
+const positive = v.pipe(finite, v.gtValue(0));
+
+export const meanSchema = v.strictTuple([finite, finite, finite]);
+export const deviationSchema = v.strictTuple([positive, positive, positive]);
 
 /** Some exports went through float32. */
 const TOLERANCE = 1e-6;
 
 /**
- * @param setting where the numbers stand, for an error's sentence: `"image_mean" of preprocessor_config.json`
- * @param given three channels; undefined: those of the reference
- * @throws CheckpointError where they are others than the reference's
+ * @param mean of a config; undefined: the reference's
+ * @param deviation of a config; undefined: the reference's
+ * @returns undefined where it is the reference's
  */
-export function refuseOtherNormalisation(
-  setting: string,
-  given: readonly number[] | undefined,
-  which: keyof typeof supported,
-): void {
-  const expected = supported[which];
-  if (given?.every((value, i) => Math.abs(value - expected[i]!) < TOLERANCE) ?? true) return;
-  throw new CheckpointError(`${setting} is [${given}]; only OpenAI's [${expected}] is supported`);
+export function otherNormalisation({
+  mean = referenceNormalisation.mean,
+  deviation = referenceNormalisation.deviation,
+}: {
+  readonly mean: PixelNormalisation['mean'] | undefined;
+  readonly deviation: PixelNormalisation['deviation'] | undefined;
+}): PixelNormalisation | undefined {
+  const same =
+    isClose(mean, referenceNormalisation.mean) && isClose(deviation, referenceNormalisation.deviation);
+  return same ? undefined : { mean, deviation };
+}
+
+function isClose(given: readonly number[], expected: readonly number[]): boolean {
+  return given.every((value, channel) => Math.abs(value - (expected[channel] as number)) < TOLERANCE);
 }

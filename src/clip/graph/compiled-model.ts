@@ -55,6 +55,7 @@ export class CompiledModelError extends Error {
 }
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(1));
+const channels = v.pipe(v.tuple([v.number(), v.number(), v.number()]), v.readonly());
 
 const descriptionSchema = v.object({
   name: v.string(),
@@ -70,6 +71,7 @@ const descriptionSchema = v.object({
       width: count,
       layers: count,
       heads: count,
+      normalisation: v.exactOptional(v.object({ mean: channels, deviation: channels })),
     }),
     text: v.object({
       contextLength: count,

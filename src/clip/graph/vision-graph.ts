@@ -1,4 +1,4 @@
-import type { ClipArchitecture } from '../architecture.ts';
+import { type ClipArchitecture, type PixelNormalisation, referenceNormalisation } from '../architecture.ts';
 import { readNorm } from './block-weights.ts';
 import { embeddingHead } from './embedding-head.ts';
 import type { Value } from './graph-builder.ts';
@@ -11,10 +11,6 @@ import {
   transformer,
 } from './transformer.ts';
 
-/** The reference's `Normalize`, RGB, for channels from 0 to 1. */
-const pixelMean = [0.48145466, 0.4578275, 0.40821073] as const;
-const pixelStandardDeviation = [0.26862954, 0.26130258, 0.27577711] as const;
-
 const CHANNELS = 3;
 
 /**
@@ -26,13 +22,13 @@ export async function buildVisionGraph(
   parts: Parts,
   { vision, embeddingDimension, activation }: ClipArchitecture,
 ): Promise<void> {
-  const { imageResolution, patchSize, width } = vision;
+  const { imageResolution, patchSize, width, normalisation = referenceNormalisation } = vision;
   const tower: Tower = { ...parts, name: 'vision', activation, ...vision };
   const { graph, weights } = parts;
   const grid = imageResolution / patchSize;
   const pixels = graph.input('pixels', 'uint8', ['N', imageResolution, imageResolution, CHANNELS]);
 
-  const embedded = await embedPatches(tower, pixels, patchSize, grid);
+  const embedded = await embedPatches(tower, pixels, patchSize, grid, normalisation);
   const normPre = readNorm(weights, 'visual.ln_pre', width);
   const stream = await layerNorm(parts, 'visual.ln_pre', embedded, normPre);
   const positions = grid * grid + 1;
@@ -57,7 +53,13 @@ export async function buildVisionGraph(
  * @param pixels [N, S, S, 3] uint8
  * @returns [(G² + 1) · N, W]: the first token of every picture, then the second of every picture, …
  */
-async function embedPatches(tower: Tower, pixels: Value, patchSize: number, grid: number): Promise<Value> {
+async function embedPatches(
+  tower: Tower,
+  pixels: Value,
+  patchSize: number,
+  grid: number,
+  normalisation: PixelNormalisation,
+): Promise<Value> {
   const { graph, weights, linear, width } = tower;
   const patchLength = patchSize * patchSize * CHANNELS;
   const rows = graph.node('visual.patches.rows', 'Reshape', [
@@ -74,6 +76,7 @@ async function embedPatches(tower: Tower, pixels: Value, patchSize: number, grid
     weights.read('visual.conv1.weight', [width, CHANNELS, patchSize, patchSize]),
     width,
     patchSize,
+    normalisation,
   );
   const embedded = await linear.pixelProduct('visual.conv1', patches, {
     weight,
@@ -115,18 +118,19 @@ function foldNormalisation(
   convolution: Float32Array,
   width: number,
   patchSize: number,
+  { mean, deviation }: PixelNormalisation,
 ): { weight: Float32Array; bias: Float64Array } {
   const area = patchSize * patchSize;
   const weight = new Float32Array(convolution.length);
   const bias = new Float64Array(width);
   for (let output = 0; output < width; output++) {
     for (let channel = 0; channel < CHANNELS; channel++) {
-      const mean = pixelMean[channel] as number;
-      const deviation = pixelStandardDeviation[channel] as number;
       for (let position = 0; position < area; position++) {
-        const scaled = (convolution[(output * CHANNELS + channel) * area + position] as number) / deviation;
+        const scaled =
+          (convolution[(output * CHANNELS + channel) * area + position] as number) /
+          (deviation[channel] as number);
         weight[(position * CHANNELS + channel) * width + output] = scaled / 255;
-        bias[output] = (bias[output] as number) - scaled * mean;
+        bias[output] = (bias[output] as number) - scaled * (mean[channel] as number);
       }
     }
   }

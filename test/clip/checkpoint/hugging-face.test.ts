@@ -122,9 +122,23 @@ describe('the preprocessor_config.json beside it', () => {
     },
   );
 
+  test("gives the pixels' normalisation, where it is not OpenAI's", async () => {
+    using folder = new TemporaryFolder();
+    const other = { ...openai, image_mean: [0.5, 0.4, 0.3], image_std: [0.5, 0.25, 0.2] };
+    folder.write('preprocessor_config.json', JSON.stringify(other));
+    using checkpoint = await openCheckpoint(folder.write('model.safetensors', safetensors(huggingFace)));
+    expect(checkpoint.architecture.vision.normalisation).toEqual({
+      mean: [0.5, 0.4, 0.3],
+      deviation: [0.5, 0.25, 0.2],
+    });
+  });
+
   test.each([
-    [{ image_mean: [0.5, 0.5, 0.5] }, '"image_mean" of its preprocessor_config.json is [0.5,0.5,0.5]; only'],
-    [{ image_std: [0.5, 0.5, 0.5] }, '"image_std" of its preprocessor_config.json is [0.5,0.5,0.5]; only'],
+    [{ image_mean: [0.5, 0.5] }, 'preprocessor_config.json beside it is not one of a CLIP model (image_mean'],
+    [
+      { image_std: [0.5, 0, 0.5] },
+      'preprocessor_config.json beside it is not one of a CLIP model (image_std',
+    ],
     [{ resample: 2 }, '"resample" of its preprocessor_config.json is 2; only 3, bicubic,'],
     [{ size: { height: 224, width: 224 } }, 'which squashes pictures; only a "shortest_edge" is supported'],
   ])('is refused with %j', async (config, sentence) => {

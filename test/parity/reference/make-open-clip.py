@@ -32,8 +32,7 @@ from open_clip.push_to_hf_hub import save_config_for_hf
 from safetensors.torch import save_file
 from transformers import CLIPConfig, CLIPModel
 
-MEAN = torch.tensor(OPENAI_DATASET_MEAN, dtype=torch.float64)
-STD = torch.tensor(OPENAI_DATASET_STD, dtype=torch.float64)
+OPENAI_PIXELS = dict(mean=OPENAI_DATASET_MEAN, std=OPENAI_DATASET_STD)
 
 # Small, with all sizes different, and heads that shapes do not tell: 64 channels a head would make other numbers of
 # them. The first has heads as wide as ViT-H/14's.
@@ -49,6 +48,12 @@ OPEN_CLIP_VARIANTS = {
         custom_text=True,
         vision_cfg=dict(image_size=20, layers=2, width=64, head_width=16, patch_size=4),
         text_cfg=dict(context_length=12, vocab_size=80, width=48, heads=3, layers=3),
+    ),
+    "open-clip-other-pixels": dict(
+        embed_dim=24,
+        preprocess=dict(mean=(0.5, 0.4, 0.3), std=(0.5, 0.25, 0.2)),
+        vision_cfg=dict(image_size=21, layers=2, width=80, head_width=40, patch_size=7),
+        text_cfg=dict(context_length=11, vocab_size=50, width=32, heads=2, layers=2),
     ),
 }
 TRANSFORMERS_VARIANTS = {
@@ -68,6 +73,13 @@ TRANSFORMERS_VARIANTS = {
         ),
         activation="quick_gelu",
     ),
+}
+SEEDS = {
+    "open-clip-gelu": 0,
+    "open-clip-custom-text": 1,
+    "transformers-gelu": 2,
+    "transformers-quick-gelu": 3,
+    "open-clip-other-pixels": 4,
 }
 PICTURES = 3
 TEXT_LENGTHS = (3, 7, 10)
@@ -99,8 +111,9 @@ def pixels(side):
     return numpy.random.default_rng(side).integers(0, 256, (PICTURES, side, side, 3), dtype=numpy.uint8)
 
 
-def normalised(values):
-    scaled = (torch.from_numpy(values).double() / 255 - MEAN) / STD
+def normalised(values, mean, std):
+    mean, std = (torch.tensor(channels, dtype=torch.float64) for channels in (mean, std))
+    scaled = (torch.from_numpy(values).double() / 255 - mean) / std
     return scaled.permute(0, 3, 1, 2).float()
 
 
@@ -122,11 +135,11 @@ def unit(features):
 
 
 @torch.no_grad()
-def answers(shown, ids, encode_image, encode_text, logit_scale):
+def answers(shown, ids, encode_image, encode_text, logit_scale, preprocess=OPENAI_PIXELS):
     return {
         "pixels": [base64.b64encode(picture.tobytes()).decode() for picture in shown],
         "inputIds": ids,
-        "imageEmbeddings": unit(encode_image(normalised(shown))),
+        "imageEmbeddings": unit(encode_image(normalised(shown, **preprocess))),
         "textEmbeddings": unit(encode_text(ids)),
         "logitScale": logit_scale.double().exp().item(),
     }
@@ -136,17 +149,20 @@ def write_answers(folder, document):
     (folder / "answers.json").write_text(json.dumps(document, separators=(",", ":")) + "\n")
 
 
-def open_clip_model(config):
+def open_clip_model(config, preprocess):
     config = dict(config)
     kind = open_clip.CustomTextCLIP if config.pop("custom_text", False) else open_clip.CLIP
     model = randomise(kind(**config))
-    open_clip.model.set_model_preprocess_cfg(model, {"mean": OPENAI_DATASET_MEAN, "std": OPENAI_DATASET_STD,
-                                                     "interpolation": "bicubic", "resize_mode": "shortest"})
+    open_clip.model.set_model_preprocess_cfg(
+        model, preprocess | {"interpolation": "bicubic", "resize_mode": "shortest"}
+    )
     return model
 
 
 def write_open_clip(config, folder, as_pickle):
-    model = open_clip_model(config)
+    config = dict(config)
+    preprocess = config.pop("preprocess", OPENAI_PIXELS)
+    model = open_clip_model(config, preprocess)
     if as_pickle:
         torch.save(model.state_dict(), folder / "open_clip_pytorch_model.bin")
     else:
@@ -159,6 +175,7 @@ def write_open_clip(config, folder, as_pickle):
         model.encode_image,
         lambda ids: model.encode_text(padded(ids, text["context_length"])),
         model.logit_scale,
+        preprocess,
     ))
 
 
@@ -188,8 +205,8 @@ def write_transformers(variant, folder, as_pickle):
 
 def write_golden(out):
     with tempfile.TemporaryDirectory() as scratch:
-        for seed, (name, variant) in enumerate((OPEN_CLIP_VARIANTS | TRANSFORMERS_VARIANTS).items()):
-            torch.manual_seed(seed)
+        for name, variant in (OPEN_CLIP_VARIANTS | TRANSFORMERS_VARIANTS).items():
+            torch.manual_seed(SEEDS[name])
             folder = pathlib.Path(scratch) / name
             folder.mkdir()
             write = write_open_clip if name in OPEN_CLIP_VARIANTS else write_transformers
