@@ -4,6 +4,7 @@ import { type BenchOptions, parseOptions, usage } from './options.ts';
 import { decodePart } from './parts/decode.ts';
 import { encodePart } from './parts/encode.ts';
 import { labelsPart } from './parts/labels.ts';
+import { overloadPart } from './parts/overload.ts';
 import { servicePart } from './parts/service.ts';
 import { startPart } from './parts/start.ts';
 import { videoPart } from './parts/video.ts';
@@ -15,6 +16,7 @@ const parts: ReadonlyMap<string, (bench: Bench) => Promise<Findings>> = new Map(
   ['encode', encodePart],
   ['start', startPart],
   ['service', servicePart],
+  ['overload', overloadPart],
   ['labels', labelsPart],
   ['video', videoPart],
 ]);

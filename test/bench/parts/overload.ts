@@ -1,0 +1,79 @@
+import { defaultTuning } from '../../../src/http/server-tuning.ts';
+import type { Bench, Findings } from '../bench.ts';
+import { type Flooded, flood } from '../load/flood.ts';
+import { steadyLoad } from '../load/load.ts';
+import { type Observation, observe } from '../load/observed.ts';
+import { megabytes, number, percent, type Table } from '../report/table.ts';
+import { type CgroupFindings, withService } from '../service/running-service.ts';
+
+interface OverloadResult extends CgroupFindings {
+  readonly before: Observation;
+  readonly during: Flooded;
+  readonly after: Observation;
+}
+
+const FACTOR = 10;
+/** How much longer than a measurement it lasts: a minute where those take 10 seconds. */
+const STRETCH = 6;
+const categories = ['a cat', 'a dog', 'a tree'] as const;
+/** As many as are served at a time, and some that wait: enough to keep it busy, and nobody is refused. */
+const STEADY_CLIENTS = 12;
+
+/** Ten times more requests than can be served, of one 500-pixel photo each, and what it is like before and after. */
+export async function overloadPart(bench: Bench): Promise<Findings> {
+  const { photos } = await bench.photos('500px');
+  const { warmUpSeconds, seconds } = bench.options;
+  const result: OverloadResult = await withService(bench, async ({ url: base, pid }) => {
+    const url = new URL('/categorize', base);
+    const steady = () =>
+      observe(pid, (stopwatch) =>
+        steadyLoad(
+          { url, photos, categories, clients: STEADY_CLIENTS, photosPerRequest: 1 },
+          warmUpSeconds,
+          seconds,
+          stopwatch,
+        ),
+      );
+    bench.tell('before the overload');
+    const before = await steady();
+    bench.tell('overload');
+    const perSecond = FACTOR * before.perSecond;
+    const during = await flood({ url, photos, categories, perSecond, seconds: STRETCH * seconds });
+    bench.tell('after the overload');
+    return { before, during, after: await steady() };
+  });
+  return { data: result, tables: [overloadTable(bench, result)] };
+}
+
+function overloadTable(bench: Bench, { before, during, after, kills }: OverloadResult): Table {
+  const { running, waiting } = defaultTuning.admission;
+  const boundMs = (2 * (running + waiting) * 1000) / before.perSecond;
+  return {
+    title: `Overload: ${FACTOR} times more requests than can be served, for ${STRETCH * bench.options.seconds} s, ${bench.precision}`,
+    columns: ['', 'pictures/s', 'median ms', '99 % ms', 'count'],
+    rows: [
+      ['before', number(before.perSecond), number(before.medianMs), number(before.p99Ms), '–'],
+      [
+        'accepted',
+        number(during.acceptedPerSecond),
+        number(during.accepted.medianMs),
+        number(during.accepted.p99Ms),
+        String(during.accepted.count),
+      ],
+      [
+        'refused',
+        '–',
+        number(during.refused.medianMs),
+        number(during.refused.p99Ms),
+        String(during.refused.count),
+      ],
+      ['after', number(after.perSecond), number(after.medianMs), number(after.p99Ms), '–'],
+    ],
+    note: [
+      `Sent: ${number(during.sentPerSecond)} a second.`,
+      `Twice (places ÷ pictures/s) is ${number(boundMs)} ms, with ${running} places to be served and ${waiting} to wait.`,
+      `Before it, the sender took ${percent(before.clientShare)} of all cores; while it floods, far more, which the service does not have.`,
+      `Peak memory ${megabytes(after.peakBytes)}${kills === undefined ? '' : `, ${kills} killed`}.`,
+    ].join(' '),
+  };
+}
