@@ -2,7 +2,7 @@
 
 Provenance of full-size checks done by hand; no test runs it. In a virtual environment:
 
-    pip install torch pillow ftfy regex safetensors numpy packaging tqdm "setuptools<81"
+    pip install torch torchvision pillow ftfy regex safetensors numpy packaging tqdm "setuptools<81"
     pip install --no-deps openai-clip==1.0.1        # the reference's model.py and tokenizer
     python make-checkpoint.py --golden ../../golden --out FOLDER
     python make-checkpoint.py --golden ../../golden --out /tmp/outliers --outliers
