@@ -3,6 +3,7 @@ import { LRUCache } from 'lru-cache';
 import { type EngineObserver, unobserved } from '../engine-observer.ts';
 import { averageEmbedding } from './embedding-average.ts';
 import type { TextEncoder, Tokenize } from './text-encoder.ts';
+import { takeTurns } from './turns.ts';
 
 /** Some 16,000 short labels with 2 KB of embedding each. */
 const cacheBytes = 36 * 1024 ** 2;
@@ -12,9 +13,6 @@ const cacheBytes = 36 * 1024 ** 2;
  * for so far stays known.
  */
 const textsPerPortion = 2048;
-
-/** How long labels are checked before others get their turn of the event loop. */
-const turnMs = 10;
 
 /** Labels, each said by the same templates, of which each has one `{}`. */
 export interface LabelEncoder {
@@ -47,15 +45,12 @@ export function createLabelEncoder(
   return {
     async check(labels, templates, signal) {
       const prefix = keyPrefix(templates);
-      let turnBegan = performance.now();
+      const turns = takeTurns(signal);
       for (const label of labels) {
         if (cache.has(prefix + label)) continue;
         for (const template of templates) {
           tokenize(fill(template, label));
-          if (performance.now() - turnBegan < turnMs) continue;
-          await nextTurn();
-          signal?.throwIfAborted();
-          turnBegan = performance.now();
+          if (turns.isOver) await turns.next();
         }
       }
     },
@@ -106,8 +101,4 @@ function entryBytes(embedding: Float32Array, key: string): number {
 /** A function, not a string, as replacement: `$&` in a label is a label. */
 function fill(template: string, label: string): string {
   return template.replace('{}', () => label);
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -3,6 +3,7 @@ import { type EngineObserver, unobserved } from '../engine-observer.ts';
 import { createBatcher } from './batcher.ts';
 import { type EncoderArena, maxTextBatch } from './encoder-arena.ts';
 import { copyRows } from './image-encoder.ts';
+import { takeTurns } from './turns.ts';
 
 /** About as much work as a batch of pictures. */
 const tokensPerBatch = 512;
@@ -12,9 +13,6 @@ const tokensPerBatch = 512;
  * that another client's single label does not come after thousands.
  */
 const textsInFlight = 2 * maxTextBatch;
-
-/** How long texts are tokenized before others get their turn of the event loop. */
-const turnMs = 10;
 
 export interface TextEncoder {
   /**
@@ -62,13 +60,10 @@ export function createTextEncoder(
     signal: AbortSignal | undefined,
   ): Promise<Map<string, Int32Array>> => {
     const tokenized = new Map<string, Int32Array>();
-    let turnBegan = performance.now();
+    const turns = takeTurns(signal);
     for (const text of texts) {
       if (!tokenized.has(text)) tokenized.set(text, tokenize(text));
-      if (performance.now() - turnBegan < turnMs) continue;
-      await nextTurn();
-      signal?.throwIfAborted();
-      turnBegan = performance.now();
+      if (turns.isOver) await turns.next();
     }
     return tokenized;
   };
@@ -88,8 +83,4 @@ export function createTextEncoder(
       return texts.map((text) => embeddings.get(text) as Float32Array);
     },
   };
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
