@@ -73,19 +73,16 @@ export function createServer(
   };
   const fail = (thrown: unknown, request: Request) => errorResponse(explain(thrown, request));
 
-  /** All that classifies: says at the end of it where the time went. */
-  const classify = async (
-    request: Request,
-    work: (request: Request) => Promise<Response>,
-  ): Promise<Response> => {
-    const response = await work(request).catch((fault: unknown) => fail(fault, request));
+  /** Says with an answer, or with a refusal, where the time until then went. */
+  const timed = async (request: Request, work: Promise<Response>): Promise<Response> => {
+    const response = await work.catch((fault: unknown) => fail(fault, request));
     const record = recordOf(request);
     const totalMs = performance.now() - record.receivedAt;
     response.headers.set('server-timing', serverTiming(timingOf(record), totalMs));
     return response;
   };
 
-  const classifyPicturesOf = async (use: 'categorize' | 'image', request: Request): Promise<Response> => {
+  const classify = async (use: 'categorize' | 'image', request: Request): Promise<Response> => {
     guard(request.headers);
     const classifier = readyClassifier(engine());
     const endpoint = { admission, largePictures, limits: config.limits, stall: tuning.stall };
@@ -99,7 +96,7 @@ export function createServer(
     }
   };
 
-  const classifyVideoOf = async (request: Request): Promise<Response> => {
+  const searchVideo = async (request: Request): Promise<Response> => {
     guard(request.headers);
     const classifier = readyClassifier(engine());
     const record = recordOf(request);
@@ -137,9 +134,9 @@ export function createServer(
       health: () => healthOf(engine(), isDraining, Math.floor((performance.now() - startedAt) / 1000)),
       ready: () => readiness(engine(), isDraining),
       metrics: metrics.exposition,
-      categorize: (request) => classify(request, () => classifyPicturesOf('categorize', request)),
-      image: (request) => classify(request, () => classifyPicturesOf('image', request)),
-      video: (request) => classify(request, classifyVideoOf),
+      categorize: (request) => timed(request, classify('categorize', request)),
+      image: (request) => timed(request, classify('image', request)),
+      video: (request) => timed(request, searchVideo(request)),
     },
     describeOperations(config),
     fail,

@@ -16,6 +16,8 @@ await using replicas = await startReplicas(3);
 await using nginx = await startNginx(freePort(), replicas.ports);
 
 for (let round = 1; round <= rounds; round++) {
+  // nginx lets a replica that was away rest for two seconds.
+  await Bun.sleep(2500);
   const before = await replicas.answered();
   const steady = await startLoad(nginx.url, clients);
   await steady.more(300);
