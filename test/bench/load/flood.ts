@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { type FormFile, postForm } from './form-request.ts';
 import { percentile } from './load.ts';
 
@@ -21,6 +22,8 @@ export interface Latencies {
 export interface Flooded {
   readonly sentPerSecond: number;
   readonly acceptedPerSecond: number;
+  /** Share of all cores that those who send took, and the server could not have. */
+  readonly clientShare: number;
   readonly accepted: Latencies;
   readonly refused: Latencies;
 }
@@ -32,6 +35,7 @@ export interface Flooded {
 export async function flood({ url, photos, categories, perSecond, seconds }: Flood): Promise<Flooded> {
   const text = JSON.stringify({ categories });
   const startedAt = performance.now();
+  const usageBefore = process.cpuUsage();
   const latencies = new Map<number, number[]>([
     [200, []],
     [503, []],
@@ -56,10 +60,12 @@ export async function flood({ url, photos, categories, perSecond, seconds }: Flo
   const sendingSeconds = (performance.now() - startedAt) / 1000;
   await Promise.all(running);
   const wholeSeconds = (performance.now() - startedAt) / 1000;
+  const { user, system } = process.cpuUsage(usageBefore);
   const accepted = latencies.get(200) ?? [];
   return {
     sentPerSecond: running.length / sendingSeconds,
     acceptedPerSecond: accepted.length / wholeSeconds,
+    clientShare: (user + system) / 1e6 / (wholeSeconds * availableParallelism()),
     accepted: summarise(accepted),
     refused: summarise(latencies.get(503) ?? []),
   };

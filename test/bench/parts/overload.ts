@@ -10,6 +10,8 @@ interface OverloadResult extends CgroupFindings {
   readonly before: Observation;
   readonly during: Flooded;
   readonly after: Observation;
+  /** By a service that knows nothing of the overload: a machine, too, becomes slower in the course of a minute. */
+  readonly anew: Observation;
 }
 
 const FACTOR = 10;
@@ -23,29 +25,42 @@ const STEADY_CLIENTS = 12;
 export async function overloadPart(bench: Bench): Promise<Findings> {
   const { photos } = await bench.photos('500px');
   const { warmUpSeconds, seconds } = bench.options;
-  const result: OverloadResult = await withService(bench, async ({ url: base, pid }) => {
-    const url = new URL('/categorize', base);
-    const steady = () =>
-      observe(pid, (stopwatch) =>
-        steadyLoad(
-          { url, photos, categories, clients: STEADY_CLIENTS, photosPerRequest: 1 },
-          warmUpSeconds,
-          seconds,
-          stopwatch,
-        ),
-      );
+  const steady = (base: string, pid: number) =>
+    observe(pid, (stopwatch) =>
+      steadyLoad(
+        {
+          url: new URL('/categorize', base),
+          photos,
+          categories,
+          clients: STEADY_CLIENTS,
+          photosPerRequest: 1,
+        },
+        warmUpSeconds,
+        seconds,
+        stopwatch,
+      ),
+    );
+  const result: OverloadResult = await withService(bench, async ({ url, pid }) => {
     bench.tell('before the overload');
-    const before = await steady();
+    const before = await steady(url, pid);
     bench.tell('overload');
-    const perSecond = FACTOR * before.perSecond;
-    const during = await flood({ url, photos, categories, perSecond, seconds: STRETCH * seconds });
+    const during = await flood({
+      url: new URL('/categorize', url),
+      photos,
+      categories,
+      perSecond: FACTOR * before.perSecond,
+      seconds: STRETCH * seconds,
+    });
     bench.tell('after the overload');
-    return { before, during, after: await steady() };
+    const after = await steady(url, pid);
+    bench.tell('a service started anew');
+    const anew = await withService(bench, async (other) => await steady(other.url, other.pid));
+    return { before, during, after, anew };
   });
   return { data: result, tables: [overloadTable(bench, result)] };
 }
 
-function overloadTable(bench: Bench, { before, during, after, kills }: OverloadResult): Table {
+function overloadTable(bench: Bench, { before, during, after, anew, kills }: OverloadResult): Table {
   const { running, waiting } = defaultTuning.admission;
   const boundMs = (2 * (running + waiting) * 1000) / before.perSecond;
   return {
@@ -68,11 +83,12 @@ function overloadTable(bench: Bench, { before, during, after, kills }: OverloadR
         String(during.refused.count),
       ],
       ['after', number(after.perSecond), number(after.medianMs), number(after.p99Ms), '–'],
+      ['started anew', number(anew.perSecond), number(anew.medianMs), number(anew.p99Ms), '–'],
     ],
     note: [
       `Sent: ${number(during.sentPerSecond)} a second.`,
       `Twice (places ÷ pictures/s) is ${number(boundMs)} ms, with ${running} places to be served and ${waiting} to wait.`,
-      `Before it, the sender took ${percent(before.clientShare)} of all cores; while it floods, far more, which the service does not have.`,
+      `The sender took ${percent(before.clientShare)} of all cores before the overload and ${percent(during.clientShare)} in it, which the service did not have.`,
       `Peak memory ${megabytes(after.peakBytes)}${kills === undefined ? '' : `, ${kills} killed`}.`,
     ].join(' '),
   };
