@@ -40,7 +40,8 @@ fi
 
 # Writes the highest memory without page cache, in bytes, into $state/peak from now on.
 watch_memory() {
-  if [ -n "$sampler" ]; then kill "$sampler"; wait "$sampler" 2>/dev/null || true; fi
+  # It ends by itself with the group that it watches.
+  if [ -n "$sampler" ]; then kill "$sampler" 2>/dev/null || true; wait "$sampler" 2>/dev/null || true; fi
   local highest=0 bytes
   while true; do
     bytes="$(anonymous 2>/dev/null)" || break
