@@ -1,4 +1,5 @@
 import type { Log } from '../log.ts';
+import { probeEndpoints } from './metrics/endpoint-label.ts';
 import type { Metrics } from './metrics/metrics.ts';
 import type { RequestRecord } from './request-record.ts';
 import { timingOf } from './server-timing.ts';
@@ -21,7 +22,9 @@ export function noteEnd(
   const path = URL.parse(request.url, 'http://localhost')?.pathname;
   const status = hasLeft ? statusOf('client_gone') : answeredStatus;
   const ms = performance.now() - record.receivedAt;
-  log.info(
+  // A line every few seconds that all is well would bury the others.
+  const level = status < 400 && probeEndpoints.has(path ?? '') ? 'debug' : 'info';
+  log[level](
     {
       id,
       method: request.method,

@@ -266,6 +266,17 @@ describe('request ids and the log', () => {
     expect(response.headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
   });
 
+  test('a probe that finds all well is told of to those who ask for details; one that does not, to all', async () => {
+    await using ready = start();
+    for (const path of ['/health', '/ready', '/metrics']) await fetch(ready.address(path));
+    expect(ready.lines.map(({ level }) => level)).toEqual(['debug', 'debug', 'debug']);
+    await using loading = start({
+      engine: { state: 'loading', sentence: 'Soon.', progress: { stage: 'searching' } },
+    });
+    await fetch(loading.address('/ready'));
+    expect(loading.lines.map(({ level, fields }) => [level, fields.status])).toEqual([['info', 503]]);
+  });
+
   test('what went wrong stands in the log by its code', async () => {
     await using server = start();
     await fetch(server.address('/categorize?top_k=0'), upload());

@@ -13,6 +13,9 @@ const exact: ReadonlySet<string> = new Set([
 /** Folders of the pages' files, each of which counts as one. */
 const folders = ['/assets/', '/swagger/assets/'] as const;
 
+/** What orchestrators and Prometheus ask every few seconds. */
+export const probeEndpoints: ReadonlySet<string> = new Set(['/health', '/ready', '/metrics']);
+
 /** The endpoints that classify. */
 export const workEndpoints = ['/categorize', '/image', '/video'] as const;
 
