@@ -1,7 +1,17 @@
 import { describe, expect, test } from 'bun:test';
 import { deflateSync } from 'node:zlib';
-import { ServiceError } from '../../src/errors.ts';
-import { createPictureLoader, type PictureLoaderOptions } from '../../src/media/picture.ts';
+import { createPictureLoader } from '../../src/media/picture.ts';
+import {
+  geometry,
+  gradient,
+  height,
+  limits,
+  load,
+  meanDifference,
+  reference,
+  side,
+  width,
+} from './load-picture.ts';
 import {
   animatedWebp,
   avif,
@@ -23,55 +33,6 @@ import {
   webp,
   withSegments,
 } from './sample-pictures.ts';
-
-const side = 16;
-const limits = { imageBytes: 1_000_000, imagePixels: 1_000_000 };
-
-/** The short side fits, the middle of the long one is kept; rounding does not matter here. */
-function geometry(width: number, height: number) {
-  const short = Math.min(width, height);
-  const resizedWidth = Math.trunc((width * side) / short);
-  const resizedHeight = Math.trunc((height * side) / short);
-  return {
-    resizedWidth,
-    resizedHeight,
-    cropLeft: (resizedWidth - side) >> 1,
-    cropTop: (resizedHeight - side) >> 1,
-  };
-}
-
-async function load(
-  bytes: Uint8Array,
-  options: Partial<PictureLoaderOptions> = {},
-  signal?: AbortSignal,
-): Promise<Uint8Array> {
-  const target = new Uint8Array(side * side * 3);
-  await createPictureLoader({ geometry, limits, ...options })(bytes, target, signal);
-  return target;
-}
-
-/** The error that loading ends with. */
-async function fault(
-  bytes: Uint8Array,
-  options: Partial<PictureLoaderOptions> = {},
-): Promise<{ code: string; message: string }> {
-  const thrown = await load(bytes, options).then(
-    () => undefined,
-    (error: unknown) => error,
-  );
-  if (!(thrown instanceof ServiceError))
-    throw new Error('It did not end with a ServiceError.', { cause: thrown });
-  return thrown;
-}
-
-function meanDifference(a: Uint8Array, b: Uint8Array): number {
-  return a.reduce((sum, value, at) => sum + Math.abs(value - b[at]!), 0) / a.length;
-}
-
-/** Smooth, so that any two decoders agree on it. */
-const gradient = (x: number, y: number): Rgba => [x * 6, y * 7, 255 - x * 3 - y * 2, 255];
-const [width, height] = [40, 30];
-const reference = await load(bmp(width, height, gradient));
 
 describe('every accepted format gives the same picture', () => {
   const smooth = bmp(width, height, gradient);
@@ -265,164 +226,5 @@ describe('sizes', () => {
     const bytes = png(16_000, 1, { colourType: 6, samples: () => [255, 255, 255, 0] });
     await createPictureLoader(options)(bytes, target);
     expect(target.every((value) => value === 0)).toBe(true);
-  });
-});
-
-describe('what is refused', () => {
-  const accepted = 'JPEG, PNG, WebP, GIF (its first frame), BMP, TIFF and AVIF pictures are accepted.';
-
-  test('nothing', async () => {
-    expect(await fault(new Uint8Array(0))).toMatchObject({
-      code: 'image_empty',
-      message: `The file is empty (0 bytes); ${accepted}`,
-    });
-  });
-
-  test.each([
-    ['a HEIC picture', concat(uint32be(24), 'ftypheic', uint32be(0), 'mif1heic')],
-    ['a PDF document', concat('%PDF-1.4\n')],
-    ['an SVG drawing', concat('<svg xmlns="http://www.w3.org/2000/svg"></svg>')],
-    ['text', concat('not a picture')],
-    ['of no known picture format', new Uint8Array(1000)],
-  ])('%s', async (what, bytes) => {
-    expect(await fault(bytes)).toMatchObject({
-      code: 'image_unsupported',
-      message: `The file is ${what}; ${accepted}`,
-    });
-  });
-
-  test('more bytes than allowed', async () => {
-    const picture = rgbPng(10, 10);
-    const options = { limits: { ...limits, imageBytes: picture.length - 1 } };
-    expect(await fault(picture, options)).toMatchObject({
-      code: 'image_too_large',
-      message: `The file has ${picture.length} bytes; a picture may have at most ${picture.length - 1}.`,
-      details: { bytes: picture.length, limit: picture.length - 1 },
-    });
-    expect(await load(picture, { limits: { ...limits, imageBytes: picture.length } })).toBeDefined();
-  });
-
-  test('more pixels than allowed, told from the header of every format', async () => {
-    const pictures = [
-      await jpeg(50, 40),
-      rgbPng(50, 40),
-      await webp(50, 40),
-      gif(50, 40, { palette: [[1, 1, 1]], index: () => 0 }),
-      bmp(50, 40),
-      await tiff(50, 40),
-      await avif(50, 40),
-    ];
-    for (const bytes of pictures) {
-      expect(await fault(bytes, { limits: { ...limits, imagePixels: 1999 } })).toMatchObject({
-        code: 'image_too_large',
-        message: 'The picture has 50 × 40 pixels, 2000 in all; a picture may have at most 1999.',
-        details: { width: 50, height: 40, limit: 1999 },
-      });
-      expect(await load(bytes, { limits: { ...limits, imagePixels: 2000 } })).toBeDefined();
-    }
-  });
-
-  test('a side longer than decoders can keep rows of', async () => {
-    const strip = png(1_000_001, 1, { bitDepth: 1, colourType: 0, samples: () => [0] });
-    expect(await fault(strip, { limits: { ...limits, imagePixels: 2_000_000 } })).toMatchObject({
-      code: 'image_too_large',
-      message: 'The picture has 1000001 × 1 pixels; no side may have more than 1000000.',
-    });
-  });
-
-  test('a picture that is cut off, in every format', async () => {
-    const pictures = {
-      JPEG: await jpeg(50, 40),
-      PNG: rgbPng(50, 40),
-      WebP: await webp(50, 40),
-      GIF: gif(50, 40, { palette: [[1, 1, 1]], index: () => 0 }),
-      BMP: bmp(50, 40),
-      TIFF: await tiff(50, 40),
-      AVIF: await avif(50, 40),
-    };
-    for (const [name, bytes] of Object.entries(pictures)) {
-      const { code, message } = await fault(bytes.subarray(0, bytes.length * 0.7));
-      expect(code).toBe('image_broken');
-      expect(message).toStartWith(`The ${name} picture is truncated: `);
-    }
-  });
-
-  test('a picture whose container is whole, but whose data no decoder takes', async () => {
-    const bytes = png(10, 10, { samples: () => [1, 2, 3] });
-    const wrong = concat(bytes.subarray(0, 33), chunk('IDAT', new Uint8Array(400).fill(0x55)), chunk('IEND'));
-    expect(await fault(wrong)).toMatchObject({
-      code: 'image_broken',
-      message: 'The PNG picture is damaged and cannot be decoded.',
-    });
-  });
-
-  test('a kind of TIFF that is not decoded here', async () => {
-    const bytes = Uint8Array.from(await tiff(10, 10));
-    const view = new DataView(bytes.buffer);
-    for (let entry = view.getUint32(4, true) + 2; ; entry += 12) {
-      if (view.getUint16(entry, true) !== 262) continue;
-      view.setUint16(entry + 8, 8, true); // CIE L*a*b*
-      break;
-    }
-    expect(await fault(bytes)).toMatchObject({
-      code: 'image_unsupported',
-      message:
-        'The TIFF picture is of a kind that is not decoded here; grey and RGB ones with 8 bits a channel are accepted.',
-    });
-  });
-});
-
-describe('the memory budget', () => {
-  test('pictures that do not fit into it together are decoded one after another', async () => {
-    const loadOne = createPictureLoader({ geometry, limits, decodeBytes: 1 });
-    const picture = rgbPng(width, height, gradient);
-    const targets = Array.from({ length: 20 }, () => new Uint8Array(side * side * 3));
-    await Promise.all(targets.map((target) => loadOne(picture, target)));
-    for (const target of targets) expect(meanDifference(target, reference)).toBe(0);
-  });
-
-  test('a picture that would take more than one may is refused before it is decoded', async () => {
-    const picture = rgbPng(width, height, gradient);
-    const target = new Uint8Array(side * side * 3);
-    const fault = await createPictureLoader({ geometry, limits, maxDecodeBytes: 1000 })(
-      picture,
-      target,
-    ).catch((reason: unknown) => reason);
-    expect(fault).toMatchObject({ code: 'image_too_large', details: { width, height, limit: 1000 } });
-    expect(String(fault)).toContain('would take');
-    await createPictureLoader({ geometry, limits, maxDecodeBytes: 50e6 })(picture, target);
-    expect(meanDifference(target, reference)).toBe(0);
-  });
-
-  test('is given back by a picture that is broken', async () => {
-    const loadOne = createPictureLoader({ geometry, limits, decodeBytes: 1 });
-    const target = new Uint8Array(side * side * 3);
-    const broken = concat(
-      rgbPng(10, 10).subarray(0, 33),
-      chunk('IDAT', new Uint8Array(400).fill(0x55)),
-      chunk('IEND'),
-    );
-    for (let i = 0; i < 3; i++) await expect(loadOne(broken, target)).rejects.toThrow('is damaged');
-    await loadOne(rgbPng(width, height, gradient), target);
-    expect(meanDifference(target, reference)).toBe(0);
-  });
-
-  test('who leaves while waiting gets the signal’s reason, and those behind go on', async () => {
-    const loadOne = createPictureLoader({ geometry, limits, decodeBytes: 1 });
-    const picture = await jpeg(800, 600);
-    const leaving = new AbortController();
-    const target = () => new Uint8Array(side * side * 3);
-    const first = loadOne(picture, target());
-    const second = loadOne(picture, target(), leaving.signal);
-    const third = loadOne(picture, target());
-    const reason = new Error('the client left');
-    leaving.abort(reason);
-    await expect(second).rejects.toBe(reason);
-    await Promise.all([first, third]);
-  });
-
-  test('an aborted signal stops before anything is decoded', async () => {
-    const reason = new Error('gone');
-    await expect(load(rgbPng(5, 5), {}, AbortSignal.abort(reason))).rejects.toBe(reason);
   });
 });
