@@ -120,7 +120,7 @@ export function rankingOptions(
   if (limit > ALWAYS_LISTED && listed > MAX_LISTED_SCORES) {
     throw new ServiceError(
       'option_invalid',
-      `top_k=${topK} would list ${listed} scores, at most ${MAX_LISTED_SCORES} are accepted; ask for a smaller top_k or send less at once.`,
+      `The option top_k=${topK} would list ${listed} scores, at most ${MAX_LISTED_SCORES} are accepted; ask for a smaller top_k or send less at once.`,
     );
   }
   return { limit, ...(templates && { templates }) };

@@ -20,7 +20,7 @@ export async function readCategories(
   if (known) {
     throw new ServiceError(
       'part_unexpected',
-      'categories was sent twice; send one part of that name, a file or a text field, with all of them.',
+      'The part categories was sent twice; send one of that name, a file or a text field, with all of them.',
     );
   }
   const document = await readWhole(content, MAX_CATEGORIES_BYTES);

@@ -117,7 +117,7 @@ describe('faults of the form', () => {
     ['categories_malformed', 'JSON', 400, [files, categoriesPart('{')]],
     ['categories_too_many', 'many', 400, [files, categoriesPart('a,'.repeat(1001))]],
     ['label_too_long', 'long', 400, [files, categoriesPart('a'.repeat(301))]],
-    ['part_unexpected', 'sent twice', 400, [files, categories, categories]],
+    ['part_unexpected', 'The part categories was sent twice', 400, [files, categories, categories]],
     [
       'part_unexpected',
       'named \\"image\\"; accepted are files',

@@ -37,7 +37,10 @@ export async function receiveVideo(
         if (await isLeftAlone(part)) break;
         const name = checkFileName(part, 'curl -F video=@film.mp4');
         if (video) {
-          throw new ServiceError('part_unexpected', 'video was sent twice; send one video in one request.');
+          throw new ServiceError(
+            'part_unexpected',
+            'The part video was sent twice; send one video in one request.',
+          );
         }
         const file = await spool.write('video', atMost(maxBytes, part.content));
         if (file.bytes === 0) throw new ServiceError('video_broken', 'The video is empty: it has no bytes.');

@@ -14,7 +14,9 @@ const LABELS = 1000;
 export const heavyLabels: Attack = async (target, random, count) => {
   const picture = target.sentinels[0]?.bytes ?? new Uint8Array();
   const templates = Array.from({ length: count }, (_, index) => `template=${index}%20{}`).join('&');
-  const labels = Array.from({ length: LABELS }, (_, index) => `${'cat '.repeat(40)}${index}`);
+  // Once known they would weigh nothing.
+  const unheardOf = random.below(2 ** 32);
+  const labels = Array.from({ length: LABELS }, (_, index) => `${'cat '.repeat(40)}${unheardOf} ${index}`);
   const ask = async (query: string, documents: readonly string[], about: string) => {
     const body = joinForm([filePart('a', picture), categoriesPart(JSON.stringify(documents))]);
     const outcome = await post({
