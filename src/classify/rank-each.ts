@@ -1,3 +1,4 @@
+import { takeTurns } from '../clip/turns.ts';
 import type { Ranking } from './classifier.ts';
 import { rank } from './ranking.ts';
 
@@ -13,9 +14,6 @@ export interface RankEachOptions {
   readonly signal: AbortSignal;
 }
 
-/** Comparing this many pairs takes some 10 ms: so long may other requests wait for their turn. */
-const pairsPerTurn = 25_000;
-
 /**
  * Ranks the candidates for every subject. Lets the event loop turn in between: 10,000 pictures by 1,000
  * categories take seconds.
@@ -26,18 +24,13 @@ export async function rankEach<Candidate = string>(
   { logitScale, limit, signal }: RankEachOptions,
 ): Promise<readonly Ranking<Candidate>[]> {
   const rankings: Ranking<Candidate>[] = [];
-  let pairs = 0;
+  const turns = takeTurns(signal);
   for (const [index, embedding] of subjects.embeddings.entries()) {
     rankings.push({
       name: subjects.names[index] as string,
       candidates: rank(embedding, candidates.embeddings, candidates.names, logitScale, limit),
     });
-    pairs += candidates.names.length;
-    if (pairs >= pairsPerTurn) {
-      pairs = 0;
-      await Bun.sleep(0);
-      signal.throwIfAborted();
-    }
+    if (turns.isOver) await turns.next();
   }
   return rankings;
 }
