@@ -2,7 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import { mkdir, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { goodAnswer, temporaryFolder } from '../robustness/target.ts';
-import { startService } from '../service/service.ts';
+import { type ServiceEnvironment, startService } from '../service/service.ts';
 
 const root = join(import.meta.dir, '../..');
 
@@ -24,7 +24,7 @@ const canMount = await (async () => {
 })();
 if (!canMount) console.log('a read-only model volume: skipped, nothing can be mounted here');
 
-async function fetchModel(environment: Record<string, string>) {
+async function fetchModel(environment: ServiceEnvironment) {
   const child = Bun.spawn([process.execPath, 'src/fetch-model.ts'], {
     cwd: root,
     env: { PATH: process.env.PATH, ...environment },
@@ -71,7 +71,8 @@ describe('fetching a model', () => {
     ['a model that nobody knows', { CLIP_MODEL: 'ViT-Z/1' }, 1, 'no known model'],
     ['a setting that cannot be used', { CLIP_PRECISION: 'int3' }, 2, 'CLIP_PRECISION'],
   ])('tells of %s', async (_, environment, code, sentence) => {
-    const fetched = await fetchModel(environment);
+    await using volume = await temporaryFolder();
+    const fetched = await fetchModel({ CLIP_CACHE: volume.path, ...environment });
     expect(fetched.code).toBe(code);
     expect(fetched.log).toContain(sentence);
     expect(fetched.log).not.toContain(' at ');

@@ -16,13 +16,16 @@ export interface Service extends AsyncDisposable {
   readonly exited: Promise<number>;
 }
 
+/** A service without a cache folder of its own would write into this machine's. */
+export type ServiceEnvironment = Readonly<Record<string, string>> & { readonly CLIP_CACHE: string };
+
 /**
  * Starts `src/main.ts` on a free port.
  * @param environment added to what a process needs to run at all; nothing else of the test's own is passed on
  * @param wrapper a command, with its arguments, that runs the one that follows in its own place
  */
 export async function startService(
-  environment: Readonly<Record<string, string>>,
+  environment: ServiceEnvironment,
   wrapper: readonly string[] = [],
 ): Promise<Service> {
   const child = Bun.spawn([...wrapper, process.execPath, 'src/main.ts'], {

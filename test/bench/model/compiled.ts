@@ -2,6 +2,7 @@ import type { CompiledModel, Precision } from '../../../src/clip/graph/compiled-
 import { ModelStoreError } from '../../../src/clip/store/model-store-error.ts';
 import { prepareModel } from '../../../src/clip/store/prepare-model.ts';
 import { createLog } from '../../../src/log.ts';
+import type { ServiceEnvironment } from '../../service/service.ts';
 import { cacheFolder } from '../cache-folder.ts';
 import { randomCheckpointFile } from './random-checkpoint-file.ts';
 
@@ -45,6 +46,6 @@ export async function compiledIn(
 export function modelEnvironment(
   precision: Precision,
   { checkpointPath, cacheDirectory }: BenchModel,
-): Record<string, string> {
+): ServiceEnvironment {
   return { CLIP_MODEL: checkpointPath, CLIP_CACHE: cacheDirectory, CLIP_PRECISION: precision };
 }

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startService } from '../../service/service.ts';
+import { type ServiceEnvironment, startService } from '../../service/service.ts';
 import type { Bench, Findings } from '../bench.ts';
 import { postForm } from '../load/form-request.ts';
 import { modelEnvironment } from '../model/compiled.ts';
@@ -60,7 +60,7 @@ export async function startPart(bench: Bench): Promise<Findings> {
   };
 }
 
-async function timeStart(environment: Readonly<Record<string, string>>, photo: Photo): Promise<Start> {
+async function timeStart(environment: ServiceEnvironment, photo: Photo): Promise<Start> {
   const startedAt = performance.now();
   await using service = await startService(environment);
   using children = watchChildren(service.pid);
