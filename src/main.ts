@@ -31,7 +31,7 @@ let state: EngineState = {
 };
 const metrics = createMetrics();
 const server = createServer(config, () => state, log, metrics);
-const port = createPort(server, config, log);
+const port = createPort(server, config, log, giveUp);
 const stopping = new AbortController();
 
 // A proxy that cannot tell ready replicas from others goes on to the next one where nobody listens, but cannot take
@@ -55,6 +55,16 @@ onStopSignal(log, async (signal) => {
   const running = await engine.catch(() => undefined);
   await running?.[Symbol.asyncDispose]();
 });
+
+/** Ends with 1, when what the engine has begun is put away. */
+async function giveUp(): Promise<never> {
+  stopping.abort(new Error('there is no port'));
+  // It may be the engine's very first word that opens the port.
+  await Promise.resolve();
+  const running = await engine.catch(() => undefined);
+  await running?.[Symbol.asyncDispose]();
+  process.exit(1);
+}
 
 engine.catch((fault: unknown) => {
   if (stopping.signal.aborted) return;

@@ -13,14 +13,16 @@ const cures: Readonly<Record<string, string>> = {
 /** The port that the service is found at. */
 export interface Port {
   readonly isOpen: boolean;
-  /** Opens it, where it is not open yet; ends the process where it cannot be opened. */
+  /** Opens it, where it is not open yet. Where it cannot be opened, the log says what a person can do. */
   open(): void;
 }
 
+/** @param onUnavailable called once where the port cannot be opened */
 export function createPort(
   server: HttpServer,
   { host, port }: Pick<Config, 'host' | 'port'>,
   log: Log,
+  onUnavailable: () => void,
 ): Port {
   let isOpen = false;
   return {
@@ -40,7 +42,7 @@ export function createPort(
           cure === undefined ? { err: fault } : { code },
           `cannot listen on ${host}:${port}${cure === undefined ? '' : `: ${cure}`}`,
         );
-        process.exit(1);
+        onUnavailable();
       }
     },
   };

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -106,14 +106,20 @@ describe('the service with the demo model', () => {
 
 describe('the service as a process', () => {
   test('a setting that cannot be used is named, and nothing starts', async () => {
-    const fault = await startService({ PORT: 'eighty' }).catch((reason: unknown) => reason);
+    const fault = await startService({ CLIP_CACHE: folder, PORT: 'eighty' }).catch(
+      (reason: unknown) => reason,
+    );
     expect(String(fault)).toContain('PORT=\\"eighty\\" must be a whole number');
   });
 
   test('a port that another program has is named, with what to do', async () => {
     const { port } = new URL(service.url);
-    const fault = await startService({ CLIP_MODEL: 'demo', PORT: port }).catch((reason: unknown) => reason);
+    const cache = join(folder, 'other');
+    const settings = { CLIP_MODEL: 'demo', CLIP_CACHE: cache, PORT: port };
+    const fault = await startService(settings).catch((reason: unknown) => reason);
     expect(String(fault)).toContain(`cannot listen on 127.0.0.1:${port}: another program has this port`);
     expect(String(fault)).not.toContain('stack');
+    // It was opened while the model was being compiled.
+    expect(await readdir(join(cache, 'compiled'))).toEqual([]);
   });
 });
