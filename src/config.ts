@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import * as v from 'valibot';
 import { type LogLevel, logLevels } from './log.ts';
+import { memoryLimitBytes } from './memory-limit.ts';
 
 const MEBI = 1024 ** 2;
 const GIBI = 1024 ** 3;
@@ -92,13 +93,13 @@ export class ConfigError extends Error {
 
 /**
  * Reads the operator's settings. An empty variable counts as not set, as compose files make them.
- * @param memoryLimitBytes the cgroup's limit; larger than any memory, or 0, where there is none
+ * @param limitBytes the memory that there is
  * @throws ConfigError naming all faults at once
  */
 export function parseConfig(
   environment: Readonly<Record<string, string | undefined>> = process.env,
   argv: readonly string[] = process.argv.slice(2),
-  memoryLimitBytes: number = process.constrainedMemory(),
+  limitBytes: number = memoryLimitBytes(),
 ): Config {
   const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''));
   const parsed = v.safeParse(environmentSchema, given);
@@ -123,8 +124,7 @@ export function parseConfig(
       demoFallback: argv.includes('--dev'),
     }),
     threads: env.THREADS,
-    // 0 where there is no cgroup to ask.
-    memoryBytes: Math.min(memoryLimitBytes || promisedMemoryBytes, promisedMemoryBytes),
+    memoryBytes: Math.min(limitBytes, promisedMemoryBytes),
     limits: Object.freeze({
       files: env.MAX_FILES,
       imageBytes: env.MAX_IMAGE_BYTES,

@@ -1,4 +1,3 @@
-import { totalmem } from 'node:os';
 import type { Classifier } from './classify/classifier.ts';
 import { createClassifier } from './classify/create-classifier.ts';
 import { loadEncoders } from './clip/encoders.ts';
@@ -10,6 +9,7 @@ import { createGarbageNote } from './garbage.ts';
 import type { Log } from './log.ts';
 import { createPictureLoader } from './media/picture.ts';
 import { openVideo } from './media/video/video.ts';
+import { memoryLimitBytes } from './memory-limit.ts';
 
 /** About once a second at full speed with photos of 1 MB. */
 const garbageBytesPerCollection = 48 * 1024 ** 2;
@@ -71,8 +71,6 @@ const serviceBytes = 700 * 1024 ** 2;
 
 /** A second one is for machines with more than the service is made for. More than two only wait for the disk. */
 function videosAtOnce(threads: number): number {
-  // 0 where there is no cgroup to ask.
-  const memoryBytes = process.constrainedMemory() || totalmem();
-  const room = Math.min(threads / 2, (memoryBytes - serviceBytes) / videoBytes);
+  const room = Math.min(threads / 2, (memoryLimitBytes() - serviceBytes) / videoBytes);
   return Math.min(2, Math.max(1, Math.floor(room)));
 }

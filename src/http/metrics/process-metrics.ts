@@ -1,5 +1,5 @@
-import { totalmem } from 'node:os';
 import { Counter, Gauge, type Registry } from 'prom-client';
+import { memoryLimitBytes } from '../../memory-limit.ts';
 
 /**
  * What the process takes, under the names that all Prometheus clients share. The library's own collection would
@@ -39,10 +39,4 @@ export function addProcessMetrics(registry: Registry): void {
     'Memory that the cgroup grants, or that the machine has where there is no limit.',
     memoryLimitBytes,
   );
-}
-
-function memoryLimitBytes(): number {
-  // 0, or larger than any memory, where there is no limit.
-  const limit = process.constrainedMemory();
-  return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
 }
