@@ -48,21 +48,25 @@ export interface VerifyParts {
 
 /** Classifies the reference's example and compares with what the reference publishes. */
 export async function verify({ picture, classifier, print }: VerifyParts): Promise<VerifyOutcome> {
-  const missing: string[] = [];
-  const note = (error: unknown) => {
-    if (!(error instanceof MissingError)) throw error;
-    missing.push(error.message);
-    return undefined;
-  };
-  const bytes = await picture().catch(note);
-  await using engine = await classifier().catch(note);
-  if (bytes === undefined || engine === undefined) {
-    for (const sentence of missing) print(sentence);
+  try {
+    // First, as it is there or not within seconds; weights may have to be downloaded and compiled.
+    const bytes = await picture();
+    await using engine = await classifier();
+    return await verifyModel(engine.classifier, bytes, print);
+  } catch (fault) {
+    if (!(fault instanceof MissingError)) throw fault;
+    print(fault.message);
     print('NOT TRIED: see above.');
     return 2;
   }
+}
 
-  const { name, precision, sha256 } = engine.classifier.model;
+async function verifyModel(
+  classifier: Classifier,
+  picture: Uint8Array,
+  print: VerifyParts['print'],
+): Promise<VerifyOutcome> {
+  const { name, precision, sha256 } = classifier.model;
   print(`weights: ${name}, ${precision}, sha256 ${sha256}`);
   const sums = manifest.filter((model) => model.name === 'ViT-B/32').flatMap(knownSums);
   if (!sums.includes(sha256)) {
@@ -72,7 +76,7 @@ export async function verify({ picture, classifier, print }: VerifyParts): Promi
     print('NOT TRIED: nothing is published for these weights.');
     return 2;
   }
-  return await compare(engine.classifier, bytes, tolerances[precision], print);
+  return await compare(classifier, picture, tolerances[precision], print);
 }
 
 async function compare(
@@ -160,7 +164,8 @@ async function configuredClassifier(
 }
 
 if (import.meta.main) {
-  const picture = () => examplePicture(process.argv[2]);
+  const downloaded = examplePicture(process.argv[2]);
+  const picture = () => downloaded;
   const print = (line: string) => console.log(line);
   // fp32 shows that weights and code are right; then comes what the service would serve, which may be int8.
   let outcome = await verify({ picture, classifier: () => configuredClassifier('fp32'), print });
