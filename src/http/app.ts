@@ -45,7 +45,7 @@ export function createApp(
     .post('/image', ({ request }) => endpoints.image(request), { parse: 'none', detail: operations.image })
     .post('/video', ({ request }) => endpoints.video(request), { parse: 'none', detail: operations.video });
 
-  const document = createDocument(api);
+  const document = createDocument(api, operations.image.security !== undefined);
   // By default Elysia misreads the path where the host has fewer than four letters and no port.
   const app: Elysia = new Elysia({ handler: { standardHostname: false } });
   app

@@ -30,6 +30,7 @@ interface Operation {
 interface Document {
   readonly info: { readonly description: string; readonly version: string };
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
+  readonly components?: { readonly securitySchemes?: object };
 }
 
 async function documentOf({ address }: TestServer): Promise<Document> {
@@ -175,11 +176,14 @@ describe('the OpenAPI document', () => {
     ]);
   });
 
-  test('says whether a key is needed', async () => {
+  test('speaks of a key where one is needed, and nowhere else', async () => {
     await using guarded = start({ environment: { API_KEY: 'long enough' } });
-    const { paths } = await documentOf(guarded);
-    expect(document.paths['/image']?.post?.security).toEqual([{}, { bearer: [] }, { key: [] }]);
-    expect(paths['/image']?.post?.security).toEqual([{ bearer: [] }, { key: [] }]);
+    const { paths, components } = await documentOf(guarded);
+    for (const path of ['/categorize', '/image', '/video']) {
+      expect(paths[path]?.post?.security).toEqual([{ bearer: [] }, { key: [] }]);
+    }
+    expect(Object.keys(components?.securitySchemes ?? {})).toEqual(['bearer', 'key']);
+    expect(JSON.stringify(document)).not.toMatch(/"security(?:Schemes)?"/);
   });
 });
 

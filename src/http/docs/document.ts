@@ -8,8 +8,9 @@ const DOCUMENT_PATH = '/swagger/json';
 /**
  * The OpenAPI document of an app's routes. The plugin's own page loads its script from elsewhere, so the
  * plugin only lends its document: it lives in an app that is never served.
+ * @param hasKey whether routes ask for a key
  */
-export function createDocument(api: AnyElysia): () => Promise<string> {
+export function createDocument(api: AnyElysia, hasKey: boolean): () => Promise<string> {
   const documented = new Elysia().use(api).use(
     swagger({
       specPath: DOCUMENT_PATH,
@@ -25,12 +26,14 @@ export function createDocument(api: AnyElysia): () => Promise<string> {
           { name: 'Videos', description: 'A video and categories in, pictures out' },
           { name: 'Service', description: 'The state of the service itself' },
         ],
-        components: {
-          securitySchemes: {
-            bearer: { type: 'http', scheme: 'bearer' },
-            key: { type: 'apiKey', in: 'header', name: 'x-api-key' },
+        ...(hasKey && {
+          components: {
+            securitySchemes: {
+              bearer: { type: 'http', scheme: 'bearer' },
+              key: { type: 'apiKey', in: 'header', name: 'x-api-key' },
+            },
           },
-        },
+        }),
       },
     }),
   );

@@ -38,9 +38,9 @@ export function categoriesField(maxCategories: number) {
   } as const;
 }
 
-/** @param hasKey whether the operator asks for one */
-export function securityOf(hasKey: boolean): NonNullable<DocumentDecoration['security']> {
-  return [...(hasKey ? [] : [{}]), { bearer: [] }, { key: [] }];
+/** @param hasKey whether the operator asks for one: the page would draw padlocks all the same */
+export function securityOf(hasKey: boolean): Pick<DocumentDecoration, 'security'> {
+  return hasKey ? { security: [{ bearer: [] }, { key: [] }] } : {};
 }
 
 export function queryParameters({ entries }: QuerySchema): NonNullable<DocumentDecoration['parameters']> {

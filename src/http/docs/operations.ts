@@ -40,7 +40,7 @@ export function describeOperations({ limits, apiKey }: Pick<Config, 'limits' | '
     tags: ['Pictures'],
     parameters: queryParameters(optionsSchema),
     requestBody: uploadBody(limits),
-    security: securityOf(apiKey !== undefined),
+    ...securityOf(apiKey !== undefined),
   } satisfies DocumentDecoration;
   return {
     welcome: {

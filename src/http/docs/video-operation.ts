@@ -44,7 +44,7 @@ export function describeVideo({ limits, apiKey }: Pick<Config, 'limits' | 'apiKe
         },
       },
     },
-    security: securityOf(apiKey !== undefined),
+    ...securityOf(apiKey !== undefined),
     responses: {
       200: {
         description: 'Category → frame; with details=true times, scores and more.',
