@@ -119,6 +119,8 @@ async function whileTelling(
   try {
     let last: VideoProgress | undefined;
     for await (const item of news) {
+      // A search waits for its turn as its upload did before it, and a short upload may go untold in between.
+      if (item !== 'quiet' && Bun.deepEquals(item, last)) continue;
       if (item !== 'quiet') last = item;
       await tell(item, last);
     }
