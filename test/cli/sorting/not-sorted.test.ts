@@ -1,0 +1,76 @@
+import { describe, expect, test } from 'bun:test';
+import { writeFile } from 'node:fs/promises';
+import { NotSortedError } from '../../../src/cli/sorting/not-sorted-error.ts';
+import { createSorter } from '../../../src/cli/sorting/sorter.ts';
+import { UsageError } from '../../../src/cli/usage-error.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
+import { operationsUnder } from './breaking-operations.ts';
+import { actions, sorterIn } from './sorting.ts';
+
+describe('what cannot be sorted', () => {
+  test('stays in one place, where its folder is read-only', async () => {
+    for (const otherDisk of [undefined, 'sorted']) {
+      await using folder = await temporaryFolder();
+      await folder.write({ 'a/x.jpg': 'first' });
+      const { place } = sorterIn(folder, 'move', {
+        ...(otherDisk && { otherDisk: folder.at(otherDisk) }),
+        isReadOnly: (path) => path.startsWith(folder.at('a')),
+      });
+      const placing = place(folder.at('a/x.jpg'), 'cat');
+      expect(placing).rejects.toThrow(NotSortedError);
+      expect(placing).rejects.toThrow('sorted, because permission is denied.');
+      await placing.catch(() => undefined);
+      expect(await folder.read()).toEqual({ 'a/x.jpg': 'first' });
+    }
+  });
+
+  test('is a file that has gone', async () => {
+    await using folder = await temporaryFolder();
+    await folder.write({ 'a/y.jpg': '' });
+    expect(sorterIn(folder, 'move').place(folder.at('a/x.jpg'), 'cat')).rejects.toThrow(NotSortedError);
+    expect(sorterIn(folder, 'copy').place(folder.at('a/x.jpg'), 'cat')).rejects.toThrow(NotSortedError);
+  });
+
+  test('ends everything where the folder cannot be made', async () => {
+    await using folder = await temporaryFolder();
+    await folder.write({ 'a/x.jpg': 'first', 'sorted/cat': 'a file' });
+    const placing = sorterIn(folder, 'move').place(folder.at('a/x.jpg'), 'cat');
+    expect(placing).rejects.toThrow(UsageError);
+    expect(placing).rejects.toThrow('sorted/cat cannot be made, because a file of that name is there.');
+  });
+
+  test('ends everything where the disk is full, and leaves nothing half on it', async () => {
+    for (const action of actions) {
+      await using folder = await temporaryFolder();
+      await folder.write({ 'a/x.jpg': 'first' });
+      const { place } = sorterIn(folder, action, { isFull: true, otherDisk: folder.at('sorted') });
+      const placing = place(folder.at('a/x.jpg'), 'cat');
+      expect(placing).rejects.toThrow(UsageError);
+      expect(placing).rejects.toThrow('because the disk is full.');
+      await placing.catch(() => undefined);
+      expect(await folder.read()).toEqual({ 'a/x.jpg': 'first' });
+    }
+  });
+
+  test('is a file that is written to while it moves to another disk', async () => {
+    await using folder = await temporaryFolder();
+    await folder.write({ 'a/x.jpg': 'first' });
+    const operations = operationsUnder({ otherDisk: folder.at('sorted') });
+    const { place } = createSorter({
+      directory: folder.at('sorted'),
+      labels: ['cat'],
+      action: 'move',
+      operations: {
+        ...operations,
+        async copy(from, to) {
+          await operations.copy(from, to);
+          await writeFile(from, 'first, and more');
+        },
+      },
+    });
+    const placing = place(folder.at('a/x.jpg'), 'cat');
+    expect(placing).rejects.toThrow('It was changed while it was being moved');
+    await placing.catch(() => undefined);
+    expect(await folder.read()).toEqual({ 'a/x.jpg': 'first, and more' });
+  });
+});

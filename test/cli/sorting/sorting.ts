@@ -1,0 +1,25 @@
+import { createSorter } from '../../../src/cli/sorting/sorter.ts';
+import type { TemporaryFolder } from '../temporary-folder.ts';
+import { type Circumstances, operationsUnder } from './breaking-operations.ts';
+
+export const actions = ['move', 'copy'] as const;
+export type Action = (typeof actions)[number];
+
+export function sorterIn(folder: TemporaryFolder, action: Action, circumstances: Circumstances = {}) {
+  const operations = operationsUnder(circumstances);
+  const directory = folder.at('sorted');
+  return { operations, ...createSorter({ directory, labels: ['cat', 'dog'], action, operations }) };
+}
+
+/** Sorts all of it into "cat" but what is not there any more, as a run does. */
+export async function sortAll(folder: TemporaryFolder, action: Action, circumstances: Circumstances = {}) {
+  const { operations, place, finish } = sorterIn(folder, action, circumstances);
+  for (const name of ['a/x.jpg', 'b/x.jpg', 'c/x.jpg', 'c/y.jpg']) {
+    if (await Bun.file(folder.at(name)).exists()) await place(folder.at(name), 'cat');
+  }
+  await finish();
+  return operations.steps;
+}
+
+export const sources = { 'a/x.jpg': 'first', 'b/x.jpg': 'second', 'c/x.jpg': 'third', 'c/y.jpg': 'other' };
+export const taken = { 'sorted/cat/x.jpg': 'theirs' };
