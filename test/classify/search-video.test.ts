@@ -82,8 +82,9 @@ describe('the search for the best frames', () => {
     const frames: Scripted = Array.from({ length: 10 }, (_, index) => [index, 'red']);
     const { search, seen } = scriptedSearch({ frames, slots: 3, onEncode: () => gate.promise });
     const searching = search('film', { labels: ['red'] }, { signal: stay });
-    await Bun.sleep(30);
     // One more waits for a slot.
+    while (seen.found < 4) await Bun.sleep(1);
+    await Bun.sleep(30);
     expect(seen.found).toBe(4);
     gate.resolve();
     await using found = await searching;
@@ -187,8 +188,7 @@ describe('what fails stops all else, and gives everything back', () => {
     expect(seen.found).toBeLessThan(50);
     expect([seen.open, placesForVideos.used]).toEqual([0, 0]);
     // What is in a batch already runs to its end.
-    await Bun.sleep(5);
-    expect(semaphore.used).toBe(0);
+    while (semaphore.used > 0) await Bun.sleep(1);
   });
 
   test.each<[string, World]>([
@@ -203,7 +203,7 @@ describe('what fails stops all else, and gives everything back', () => {
     expect(await searching).toBe(reason);
     expect(seen.found).toBeLessThan(50);
     expect([seen.open, placesForVideos.used]).toEqual([0, 0]);
-    await Bun.sleep(60);
-    expect(semaphore.used).toBe(0);
+    // What is in a batch already runs to its end.
+    while (semaphore.used > 0) await Bun.sleep(1);
   });
 });

@@ -17,12 +17,17 @@ export interface Replicas extends AsyncDisposable {
   answered(): Promise<readonly number[]>;
 }
 
-/** A port that nobody has at the moment. */
+/** A port that nobody has at the moment; below those that systems give to outgoing connections. */
 export function freePort(): number {
-  const listener = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data() {} } });
-  const { port } = listener;
-  listener.stop(true);
-  return port;
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    try {
+      Bun.listen({ hostname: '127.0.0.1', port, socket: { data() {} } }).stop(true);
+      return port;
+    } catch {
+      // Somebody has it.
+    }
+  }
 }
 
 export async function startReplicas(count: number): Promise<Replicas> {

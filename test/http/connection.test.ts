@@ -11,6 +11,7 @@ import {
   start,
   type TestServer,
   until,
+  untilQueued,
 } from './harness.ts';
 
 const MEBI = 1024 ** 2;
@@ -144,8 +145,7 @@ describe('a client that leaves', () => {
     const socket = await openSocket(server);
     socket.write(requestHead('/categorize', body.length));
     socket.write(body);
-    await until(() => socket.bytesWritten > body.length);
-    await Bun.sleep(50);
+    await untilQueued(server, 'waiting', 1);
     socket.destroy();
     await until(() => server.lines.length === 1);
     expect(server.lines[0]?.fields).toMatchObject({ status: 499 });
@@ -156,7 +156,8 @@ describe('a client that leaves', () => {
 });
 
 describe('a client that stalls', () => {
-  const tuning = { stall: { waitMs: 100, contendedWaitMs: 100, stretchBytes: 1000 } };
+  // Longer than this process may have to wait for its turn on a busy machine.
+  const tuning = { stall: { waitMs: 1000, contendedWaitMs: 1000, stretchBytes: 1000 } };
 
   test('loses its place', async () => {
     await using server = start({ tuning });
@@ -180,7 +181,7 @@ describe('a client that stalls', () => {
   });
 
   test('is not one that waits for us', async () => {
-    const { server } = startWith({ onAdd: () => Bun.sleep(300) }, { tuning });
+    const { server } = startWith({ onAdd: () => Bun.sleep(1500) }, { tuning });
     await using _ = server;
     const response = await postRaw(server, '/categorize', body);
     expect(response.status).toBe(200);
@@ -202,9 +203,9 @@ describe('admission', () => {
     const running = [send('1'), send('2')];
     await until(() => added.length === 2);
     const third = send('3');
-    await Bun.sleep(50);
+    await untilQueued(server, 'waiting', 1);
     const fourth = send('4');
-    await Bun.sleep(50);
+    await untilQueued(server, 'waiting', 2);
     const refused = await send('5');
     expect(refused.status).toBe(503);
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
@@ -236,7 +237,7 @@ describe('admission', () => {
     const slow = await openSocket(server);
     slow.write(requestHead('/categorize', 1_000_000));
     slow.write(filePart('slow.jpg', 'cat'));
-    await Bun.sleep(50);
+    await untilQueued(server, 'running', 1);
     const whole = Buffer.concat([filePart('a.jpg', 'cat'), categoriesPart('cat,dog'), closing]);
     expect((await postRaw(server, '/categorize', whole)).status).toBe(200);
     await until(() => slow.received().includes('upload_stalled'));

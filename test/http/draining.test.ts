@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test';
+import type { EngineState } from '../../src/classify/engine-state.ts';
 import { createFakeEngine } from './fake-engine.ts';
 import {
   categoriesPart,
@@ -38,7 +39,7 @@ describe('while it lingers', () => {
     expect(kept.received().toLowerCase()).not.toContain('connection: close');
 
     let isDrained = false;
-    const drained = server.server.drain(500).then(() => {
+    const drained = server.server.drain(3000).then(() => {
       isDrained = true;
     });
     const ready = await fetch(server.address('/ready'));
@@ -105,14 +106,18 @@ describe('draining', () => {
 
   test('does not wait long for a client that stopped sending', async () => {
     const stall = { waitMs: 60_000, contendedWaitMs: 100, stretchBytes: 64 * 1024 };
-    const server = start({ tuning: { stall } });
+    let asked = 0;
+    const engine = (): EngineState => {
+      asked += 1;
+      return { state: 'ready', classifier: createFakeEngine().classifier };
+    };
+    const server = start({ engine, tuning: { stall } });
     const slow = await openSocket(server);
     slow.write(requestHead('/categorize', 1_000_000));
     slow.write(filePart('a', 'cat'));
     const silent = await openSocket(server);
     silent.write(requestHead('/image', 1_000_000));
-    await until(() => slow.bytesWritten > 0 && silent.bytesWritten > 0);
-    await Bun.sleep(50);
+    await until(() => asked === 2);
     await server.server.drain();
     expect(server.lines.map(({ fields }) => fields.fault)).toEqual(['upload_stalled', 'upload_stalled']);
   });

@@ -121,6 +121,17 @@ export function requestHead(path: string, contentLength: number): string {
   ].join('\r\n');
 }
 
+/** Waits until so many requests are worked on, or wait for their turn, in a queue. */
+export async function untilQueued(
+  { metrics }: Pick<TestServer, 'metrics'>,
+  state: 'running' | 'waiting',
+  count: number,
+  queue: 'pictures' | 'videos' = 'pictures',
+): Promise<void> {
+  const line = `classify_images_requests_${state}{queue="${queue}"} ${count}\n`;
+  while (!(await (await metrics.exposition()).text()).includes(line)) await Bun.sleep(5);
+}
+
 /** Waits for something that happens elsewhere; the test's own time limit ends a wait in vain. */
 export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await Bun.sleep(5);

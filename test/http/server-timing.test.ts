@@ -1,6 +1,16 @@
 import { describe, expect, test } from 'bun:test';
 import { serverTiming, timingOf } from '../../src/http/server-timing.ts';
-import { categoriesPart, closing, filePart, form, openSocket, requestHead, start, until } from './harness.ts';
+import {
+  categoriesPart,
+  closing,
+  filePart,
+  form,
+  openSocket,
+  requestHead,
+  start,
+  until,
+  untilQueued,
+} from './harness.ts';
 
 const body = Buffer.concat([filePart('a', 'cat'), categoriesPart('cat,dog'), closing]);
 
@@ -52,6 +62,7 @@ describe('the header', () => {
     const socket = await openSocket(server);
     socket.write(requestHead('/image', body.length));
     socket.write(body.subarray(0, 20));
+    await untilQueued(server, 'running', 1);
     await Bun.sleep(60);
     socket.write(body.subarray(20));
     await until(() => socket.received().includes('{"cat":"a"'));

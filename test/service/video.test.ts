@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { childrenOf } from '../bench/process/child-processes.ts';
-import { makeVideo, type SceneColour, sceneColours } from '../fixtures/videos.ts';
+import { makeVideo, manyScenes, type SceneColour, sceneColours } from '../fixtures/videos.ts';
 import { knownCuts } from '../fixtures/videos-known-cuts.ts';
 import { isIn } from '../media/video/look-at.ts';
 import { type Service, startService } from './service.ts';
@@ -178,7 +178,8 @@ describe('the service with the demo model', () => {
 
   test.if(process.platform === 'linux')('stops a search when its client leaves, and serves on', async () => {
     const leaving = new AbortController();
-    const answer = post(await bytesOf(film().path), ['red'], '', { signal: leaving.signal });
+    const long = makeVideo({ scenes: manyScenes(60, 1), options: { preset: 'ultrafast', g: '25' } });
+    const answer = post(await bytesOf(long.path), ['red'], '', { signal: leaving.signal });
     // However fast the machine is, a decoder that stands still is not done before the client leaves.
     const decoder = await childOf(service.pid);
     process.kill(decoder, 'SIGSTOP');

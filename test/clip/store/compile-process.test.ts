@@ -1,12 +1,9 @@
-import { describe, expect, setDefaultTimeout, test } from 'bun:test';
+import { describe, expect, test } from 'bun:test';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { compileChildPath, compileInChild } from '../../../src/clip/store/compile-process.ts';
 import type { CompileJob } from '../../../src/clip/store/compile-protocol.ts';
 import { temporaryFolder } from './temporary-folder.ts';
-
-// Processes are started here, and others may be running: five seconds are not always enough.
-setDefaultTimeout(60_000);
 
 const never = new AbortController().signal;
 const job: CompileJob = {

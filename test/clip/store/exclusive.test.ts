@@ -1,11 +1,8 @@
-import { describe, expect, setDefaultTimeout, test } from 'bun:test';
+import { describe, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import { isLocked, tryLock } from '../../../src/clip/store/exclusive.ts';
 import { fastTimings } from './fast-timings.ts';
 import { temporaryFolder } from './temporary-folder.ts';
-
-// Processes are started here, and others may be running: five seconds are not always enough.
-setDefaultTimeout(60_000);
 
 const stale = fastTimings.lockStaleMs;
 

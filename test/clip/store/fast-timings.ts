@@ -1,10 +1,10 @@
 import { defaultTimings, type StoreTimings } from '../../../src/clip/store/store-timings.ts';
 
-/** The store's own timings, so short that no test waits. */
+/** The store's own timings, so short that tests wait for moments alone, but longer than a busy machine stands still. */
 export const fastTimings: StoreTimings = {
   ...defaultTimings,
-  responseTimeoutMs: 400,
-  stallTimeoutMs: 300,
+  responseTimeoutMs: 2000,
+  stallTimeoutMs: 1500,
   attempts: 3,
   backOffMs: 10,
   backOffLimitMs: 20,

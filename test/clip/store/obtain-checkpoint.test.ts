@@ -1,4 +1,4 @@
-import { describe, expect, setDefaultTimeout, test } from 'bun:test';
+import { describe, expect, test } from 'bun:test';
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer, request as httpRequest } from 'node:http';
@@ -8,19 +8,22 @@ import type { ManifestModel } from '../../../models/manifest.ts';
 import type { LoadingProgress } from '../../../src/clip/store/loading-progress.ts';
 import { obtainCheckpoint } from '../../../src/clip/store/obtain-checkpoint.ts';
 import { type StoreContext, type StoreOptions, storeContext } from '../../../src/clip/store/store-context.ts';
+import type { StoreTimings } from '../../../src/clip/store/store-timings.ts';
 import { fastTimings } from './fast-timings.ts';
 import { honest, page, serveFile, slowly, stallAfter } from './file-server.ts';
 import { type RecordingLog, recordingLog } from './recording-log.ts';
 import type { StoreTask } from './store-process.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
-// Processes are started here, and others may be running: five seconds are not always enough.
-setDefaultTimeout(60_000);
-
 const never = new AbortController().signal;
 const MEBI = 2 ** 20;
 const file = new Uint8Array(2 * MEBI).map((_, index) => (index * 2654435761) >>> 24);
 const sha256 = createHash('sha256').update(file).digest('hex');
+
+interface ProcessSetting {
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly timings?: StoreTimings;
+}
 
 /** A model that is downloaded from these addresses. */
 function modelFrom(...urls: string[]): ManifestModel {
@@ -160,8 +163,12 @@ describe('a checkpoint that cannot be had', () => {
 
 describe('several processes', () => {
   /** A process that looks for the checkpoint, as two services with one volume would. */
-  function start(model: ManifestModel, cacheDirectory: string, environment: Record<string, string> = {}) {
-    const task: StoreTask = { model, cacheDirectory };
+  function start(
+    model: ManifestModel,
+    cacheDirectory: string,
+    { environment = {}, timings = fastTimings }: ProcessSetting = {},
+  ) {
+    const task: StoreTask = { model, cacheDirectory, timings };
     return Bun.spawn([process.execPath, join(import.meta.dir, 'store-process.ts'), JSON.stringify(task)], {
       env: { PATH: process.env.PATH, HOME: process.env.HOME, ...environment },
       stdout: 'pipe',
@@ -177,7 +184,9 @@ describe('several processes', () => {
   test('that start at once download once', async () => {
     await using folder = await temporaryFolder();
     await using server = await serveFile(file, slowly(500));
-    const children = [1, 2, 3].map(() => start(modelFrom(server.url), folder.path));
+    // A process that has to wait for its turn must not lose its lock over it.
+    const timings = { ...fastTimings, lockStaleMs: 60_000 };
+    const children = [1, 2, 3].map(() => start(modelFrom(server.url), folder.path, { timings }));
     const path = join(folder.path, 'ViT-B-32.pt');
     expect(await Promise.all(children.map(outcome))).toEqual([path, path, path]);
     expect(server.requests).toHaveLength(1);
@@ -214,13 +223,12 @@ describe('several processes', () => {
     const model = modelFrom('http://models.invalid/ViT-B-32.pt');
     const environment = { http_proxy: proxy.url };
     const path = join(folder.path, 'ViT-B-32.pt');
-    expect(await outcome(start(model, folder.path, environment))).toBe(path);
+    expect(await outcome(start(model, folder.path, { environment }))).toBe(path);
     expect(proxy.asked).toEqual(['http://models.invalid/ViT-B-32.pt']);
 
     await mkdir(join(folder.path, 'other'));
     const direct = start(modelFrom(server.url), join(folder.path, 'other'), {
-      ...environment,
-      no_proxy: '127.0.0.1',
+      environment: { ...environment, no_proxy: '127.0.0.1' },
     });
     expect(await outcome(direct)).toBe(join(folder.path, 'other', 'ViT-B-32.pt'));
     expect(proxy.asked).toHaveLength(1);

@@ -1,11 +1,8 @@
-import { describe, expect, setDefaultTimeout, test } from 'bun:test';
+import { describe, expect, test } from 'bun:test';
 import { access, mkdir, readdir, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { folderOf, prepare, prepareInVain, tiny, tinySum } from './preparing.ts';
 import { temporaryFolder } from './temporary-folder.ts';
-
-// Processes are started here, and others may be running: five seconds are not always enough.
-setDefaultTimeout(60_000);
 
 describe('a compiled model', () => {
   test('that is damaged is compiled anew with a warning', async () => {

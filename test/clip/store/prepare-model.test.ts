@@ -1,4 +1,4 @@
-import { describe, expect, setDefaultTimeout, test } from 'bun:test';
+import { describe, expect, test } from 'bun:test';
 import { copyFile, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { manifest } from '../../../models/manifest.ts';
@@ -7,9 +7,6 @@ import { safetensors } from '../checkpoint/safetensors-writer.ts';
 import { dropAfter, honest, page, serveFile } from './file-server.ts';
 import { folderOf, golden, prepare, prepareInVain, tiny, tinyManifest, tinySum } from './preparing.ts';
 import { temporaryFolder } from './temporary-folder.ts';
-
-// Processes are started here, and others may be running: five seconds are not always enough.
-setDefaultTimeout(60_000);
 
 describe('a model', () => {
   test('is downloaded, verified and compiled; the next start takes what is there', async () => {

@@ -74,12 +74,15 @@ describe('a pause before the next attempt', () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, 'ViT-B-32.pt');
     let ended = false;
-    const pause = pauseBeforeRetry(optionsFor('ViT-B/32', folder.path), HOUR_MS, never).then(() => {
+    // Seldom enough that the file has grown each time, however slow the disk is.
+    const pollMs = 500;
+    const options = { ...optionsFor('ViT-B/32', folder.path), timings: { ...fastTimings, pollMs } };
+    const pause = pauseBeforeRetry(options, HOUR_MS, never).then(() => {
       ended = true;
     });
-    for (let piece = 0; piece < 100; piece++) {
+    for (const startedAt = performance.now(); performance.now() - startedAt < 4 * pollMs; ) {
       await appendFile(path, 'piece');
-      await Bun.sleep(fastTimings.pollMs / 10);
+      await Bun.sleep(pollMs / 100);
     }
     expect(ended).toBe(false);
     await pause;

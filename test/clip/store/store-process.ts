@@ -1,24 +1,25 @@
 import type { ManifestModel } from '../../../models/manifest.ts';
 import { obtainCheckpoint } from '../../../src/clip/store/obtain-checkpoint.ts';
 import { storeContext } from '../../../src/clip/store/store-context.ts';
+import type { StoreTimings } from '../../../src/clip/store/store-timings.ts';
 import { createLog } from '../../../src/log.ts';
-import { fastTimings } from './fast-timings.ts';
 
 /** What a process that looks for a checkpoint is told, as JSON in its first argument. */
 export interface StoreTask {
   readonly model: ManifestModel;
   readonly cacheDirectory: string;
+  readonly timings: StoreTimings;
 }
 
 /** Prints the path of the checkpoint it has found or downloaded. */
 if (import.meta.main) {
-  const { model, cacheDirectory }: StoreTask = JSON.parse(process.argv[2]!);
+  const { model, cacheDirectory, timings }: StoreTask = JSON.parse(process.argv[2]!);
   const context = storeContext({
     model: { name: model.name, cacheDirectory, url: undefined, precision: 'auto', demoFallback: false },
     log: createLog('info'),
     usualDirectories: [],
     terminal: null,
-    timings: fastTimings,
+    timings,
   });
   console.log(await obtainCheckpoint(model, context, () => {}, new AbortController().signal));
 }

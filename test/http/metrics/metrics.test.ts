@@ -12,6 +12,7 @@ import {
   start,
   type TestServer,
   until,
+  untilQueued,
 } from '../harness.ts';
 import { type Family, parseExposition } from './exposition.ts';
 
@@ -121,7 +122,7 @@ describe('requests', () => {
     const socket = await openSocket(server);
     socket.write(requestHead('/categorize', 1_000_000));
     socket.write(filePart('a', 'cat'));
-    await Bun.sleep(50);
+    await untilQueued(server, 'running', 1);
     socket.destroy();
     await until(() => server.lines.length === 1);
     const families = await scrape(server);
@@ -207,11 +208,8 @@ describe('the service', () => {
     const running = postRaw(server, '/categorize', body);
     await until(() => added.length === 1);
     const waiting = [postRaw(server, '/image', body), postRaw(server, '/image', body)];
+    await untilQueued(server, 'waiting', 2);
     let families = await scrape(server);
-    while (read(families, 'classify_images_requests_waiting', { queue }) !== 2) {
-      await Bun.sleep(5);
-      families = await scrape(server);
-    }
     expect(read(families, 'classify_images_requests_running', { queue })).toBe(1);
     expect(read(families, 'classify_images_request_places', { queue })).toBe(1);
     expect(read(families, 'classify_images_requests_running', { queue: 'videos' })).toBe(0);
@@ -241,8 +239,9 @@ describe('the service', () => {
     expect(info(after)).toMatchObject([
       { labels: { ...labels, precision: 'fp32', sha256: '00'.repeat(32) }, value: 1 },
     ]);
-    const drained = server.server.drain(200);
-    const draining = await scrape(server);
+    const drained = server.server.drain();
+    // Its port is closed by now, or will be in a moment.
+    const draining = parseExposition(await (await server.metrics.exposition()).text());
     expect(read(draining, 'classify_images_model_ready')).toBe(1);
     expect(read(draining, 'classify_images_ready')).toBe(0);
     await drained;

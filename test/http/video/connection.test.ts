@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { categoriesPart, closing, openSocket, postRaw, until } from '../harness.ts';
+import { categoriesPart, closing, openSocket, postRaw, until, untilQueued } from '../harness.ts';
 import {
   expectSound,
   film,
@@ -82,7 +82,7 @@ describe.each(formats)('a client that leaves (%s)', (accept) => {
     socket.write(videoHead(body.length, accept));
     socket.write(body);
     await until(() => server.videos.closed === 1);
-    await Bun.sleep(100);
+    await untilQueued(server, 'running', 0, 'videos');
     // The video is gone, and its place is free; the pictures are there until they are sent.
     const other = await postRaw(server, '/video?images=false', videoBody());
     expect(await other.text()).toBe(filmAnswer);
@@ -94,7 +94,7 @@ describe.each(formats)('a client that leaves (%s)', (accept) => {
   });
 
   test('without a word: it takes nothing more of its answer', async () => {
-    const tuning = { stall: { waitMs: 100, contendedWaitMs: 100, stretchBytes: 1000 } };
+    const tuning = { stall: { waitMs: 1000, contendedWaitMs: 1000, stretchBytes: 1000 } };
     await using server = await startVideos({ jpegBytes: 40 * MEBI }, { tuning });
     const socket = await openSocket(server);
     socket.pause();
@@ -110,7 +110,7 @@ describe.each(formats)('a client that leaves (%s)', (accept) => {
 
 describe('a client that stalls', () => {
   test('in its upload loses its place, and its video', async () => {
-    const tuning = { ...oneByOne, stall: { waitMs: 100, contendedWaitMs: 100, stretchBytes: 1000 } };
+    const tuning = { ...oneByOne, stall: { waitMs: 1000, contendedWaitMs: 1000, stretchBytes: 1000 } };
     await using server = await startVideos({}, { tuning });
     const socket = await openSocket(server);
     socket.write(videoHead(MEBI));
@@ -123,13 +123,13 @@ describe('a client that stalls', () => {
 
   test('is not one that reads slowly', async () => {
     const jpegBytes = 12 * MEBI;
-    const tuning = { stall: { waitMs: 200, contendedWaitMs: 200, stretchBytes: 1000 } };
+    const tuning = { stall: { waitMs: 1000, contendedWaitMs: 1000, stretchBytes: 1000 } };
     await using server = await startVideos({ jpegBytes }, { tuning });
     const response = await postRaw(server, '/video', videoBody(film, 'cat'));
     let length = 0;
     for await (const chunk of response.body as ReadableStream<Uint8Array>) {
       length += chunk.byteLength;
-      await Bun.sleep(1);
+      await Bun.sleep(50);
     }
     expect(length).toBeGreaterThan((jpegBytes * 4) / 3);
     await expectSound(server);
@@ -156,7 +156,7 @@ describe('an error in the middle of an upload', () => {
 
 describe('the connection of an answer that was streamed', () => {
   test('serves on, and is closed when it idles', async () => {
-    await using server = await startVideos({}, { tuning: { idleTimeoutSeconds: 1 } });
+    await using server = await startVideos({}, { tuning: { idleTimeoutSeconds: 3 } });
     const socket = await openSocket(server);
     const body = videoBody();
     socket.write(videoHead(body.length, 'application/json', '?images=false'));
@@ -222,7 +222,7 @@ describe('draining', () => {
     const running = postRaw(server, '/video?images=false', videoBody());
     await until(() => server.videos.paths.length === 1);
     const waiting = postRaw(server, '/video?images=false', videoBody());
-    await Bun.sleep(50);
+    await untilQueued(server, 'waiting', 1, 'videos');
     const drained = server.server.drain();
     gate.resolve();
     expect(await (await running).text()).toBe(filmAnswer);

@@ -42,26 +42,37 @@ const ask = (server: VideoServer, accept: string, body: Uint8Array, query = '') 
     headers: { accept, 'content-type': `multipart/form-data; boundary=${boundary}` },
   });
 
-async function post(accept: string, body: Uint8Array, behaviour: FakeBehaviour = {}, query = '') {
-  await using server = await startVideos(behaviour, { tuning: { progress: pace } });
+/** @param behaviour of the engine, which may look at what the client has received */
+async function post(
+  accept: string,
+  body: Uint8Array,
+  behaviour: FakeBehaviour | ((received: () => string) => FakeBehaviour) = {},
+  query = '',
+) {
+  let text = '';
+  const told = typeof behaviour === 'function' ? behaviour(() => text) : behaviour;
+  await using server = await startVideos(told, { tuning: { progress: pace } });
   const response = await ask(server, accept, body, query);
-  const text = await response.text();
+  const decoder = new TextDecoder();
+  for await (const chunk of response.body ?? []) text += decoder.decode(chunk, { stream: true });
   const { status, headers } = response;
   const events = headers.get('content-type')?.startsWith(accept) ? (readers[accept]?.(text) ?? []) : [];
   return { status, headers, text, events, lines: server.lines, left: await server.left(), server };
 }
 
 /** A search that tells each step when the last one has been read. */
-const steps: FakeBehaviour['onSearch'] = async (_, report) => {
-  for (const secondsDone of [0, 1, 2]) {
-    report({ stage: 'searching', secondsDone, secondsTotal: 9, frames: secondsDone * 2 });
-    await Bun.sleep(20);
-  }
-};
+const steps = (received: () => string): FakeBehaviour => ({
+  async onSearch(_, report) {
+    for (const secondsDone of [0, 1, 2]) {
+      report({ stage: 'searching', secondsDone, secondsTotal: 9, frames: secondsDone * 2 });
+      await until(() => received().includes(`"seconds_done":${secondsDone},`));
+    }
+  },
+});
 
 describe.each([NDJSON, SSE])('%s', (accept) => {
   test('tells how it goes, then the result', async () => {
-    const { status, headers, events, left, lines } = await post(accept, videoBody(), { onSearch: steps });
+    const { status, headers, events, left, lines } = await post(accept, videoBody(), steps);
     expect(status).toBe(200);
     expect(headers.get('content-type')).toBe(`${accept}; charset=utf-8`);
     expect(headers.get('cache-control')).toBe('no-store');
@@ -103,7 +114,10 @@ describe.each([NDJSON, SSE])('%s', (accept) => {
   });
 
   test('tells how many pictures are made', async () => {
-    const { text } = await post(accept, videoBody(), { onJpeg: () => Bun.sleep(20) });
+    let images = 0;
+    const { text } = await post(accept, videoBody(), (received) => ({
+      onJpeg: () => until(() => received().includes(`"images_done":${images}`)).finally(() => images++),
+    }));
     expect(text).toContain('{"stage":"rendering","images_done":0,"images_total":2}');
     expect(text).toContain('{"stage":"rendering","images_done":1,"images_total":2}');
   });
@@ -155,6 +169,14 @@ describe.each([NDJSON, SSE])('%s', (accept) => {
     const startedAt = performance.now();
     const events = readers[accept]?.(await (await ask(server, accept, videoBody())).text()) ?? [];
     expect(events.length).toBeLessThanOrEqual((performance.now() - startedAt) / 50 + 2);
+  });
+
+  test('tells nothing twice in a row', async () => {
+    const onSearch = () => Bun.sleep(150);
+    await using server = await startVideos({ onSearch }, { tuning: { progress: { ...pace, paceMs: 50 } } });
+    const events = readers[accept]?.(await (await ask(server, accept, videoBody())).text()) ?? [];
+    expect(events[0]).toEqual({ event: 'progress', data: { stage: 'waiting' } });
+    expect(events.filter((event, index) => Bun.deepEquals(event, events[index - 1]))).toEqual([]);
   });
 
   test('shows that it is alive while there is nothing to tell', async () => {

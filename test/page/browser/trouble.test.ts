@@ -57,8 +57,15 @@ describeInBrowser('when something is missing or wrong', () => {
         await untilClassified(page);
         await service.stop();
         await filesInput(page).setInputFiles(photos.slice(2));
+        await page.evaluate(`{
+          window.said = [];
+          const wait = document.getElementById('progress-wait');
+          new MutationObserver(() => window.said.push(wait.textContent)).observe(wait, { childList: true });
+        }`);
         await page.getByRole('button', { name: 'Classify' }).click();
-        await waits(page, 'The service cannot be reached. Trying again in 1 s.');
+        // Whoever looks a second later does not see it any more.
+        const sentence = 'The service cannot be reached. Trying again in 1 s.';
+        await untilTrue(page, `window.said.includes(${JSON.stringify(sentence)})`);
         await page.getByText(/^The service cannot be reached\. What is there already is kept/).waitFor();
         expect(await page.locator('#group-label-0').textContent()).toContain('green');
         expect(await page.locator('#group-waiting').textContent()).toContain('4');

@@ -59,7 +59,7 @@ export function useStage(environment: Readonly<Record<string, string>> = {}): St
         ...options,
       });
       // Below the test's own limit, so that a wait in vain says what it waited for.
-      context.setDefaultTimeout(20_000);
+      context.setDefaultTimeout(120_000);
       const page = await context.newPage();
       const complaints: string[] = [];
       page.on('pageerror', ({ message }) => complaints.push(message));

@@ -9,6 +9,9 @@ const ATTACK = 'overload';
 /** As many as the service works for at a time, and some that wait: enough to keep it busy. */
 const STEADY_CLIENTS = 12;
 
+/** Requests of an overload, also of a service that has hardly a core: twice as many as it has places. */
+const AT_LEAST = 150;
+
 export interface OverloadReport {
   /** Answers a second that it gives when nobody is refused. */
   readonly perSecondBefore: number;
@@ -37,7 +40,8 @@ export interface Overload {
 export async function overload(target: Target, { seconds, factor }: Overload): Promise<OverloadReport> {
   const send = await heavyRequest(target);
   const perSecondBefore = await steadyRate(send, seconds / 2);
-  const during = await flood(send, perSecondBefore * factor, seconds);
+  const perSecond = Math.max(perSecondBefore * factor, AT_LEAST / seconds);
+  const during = await flood(send, perSecond, seconds);
   await target.expectSound(ATTACK);
   const perSecondAfter = await steadyRate(send, seconds / 2);
 
