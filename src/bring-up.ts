@@ -58,7 +58,7 @@ export async function bringUp(
         log.warn({ fault: fault.fault }, fault.message);
         log.warn(
           { model: 'demo' },
-          'NOT CLIP: the demo model answers instead. It only knows colours and brightness. This happens in development alone',
+          'NOT CLIP: the demo model answers instead, until the next start. It only knows colours and brightness. This happens in development alone',
         );
         const demo = { ...options, model: { ...config.model, name: 'demo' } };
         return await start(await prepareModel(demo, report, signal));

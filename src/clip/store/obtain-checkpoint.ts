@@ -130,6 +130,6 @@ function notToBeHad(
   const { url, fileName } = sourceForPeople(sources, model);
   return new ModelStoreError(
     'download_failed',
-    `${model.name} was not found and cannot be downloaded from here. Download ${displayUrl(url)} elsewhere and put it here as ${join(directory, fileName)}: the service picks it up by itself. To try the API without it, set CLIP_MODEL=demo.`,
+    `${model.name} was not found and cannot be downloaded from here. Download ${displayUrl(url)} elsewhere and put it here as ${join(directory, fileName)}: a service that waits for it picks it up by itself. To try the API without it, set CLIP_MODEL=demo.`,
   );
 }

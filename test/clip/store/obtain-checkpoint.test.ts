@@ -130,7 +130,7 @@ describe('a checkpoint that cannot be had', () => {
     expect(failure).toMatchObject({ name: 'ModelStoreError', fault: 'download_failed', retryable: true });
     expect(failure.message).toBe(
       `ViT-B/32 was not found and cannot be downloaded from here. Download ${refused} elsewhere and put it here as ` +
-        `${join(folder.path, 'ViT-B-32.pt')}: the service picks it up by itself. To try the API without it, set CLIP_MODEL=demo.`,
+        `${join(folder.path, 'ViT-B-32.pt')}: a service that waits for it picks it up by itself. To try the API without it, set CLIP_MODEL=demo.`,
     );
     expect(context.log.text('warn')).toContain(`"url":"${gone.url}","reason":"it answers 404"`);
     expect(context.log.text('warn')).toContain(
