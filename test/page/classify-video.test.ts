@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'bun:test';
+import { errorCodes } from '../../src/errors.ts';
+import { statusOf } from '../../src/http/status.ts';
 import { classifyVideo } from '../../src/page/service/classify-video.ts';
 import { createLineReader } from '../../src/page/service/event-lines.ts';
 import type { Received } from '../../src/page/service/received.ts';
@@ -69,6 +71,30 @@ describe('a video', () => {
       ['wait', 'overloaded'],
       ['pause', 5],
     ]);
+  });
+
+  test.each(errorCodes.filter((code) => statusOf(code) === 503))(
+    'is sent again, when that helps, after %s',
+    async (code) => {
+      const busy = { code, error: 'Not now.', retry_after_seconds: 7 };
+      const { outcome, told } = await run([
+        [200, line('error', busy)],
+        [200, result],
+      ]);
+      expect(outcome).toEqual(videoDetails);
+      expect(told).toContainEqual(['pause', 7]);
+    },
+  );
+
+  test('whose upload stopped may be sent again, and is not to blame', async () => {
+    const stalled = { code: 'upload_stalled', error: 'The upload stopped.' };
+    for (const status of [200, 408]) {
+      const text = status === 200 ? line('error', stalled) : JSON.stringify(stalled);
+      expect((await run([[status, text]])).outcome).toMatchObject({
+        code: 'upload_stalled',
+        remedy: 'retry',
+      });
+    }
   });
 
   test('whose answer breaks off is not taken for answered', async () => {

@@ -49,13 +49,16 @@ async function sendVideo(run: VideoRun): Promise<VideoDetails | Refusal> {
   return outcome ?? unreadableAnswer();
 }
 
-/** Events come with a success's status; which failure it is stands in the code alone. */
+/** What the service answers with 503 while it is busy, or not ready. */
+const busyCodes = /^(?:overloaded|shutting_down|model_loading|model_missing|engine_restarting)$/;
+
+/** Events come with a success's status and without headers of their own: all stands in the body. */
 function refusalOfEvent(data: Extract<VideoEvent, { event: 'error' }>['data']): Refusal {
-  const isBusy = /^(?:overloaded|shutting_down|model_loading)$/.test(data.code);
+  const { code, retry_after_seconds: seconds } = data;
   return refusalOf({
-    status: isBusy ? 503 : 422,
+    status: busyCodes.test(code) ? 503 : code === 'upload_stalled' ? 408 : 422,
     text: JSON.stringify(data),
-    retryAfterSeconds: undefined,
+    retryAfterSeconds: typeof seconds === 'number' ? seconds : undefined,
   });
 }
 
