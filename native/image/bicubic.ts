@@ -9,7 +9,7 @@
 const A = -0.5;
 const SUPPORT = 2;
 /** Weights are whole numbers: 8 bits of pixel and 2 of overshoot leave 22 of 32. */
-export const PRECISION_BITS = 22;
+const PRECISION_BITS = 22;
 
 function cubic(distance: number): number {
   const x = Math.abs(distance);
@@ -23,8 +23,12 @@ export interface BicubicAxis {
   /** The source pixels that the window depends on. */
   readonly sourceStart: number;
   readonly sourceEnd: number;
-  /** For every pixel of the window: its first source pixel, and the fixed-point weights from there on. */
-  readonly taps: readonly { readonly start: number; readonly weights: Int32Array }[];
+  /** Source pixels that are weighed for every pixel of the window. */
+  readonly taps: number;
+  /** [pixels], the first of them, counted from `sourceStart`. */
+  readonly starts: Int32Array;
+  /** [pixels, taps], fixed-point; 0 where fewer count. */
+  readonly weights: Int32Array;
 }
 
 /**
@@ -39,23 +43,38 @@ export function bicubicAxis(source: number, resized: number, first: number, leng
   // Shrinking widens the filter: every source pixel counts.
   const filterScale = Math.max(scale, 1);
   const support = SUPPORT * filterScale;
-  const taps = Array.from({ length }, (_, index) => {
-    const center = (first + index + 0.5) * scale;
-    const start = Math.max(0, Math.trunc(center - support + 0.5));
-    const end = Math.min(pixels, Math.trunc(center + support + 0.5));
-    const exact = new Float64Array(end - start);
+  const centerOf = (index: number) => (first + index + 0.5) * scale;
+  const startOf = (center: number) => Math.max(0, Math.trunc(center - support + 0.5));
+  const endOf = (center: number) => Math.min(pixels, Math.trunc(center + support + 0.5));
+
+  const sourceStart = startOf(centerOf(0));
+  const sourceEnd = endOf(centerOf(length - 1));
+  let taps = 0;
+  for (let index = 0; index < length; index++) {
+    const center = centerOf(index);
+    taps = Math.max(taps, endOf(center) - startOf(center));
+  }
+  const starts = new Int32Array(length);
+  const weights = new Int32Array(length * taps);
+  const exact = new Float64Array(taps);
+  for (let index = 0; index < length; index++) {
+    const center = centerOf(index);
+    const start = startOf(center);
+    const count = endOf(center) - start;
     let sum = 0;
-    for (let tap = 0; tap < exact.length; tap++) {
+    for (let tap = 0; tap < count; tap++) {
       exact[tap] = cubic((start + tap - center + 0.5) * (1 / filterScale));
       sum += exact[tap]!;
     }
-    return {
-      start,
-      weights: Int32Array.from(exact, (weight) => roundHalfAway((weight / sum) * 2 ** PRECISION_BITS)),
-    };
-  });
-  const last = taps.at(-1)!;
-  return { sourceStart: taps[0]!.start, sourceEnd: last.start + last.weights.length, taps };
+    // At the end there is no room for weights of 0 behind: they go before.
+    const from = Math.min(start, sourceEnd - taps);
+    starts[index] = from - sourceStart;
+    const to = index * taps + start - from;
+    for (let tap = 0; tap < count; tap++) {
+      weights[to + tap] = roundHalfAway((exact[tap]! / sum) * 2 ** PRECISION_BITS);
+    }
+  }
+  return { sourceStart, sourceEnd, taps, starts, weights };
 }
 
 function roundHalfAway(value: number): number {
@@ -66,7 +85,7 @@ function roundHalfAway(value: number): number {
  * Resamples a window: first along the rows, then along the columns, rounding to 8 bits after each.
  * @param source the pixels from `horizontal.sourceStart`, `vertical.sourceStart` to the ends of both,
  *   [h, w, 4] u8, row-major
- * @returns [vertical.taps, horizontal.taps, 4] u8, row-major
+ * @returns the window, [height, width, 4] u8, row-major
  */
 export function resampleBicubic(
   source: Uint8Array,
@@ -75,22 +94,27 @@ export function resampleBicubic(
 ): Uint8Array {
   const sourceWidth = horizontal.sourceEnd - horizontal.sourceStart;
   const sourceHeight = vertical.sourceEnd - vertical.sourceStart;
-  const width = horizontal.taps.length;
+  const width = horizontal.starts.length;
   const narrowed = new Uint8Array(sourceHeight * width * 4); // [sourceHeight, width, 4]
   for (let y = 0; y < sourceHeight; y++) {
-    for (const [x, { start, weights }] of horizontal.taps.entries()) {
-      const from = (y * sourceWidth + start - horizontal.sourceStart) * 4;
-      weigh(source, from, 4, weights, narrowed, (y * width + x) * 4);
+    for (const [x, start] of horizontal.starts.entries()) {
+      const from = (y * sourceWidth + start) * 4;
+      weigh(source, from, 4, weightsOf(horizontal, x), narrowed, (y * width + x) * 4);
     }
   }
-  const resampled = new Uint8Array(vertical.taps.length * width * 4);
-  for (const [y, { start, weights }] of vertical.taps.entries()) {
+  const resampled = new Uint8Array(vertical.starts.length * width * 4);
+  for (const [y, start] of vertical.starts.entries()) {
+    const weights = weightsOf(vertical, y);
     for (let x = 0; x < width; x++) {
-      const from = ((start - vertical.sourceStart) * width + x) * 4;
+      const from = (start * width + x) * 4;
       weigh(narrowed, from, width * 4, weights, resampled, (y * width + x) * 4);
     }
   }
   return resampled;
+}
+
+function weightsOf({ weights, taps }: BicubicAxis, index: number): Int32Array {
+  return weights.subarray(index * taps, (index + 1) * taps);
 }
 
 /** The weighted sum of pixels that lie `stride` bytes apart, channel by channel. */

@@ -55,7 +55,7 @@ export async function decodeResized(
     if (covered.width < decoded.width || covered.height < decoded.height) {
       using png = await decodeBuiltin(bytes, { declaredPixels: pixelCount(header), resized: decoded });
       signal?.throwIfAborted();
-      await resizeCutPixels(png.bytes, covered, geometry, header.orientation, target);
+      resizeCutPixels(png.bytes, covered, geometry, header.orientation, target);
       return;
     }
   }

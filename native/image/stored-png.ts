@@ -36,22 +36,29 @@ export class StoredPng {
 
   /** Passes over rows. */
   skipRows(count: number): void {
-    const rowBytes = 1 + this.width * 4;
-    for (let left = count * rowBytes; left > 0; ) left -= this.#take(left).length;
+    this.#pass(count * (1 + this.width * 4));
     this.#nextRow += count;
   }
 
-  /** Reads the next row: [width, 4] u8 RGBA into `target`. */
-  readRow(target: Uint8Array): void {
+  /**
+   * Reads pixels of the next row: as many as `target` takes, [n, 4] u8 RGBA.
+   * @param first the first of them
+   */
+  readRow(target: Uint8Array, first = 0): void {
     if (this.#nextRow++ >= this.height) throw new RangeError('This is a bug: the PNG has no further row.');
     const filter = this.#take(1)[0];
     if (filter !== 0) throw new Error('This is a bug: Bun.Image wrote a filtered PNG row.');
-    const rowBytes = this.width * 4;
-    for (let at = 0; at < rowBytes; ) {
-      const piece = this.#take(rowBytes - at);
+    this.#pass(first * 4);
+    for (let at = 0; at < target.length; ) {
+      const piece = this.#take(target.length - at);
       target.set(piece, at);
       at += piece.length;
     }
+    this.#pass((this.width - first) * 4 - target.length);
+  }
+
+  #pass(count: number): void {
+    for (let left = count; left > 0; ) left -= this.#take(left).length;
   }
 
   /** Up to `count` bytes of uncompressed data that lie together. */
@@ -101,12 +108,8 @@ export interface Window {
 
 /** Reads a window of the pixels: [height, width, 4] u8 RGBA, row-major. */
 export function readWindow(stored: StoredPng, { left, top, width, height }: Window): Uint8Array {
-  const row = new Uint8Array(stored.width * 4);
   const pixels = new Uint8Array(width * height * 4);
   stored.skipRows(top);
-  for (let y = 0; y < height; y++) {
-    stored.readRow(row);
-    pixels.set(row.subarray(left * 4, (left + width) * 4), y * width * 4);
-  }
+  for (let y = 0; y < height; y++) stored.readRow(pixels.subarray(y * width * 4, (y + 1) * width * 4), left);
   return pixels;
 }

@@ -51,7 +51,7 @@ describe('resizeCutPixels', () => {
         : { resizedWidth: 26, resizedHeight: side, cropLeft: crop.long, cropTop: crop.short };
       const target = new Uint8Array(side * side * 3);
       const png = await decodeBuiltin(bytes, { declaredPixels: decoded.width * decoded.height });
-      await resizeCutPixels(png.bytes, covered, geometry, orientation, target);
+      resizeCutPixels(png.bytes, covered, geometry, orientation, target);
 
       // Mirrored, the part that is cut off on the left as shown is on the right as stored.
       const isMirrored = [2, 3, 7, 8].includes(orientation);
