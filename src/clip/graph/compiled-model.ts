@@ -10,7 +10,7 @@ import { type PrecisionReport, precisionReportSchema } from './precision-report.
  * Goes up whenever the graphs built from the same weights change, or what is written beside them: older compiled
  * models are not read.
  */
-export const BUILDER_VERSION = 3;
+export const BUILDER_VERSION = 4;
 
 export type Precision = 'fp32' | 'int8';
 

@@ -19,7 +19,7 @@ export async function embeddingHead(
   const { graph, weights, width } = tower;
   const normed = await layerNorm(tower, names.layerNorm, position, readNorm(weights, names.layerNorm, width));
   const linear = createFloatLinear(graph);
-  const input = linear.input(names.layerNorm, normed, 'read_outs', 'any');
+  const input = linear.input(names.layerNorm, normed, width, 'read_outs', 'any');
   const projected = await linear.product(names.projection, input, {
     weight: weights.read(names.projection, [width, embeddingDimension]),
     inputWidth: width,

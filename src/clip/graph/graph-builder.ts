@@ -5,9 +5,9 @@ import type { WeightFile } from './weight-file.ts';
 const modelProto = parse(schema).root.lookupType('onnx.ModelProto');
 
 /** The operator set of the graph's plain operators; com.microsoft's are ONNX Runtime's own. */
-const OPSET_VERSION = 20;
-/** The IR version that belongs to operator set 20. */
-const IR_VERSION = 9;
+const OPSET_VERSION = 21;
+/** The IR version that belongs to operator set 21. */
+const IR_VERSION = 10;
 
 /** TensorProto.DataType */
 const dataTypes = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, float16: 10 } as const;

@@ -55,7 +55,7 @@ export function createInt8Linear(graph: GraphBuilder): Linear {
     return graph.node(`${name}.peaks`, 'Max', [highest, graph.node(`${name}.negated`, 'Neg', [lowest])]);
   };
 
-  /** [M] uint8: QuantizeLinear wants a zero point for each row. */
+  /** [M, 1] uint8: QuantizeLinear wants a zero point for each row. */
   const zeroPoints = (rows: Rows, range: ValueRange, scales: Value): Value =>
     once(`${rows}.${range}.zero_points`, (name) =>
       graph.node(name, 'Expand', [zeroPoint(range), graph.node(`${name}.shape`, 'Shape', [scales])]),
@@ -71,16 +71,17 @@ export function createInt8Linear(graph: GraphBuilder): Linear {
   ];
 
   return {
-    input(name, x, rows, range) {
+    input(name, x, width, rows, range) {
       const steps = scalar(`${range}.step`, 1 / codings[range].steps);
       // A row of zeros has the scale 0: whatever 0 / 0 is quantised to, the product's row is multiplied by 0.
       const rowScales = graph.node(`${name}.row_scales`, 'Mul', [peaks(name, x, range), steps]); // [M, 1]
-      const scales = graph.node(`${name}.scales`, 'Reshape', [rowScales, integers('flat', [-1])]); // [M]
+      // A row is quantised as one block: ONNX Runtime shares blocks out among the threads, but would take one
+      // row after another, were each a step of an axis.
       const matrix = graph.node(
         `${name}.quantised`,
         'QuantizeLinear',
-        [x, scales, zeroPoints(rows, range, scales)],
-        { axis: 0 },
+        [x, rowScales, zeroPoints(rows, range, rowScales)],
+        { axis: 1, block_size: width },
       );
       return { matrix, quantised: { rowScales, zeroPoint: zeroPoint(range) } };
     },

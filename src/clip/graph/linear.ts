@@ -39,9 +39,9 @@ export interface LinearInput {
 export interface Linear {
   /**
    * Prepares a matrix once for all products that it enters.
-   * @param x [M, inputWidth] float32
+   * @param x [M, width] float32
    */
-  input(name: string, x: Value, rows: Rows, range: ValueRange): LinearInput;
+  input(name: string, x: Value, width: number, rows: Rows, range: ValueRange): LinearInput;
   /** @returns [M, outputWidth] float32 */
   product(name: string, input: LinearInput, weights: LinearWeights): Promise<Value>;
   /**

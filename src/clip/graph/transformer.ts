@@ -112,10 +112,10 @@ async function residualAttentionBlock(
 
   const normed = await layerNorm(tower, names.attention, x, block.attentionNorm);
   observeChannels(graph, names.attention, normed, width);
-  const input = linear.input(names.attention, normed, 'positions', 'any');
+  const input = linear.input(names.attention, normed, width, 'positions', 'any');
   const readName = `${names.attention}.read_out`;
   const queryInput = readOut
-    ? linear.input(readName, readOut.rows(readName, normed), 'read_outs', 'any')
+    ? linear.input(readName, readOut.rows(readName, normed), width, 'read_outs', 'any')
     : input;
   const attended = attention(tower, names.attentionOut, {
     query: await linear.product(`${prefix}.attn.query`, queryInput, block.query),
@@ -127,7 +127,7 @@ async function residualAttentionBlock(
   observeChannels(graph, names.attentionOut, attended, width);
   const attentionOut = await linear.product(
     `${prefix}.attn.out_proj`,
-    linear.input(names.attentionOut, attended, rows, 'any'),
+    linear.input(names.attentionOut, attended, width, rows, 'any'),
     block.attentionOut,
   );
   const residual = readOut ? readOut.rows(`${prefix}.read_out`, x) : x;
@@ -195,7 +195,7 @@ async function mlp(tower: Tower, prefix: string, block: BlockWeights, x: Value, 
   const names = blockInputs(prefix);
   const normed = await layerNorm(tower, names.mlpIn, x, block.mlpNorm);
   observeChannels(graph, names.mlpIn, normed, width);
-  const input = linear.input(names.mlpIn, normed, rows, 'any');
+  const input = linear.input(names.mlpIn, normed, width, rows, 'any');
   const hidden = await linear.product(`${prefix}.mlp.c_fc`, input, block.mlpIn); // [M, 4W]
   const activated =
     activation === 'quick_gelu'
@@ -209,6 +209,6 @@ async function mlp(tower: Tower, prefix: string, block: BlockWeights, x: Value, 
         await graph.weight(`${names.mlpOut}.scales`, [4 * width], block.hiddenScales),
       ])
     : activated;
-  const output = linear.input(`${names.mlpOut}.input`, scaled, rows, 'activated');
+  const output = linear.input(`${names.mlpOut}.input`, scaled, 4 * width, rows, 'activated');
   return linear.product(`${prefix}.mlp.c_proj`, output, block.mlpOut);
 }

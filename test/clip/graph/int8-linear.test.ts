@@ -24,7 +24,11 @@ async function byGraph(x: Rows, weights: LinearWeights, range: ValueRange | 'pix
     const output =
       range === 'pixels'
         ? await linear.pixelProduct('y', input, weights)
-        : await linear.product('y', linear.input('rows', input, 'positions', range), weights);
+        : await linear.product(
+            'y',
+            linear.input('rows', input, weights.inputWidth, 'positions', range),
+            weights,
+          );
     graph.output(output, 'float32', ['M', weights.outputWidth]);
     await Bun.write(graphPath, graph.encode());
   }
