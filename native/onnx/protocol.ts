@@ -1,3 +1,4 @@
+import type { InputShapes } from './session.ts';
 import type { ArenaTensor } from './worker.ts';
 
 /** First message to the thread. */
@@ -7,8 +8,15 @@ export interface StartMessage {
   readonly threads: number;
 }
 
+export interface LoadTask {
+  readonly kind: 'load';
+  readonly session: string;
+  readonly graphPath: string;
+  readonly inputShapes: InputShapes;
+}
+
 export type Task =
-  | { readonly kind: 'load'; readonly session: string; readonly graphPath: string }
+  | LoadTask
   | {
       readonly kind: 'run';
       readonly session: string;

@@ -14,9 +14,14 @@ export type HostTensor =
 /** Tensors under the names of a graph's inputs or outputs. */
 export type NamedTensors = Readonly<Record<string, HostTensor>>;
 
+/** Whether a graph gets its inputs in a handful of shapes, or in any number of them. */
+export type InputShapes = 'few' | 'many';
+
 export interface SessionOptions {
   /** intra-op threads, the caller's included; ONNX Runtime does not see a cgroup's quota. */
   readonly threads: number;
+  /** Default: `many`. */
+  readonly inputShapes?: InputShapes;
 }
 
 /** One loaded graph. */
@@ -46,9 +51,12 @@ export async function openSession(graphPath: string, options: SessionOptions): P
     //   arena off                           52 pictures/s, peak 389 MB, afterwards 277 MB, 3,900 faults a picture
     //   off, and glibc told not to give     70 pictures/s, peak 384 MB, afterwards 309 MB
     //   back (M_TRIM_THRESHOLD 64 MB)
-    // It does not grow any further: batches are bounded. The pattern would keep a block for every shape.
+    // It does not grow any further: batches are bounded.
     enableCpuMemArena: true,
-    enableMemPattern: false,
+    // For each shape that comes ONNX Runtime can remember where the intermediate results lay, and then takes one
+    // block for a run instead of hundreds: 2 % faster in batches of 8, 4 % for a single picture, in the same
+    // memory. It never forgets a shape, though, and each takes some 100 KB.
+    enableMemPattern: options.inputShapes === 'few',
     // Prepacking, which is on unless told otherwise, must stay on: a product of one row takes another path
     // through unpacked weights, and a picture's digits would depend on its batch.
     // Only what is fatal: errors are thrown, and would otherwise stand a second time in the middle of the log.

@@ -28,7 +28,9 @@ self.onmessage = (event: MessageEvent<ThreadMessage>) => {
 async function perform(task: Task): Promise<void> {
   if (!start) throw new Error('the inference thread got a task before its arena: this is a bug');
   if (task.kind === 'load') {
-    sessions.set(task.session, await openSession(task.graphPath, { threads: start.threads }));
+    const { threads } = start;
+    const { inputShapes } = task;
+    sessions.set(task.session, await openSession(task.graphPath, { threads, inputShapes }));
     return;
   }
   const session = sessions.get(task.session);

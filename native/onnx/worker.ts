@@ -1,5 +1,6 @@
 import { type InferenceThread, InferenceThreadError, startInferenceThread } from './inference-thread.ts';
-import type { Task } from './protocol.ts';
+import type { LoadTask, Task } from './protocol.ts';
+import type { InputShapes } from './session.ts';
 
 export { InferenceThreadError };
 
@@ -26,9 +27,10 @@ export interface OnnxWorker extends AsyncDisposable {
   /**
    * Loads a graph under a name. Once per process: releasing and loading again leaks. The file stays where it
    * is, for the next thread.
+   * @param inputShapes what it is going to get: a graph that gets few is faster if that is known
    * @throws InferenceThreadError
    */
-  load(session: string, graphPath: string): Promise<void>;
+  load(session: string, graphPath: string, inputShapes: InputShapes): Promise<void>;
   /**
    * Runs one graph; resolves when the outputs stand in the arena. Calls are served one after another. The
    * inputs stay in the arena until then.
@@ -53,7 +55,7 @@ const PAUSE_MS = 1000;
 /** Starts the inference thread. */
 export function startOnnxWorker({ arenaBytes, threads, onBreakdown }: OnnxWorkerOptions): OnnxWorker {
   const arena = new SharedArrayBuffer(arenaBytes);
-  const graphPaths = new Map<string, string>();
+  const loaded: LoadTask[] = [];
   let stopped: InferenceThreadError | undefined;
   let thread: InferenceThread;
   /** The thread, once it has all graphs. */
@@ -66,7 +68,7 @@ export function startOnnxWorker({ arenaBytes, threads, onBreakdown }: OnnxWorker
       if (thread.hasComputed) begin();
       else ready = shared(Bun.sleep(PAUSE_MS).then(beginAgain));
     });
-    ready = shared(loadAll(thread, graphPaths));
+    ready = shared(loadAll(thread, loaded));
   };
   const beginAgain = (): Promise<InferenceThread> => {
     if (stopped) throw stopped;
@@ -89,9 +91,10 @@ export function startOnnxWorker({ arenaBytes, threads, onBreakdown }: OnnxWorker
   begin();
   return {
     arena,
-    async load(session, graphPath) {
-      await perform({ kind: 'load', session, graphPath });
-      graphPaths.set(session, graphPath);
+    async load(session, graphPath, inputShapes) {
+      const task: LoadTask = { kind: 'load', session, graphPath, inputShapes };
+      await perform(task);
+      loaded.push(task);
     },
     run: (session, inputs, outputs) => perform({ kind: 'run', session, inputs, outputs }),
     async [Symbol.asyncDispose]() {
@@ -102,12 +105,9 @@ export function startOnnxWorker({ arenaBytes, threads, onBreakdown }: OnnxWorker
 }
 
 /** A new thread gets the graphs that the one before had. A thread without them is of no use to anybody. */
-async function loadAll(
-  thread: InferenceThread,
-  graphPaths: ReadonlyMap<string, string>,
-): Promise<InferenceThread> {
+async function loadAll(thread: InferenceThread, loads: readonly LoadTask[]): Promise<InferenceThread> {
   try {
-    for (const [session, graphPath] of graphPaths) await thread.perform({ kind: 'load', session, graphPath });
+    for (const load of loads) await thread.perform(load);
     return thread;
   } catch (fault) {
     await thread.terminate();

@@ -29,8 +29,9 @@ export async function loadEncoders(
     startOnnxWorker({ arenaBytes: arena.bytes, threads, ...(onBreakdown && { onBreakdown }) }),
   );
   try {
-    await worker.load('vision', compiled.visionGraphPath);
-    await worker.load('text', compiled.textGraphPath);
+    // One shape for each size of a batch; texts come in as many as there are lengths and sizes.
+    await worker.load('vision', compiled.visionGraphPath, 'few');
+    await worker.load('text', compiled.textGraphPath, 'many');
 
     const tokenizer = createTokenizer();
     const tokenize: Tokenize = (text) => tokenizer.tokenize(text, compiled.architecture.text.contextLength);

@@ -16,7 +16,7 @@ export type EncodeRates = readonly (Rate & { readonly batch: number })[];
 
 const { model, threads, seconds, batches } = childInput<EncodeInput>();
 const { embeddingDimension, vision } = model.architecture;
-const session = await openSession(model.visionGraphPath, { threads });
+const session = await openSession(model.visionGraphPath, { threads, inputShapes: 'few' });
 const next = randomNumbers(1);
 
 const rates: EncodeRates[number][] = [];

@@ -33,7 +33,7 @@ export async function compileAndOpen(
   const directory = cleanup.use(await temporaryDirectory());
   await compileModel(checkpoint, identity, target, directory.path);
   const model = await readCompiledModel(directory.path);
-  const vision = cleanup.use(await openSession(model.visionGraphPath, { threads }));
+  const vision = cleanup.use(await openSession(model.visionGraphPath, { threads, inputShapes: 'few' }));
   const text = cleanup.use(await openSession(model.textGraphPath, { threads }));
   const { architecture } = model;
   const side = architecture.vision.imageResolution;

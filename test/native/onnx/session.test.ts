@@ -27,6 +27,21 @@ describe('openSession', () => {
     expect([...all]).toEqual([9, 9, 1, 0, 0, 1, 9, 9, 1, 2, 3, 4, 0, 0, 0, 0]);
   });
 
+  test('that gets few shapes computes each of them, the first time and again', async () => {
+    await using few = await openSession(join(directory.path, 'product.onnx'), {
+      threads: 1,
+      inputShapes: 'few',
+    });
+    for (const rows of [1, 3, 2, 1, 3, 2]) {
+      const x = Float32Array.from({ length: 2 * rows }, (_, index) => index);
+      const y = new Float32Array(2 * rows);
+      const dims = [rows, 2];
+      await few.run({ x: { type: 'float32', dims, data: x } }, { y: { type: 'float32', dims, data: y } });
+      // [a, b] · [[1, 2], [3, 4]]
+      expect([...y]).toEqual([3, 4, 11, 16, 19, 28].slice(0, 2 * rows));
+    }
+  });
+
   test('refuses an output of other dimensions than the graph gives', async () => {
     const y = new Float32Array(2);
     const running = session.run(

@@ -50,7 +50,7 @@ async function startWithGraph() {
     threads: 1,
     onBreakdown: ({ message }) => faults.push(message),
   });
-  await worker.load('product', graphPath);
+  await worker.load('product', graphPath, 'few');
   /** [a, b] · [[1, 2], [3, 4]] */
   const multiply = async (a: number, b: number) => {
     new Float32Array(worker.arena, 0, 2).set([a, b]);
