@@ -54,11 +54,13 @@ async function post(
 const bytesOf = async (path: string) => new Uint8Array(await readFile(path));
 const phrase = (colour: string) => `a frame of something ${colour}`;
 
-/** Waits for a process's first child. */
-async function childOf(pid: number): Promise<number> {
+/** Waits for the process that decodes. Until it runs its own program, whoever starts it stands still with it. */
+async function decoderOf(pid: number): Promise<number> {
   for (;;) {
-    const [child] = childrenOf(pid);
-    if (child !== undefined) return child;
+    for (const child of childrenOf(pid)) {
+      const command = await readFile(`/proc/${child}/cmdline`, 'utf8').catch(() => '');
+      if (command.includes('video-child')) return child;
+    }
     await Bun.sleep(1);
   }
 }
@@ -181,7 +183,7 @@ describe('the service with the demo model', () => {
     const long = makeVideo({ scenes: manyScenes(60, 1), options: { preset: 'ultrafast', g: '25' } });
     const answer = post(await bytesOf(long.path), ['red'], '', { signal: leaving.signal });
     // However fast the machine is, a decoder that stands still is not done before the client leaves.
-    const decoder = await childOf(service.pid);
+    const decoder = await decoderOf(service.pid);
     process.kill(decoder, 'SIGSTOP');
     leaving.abort();
     expect(await answer.catch((fault: unknown) => fault)).toBeInstanceOf(Error);
