@@ -24,6 +24,12 @@ export interface Admission {
   /** Whether slow clients keep others waiting. */
   readonly isContended: boolean;
   /**
+   * To be called before anything of the body is asked for: a crowd of those who are refused must not take from
+   * the others what reading them costs.
+   * @throws ServiceError overloaded when nobody may come to wait any more
+   */
+  refuseWhenFull(): void;
+  /**
    * First come, first served, counted from when the request's body begins to come.
    * @param arrival settles when the first of the body is there
    * @throws ServiceError overloaded; the signal's reason when the client leaves; the arrival's fault
@@ -40,6 +46,14 @@ export function createAdmission(limits: AdmissionLimits): Admission {
   const permits = createSemaphore(limits.running);
   let silent = 0;
   let isHurried = false;
+  // Made once: they always say the same, and a flood of refusals must cost as little as can be.
+  const full = overloaded(
+    `All ${limits.running} places are taken and ${limits.waiting} requests wait already`,
+  );
+  const tooSilent = overloaded(`${limits.silent} requests have not sent anything yet`);
+  const refuseWhenFull = () => {
+    if (permits.used >= limits.running && permits.waiting >= limits.waiting) throw full;
+  };
   return {
     places: limits.running,
     get running() {
@@ -51,21 +65,19 @@ export function createAdmission(limits: AdmissionLimits): Admission {
     get isContended() {
       return isHurried || permits.waiting > 0;
     },
+    refuseWhenFull,
     async enter(signal, arrival) {
       // Who is refused at once does not hear how the arrival ends.
       arrival.catch(() => undefined);
-      if (silent >= limits.silent) throw overloaded(`${silent} requests have not sent anything yet`);
+      if (silent >= limits.silent) throw tooSilent;
       silent += 1;
       try {
         await arrival;
       } finally {
         silent -= 1;
       }
-      if (permits.used >= limits.running && permits.waiting >= limits.waiting) {
-        throw overloaded(
-          `All ${limits.running} places are taken and ${permits.waiting} requests wait already`,
-        );
-      }
+      // Others may have come meanwhile.
+      refuseWhenFull();
       const askedAt = performance.now();
       const permit = await permits.acquire(1, signal);
       return {

@@ -34,6 +34,7 @@ export async function classifyPictures(
 ): Promise<Response> {
   const options = parseOptions(urlOf(request).searchParams);
   const boundary = boundaryOf(request.headers);
+  admission.refuseWhenFull();
   const body = readBody(request, stall, () => admission.isContended, tally);
   const arrival = body.next();
   using place = await admission.enter(request.signal, arrival);

@@ -19,6 +19,19 @@ describe('admission', () => {
     expect([admission.running, admission.waiting]).toEqual([1, 0]);
   });
 
+  test('tells before anything was sent whether anybody may come', async () => {
+    const admission = createAdmission({ running: 1, waiting: 1, silent: 100 });
+    using _ = await admission.enter(stay, arrived);
+    admission.refuseWhenFull();
+    const leaver = new AbortController();
+    const left = admission.enter(leaver.signal, arrived);
+    await Bun.sleep(0);
+    expect(admission.refuseWhenFull).toThrow(code('overloaded'));
+    leaver.abort(new Error('gone'));
+    expect(left).rejects.toThrow('gone');
+    admission.refuseWhenFull();
+  });
+
   test('without a waiting room the next one is refused', async () => {
     const admission = createAdmission({ running: 1, waiting: 0, silent: 100 });
     using _ = await admission.enter(stay, arrived);

@@ -50,6 +50,13 @@ describe('an error before the body was read', () => {
       '/image',
       503,
     ],
+    [
+      'no place',
+      'multipart/form-data; boundary=b',
+      { tuning: { admission: { running: 0, waiting: 0, silent: 10 } } },
+      '/categorize',
+      503,
+    ],
   ])('reaches a client that sends 64 MiB: %s', async (_, contentType, options, path, status) => {
     await using server = start(options);
     const response = await postRaw(server, path, big(), contentType);
@@ -219,6 +226,24 @@ describe('admission', () => {
     const answers = await Promise.all([...running, third, fourth]);
     expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
     expect(added.map(({ name }) => name).slice(2)).toEqual(['3', '4']);
+  });
+
+  test('who is refused need not send anything first', async () => {
+    const gate = Promise.withResolvers<void>();
+    const { server, added } = startWith(
+      { onAdd: () => gate.promise },
+      { tuning: { admission: { running: 1, waiting: 0, silent: 10 } } },
+    );
+    await using _ = server;
+    const busy = postRaw(server, '/categorize', body);
+    await until(() => added.length === 1);
+    const silent = await openSocket(server);
+    silent.write(requestHead('/categorize', 1000));
+    await until(() => silent.received().includes('"code":"overloaded"'));
+    expect(silent.received()).toStartWith('HTTP/1.1 503');
+    silent.destroy();
+    gate.resolve();
+    expect((await busy).status).toBe(200);
   });
 
   test('clients that send a head and then nothing hold no place', async () => {

@@ -41,6 +41,7 @@ export async function classifyVideo(
   const options = parseVideoOptions(urlOf(request).searchParams);
   const boundary = boundaryOf(request.headers);
   checkDeclaredLength(request, endpoint.limits.videoBytes);
+  endpoint.admission.refuseWhenFull();
   const search: Search = (signal, report) =>
     findFrames(endpoint, { request, boundary, options, tally, signal, report });
   const format = answerFormatOf(request.headers);

@@ -81,6 +81,12 @@ describe('places for videos', () => {
     expect(refused.status).toBe(503);
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
     expect(await refused.json()).toMatchObject({ code: 'overloaded' });
+    // Who asks for events is told by the status, too, since nothing has happened yet.
+    const events = await openSocket(server);
+    events.write(videoHead(1000, 'text/event-stream'));
+    await until(() => events.received().includes('"code":"overloaded"'));
+    expect(events.received()).toStartWith('HTTP/1.1 503');
+    events.destroy();
     expect(await server.left()).toHaveLength(2);
 
     // Photos are served meanwhile.
