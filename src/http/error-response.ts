@@ -10,13 +10,13 @@ export function errorBody({ code, message, details }: ServiceError) {
 export function errorResponse(error: ServiceError): Response {
   const { code, details } = error;
   const { retry_after_seconds: retryAfterSeconds, allow } = details;
-  const headers = new Headers({
+  const headers: Record<string, string> = {
     'content-type': 'application/json; charset=utf-8',
     'cache-control': 'no-store',
-  });
-  if (typeof retryAfterSeconds === 'number') headers.set('retry-after', String(retryAfterSeconds));
-  if (Array.isArray(allow)) headers.set('allow', allow.join(', '));
-  if (code === 'unauthorized') headers.set('www-authenticate', 'Bearer realm="classify-images"');
+  };
+  if (typeof retryAfterSeconds === 'number') headers['retry-after'] = String(retryAfterSeconds);
+  if (Array.isArray(allow)) headers.allow = allow.join(', ');
+  if (code === 'unauthorized') headers['www-authenticate'] = 'Bearer realm="classify-images"';
   return new Response(JSON.stringify(errorBody(error)), { status: statusOf(code), headers });
 }
 

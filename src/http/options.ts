@@ -114,6 +114,13 @@ export interface VideoOptions extends CommonOptions {
 
 /** @throws ServiceError option_invalid */
 export function parseOptions(query: URLSearchParams): AnswerOptions {
+  // Most requests ask for nothing special, those of a flood above all.
+  return query.size === 0 ? defaultOptions : readOptions(query);
+}
+
+const defaultOptions = readOptions(new URLSearchParams());
+
+function readOptions(query: URLSearchParams): AnswerOptions {
   const { details, top_k, template: templates, threshold, on_error } = readQuery(optionsSchema, query);
   return { details, topK: top_k, templates, threshold, onError: on_error ?? (details ? 'skip' : 'fail') };
 }

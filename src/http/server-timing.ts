@@ -8,26 +8,25 @@ export type Timing = Readonly<Record<string, number>>;
  * so that `decode` may well be longer than `total`.
  */
 export function timingOf({ uploadMs, work }: RequestTally): Timing {
-  const all = {
-    upload: uploadMs,
-    queue: work.queueMs,
-    decode: work.decodeMs,
-    batch: work.batchWaitMs,
-    inference: work.inferenceMs,
-    labels: work.labelsMs,
+  const timing: Record<string, number> = {};
+  const add = (name: string, ms: number) => {
+    const tenths = toTenths(ms);
+    if (tenths > 0) timing[name] = tenths;
   };
-  return Object.fromEntries(
-    Object.entries(all)
-      .map(([name, ms]) => [name, toTenths(ms)] as const)
-      .filter(([, ms]) => ms > 0),
-  );
+  add('upload', uploadMs);
+  add('queue', work.queueMs);
+  add('decode', work.decodeMs);
+  add('batch', work.batchWaitMs);
+  add('inference', work.inferenceMs);
+  add('labels', work.labelsMs);
+  return timing;
 }
 
 /** As W3C's Server Timing has it: `decode;dur=12.3, total;dur=40`. */
 export function serverTiming(timing: Timing, totalMs: number): string {
-  return Object.entries({ ...timing, total: toTenths(totalMs) })
-    .map(([name, ms]) => `${name};dur=${ms}`)
-    .join(', ');
+  let header = '';
+  for (const [name, ms] of Object.entries(timing)) header += `${name};dur=${ms}, `;
+  return `${header}total;dur=${toTenths(totalMs)}`;
 }
 
 function toTenths(ms: number): number {
