@@ -1,6 +1,7 @@
 /** `bun run bench`: measures what the README claims, in tables and as JSON. It asserts nothing. */
 import { type Bench, createBench, type Findings } from './bench.ts';
 import { type BenchOptions, parseOptions, usage } from './options.ts';
+import { crowdPart } from './parts/crowd.ts';
 import { decodePart } from './parts/decode.ts';
 import { encodePart } from './parts/encode.ts';
 import { labelsPart } from './parts/labels.ts';
@@ -17,6 +18,7 @@ const parts: ReadonlyMap<string, (bench: Bench) => Promise<Findings>> = new Map(
   ['start', startPart],
   ['service', servicePart],
   ['overload', overloadPart],
+  ['crowd', crowdPart],
   ['labels', labelsPart],
   ['video', videoPart],
 ]);

@@ -28,11 +28,39 @@ export interface Flooded {
   readonly refused: Latencies;
 }
 
+/** What became of those who came at the same moment. */
+export type Crowded = Pick<Flooded, 'clientShare' | 'accepted' | 'refused'>;
+
 /**
  * Sends requests at a steady pace without waiting for answers, as a crowd does.
  * @throws Error where an answer is neither 200 nor 503, or a connection ends without one
  */
-export async function flood({ url, photos, categories, perSecond, seconds }: Flood): Promise<Flooded> {
+export async function flood({ perSecond, seconds, ...target }: Flood): Promise<Flooded> {
+  const sender = createSender(target);
+  let sent = 0;
+  for (; sender.elapsedSeconds() <= seconds; await Bun.sleep(5)) {
+    for (; sent < sender.elapsedSeconds() * perSecond; sent++) sender.send();
+  }
+  const sendingSeconds = sender.elapsedSeconds();
+  const crowded = await sender.answered();
+  return {
+    ...crowded,
+    sentPerSecond: sent / sendingSeconds,
+    acceptedPerSecond: crowded.accepted.count / sender.elapsedSeconds(),
+  };
+}
+
+/**
+ * Sends so many requests at the same moment.
+ * @throws as flood
+ */
+export async function crowd(clients: number, target: Omit<Flood, 'perSecond' | 'seconds'>): Promise<Crowded> {
+  const sender = createSender(target);
+  for (let client = 0; client < clients; client++) sender.send();
+  return await sender.answered();
+}
+
+function createSender({ url, photos, categories }: Omit<Flood, 'perSecond' | 'seconds'>) {
   const text = JSON.stringify({ categories });
   const startedAt = performance.now();
   const usageBefore = process.cpuUsage();
@@ -40,34 +68,27 @@ export async function flood({ url, photos, categories, perSecond, seconds }: Flo
     [200, []],
     [503, []],
   ]);
-  const send = async (index: number) => {
-    const { status, body, milliseconds } = await postForm(
-      url,
-      [photos[index % photos.length] as FormFile],
-      text,
-    );
+  const running: Promise<void>[] = [];
+  const elapsedSeconds = () => (performance.now() - startedAt) / 1000;
+  const ask = async (photo: FormFile) => {
+    const { status, body, milliseconds } = await postForm(url, [photo], text);
     const known = latencies.get(status);
     if (!known) throw new Error(`${url.href} answered ${status}: ${body.slice(0, 500)}`);
     known.push(milliseconds);
   };
-  const running: Promise<void>[] = [];
-  for (;;) {
-    const elapsed = (performance.now() - startedAt) / 1000;
-    if (elapsed > seconds) break;
-    while (running.length < elapsed * perSecond) running.push(send(running.length));
-    await Bun.sleep(5);
-  }
-  const sendingSeconds = (performance.now() - startedAt) / 1000;
-  await Promise.all(running);
-  const wholeSeconds = (performance.now() - startedAt) / 1000;
-  const { user, system } = process.cpuUsage(usageBefore);
-  const accepted = latencies.get(200) ?? [];
   return {
-    sentPerSecond: running.length / sendingSeconds,
-    acceptedPerSecond: accepted.length / wholeSeconds,
-    clientShare: (user + system) / 1e6 / (wholeSeconds * availableParallelism()),
-    accepted: summarise(accepted),
-    refused: summarise(latencies.get(503) ?? []),
+    elapsedSeconds,
+    send: () => void running.push(ask(photos[running.length % photos.length] as FormFile)),
+    /** Waits for all answers. */
+    async answered(): Promise<Crowded> {
+      await Promise.all(running);
+      const { user, system } = process.cpuUsage(usageBefore);
+      return {
+        clientShare: (user + system) / 1e6 / (elapsedSeconds() * availableParallelism()),
+        accepted: summarise(latencies.get(200) ?? []),
+        refused: summarise(latencies.get(503) ?? []),
+      };
+    },
   };
 }
 

@@ -2,8 +2,10 @@ import type { Bench, Findings } from '../bench.ts';
 import { thousandLabels } from '../labels.ts';
 import { postForm } from '../load/form-request.ts';
 import type { Photo } from '../photos/photo-set.ts';
+import { residentMemory } from '../process/process-usage.ts';
+import { memoryNote } from '../report/memory-note.ts';
 import { number } from '../report/table.ts';
-import { withService } from '../service/running-service.ts';
+import { type CgroupFindings, withService } from '../service/running-service.ts';
 
 /** Milliseconds of a request with one photo of 500 pixels. */
 interface LabelTimes {
@@ -13,6 +15,8 @@ interface LabelTimes {
   readonly warm: number;
   /** With one known label; the best of some. */
   readonly one: number;
+  /** Resident memory of the service in the end, since its start. */
+  readonly peakBytes: number;
 }
 
 const REPETITIONS = 20;
@@ -20,10 +24,15 @@ const REPETITIONS = 20;
 /** A thousand labels, unknown and known, in one request. */
 export async function labelsPart(bench: Bench): Promise<Findings> {
   const { photos } = await bench.photos('500px');
-  const rounds: LabelTimes[] = [];
+  const rounds: (LabelTimes & CgroupFindings)[] = [];
   for (let round = 0; round < bench.options.rounds; round++) {
     bench.tell(`round ${round + 1}: 1,000 labels`);
-    rounds.push(await withService(bench, async ({ url }) => await timeLabels(url, photos[0] as Photo)));
+    rounds.push(
+      await withService(bench, async ({ url, pid }) => ({
+        ...(await timeLabels(url, photos[0] as Photo)),
+        peakBytes: residentMemory(pid).peakBytes,
+      })),
+    );
   }
   const best = (time: (times: LabelTimes) => number) => Math.min(...rounds.map(time));
   const times = {
@@ -42,13 +51,13 @@ export async function labelsPart(bench: Bench): Promise<Findings> {
           ['1,000 labels, cold', number(times.cold), number(times.cold - times.one)],
           ['1,000 labels, warm', number(times.warm), number(times.warm - times.one)],
         ],
-        note: 'A photo of 500 pixels, labels such as “a striped bicycle”; from the first byte sent to the last received.',
+        note: `A photo of 500 pixels, labels such as “a striped bicycle”; from the first byte sent to the last received. ${memoryNote(rounds)}`,
       },
     ],
   };
 }
 
-async function timeLabels(url: string, photo: Photo): Promise<LabelTimes> {
+async function timeLabels(url: string, photo: Photo): Promise<Omit<LabelTimes, 'peakBytes'>> {
   const time = async (labels: readonly string[]) => {
     const target = new URL('/categorize', url);
     const { status, body, milliseconds } = await postForm(target, [photo], JSON.stringify(labels));

@@ -3,7 +3,8 @@ import type { Bench, Findings } from '../bench.ts';
 import { type Flooded, flood } from '../load/flood.ts';
 import { steadyLoad } from '../load/load.ts';
 import { type Observation, observe } from '../load/observed.ts';
-import { megabytes, number, percent, type Table } from '../report/table.ts';
+import { memoryNote } from '../report/memory-note.ts';
+import { number, percent, type Table } from '../report/table.ts';
 import { type CgroupFindings, withService } from '../service/running-service.ts';
 
 interface OverloadResult extends CgroupFindings {
@@ -60,7 +61,11 @@ export async function overloadPart(bench: Bench): Promise<Findings> {
   return { data: result, tables: [overloadTable(bench, result)] };
 }
 
-function overloadTable(bench: Bench, { before, during, after, anew, kills }: OverloadResult): Table {
+function overloadTable(bench: Bench, result: OverloadResult): Table {
+  const { before, during, after, anew } = result;
+  const left = (perSecond: number, clientShare: number) => perSecond / (1 - clientShare);
+  const kept =
+    left(during.acceptedPerSecond, during.clientShare) / left(before.perSecond, before.clientShare);
   const { running, waiting } = defaultTuning.admission;
   const boundMs = (2 * (running + waiting) * 1000) / before.perSecond;
   return {
@@ -88,8 +93,8 @@ function overloadTable(bench: Bench, { before, during, after, anew, kills }: Ove
     note: [
       `Sent: ${number(during.sentPerSecond)} a second.`,
       `Twice (places ÷ pictures/s) is ${number(boundMs)} ms, with ${running} places to be served and ${waiting} to wait.`,
-      `The sender took ${percent(before.clientShare)} of all cores before the overload and ${percent(during.clientShare)} in it, which the service did not have.`,
-      `Peak memory ${megabytes(after.peakBytes)}${kills === undefined ? '' : `, ${kills} killed`}.`,
+      `The sender took ${percent(before.clientShare)} of all cores before the overload and ${percent(during.clientShare)} in it, which the service did not have: of what they left it, it made ${percent(kept)} of what it had made before.`,
+      memoryNote([{ ...result, peakBytes: after.peakBytes }]),
     ].join(' '),
   };
 }
