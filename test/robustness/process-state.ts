@@ -59,17 +59,3 @@ export function takePeakBytes(pid: number): number {
   writeFileSync(`/proc/${pid}/clear_refs`, '5');
   return peakBytes;
 }
-
-/** Least-squares slope of values over times. */
-export function slope(points: readonly (readonly [time: number, value: number])[]): number {
-  const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
-  const meanTime = mean(points.map(([time]) => time));
-  const meanValue = mean(points.map(([, value]) => value));
-  let covariance = 0;
-  let variance = 0;
-  for (const [time, value] of points) {
-    covariance += (time - meanTime) * (value - meanValue);
-    variance += (time - meanTime) ** 2;
-  }
-  return variance === 0 ? 0 : covariance / variance;
-}

@@ -1,8 +1,9 @@
 import { formatTable, megabytes, number } from '../bench/report/table.ts';
 import type { Explosion } from './attacks/bombs.ts';
 import type { OverloadReport } from './attacks/overload.ts';
-import { type ProcessState, slope } from './process-state.ts';
+import type { ProcessState } from './process-state.ts';
 import type { Tally } from './tally.ts';
+import { type Trend, trendOf } from './trend.ts';
 
 export interface SoakReport {
   readonly tally: Tally;
@@ -10,7 +11,7 @@ export interface SoakReport {
   readonly after: ProcessState;
   /** What its descriptors lead to in the end. */
   readonly openAfter: readonly string[];
-  /** Resident memory at the end of each round. */
+  /** Resident memory at the end of each round, when all garbage is collected. */
   readonly memory: readonly (readonly [minutes: number, bytes: number])[];
   /** Answers a second. */
   readonly perSecondBefore: number;
@@ -20,10 +21,10 @@ export interface SoakReport {
   readonly loggedErrors: readonly unknown[];
 }
 
-/** Caches fill, and the allocator finds its size, in the first part of the run. */
+/** Caches fill, code is compiled, and the allocator finds its size, in the first part of the run. */
 const WARM_UP = 0.3;
-/** Above this, after the warm-up, it is growth and no noise: 20 minutes would be 40 MB. */
-const MAX_BYTES_PER_MINUTE = 2e6;
+/** Above this, after the warm-up, it is growth: 20 minutes would be 10 MB. */
+const MAX_BYTES_PER_MINUTE = 0.5e6;
 
 /** @returns whether all is well */
 export function printReport(report: SoakReport): boolean {
@@ -33,6 +34,7 @@ export function printReport(report: SoakReport): boolean {
   );
   console.log(formatTable({ title: 'Answers', columns: ['attack', 'answers'], rows }));
   const growth = memoryGrowth(report.memory);
+  const perMinute = (bytes: number) => (bytes / 1e6).toFixed(2);
   console.log(
     formatTable({
       title: 'The service',
@@ -44,7 +46,9 @@ export function printReport(report: SoakReport): boolean {
         ['resident memory', megabytes(before.residentBytes), megabytes(after.residentBytes)],
         ['requests a second', number(report.perSecondBefore), number(report.perSecondAfter)],
       ],
-      note: `Memory after the warm-up: ${(growth / 1e6).toFixed(2)} MB a minute.`,
+      note: growth
+        ? `Memory that is held, after the warm-up: ${perMinute(growth.slope)} MB a minute, standard error ${perMinute(growth.error)}.`
+        : 'Too short a run to tell whether memory grows.',
     }),
   );
   if (flooded) console.log(overloadTable(flooded));
@@ -58,16 +62,21 @@ export function printReport(report: SoakReport): boolean {
     after.fileDescriptors > before.fileDescriptors &&
       `file descriptors are left open: ${report.openAfter.join(', ')}`,
     after.temporaryFiles.length > before.temporaryFiles.length && 'temporary files are left behind',
-    growth > MAX_BYTES_PER_MINUTE && 'memory grows',
-  ].filter((complaint) => complaint !== false);
+    growth && isGrowth(growth) && 'memory grows',
+  ].filter((complaint) => typeof complaint === 'string');
   console.log(complaints.length === 0 ? 'All is well.' : `NOT WELL: ${complaints.join('; ')}.`);
   return complaints.length === 0;
 }
 
-/** Bytes a minute after the warm-up; 0 for a run too short to tell. */
-function memoryGrowth(memory: SoakReport['memory']): number {
+/** Bytes a minute after the warm-up; undefined for a run too short to tell. */
+export function memoryGrowth(memory: SoakReport['memory']): Trend | undefined {
   const warm = memory.slice(Math.ceil(memory.length * WARM_UP));
-  return warm.length < 5 ? 0 : slope(warm);
+  return warm.length < 5 ? undefined : trendOf(warm);
+}
+
+/** Whether it is too much, and more than the scatter of what was measured may feign. */
+export function isGrowth({ slope, error }: Trend): boolean {
+  return slope > MAX_BYTES_PER_MINUTE && slope > 2 * error;
 }
 
 function overloadTable(flooded: OverloadReport): string {

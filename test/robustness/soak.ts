@@ -24,7 +24,7 @@ import { largestSide } from './hostile/bombs.ts';
 import { openFiles, processState, settledState } from './process-state.ts';
 import { createRandom, type Random } from './random.ts';
 import { printReport, type SoakReport } from './soak-report.ts';
-import { mortal, startTarget, type Target } from './target.ts';
+import { collectGarbage, mortalAndClean, startTarget, type Target } from './target.ts';
 
 const { values } = parseArgs({
   options: {
@@ -81,6 +81,7 @@ async function soak(target: Target, random: Random): Promise<SoakReport> {
   await mutatedPictures(target, random.fork(), 200);
   // The page is bundled when it is first asked for, by a thread that stays.
   await fetch(target.url, { headers: { accept: 'text/html' } });
+  await collectGarbage(target);
   const before = state();
   const perSecondBefore = await throughput(target, throughputSeconds);
   const memory: [minutes: number, bytes: number][] = [];
@@ -93,6 +94,7 @@ async function soak(target: Target, random: Random): Promise<SoakReport> {
     if (!only && !flooded && elapsedMinutes() > minutes / 2) {
       flooded = await overload(target, { seconds: Math.min(60, minutes * 3), factor: 10 });
     }
+    await collectGarbage(target);
     const { residentBytes, fileDescriptors } = state();
     memory.push([elapsedMinutes(), residentBytes]);
     console.error(
@@ -100,6 +102,7 @@ async function soak(target: Target, random: Random): Promise<SoakReport> {
     );
   }
   const perSecondAfter = await throughput(target, throughputSeconds);
+  await collectGarbage(target);
   const after = await settledState(pid, target.temporaryFolder, before);
   return {
     tally: target.tally,
@@ -119,5 +122,5 @@ async function soak(target: Target, random: Random): Promise<SoakReport> {
 
 const throughputSeconds = Math.min(10, minutes);
 
-await using target = await startTarget(mortal);
+await using target = await startTarget(mortalAndClean);
 process.exitCode = printReport(await soak(target, createRandom(seed))) ? 0 : 1;

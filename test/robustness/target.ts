@@ -124,6 +124,20 @@ function entriesOf(answer: string): ReadonlyMap<string, string> {
 /** Lets `killThreads` reach the service's threads. The path is relative: spaces in it could not be quoted. */
 export const mortal = { BUN_OPTIONS: '--preload ./test/robustness/thread-killer.ts' } as const;
 
+/** As `mortal`, and `collectGarbage` reaches its collector. */
+export const mortalAndClean = {
+  BUN_OPTIONS: `${mortal.BUN_OPTIONS} --preload ./test/robustness/collector.ts`,
+} as const;
+
 export function killThreads({ service }: Pick<Target, 'service'>): void {
   process.kill(service.pid, 'SIGUSR2');
+}
+
+/** Pages that became free go back to the system some moments later. */
+const GIVE_BACK_MS = 2000;
+
+/** Until memory shows what the service holds, and no longer what it has thrown away. */
+export async function collectGarbage({ service }: Pick<Target, 'service'>): Promise<void> {
+  process.kill(service.pid, 'SIGWINCH');
+  await Bun.sleep(GIVE_BACK_MS);
 }
