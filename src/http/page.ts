@@ -36,6 +36,9 @@ interface PageFile {
   readonly gzip: Uint8Array<ArrayBuffer>;
 }
 
+/** By name. */
+export type PageFiles = ReadonlyMap<string, PageFile>;
+
 /** Browsers name HTML among what they accept; programs that accept anything do not. */
 export function asksForPage(headers: Headers): boolean {
   return /(?:^|,)\s*text\/html\s*(?:[;,]|$)/i.test(headers.get('accept') ?? '');
@@ -45,9 +48,14 @@ export function asksForPage(headers: Headers): boolean {
  * Serves what `src/page` holds. It is bundled in memory when it is asked for first, which takes some 20 ms and
  * 10 MB once: no build step, no files that could be out of date, no cost where only programs ask.
  */
-export function createPage(): Page {
-  let bundled: Promise<ReadonlyMap<string, PageFile>> | undefined;
-  const files = () => (bundled ??= bundle());
+export function createPage(makeFiles: () => Promise<PageFiles> = bundle): Page {
+  let made: Promise<PageFiles> | undefined;
+  const files = () =>
+    (made ??= makeFiles().catch((fault: unknown) => {
+      // Short of memory or of descriptors for a moment, it must not be without a page for ever.
+      made = undefined;
+      throw fault;
+    }));
   return {
     async index(request) {
       const file = (await files()).get('index.html');
@@ -69,7 +77,7 @@ export function createPage(): Page {
   };
 }
 
-async function bundle(): Promise<ReadonlyMap<string, PageFile>> {
+async function bundle(): Promise<PageFiles> {
   const { outputs } = await Bun.build({
     entrypoints: [join(import.meta.dir, '../page/index.html')],
     target: 'browser',

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { asksForPage } from '../../src/http/page.ts';
+import { asksForPage, createPage, type PageFiles } from '../../src/http/page.ts';
 import { start, type TestServer } from './harness.ts';
 
 const browser = { accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8' };
@@ -80,6 +80,21 @@ describe('/ for people', () => {
       expect(response.headers.get('x-content-type-options')).toBe('nosniff');
       expect((await response.text()).length).toBeGreaterThan(100);
     }
+  });
+
+  test('is made again where it could not be made', async () => {
+    let attempts = 0;
+    const page = createPage(async (): Promise<PageFiles> => {
+      attempts += 1;
+      if (attempts === 1) throw new Error('too many open files');
+      const bytes = new TextEncoder().encode('the page');
+      return new Map([['index.html', { contentType: 'text/html', plain: bytes, gzip: bytes }]]);
+    });
+    const ask = () => page.index(new Request('http://localhost/'));
+    expect(ask()).rejects.toThrow('too many open files');
+    expect(await (await ask()).text()).toBe('the page');
+    await ask();
+    expect(attempts).toBe(2);
   });
 
   test('is small: at most 25 KB over the line in all', async () => {
