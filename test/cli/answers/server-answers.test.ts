@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import type { TakenFile } from '../../../src/cli/answers/answers.ts';
 import { createEngineAnswers } from '../../../src/cli/answers/engine-answers.ts';
+import { createServerClient } from '../../../src/cli/answers/server-client.ts';
 import { start } from '../../http/harness.ts';
 import { createFakeClassifier } from '../fake-classifier.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
@@ -156,6 +157,27 @@ describe('what passes by itself is waited for', () => {
       expect.stringMatching(/answered 429,.* Next try in 2 s\.$/),
       expect.stringMatching(/answered 503,.* Next try in 1 s\.$/),
     ]);
+  });
+
+  test('for so long, from its first such answer on, whatever the upload took before it', async () => {
+    let asked = 0;
+    let isBusy = (_: number) => true;
+    using server = Bun.serve({
+      port: 0,
+      async fetch() {
+        asked += 1;
+        if (asked === 1) await Bun.sleep(60);
+        return isBusy(asked) ? busy() : Response.json({ asked });
+      },
+    });
+    const patience = { busyMs: 50, busyPauseMs: 1 };
+    const note = () => undefined;
+    const post = createServerClient({ url: server.url, apiKey: undefined, signal, note, patience });
+    const form = { path: 'categorize', query: new URLSearchParams(), parts: async function* () {} } as const;
+    expect(post(form)).rejects.toThrow('The server says: Too much.');
+    asked = 0;
+    isBusy = (time) => time === 1;
+    expect(await post(form)).toEqual({ asked: 2 });
   });
 
   test('and nothing is told twice', async () => {
