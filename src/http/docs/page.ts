@@ -70,7 +70,7 @@ export const introduction = `Sorts pictures and videos by plain words, with CLIP
 Every failure has the body \`{"error", "code", …}\`: \`error\` is a sentence for a person, \`code\` a word for a program.
 Every answer carries \`x-request-id\` (yours, if you sent one); the log line of a request has the same id.
 
-Answers of \`/categorize\`, \`/image\` and \`/video\` carry \`server-timing\`: where the time went until the answer began, in milliseconds. \`upload\`: waiting for the body. \`queue\`: waiting for a place. \`decode\`. \`batch\`: decoded, waiting for the model. \`inference\`. \`labels\`: until all categories are encoded. \`total\`. Pictures are worked on side by side: what each took is added up.
+Answers of \`/categorize\`, \`/image\` and \`/video\` carry \`server-timing\`: where the time went until the answer began, in milliseconds: \`upload\` waiting for the body, \`queue\` waiting for a place, \`decode\` decoding pictures, \`batch\` waiting for the model with what is decoded, \`inference\` in the model, \`labels\` until all categories are encoded, \`total\` all in all. Pictures are worked on side by side: what each took is added up.
 
 <details><summary>All codes, with their statuses</summary>
 
