@@ -13,7 +13,7 @@ import { mutatedPictures } from './attacks/pictures.ts';
 import { mutatedVideos } from './attacks/videos.ts';
 import { openFiles, type ProcessState, processState, settledState } from './process-state.ts';
 import { createRandom } from './random.ts';
-import { mortal, startTarget, type Target } from './target.ts';
+import { collectGarbage, mortalAndClean, startTarget, type Target } from './target.ts';
 
 /** A few of each, in less than a minute and a half; `bun run soak` does it for as long as asked. */
 const SEED = 20_210_303;
@@ -23,7 +23,7 @@ let target: Target;
 let before: ProcessState;
 
 beforeAll(async () => {
-  target = await startTarget(mortal);
+  target = await startTarget(mortalAndClean);
   // Fills what is filled once: pools of threads and buffers, compiled code.
   await mutatedPictures(target, createRandom(SEED - 1), 200);
   before = processState(target.service.pid, target.temporaryFolder);
@@ -64,6 +64,7 @@ describe.if(process.platform === 'linux')('the service under attack', () => {
 
   test('afterwards it holds no more files, temporary files and memory than before', async () => {
     const { pid } = target.service;
+    await collectGarbage(target);
     const after = await settledState(pid, target.temporaryFolder, before);
     expect(after.temporaryFiles).toEqual(before.temporaryFiles);
     expect(after.fileDescriptors > before.fileDescriptors ? openFiles(pid) : []).toEqual([]);
