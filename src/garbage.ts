@@ -1,3 +1,11 @@
+/**
+ * Gives the memory of bytes back at once, that nobody will look into again. A view into a larger buffer shares it
+ * with others: that is left to the collector.
+ */
+export function giveBack({ buffer, byteLength }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
+}
+
 /** Told of every buffer that has become garbage; lets the collector run when they add up. */
 export type NoteGarbage = (bytes: number) => void;
 

@@ -5,7 +5,8 @@ import type { PictureHeader } from './picture-header.ts';
 
 /**
  * Decodes what `Bun.Image` cannot: TIFF (first page), AVIF, the first frame of an animated WebP, rare BMPs.
- * Runs off the main thread. The orientation is not applied.
+ * Runs off the main thread. The orientation is not applied. An aborted signal only takes back work that has not
+ * begun: when the promise settles, nothing reads the bytes any more.
  * @returns the pixels as a BMP of 24 or 32 bits, which `Bun.Image` reads
  * @throws DecodeError
  */

@@ -72,6 +72,7 @@ export interface PictureCollection {
    * Takes one picture. Resolves as soon as the caller may hand over the next one: awaiting it is the
    * back-pressure. A picture that cannot be used does not throw; it ends up in `broken()`.
    * @param name the file's name, exactly as sent; a second picture of the same name becomes `name (2)`
+   * @param bytes are the collection's from now on: their memory is given back once they are decoded
    */
   add(name: string, bytes: Uint8Array): Promise<void>;
   /** Takes note, in its place, of a picture that the shell could not take whole (too many bytes, say). */

@@ -1,7 +1,7 @@
 import type { ImageEncoder, PixelSlot } from '../clip/image-encoder.ts';
 import type { LabelEncoder } from '../clip/label-encoder.ts';
 import { type EngineObserver, unobserved } from '../engine-observer.ts';
-import type { NoteGarbage } from '../garbage.ts';
+import { giveBack, type NoteGarbage } from '../garbage.ts';
 import type { FramesOptions } from '../media/video/video.ts';
 import { createSemaphore, type Permit } from '../semaphore.ts';
 import { parseCategories } from './categories.ts';
@@ -16,7 +16,7 @@ export interface ClassifierParts {
   readonly imageEncoder: ImageEncoder;
   readonly labelEncoder: LabelEncoder;
   /**
-   * Decodes a picture into `pixels`, [S, S, 3] uint8.
+   * Decodes a picture into `pixels`, [S, S, 3] uint8. Settles only when nothing reads `bytes` any more.
    * @throws ServiceError image_empty, image_unsupported, image_too_large, image_broken
    */
   readonly loadPicture: (bytes: Uint8Array, pixels: Uint8Array, signal: AbortSignal) => Promise<void>;
@@ -28,7 +28,7 @@ export interface ClassifierParts {
   readonly maxCategories: number;
   /** Memory for pictures that have arrived and are not decoded yet; a larger one waits until it is alone. */
   readonly undecodedBytes: number;
-  /** Told of every picture's bytes once they are no longer needed. */
+  /** Told how many bytes every picture had, once it is decoded: what they came in may be garbage now. */
   readonly noteGarbage: NoteGarbage;
   readonly observer?: EngineObserver;
 }
@@ -47,7 +47,9 @@ export function createClassifier(parts: ClassifierParts): Classifier {
       using _ = share;
       await loadPicture(bytes, slot.pixels, signal);
     } finally {
+      // Nothing reads them any more, even where the client has left: a decoder that has begun is waited for.
       noteGarbage(bytes.byteLength);
+      giveBack(bytes);
     }
   };
 

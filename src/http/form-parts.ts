@@ -1,5 +1,6 @@
 import type { Categories } from '../classify/classifier.ts';
 import { ServiceError } from '../errors.ts';
+import { giveBack } from '../garbage.ts';
 import type { Part } from './multipart.ts';
 
 /** A thousand labels of 77 tokens are some 400 KB; a longer document is no list of categories. */
@@ -82,7 +83,11 @@ export function checkFileName({ name: field, filename }: Part, example: string):
   return filename;
 }
 
-/** All bytes of a part, or undefined where there are more than `maxBytes`: then the rest passes by unkept. */
+/**
+ * All bytes of a part, or undefined where there are more than `maxBytes`: then the rest passes by unkept.
+ * @param content its chunks are used up. One that fills its buffer has nothing in it that others still wait for;
+ *   the memory of those is given back
+ */
 export async function readWhole(
   content: AsyncIterable<Uint8Array>,
   maxBytes: number,
@@ -94,7 +99,10 @@ export async function readWhole(
     if (length <= maxBytes) chunks.push(chunk);
     else chunks.length = 0;
   }
-  return length <= maxBytes ? Buffer.concat(chunks, length) : undefined;
+  if (length > maxBytes) return undefined;
+  const whole = Buffer.concat(chunks, length);
+  for (const chunk of chunks) giveBack(chunk);
+  return whole;
 }
 
 function shorten(name: string): string {

@@ -141,6 +141,15 @@ describe('classifier', () => {
     expect(garbage.toSorted()).toEqual(['red'.length, 'broken'.length]);
   });
 
+  test('gives the memory of a picture back once it is decoded, sound or broken', async () => {
+    const { classifier } = textualClassifier();
+    const collection = classifier.collect(stay);
+    const pictures = ['broken', 'red'].map((text) => Uint8Array.from(bytesOf(text)));
+    for (const bytes of pictures) await collection.add('a.jpg', bytes);
+    await collection.broken();
+    expect(pictures.map(({ buffer }) => buffer.byteLength)).toEqual([0, 0]);
+  });
+
   test('a fault of ours is no fault of the picture: it fails the request', async () => {
     const { classifier, semaphore } = textualClassifier();
     const collection = classifier.collect(stay);
