@@ -60,6 +60,7 @@ async function probedRanges(checkpoint: Checkpoint): Promise<ActivationRanges> {
     embeddingDimension: architecture.embeddingDimension,
     observed: observedInputs(name, architecture),
     threads: 2,
+    weights: 'mapped' as const,
   });
   const pictures = await encodeProbePictures(tower('vision'), probes, () => {});
   const texts = await encodeProbeTexts(tower('text'), probes, () => {});

@@ -1,9 +1,12 @@
-import { type HostTensor, openSession } from '../../../native/onnx/session.ts';
+import { type HostTensor, openSession, type WeightPlacement } from '../../../native/onnx/session.ts';
 import type { ActivationRanges, ObservedInput } from '../graph/activation-ranges.ts';
 import type { Probes } from './probes.ts';
 
-/** Pictures in a run. */
-const PICTURES_PER_RUN = 8;
+/**
+ * Of pictures in a run: 8 of ViT-B/32, one of ViT-L/14. With the weights of fp32 in memory there is not room for
+ * more intermediate results of a large model.
+ */
+const POSITIONS_PER_RUN = 400;
 /** Texts in a run; only those of one length share one. */
 const TEXTS_PER_RUN = 32;
 
@@ -14,6 +17,8 @@ export interface TowerGraph {
   /** What the graph tells beside embeddings, if it is the observed form. */
   readonly observed: readonly ObservedInput[];
   readonly threads: number;
+  /** `mapped` where the weights in fp32 may be too large for memory, or nearly. */
+  readonly weights: WeightPlacement;
 }
 
 /** What a tower makes of the probes. */
@@ -26,12 +31,13 @@ export interface EncodedProbes {
 /** @param onShare how much is done, from 0 to 1 */
 export async function encodeProbePictures(
   tower: TowerGraph,
-  { pictures, side }: Probes,
+  { pictures, side, positions }: Probes,
   onShare: (share: number) => void,
 ): Promise<EncodedProbes> {
-  const batches = Array.from({ length: Math.ceil(pictures.length / PICTURES_PER_RUN) }, (_, index) => {
-    const first = index * PICTURES_PER_RUN;
-    return Array.from(pictures.slice(first, first + PICTURES_PER_RUN).keys(), (offset) => first + offset);
+  const perRun = Math.max(1, Math.floor(POSITIONS_PER_RUN / positions));
+  const batches = Array.from({ length: Math.ceil(pictures.length / perRun) }, (_, index) => {
+    const first = index * perRun;
+    return Array.from(pictures.slice(first, first + perRun).keys(), (offset) => first + offset);
   });
   return await encode(tower, batches, onShare, (batch) => {
     const data = new Uint8Array(batch.length * side * side * 3);
@@ -62,12 +68,12 @@ export async function encodeProbeTexts(
 
 /** @param batches indices of probes: all of them, each once */
 async function encode(
-  { graphPath, embeddingDimension, observed, threads }: TowerGraph,
+  { graphPath, embeddingDimension, observed, threads, weights }: TowerGraph,
   batches: readonly (readonly number[])[],
   onShare: (share: number) => void,
   inputsOf: (batch: readonly number[]) => Readonly<Record<string, HostTensor>>,
 ): Promise<EncodedProbes> {
-  await using session = await openSession(graphPath, { threads });
+  await using session = await openSession(graphPath, { threads, weights });
   const embeddings: Float32Array[] = [];
   const ranges = new Map(observed.map(({ name, width }) => [name, new Float32Array(width)]));
   for (const [done, batch] of batches.entries()) {

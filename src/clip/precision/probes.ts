@@ -14,6 +14,8 @@ export interface ProbeText {
 export interface Probes {
   /** Side of the pictures, in pixels. */
   readonly side: number;
+  /** How many positions of the vision tower a picture takes: its patches, and the class token. */
+  readonly positions: number;
   readonly pictures: readonly ProbePicture[];
   readonly texts: readonly ProbeText[];
 }
@@ -24,6 +26,7 @@ export function probesFor({ vision, text }: ClipArchitecture): Probes {
   const side = vision.imageResolution;
   return {
     side,
+    positions: (side / vision.patchSize) ** 2 + 1,
     pictures: [...probePictures(side)],
     texts: probeTexts
       .map((label) => ({ text: label, ids: tokenizer.tokenize(label, Number.POSITIVE_INFINITY) }))

@@ -8,6 +8,7 @@ const axes = Array.from({ length: 10 }, (_, axis) =>
 );
 const probes = (pictures: number): Probes => ({
   side: 1,
+  positions: 2,
   pictures: Array.from({ length: pictures }, (_, index) => ({
     name: `p${index}`,
     pixels: new Uint8Array(3),

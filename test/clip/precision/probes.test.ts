@@ -40,6 +40,12 @@ describe('probe pictures', () => {
   });
 });
 
+test('probes say how many positions a picture takes', () => {
+  const sizes = { imageResolution: 224, width: 64, layers: 1, heads: 1 };
+  expect(probesFor({ ...architecture, vision: { ...sizes, patchSize: 32 } }).positions).toBe(50);
+  expect(probesFor({ ...architecture, vision: { ...sizes, patchSize: 14 } }).positions).toBe(257);
+});
+
 describe('probe texts', () => {
   const { texts } = probesFor(architecture);
 

@@ -42,6 +42,20 @@ describe('openSession', () => {
     }
   });
 
+  test('computes with weights that stay in their file', async () => {
+    await using mapped = await openSession(join(directory.path, 'product.onnx'), {
+      threads: 1,
+      weights: 'mapped',
+    });
+    const y = new Float32Array(4);
+    const dims = [2, 2];
+    await mapped.run(
+      { x: { type: 'float32', dims, data: Float32Array.of(1, 0, 1, 1) } },
+      { y: { type: 'float32', dims, data: y } },
+    );
+    expect([...y]).toEqual([1, 2, 4, 6]);
+  });
+
   test('refuses an output of other dimensions than the graph gives', async () => {
     const y = new Float32Array(2);
     const running = session.run(
