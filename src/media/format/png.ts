@@ -41,7 +41,8 @@ export function readPngHeader(bytes: Uint8Array): PictureHeader {
     const data = at + 8;
     view.require(data + length + 4);
     if (isCritical(type) && crc32(bytes.subarray(at + 4, data + length)) !== view.uint32(data + length)) {
-      throw view.broken(`is damaged: the checksum of its ${type} chunk is wrong`);
+      const chunk = isName(type) ? `its ${type} chunk` : 'a chunk whose name is damaged';
+      throw view.broken(`is damaged: the checksum of ${chunk} is wrong`);
     }
     if (type === 'IDAT') dataBytes += length;
     if (type === 'eXIf') orientation = readExifOrientation(bytes.subarray(data, data + length));
@@ -62,6 +63,11 @@ export function readPngHeader(bytes: Uint8Array): PictureHeader {
     grey: false,
     coefficientBytes: 0,
   };
+}
+
+/** Anything else, out of a damaged file, has no place in a sentence. */
+function isName(type: string): boolean {
+  return /^[A-Za-z]{4}$/.test(type);
 }
 
 /** Chunks without which a decoder cannot make the picture: their names begin with a capital. */

@@ -71,6 +71,15 @@ describe('readPngHeader', () => {
     }
   });
 
+  test('a damaged name of a chunk does not come into the sentence', () => {
+    const damaged = concat(picture.subarray(0, -12), chunk('G\r\n\x1a'), chunk('IEND'));
+    const checksum = damaged.length - 12 - 4;
+    damaged[checksum]! ^= 1;
+    expect(() => readPngHeader(damaged)).toThrow(
+      'is damaged: the checksum of a chunk whose name is damaged is wrong',
+    );
+  });
+
   test('a wrong checksum of a text does not matter', () => {
     const text = chunk('tEXt', concat('Comment\0hello'));
     text[10]! ^= 1;
