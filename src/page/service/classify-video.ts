@@ -1,4 +1,5 @@
 import type { VideoDetails, VideoEvent, VideoProgress } from '../../http/schemas.ts';
+import { statusOf } from '../../http/status.ts';
 import { createLineReader } from './event-lines.ts';
 import type { Received } from './received.ts';
 import { type Refusal, refusalOf, unreadableAnswer } from './refusal.ts';
@@ -49,14 +50,11 @@ async function sendVideo(run: VideoRun): Promise<VideoDetails | Refusal> {
   return outcome ?? unreadableAnswer();
 }
 
-/** What the service answers with 503 while it is busy, or not ready. */
-const busyCodes = /^(?:overloaded|shutting_down|model_loading|model_missing|engine_restarting)$/;
-
 /** Events come with a success's status and without headers of their own: all stands in the body. */
 function refusalOfEvent(data: Extract<VideoEvent, { event: 'error' }>['data']): Refusal {
   const { code, retry_after_seconds: seconds } = data;
   return refusalOf({
-    status: busyCodes.test(code) ? 503 : code === 'upload_stalled' ? 408 : 422,
+    status: statusOf(code),
     text: JSON.stringify(data),
     retryAfterSeconds: typeof seconds === 'number' ? seconds : undefined,
   });
