@@ -138,3 +138,23 @@ export function parseConfig(
     logLevel: env.LOG_LEVEL,
   });
 }
+
+/** What a child process needs of the environment; secrets such as `API_KEY` stay here. */
+const inheritedVariables = [
+  'PATH',
+  'HOME',
+  'TMPDIR',
+  'NODE_ENV',
+  'BUN_RUNTIME_TRANSPILER_CACHE_PATH',
+  'ORT_DISABLE_TELEMETRY',
+] as const;
+
+/** The environment of the service's own child processes. */
+export function childEnvironment(
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): Record<string, string> {
+  const inherited = inheritedVariables.map((name) => [name, environment[name]] as const);
+  return Object.fromEntries(
+    inherited.filter((entry): entry is [(typeof entry)[0], string] => entry[1] !== undefined),
+  );
+}

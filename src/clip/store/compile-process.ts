@@ -1,5 +1,6 @@
 import { dirname, join } from 'node:path';
 import * as v from 'valibot';
+import { childEnvironment } from '../../config.ts';
 import { type CompileJob, type CompileMessage, compileMessageSchema } from './compile-protocol.ts';
 import { ModelStoreError, unsoundCheckpoint } from './model-store-error.ts';
 import { storageFailure } from './storage-error.ts';
@@ -22,6 +23,7 @@ export async function compileInChild(
   signal.throwIfAborted();
   let outcome: Exclude<CompileMessage, { kind: 'progress' }> | undefined;
   await using child = Bun.spawn([process.execPath, childPath, JSON.stringify(job)], {
+    env: childEnvironment(),
     // Never written to: its end tells the child that we are gone.
     stdin: 'pipe',
     stdout: 'pipe',

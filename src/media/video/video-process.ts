@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
+import { limitedCommand } from '../../child-process.ts';
+import { childEnvironment } from '../../config.ts';
 import { ServiceError } from '../../errors.ts';
 import { type VideoMessage, type VideoTask, videoMessageSchema } from './video-protocol.ts';
 
@@ -50,7 +52,8 @@ export function startVideoProcess(childPath: string, limits: ProcessLimits): Vid
     notify();
   };
 
-  const child = Bun.spawn([process.execPath, childPath], {
+  const child = Bun.spawn(limitedCommand(childPath, limits), {
+    env: childEnvironment(),
     stdin: 'ignore',
     stdout: 'ignore',
     stderr: 'ignore',
