@@ -143,7 +143,7 @@ export function createServer(
   );
 
   const answer = async (request: Request): Promise<Response> => {
-    if (request.method === 'OPTIONS') return preflightResponse();
+    if (request.method === 'OPTIONS') return preflightResponse(request);
     try {
       urlOf(request); // Elysia would read a path out of a broken one
       return await app.handle(request);

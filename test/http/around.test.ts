@@ -192,6 +192,39 @@ describe('CORS', () => {
     expect(headers.get('vary') ?? '').not.toContain('Origin');
   });
 
+  const preflight = (server: { address: (path: string) => string }, asked: string) =>
+    fetch(server.address('/categorize'), {
+      method: 'OPTIONS',
+      headers: { 'access-control-request-headers': asked, 'access-control-request-method': 'POST' },
+    });
+  const usual = 'content-type, authorization, x-api-key, x-request-id';
+
+  test.each([
+    [
+      'tracing',
+      'baggage,content-type,sentry-trace,traceparent',
+      `${usual}, baggage, sentry-trace, traceparent`,
+    ],
+    ['spaces and capitals', 'X-Api-Key , Last-Event-ID', `${usual}, last-event-id`],
+    ['nothing', '', usual],
+    ['an empty name', 'a,,b', usual],
+    ['no header’s name', 'a, b c', usual],
+    ['a quote', 'a"', usual],
+    ['a list without end', Array.from({ length: 400 }, (_, index) => `x-${index}`).join(), usual],
+  ])('a page may send the headers that it asks for: %s', async (_, asked, allowed) => {
+    await using server = start();
+    const { headers } = await preflight(server, asked);
+    expect(headers.get('access-control-allow-headers')).toBe(allowed);
+    expect(headers.get('vary')).toBe('Access-Control-Request-Headers');
+  });
+
+  test('a preflight’s answer depends on the headers asked for, and on the one origin', async () => {
+    await using server = start({ environment: { CORS_ORIGIN: 'https://photos.example' } });
+    const { headers } = await preflight(server, 'traceparent');
+    expect(headers.get('access-control-allow-headers')).toBe(`${usual}, traceparent`);
+    expect(headers.get('vary')).toBe('Access-Control-Request-Headers, Origin');
+  });
+
   test('CORS_ORIGIN narrows it, and says so to caches', async () => {
     await using server = start({ environment: { CORS_ORIGIN: 'https://photos.example' } });
     const { headers } = await fetch(server.address('/nothing'));
