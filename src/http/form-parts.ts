@@ -1,3 +1,4 @@
+import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import type { Categories } from '../classify/classifier.ts';
 import { ServiceError } from '../errors.ts';
 import { giveBack } from '../garbage.ts';
@@ -9,33 +10,101 @@ export const MAX_CATEGORIES_BYTES = 4 * 1024 ** 2;
 const MAX_FILE_NAME_BYTES = 1024;
 
 /**
+ * The field that a part belongs to. Axios and dio write a list's parts as `files[]`, PHP's curl as `files[0]`, `files[1]`.
+ */
+export function fieldOf({ name }: Part): string {
+  return /^files\[(?:0|[1-9]\d{0,3})?\]$/.test(name) ? 'files' : name;
+}
+
+/**
  * Reads a part named categories, a file or a text field.
  * @param known what an earlier part of that name held
- * @throws ServiceError part_unexpected, multipart_too_large; whatever `parse` throws
+ * @returns undefined for an empty part without a file name: a form can have a file input and a text field of that name, and one is left alone
+ * @throws ServiceError part_unexpected, multipart_too_large, categories_malformed; whatever `parse` throws
  */
 export async function readCategories(
-  { content }: Part,
+  { filename, content, charset }: Part,
   known: Categories | undefined,
   parse: (document: Uint8Array) => Categories | Promise<Categories>,
-): Promise<Categories> {
+): Promise<Categories | undefined> {
+  const document = await readWhole(content, MAX_CATEGORIES_BYTES);
+  if (!filename && document?.byteLength === 0) return undefined;
   if (known) {
     throw new ServiceError(
       'part_unexpected',
       'The part categories was sent twice; send one of that name, a file or a text field, with all of them.',
     );
   }
-  const document = await readWhole(content, MAX_CATEGORIES_BYTES);
-  if (document) return await parse(document);
-  throw new ServiceError(
+  if (document) return await parse(await toUtf8(document, charset));
+  throw categoriesTooLarge();
+}
+
+function categoriesTooLarge(): ServiceError {
+  return new ServiceError(
     'multipart_too_large',
     `The categories have more than ${MAX_CATEGORIES_BYTES} bytes, the most that is accepted.`,
   );
 }
 
+/** Decoded without a turn of the event loop: some milliseconds. */
+const DECODED_BYTES = 256 * 1024;
+
+/**
+ * Honours the charset that a part declares (RFC 7578, 4.4). A byte order mark counts for more, as in browsers.
+ * Charsets are those of the WHATWG's Encoding Standard, where ISO-8859-1 means Windows-1252.
+ * @param document UTF-8, or UTF-16 with a mark, where nothing is declared
+ */
+async function toUtf8(document: Uint8Array, charset: string | undefined): Promise<Uint8Array> {
+  // Many clients declare US-ASCII because it is MIME's default, and send UTF-8.
+  if (charset === undefined || /^[ \t]*(?:us-ascii|ascii|utf-?8)[ \t]*$/i.test(charset)) return document;
+  const [first, second, third] = document;
+  if ((first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff)) return document;
+  if (first === 0xef && second === 0xbb && third === 0xbf) return document;
+  const decoder = decoderOf(charset);
+  const pieces: Buffer[] = [];
+  let length = 0;
+  for (let at = 0; at < document.length; at += DECODED_BYTES) {
+    if (at > 0) await turnOfEventLoop();
+    const stream = at + DECODED_BYTES < document.length;
+    const piece = Buffer.from(decode(decoder, document.subarray(at, at + DECODED_BYTES), stream));
+    length += piece.byteLength;
+    if (length > MAX_CATEGORIES_BYTES) throw categoriesTooLarge();
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces, length);
+}
+
+function decoderOf(charset: string): TextDecoder {
+  try {
+    // A label of another encoding fails at run time.
+    return new TextDecoder(charset as Bun.Encoding, { fatal: true });
+  } catch (cause) {
+    throw new ServiceError(
+      'categories_malformed',
+      `The part categories is declared to be in the charset ${shorten(charset)}, which is not known; send UTF-8.`,
+      {},
+      { cause },
+    );
+  }
+}
+
+function decode(decoder: TextDecoder, bytes: Uint8Array, stream: boolean): string {
+  try {
+    return decoder.decode(bytes, { stream });
+  } catch (cause) {
+    throw new ServiceError(
+      'categories_malformed',
+      `The part categories is declared to be in the charset ${decoder.encoding}, and is not valid in it; send UTF-8.`,
+      {},
+      { cause },
+    );
+  }
+}
+
 export function categoriesMissing(): ServiceError {
   return new ServiceError(
     'categories_missing',
-    'No categories were sent; send them as a part named categories: a JSON, CSV or text file, or text such as cat,dog.',
+    'No categories were sent, or only an empty part; send them as a part named categories: a JSON, CSV or text file, or text such as cat,dog.',
   );
 }
 
@@ -61,7 +130,7 @@ export async function isLeftAlone({ filename, content }: Part): Promise<boolean>
  * @returns the name, exactly as sent
  * @throws ServiceError file_name_invalid
  */
-export function checkFileName({ name: field, filename }: Part, example: string): string {
+export function checkFileName({ name: field, filename, filenameFault }: Part, example: string): string {
   if (filename === undefined) {
     throw new ServiceError(
       'file_name_invalid',
@@ -71,9 +140,9 @@ export function checkFileName({ name: field, filename }: Part, example: string):
   if (filename === '') {
     throw new ServiceError('file_name_invalid', 'A file has an empty name; the answer goes by file name.');
   }
-  if (filename.includes('\0')) {
-    throw new ServiceError('file_name_invalid', `The file name ${shorten(filename)} has a zero byte.`);
-  }
+  if (filenameFault !== undefined) throw new ServiceError('file_name_invalid', filenameFault);
+  const control = /\p{Cc}/u.exec(filename);
+  if (control) throw controlCharacter(filename, control.index);
   if (Buffer.byteLength(filename) > MAX_FILE_NAME_BYTES) {
     throw new ServiceError(
       'file_name_invalid',
@@ -83,8 +152,27 @@ export function checkFileName({ name: field, filename }: Part, example: string):
   return filename;
 }
 
+function controlCharacter(filename: string, index: number): ServiceError {
+  const code = filename.charCodeAt(index);
+  const hex = code.toString(16).toUpperCase().padStart(4, '0');
+  const position = [...filename.slice(0, index)].length;
+  const what = `the control character U+${hex}${code === 0 ? ' (a zero byte)' : ''} at position ${position}, counted from 0`;
+  const cure = /[\r\n]/.test(filename.charAt(index))
+    ? " Forms write a line break as %0D or %0A; a name that really has these letters is sent like filename*=utf-8''100%250Awool.png."
+    : '';
+  return new ServiceError(
+    'file_name_invalid',
+    `The file name ${shorten(filename)} has ${what}; names without control characters are accepted.${cure}`,
+  );
+}
+
+/** Below it, a chunk's own memory weighs little beside what goes with every chunk. */
+const SMALL_CHUNK_BYTES = 4 * 1024;
+const MAX_BLOCK_BYTES = 64 * 1024;
+
 /**
  * All bytes of a part, or undefined where there are more than `maxBytes`: then the rest passes by unkept.
+ * Small chunks are kept in blocks: a client that sends byte by byte would else take a hundred times its bytes.
  * @param content its chunks are used up. One that fills its buffer has nothing in it that others still wait for;
  *   the memory of those is given back
  */
@@ -93,18 +181,44 @@ export async function readWhole(
   maxBytes: number,
 ): Promise<Uint8Array | undefined> {
   const chunks: Uint8Array[] = [];
+  let block = Buffer.alloc(0);
+  let blockBegin = 0; // of what belongs behind the last of `chunks`
+  let blockEnd = 0;
+  const closeBlock = () => {
+    if (blockEnd > blockBegin) chunks.push(block.subarray(blockBegin, blockEnd));
+    blockBegin = blockEnd;
+  };
   let length = 0;
   for await (const chunk of content) {
     length += chunk.byteLength;
-    if (length <= maxBytes) chunks.push(chunk);
-    else chunks.length = 0;
+    if (length > maxBytes) {
+      chunks.length = 0;
+      block = Buffer.alloc(0);
+      blockBegin = 0;
+      blockEnd = 0;
+    } else if (chunk.byteLength >= SMALL_CHUNK_BYTES || length === chunk.byteLength) {
+      closeBlock();
+      chunks.push(chunk);
+    } else {
+      if (block.length - blockEnd < chunk.byteLength) {
+        closeBlock();
+        block = Buffer.allocUnsafeSlow(Math.min(Math.max(length, SMALL_CHUNK_BYTES), MAX_BLOCK_BYTES));
+        blockBegin = 0;
+        blockEnd = 0;
+      }
+      block.set(chunk, blockEnd);
+      blockEnd += chunk.byteLength;
+    }
   }
   if (length > maxBytes) return undefined;
+  closeBlock();
   const whole = Buffer.concat(chunks, length);
   for (const chunk of chunks) giveBack(chunk);
   return whole;
 }
 
 function shorten(name: string): string {
-  return JSON.stringify(name.length > 60 ? `${name.slice(0, 60)}…` : name);
+  const quoted = JSON.stringify(name.length > 60 ? `${name.slice(0, 60)}…` : name);
+  // Those that JSON leaves as they are.
+  return quoted.replace(/\p{Cc}/gu, (control) => `\\u00${control.charCodeAt(0).toString(16)}`);
 }

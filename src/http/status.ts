@@ -27,7 +27,10 @@ export const errorMeanings: Readonly<Record<ErrorCode, ErrorMeaning>> = {
   files_missing: { status: 400, meaning: 'No picture was sent.' },
   files_too_many: { status: 400, meaning: 'More pictures than the service takes in one request.' },
   files_broken: { status: 422, meaning: 'Pictures that cannot be used; `errors` names every one of them.' },
-  file_name_invalid: { status: 400, meaning: 'A file name is empty, too long or has a zero byte.' },
+  file_name_invalid: {
+    status: 400,
+    meaning: 'A file name is missing, empty, too long, not UTF-8, or has a control character.',
+  },
   image_empty: { status: 422, meaning: 'A picture of no bytes.' },
   image_unsupported: { status: 415, meaning: 'Not a picture, or of a format that is not accepted.' },
   image_too_large: { status: 413, meaning: 'A picture of too many bytes or pixels.' },

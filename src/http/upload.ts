@@ -4,6 +4,7 @@ import type { Semaphore } from '../semaphore.ts';
 import {
   categoriesMissing,
   checkFileName,
+  fieldOf,
   isLeftAlone,
   readCategories,
   unexpectedPart,
@@ -37,7 +38,7 @@ export async function receiveUpload(
   let categories: Categories | undefined;
   let fileCount = 0;
   for await (const part of parts) {
-    switch (part.name) {
+    switch (fieldOf(part)) {
       case 'files': {
         if (await isLeftAlone(part)) break;
         const name = checkFileName(part, 'curl -F files=@photo.jpg');
@@ -53,10 +54,13 @@ export async function receiveUpload(
         else collection.refuse(name, imageTooLarge(limits.imageBytes));
         break;
       }
-      case 'categories':
-        categories = await readCategories(part, categories, (text) => classifier.parseCategories(text));
+      case 'categories': {
+        const sent = await readCategories(part, categories, (text) => classifier.parseCategories(text));
+        if (!sent) break;
+        categories = sent;
         await classifier.checkLabels(categories, labelOptions, signal);
         break;
+      }
       default:
         throw unexpectedPart(part, 'files (pictures, one part each) and categories (a file or a text field)');
     }

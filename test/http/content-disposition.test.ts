@@ -2,13 +2,20 @@ import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { parseContentDisposition } from '../../src/http/content-disposition.ts';
 
-const filenameOf = (line: string) => parseContentDisposition(line)?.filename;
+/** A line in UTF-8, its bytes as the reader hands them over. */
+const parse = (line: string | Buffer) =>
+  parseContentDisposition(Buffer.from(line as string).toString('latin1'));
+const filenameOf = (line: string | Buffer) => {
+  const parsed = parse(line);
+  return 'fault' in parsed ? parsed : parsed.filename;
+};
 
 describe('a part’s disposition', () => {
   test('names the field, and has no file name for plain fields', () => {
-    expect(parseContentDisposition('form-data; name="categories"')).toEqual({
+    expect(parse('form-data; name="categories"')).toEqual({
       name: 'categories',
       filename: undefined,
+      filenameFault: undefined,
     });
   });
 
@@ -20,6 +27,8 @@ describe('a part’s disposition', () => {
     ['plain', 'filename="a.jpg"', 'a.jpg'],
     ['without quotes', 'filename=a.jpg', 'a.jpg'],
     ['UTF-8', 'filename="写真 🐈 é.jpg"', '写真 🐈 é.jpg'],
+    ['UTF-8 without quotes, with a byte that is a space in Latin-1', 'filename=voilà.jpg', 'voilà.jpg'],
+    ['a byte order mark, kept', 'filename="\ufeffa.jpg"', '\ufeffa.jpg'],
     ['folders, kept', 'filename="../a/b.jpg"', '../a/b.jpg'],
     ['a Windows path, kept', 'filename="C:\\temp\\new.jpg"', 'C:\\temp\\new.jpg'],
     ['a semicolon and an equals sign', 'filename="a;b=c.jpg"', 'a;b=c.jpg'],
@@ -39,18 +48,73 @@ describe('a part’s disposition', () => {
   });
 
   test.each([
-    ['another type', 'attachment; name="files"'],
-    ['a type that only begins right', 'form-datax; name="files"'],
-    ['no name', 'form-data; filename="a.jpg"'],
-    ['an open quote', 'form-data; name="files'],
-    ['words after a quoted value', 'form-data; name="files" x; filename="a"'],
-    ['an extended name of half a byte', "form-data; name=files; filename*=utf-8''%E"],
-    ['an extended name that is not UTF-8', "form-data; name=files; filename*=utf-8''%E9"],
-    ['an extended name of another charset', "form-data; name=files; filename*=koi8-r''a"],
-    ['an extended name without charset', 'form-data; name=files; filename*=a.jpg'],
-    ['nothing', ''],
-  ])('breaks the grammar: %s', (_, line) => {
-    expect(parseContentDisposition(line)).toBeUndefined();
+    ['another type', 'attachment; name="files"', 'a part needs one header like'],
+    ['a type that only begins right', 'form-datax; name="files"', 'a part needs one header like'],
+    ['no name', 'form-data; filename="a.jpg"', 'a part has no name'],
+    ['an open quote', 'form-data; name="files', 'a part needs one header like'],
+    ['words after a quoted value', 'form-data; name="files" x; filename="a"', 'a part needs one header like'],
+    ['nothing', '', 'a part needs one header like'],
+    ['an extended name of half a byte', "form-data; name=files; filename*=utf-8''%E", `"utf-8''%E"`],
+    ['an extended name of no byte', "form-data; name=files; filename*=utf-8''100%zz", `"utf-8''100%zz"`],
+    ['an extended name that is not UTF-8', "form-data; name=files; filename*=utf-8''%E9", `"utf-8''%E9"`],
+    ['an extended name of another charset', "form-data; name=files; filename*=koi8-r''a", `"koi8-r''a"`],
+    ['an extended name without charset', 'form-data; name=files; filename*=a.jpg', '"a.jpg"'],
+  ])('breaks the grammar: %s', (_, line, sentence) => {
+    expect(parse(line)).toEqual({ fault: expect.stringContaining(sentence) });
+  });
+
+  const raw = (before: string, bytes: readonly number[], after: string) =>
+    Buffer.concat([Buffer.from(`form-data; ${before}`), Buffer.from(bytes), Buffer.from(after)]);
+
+  test.each<[string, Buffer, string, string]>([
+    [
+      'Latin-1',
+      raw('name="files"; filename="B', [0xe4], 'r.png"'),
+      'B\\xe4r.png',
+      'byte 1, counted from 0, is 0xe4',
+    ],
+    ['after a character of two bytes', raw('name="files"; filename="é', [0xff], '"'), 'é\\xff', 'byte 2,'],
+    ['a character cut off', raw('name="files"; filename="a', [0xe2, 0x82], '"'), 'a\\xe2\\x82', 'byte 1,'],
+    [
+      'half of a surrogate pair',
+      raw('name="files"; filename="', [0xed, 0xa0, 0x80], '"'),
+      '\\xed\\xa0\\x80',
+      'byte 0,',
+    ],
+    [
+      'a slash written in two bytes',
+      raw('name="files"; filename="', [0xc0, 0xaf], '"'),
+      '\\xc0\\xaf',
+      'byte 0,',
+    ],
+  ])('a file name that is not UTF-8 is told by its bytes: %s', (_, line, readable, place) => {
+    const parsed = parse(line);
+    expect(parsed).toEqual({
+      name: 'files',
+      filename: readable,
+      filenameFault: expect.stringContaining(place),
+    });
+    expect(parsed).toEqual({
+      name: 'files',
+      filename: readable,
+      filenameFault: expect.stringContaining(`The file name "${readable}" is not valid UTF-8`),
+    });
+  });
+
+  test('names that differ in bytes that are not UTF-8 are different', () => {
+    const names = [0xe4, 0xf6, 0xfc].map((byte) =>
+      filenameOf(raw('name="files"; filename="B', [byte], 'r.png"')),
+    );
+    expect(new Set(names).size).toBe(3);
+  });
+
+  test('an extended name counts, whatever the plain one is', () => {
+    const line = raw('name="files"; filename="B', [0xe4], `r.png"; filename*=utf-8''B%C3%A4r.png`);
+    expect(parse(line)).toEqual({ name: 'files', filename: 'Bär.png', filenameFault: undefined });
+  });
+
+  test('a field’s name that is not UTF-8 is no other field’s', () => {
+    expect(parse(raw('name="files', [0xe4], '"'))).toMatchObject({ name: 'files\\xe4' });
   });
 
   test('whatever a browser sends comes out as the file is called', () => {
@@ -82,8 +146,8 @@ describe('a part’s disposition', () => {
     );
     fc.assert(
       fc.property(fc.array(word, { maxLength: 40 }), (words) => {
-        const parsed = parseContentDisposition(`form-data;${words.join('')}`);
-        expect(parsed === undefined || typeof parsed.name === 'string').toBe(true);
+        const parsed = parse(`form-data;${words.join('')}`);
+        expect(typeof ('fault' in parsed ? parsed.fault : parsed.name)).toBe('string');
       }),
     );
   });

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { readWhole } from '../../src/http/form-parts.ts';
+import { readCategories, readWhole } from '../../src/http/form-parts.ts';
 import { readParts } from '../../src/http/multipart.ts';
-import { boundary, closing, filePart } from './harness.ts';
+import { boundary, closing, filePart, part } from './harness.ts';
 import { cutAt } from './read-parts.ts';
 
 /** Each in a buffer of its own, as they come from a socket. */
@@ -52,8 +52,86 @@ describe('a part that is read whole', () => {
     expect([own.buffer.byteLength, shared.buffer.byteLength]).toEqual([0, 1000]);
   });
 
+  test('has every byte, in order, of chunks of any sizes', async () => {
+    const sizes = fc.array(fc.oneof(fc.nat(20), fc.integer({ min: 4000, max: 4200 }), fc.nat(70_000)), {
+      maxLength: 40,
+    });
+    await fc.assert(
+      fc.asyncProperty(sizes, async (lengths) => {
+        const chunks = lengths.map((length, at) =>
+          Uint8Array.from({ length }, (_, index) => (at + 7 * index) % 251),
+        );
+        const expected = Buffer.concat(chunks);
+        const whole = await readWhole(chunksOf(chunks), 10_000_000);
+        expect(expected.equals(whole ?? Buffer.of())).toBe(true);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  test('that comes byte by byte takes little more memory than its bytes', async () => {
+    async function* content() {
+      for (let count = 0; count < 2 ** 20; count += 1) yield Uint8Array.of(count);
+    }
+    Bun.gc(true);
+    const before = process.memoryUsage().heapUsed;
+    let most = 0;
+    async function* watched() {
+      let count = 0;
+      for await (const chunk of content()) {
+        yield chunk;
+        count += 1;
+        if (count % 2 ** 18 !== 0) continue;
+        Bun.gc(true);
+        most = Math.max(most, process.memoryUsage().heapUsed - before);
+      }
+    }
+    expect(await readWhole(watched(), 2 ** 21)).toHaveLength(2 ** 20);
+    expect(most).toBeLessThan(8 * 2 ** 20);
+  });
+
   test('is undefined where it has more bytes than may be', async () => {
     expect(await readWhole(chunksOf([new Uint8Array(10), new Uint8Array(11)]), 20)).toBeUndefined();
     expect(await readWhole(chunksOf([new Uint8Array(10), new Uint8Array(10)]), 20)).toHaveLength(20);
+  });
+});
+
+describe('categories in a declared charset', () => {
+  test('are decoded piece by piece as they are whole', async () => {
+    // Of two and four bytes: the pieces in which a document is decoded end within some.
+    const text = `x${'é🐈'.repeat(150_000)}`;
+    const parts = Buffer.concat([
+      part(
+        'form-data; name="categories"',
+        Buffer.from(text, 'utf16le'),
+        'Content-Type: text/plain; charset=UTF-16LE',
+      ),
+      closing,
+    ]);
+    for await (const one of readParts(chunksOf([parts]), boundary)) {
+      let decoded = '';
+      await readCategories(one, undefined, (document) => {
+        decoded = Buffer.from(document).toString();
+        return { labels: [] };
+      });
+      // A comparison of such texts that fails would be printed whole.
+      expect(decoded === text).toBe(true);
+    }
+  });
+
+  test('are bounded in UTF-8', async () => {
+    const parts = Buffer.concat([
+      part(
+        'form-data; name="categories"',
+        new Uint8Array(3 * 1024 ** 2).fill(0xe9),
+        'Content-Type: text/plain; charset=latin1',
+      ),
+      closing,
+    ]);
+    for await (const one of readParts(chunksOf([parts]), boundary)) {
+      expect(readCategories(one, undefined, () => ({ labels: [] }))).rejects.toMatchObject({
+        code: 'multipart_too_large',
+      });
+    }
   });
 });

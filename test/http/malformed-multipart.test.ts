@@ -1,7 +1,10 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
+import { ServiceError } from '../../src/errors.ts';
+import { checkFileName, fieldOf, readCategories } from '../../src/http/form-parts.ts';
+import { readParts } from '../../src/http/multipart.ts';
 import { boundary, closing, filePart, part } from './harness.ts';
-import { cutAt, faultOf, threeParts } from './read-parts.ts';
+import { chunksOf, cutAt, faultOf, threeParts } from './read-parts.ts';
 
 describe('a malformed body', () => {
   const cut = (length: number) => Buffer.concat([filePart('a', 'content'), closing]).subarray(0, length);
@@ -31,6 +34,33 @@ describe('a malformed body', () => {
       Buffer.concat([part('form-data; name="a"', '', 'nonsense'), closing]),
     ],
     ['a zero byte in a header', 'break the format', Buffer.concat([filePart('a\0b', ''), closing])],
+    ['a boundary that goes on', 'followed by other', Buffer.from(`--${boundary}x\r\n\r\n--${boundary}--`)],
+    [
+      'a boundary with half a closing',
+      'followed by other',
+      Buffer.from(`--${boundary}-\r\n\r\n--${boundary}--`),
+    ],
+    [
+      'line feeds without carriage returns',
+      'followed by other',
+      Buffer.from(`--${boundary}\nA: b\n\n--${boundary}--`),
+    ],
+    ['a line feed in a header', 'break the format', Buffer.concat([filePart('a\nb', ''), closing])],
+    [
+      'a header without name',
+      'break the format',
+      Buffer.concat([part('form-data; name="a"', '', ': a'), closing]),
+    ],
+    [
+      'a space before the colon',
+      'break the format',
+      Buffer.concat([part('form-data; name="a"', '', 'A : a'), closing]),
+    ],
+    [
+      'a first header that is folded',
+      'break the format',
+      Buffer.from(`--${boundary}\r\n A: b\r\n\r\n\r\n--${boundary}--`),
+    ],
     [
       'a broken extended name',
       'cannot be decoded',
@@ -52,32 +82,80 @@ describe('a malformed body', () => {
 
   test.each([
     ['one long header', [`X-Long: ${'a'.repeat(17_000)}`]],
+    ['a header without end', [`X-Long: ${'a'.repeat(2 ** 21)}`]],
+    ['one folded header', [`X-Long: ${'a\r\n '.repeat(5000)}`]],
     ['many headers', Array.from({ length: 120 }, (_, index) => `X-${index}: a`)],
   ])('headers that are too large: %s', async (_, headers) => {
     const body = Buffer.concat([part('form-data; name="files"; filename="a"', '', ...headers), closing]);
     expect((await faultOf([body]))?.code).toBe('multipart_too_large');
   });
 
+  test('spaces without end after a boundary are too large', async () => {
+    expect((await faultOf([Buffer.from(`--${boundary}${' '.repeat(20_000)}`)]))?.code).toBe(
+      'multipart_too_large',
+    );
+  });
+
+  /** A form with all that is looked into: names of several kinds, charsets, folded lines. */
+  const forms: readonly Buffer[] = [
+    threeParts,
+    Buffer.concat([
+      part(`form-data; name=files; filename*=iso-8859-1''B%E4r.png`, 'a', 'Content-Type: image/png'),
+      part('form-data; name="files[0]";\r\n filename="a%22b.png"', 'b', 'Content-Transfer-Encoding: binary'),
+      part('form-data; name="categories"', 'gelb,gr\xfcn', 'Content-Type: text/plain; charset=ISO-8859-1'),
+      closing,
+    ]),
+  ];
+
   test('mutated bodies are read or refused with a known error', async () => {
     const mutation = fc.record({
-      at: fc.nat(threeParts.length - 1),
+      at: fc.nat(600),
       remove: fc.nat(20),
-      insert: fc.constantFrom('', '\r\n', '--', '"', '\0', ':', ';', '%', '\r', `--${boundary}`, 'é'),
+      insert: fc.oneof(
+        fc
+          .constantFrom('', '\r\n', '--', '"', '\0', ':', ';', '%', '\r', `--${boundary}`, 'é', '\x85', "''")
+          .map((text) => Buffer.from(text)),
+        fc.uint8Array({ maxLength: 4 }).map((bytes) => Buffer.from(bytes)),
+      ),
     });
-    const codes = new Set(['multipart_malformed', 'multipart_too_large', undefined]);
+    const codes = new Set([
+      'multipart_malformed',
+      'multipart_too_large',
+      'part_unexpected',
+      'file_name_invalid',
+      'categories_malformed',
+      undefined,
+    ]);
+    const receive = async (chunks: readonly Buffer[]) => {
+      for await (const one of readParts(chunksOf(...chunks), boundary)) {
+        if (fieldOf(one) === 'files') {
+          const name = checkFileName(one, 'an example');
+          expect(name).not.toMatch(/[\p{Cc}\ufffd]/u);
+        } else {
+          await readCategories(one, undefined, (document) => ({ labels: [document.toString()] }) as never);
+        }
+      }
+    };
     await fc.assert(
       fc.asyncProperty(
+        fc.constantFrom(...forms),
         fc.array(mutation, { minLength: 1, maxLength: 4 }),
         fc.nat(600),
-        async (mutations, cut) => {
-          let body = threeParts;
+        async (form, mutations, cut) => {
+          let body = form;
           for (const { at, remove, insert } of mutations) {
-            body = Buffer.concat([body.subarray(0, at), Buffer.from(insert), body.subarray(at + remove)]);
+            const place = at % body.length;
+            body = Buffer.concat([body.subarray(0, place), insert, body.subarray(place + remove)]);
           }
-          expect(codes).toContain((await faultOf(cutAt(body, [Math.min(cut, body.length)])))?.code);
+          const chunks = cutAt(body, [Math.min(cut, body.length)]);
+          const code = await receive(chunks).then(
+            () => undefined,
+            (fault) => (fault instanceof ServiceError ? fault.code : fault),
+          );
+          expect(codes).toContain(code);
         },
       ),
-      { numRuns: 500, seed: 20_210_101 },
+      { numRuns: 1000, seed: 20_210_101 },
     );
   });
 });

@@ -147,7 +147,7 @@ function uploadBody(limits: Config['limits']): NonNullable<DocumentDecoration['r
               items: { type: 'string', format: 'binary' },
               minItems: 1,
               maxItems: limits.files,
-              description: `Pictures, one part each: JPEG, PNG, WebP, GIF (first frame), BMP, TIFF or AVIF, decided by content; at most ${limits.imageBytes} bytes and ${limits.imagePixels} pixels each. A second file of the same name is answered as \`name (2)\`.`,
+              description: `Pictures, one part each: JPEG, PNG, WebP, GIF (first frame), BMP, TIFF or AVIF, decided by content; at most ${limits.imageBytes} bytes and ${limits.imagePixels} pixels each. A second file of the same name is answered as \`name (2)\`. Parts may also be named \`files[]\` or \`files[0]\`, \`files[1]\`.`,
             },
             categories: categoriesField(limits.categories),
           },

@@ -3,6 +3,7 @@ import { ServiceError } from '../../errors.ts';
 import {
   categoriesMissing,
   checkFileName,
+  fieldOf,
   isLeftAlone,
   readCategories,
   unexpectedPart,
@@ -32,7 +33,7 @@ export async function receiveVideo(
   let categories: Categories | undefined;
   let video: Omit<ReceivedVideo, 'categories'> | undefined;
   for await (const part of parts) {
-    switch (part.name) {
+    switch (fieldOf(part)) {
       case 'video': {
         if (await isLeftAlone(part)) break;
         const name = checkFileName(part, 'curl -F video=@film.mp4');
@@ -48,7 +49,7 @@ export async function receiveVideo(
         break;
       }
       case 'categories':
-        categories = await readCategories(part, categories, parse);
+        categories = (await readCategories(part, categories, parse)) ?? categories;
         break;
       case 'files':
         throw new ServiceError(
