@@ -1,9 +1,17 @@
 import { dirname } from 'node:path';
+import { withoutControls } from './cli/output/escape-text.ts';
 import type { LoadingProgress } from './clip/store/loading-progress.ts';
-import { ModelStoreError } from './clip/store/model-store-error.ts';
+import { ModelStoreError, type ModelStoreFault } from './clip/store/model-store-error.ts';
 import { prepareModel } from './clip/store/prepare-model.ts';
 import { ConfigError, parseConfig } from './config.ts';
 import { createLog } from './log.ts';
+
+/** What only another setting can help with. A service waits for a file that is not there; here nothing brings it. */
+const faultsOfSettings: ReadonlySet<ModelStoreFault> = new Set([
+  'model_unknown',
+  'precision_unavailable',
+  'checkpoint_missing',
+]);
 
 /**
  * Brings the model into the cache folder as the service would (download, check, compile), and ends: services that
@@ -27,8 +35,8 @@ async function fetchModel(): Promise<number> {
     return 0;
   } catch (fault) {
     if (!(fault instanceof ConfigError || fault instanceof ModelStoreError)) throw fault;
-    console.error(fault.message);
-    return fault instanceof ConfigError ? 2 : 1;
+    console.error(withoutControls(fault.message));
+    return fault instanceof ConfigError || faultsOfSettings.has(fault.fault) ? 2 : 1;
   }
 }
 

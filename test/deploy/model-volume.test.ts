@@ -68,7 +68,20 @@ describe('fetching a model', () => {
   });
 
   test.each([
-    ['a model that nobody knows', { CLIP_MODEL: 'ViT-Z/1' }, 1, 'no known model'],
+    ['a model that nobody knows', { CLIP_MODEL: 'ViT-Z/1' }, 2, 'no known model'],
+    ['a file that is not there', { CLIP_MODEL: '/no/such/model.pt' }, 2, 'does not exist'],
+    [
+      'an address that nothing answers',
+      { CLIP_MODEL_URL: 'http://127.0.0.1:1/model.pt' },
+      1,
+      'CLIP_MODEL_URL',
+    ],
+    [
+      'a name that would tell a terminal something',
+      { CLIP_MODEL: 'a\u009b2J\u202eb' },
+      2,
+      'a\\u009b2J\\u202eb',
+    ],
     ['a setting that cannot be used', { CLIP_PRECISION: 'int3' }, 2, 'CLIP_PRECISION'],
   ])('tells of %s', async (_, environment, code, sentence) => {
     await using volume = await temporaryFolder();

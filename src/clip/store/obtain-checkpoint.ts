@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { ManifestModel } from '../../../models/manifest.ts';
 import { CheckpointError } from '../checkpoint/checkpoint-error.ts';
 import { openCheckpoint } from '../checkpoint/open-checkpoint.ts';
-import { download } from './download.ts';
+import { download, type SourceFailure } from './download.ts';
 import { type ExclusiveLock, tryLock } from './exclusive.ts';
 import type { LoadingProgress, ReportProgress } from './loading-progress.ts';
 import { ModelStoreError } from './model-store-error.ts';
@@ -104,7 +104,10 @@ async function downloadLocked(
       log.info({ ...outcome }, 'downloaded the model');
       return outcome.path;
     }
-    throw notToBeHad(model, sources, directory);
+    const [failure] = outcome;
+    throw context.model.url === undefined || failure === undefined
+      ? notToBeHad(model, sources, directory)
+      : ownUrlFails(model, failure, join(directory, sources[0]?.fileName ?? ''));
   } catch (error) {
     if (lock.lost.aborted && !signal.aborted) return undefined;
     throw error;
@@ -131,5 +134,13 @@ function notToBeHad(
   return new ModelStoreError(
     'download_failed',
     `${model.name} was not found and cannot be downloaded from here. Download ${displayUrl(url)} elsewhere and put it here as ${join(directory, fileName)}: a service that waits for it picks it up by itself. To try the API without it, set CLIP_MODEL=demo.`,
+  );
+}
+
+/** The file is not to be had from that address elsewhere either. */
+function ownUrlFails(model: ManifestModel, { url, reason }: SourceFailure, path: string): ModelStoreError {
+  return new ModelStoreError(
+    'download_failed',
+    `${model.name} cannot be downloaded from CLIP_MODEL_URL, which is ${url}: ${reason.replace(/\.$/, '')}. Correct the address, or unset it to download from the known ones, or put the checkpoint here as ${path}: a service that waits for it picks it up by itself. To try the API without it, set CLIP_MODEL=demo.`,
   );
 }

@@ -138,6 +138,27 @@ describe('a checkpoint that cannot be had', () => {
     );
   });
 
+  const loginPage = page(200, { 'content-type': 'text/html; charset=utf-8' });
+  test.each([
+    ['answers 404', page(404), 'it answers 404'],
+    ['sends a login page', loginPage, 'it sends a web page instead of the file'],
+    ['sends something else', honest, 'what it sends cannot be used: '],
+  ])('because CLIP_MODEL_URL %s names the setting, the address and the reason', async (_, answer, reason) => {
+    await using folder = await temporaryFolder();
+    await using own = await serveFile(file, answer);
+    const context = contextOf({ cache: folder.path, url: `${own.url}?token=secret` });
+    const failure = await obtainCheckpoint(modelFrom(), context, () => {}, never).catch((error) => error);
+    expect(failure).toMatchObject({ name: 'ModelStoreError', fault: 'download_failed', retryable: true });
+    const { message } = failure as Error;
+    expect(message).toStartWith(
+      `ViT-B/32 cannot be downloaded from CLIP_MODEL_URL, which is ${own.url}: ${reason}`,
+    );
+    expect(message).toContain('. Correct the address, or unset it');
+    expect(message).not.toContain('..');
+    expect(message).not.toContain('elsewhere');
+    expect(message).not.toContain('secret');
+  });
+
   test('because CLIP_CACHE cannot be written names the folder', async () => {
     await using folder = await temporaryFolder();
     await writeFile(join(folder.path, 'file'), '');
