@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { manifest } from '../models/manifest.ts';
 import type { Classifier } from './classify/classifier.ts';
+import { withoutControls } from './cli/output/escape-text.ts';
 import type { Precision } from './clip/graph/compiled-model.ts';
 import { ModelStoreError } from './clip/store/model-store-error.ts';
 import { prepareModel } from './clip/store/prepare-model.ts';
@@ -166,7 +167,7 @@ async function configuredClassifier(
 if (import.meta.main) {
   const downloaded = examplePicture(process.argv[2]);
   const picture = () => downloaded;
-  const print = (line: string) => console.log(line);
+  const print = (line: string) => console.log(withoutControls(line));
   // fp32 shows that weights and code are right; then comes what the service would serve, which may be int8.
   let outcome = await verify({ picture, classifier: () => configuredClassifier('fp32'), print });
   if (outcome === 0 && parseConfig().model.precision !== 'fp32') {

@@ -75,6 +75,11 @@ function sentenceOf(fault: unknown): string | undefined {
   return isExpected ? fault.message : undefined;
 }
 
+/** With its stack, line by line: its message may hold a file's name, too. */
+function noteBug(fault: unknown): void {
+  for (const line of `This is a bug: ${Bun.inspect(fault)}`.split('\n')) terminal.note(line);
+}
+
 async function main(): Promise<number> {
   try {
     const command = parseCommand(process.argv.slice(2));
@@ -84,7 +89,7 @@ async function main(): Promise<number> {
   } catch (fault) {
     if (fault instanceof ReaderGoneError) return exitCodes.interrupted;
     const sentence = sentenceOf(fault);
-    if (sentence === undefined) console.error('This is a bug:', fault);
+    if (sentence === undefined) noteBug(fault);
     else terminal.note(sentence);
     if (process.argv.length <= 2) terminal.note('See --help.');
     return exitCodes.impossible;

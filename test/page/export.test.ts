@@ -100,7 +100,7 @@ describe('CSV', () => {
     );
   });
 
-  test.each(['=1+1', '+1', '-1', '@SUM(A1)', '\tx'])('%j is no formula for a spreadsheet', (name) => {
+  test.each(['=1+1', '+1', '-1', '@SUM(A1)'])('%j is no formula for a spreadsheet', (name) => {
     expect(csvText([[name]])).toBe(`\ufeff'${name}\r\n`);
   });
 });

@@ -1,5 +1,6 @@
 import { CsvError, parse } from 'csv-parse/sync';
-import { escapeText, unescapeText } from './escape-text.ts';
+import { csvCell, withoutFormulaGuard } from '../../csv-cell.ts';
+import { escapeJson, escapeText, unescapeText } from './escape-text.ts';
 
 /** One answer, with the keys of the service's detailed answers. */
 export type OutputRecord = Readonly<Record<string, unknown>>;
@@ -66,7 +67,7 @@ const text: LineFormat = {
 const json: LineFormat = {
   name: 'json',
   header: () => '',
-  line: (record) => `${JSON.stringify(record)}\n`,
+  line: (record) => `${escapeJson(JSON.stringify(record))}\n`,
   isQuoted: false,
   parse(line) {
     try {
@@ -79,17 +80,19 @@ const json: LineFormat = {
   },
 };
 
-/** RFC 4180, with line feeds alone. */
+/** RFC 4180, with line feeds alone. A spreadsheet runs nothing of it as a formula. */
 const csv: LineFormat = {
   name: 'csv',
   header: ({ columns }) => csvLine(columns),
-  line: (record, { columns }) => csvLine(columns.map((column) => record[column] ?? '')),
+  line: (record, { columns }) => csvLine(columns.map((column) => cellOf(record[column]))),
   isQuoted: true,
   parse(line, { columns }) {
     try {
       const [cells, ...more] = parse(line, { relax_column_count: true });
       if (cells?.length !== columns.length || more.length > 0) return undefined;
-      return Object.fromEntries(columns.map((column, index) => [column, cells[index]]));
+      return Object.fromEntries(
+        columns.map((column, index) => [column, withoutFormulaGuard(cells[index] ?? '')]),
+      );
     } catch (fault) {
       if (!(fault instanceof CsvError)) throw fault;
       return undefined;
@@ -99,10 +102,11 @@ const csv: LineFormat = {
 
 export const lineFormats = { text, json, csv } as const;
 
-function csvLine(cells: readonly unknown[]): string {
-  const quoted = cells.map((cell) => {
-    const text = String(cell);
-    return /[",\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-  });
-  return `${quoted.join(',')}\n`;
+function cellOf(value: unknown): string | number | null {
+  if (value === undefined || value === null) return null;
+  return typeof value === 'number' ? value : String(value);
+}
+
+function csvLine(cells: readonly (string | number | null)[]): string {
+  return `${cells.map(csvCell).join(',')}\n`;
 }

@@ -1,4 +1,4 @@
-import { withoutControls } from '../output/escape-text.ts';
+import { withoutControls, withoutControlsInLines } from '../output/escape-text.ts';
 
 /** The part of a stream that is written to. */
 export interface TextStream {
@@ -19,7 +19,7 @@ export class ReaderGoneError extends Error {
 export interface CommandTerminal {
   /** Whether a status line can be drawn. */
   readonly isInteractive: boolean;
-  /** Writes answers. @throws ReaderGoneError */
+  /** Writes answers, as they are; on a terminal without what would tell it something. @throws ReaderGoneError */
   print(text: string): Promise<void>;
   /** Writes a line about something. File names in it may be anything. */
   note(sentence: string): void;
@@ -31,7 +31,7 @@ export function createCommandTerminal(stdout: TextStream, stderr: TextStream): C
   let drawn = '';
   const draw = (line: string) => {
     // A line that wraps could not be overwritten.
-    const cut = [...line].slice(0, (stderr.columns ?? 80) - 1).join('');
+    const cut = [...withoutControls(line)].slice(0, (stderr.columns ?? 80) - 1).join('');
     if (cut !== '' || drawn !== '') stderr.write(`\r\u001b[K${cut}`);
     drawn = cut;
   };
@@ -46,8 +46,9 @@ export function createCommandTerminal(stdout: TextStream, stderr: TextStream): C
     isInteractive: stderr.isTTY === true,
     print(text) {
       const { promise, resolve, reject } = Promise.withResolvers<void>();
+      const shown = stdout.isTTY === true ? withoutControlsInLines(text) : text;
       const write = () =>
-        stdout.write(text, (error) => {
+        stdout.write(shown, (error) => {
           if (error) reject(new ReaderGoneError('nobody reads', { cause: error }));
           else resolve();
         });

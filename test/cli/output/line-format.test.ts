@@ -42,10 +42,24 @@ test('answers as CSV are a table with a header', () => {
   expect(csv.header(bestFileTable)).toBe('category,file,score,similarity\n');
 });
 
+test('nothing in CSV is a formula for a spreadsheet, and numbers stay numbers', () => {
+  const record = {
+    file: '=cmd|x!A1.jpg',
+    category: '@cat',
+    score: 0.5,
+    similarity: -0.25,
+    code: '-',
+    error: '+1 is bad.',
+  };
+  const line = csv.line(record, fileTable);
+  expect(line).toBe("'=cmd|x!A1.jpg,'@cat,0.5,-0.25,'-,'+1 is bad.\n");
+  expect(csv.parse(line.trimEnd(), fileTable)).toEqual({ ...record, score: '0.5', similarity: '-0.25' });
+});
+
 describe('records', () => {
   for (const format of Object.values(lineFormats)) {
     test(`are found and read back, wherever the chunks end (${format.name})`, async () => {
-      const mark = fc.constantFrom('', '\ufeff');
+      const mark = fc.constantFrom('', '\ufeff', '=', "'=", "''-", "'", ' +', '\t', '＝');
       const word = fc
         .tuple(mark, fc.string({ unit: 'binary', minLength: 1 }))
         .map((texts) => texts.join('').toWellFormed());

@@ -58,6 +58,20 @@ describe('the terminal', () => {
     expect(stderr.written).toEqual(['\\u001b[2J\\n.jpg: It is broken.\n']);
   });
 
+  test('is told nothing by answers, which are written as they are elsewhere', async () => {
+    const [screen, pipe] = [stream(true), stream(false)];
+    const answer = '"a\n\u001b[2J\u009b5m\u202e.jpg",cat\n';
+    for (const stdout of [screen, pipe]) await createCommandTerminal(stdout, stream(false)).print(answer);
+    expect(screen.written).toEqual(['"a\n\\u001b[2J\\u009b5m\\u202e.jpg",cat\n']);
+    expect(pipe.written).toEqual([answer]);
+  });
+
+  test('is told nothing by the status line but where it stands', () => {
+    const stderr = stream(true);
+    createCommandTerminal(stream(false), stderr).status('\u001b[2J\u009b5m');
+    expect(stderr.written).toEqual(['\r\u001b[K\\u001b[2J\\u009b5m']);
+  });
+
   test('tells when nobody reads any more', () => {
     const gone: TextStream = {
       write(_, done) {
