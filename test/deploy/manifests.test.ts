@@ -3,12 +3,11 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import packageJson from '../../package.json';
-import { parseConfig } from '../../src/config.ts';
+import { environmentSchema, parseConfig } from '../../src/config.ts';
 import { start, type TestServer } from '../http/harness.ts';
 import { parseExposition } from '../http/metrics/exposition.ts';
 
 const repository = join(import.meta.dir, '../..');
-const kubernetes = join(repository, 'deploy/kubernetes');
 const image = `classify-images:${packageJson.version}`;
 
 const read = (path: string) => readFile(join(repository, 'deploy', path), 'utf8');
@@ -57,6 +56,11 @@ const workload = v.looseObject({
     }),
   }),
 });
+const kustomization = v.looseObject({
+  resources: v.array(v.string()),
+  images: v.array(v.record(v.string(), v.string())),
+  components: v.optional(v.array(v.string())),
+});
 const selecting = v.looseObject({ spec: v.looseObject({ selector: v.looseObject({ matchLabels: text }) }) });
 
 let server: TestServer;
@@ -74,15 +78,67 @@ function expectKnown(environment: Readonly<Record<string, string | undefined>>) 
 }
 
 describe('the Kubernetes manifests', () => {
-  test('kustomization.yaml names what is there, and one autoscaler', async () => {
-    const { resources } = v.parse(
-      v.looseObject({ resources: v.array(v.string()) }),
-      await load('kubernetes/kustomization.yaml'),
+  test('the kustomizations name what is there, the image, and one autoscaler', async () => {
+    const parts = [
+      { folder: 'kubernetes', without: ['autoscale-by-queue.yaml'] },
+      { folder: 'kubernetes/model', without: [] },
+    ];
+    for (const { folder, without } of parts) {
+      const { resources, images } = v.parse(kustomization, await load(`${folder}/kustomization.yaml`));
+      const entries = await readdir(join(repository, 'deploy', folder), { withFileTypes: true });
+      const files = entries.filter((entry) => entry.isFile()).map(({ name }) => name);
+      expect([...resources, ...without, 'kustomization.yaml'].toSorted()).toEqual(files.toSorted());
+      for (const name of files) {
+        expect(await load(`${folder}/${name}`)).toMatchObject({ kind: expect.any(String) });
+      }
+      const [name, newTag] = image.split(':');
+      expect(images).toEqual([{ name, newName: name, newTag }]);
+    }
+  });
+
+  test('with the API key nothing starts until its secret is there, and the Deployment alone has none', async () => {
+    const { components } = v.parse(kustomization, await load('kubernetes/kustomization.yaml'));
+    expect(components).toEqual(['api-key']);
+    const component = v.parse(
+      v.looseObject({
+        kind: v.literal('Component'),
+        patches: v.tuple([
+          v.object({
+            target: v.object({ kind: v.literal('Deployment'), name: v.string() }),
+            patch: v.string(),
+          }),
+        ]),
+      }),
+      await load('kubernetes/api-key/kustomization.yaml'),
     );
-    const files = (await readdir(kubernetes)).filter((name) => name !== 'kustomization.yaml');
-    expect([...resources, 'autoscale-by-queue.yaml'].toSorted()).toEqual(files.toSorted());
-    for (const name of files)
-      expect(await load(`kubernetes/${name}`)).toMatchObject({ kind: expect.any(String) });
+    const [{ target, patch }] = component.patches;
+    expect(Bun.YAML.parse(patch)).toEqual([
+      {
+        op: 'add',
+        path: '/spec/template/spec/containers/0/env/-',
+        // Not `optional`: without its secret a service that wants a key would serve everyone.
+        value: {
+          name: 'API_KEY',
+          valueFrom: { secretKeyRef: { name: 'classify-images', key: 'api-key' } },
+        },
+      },
+    ]);
+    const { metadata, spec } = await manifest(workload, 'deployment.yaml');
+    expect(target.name).toBe(metadata.name);
+    expect(spec.template.spec.containers[0].env.map(({ name }) => name)).not.toContain('API_KEY');
+    for (const step of ['kubectl create secret generic classify-images --from-literal api-key=']) {
+      expect(await read('README.md')).toContain(step);
+    }
+  });
+
+  test('the Job that brings the model gives up on settings that cannot be used', async () => {
+    const job = await load('kubernetes/model/job.yaml');
+    expect(job).toMatchObject({
+      spec: {
+        podFailurePolicy: { rules: [{ action: 'FailJob', onExitCodes: { operator: 'In', values: [2] } }] },
+        template: { spec: { restartPolicy: 'Never' } },
+      },
+    });
   });
 
   test('the probes ask what the service answers', async () => {
@@ -110,7 +166,7 @@ describe('the Kubernetes manifests', () => {
     });
   });
 
-  test.each(['deployment.yaml', 'model-job.yaml'])(
+  test.each(['deployment.yaml', 'model/job.yaml'])(
     '%s: settings exist, memory is granted whole',
     async (name) => {
       const { spec } = await manifest(workload, name);
@@ -124,7 +180,7 @@ describe('the Kubernetes manifests', () => {
 
   test('the model’s volume is written by the Job and read by the replicas, which write to /tmp alone', async () => {
     const deployment = (await manifest(workload, 'deployment.yaml')).spec.template.spec;
-    const job = (await manifest(workload, 'model-job.yaml')).spec.template.spec;
+    const job = (await manifest(workload, 'model/job.yaml')).spec.template.spec;
     expect(deployment.containers[0].volumeMounts).toEqual([
       { name: 'model', mountPath: '/.cache/clip', readOnly: true },
       { name: 'temporary', mountPath: '/tmp' },
@@ -133,7 +189,7 @@ describe('the Kubernetes manifests', () => {
       { name: 'model', mountPath: '/.cache/clip' },
       { name: 'temporary', mountPath: '/tmp' },
     ]);
-    const claim = (await load('kubernetes/model-volume.yaml')) as { metadata: { name: string } };
+    const claim = (await load('kubernetes/model/volume.yaml')) as { metadata: { name: string } };
     for (const { volumes } of [deployment, job]) {
       expect(volumes[0]?.persistentVolumeClaim?.claimName).toBe(claim.metadata.name);
     }
@@ -160,7 +216,7 @@ describe('the Kubernetes manifests', () => {
     for (const file of ['autoscale-by-cpu.yaml', 'autoscale-by-queue.yaml']) {
       expect(await load(`kubernetes/${file}`)).toMatchObject({ spec: { scaleTargetRef: { name } } });
     }
-    const { spec } = await manifest(workload, 'model-job.yaml');
+    const { spec } = await manifest(workload, 'model/job.yaml');
     expect(spec.template.metadata.labels).not.toEqual(labels);
   });
 
@@ -194,7 +250,22 @@ const service = v.looseObject({
   volumes: v.array(v.string()),
   read_only: v.literal(true),
   cap_drop: v.tuple([v.literal('ALL')]),
+  // A log that grows without end fills the disk of the host.
+  logging: v.object({
+    driver: v.literal('json-file'),
+    options: v.object({
+      'max-size': v.pipe(v.string(), v.regex(/^\d+m$/)),
+      'max-file': v.pipe(v.string(), v.regex(/^\d+$/)),
+    }),
+  }),
 });
+
+/** Of the container: where it listens, and where its volume is. */
+const settingsOfContainer = ['HOST', 'PORT', 'CLIP_CACHE'];
+const settings = Object.keys(environmentSchema.entries).filter((name) => !settingsOfContainer.includes(name));
+const proxySettings = ['http_proxy', 'https_proxy', 'no_proxy'];
+const modelSettings = ['CLIP_MODEL', 'CLIP_MODEL_URL', 'CLIP_PRECISION', 'LOG_LEVEL', ...proxySettings];
+
 const compose = v.looseObject({
   services: v.record(v.string(), service),
   volumes: v.record(v.string(), v.null()),
@@ -223,7 +294,10 @@ describe('the compose files', () => {
         if (build === undefined) continue;
         ours += 1;
         expect(own).toBe(image);
-        expectKnown(Object.fromEntries(Object.keys(environment).map((key) => [key, ''])));
+        const passedOn = command.length > 0 ? modelSettings : [...settings, ...proxySettings];
+        expect(Object.keys(environment).toSorted()).toEqual(passedOn.toSorted());
+        for (const [key, value] of Object.entries(environment)) expect(value).toBe(`\${${key}:-}`);
+        expect(() => parseConfig(Object.fromEntries(passedOn.map((key) => [key, ''])), [])).not.toThrow();
         for (const file of command.slice(1))
           expect(await Bun.file(join(repository, file)).exists()).toBe(true);
       }

@@ -60,3 +60,10 @@ test('the version of Bun is the one of the types', () => {
   const versions = new Set([...readme.matchAll(/bun@([\d.]+\d)/g)].map(([, version]) => version));
   expect([...versions]).toEqual([packageJson.devDependencies['bun-types']]);
 });
+
+test('no command has an option that Docker warns of', async () => {
+  for (const text of [readme, await page('deploy/README.md')]) {
+    expect(text).toMatch(/docker (?:stop|restart) -t \d+/);
+    expect(text).not.toMatch(/docker (?:stop|restart) --time\b/);
+  }
+});
