@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { claimFile, claimFolder } from '../../src/cli/output/claim.ts';
 import { type Colour, colourPicture } from '../fixtures/colour-pictures.ts';
 import { type Service, startService } from '../service/service.ts';
 import { type CommandResult, startCommand } from './command.ts';
@@ -115,6 +116,48 @@ describe('the command', () => {
     const long = await run([folder.path, '--category', 'red '.repeat(100)]);
     expect([long.code, long.stdout]).toEqual([2, '']);
     expect(long.stderr).toContain('tokens');
+  });
+
+  test('ends with 2 where another run writes the output, or sorts into the folder', async () => {
+    await using folder = await photos(1);
+    const argv = [folder.at('p'), ...categories];
+    await using _file = (await claimFile(folder.at('out'))).file;
+    await using _folder = await claimFolder(folder.at('sorted'));
+    const [output, best, sorting] = await Promise.all([
+      run([...argv, '--json', '--output', folder.at('out')]),
+      run([...argv, '--best', '--output', folder.at('out')]),
+      run([...argv, '--move-to', folder.at('sorted')]),
+    ]);
+    for (const { code, stdout, stderr } of [output, best]) {
+      expect([code, stdout]).toEqual([2, '']);
+      expect(stderr).toContain(`${folder.at('out')} is being written by another run.`);
+    }
+    expect([sorting.code, sorting.stdout]).toEqual([2, '']);
+    expect(sorting.stderr).toContain(`Another run puts files into ${folder.at('sorted')}.`);
+    expect(await countFiles(folder.at('p'))).toBe(1);
+  });
+
+  test('shows a terminal nothing that tells it something, whatever it speaks of', async () => {
+    await using folder = await photos(1);
+    const evil = 'a\u001b[2J\u009b5m\u202egpj\u2028.jpg';
+    await folder.write({ [`p/${evil}`]: truncated() });
+    const shown = 'a\\u001b[2J\\u009b5m\\u202egpj\\u2028.jpg';
+    const results = await Promise.all([
+      run([folder.path, ...categories]),
+      run([folder.path, ...categories, '--json']),
+      run([folder.path, '--category', evil, '--category', 'b', '--best']),
+      run([folder.path, '--category', 'c', `--${evil}`]),
+      run([folder.path, '--categories', evil]),
+      run([folder.path, ...categories, '--server', evil]),
+      run([`${folder.path}/${evil}/${evil}`, ...categories]),
+      run([folder.path, ...categories, '--output', `${folder.path}/none/${evil}`]),
+      run([folder.path, ...categories], { CLIP_MODEL: evil }),
+      run([folder.path, ...categories], { THREADS: evil }),
+    ]);
+    for (const { stdout, stderr } of results) {
+      expect(stdout + stderr).not.toMatch(/(?!\n|\t)[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/u);
+      expect((stdout + stderr).replaceAll('\\\\', '\\')).toContain(shown);
+    }
   });
 
   test('explains itself', async () => {

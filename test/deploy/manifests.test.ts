@@ -91,7 +91,7 @@ describe('the Kubernetes manifests', () => {
       for (const name of files) {
         expect(await load(`${folder}/${name}`)).toMatchObject({ kind: expect.any(String) });
       }
-      const [name, newTag] = image.split(':');
+      const [name = '', newTag = ''] = image.split(':');
       expect(images).toEqual([{ name, newName: name, newTag }]);
     }
   });

@@ -1,6 +1,7 @@
-import { open, rename, stat } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { errnoOf, reasonOf } from '../files/errno.ts';
 import { UsageError } from '../usage-error.ts';
+import { claimFile, type ReservedFile, reserveFile } from './claim.ts';
 import { fileTable, type LineFormat, type OutputRecord, type Table } from './line-format.ts';
 import {
   type AnsweringModel,
@@ -48,8 +49,9 @@ export async function openStandardOutput(
 
 /**
  * Appends to a file that may be there from an earlier run; a record that was cut off by its end is removed.
- * A second file beside it remembers what was asked.
- * @throws UsageError where the file is something else, answers something else, or cannot be written
+ * A second file beside it remembers what was asked. Other runs are kept from both until it is disposed of.
+ * @throws UsageError where the file is something else, answers something else, is being written by another run, or
+ * cannot be written
  */
 export async function continueOutput(
   path: string,
@@ -57,62 +59,59 @@ export async function continueOutput(
   asked: AskedQuestion,
 ): Promise<ContinuedOutput> {
   return await orUsageError(path, async () => {
-    const present = await stat(path).catch(ignoreMissing);
-    // A device or a pipe cannot be read back; reading one may never end.
-    if (present && !present.isFile()) throw new UsageError(`${path} is no file; name one, or none at all.`);
-    const then = await readProvenance(path);
-    const { files, bytes }: RecordedFiles = present
-      ? await readRecordedFiles(path, format, (then ?? asked).categories)
-      : { files: new Map(), bytes: 0 };
-    if (files.size > 0) checkQuestion(path, then, asked);
-    const file = await open(path, 'a');
-    // After it is open: what cannot be written is not cut, either.
-    await file.truncate(bytes);
-    const append = (text: string) => orUsageError(path, () => file.appendFile(text));
-    const answeredBy = await keepProvenance(path, files.size > 0 ? then : undefined, asked);
-    if (bytes === 0) await append(format.header(fileTable));
-    return {
-      recorded: files,
-      async write(record) {
-        const line = format.line(record, fileTable);
-        if (line !== '') await append(line);
-      },
-      answeredBy: (model) => orUsageError(path, () => answeredBy(model)),
-      async [Symbol.asyncDispose]() {
-        await file.sync().catch(() => undefined);
-        await file.close();
-      },
-    };
+    const { file, isNew } = await claimFile(path);
+    try {
+      const then = await readProvenance(path);
+      const { files, bytes }: RecordedFiles = await readRecordedFiles(
+        path,
+        file,
+        format,
+        (then ?? asked).categories,
+      );
+      if (files.size > 0) checkQuestion(path, then, asked);
+      await file.truncate(bytes);
+      const append = (text: string) => orUsageError(path, () => file.appendFile(text));
+      const answeredBy = await keepProvenance(path, files.size > 0 ? then : undefined, asked);
+      if (bytes === 0) await append(format.header(fileTable));
+      return {
+        recorded: files,
+        async write(record) {
+          const line = format.line(record, fileTable);
+          if (line !== '') await append(line);
+        },
+        answeredBy: (model) => orUsageError(path, () => answeredBy(model)),
+        async [Symbol.asyncDispose]() {
+          await file.sync().catch(() => undefined);
+          await file.close();
+        },
+      };
+    } catch (fault) {
+      if (isNew) await rm(path, { force: true });
+      await file.close();
+      throw fault;
+    }
   });
+}
+
+/** Takes records that are all known at once. */
+export interface ReservedOutput extends AsyncDisposable {
+  /** The file has them all, or none of them. @throws UsageError */
+  write(records: readonly OutputRecord[], format: LineFormat, table: Table): Promise<void>;
 }
 
 /**
- * Writes all records at once into a file that is not there yet: it appears when it is whole.
- * @throws UsageError
+ * Reserves a file that is not there yet, before the work begins: a second run is told at once.
+ * @throws UsageError where it is there, or another run has reserved it, or it cannot be written
  */
-export async function writeOutput(
-  path: string,
-  format: LineFormat,
-  table: Table,
-  records: readonly OutputRecord[],
-): Promise<void> {
-  await orUsageError(path, async () => {
-    await checkAbsent(path);
-    const part = `${path}.part`;
-    const lines = records.map((record) => format.line(record, table));
-    await Bun.write(part, format.header(table) + lines.join(''));
-    await rename(part, path);
-  });
-}
-
-/** @throws UsageError */
-export async function checkAbsent(path: string): Promise<void> {
-  if ((await stat(path).catch(ignoreMissing)) === undefined) return;
-  throw new UsageError(`${path} is there already; give another file, or remove it.`);
-}
-
-function ignoreMissing(fault: unknown): undefined {
-  if (errnoOf(fault) !== 'ENOENT') throw fault;
+export async function reserveOutput(path: string): Promise<ReservedOutput> {
+  const reserved: ReservedFile = await orUsageError(path, () => reserveFile(path));
+  return {
+    async write(records, format, table) {
+      const lines = records.map((record) => format.line(record, table));
+      await orUsageError(path, () => reserved.write(format.header(table) + lines.join('')));
+    },
+    [Symbol.asyncDispose]: () => reserved[Symbol.asyncDispose](),
+  };
 }
 
 async function orUsageError<T>(path: string, work: () => Promise<T>): Promise<T> {

@@ -1,7 +1,8 @@
-import { rename } from 'node:fs/promises';
+import { lstat } from 'node:fs/promises';
 import * as v from 'valibot';
 import { errnoOf } from '../files/errno.ts';
 import { UsageError } from '../usage-error.ts';
+import { replaceFile } from './claim.ts';
 
 const schema = v.object({
   categories: v.array(v.string()),
@@ -36,12 +37,12 @@ function provenancePath(output: string): string {
  */
 export async function readProvenance(output: string): Promise<Provenance | undefined> {
   const path = provenancePath(output);
-  const text = await Bun.file(path)
-    .text()
-    .catch((fault: unknown) => {
-      if (errnoOf(fault) !== 'ENOENT') throw fault;
-    });
-  if (text === undefined) return undefined;
+  const present = await lstat(path).catch((fault: unknown) => {
+    if (errnoOf(fault) !== 'ENOENT') throw fault;
+  });
+  if (present === undefined) return undefined;
+  // Reading a pipe may never end, and what a link leads to is not ours to replace.
+  const text = present.isFile() ? await Bun.file(path).text() : undefined;
   const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), schema), text);
   if (parsed.success) return parsed.output;
   throw new UsageError(`${path} is there and was not written by this command; give another --output.`);
@@ -68,11 +69,8 @@ export async function keepProvenance(
   };
 }
 
-/** It is replaced as a whole: whenever the process ends, the old one or the new one is there. */
-async function writeProvenance(output: string, provenance: Provenance): Promise<void> {
-  const path = provenancePath(output);
-  await Bun.write(`${path}.part`, `${JSON.stringify(provenance)}\n`);
-  await rename(`${path}.part`, path);
+function writeProvenance(output: string, provenance: Provenance): Promise<void> {
+  return replaceFile(provenancePath(output), `${JSON.stringify(provenance)}\n`);
 }
 
 /**

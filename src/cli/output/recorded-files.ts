@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { UsageError } from '../usage-error.ts';
 import { fileTable, type LineFormat, type OutputRecord } from './line-format.ts';
 import { splitRecords } from './split-records.ts';
@@ -18,11 +18,13 @@ export interface RecordedFiles {
 /**
  * Reads what an earlier run has written, also one that was killed within a record. Anything that this
  * command would not have written is refused, so that no other file is mistaken for an output.
+ * @param path for the sentence where it is refused
  * @param labels the categories that were asked for then
  * @throws UsageError
  */
 export async function readRecordedFiles(
   path: string,
+  file: FileHandle,
   format: LineFormat,
   labels: readonly string[],
 ): Promise<RecordedFiles> {
@@ -31,8 +33,7 @@ export async function readRecordedFiles(
   const header = format.header(fileTable);
   let bytes = 0;
   let expectsHeader = header !== '';
-  await using file = await open(path, 'r');
-  for await (const { text, end } of splitRecords(file.createReadStream(), format.isQuoted)) {
+  for await (const { text, end } of splitRecords(contentOf(file), format.isQuoted)) {
     if (end === undefined) {
       if (mayBeCut(text, expectsHeader ? header : undefined, format, known)) break;
       throw foreign(path, format);
@@ -49,6 +50,19 @@ export async function readRecordedFiles(
     bytes = end;
   }
   return { files, bytes };
+}
+
+const BLOCK_BYTES = 64 * 1024;
+
+/** A file's bytes from its beginning, wherever it is written to; it stays open. */
+async function* contentOf(file: FileHandle): AsyncGenerator<Uint8Array> {
+  const block = Buffer.allocUnsafe(BLOCK_BYTES);
+  for (let at = 0; ; ) {
+    const { bytesRead } = await file.read(block, 0, BLOCK_BYTES, at);
+    if (bytesRead === 0) return;
+    yield block.subarray(0, bytesRead);
+    at += bytesRead;
+  }
 }
 
 /** @param known in text, `-` is a category only where there is one of that name */

@@ -10,6 +10,7 @@ export interface FileFacts {
   readonly size: bigint;
   readonly mtimeNs: bigint;
   isFile(): boolean;
+  isSymbolicLink(): boolean;
 }
 
 /** The steps that sorting is made of. Tests let each of them fail, and end the process before and after. */
@@ -49,7 +50,8 @@ export const fileOperations: FileOperations = {
     // Shares the blocks instead of copying them, where the file system can.
     await fs.copyFile(from, to, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
     const { atimeMs, mtimeMs } = await fs.stat(from);
-    await fs.utimes(to, atimeMs / 1000, mtimeMs / 1000);
+    // Not `utimes`: that would follow a link that somebody has put in its place meanwhile.
+    await fs.lutimes(to, atimeMs / 1000, mtimeMs / 1000);
   },
   async write(path, bytes) {
     await fs.rm(path, { force: true });

@@ -1,6 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { errnoOf, reasonOf } from '../files/errno.ts';
+import { folderFault } from '../output/claim.ts';
 import { UsageError } from '../usage-error.ts';
 import { type Content, makeCopy, nameForCopy } from './copy-file.ts';
 import { type FileOperations, fileOperations } from './file-operations.ts';
@@ -64,8 +65,13 @@ export function createSorter({
       await operations.makeFolder(folder);
       await operations.sync(directory);
     } catch (fault) {
-      if (errnoOf(fault) === undefined) throw fault;
-      throw new UsageError(`The folder ${folder} cannot be made, because ${folderReasonOf(fault)}.`);
+      throw folderFault(folder, fault);
+    }
+    // Its name can be foreseen: in a folder of several people anyone may have put a link there.
+    if ((await operations.facts(folder))?.isSymbolicLink()) {
+      throw new UsageError(
+        `${folder} is a symbolic link, which is not followed; remove it, or give another folder than ${directory}.`,
+      );
     }
     made.add(folder);
     return folder;
@@ -167,8 +173,4 @@ function contentOfBytes(name: string, bytes: Uint8Array, source: string): Conten
     isIn: (path) => hasContent(path, bytes),
     writeTo: (operations, path) => operations.write(path, bytes),
   };
-}
-
-function folderReasonOf(fault: unknown): string {
-  return errnoOf(fault) === 'EEXIST' ? 'a file of that name is there' : reasonOf(fault);
 }

@@ -1,7 +1,8 @@
 import type { BestFile } from '../answers/answers.ts';
 import { findFiles } from '../files/find-files.ts';
+import { claimFolder } from '../output/claim.ts';
 import { bestFileTable, lineFormats, type OutputRecord, withTarget } from '../output/line-format.ts';
-import { checkAbsent } from '../output/output.ts';
+import { reserveOutput } from '../output/output.ts';
 import { createSorter } from '../sorting/sorter.ts';
 import { createProgress } from '../terminal/progress.ts';
 import { countLeftOut } from './categorize.ts';
@@ -16,7 +17,8 @@ import { writeRecords } from './write-records.ts';
 export async function findBestFiles(parts: TaskParts): Promise<void> {
   const { command, labels, terminal, tally, openAnswers, signal } = parts;
   const { sorting, output } = command;
-  if (output !== undefined) await checkAbsent(output);
+  await using reserved = output === undefined ? undefined : await reserveOutput(output);
+  await using _claim = sorting && !sorting.isDry ? await claimFolder(sorting.directory) : undefined;
   const found = await findFiles(command.paths, {
     ...(sorting && { except: sorting.directory }),
     followLinks: true,
@@ -56,5 +58,5 @@ export async function findBestFiles(parts: TaskParts): Promise<void> {
   for (const best of answer) records.push({ ...(await sorted(best)) });
   if (!sorting?.isDry) await sorter?.finish();
   const table = sorting?.isDry ? withTarget(bestFileTable) : bestFileTable;
-  await writeRecords(output, lineFormats[command.format], table, records, terminal);
+  await writeRecords(reserved, records, { format: lineFormats[command.format], table, terminal });
 }

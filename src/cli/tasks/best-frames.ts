@@ -3,8 +3,9 @@ import { ServiceError } from '../../errors.ts';
 import { frameName } from '../../http/video/frame-name.ts';
 import { ServerError } from '../answers/server-client.ts';
 import { reasonOf } from '../files/errno.ts';
+import { claimFolder } from '../output/claim.ts';
 import { bestFrameTable, lineFormats } from '../output/line-format.ts';
-import { checkAbsent } from '../output/output.ts';
+import { reserveOutput } from '../output/output.ts';
 import { createSorter } from '../sorting/sorter.ts';
 import { createProgress } from '../terminal/progress.ts';
 import { orFault } from './or-fault.ts';
@@ -16,7 +17,8 @@ export async function findBestFrames(parts: TaskParts): Promise<void> {
   const { command, labels, terminal, tally, openAnswers } = parts;
   const { sorting, output } = command;
   const [path = ''] = command.paths;
-  if (output !== undefined) await checkAbsent(output);
+  await using reserved = output === undefined ? undefined : await reserveOutput(output);
+  await using _claim = sorting && !sorting.isDry ? await claimFolder(sorting.directory) : undefined;
   const fault = await faultOf(path);
   if (fault !== undefined) return tally.fault(path, fault);
 
@@ -55,7 +57,11 @@ export async function findBestFrames(parts: TaskParts): Promise<void> {
     records.push({ category, file, ...best });
   }
   await sorter?.finish();
-  await writeRecords(output, lineFormats[command.format], bestFrameTable, records, terminal);
+  await writeRecords(reserved, records, {
+    format: lineFormats[command.format],
+    table: bestFrameTable,
+    terminal,
+  });
 }
 
 async function faultOf(path: string): Promise<string | undefined> {

@@ -1,6 +1,7 @@
 import type { BrokenFile } from '../answers/answers.ts';
 import type { Command } from '../arguments.ts';
 import { type FoundFile, findFiles } from '../files/find-files.ts';
+import { claimFolder } from '../output/claim.ts';
 import { fileTable, lineFormats, withTarget } from '../output/line-format.ts';
 import { type ContinuedOutput, continueOutput, openStandardOutput } from '../output/output.ts';
 import { createSorter } from '../sorting/sorter.ts';
@@ -16,6 +17,7 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
   const { sorting } = command;
   const sorter = sorting && createSorter({ ...sorting, labels });
   await using output = await openOutput(command, labels, terminal);
+  await using _claim = sorting && !sorting.isDry ? await claimFolder(sorting.directory) : undefined;
 
   const found = await findFiles(command.paths, {
     ...(sorting && { except: sorting.directory }),

@@ -1,16 +1,21 @@
 import type { LineFormat, OutputRecord, Table } from '../output/line-format.ts';
-import { openStandardOutput, writeOutput } from '../output/output.ts';
+import { openStandardOutput, type ReservedOutput } from '../output/output.ts';
 import type { CommandTerminal } from '../terminal/command-terminal.ts';
 
-/** Writes answers that are all known at once. */
+/**
+ * Writes answers that are all known at once.
+ * @param reserved undefined: to standard output
+ */
 export async function writeRecords(
-  file: string | undefined,
-  format: LineFormat,
-  table: Table,
+  reserved: ReservedOutput | undefined,
   records: readonly OutputRecord[],
-  terminal: CommandTerminal,
+  {
+    format,
+    table,
+    terminal,
+  }: { readonly format: LineFormat; readonly table: Table; readonly terminal: CommandTerminal },
 ): Promise<void> {
-  if (file !== undefined) return await writeOutput(file, format, table, records);
+  if (reserved !== undefined) return await reserved.write(records, format, table);
   await using output = await openStandardOutput(terminal.print, format, table);
   for (const record of records) await output.write(record);
 }

@@ -109,7 +109,7 @@ async function remember(
     const temporary = `${target}.${crypto.randomUUID()}.tmp`;
     try {
       await mkdir(dirname(target), { recursive: true });
-      await writeFile(temporary, JSON.stringify(record));
+      await writeFile(temporary, JSON.stringify(record), { flag: 'wx' });
       await rename(temporary, target);
       return;
     } catch {

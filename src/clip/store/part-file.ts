@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, lstat, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import type { DownloadSource } from './sources.ts';
@@ -33,9 +34,24 @@ export class PartFile {
     this.#originPath = `${this.path}.json`;
   }
 
-  /** Bytes that are there already; 0 where there is no part. */
+  /** Bytes that are there already; 0 where there is no part, and where a link has its name. */
   async bytes(): Promise<number> {
-    return (await stat(this.path).catch(() => undefined))?.size ?? 0;
+    const present = await lstat(this.path).catch(() => undefined);
+    return present?.isFile() ? present.size : 0;
+  }
+
+  /**
+   * Opens it for writing: from its beginning, as a new file, or behind what is there. Where a link leads is not
+   * written to: the names can be foreseen, and the folder may be one that others write to.
+   * @throws ModelStoreError
+   */
+  async open(offset: number): Promise<FileHandle> {
+    return await storing(this.#directory, async () => {
+      // Windows has no such flag.
+      if (offset > 0) return await open(this.path, constants.O_RDWR | (constants.O_NOFOLLOW ?? 0));
+      await rm(this.path, { force: true });
+      return await open(this.path, 'wx');
+    });
   }
 
   /**
@@ -53,7 +69,10 @@ export class PartFile {
       urlSha256: sha256OfText(this.#source.url),
       ...(validator === undefined ? {} : { validator }),
     };
-    await storing(this.#directory, () => writeFile(this.#originPath, JSON.stringify(origin)));
+    await storing(this.#directory, async () => {
+      await rm(this.#originPath, { force: true });
+      await writeFile(this.#originPath, JSON.stringify(origin), { flag: 'wx' });
+    });
   }
 
   async discard(): Promise<void> {

@@ -1,4 +1,4 @@
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { judgeAnswer } from './delivery.ts';
 import type { PartFile } from './part-file.ts';
@@ -70,7 +70,7 @@ async function receive(
   if (free !== undefined && bytesTotal !== undefined && free < bytesTotal - offset) {
     throw storageFull(directory, bytesTotal - offset);
   }
-  await using file = await storing(directory, () => open(part.path, offset > 0 ? 'r+' : 'w'));
+  await using file = await part.open(offset);
   const reader = response.body?.getReader();
   let bytesDone = offset;
   onBytes(bytesDone, bytesTotal);

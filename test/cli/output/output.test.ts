@@ -6,7 +6,7 @@ import {
   lineFormats,
   type OutputRecord,
 } from '../../../src/cli/output/line-format.ts';
-import { continueOutput, openStandardOutput, writeOutput } from '../../../src/cli/output/output.ts';
+import { continueOutput, openStandardOutput, reserveOutput } from '../../../src/cli/output/output.ts';
 import type { AnsweringModel, AskedQuestion } from '../../../src/cli/output/provenance.ts';
 import { UsageError } from '../../../src/cli/usage-error.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
@@ -163,8 +163,8 @@ describe('an output that cannot be written', () => {
     await using folder = await temporaryFolder();
     const opening = continueOutput(folder.path, lineFormats.json, asked);
     expect(opening).rejects.toThrow(UsageError);
-    expect(opening).rejects.toThrow('is no file');
-    expect(continueOutput('/dev/zero', lineFormats.json, asked)).rejects.toThrow('/dev/zero is no file');
+    expect(opening).rejects.toThrow('is not a file');
+    expect(continueOutput('/dev/zero', lineFormats.json, asked)).rejects.toThrow('/dev/zero is not a file');
     const missing = continueOutput(folder.at('none/out'), lineFormats.json, asked);
     expect(missing).rejects.toThrow('cannot be written, because it does not exist.');
   });
@@ -173,12 +173,32 @@ describe('an output that cannot be written', () => {
 describe('answers that are all known at once', () => {
   const best = [{ category: 'cat', file: '1.jpg', score: 0.9, similarity: 0.3, scores: [] }];
 
+  const write = async (path: string) => {
+    await using reserved = await reserveOutput(path);
+    await reserved.write(best, lineFormats.csv, bestFileTable);
+  };
+
   test('make a file that is not there yet', async () => {
     await using folder = await temporaryFolder();
-    await writeOutput(folder.at('out'), lineFormats.csv, bestFileTable, best);
+    await write(folder.at('out'));
     expect(await folder.read()).toEqual({ out: 'category,file,score,similarity\ncat,1.jpg,0.9,0.3\n' });
-    const again = writeOutput(folder.at('out'), lineFormats.csv, bestFileTable, best);
-    expect(again).rejects.toThrow('out is there already; give another file, or remove it.');
+    expect(write(folder.at('out'))).rejects.toThrow('out is there already; give another file, or remove it.');
+  });
+
+  test('leave nothing behind when they are not known after all', async () => {
+    await using folder = await temporaryFolder();
+    {
+      await using _ = await reserveOutput(folder.at('out'));
+      expect(await folder.read()).toEqual({ out: '' });
+    }
+    expect(await folder.read()).toEqual({});
+  });
+
+  test('go where a run was killed that had reserved the name', async () => {
+    await using folder = await temporaryFolder();
+    await folder.write({ out: '' });
+    await write(folder.at('out'));
+    expect(Object.keys(await folder.read())).toEqual(['out']);
   });
 });
 

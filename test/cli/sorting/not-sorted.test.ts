@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'bun:test';
-import { writeFile } from 'node:fs/promises';
+import { mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
 import { NotSortedError } from '../../../src/cli/sorting/not-sorted-error.ts';
 import { createSorter } from '../../../src/cli/sorting/sorter.ts';
+import { temporaryPath } from '../../../src/cli/sorting/temporary-name.ts';
 import { UsageError } from '../../../src/cli/usage-error.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { operationsUnder } from './breaking-operations.ts';
@@ -37,6 +38,38 @@ describe('what cannot be sorted', () => {
     const placing = sorterIn(folder, 'move').place(folder.at('a/x.jpg'), 'cat');
     expect(placing).rejects.toThrow(UsageError);
     expect(placing).rejects.toThrow('sorted/cat cannot be made, because a file of that name is there.');
+  });
+
+  test('ends everything where a category’s folder is a link, and nothing goes where it leads', async () => {
+    for (const action of actions) {
+      await using folder = await temporaryFolder();
+      await folder.write({ 'a/x.jpg': 'first', 'theirs/y.jpg': 'other' });
+      await mkdir(folder.at('sorted'));
+      await symlink(folder.at('theirs'), folder.at('sorted/cat'));
+      const placing = sorterIn(folder, action).place(folder.at('a/x.jpg'), 'cat');
+      expect(placing).rejects.toThrow(UsageError);
+      expect(placing).rejects.toThrow('sorted/cat is a symbolic link, which is not followed');
+      await placing.catch(() => undefined);
+      expect(await folder.read()).toMatchObject({ 'a/x.jpg': 'first' });
+      expect(await readdir(folder.at('theirs'))).toEqual(['y.jpg']);
+    }
+  });
+
+  test('is never written to where a link of a temporary name leads', async () => {
+    await using folder = await temporaryFolder();
+    await folder.write({ 'a/x.jpg': 'first', victim: 'theirs' });
+    await mkdir(folder.at('sorted/cat'), { recursive: true });
+    const { place, placeBytes } = sorterIn(folder, 'copy');
+    await symlink(folder.at('victim'), temporaryPath(folder.at('a/x.jpg'), folder.at('sorted/cat')));
+    await place(folder.at('a/x.jpg'), 'cat');
+    await symlink(folder.at('victim'), temporaryPath('film.mp4/frame.jpg', folder.at('sorted/cat')));
+    await placeBytes('frame.jpg', Buffer.from('a frame'), 'film.mp4', 'cat');
+    expect(await folder.read()).toEqual({
+      'a/x.jpg': 'first',
+      'sorted/cat/frame.jpg': 'a frame',
+      'sorted/cat/x.jpg': 'first',
+      victim: 'theirs',
+    });
   });
 
   test('ends everything where the disk is full, and leaves nothing half on it', async () => {

@@ -1,5 +1,5 @@
-import { describe, expect, test } from 'bun:test';
-import { mkdir, readdir, symlink } from 'node:fs/promises';
+import { describe, expect, spyOn, test } from 'bun:test';
+import { mkdir, open, readdir } from 'node:fs/promises';
 import { ModelStoreError } from '../../../src/clip/store/model-store-error.ts';
 import { PartFile } from '../../../src/clip/store/part-file.ts';
 import { expectDelivered, file, MEBI, reasons, run, sha256, sourceOf } from './download-run.ts';
@@ -177,7 +177,7 @@ describe('the disk', () => {
     await using server = await serveFile(file, honest);
     await using other = await serveFile(file, honest);
     // Writing to this device always fails for want of space.
-    await symlink('/dev/full', new PartFile(folder.path, sourceOf(server)).path);
+    using _ = spyOn(PartFile.prototype, 'open').mockImplementation(() => open('/dev/full', 'w'));
     const failure = await run(folder.path, [sourceOf(server), sourceOf(other)]).catch((error) => error);
     expect(failure).toBeInstanceOf(ModelStoreError);
     expect(failure).toMatchObject({ fault: 'storage_full', retryable: true });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { createServer, request as httpRequest } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -80,6 +80,22 @@ describe('a checkpoint', () => {
     expect((await readFile(path)).equals(file)).toBe(true);
     expect(await readdir(cache)).toEqual(['ViT-B-32.pt']);
     expect(new Set(steps.map(({ stage }) => stage))).toEqual(new Set(['downloading', 'verifying']));
+  });
+
+  test('is not written where links lead that have the names of its unfinished file', async () => {
+    await using folder = await temporaryFolder();
+    await using server = await serveFile(file, honest);
+    const victim = join(folder.path, 'victim');
+    await writeFile(victim, 'theirs');
+    const cache = join(folder.path, 'cache');
+    await mkdir(cache);
+    const part = join(cache, `ViT-B-32.pt.${sha256.slice(0, 12)}.part`);
+    for (const name of [part, `${part}.json`]) await symlink(victim, name);
+    const path = await obtainCheckpoint(modelFrom(server.url), contextOf({ cache }), () => {}, never);
+    expect((await readFile(path)).equals(file)).toBe(true);
+    expect((await lstat(path)).isFile()).toBe(true);
+    expect(await readFile(victim, 'utf8')).toBe('theirs');
+    expect(await readdir(cache)).toEqual(['ViT-B-32.pt']);
   });
 
   test('goes into the first of the usual folders that can be written', async () => {
