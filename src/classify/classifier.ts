@@ -48,6 +48,9 @@ export interface BrokenFile {
   readonly error: string;
 }
 
+/** What to say of a picture at which something was thrown. */
+export type FaultOf = (thrown: unknown) => ServiceError | undefined;
+
 /** A parsed categories document. */
 export interface Categories {
   /** Distinct labels in the order sent. */
@@ -93,8 +96,10 @@ export interface Classifier {
   /**
    * @param signal aborted when the client leaves: queued work is dropped, waiting calls reject
    * @param times what the work takes is added to
+   * @param faultOf makes a picture's fault of what was thrown for a reason that is none of a picture's; undefined, or
+   * where it returns undefined: all that asks for outcomes rejects
    */
-  collect(signal: AbortSignal, times?: WorkTimes): PictureCollection;
+  collect(signal: AbortSignal, times?: WorkTimes, faultOf?: FaultOf): PictureCollection;
   readonly searchVideo: SearchVideo;
   /** @throws ServiceError categories_malformed, categories_missing, categories_too_many */
   parseCategories(document: Uint8Array): Categories;

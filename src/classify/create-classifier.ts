@@ -99,11 +99,12 @@ export function createClassifier(parts: ClassifierParts): Classifier {
     parseCategories: (document) => parseCategories(document, maxCategories),
     checkLabels: ({ labels }, { templates = verbatim }, signal) =>
       labelEncoder.check(labels, templates, signal),
-    collect(signal, times) {
+    collect(signal, times, faultOf) {
       const { add, refuse, names, broken, encoded } = createEncodedCollection(
         encodeNoting(times),
         signal,
         observer,
+        faultOf,
       );
 
       /** Both sides of every comparison, each in the order sent. */

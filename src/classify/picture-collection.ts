@@ -1,6 +1,6 @@
 import type { EngineObserver } from '../engine-observer.ts';
 import { type ErrorCode, ServiceError } from '../errors.ts';
-import type { BrokenFile } from './classifier.ts';
+import type { BrokenFile, FaultOf } from './classifier.ts';
 import { createFileNames } from './file-names.ts';
 
 /** A picture of the request that became an embedding [D]. */
@@ -41,6 +41,7 @@ export function createEncodedCollection(
   encode: EncodePicture,
   signal: AbortSignal,
   observer: Pick<EngineObserver, 'pictureEncoded' | 'pictureBroken'>,
+  faultOf: FaultOf = () => undefined,
 ): EncodedCollection {
   const nameOf = createFileNames();
   const names: string[] = [];
@@ -57,8 +58,10 @@ export function createEncodedCollection(
       const embedding = await work;
       observer.pictureEncoded();
       return { file, embedding };
-    } catch (fault) {
-      if (!(fault instanceof ServiceError) || !pictureFaults.has(fault.code)) throw fault;
+    } catch (thrown) {
+      const isPictures = thrown instanceof ServiceError && pictureFaults.has(thrown.code);
+      const fault = isPictures ? thrown : faultOf(thrown);
+      if (fault === undefined) throw thrown;
       observer.pictureBroken(fault.code);
       return { file, code: fault.code, error: fault.message };
     }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test';
+import type { FaultOf } from '../../src/classify/classifier.ts';
 import { createClassifier } from '../../src/classify/create-classifier.ts';
 import { createLabelEncoder } from '../../src/clip/label-encoder.ts';
 import { ServiceError } from '../../src/errors.ts';
@@ -121,6 +122,23 @@ describe('classifier', () => {
     const best = await collection.rankFiles({ labels: ['green', 'red'] }, { limit: 1 });
     expect(best.map(({ candidates }) => candidates.map(({ name }) => name))).toEqual([['2.jpg'], ['1.jpg']]);
     expect(best[0]?.candidates[0]).toEqual(all[0]?.candidates[0] as never);
+  });
+
+  test('a fault that is no picture’s rejects, or is one where the caller says so', async () => {
+    const { classifier } = textualClassifier();
+    const unexpected = async (faultOf?: FaultOf) => {
+      const collection = classifier.collect(stay, undefined, faultOf);
+      await collection.add('b.jpg', bytesOf('bug'));
+      await collection.add('c.jpg', bytesOf('red'));
+      return collection;
+    };
+    expect((await unexpected()).broken()).rejects.toThrow(TypeError);
+    const faultOf = (thrown: unknown) =>
+      thrown instanceof TypeError ? new ServiceError('internal', 'It is a bug.') : undefined;
+    const collection = await unexpected(faultOf);
+    expect(await collection.broken()).toEqual([{ file: 'b.jpg', code: 'internal', error: 'It is a bug.' }]);
+    const [ranking] = await collection.rankFiles({ labels: ['red'] }, {});
+    expect(ranking?.candidates.map(({ name }) => name)).toEqual(['c.jpg']);
   });
 
   test('a broken picture is named in its place and the others are answered', async () => {

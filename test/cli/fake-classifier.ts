@@ -1,5 +1,11 @@
 import { parseCategories } from '../../src/classify/categories.ts';
-import type { BrokenFile, Classifier, PictureCollection, Ranking } from '../../src/classify/classifier.ts';
+import type {
+  BrokenFile,
+  Classifier,
+  FaultOf,
+  PictureCollection,
+  Ranking,
+} from '../../src/classify/classifier.ts';
 
 /** A "picture" of a word: recognised as a GIF, and nothing more. */
 export function pictureOf(word: string): string {
@@ -7,7 +13,7 @@ export function pictureOf(word: string): string {
 }
 
 export interface FakeClassifierOptions {
-  /** Delays the taking of a picture. */
+  /** Delays the taking of a picture; what it throws is thrown while the picture is looked at. */
   readonly onAdd?: (word: string) => Promise<void>;
 }
 
@@ -23,10 +29,15 @@ export interface FakeClassifier {
  */
 export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): FakeClassifier {
   const added: string[] = [];
-  const collect = (signal: AbortSignal): PictureCollection => {
+  const collect = (signal: AbortSignal, _times?: unknown, faultOf?: FaultOf): PictureCollection => {
     const words: [name: string, word: string][] = [];
     const faults: BrokenFile[] = [];
     const names: string[] = [];
+    let failure: { readonly thrown: unknown } | undefined;
+    const orFailure = async <T>(answer: () => T): Promise<T> => {
+      if (failure) throw failure.thrown;
+      return answer();
+    };
     const rank = (
       subjects: readonly (readonly [string, string])[],
       candidates: readonly (readonly [string, string])[],
@@ -46,9 +57,16 @@ export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): Fak
         const word = new TextDecoder().decode(bytes).slice('GIF89a '.length);
         added.push(word);
         names.push(name);
+        try {
+          await onAdd?.(word);
+        } catch (thrown) {
+          const fault = faultOf?.(thrown);
+          if (fault) faults.push({ file: name, code: fault.code, error: fault.message });
+          else failure = { thrown };
+          return;
+        }
         if (word === 'broken') faults.push({ file: name, code: 'image_broken', error: 'It is broken.' });
         else words.push([name, word]);
-        await onAdd?.(word);
         signal.throwIfAborted();
       },
       refuse: (file, { code, message }) => {
@@ -56,9 +74,9 @@ export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): Fak
         faults.push({ file, code, error: message });
       },
       names: () => names,
-      broken: async () => faults,
-      rankCategories: async ({ labels }, { limit }) => rank(words, own(labels), limit),
-      rankFiles: async ({ labels }, { limit }) => rank(own(labels), words, limit),
+      broken: () => orFailure(() => faults),
+      rankCategories: ({ labels }, { limit }) => orFailure(() => rank(words, own(labels), limit)),
+      rankFiles: ({ labels }, { limit }) => orFailure(() => rank(own(labels), words, limit)),
     };
   };
   return {

@@ -1,4 +1,6 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Classifier, RankingOptions } from '../../classify/classifier.ts';
+import { ServiceError } from '../../errors.ts';
 import type { FoundFile } from '../files/find-files.ts';
 import { type ReadFile, readPicture } from '../files/read-picture.ts';
 import type {
@@ -11,6 +13,7 @@ import type {
   TakenFile,
 } from './answers.ts';
 import { searchVideoHere } from './engine-video.ts';
+import { createFaultWatch, unexpectedFault } from './fault-watch.ts';
 import { chunksOf, inOrder } from './in-order.ts';
 
 export interface EngineAnswersOptions {
@@ -19,7 +22,14 @@ export interface EngineAnswersOptions {
   readonly signal: AbortSignal;
   /** Ends the engine. */
   readonly dispose: () => Promise<void>;
+  /** How long a breakdown of inference is waited for. */
+  readonly restartMs?: number;
 }
+
+/** So often a picture is shown to inference that breaks down each time. */
+const ATTEMPTS = 5;
+/** When a new inference thread usually has its graphs. */
+const RESTART_MS = 5000;
 
 /** Answers of so many pictures come at once: every second or so. */
 const CHUNK_FILES = 32;
@@ -34,10 +44,22 @@ const READS_AT_ONCE = 3;
  */
 export async function createEngineAnswers(
   classifier: Classifier,
-  { question, maxImageBytes, signal, dispose }: EngineAnswersOptions,
+  { question, maxImageBytes, signal, dispose, restartMs = RESTART_MS }: EngineAnswersOptions,
 ): Promise<Answers> {
   const { categories, templates, threshold, topK } = question;
   const options: RankingOptions = { limit: topK, ...(templates && { templates }) };
+
+  /** @returns what is wrong with the picture, where it could not be taken */
+  const orFault = async (take: () => Promise<void>): Promise<Omit<BrokenFile, 'file'> | undefined> => {
+    try {
+      await take();
+      return undefined;
+    } catch (thrown) {
+      if (signal.aborted || thrown instanceof ServiceError) throw thrown;
+      const { code, message } = unexpectedFault(thrown);
+      return { kind: 'broken', code, error: message };
+    }
+  };
 
   /** Reads files ahead and hands the pictures among them over. @returns the others, by their place */
   const takeAll = async (
@@ -52,22 +74,41 @@ export async function createEngineAnswers(
       return [file, await readPicture(file, maxImageBytes)];
     });
     for await (const [{ path: file }, read] of reads) {
-      if (read.kind === 'picture') {
-        await add(place, read.bytes);
-        tell({ kind: 'taken', file });
-      } else {
-        left.set(place, { ...read, file });
-        tell({ ...read, file });
+      const at = place;
+      const outcome = read.kind === 'picture' ? await orFault(() => add(at, read.bytes)) : read;
+      if (outcome === undefined) tell({ kind: 'taken', file });
+      else {
+        left.set(place, { ...outcome, file });
+        tell({ ...outcome, file });
       }
       place += 1;
     }
     return left;
   };
 
-  const categorizeChunk = async (files: readonly FoundFile[]): Promise<readonly FileOutcome[]> => {
-    const collection = classifier.collect(signal);
+  /** One picture's fault must not keep the others from their answers, whatever it is. */
+  const collect = () =>
+    classifier.collect(signal, undefined, (thrown) => {
+      if (signal.aborted || thrown instanceof ServiceError) return isRestarting(thrown) ? thrown : undefined;
+      return unexpectedFault(thrown);
+    });
+
+  /** Asks again while inference is being restarted. */
+  const whileRestarting = async <T>(ask: () => Promise<T>): Promise<T> => {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await ask();
+      } catch (fault) {
+        if (attempt === ATTEMPTS || !isRestarting(fault)) throw fault;
+        await pause(restartMs, undefined, { signal });
+      }
+    }
+  };
+
+  const categorizeOnce = async (files: readonly FoundFile[]): Promise<readonly FileOutcome[]> => {
+    const collection = collect();
     const left = await takeAll(files, (place, bytes) => collection.add(String(place), bytes));
-    const rankings = await collection.rankCategories(categories, options);
+    const rankings = await whileRestarting(() => collection.rankCategories(categories, options));
     const rankingOf = new Map(rankings.map(({ name, candidates }) => [name, candidates]));
     const faultOf = new Map((await collection.broken()).map((fault) => [fault.file, fault]));
     return files.map(({ path: file }, place) => {
@@ -87,26 +128,63 @@ export async function createEngineAnswers(
     });
   };
 
+  const categorizeChunk = async (files: readonly FoundFile[]): Promise<readonly FileOutcome[]> => {
+    const outcomes = [...(await categorizeOnce(files))];
+    for (let attempt = 1; attempt < ATTEMPTS; attempt++) {
+      const places = [...outcomes.keys()].filter((place) => isRestarting(outcomes[place]));
+      if (places.length === 0) break;
+      await pause(restartMs, undefined, { signal });
+      const again = await categorizeOnce(places.flatMap((place) => files[place] ?? []));
+      for (const [index, outcome] of again.entries()) outcomes[places[index] ?? 0] = outcome;
+    }
+    return outcomes;
+  };
+
   // Of no pictures: encodes the labels once, before several chunks ask for them at the same time.
-  await classifier.collect(signal).rankCategories(categories, options);
+  await whileRestarting(() => collect().rankCategories(categories, options));
 
   return {
     model: classifier.model,
 
     async *categorize(files) {
+      const watch = createFaultWatch();
       for await (const outcomes of inOrder(chunksOf(files, CHUNK_FILES), CHUNKS_AT_ONCE, categorizeChunk)) {
-        yield* outcomes;
+        for (const outcome of outcomes) {
+          watch(outcome);
+          yield outcome;
+        }
       }
     },
 
     async best(files, tell) {
-      const collection = classifier.collect(signal);
-      await takeAll(files, (place, bytes) => collection.add(String(place), bytes), tell);
-      const pathOf = (name: string): string => files[Number(name)]?.path ?? name;
-      for (const fault of await collection.broken()) {
-        tell({ kind: 'broken', ...fault, file: pathOf(fault.file) });
+      const collection = collect();
+      // A picture that is shown again has a new name, behind its place.
+      const placeOf = (name: string): number => Number.parseInt(name, 10);
+      const pathOf = (name: string): string => files[placeOf(name)]?.path ?? name;
+      await takeAll(files, (place, bytes) => collection.add(`${place}`, bytes), tell);
+      let faults = await collection.broken();
+      const lasting = faults.filter((fault) => !isRestarting(fault));
+      for (let attempt = 2; attempt <= ATTEMPTS; attempt++) {
+        const places = faults.filter(isRestarting).map((fault) => placeOf(fault.file));
+        if (places.length === 0) break;
+        await pause(restartMs, undefined, { signal });
+        const again = places.flatMap((place) => files[place] ?? []);
+        const nameOf = (index: number) => `${places[index]}, attempt ${attempt}`;
+        const left = await takeAll(again, (index, bytes) => collection.add(nameOf(index), bytes));
+        for (const outcome of left.values()) tell(outcome);
+        const names = new Set(again.map((_, index) => nameOf(index)));
+        faults = (await collection.broken()).filter(({ file }) => names.has(file));
+        lasting.push(...faults.filter((fault) => attempt === ATTEMPTS || !isRestarting(fault)));
       }
-      const rankings = await collection.rankFiles(categories, options);
+      const watch = createFaultWatch();
+      const faultAt = new Map(lasting.map((fault) => [placeOf(fault.file), fault]));
+      for (const [place, { path: file }] of files.entries()) {
+        const fault = faultAt.get(place);
+        const outcome = fault && ({ kind: 'broken', ...fault, file } as const);
+        if (outcome) tell(outcome);
+        watch(outcome);
+      }
+      const rankings = await whileRestarting(() => collection.rankFiles(categories, options));
       return rankings.map(({ name: category, candidates }): BestFile => {
         const [best] = candidates;
         return {
@@ -122,4 +200,9 @@ export async function createEngineAnswers(
     video: (request) => searchVideoHere(classifier, question, options, request, signal),
     [Symbol.asyncDispose]: dispose,
   };
+}
+
+/** Of a fault that was thrown, and of a picture's outcome. */
+function isRestarting(fault: unknown): fault is ServiceError {
+  return typeof fault === 'object' && fault !== null && 'code' in fault && fault.code === 'engine_restarting';
 }

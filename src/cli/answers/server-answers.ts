@@ -12,10 +12,11 @@ import type {
   SkippedFile,
   TakenFile,
 } from './answers.ts';
+import { createFaultWatch } from './fault-watch.ts';
 import { chunksOf, inOrder } from './in-order.ts';
 import type { FormPart } from './multipart-body.ts';
 import { categoriesPart, expectShape, queryOf, wrongShape } from './question-form.ts';
-import { type PostForm, ServerError } from './server-client.ts';
+import { mayBeAFile, type PostForm, ServerError } from './server-client.ts';
 import { searchVideoOnServer } from './server-video.ts';
 
 export interface ServerAnswersOptions {
@@ -84,7 +85,7 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
     }
   }
 
-  const categorizeChunk = async (files: readonly FoundFile[]): Promise<readonly FileOutcome[]> => {
+  const categorizeOnce = async (files: readonly FoundFile[]): Promise<readonly FileOutcome[]> => {
     let left = new Map<string, BrokenFile | SkippedFile>();
     const parts = () => {
       left = new Map();
@@ -107,40 +108,110 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
     });
   };
 
+  /** Asks what is asked of files, about none. @throws what the server answers to that, where it is not that none came */
+  const proveAnswering = async (): Promise<void> => {
+    await orNothing(post({ path: 'categorize', query, parts: () => formOf([], new Map()) }));
+  };
+
+  /**
+   * Where a request fails that one of its files may be the reason of, halves of it are sent, until that file is known.
+   * @param unanswerable receives such files
+   */
+  const categorizeChunk = async (
+    files: readonly FoundFile[],
+    unanswerable: BrokenFile[] = [],
+  ): Promise<readonly FileOutcome[]> => {
+    try {
+      return await categorizeOnce(files);
+    } catch (fault) {
+      signal.throwIfAborted();
+      if (!mayBeAFile(fault)) throw fault;
+      // A server that answers nothing is not asked about every file.
+      await proveAnswering().catch(() => {
+        signal.throwIfAborted();
+        throw fault;
+      });
+      const [only] = files;
+      if (files.length === 1 && only) {
+        const code = fault instanceof ServerError && fault.code ? fault.code : 'internal';
+        const broken: BrokenFile = { kind: 'broken', file: only.path, code, error: fault.message };
+        unanswerable.push(broken);
+        return [broken];
+      }
+      const middle = Math.ceil(files.length / 2);
+      const halves = [files.slice(0, middle), files.slice(middle)];
+      const outcomes: FileOutcome[] = [];
+      for (const half of halves) outcomes.push(...(await categorizeChunk(half, unanswerable)));
+      return outcomes;
+    }
+  };
+
+  async function* categorize(
+    files: readonly FoundFile[],
+    unanswerable: BrokenFile[] = [],
+  ): AsyncGenerator<FileOutcome> {
+    const watch = createFaultWatch();
+    const chunks = inOrder(chunksOf(files, CHUNK_FILES), REQUESTS_AT_ONCE, (chunk) =>
+      categorizeChunk(chunk, unanswerable),
+    );
+    for await (const outcomes of chunks) {
+      for (const outcome of outcomes) {
+        watch(outcome);
+        yield outcome;
+      }
+    }
+  }
+
+  /** @param told the files that were spoken of already */
+  const bestOnce = async (
+    files: readonly FoundFile[],
+    told: Set<string>,
+    tell: (outcome: TakenFile) => void,
+  ): Promise<readonly BestFile[]> => {
+    const parts = () =>
+      formOf(files, new Map(), (outcome) => {
+        if (!told.has(outcome.file)) tell(outcome);
+        told.add(outcome.file);
+      });
+    // All in one request: only a server that has all of them can compare them.
+    const answer = await orNothing(post({ path: 'image', query, parts }));
+    if (answer === undefined) return question.categories.labels.map(nothingFits);
+    const details = expectShape(imageDetailsSchema, answer);
+    takeModel(details.model);
+    const pathOf = (place: string): string => files[Number(place)]?.path ?? place;
+    for (const fault of details.errors) tell({ kind: 'broken', ...fault, file: pathOf(fault.file) });
+    return details.results.map((result) => ({
+      ...result,
+      file: result.file === null ? null : pathOf(result.file),
+      scores: result.scores.map((standing) => ({ ...standing, file: pathOf(standing.file) })),
+    }));
+  };
+
   return {
     get model() {
       return model;
     },
 
-    async *categorize(files) {
-      for await (const outcomes of inOrder(chunksOf(files, CHUNK_FILES), REQUESTS_AT_ONCE, categorizeChunk)) {
-        yield* outcomes;
-      }
-    },
+    categorize: (files) => categorize(files),
 
     async best(files, tell) {
-      // All in one request: only a server that has all of them can compare them.
-      let told = 0;
-      const parts = () => {
-        let place = 0;
-        // Sent again, they are not told again.
-        return formOf(files, new Map(), (outcome) => {
-          if (place >= told) tell(outcome);
-          place += 1;
-          told = Math.max(told, place);
-        });
-      };
-      const answer = await orNothing(post({ path: 'image', query, parts }));
-      if (answer === undefined) return question.categories.labels.map(nothingFits);
-      const details = expectShape(imageDetailsSchema, answer);
-      takeModel(details.model);
-      const pathOf = (place: string): string => files[Number(place)]?.path ?? place;
-      for (const fault of details.errors) tell({ kind: 'broken', ...fault, file: pathOf(fault.file) });
-      return details.results.map((result) => ({
-        ...result,
-        file: result.file === null ? null : pathOf(result.file),
-        scores: result.scores.map((standing) => ({ ...standing, file: pathOf(standing.file) })),
-      }));
+      const told = new Set<string>();
+      try {
+        return await bestOnce(files, told, tell);
+      } catch (fault) {
+        if (!mayBeAFile(fault)) throw fault;
+        // Which file it is, only smaller requests can tell.
+        const unanswerable: BrokenFile[] = [];
+        for await (const _ of categorize(files, unanswerable)) signal.throwIfAborted();
+        if (unanswerable.length === 0) throw fault;
+        for (const broken of unanswerable) tell(broken);
+        const left = new Set(unanswerable.map(({ file }) => file));
+        return await bestOnce(
+          files.filter(({ path }) => !left.has(path)),
+          told,
+          tell,
+        );
+      }
     },
 
     async video(request) {

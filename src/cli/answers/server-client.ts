@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import type { ErrorCode } from '../../errors.ts';
 import { errorSchema } from '../../http/schemas.ts';
 import { UsageError } from '../usage-error.ts';
 import { type FormPart, multipartBody } from './multipart-body.ts';
@@ -32,14 +33,44 @@ const defaultPatience: ServerPatience = {
   busyPauseMs: 1000,
 };
 
-/** The server's error, as it answered it. */
+/** The server's error, as it answered it; of a proxy in front of it, too. */
 export class ServerError extends UsageError {
-  readonly code: string;
+  /** Undefined: it is not an answer of this service. */
+  readonly code: ErrorCode | undefined;
+  readonly status: number;
 
-  constructor(code: string, sentence: string) {
+  constructor(code: ErrorCode | undefined, status: number, sentence: string) {
     super(sentence);
     this.code = code;
+    this.status = status;
   }
+}
+
+/** The connection failed, again and again. */
+export class UnreachableError extends UsageError {}
+
+/** Errors that a file of the request may be the reason of, and not what is asked. */
+const codesOfFiles: ReadonlySet<ErrorCode> = new Set([
+  'multipart_malformed',
+  'multipart_too_large',
+  'files_too_many',
+  'files_broken',
+  'file_name_invalid',
+  'image_empty',
+  'image_unsupported',
+  'image_too_large',
+  'image_broken',
+  'internal',
+]);
+/** Of a proxy that refuses bodies by their size or what it finds in them, or whose server has died of one. */
+const statusesOfFiles: ReadonlySet<number> = new Set([400, 403, 408, 413, 415, 422]);
+
+/** Whether a request with other files may be answered where this one was not. */
+export function mayBeAFile(fault: unknown): fault is UsageError {
+  if (fault instanceof UnreachableError) return true;
+  if (!(fault instanceof ServerError)) return false;
+  const { code, status } = fault;
+  return code === undefined ? status >= 500 || statusesOfFiles.has(status) : codesOfFiles.has(code);
 }
 
 export interface FormPost {
@@ -161,21 +192,23 @@ interface Fault {
 
 function faultOf(outcome: Attempt, url: URL): Fault {
   if ('failure' in outcome) {
-    const error = new UsageError(`The server ${url.origin} cannot be reached: ${outcome.failure}`);
+    const error = new UnreachableError(`The server ${url.origin} cannot be reached: ${outcome.failure}`);
     return { kind: 'connection', error, retryAfterMs: 0 };
   }
   const { status, text, retryAfterMs = 0 } = outcome;
   const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), errorSchema), text);
   if (!parsed.success) {
     const shown = text.length > 200 ? `${text.slice(0, 200)}…` : text;
-    const error = new UsageError(
+    const error = new ServerError(
+      undefined,
+      status,
       `The server ${url.origin} answered ${status}, and not as this service does: ${JSON.stringify(shown)}`,
     );
     return { kind: passingStatuses.has(status) ? 'connection' : 'lasting', error, retryAfterMs };
   }
   const { code, error: sentence, retry_after_seconds: seconds } = parsed.output;
   const help = code === 'unauthorized' ? ' Set API_KEY, as an environment variable of this command.' : '';
-  const error = new ServerError(code, `The server says: ${sentence}${help}`);
+  const error = new ServerError(code, status, `The server says: ${sentence}${help}`);
   // Events of a video have no headers of their own.
   const pauseMs = typeof seconds === 'number' ? seconds * 1000 : retryAfterMs;
   return { kind: passingCodes.has(code) ? 'busy' : 'lasting', error, retryAfterMs: pauseMs };

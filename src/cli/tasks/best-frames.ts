@@ -73,5 +73,8 @@ async function faultOf(path: string): Promise<string | undefined> {
 }
 
 function isFaultOfVideo(fault: unknown): fault is ServiceError | ServerError {
-  return (fault instanceof ServiceError || fault instanceof ServerError) && fault.code.startsWith('video_');
+  return (
+    (fault instanceof ServiceError || fault instanceof ServerError) &&
+    fault.code?.startsWith('video_') === true
+  );
 }

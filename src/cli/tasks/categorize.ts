@@ -1,4 +1,5 @@
 import type { BrokenFile } from '../answers/answers.ts';
+import { isPassing } from '../answers/fault-watch.ts';
 import type { Command } from '../arguments.ts';
 import { type FoundFile, findFiles } from '../files/find-files.ts';
 import { claimFolder } from '../output/claim.ts';
@@ -104,11 +105,11 @@ function openOutput(
   return openStandardOutput(terminal.print, lines, table);
 }
 
-/** What a file's content is, stays; whether the disk gives it, is asked again the next time. */
+/** What a file's content is, stays; whether the disk gives it, or the engine fails at it, is asked again next time. */
 async function takeBroken(broken: BrokenFile, output: ContinuedOutput, tally: Tally): Promise<void> {
   const { kind: _, ...record } = broken;
   tally.fault(record.file, record.error);
-  if (record.code !== 'file_unreadable') await output.write(record);
+  if (!isPassing(record)) await output.write(record);
 }
 
 /** Names and links that folders were not asked for. */

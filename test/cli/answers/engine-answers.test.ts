@@ -2,6 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import type { FileOutcome, Question, TakenFile } from '../../../src/cli/answers/answers.ts';
 import { createEngineAnswers } from '../../../src/cli/answers/engine-answers.ts';
 import type { FoundFile } from '../../../src/cli/files/find-files.ts';
+import { ServiceError } from '../../../src/errors.ts';
 import { createFakeClassifier, type FakeClassifierOptions, pictureOf } from '../fake-classifier.ts';
 import { type TemporaryFolder, temporaryFolder } from '../temporary-folder.ts';
 
@@ -21,6 +22,7 @@ async function openAnswers(
     maxImageBytes: 1000,
     signal: options.signal ?? new AbortController().signal,
     dispose: async () => undefined,
+    restartMs: 1,
   });
   return { added, ...answers };
 }
@@ -112,14 +114,97 @@ describe('every file is answered', () => {
     expect(added.length).toBeLessThan(200);
   });
 
-  test('or a fault that is not the picture’s ends it', async () => {
+  test('or a fault that is no picture’s and known ends it', async () => {
     await using folder = await temporaryFolder();
     const onAdd = async (word: string) => {
-      if (word === 'dog') throw new Error('the engine broke');
+      if (word === 'dog') throw new ServiceError('shutting_down', 'The engine ends.');
     };
     const { categorize } = await openAnswers({ onAdd });
     const answering = Array.fromAsync(categorize(await filesOf(folder, ['cat', 'dog', 'cat'])));
-    expect(answering).rejects.toThrow('the engine broke');
+    expect(answering).rejects.toThrow('The engine ends.');
+    await answering.catch(() => undefined);
+  });
+});
+
+describe('one file at which the engine fails', () => {
+  const thousand = Array.from({ length: 1000 }, (_, index) => (index === 500 ? 'dog' : 'cat'));
+  const restarting = () => new ServiceError('engine_restarting', 'Inference is being restarted.');
+
+  test('unexpectedly is named, and the 999 others are answered', async () => {
+    await using folder = await temporaryFolder();
+    const onAdd = async (word: string) => {
+      if (word === 'dog') throw new TypeError('x is undefined');
+    };
+    const { categorize, added } = await openAnswers({ onAdd });
+    const outcomes = await Array.fromAsync(categorize(await filesOf(folder, thousand)));
+    expect(outcomes.length).toBe(1000);
+    expect(outcomes.filter((outcome) => brief(outcome) !== 'cat')).toEqual([
+      {
+        kind: 'broken',
+        file: folder.at('0500-dog'),
+        code: 'internal',
+        error: 'Looking at it failed unexpectedly, which is a bug: x is undefined',
+      },
+    ]);
+    expect(added.length).toBe(1000);
+  });
+
+  test('while it is being restarted is shown again, and those around it are not', async () => {
+    await using folder = await temporaryFolder();
+    let breakdowns = 3;
+    const onAdd = async (word: string) => {
+      if (word === 'dog' && breakdowns-- > 0) throw restarting();
+    };
+    const { categorize, added } = await openAnswers({ onAdd });
+    const outcomes = await Array.fromAsync(categorize(await filesOf(folder, ['cat', 'dog', 'bird'])));
+    expect(outcomes.map(brief)).toEqual(['cat', 'dog', 'bird']);
+    expect(added).toEqual(['cat', 'dog', 'bird', 'dog', 'dog', 'dog']);
+  });
+
+  test('each time it is shown is named after five attempts', async () => {
+    await using folder = await temporaryFolder();
+    const onAdd = async (word: string) => {
+      if (word === 'dog') throw restarting();
+    };
+    const { categorize, added } = await openAnswers({ onAdd });
+    const outcomes = await Array.fromAsync(categorize(await filesOf(folder, ['cat', 'dog', 'bird'])));
+    expect(outcomes.map(brief)).toEqual(['cat', 'broken engine_restarting', 'bird']);
+    expect(added.filter((word) => word === 'dog').length).toBe(5);
+  });
+
+  test('is one of many: where it fails at all, the run ends', async () => {
+    await using folder = await temporaryFolder();
+    const onAdd = async () => {
+      throw new Error('no session');
+    };
+    const { categorize, best } = await openAnswers({ onAdd });
+    const files = await filesOf(folder, thousand.slice(0, 100));
+    const sentence =
+      '20 files in a row could not be answered, so the reason is not the files. Of the last one: Looking at it failed unexpectedly, which is a bug: no session';
+    const answering = Array.fromAsync(categorize(files));
+    expect(answering).rejects.toThrow(sentence);
+    await answering.catch(() => undefined);
+    expect(best(files, () => undefined)).rejects.toThrow(sentence);
+  });
+
+  test('does not keep the best from being found', async () => {
+    await using folder = await temporaryFolder();
+    let breakdowns = 2;
+    const onAdd = async (word: string) => {
+      if (word === 'fish') throw new TypeError('x is undefined');
+      if (word === 'dog' && breakdowns-- > 0) throw restarting();
+    };
+    const { best } = await openAnswers({ onAdd });
+    const told: string[] = [];
+    const answer = await best(await filesOf(folder, ['cat', 'fish', 'dog']), (outcome) =>
+      told.push(`${outcome.kind} ${outcome.file.slice(-4)}`),
+    );
+    expect(answer.map(({ category, file }) => [category, file?.slice(-4)])).toEqual([
+      ['cat', '-cat'],
+      ['dog', '-dog'],
+      ['bird', '-cat'],
+    ]);
+    expect(told).toEqual(['taken -cat', 'taken fish', 'taken -dog', 'broken fish']);
   });
 });
 

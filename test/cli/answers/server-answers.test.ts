@@ -1,4 +1,7 @@
 import { describe, expect, test } from 'bun:test';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import type { TakenFile } from '../../../src/cli/answers/answers.ts';
 import { createEngineAnswers } from '../../../src/cli/answers/engine-answers.ts';
 import { createServerClient } from '../../../src/cli/answers/server-client.ts';
@@ -208,5 +211,127 @@ describe('what passes by itself is waited for', () => {
       answersOf(`http://127.0.0.1:${other.port}`).categorize(await filesOf(folder, ['cat'])),
     );
     expect(answering).rejects.toThrow('The server answered something else than this command expects');
+  });
+});
+
+describe('one file that a server fails at', () => {
+  type Refusal = Response | 'cut' | undefined;
+
+  /** Passes on what a real server answers, but to forms that are refused; the connection of some is cut. */
+  async function guarded(refuse: (form: string) => Refusal) {
+    const { server } = serve();
+    /** Pictures in each form. */
+    const asked: number[] = [];
+    const guard = createServer(async (request, response) => {
+      const body = Buffer.concat(await Array.fromAsync(request));
+      const form = body.toString('latin1');
+      asked.push(form.split('name="files"').length - 1);
+      const refusal = refuse(form);
+      if (refusal === 'cut') {
+        request.socket.destroy();
+        return;
+      }
+      const headers = { 'content-type': request.headers['content-type'] ?? '' };
+      const answer =
+        refusal ?? (await fetch(server.address(request.url ?? '/'), { method: 'POST', headers, body }));
+      response.writeHead(answer.status, { 'content-type': answer.headers.get('content-type') ?? '' });
+      response.end(await answer.text());
+    });
+    guard.listen(0, '127.0.0.1');
+    await once(guard, 'listening');
+    return {
+      url: `http://127.0.0.1:${(guard.address() as AddressInfo).port}`,
+      asked,
+      async [Symbol.asyncDispose]() {
+        guard.closeAllConnections();
+        guard.close();
+        await server[Symbol.asyncDispose]();
+      },
+    };
+  }
+  const toEvil = (refuse: () => Refusal) => (form: string) =>
+    form.includes('GIF89a evil') ? refuse() : undefined;
+  const internal = (): Response =>
+    Response.json({ error: 'Something went wrong here.', code: 'internal' }, { status: 500 });
+  const crowd = [
+    ...Array.from({ length: 40 }, () => 'cat'),
+    'evil',
+    ...Array.from({ length: 30 }, () => 'dog'),
+  ];
+
+  test.each([
+    ['with a bug', internal, 'internal', 'The server says: Something went wrong here.'],
+    [
+      'whose proxy does not let it pass',
+      () => new Response('Forbidden', { status: 403 }),
+      'internal',
+      'answered 403, and not as this service does: "Forbidden"',
+    ],
+    ['whose connection breaks', (): Refusal => 'cut', 'internal', 'cannot be reached: '],
+    ['whose proxy finds it dead', () => new Response('Bad', { status: 502 }), 'internal', 'answered 502, '],
+    [
+      'that takes no such picture',
+      () => Response.json({ error: 'It is broken.', code: 'files_broken' }, { status: 422 }),
+      'files_broken',
+      'The server says: It is broken.',
+    ],
+  ] as const)('%s is named, and the others are answered', async (_, refuse, code, sentence) => {
+    await using server = await guarded(toEvil(refuse));
+    await using folder = await temporaryFolder();
+    const files = await filesOf(folder, crowd);
+    const { categorize, best } = answersOf(server.url);
+    const outcomes = await Array.fromAsync(categorize(files));
+    expect(outcomes.length).toBe(71);
+    const others = outcomes.filter(({ file }) => file !== files[40]?.path);
+    expect(others.map((one) => one.kind === 'answered' && one.category)).toEqual(
+      crowd.filter((word) => word !== 'evil'),
+    );
+    expect(outcomes[40]).toMatchObject({ kind: 'broken', file: files[40]?.path ?? '', code });
+    expect(outcomes[40]).toMatchObject({ error: expect.stringContaining(sentence) });
+
+    const told: TakenFile[] = [];
+    const answer = await best(files, (outcome) => told.push(outcome));
+    expect(answer.map(({ file }) => file)).toEqual([files[0]?.path ?? '', files[41]?.path ?? '', null]);
+    const faults = told.filter(({ kind }) => kind !== 'taken');
+    expect(faults).toEqual([expect.objectContaining({ kind: 'broken', file: files[40]?.path })]);
+    expect(new Set(told.map(({ file }) => file)).size).toBe(71);
+  });
+
+  test('is found by halves', async () => {
+    await using server = await guarded(toEvil(internal));
+    await using folder = await temporaryFolder();
+    await Array.fromAsync(answersOf(server.url).categorize(await filesOf(folder, crowd)));
+    // Two requests beside it, its own of 32, and two of each size below that, one of which fails and is followed by
+    // the proof that the server answers at all.
+    expect(server.asked.filter((count) => count > 0).length).toBe(13);
+    expect(server.asked.filter((count) => count === 0).length).toBe(6);
+  });
+
+  test('is one of many: where it fails at all, the run ends', async () => {
+    await using server = await guarded(toEvil(internal));
+    await using folder = await temporaryFolder();
+    const { categorize } = answersOf(server.url);
+    const files = await filesOf(
+      folder,
+      Array.from({ length: 100 }, () => 'evil'),
+    );
+    const answering = Array.fromAsync(categorize(files));
+    expect(answering).rejects.toThrow('20 files in a row could not be answered');
+    await answering.catch(() => undefined);
+  });
+
+  test('is not looked for where too much comes in one request, however small it is', async () => {
+    await using server = await guarded((form) =>
+      form.length > 3000 ? new Response('Too large', { status: 413 }) : undefined,
+    );
+    await using folder = await temporaryFolder();
+    const files = await filesOf(
+      folder,
+      Array.from({ length: 40 }, () => 'cat'),
+    );
+    const { categorize, best } = answersOf(server.url);
+    const outcomes = await Array.fromAsync(categorize(files));
+    expect(outcomes.map((one) => one.kind === 'answered' && one.category)).toEqual(files.map(() => 'cat'));
+    expect(best(files, () => undefined)).rejects.toThrow('answered 413');
   });
 });

@@ -27,6 +27,20 @@ async function photos(): Promise<TemporaryFolder> {
 }
 
 describe('categorizing', () => {
+  test('asks again about what the engine failed at, and not about what is broken', async () => {
+    await using folder = await photos();
+    const command = [folder.at('p'), '--json', '--output', folder.at('out')];
+    const onAdd = async (word: string) => {
+      if (word === 'dog') throw new TypeError('x is undefined');
+    };
+    const first = await runTask(command, { onAdd });
+    expect([first.fault, first.tally.answered, first.tally.faults]).toEqual([undefined, 3, 2]);
+    expect(first.stderr).toContain('Looking at it failed unexpectedly, which is a bug: x is undefined');
+    const again = await runTask(command);
+    expect(again.asked).toEqual(['dog']);
+    expect([again.tally.answered, again.tally.recorded, again.tally.faults]).toEqual([1, 3, 1]);
+  });
+
   test('prints a line a file, and names the broken ones', async () => {
     await using folder = await photos();
     const { stdout, stderr, tally, fault } = await runTask([folder.at('p'), '--threshold', '0.5']);

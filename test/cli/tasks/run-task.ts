@@ -6,7 +6,7 @@ import { findBestFrames } from '../../../src/cli/tasks/best-frames.ts';
 import { categorizeFiles } from '../../../src/cli/tasks/categorize.ts';
 import { createTally, type Tally } from '../../../src/cli/tasks/tally.ts';
 import { createCommandTerminal, type TextStream } from '../../../src/cli/terminal/command-terminal.ts';
-import { createFakeClassifier } from '../fake-classifier.ts';
+import { createFakeClassifier, type FakeClassifierOptions } from '../fake-classifier.ts';
 
 export interface TaskRun {
   readonly stdout: string;
@@ -17,7 +17,7 @@ export interface TaskRun {
   readonly fault: unknown;
 }
 
-export interface RunOptions {
+export interface RunOptions extends FakeClassifierOptions {
   /** Interrupts the run when so many lines of output are written. */
   readonly interruptAfter?: number;
   readonly answers?: Answers;
@@ -34,7 +34,7 @@ export async function runTask(argv: readonly string[], options: RunOptions = {})
   const [stdout, stderr] = [capture(), capture()];
   const terminal = createCommandTerminal(stdout, stderr);
   const tally = createTally(terminal, () => 0);
-  const { classifier, added } = createFakeClassifier();
+  const { classifier, added } = createFakeClassifier(options);
   const { interruptAfter = Number.POSITIVE_INFINITY } = options;
   const question = { ...command, categories: { labels } };
   const openAnswers = async (): Promise<Answers> => {
