@@ -22,14 +22,16 @@ What becomes of the answers
   --csv               a table with a header
   --output FILE       into a file. Interrupted, or killed: the same command goes on where it
                       stopped, and skips what the file already has. FILE.question.json says what
-                      was asked, and of which model; another question is refused
+                      was asked, and of which model; another question is refused. A symbolic
+                      link is not followed, nor is a file that another run writes shared
   --copy-to DIR       copies each photo into DIR/category/; with --best the best ones; with
                       --video the best frames, as JPEG files
   --move-to DIR       moves each photo into DIR/category/
   --dry-run           only says where --copy-to or --move-to would put each file
 
 Sorting never overwrites: where a name is taken, the file becomes "name (2).jpg". Broken photos,
-and those below the threshold, stay where they are. Doing it again changes nothing.
+and those below the threshold, stay where they are. Doing it again changes nothing. DIR may be a
+symbolic link; the folder of a category in it may not. One run at a time sorts into DIR.
 
 How it is done
   --server URL        asks a running service instead of loading the model here; a busy one, or one
