@@ -22,8 +22,8 @@ What becomes of the answers
   --csv               a table with a header
   --output FILE       into a file. Interrupted, or killed: the same command goes on where it
                       stopped, and skips what the file already has. FILE.question.json says what
-                      was asked, and of which model; another question is refused. A symbolic
-                      link is not followed, nor is a file that another run writes shared
+                      was asked, and of which model; another question is refused. So is a
+                      symbolic link, and a file that another run writes
   --copy-to DIR       copies each photo into DIR/category/; with --best the best ones; with
                       --video the best frames, as JPEG files
   --move-to DIR       moves each photo into DIR/category/
