@@ -7,7 +7,8 @@ import type { Config } from './config.ts';
 import { type EngineObserver, unobserved } from './engine-observer.ts';
 import { createGarbageNote } from './garbage.ts';
 import type { Log } from './log.ts';
-import { createPictureLoader } from './media/picture.ts';
+import { createPictureLoader, isIsolatedPicture } from './media/picture.ts';
+import { createPictureProcesses } from './media/picture-process.ts';
 import { openVideo } from './media/video/video.ts';
 import { memoryLimitBytes } from './memory-limit.ts';
 
@@ -28,12 +29,19 @@ export async function startEngine(
 ): Promise<Engine> {
   const { imageResolution } = compiled.architecture.vision;
   const geometry = (width: number, height: number) => resizeAndCrop(width, height, imageResolution);
+  // The rest is the model's and that of what arrives meanwhile.
+  const maxDecodeBytes = config.memoryBytes * 0.4;
+  const isolated = createPictureProcesses({
+    processes: pictureProcesses(config),
+    memoryBytes: maxDecodeBytes,
+    onDeath: (how) => log.info({ reason: how }, 'a picture ended its decoder, in a process of its own'),
+  });
   const loadPicture = createPictureLoader({
     geometry,
     limits: config.limits,
+    isolated,
     decodeBytes: config.memoryBytes / 5,
-    // The rest is the model's and that of what arrives meanwhile.
-    maxDecodeBytes: config.memoryBytes * 0.4,
+    maxDecodeBytes,
   });
   const onBreakdown = (fault: Error) => {
     log.error({ reason: fault.message }, 'inference broke down and is restarted');
@@ -53,6 +61,8 @@ export async function startEngine(
     imageEncoder: encoders.imageEncoder,
     labelEncoder: encoders.labelEncoder,
     loadPicture,
+    isIsolated: isIsolatedPicture,
+    isolatedAtOnce: 2 * isolated.processes,
     openVideo: (path, options) =>
       openVideo(path, { limits: config.limits, threads: config.threads, ...options }),
     framing: { geometry, side: imageResolution },
@@ -62,7 +72,20 @@ export async function startEngine(
     noteGarbage: createGarbageNote(garbageBytesPerCollection),
     observer,
   });
-  return { classifier, [Symbol.asyncDispose]: () => encoders[Symbol.asyncDispose]() };
+  return {
+    classifier,
+    async [Symbol.asyncDispose]() {
+      await Promise.all([isolated[Symbol.asyncDispose](), encoders[Symbol.asyncDispose]()]);
+    },
+  };
+}
+
+/** What a process that decodes pictures may keep of the memory between two of them, with its runtime. */
+const pictureProcessBytes = 512 * 1024 ** 2;
+
+/** One for each core, and no more than there is room for: 2 in 1 GiB, 4 in 2. */
+function pictureProcesses({ threads, memoryBytes }: Config): number {
+  return Math.max(1, Math.min(threads, Math.floor(memoryBytes / pictureProcessBytes)));
 }
 
 /** What a video may take at the worst, and what all else may. */

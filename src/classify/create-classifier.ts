@@ -20,6 +20,10 @@ export interface ClassifierParts {
    * @throws ServiceError image_empty, image_unsupported, image_too_large, image_broken
    */
   readonly loadPicture: (bytes: Uint8Array, pixels: Uint8Array, signal: AbortSignal) => Promise<void>;
+  /** Whether a picture is decoded in another process, and may take seconds. */
+  readonly isIsolated: (bytes: Uint8Array) => boolean;
+  /** Places that such pictures may take of the encoder's at a time: the others are all other pictures'. */
+  readonly isolatedAtOnce: number;
   readonly openVideo: OpenVideo;
   /** What of a video's frame the model sees. */
   readonly framing: FramesOptions;
@@ -37,10 +41,12 @@ const verbatim = ['{}'] as const;
 
 /** Joins the encoders and the decoders to the three use cases. */
 export function createClassifier(parts: ClassifierParts): Classifier {
-  const { model, logitScale, imageEncoder, labelEncoder, loadPicture, maxCategories, noteGarbage } = parts;
-  const { openVideo, framing, videosAtOnce, observer = unobserved } = parts;
+  const { model, logitScale, imageEncoder, labelEncoder, loadPicture, isIsolated, maxCategories } = parts;
+  const { openVideo, framing, videosAtOnce, noteGarbage, observer = unobserved } = parts;
 
   const undecoded = createSemaphore(parts.undecodedBytes);
+
+  const isolated = createSemaphore(parts.isolatedAtOnce);
 
   const decode = async (bytes: Uint8Array, slot: PixelSlot, share: Permit, signal: AbortSignal) => {
     try {
@@ -56,15 +62,19 @@ export function createClassifier(parts: ClassifierParts): Classifier {
   const encodeNoting =
     (times?: WorkTimes): EncodePicture =>
     async (bytes, signal) => {
-      const share = await undecoded.acquire(bytes.byteLength, signal);
-      const slot = await imageEncoder.acquireSlot(signal).catch((reason: unknown) => {
-        share[Symbol.dispose]();
-        throw reason;
-      });
+      // Waits in a queue of its own, so that pictures that take long hold up none but their like.
+      using places = new DisposableStack();
+      const turn = isIsolated(bytes) ? places.use(await isolated.acquire(1, signal)) : undefined;
+      const share = places.use(await undecoded.acquire(bytes.byteLength, signal));
+      const slot = await imageEncoder.acquireSlot(signal);
+      places.move();
       const encodeSlot = async () => {
         using held = slot;
         const beganAt = performance.now();
-        await decode(bytes, held, share, signal);
+        {
+          using _turn = turn;
+          await decode(bytes, held, share, signal);
+        }
         const ms = performance.now() - beganAt;
         observer.pictureDecoded(ms);
         if (times) times.decodeMs += ms;

@@ -85,3 +85,21 @@ export function tooLargeToDecode(format: PictureFormat, cause: unknown): Service
     { cause },
   );
 }
+
+/** One whose decoder crashed. */
+export function fatalPicture({ format }: PictureHeader, cause: unknown): ServiceError {
+  return brokenPicture(format, 'ended its decoder; save it again, as a JPEG or PNG', cause);
+}
+
+export function endlessPicture({ format }: PictureHeader): ServiceError {
+  return brokenPicture(format, 'is damaged: its data keep the decoder busy without end');
+}
+
+/** @param bytes what its decoder was granted */
+export function greedyPicture({ format, width, height }: PictureHeader, bytes: number): ServiceError {
+  return new ServiceError(
+    'image_too_large',
+    `Decoding the ${formatNames[format]} picture of ${width} × ${height} pixels takes more than the ${Math.ceil(bytes / 1e6)} MB of memory that such a picture may have; save it as a JPEG or PNG.`,
+    { width, height, limit: Math.floor(bytes) },
+  );
+}

@@ -1,10 +1,14 @@
-import { decodeResized } from '../../native/image/decode.ts';
 import { decodeCostBytes } from '../../native/image/decode-cost.ts';
 import { DecodeError } from '../../native/image/decode-error.ts';
-import { type PictureHeader, type ResizeAndCrop, shownSize } from '../../native/image/picture-header.ts';
+import {
+  type PictureFormat,
+  type PictureHeader,
+  type ResizeAndCrop,
+  shownSize,
+} from '../../native/image/picture-header.ts';
 import type { ServiceError } from '../errors.ts';
 import { createSemaphore } from '../semaphore.ts';
-import { decodeExtremeRatio, isExtremeRatio } from './extreme-ratio.ts';
+import { decodeSquare, isExtremeRatio } from './decode-square.ts';
 import {
   brokenPicture,
   emptyPicture,
@@ -15,7 +19,9 @@ import {
   tooMuchMemory,
   unsupportedVariant,
 } from './picture-errors.ts';
+import { recognise } from './picture-format.ts';
 import { readPictureHeader } from './picture-header.ts';
+import type { PictureProcesses } from './picture-process.ts';
 
 export interface PictureLimits {
   readonly imageBytes: number;
@@ -27,6 +33,8 @@ export interface PictureLoaderOptions {
   /** Where the model's square lies on a picture that is shown at this size. */
   readonly geometry: (width: number, height: number) => ResizeAndCrop;
   readonly limits: PictureLimits;
+  /** Decodes what this process must not. */
+  readonly isolated: Pick<PictureProcesses, 'decode'>;
   /** Memory that all decoding together may take; a picture that needs more is decoded alone. */
   readonly decodeBytes?: number;
   /** Memory that one picture may take; one that needs more is refused. Default: any. */
@@ -42,26 +50,59 @@ export interface PictureLoaderOptions {
  */
 export type LoadPicture = (bytes: Uint8Array, target: Uint8Array, signal?: AbortSignal) => Promise<void>;
 
+/** Formats whose decoder may end its process, however sound the file is. */
+const isolatedFormats: ReadonlySet<PictureFormat> = new Set(['tiff', 'avif']);
+
+/** The library that reads those formats reads other formats' rare variants, too. */
+function isIsolated({ format, rare }: Pick<PictureHeader, 'format' | 'rare'>): boolean {
+  return rare || isolatedFormats.has(format);
+}
+
+/** Whether a picture is one that another process decodes; what is no picture at all is not. */
+export function isIsolatedPicture(bytes: Uint8Array): boolean {
+  const content = recognise(bytes);
+  if ('other' in content) return false;
+  if (isolatedFormats.has(content.format)) return true;
+  if (!formatsWithRareVariants.has(content.format)) return false;
+  try {
+    return isIsolated(readPictureHeader(bytes));
+  } catch {
+    return false;
+  }
+}
+
+const formatsWithRareVariants: ReadonlySet<PictureFormat> = new Set(['webp', 'bmp']);
+
 /** Room for dozens of phone photos at a time, while pictures of 100 megapixels pass one by one. */
 const DECODE_BYTES = 400 * 1024 ** 2;
 
 export function createPictureLoader(options: PictureLoaderOptions): LoadPicture {
-  const { geometry, limits, decodeBytes = DECODE_BYTES, maxDecodeBytes = Number.POSITIVE_INFINITY } = options;
+  const {
+    geometry,
+    limits,
+    isolated,
+    decodeBytes = DECODE_BYTES,
+    maxDecodeBytes = Number.POSITIVE_INFINITY,
+  } = options;
   const budget = createSemaphore(decodeBytes);
 
   return async (bytes, target, signal) => {
     const header = readWithinLimits(bytes, limits);
     const shown = shownSize(header);
     const place = geometry(shown.width, shown.height);
-    const extreme = isExtremeRatio(place);
-    const resized = extreme ? undefined : { width: place.resizedWidth, height: place.resizedHeight };
+    const resized = isExtremeRatio(place)
+      ? undefined
+      : { width: place.resizedWidth, height: place.resizedHeight };
 
-    const cost = decodeCostBytes(header, resized);
+    const leaves = isIsolated(header);
+    // Another process needs the file, too.
+    const cost = decodeCostBytes(header, resized) + (leaves ? bytes.length : 0);
     if (cost > maxDecodeBytes) throw tooMuchMemory(header, cost, maxDecodeBytes);
     using _memory = await budget.acquire(cost, signal);
     signal?.throwIfAborted();
     try {
-      await (extreme ? decodeExtremeRatio : decodeResized)(bytes, header, place, target, signal);
+      if (leaves) await isolated.decode(bytes, { header, place, memoryBytes: cost }, target, signal);
+      else await decodeSquare(bytes, { header, place }, target, signal);
     } catch (fault) {
       throw fault instanceof DecodeError ? toServiceError(fault, header) : fault;
     }

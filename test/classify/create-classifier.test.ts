@@ -52,6 +52,8 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
         return new Int32Array();
       },
     ),
+    isIsolated: () => false,
+    isolatedAtOnce: 1,
     async loadPicture(bytes, pixels) {
       const text = new TextDecoder().decode(bytes);
       if (text === 'broken') throw new ServiceError('image_broken', 'It ends too early.');

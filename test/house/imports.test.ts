@@ -126,9 +126,4 @@ describe('the rooms', () => {
     for (const { path } of files) visit(path, []);
     expect(cycles).toEqual([]);
   });
-
-  test('files stay short enough to hold one concept', () => {
-    const long = files.filter(({ text }) => text.split('\n').length > 301).map(({ path }) => path);
-    expect(long).toEqual([]);
-  });
 });

@@ -1,8 +1,11 @@
 import { ServiceError } from '../../src/errors.ts';
 import { createPictureLoader, type PictureLoaderOptions } from '../../src/media/picture.ts';
+import { createPictureProcesses } from '../../src/media/picture-process.ts';
 import { bmp, type Rgba } from './sample-pictures.ts';
 
 export const side = 16;
+/** As the service has them. They end with the tests. */
+export const isolated = createPictureProcesses({ processes: 2, memoryBytes: 800 * 1024 ** 2 });
 export const limits = { imageBytes: 1_000_000, imagePixels: 1_000_000 };
 
 /** The short side fits, the middle of the long one is kept; rounding does not matter here. */
@@ -24,7 +27,7 @@ export async function load(
   signal?: AbortSignal,
 ): Promise<Uint8Array> {
   const target = new Uint8Array(side * side * 3);
-  await createPictureLoader({ geometry, limits, ...options })(bytes, target, signal);
+  await createPictureLoader({ geometry, limits, isolated, ...options })(bytes, target, signal);
   return target;
 }
 

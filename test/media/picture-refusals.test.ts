@@ -5,6 +5,7 @@ import {
   geometry,
   gradient,
   height,
+  isolated,
   limits,
   load,
   meanDifference,
@@ -120,7 +121,7 @@ describe('what is refused', () => {
 
 describe('the memory budget', () => {
   test('pictures that do not fit into it together are decoded one after another', async () => {
-    const loadOne = createPictureLoader({ geometry, limits, decodeBytes: 1 });
+    const loadOne = createPictureLoader({ geometry, limits, isolated, decodeBytes: 1 });
     const picture = rgbPng(width, height, gradient);
     const targets = Array.from({ length: 20 }, () => new Uint8Array(side * side * 3));
     await Promise.all(targets.map((target) => loadOne(picture, target)));
@@ -130,18 +131,18 @@ describe('the memory budget', () => {
   test('a picture that would take more than one may is refused before it is decoded', async () => {
     const picture = rgbPng(width, height, gradient);
     const target = new Uint8Array(side * side * 3);
-    const fault = await createPictureLoader({ geometry, limits, maxDecodeBytes: 1000 })(
+    const fault = await createPictureLoader({ geometry, limits, isolated, maxDecodeBytes: 1000 })(
       picture,
       target,
     ).catch((reason: unknown) => reason);
     expect(fault).toMatchObject({ code: 'image_too_large', details: { width, height, limit: 1000 } });
     expect(String(fault)).toContain('would take');
-    await createPictureLoader({ geometry, limits, maxDecodeBytes: 50e6 })(picture, target);
+    await createPictureLoader({ geometry, limits, isolated, maxDecodeBytes: 50e6 })(picture, target);
     expect(meanDifference(target, reference)).toBe(0);
   });
 
   test('is given back by a picture that is broken', async () => {
-    const loadOne = createPictureLoader({ geometry, limits, decodeBytes: 1 });
+    const loadOne = createPictureLoader({ geometry, limits, isolated, decodeBytes: 1 });
     const target = new Uint8Array(side * side * 3);
     const broken = concat(
       rgbPng(10, 10).subarray(0, 33),
@@ -154,7 +155,7 @@ describe('the memory budget', () => {
   });
 
   test('who leaves while waiting gets the signal’s reason, and those behind go on', async () => {
-    const loadOne = createPictureLoader({ geometry, limits, decodeBytes: 1 });
+    const loadOne = createPictureLoader({ geometry, limits, isolated, decodeBytes: 1 });
     const picture = await jpeg(800, 600);
     const leaving = new AbortController();
     const target = () => new Uint8Array(side * side * 3);

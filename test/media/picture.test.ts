@@ -5,6 +5,7 @@ import {
   geometry,
   gradient,
   height,
+  isolated,
   limits,
   load,
   meanDifference,
@@ -193,7 +194,7 @@ describe('sizes', () => {
   test('a strip whose resized whole would take gigabytes', async () => {
     // 1 × 16,000 at 16 pixels of width would be 256,000 long; at 224, 3,584,000.
     const at = (x: number, y: number): Rgba => (x + y < 8000 ? [250, 0, 0, 255] : [0, 0, 250, 255]);
-    const large = { geometry: geometry224, limits };
+    const large = { geometry: geometry224, limits, isolated };
     for (const [w, h] of [
       [1, 16_000],
       [16_000, 1],
@@ -221,7 +222,7 @@ describe('sizes', () => {
   }
 
   test('a transparent strip is as black as a transparent picture', async () => {
-    const options = { geometry: geometry224, limits };
+    const options = { geometry: geometry224, limits, isolated };
     const target = new Uint8Array(224 * 224 * 3).fill(9);
     const bytes = png(16_000, 1, { colourType: 6, samples: () => [255, 255, 255, 0] });
     await createPictureLoader(options)(bytes, target);

@@ -3,6 +3,7 @@ import { crc32 } from 'node:zlib';
 import { resizeAndCrop } from '../../src/clip/preprocessing.ts';
 import { ServiceError } from '../../src/errors.ts';
 import { createPictureLoader } from '../../src/media/picture.ts';
+import { isolated } from './load-picture.ts';
 import {
   animatedWebp,
   avif,
@@ -95,6 +96,7 @@ test(`${MUTATIONS} damaged pictures end in pixels or in a sentence for a person`
   const load = createPictureLoader({
     geometry: (width, height) => resizeAndCrop(width, height, 32),
     limits: { imageBytes: 1_000_000, imagePixels: 4_000_000 },
+    isolated,
   });
   const target = new Uint8Array(32 * 32 * 3);
   const names = Object.keys(seeds);

@@ -8,6 +8,7 @@ import { resizeAndCrop } from '../../src/clip/preprocessing.ts';
 import { prepareModel } from '../../src/clip/store/prepare-model.ts';
 import { createLog } from '../../src/log.ts';
 import { createPictureLoader } from '../../src/media/picture.ts';
+import { createPictureProcesses } from '../../src/media/picture-process.ts';
 import {
   cosine,
   type GoldenPicture,
@@ -58,6 +59,7 @@ async function compile(
 const loadPicture = createPictureLoader({
   geometry: (width, height) => resizeAndCrop(width, height, 224),
   limits: { imageBytes: 64 * 1024 ** 2, imagePixels: 100_000_000 },
+  isolated: createPictureProcesses({ processes: 1, memoryBytes: 800 * 1024 ** 2 }),
 });
 
 let folder: string;

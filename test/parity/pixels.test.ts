@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { resizeAndCrop } from '../../src/clip/preprocessing.ts';
 import { createPictureLoader } from '../../src/media/picture.ts';
+import { createPictureProcesses } from '../../src/media/picture-process.ts';
 
 const folder = join(import.meta.dir, '../golden/images');
 const resolution = 224;
@@ -25,6 +26,7 @@ const quirks = new Set(['palette.png']);
 const load = createPictureLoader({
   geometry: (width, height) => resizeAndCrop(width, height, resolution),
   limits: { imageBytes: 64 * 1024 ** 2, imagePixels: 100_000_000 },
+  isolated: createPictureProcesses({ processes: 1, memoryBytes: 800 * 1024 ** 2 }),
 });
 
 describe('pixels before normalisation', () => {

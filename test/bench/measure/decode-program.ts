@@ -1,6 +1,7 @@
 /** Decodes photos over and over, as the service does but for everything around it. */
 import { resizeAndCrop } from '../../../src/clip/preprocessing.ts';
 import { createPictureLoader } from '../../../src/media/picture.ts';
+import { createPictureProcesses } from '../../../src/media/picture-process.ts';
 import { answerParent, childInput } from './child.ts';
 import { measureRate, type Rate } from './rate.ts';
 
@@ -19,6 +20,7 @@ const { paths, seconds, concurrency } = childInput<DecodeInput>();
 const loadPicture = createPictureLoader({
   geometry: (width, height) => resizeAndCrop(width, height, RESOLUTION),
   limits: { imageBytes: Number.MAX_SAFE_INTEGER, imagePixels: Number.MAX_SAFE_INTEGER },
+  isolated: createPictureProcesses({ processes: Math.max(...concurrency), memoryBytes: 800 * 1024 ** 2 }),
 });
 const photos = await Promise.all(paths.map((path) => Bun.file(path).bytes()));
 

@@ -1,7 +1,27 @@
 import { bicubicAxis, resampleBicubic } from '../../native/image/bicubic.ts';
-import { decodeWindow } from '../../native/image/decode.ts';
+import { decodeResized, decodeWindow } from '../../native/image/decode.ts';
 import { type PictureHeader, type ResizeAndCrop, shownSize } from '../../native/image/picture-header.ts';
 import { dropAlpha, premultiplyAlpha, unpremultiplyAlpha } from '../../native/image/premultiplied-alpha.ts';
+
+/** How a picture becomes the model's square. */
+export interface SquareTask {
+  readonly header: PictureHeader;
+  readonly place: ResizeAndCrop;
+}
+
+/**
+ * Decodes a picture, turns it upright, resizes it and cuts the square out of it: in this process.
+ * @param target receives the square, [S, S, 3] u8 RGB, row-major
+ * @throws DecodeError; the signal's reason
+ */
+export async function decodeSquare(
+  bytes: Uint8Array,
+  { header, place }: SquareTask,
+  target: Uint8Array,
+  signal?: AbortSignal,
+): Promise<void> {
+  await (isExtremeRatio(place) ? decodeExtremeRatio : decodeResized)(bytes, header, place, target, signal);
+}
 
 /** 16 MiB of RGBA: at a resolution of 224 a strip of 84 : 1. */
 const MAXIMUM_RESIZED_PIXELS = 4 * 1024 ** 2;
@@ -15,7 +35,7 @@ export function isExtremeRatio({ resizedWidth, resizedHeight }: ResizeAndCrop): 
 }
 
 /** What `decodeResized` does, but makes only the square: from the part of the picture that it depends on. */
-export async function decodeExtremeRatio(
+async function decodeExtremeRatio(
   bytes: Uint8Array,
   header: PictureHeader,
   geometry: ResizeAndCrop,
