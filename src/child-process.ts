@@ -7,10 +7,12 @@ export interface ChildLimits {
 }
 
 /**
- * What the runtime counts as data before it does anything, some 400 MB of reserved heaps and stacks, hardly any of it
- * used; and room beyond the limit, so that whoever watches over the child's memory can say why it is ended.
+ * What the runtime counts as data before it does anything: 6.1 GiB of reserved heaps, hardly any of it used. Under a
+ * lower limit it reserves the largest powers of two that still fit, and leaves some tens of MB for the program: sound
+ * files could not be decoded. Its own allocator fills 1 GiB of the reserve before it needs more, so the limit is one of
+ * last resort; resident memory is to be watched besides.
  */
-const RUNTIME_BYTES = 768 * 1024 ** 2;
+const RUNTIME_BYTES = 6.25 * 1024 ** 3;
 
 /** `ulimit` takes KiB and whole seconds. No core files: an abort would write all of the child's memory to the disk. */
 const SCRIPT = 'ulimit -c 0; ulimit -d "$1"; if [ "$2" != - ]; then ulimit -t "$2"; fi; shift 2; exec "$@"';

@@ -17,6 +17,8 @@ const bytesPerPixel = {
   rare: 12,
   /** Planes of up to 16 bits before. */
   avif: 16,
+  /** And of the opacity, which is an image of its own. */
+  avifWithAlpha: 32,
   /** Turning makes a copy. */
   turned: 4,
 } as const;
@@ -42,7 +44,8 @@ function pixelBytes(header: PictureHeader, resized: Size | undefined): number {
     const { decoded } = jpegShrink(header, turnedSize(resized, orientation));
     return decoded.width * decoded.height * (bytesPerPixel.decodedTwice + turned);
   }
-  const perPixel = header.rare ? bytesPerPixel.rare : perPixelByFormat[format];
+  const ofFormat = format === 'avif' && header.alpha ? bytesPerPixel.avifWithAlpha : perPixelByFormat[format];
+  const perPixel = header.rare ? bytesPerPixel.rare : ofFormat;
   const premultiplied =
     header.alpha && pixels <= MAXIMUM_PREMULTIPLIED_PIXELS ? bytesPerPixel.decodedTwice : 0;
   return pixels * (Math.max(perPixel, premultiplied) + turned);

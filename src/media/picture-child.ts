@@ -1,6 +1,6 @@
 import { readSync, writeFileSync } from 'node:fs';
 import { DecodeError } from '../../native/image/decode-error.ts';
-import { giveBack } from '../garbage.ts';
+import { createGarbageNote, giveBack } from '../garbage.ts';
 import { decodeSquare } from './decode-square.ts';
 import type { PictureMessage, PictureOrder } from './picture-protocol.ts';
 
@@ -12,6 +12,9 @@ import type { PictureMessage, PictureOrder } from './picture-protocol.ts';
 /** The system ends this process rather than the service when memory runs out. */
 const FIRST_TO_GO = '1000';
 const STANDARD_INPUT = 0;
+
+/** Between two pictures a collection costs nothing; without it, the last one's pixels stay while it waits. */
+const noteGarbage = createGarbageNote(8 * 1024 ** 2);
 
 /** Kills: an ordinary exit would wait for a decoder that never comes to its end. */
 function end(): never {
@@ -55,5 +58,8 @@ try {
   // Not every system has it.
 }
 process.on('disconnect', end);
-process.on('message', async (order: PictureOrder) => say(await decode(order)));
+process.on('message', async (order: PictureOrder) => {
+  say(await decode(order));
+  noteGarbage(order.byteLength + order.header.width * order.header.height * 4);
+});
 say({ kind: 'started' });

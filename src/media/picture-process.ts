@@ -306,7 +306,7 @@ function startProcess(childPath: string, memoryBytes: number): PictureProcess {
 }
 
 /** How much more than planned is believed to be the plan's fault. */
-const MEMORY_TOLERANCE = 1.5;
+const MEMORY_TOLERANCE = 2;
 const PAGE_BYTES = 4096;
 /** Linux counts a process's time in these, on every machine. */
 const TICKS_PER_SECOND = 100;

@@ -17,6 +17,7 @@ const embed = (text: string): Float32Array => {
 
 /** A classifier whose pictures are texts: their bytes say what is on them. */
 function textualClassifier(slots = 2, undecodedBytes = 1000) {
+  const gate = Promise.withResolvers<void>();
   const semaphore = createSemaphore(slots);
   const encodedTexts: string[] = [];
   const garbage: number[] = [];
@@ -52,10 +53,11 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
         return new Int32Array();
       },
     ),
-    isIsolated: () => false,
+    isIsolated: (bytes) => new TextDecoder().decode(bytes).includes('slow'),
     isolatedAtOnce: 1,
     async loadPicture(bytes, pixels) {
       const text = new TextDecoder().decode(bytes);
+      if (text.includes('slow')) await gate.promise;
       if (text === 'broken') throw new ServiceError('image_broken', 'It ends too early.');
       if (text === 'restart') throw new ServiceError('engine_restarting', 'Try again.');
       if (text === 'bug') throw new TypeError('undefined is not a function');
@@ -72,7 +74,7 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
     noteGarbage: (bytes) => garbage.push(bytes),
     observer,
   });
-  return { classifier, semaphore, encodedTexts, garbage, told };
+  return { classifier, semaphore, encodedTexts, garbage, told, openGate: gate.resolve };
 }
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
@@ -209,6 +211,22 @@ describe('classifier', () => {
     expect((await collection.broken()).map(({ file }) => file)).toEqual(['3.jpg']);
     const rankings = await collection.rankCategories({ labels: ['red', 'green'] }, {});
     expect(rankings.map(({ candidates }) => candidates[0]?.name)).toEqual(['green', 'red', 'green', 'red']);
+    expect(semaphore.used).toBe(0);
+  });
+
+  test('pictures that another process decodes leave the other places to the others', async () => {
+    const { classifier, semaphore, openGate } = textualClassifier(2);
+    const slow = classifier.collect(stay);
+    await slow.add('1.tif', bytesOf('slow red'));
+    const waiting = Promise.all([2, 3, 4].map((n) => slow.add(`${n}.tif`, bytesOf('slow red'))));
+    for (let n = 0; n < 5; n++) {
+      const fast = classifier.collect(stay);
+      await fast.add('5.jpg', bytesOf('green'));
+      expect(await fast.rankCategories({ labels: ['red', 'green'] }, {})).toMatchObject([{ name: '5.jpg' }]);
+    }
+    openGate();
+    await waiting;
+    expect(await slow.rankCategories({ labels: ['red'] }, {})).toHaveLength(4);
     expect(semaphore.used).toBe(0);
   });
 

@@ -1,0 +1,2 @@
+// Ends before it has a picture.
+process.exit(3);
