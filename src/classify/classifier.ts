@@ -103,6 +103,6 @@ export interface Classifier {
   readonly searchVideo: SearchVideo;
   /** @throws ServiceError categories_malformed, categories_missing, categories_too_many */
   parseCategories(document: Uint8Array): Categories;
-  /** @throws ServiceError label_too_long, before any picture work is wasted */
+  /** @throws ServiceError label_too_long, categories_too_many, before any picture work is wasted */
   checkLabels(categories: Categories, options: LabelOptions, signal: AbortSignal): Promise<void>;
 }

@@ -1,7 +1,9 @@
 import type { ImageEncoder, PixelSlot } from '../clip/image-encoder.ts';
 import type { LabelEncoder } from '../clip/label-encoder.ts';
 import { type EngineObserver, unobserved } from '../engine-observer.ts';
+import { ServiceError } from '../errors.ts';
 import { giveBack, type NoteGarbage } from '../garbage.ts';
+import { MAX_TEXTS } from '../limits.ts';
 import type { FramesOptions } from '../media/video/video.ts';
 import { createSemaphore, type Permit } from '../semaphore.ts';
 import { parseCategories } from './categories.ts';
@@ -107,8 +109,12 @@ export function createClassifier(parts: ClassifierParts): Classifier {
       observer,
     }),
     parseCategories: (document) => parseCategories(document, maxCategories),
-    checkLabels: ({ labels }, { templates = verbatim }, signal) =>
-      labelEncoder.check(labels, templates, signal),
+    async checkLabels({ labels }, { templates = verbatim }, signal) {
+      if (templates.length > 1 && labels.length * templates.length > MAX_TEXTS) {
+        throw tooManyTexts(labels.length, templates.length);
+      }
+      await labelEncoder.check(labels, templates, signal);
+    },
     collect(signal, times, faultOf) {
       const { add, refuse, names, broken, encoded } = createEncodedCollection(
         encodeNoting(times),
@@ -148,4 +154,12 @@ export function createClassifier(parts: ClassifierParts): Classifier {
       };
     },
   };
+}
+
+function tooManyTexts(categories: number, templates: number): ServiceError {
+  return new ServiceError(
+    'categories_too_many',
+    `${categories} categories in ${templates} templates are ${categories * templates} texts; at most ${MAX_TEXTS} are accepted. Send fewer templates, or at most ${Math.floor(MAX_TEXTS / templates)} categories with so many.`,
+    { categories, templates, limit: MAX_TEXTS },
+  );
 }

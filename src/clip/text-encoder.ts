@@ -76,7 +76,7 @@ export function createTextEncoder(
       const waiting = [...tokenized].sort(([, first], [, other]) => first.length - other.length).values();
       const encodeWaiting = async () => {
         for (const [text, ids] of waiting) {
-          embeddings.set(text, await batcher.submit(ids, signal));
+          embeddings.set(text, await batcher.submit(ids, signal, waiting));
         }
       };
       await Promise.all(Array.from({ length: textsInFlight }, encodeWaiting));

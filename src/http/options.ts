@@ -1,9 +1,14 @@
 import * as v from 'valibot';
 import { ServiceError } from '../errors.ts';
+import { MAX_TEXTS } from '../limits.ts';
 
 const MAX_TEMPLATES = 100;
 const MAX_TEMPLATE_LENGTH = 1000;
 const MAX_TOP_K = 1000;
+/** More than any request has: every option once, and more templates than are accepted. */
+const MAX_QUERY_OPTIONS = 1000;
+/** Faults that are named; a longer sentence helps nobody. */
+const SHOWN_FAULTS = 5;
 
 /** Python's `requests` writes True. */
 const flag = v.pipe(
@@ -45,7 +50,7 @@ const common = {
       v.pipe(v.array(template), v.maxLength(MAX_TEMPLATES, `must be given at most ${MAX_TEMPLATES} times`)),
     ),
     v.description(
-      'A sentence around the category, e.g. `a photo of a {}`. Repeatable: several are averaged. Default: the category as it is.',
+      `A sentence around the category, e.g. \`a photo of a {}\`. Repeatable: several are averaged. With several, categories × templates may be at most ${MAX_TEXTS}. Default: the category as it is.`,
     ),
   ),
   threshold: v.pipe(
@@ -133,16 +138,23 @@ export function parseVideoOptions(query: URLSearchParams): VideoOptions {
 
 export type QuerySchema = typeof optionsSchema | typeof videoOptionsSchema;
 
-/** Names all faults at once. */
+/** Names the first faults at once. */
 function readQuery<Schema extends QuerySchema>(
   schema: Schema,
   query: URLSearchParams,
 ): v.InferOutput<Schema> {
+  if (query.size > MAX_QUERY_OPTIONS) {
+    throw new ServiceError(
+      'option_invalid',
+      `The query has ${query.size} options; at most ${MAX_QUERY_OPTIONS} are accepted.`,
+    );
+  }
   const known = Object.keys(schema.entries);
   const faults: string[] = [];
   const given = new Map<string, string | string[]>();
-  for (const key of new Set(query.keys())) {
-    const values = query.getAll(key);
+  const sent = Map.groupBy(query, ([key]) => key);
+  for (const [key, pairs] of sent) {
+    const values = pairs.map(([, value]) => value);
     const [first = ''] = values;
     if (!known.includes(key)) faults.push(`${quote(key)} is unknown (known: ${known.join(', ')})`);
     else if (key === 'template') given.set(key, values);
@@ -156,7 +168,12 @@ function readQuery<Schema extends QuerySchema>(
     faults.push(`${key}${typeof value === 'string' ? `=${quote(value)}` : ''} ${issue.message}`);
   }
   if (!parsed.success || faults.length > 0) {
-    throw new ServiceError('option_invalid', `Query options cannot be used: ${faults.join('; ')}.`);
+    const more = faults.length - SHOWN_FAULTS;
+    const named = faults.slice(0, SHOWN_FAULTS).join('; ');
+    throw new ServiceError(
+      'option_invalid',
+      `Query options cannot be used: ${named}${more > 0 ? `; and ${more} more` : ''}.`,
+    );
   }
   return parsed.output;
 }

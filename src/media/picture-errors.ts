@@ -55,6 +55,15 @@ export function tooManyPixels(width: number, height: number, limit: number, of =
   );
 }
 
+/** A JPEG whose scans a decoder would have to go through again and again. */
+export function tooManyScans(width: number, height: number, scans: number): ServiceError {
+  return new ServiceError(
+    'image_too_large',
+    `The JPEG picture has ${width} × ${height} pixels in ${scans} scans, which take too long to decode; save it with fewer scans, or as a baseline JPEG.`,
+    { width, height, scans },
+  );
+}
+
 export function tooLong(width: number, height: number, limit: number): ServiceError {
   return new ServiceError(
     'image_too_large',

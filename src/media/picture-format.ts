@@ -89,6 +89,9 @@ const brands: readonly [what: Content, pattern: RegExp][] = [
   [{ other: 'an MP4 video' }, /^(?:isom|iso\d|mp4\d|avc1|M4V|dash|3g)/],
 ];
 
+/** Of a file's compatible brands so many are looked at; real files have up to 20. */
+const MAXIMUM_BRANDS = 1000;
+
 /** How much of a file is looked at to tell whether it is text. */
 const TEXT_SAMPLE_BYTES = 1024;
 
@@ -111,7 +114,7 @@ export function recognise(bytes: Uint8Array): Content {
 /** A file may be several things at once: the brands are asked in our order, not in the file's. */
 function recogniseBrand(bytes: Uint8Array): Content {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const end = Math.min(bytes.length, Math.max(view.getUint32(0), 16));
+  const end = Math.min(bytes.length, Math.max(view.getUint32(0), 16), 16 + 4 * MAXIMUM_BRANDS);
   const found: string[] = [];
   // The major brand, 4 bytes of version, then the compatible ones.
   for (let at = 8; at + 4 <= end; at += 4) if (at !== 12) found.push(latin1(bytes, at, 4));

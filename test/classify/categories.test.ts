@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'bun:test';
+import { parse } from 'csv-parse/sync';
 import fc from 'fast-check';
+import { parseCsvLabels } from '../../src/classify/categories/csv-labels.ts';
 import { parseCategories } from '../../src/classify/categories.ts';
 import { ServiceError } from '../../src/errors.ts';
 
@@ -14,6 +16,35 @@ function faultOf(document: string | Uint8Array, maxCategories = 1000): ServiceEr
     throw fault;
   }
   throw new Error(`Accepted: ${document}`);
+}
+
+/** The rules of a CSV document, said with regular expressions and a general parser. */
+function generalParse(text: string): readonly string[] {
+  const bare = text.replace(/"(?<=(?:^|[,;\t\r\n])[^\S\r\n]*")[^"]*"(?:"[^"]*")*/g, 'quoted');
+  const isTabbed = /[^\s,;] *\t[ \t]*[^\s,;]/.test(bare);
+  const hasSemicolon = bare.replace(/&#?\w{1,32};/g, '').includes(';');
+  const rows: string[][] = parse(text, {
+    delimiter: isTabbed ? '\t' : hasSemicolon ? ';' : ',',
+    record_delimiter: ['\r\n', '\n', '\r'],
+    relax_column_count: true,
+    relax_quotes: true,
+    skip_empty_lines: true,
+    trim: true,
+  });
+  const labels = rows
+    .flat()
+    .map((cell) => cell.trim())
+    .filter((cell) => cell !== '');
+  const hasHeader = labels.length > 1 && /^\s*categor(?:y|ies)[^\S\r\n]*[\r\n]/i.test(text);
+  return hasHeader ? labels.slice(1) : labels;
+}
+
+function outcomeOf(read: () => readonly string[] | undefined): unknown {
+  try {
+    return read();
+  } catch {
+    return 'refused';
+  }
 }
 
 describe('JSON', () => {
@@ -35,6 +66,14 @@ describe('JSON', () => {
     expect(fault.code).toBe('categories_malformed');
     expect(fault.details).toEqual(place);
     expect(fault.message).toContain(`line ${place.line}, column ${place.column}: ${what}. Accepted are JSON`);
+  });
+
+  test('that is broken further on than anyone would look is refused all the same', () => {
+    const fault = faultOf(`[${' '.repeat(300_000)}"a" "b"]`);
+    expect(fault.code).toBe('categories_malformed');
+    expect(fault.message).toContain('starts as JSON but is not valid JSON. Accepted');
+    // A fault where the look ends is not taken for one of the document.
+    expect(faultOf(`["${'a'.repeat(300_000)}" "b"]`).details).toEqual({});
   });
 
   test.each([
@@ -77,8 +116,8 @@ describe('CSV', () => {
     ],
     [
       'quotes around separators',
-      '"cat, grey"\n"dog; big","bird\nsmall"',
-      ['cat, grey', 'dog; big', 'bird\nsmall'],
+      '"cat, grey"\n"dog; big","bird,\u00a0small"',
+      ['cat, grey', 'dog; big', 'bird,\u00a0small'],
     ],
     ['doubled quotes', '"the ""best"" cat",dog', ['the "best" cat', 'dog']],
     ['spaces around quotes', ' "cat, grey" , dog', ['cat, grey', 'dog']],
@@ -113,6 +152,18 @@ describe('CSV', () => {
     expect(fault.code).toBe('categories_malformed');
     expect(fault.details).toEqual({ line: 3 });
     expect(fault.message).toContain('opens a double quote on line 3');
+  });
+
+  test('with more entries than any list has is refused before it is read to its end', () => {
+    for (const document of ['a,'.repeat(1001), `[${'"a",'.repeat(1001)}"a"]`, '['.repeat(1001)]) {
+      const fault = faultOf(document, 10);
+      expect(fault.code).toBe('categories_too_many');
+      expect(fault.message).toBe(
+        'The categories document has more than 1000 entries, repeated ones included; at most 10 categories are accepted.',
+      );
+      expect(fault.details).toEqual({ limit: 10 });
+    }
+    expect(parseCategories(bytes('a,'.repeat(1000)), 10).labels).toEqual(['a']);
   });
 
   test('with something after a closing quote is refused with its line', () => {
@@ -172,6 +223,29 @@ describe('labels', () => {
     expect(labelsOf(' b ,a,,b,"  ",A,')).toEqual(['b', 'a', 'A']);
   });
 
+  test.each([
+    ['["a","b\\u0001c"]', 'label 2 ("b\ufffdc"): U+0001 is its character 2', { label: 2, character: 2 }],
+    ['["😂 \\u007f"]', 'label 1 ("😂 \ufffd"): U+007F is its character 3', { label: 1, character: 3 }],
+    ['cat,do\u0085g', 'label 2 ("do\ufffdg"): U+0085 is its character 3', { label: 2, character: 3 }],
+    ['cat\n"dog\nbig"', 'label 2 ("dog\ufffdbig"): U+000A is its character 4', { label: 2, character: 4 }],
+    ['"cat";"a\tb"', 'label 2 ("a\ufffdb"): U+0009 is its character 2', { label: 2, character: 2 }],
+    [
+      `${'x'.repeat(50)}\u001b[1m`,
+      `label 1 ("${'x'.repeat(40)}…"): U+001B is its character 51`,
+      { label: 1, character: 51 },
+    ],
+  ])('with a control character within are refused by its place: %j', (document, place, details) => {
+    const fault = faultOf(document);
+    expect(fault.code).toBe('categories_malformed');
+    expect(fault.message).toContain(`The categories document has a control character in ${place}. Accepted`);
+    expect(fault.details).toEqual(details);
+  });
+
+  test('may have line ends, tabs and other white space around them', () => {
+    expect(labelsOf('["\\t a\\r\\n", "\\u000bb\\f"]')).toEqual(['a', 'b']);
+    expect(labelsOf('" a\n","\tb"')).toEqual(['a', 'b']);
+  });
+
   test('may be called like parts of JavaScript', () => {
     const names = ['__proto__', 'constructor', 'toString', 'hasOwnProperty'];
     expect(labelsOf(names.join(','))).toEqual(names);
@@ -201,7 +275,8 @@ describe('properties', () => {
       fc.string({ unit: fc.constantFrom('"', ',', ';', '\t', '\n', '\r', ' ', 'a', '[', '{', '&amp;') }),
       fc.constantFrom('category', '__proto__'),
     )
-    .filter((text) => !text.includes('\0'));
+    // Within a label they are refused.
+    .filter((text) => !text.includes('\0') && !/\p{Cc}/u.test(text.trim()));
   const labels = fc.array(label, { minLength: 1 }).map((list) => ['always one', ...list]);
   const distinct = (list: readonly string[]) => [...new Set(list.map((text) => text.trim()))].filter(Boolean);
   const quoted = (text: string) => `"${text.replaceAll('"', '""')}"`;
@@ -225,6 +300,24 @@ describe('properties', () => {
       );
     },
   );
+
+  test('any CSV is read as a general parser reads it', () => {
+    const unit = fc.constantFrom(
+      ...['"', '"', '""', ',', ';', '\t', '\n', '\r', '\r\n', ' ', 'a', 'bc', 'ж', '\v', '\f'],
+      ...['&amp;', '&#1;', '&a', '#', '_', 'category\n'],
+    );
+    // Of quotes around nothing with more quotes behind them the parser has an opinion of its own.
+    const document = fc
+      .array(unit, { maxLength: 12 })
+      .map((units) => units.join(''))
+      .filter((text) => !/""\s+"/.test(text));
+    fc.assert(
+      fc.property(document, (text) => {
+        expect(outcomeOf(() => parseCsvLabels(text, 100))).toEqual(outcomeOf(() => generalParse(text)));
+      }),
+      { numRuns: 2000 },
+    );
+  });
 
   test('a damaged document is either read or refused by a code of its own', () => {
     const documents = [

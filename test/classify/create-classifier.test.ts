@@ -267,8 +267,7 @@ describe('classifier', () => {
 
   test('checking many labels lets others have their turn, and ends when the client leaves', async () => {
     const { classifier } = textualClassifier();
-    const labels = Array.from({ length: 1000 }, (_, index) => `label ${index}`);
-    const templates = Array.from({ length: 100 }, (_, index) => `${index} {}`);
+    const labels = Array.from({ length: 100_000 }, (_, index) => `label ${index}`);
     const leaving = new AbortController();
     let turns = 0;
     const others = setInterval(() => {
@@ -276,9 +275,28 @@ describe('classifier', () => {
       if (turns === 2) leaving.abort(new Error('gone'));
     }, 0);
     const fault = await classifier
-      .checkLabels({ labels }, { templates }, leaving.signal)
+      .checkLabels({ labels }, {}, leaving.signal)
       .catch((reason: unknown) => reason);
     clearInterval(others);
     expect(fault).toEqual(new Error('gone'));
+  });
+
+  test('categories in templates are at most 10,000 texts, counted before any of them is looked at', async () => {
+    const { classifier } = textualClassifier();
+    const { signal } = new AbortController();
+    const labels = (count: number) => Array.from({ length: count }, (_, index) => `label ${index}`);
+    const templates = Array.from({ length: 100 }, (_, index) => `${index} {}`);
+    await classifier.checkLabels({ labels: labels(100) }, { templates }, signal);
+    const fault = await classifier
+      .checkLabels({ labels: labels(101) }, { templates }, signal)
+      .catch((reason: unknown) => reason);
+    expect(fault).toMatchObject({
+      code: 'categories_too_many',
+      message:
+        '101 categories in 100 templates are 10100 texts; at most 10000 are accepted. Send fewer templates, or at most 100 categories with so many.',
+      details: { categories: 101, templates: 100, limit: 10_000 },
+    });
+    // A single template is one text for each of the categories that the operator lets in.
+    await classifier.checkLabels({ labels: labels(10_001) }, { templates: ['a {}'] }, signal);
   });
 });

@@ -71,6 +71,56 @@ describe('batcher', () => {
     expect(await Promise.all([running, stays])).toEqual(['A1', 'A3']);
   });
 
+  test('calls take turns, however many items each has waiting', async () => {
+    const batches: string[][] = [];
+    const batcher = createBatcher<string, string>({
+      maxBatch: () => 2,
+      compatible: (first, other) => first[0] === other[0],
+      async run(items) {
+        batches.push([...items]);
+        return items;
+      },
+    });
+    const [large, other, single] = [{}, {}, {}];
+    const results = [
+      ...['a1', 'a2', 'a3', 'a4', 'a5', 'a6'].map((item) => batcher.submit(item, undefined, large)),
+      ...['b1', 'b2', 'b3'].map((item) => batcher.submit(item, undefined, other)),
+      batcher.submit('c1', undefined, single),
+    ];
+    await Promise.all(results);
+    expect(batches).toEqual([['a1', 'a2'], ['b1', 'b2'], ['c1'], ['a3', 'a4'], ['b3'], ['a5', 'a6']]);
+  });
+
+  test('a call that comes later waits for one turn of that before it, and that for one of its own', async () => {
+    const { batcher, batches, endBatch } = heldBatcher(1);
+    const [large, late] = [{}, {}];
+    const submit = (name: string, call: object) =>
+      batcher.submit({ name, kind: name[0] as string }, undefined, call);
+    const results = ['a1', 'a2', 'a3'].map((name) => submit(name, large));
+    await Bun.sleep(0);
+    results.push(...['b1', 'b2', 'b3'].map((name) => submit(name, late)));
+    for (let run = 0; run < 6; run++) await endBatch();
+    await Promise.all(results);
+    expect(batches.flat()).toEqual(['a1', 'a2', 'b1', 'a3', 'b2', 'b3']);
+  });
+
+  test('what a client that leaves had waiting is taken back at once', async () => {
+    const { batcher, submit, endBatch, skipped } = heldBatcher();
+    const leaving = new AbortController();
+    const running = submit('a1');
+    await Bun.sleep(0);
+    const left = Promise.allSettled([submit('a2', leaving.signal), submit('a3', leaving.signal)]);
+    leaving.abort(new Error('gone'));
+    expect(batcher.waiting).toBe(0);
+    expect(skipped).toEqual(['a2', 'a3']);
+    expect((await left).map((result) => result.status === 'rejected' && String(result.reason))).toEqual([
+      'Error: gone',
+      'Error: gone',
+    ]);
+    await endBatch();
+    expect(await running).toBe('A1');
+  });
+
   test('a run that throws fails its own items and no others', async () => {
     let runs = 0;
     const batcher = createBatcher<number, number>({

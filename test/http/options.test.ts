@@ -66,6 +66,12 @@ describe('query options', () => {
     expect(() => parse(query)).toThrow(sentence);
   });
 
+  test('thousands of options are refused by their number, and of many faults the first are named', () => {
+    const keys = (count: number) => Array.from({ length: count }, (_, index) => `k${index}`).join('&');
+    expect(() => parse(keys(1001))).toThrow('The query has 1001 options; at most 1000 are accepted.');
+    expect(() => parse(keys(1000))).toThrow(/"k0" is unknown .*; "k4" is unknown [^;]*; and 995 more\.$/);
+  });
+
   test('all faults are named at once', async () => {
     const faults = String(await Promise.try(() => parse('details=1&top_k=x&size=3')).catch((fault) => fault));
     expect(faults).toContain('size');

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { malformed } from './malformed.ts';
 
 /**
@@ -47,8 +48,28 @@ function binary(byte: number) {
   return malformed(`is binary, not text: byte ${byte} is NUL`, { byte });
 }
 
-/** Where a lenient decoder puts a replacement character that the document itself does not have. */
+/** What is valid is passed over in stretches of so many bytes. */
+const STRETCH_BYTES = 64 * 1024;
+
 function firstInvalidByte(document: Uint8Array): number {
+  let start = 0;
+  for (;;) {
+    let end = Math.min(start + STRETCH_BYTES, document.length);
+    // A stretch ends before a character's first byte.
+    while (end < document.length && end > start && isContinuation(document[end]!)) end -= 1;
+    if (end === start) return start;
+    const stretch = document.subarray(start, end);
+    if (!isUtf8(stretch)) return start + firstInvalidByteOf(stretch);
+    start = end;
+  }
+}
+
+function isContinuation(byte: number): boolean {
+  return (byte & 0xc0) === 0x80;
+}
+
+/** Where a lenient decoder puts a replacement character that the document itself does not have. */
+function firstInvalidByteOf(document: Uint8Array): number {
   const lenient = new TextDecoder('utf-8', { ignoreBOM: true }).decode(document);
   let byte = 0;
   let counted = 0;

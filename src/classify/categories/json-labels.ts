@@ -1,11 +1,17 @@
 import { printParseErrorCode, visit } from 'jsonc-parser';
 import { malformed } from './malformed.ts';
 
+/** How much of a document is gone through to say where it is not JSON: a thousand long labels. */
+const LOCATED_CHARACTERS = 256 * 1024;
+
 /**
  * The strings of `["a","b"]` or of `{"categories":["a","b"]}`; other keys beside it are ignored.
+ * @param maximum commas, colons and opening brackets: what a parser makes something of
+ * @returns undefined where there are more than `maximum`
  * @throws ServiceError categories_malformed with line and column, or with the element at fault
  */
-export function parseJsonLabels(text: string): readonly string[] {
+export function parseJsonLabels(text: string, maximum: number): readonly string[] | undefined {
+  if (text.length > maximum && countStructure(text) > maximum) return undefined;
   const value = parseJson(text);
   if (Array.isArray(value)) return strings(value, '');
   const { categories } = value;
@@ -38,25 +44,57 @@ function parseJson(text: string): Record<string, unknown> | unknown[] {
   }
 }
 
-/** JSON.parse does not say where; this slower parser does. Undefined where the nesting is too deep for it. */
+/** Also those within strings: a label has few, and a string's end would take another parser to find. */
+function countStructure(text: string): number {
+  let count = 0;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === COMMA || code === COLON || code === BRACKET || code === BRACE) count++;
+  }
+  return count;
+}
+
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const BRACKET = 0x5b;
+const BRACE = 0x7b;
+
+class Located extends Error {
+  readonly line: number;
+  readonly column: number;
+
+  constructor(what: string, line: number, column: number) {
+    super(what);
+    this.line = line;
+    this.column = column;
+  }
+}
+
+/**
+ * JSON.parse does not say where; this slower parser does. Undefined where the nesting is too deep for it, or the
+ * fault too far behind.
+ */
 function locateFault(text: string) {
-  let first: { what: string; line: number; column: number } | undefined;
+  const beginning = text.slice(0, LOCATED_CHARACTERS);
   try {
     visit(
-      text,
+      beginning,
       {
-        onError(code, _offset, _length, line, character) {
+        onError(code, offset, length, line, character) {
+          // Where the text was cut, a fault is ours.
+          if (beginning.length < text.length && offset + length >= beginning.length) return;
           // "CommaExpected" → "comma expected"
           const what = printParseErrorCode(code).replace(/(?<=[a-z])(?=[A-Z])/g, ' ');
-          first ??= { what: what.toLowerCase(), line: line + 1, column: character + 1 };
+          throw new Located(what.toLowerCase(), line + 1, character + 1);
         },
       },
       { disallowComments: true },
     );
-  } catch (tooDeep) {
-    if (!(tooDeep instanceof RangeError)) throw tooDeep;
+  } catch (fault) {
+    if (fault instanceof Located) return { what: fault.message, line: fault.line, column: fault.column };
+    if (!(fault instanceof RangeError)) throw fault;
   }
-  return first;
+  return undefined;
 }
 
 function kindOf(value: unknown): string {

@@ -25,10 +25,11 @@ const wordPattern =
   /<\|startoftext\|>|<\|endoftext\|>|'[sſ]|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|(?:(?!\u0345)[^\p{White_Space}\p{L}\p{N}])+/gu;
 
 /**
- * No token has more than 32 bytes, so that 77 of them cannot have come from so many characters unless most were
- * blank or HTML references. Longer texts are refused before any work goes into them.
+ * White space and HTML references (`&eacute;`) take more characters than the text that the model sees: a text may have
+ * this many times the characters that its tokens can have at the most. Longer ones are refused before any work goes
+ * into them.
  */
-const maxTextCharacters = 4096;
+const shrinkage = 2;
 
 /** Words are short and repeat; 8,192 of up to 64 characters with their ids stay below 8 MB. */
 const cachedWords = 8192;
@@ -53,24 +54,41 @@ export function createTokenizer(): Tokenizer {
     return ids;
   };
 
-  const encode = (text: string): number[] => {
-    const words = cleanText(text).match(wordPattern) ?? [];
-    return words.flatMap((word) => {
+  const wordsOf = (text: string): readonly string[] => cleanText(text).match(wordPattern) ?? [];
+
+  const encodeWords = (words: readonly string[]): number[] =>
+    words.flatMap((word) => {
       if (word === '<|startoftext|>') return startToken;
       if (word === '<|endoftext|>') return endToken;
       return encodeCached(word);
     });
-  };
 
   return {
-    encode,
+    encode: (text) => encodeWords(wordsOf(text)),
     tokenize(text, contextLength) {
-      if (text.length > maxTextCharacters) throw tooLong(text, { characters: text.length }, contextLength);
-      const ids = Int32Array.of(startToken, ...encode(text), endToken);
+      // As many as the longest tokens that fit have bytes; a character has one at the least.
+      const maxBytes = contextLength * vocabulary.longestTokenBytes;
+      if (text.length > shrinkage * maxBytes || countMarks(text) > maxBytes) {
+        throw tooLong(text, { characters: text.length }, contextLength);
+      }
+      const words = wordsOf(text);
+      if (sum(words.map((word) => Buffer.byteLength(word))) > maxBytes) {
+        throw tooLong(text, { characters: text.length }, contextLength);
+      }
+      const ids = Int32Array.of(startToken, ...encodeWords(words), endToken);
       if (ids.length > contextLength) throw tooLong(text, { tokens: ids.length }, contextLength);
       return ids;
     },
   };
+}
+
+/** Accents and their like. Putting a run of them into order takes as long as the square of its length. */
+function countMarks(text: string): number {
+  return text.match(/\p{M}/gu)?.length ?? 0;
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
 }
 
 function tooLong(

@@ -10,10 +10,15 @@ export const endOfWord = 256;
 export const startToken = firstMerge + mergeCount;
 export const endToken = startToken + 1;
 
+/** How the file marks a token that ends a word. */
+const END_OF_WORD = '</w>';
+
 /** OpenAI's byte-pair vocabulary in numbers. */
 export interface Vocabulary {
   /** byte → its token id where the word goes on; plus `endOfWord` where it is the word's last. [256] */
   readonly byteIds: readonly number[];
+  /** Bytes of the longest token. */
+  readonly longestTokenBytes: number;
   /**
    * @returns the id of the token that two neighbouring tokens become, or undefined. Ids of merges follow
    *   their rank: the lower one is merged first
@@ -32,9 +37,10 @@ export function loadVocabulary(): Vocabulary {
   bytesInVocabularyOrder().forEach(({ byte, character }, id) => {
     byteIds[byte] = id;
     ids.set(character, id);
-    ids.set(`${character}</w>`, id + endOfWord);
+    ids.set(character + END_OF_WORD, id + endOfWord);
   });
   const merges = new Map<number, number>();
+  let longestTokenBytes = 1;
   // The first line is a title.
   for (let rank = 0; rank < mergeCount; rank++) {
     const [left = '', right = ''] = lines[rank + 1]?.split(' ') ?? [];
@@ -45,9 +51,13 @@ export function loadVocabulary(): Vocabulary {
       );
     }
     merges.set(pairKey(leftId, rightId), firstMerge + rank);
-    ids.set(left + right, firstMerge + rank);
+    const token = left + right;
+    ids.set(token, firstMerge + rank);
+    // The file writes each byte as a character.
+    const bytes = token.length - (token.endsWith(END_OF_WORD) ? END_OF_WORD.length : 0);
+    longestTokenBytes = Math.max(longestTokenBytes, bytes);
   }
-  return { byteIds, merge: (left, right) => merges.get(pairKey(left, right)) };
+  return { byteIds, longestTokenBytes, merge: (left, right) => merges.get(pairKey(left, right)) };
 }
 
 function pairKey(left: number, right: number): number {

@@ -1,6 +1,9 @@
 import type { ByteView } from './byte-view.ts';
 import { type Box, findBox, findTable, readBoxes } from './iso-boxes.ts';
 
+/** Items and pieces of items in one table: a picture of a thousand tiles has as many of each. */
+const MAXIMUM_PIECES = 100_000;
+
 /** A FullBox begins with a byte of version and 3 of flags. */
 export const FULL_BOX_BYTES = 4;
 
@@ -23,9 +26,16 @@ export function readProperties(view: ByteView, meta: readonly Box[]): readonly B
   return [...readBoxes(view, container.start, container.end)];
 }
 
-/** The properties that the association box gives to one item. */
-export function propertiesOf(view: ByteView, meta: readonly Box[], itemId: number): readonly Box[] {
-  const all = readProperties(view, meta);
+/**
+ * The properties that the association box gives to one item.
+ * @param all properties of all items
+ */
+export function propertiesOf(
+  view: ByteView,
+  meta: readonly Box[],
+  all: readonly Box[],
+  itemId: number,
+): readonly Box[] {
   const properties = findBox(meta, 'iprp')!;
   const box = findTable(view, readBoxes(view, properties.start, properties.end), 'ipma');
   const longIds = view.uint8(box.start) > 0;
@@ -60,7 +70,7 @@ export function readAv1ItemIds(view: ByteView, meta: readonly Box[]): ReadonlySe
     const longId = view.uint8(start) > 2;
     const id = start + FULL_BOX_BYTES;
     // The number, 16 bits of protection, then the type.
-    if (view.ascii(id + (longId ? 6 : 4), 4) === 'av01') ids.add(readItemId(view, id, longId));
+    if (view.fourCc(id + (longId ? 6 : 4)) === 'av01') ids.add(readItemId(view, id, longId));
   }
   return ids;
 }
@@ -87,13 +97,21 @@ export function readLocations(view: ByteView, meta: readonly Box[]): ReadonlyMap
 
   const inMeta = findBox(meta, 'idat');
   const locations = new Map<number, readonly Box[]>();
+  let count = 0;
+  // A piece may take no bytes of the table: its size says nothing about how many there are.
+  const takeNote = () => {
+    count += 1;
+    if (count > MAXIMUM_PIECES) throw view.broken(`has more than ${MAXIMUM_PIECES} pieces of data`);
+  };
   for (let left = number(version > 1 ? 4 : 2); left > 0 && at < box.end; left--) {
+    takeNote();
     const id = number(version > 1 ? 4 : 2);
     const withinMeta = version > 0 && (number(2) & 0xf) === 1;
     at += 2; // data reference
     const base = number(baseBytes) + (withinMeta ? (inMeta?.start ?? 0) : 0);
     const pieces: Box[] = [];
-    for (let count = number(2); count > 0 && at < box.end; count--) {
+    for (let extents = number(2); extents > 0 && at < box.end; extents--) {
+      takeNote();
       at += indexBytes;
       const start = base + number(offsetBytes);
       const length = number(lengthBytes);

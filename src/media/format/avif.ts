@@ -1,6 +1,6 @@
 import type { Orientation, PictureHeader, Size } from '../../../native/image/picture-header.ts';
 import { tooManyPixels } from '../picture-errors.ts';
-import { readSequenceSizes } from './av1-sequence.ts';
+import { type ByteSource, readSequenceSizes, type UnitBudget } from './av1-sequence.ts';
 import {
   FULL_BOX_BYTES,
   propertiesOf,
@@ -17,6 +17,10 @@ import { type Box, findBox, readBoxes } from './iso-boxes.ts';
  * AVIF make 12 to 24 megapixels.
  */
 const MAXIMUM_PIXELS = 50_000_000;
+/** Units of all of a picture's streams: three for each of up to a thousand tiles, with a header in one of them. */
+const MAXIMUM_UNITS = 250_000;
+/** The longest name of a plane's kind in use has 44 characters. */
+const MAXIMUM_NAME_BYTES = 256;
 
 /** Reads an AVIF's header: size and orientation of its primary item. */
 export function readAvifHeader(bytes: Uint8Array): PictureHeader {
@@ -27,7 +31,7 @@ export function readAvifHeader(bytes: Uint8Array): PictureHeader {
   if (!meta) throw view.broken('has no still picture');
   const children = [...readBoxes(view, meta.start + FULL_BOX_BYTES, meta.end)];
   const properties = readProperties(view, children);
-  const own = propertiesOf(view, children, readPrimaryId(view, children));
+  const own = propertiesOf(view, children, properties, readPrimaryId(view, children));
 
   const declared = findBox(own, 'ispe');
   if (!declared) throw view.broken('declares no size');
@@ -76,15 +80,15 @@ function pixelCount({ width, height }: Size): number {
  */
 function requireDeclaredStreams(view: ByteView, meta: readonly Box[], declaredPixels: number): void {
   const locations = readLocations(view, meta);
+  const budget: UnitBudget = { left: MAXIMUM_UNITS };
   let length = 0;
   for (const id of readAv1ItemIds(view, meta)) {
     const pieces = locations.get(id) ?? [];
     length += pieces.reduce((sum, { start, end }) => sum + end - start, 0);
     // The decoder joins the pieces in memory: a few bytes of table could ask for gigabytes.
     if (length > view.length) throw view.broken('uses parts of itself several times');
-    const stream = Buffer.concat(pieces.map(({ start, end }) => view.bytes.subarray(start, end)));
     try {
-      for (const size of readSequenceSizes(stream)) {
+      for (const size of readSequenceSizes(joined(view.bytes, pieces), budget)) {
         if (pixelCount(size) > declaredPixels) {
           throw view.broken(`holds ${size.width} × ${size.height} pixels, more than it declares`);
         }
@@ -96,10 +100,30 @@ function requireDeclaredStreams(view: ByteView, meta: readonly Box[], declaredPi
   }
 }
 
+/** Pieces of a file as one stream, which is gone through from its beginning to its end; nothing is copied. */
+function joined(bytes: Uint8Array, pieces: readonly Box[]): ByteSource {
+  const [only] = pieces;
+  if (pieces.length === 1 && only) return bytes.subarray(only.start, only.end);
+  let current = 0;
+  /** Of the current piece, in the stream. */
+  let from = 0;
+  return {
+    length: pieces.reduce((sum, { start, end }) => sum + end - start, 0),
+    at(index) {
+      for (let piece = pieces[current]; piece; piece = pieces[current]) {
+        const offset = index - from;
+        if (offset < piece.end - piece.start) return bytes[piece.start + offset];
+        from += piece.end - piece.start;
+        current += 1;
+      }
+      return undefined;
+    },
+  };
+}
+
 function isAlpha(view: ByteView, { type, start, end }: Box): boolean {
-  return (
-    type === 'auxC' && view.ascii(start + FULL_BOX_BYTES, end - start - FULL_BOX_BYTES).includes(':alpha')
-  );
+  const name = start + FULL_BOX_BYTES;
+  return type === 'auxC' && view.ascii(name, Math.min(end - name, MAXIMUM_NAME_BYTES)).includes(':alpha');
 }
 
 /** EXIF's number of a rotation by 0, 90, 180 and 270 degrees against the clock … */

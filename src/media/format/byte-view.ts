@@ -49,12 +49,25 @@ export class ByteView {
   /** A number that, where it is too large to be exact, is beyond any file's end anyway. */
   uint64(at: number): number {
     this.require(at + 8);
-    return Number(this.#view.getBigUint64(at, this.#littleEndian));
+    // Twice as fast as a BigInt, which would have to be made first.
+    const [first, second] = [
+      this.#view.getUint32(at, this.#littleEndian),
+      this.#view.getUint32(at + 4, this.#littleEndian),
+    ];
+    const [high, low] = this.#littleEndian ? [second, first] : [first, second];
+    return high * 2 ** 32 + low;
   }
 
   ascii(at: number, length: number): string {
     this.require(at + length);
     return latin1(this.bytes, at, length);
+  }
+
+  /** Four characters: the name of a chunk or box. */
+  fourCc(at: number): string {
+    this.require(at + 4);
+    const { bytes } = this;
+    return String.fromCharCode(bytes[at]!, bytes[at + 1]!, bytes[at + 2]!, bytes[at + 3]!);
   }
 
   /**

@@ -29,7 +29,7 @@ export function* readBoxes(view: ByteView, from: number, to: number): Generator<
     const headerBytes = shortSize === 1 ? LONG_HEADER_BYTES : HEADER_BYTES;
     if (size < headerBytes) throw view.broken('has a box smaller than its header');
     view.require(at + size);
-    yield { type: view.ascii(at + 4, 4), start: at + headerBytes, end: at + size };
+    yield { type: view.fourCc(at + 4), start: at + headerBytes, end: at + size };
     at += size;
   }
 }

@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib';
-import type { Orientation, PictureHeader } from '../../../native/image/picture-header.ts';
+import type { PictureHeader } from '../../../native/image/picture-header.ts';
 import { ByteView } from './byte-view.ts';
 import { readExifOrientation } from './exif.ts';
 
@@ -14,6 +14,11 @@ const samplesByColourType: ReadonlyMap<number, number> = new Map([
   [GREY_ALPHA, 2],
   [RGB_ALPHA, 4],
 ]);
+/**
+ * Encoders write pixels in chunks of 8 KiB and more, 8,192 for the largest picture. Each chunk's checksum takes a call
+ * into native code.
+ */
+const MAXIMUM_CHUNKS = 100_000;
 /** Deflate's best: 258 bytes from a bit of length code and a bit of distance code. */
 const MAXIMUM_DEFLATE_RATIO = 1032;
 
@@ -33,11 +38,14 @@ export function readPngHeader(bytes: Uint8Array): PictureHeader {
   if (width === 0 || height === 0) throw view.broken(`declares ${width} × ${height} pixels`);
   if (samples === undefined) throw view.broken(`declares colour type ${colourType}, which does not exist`);
 
-  let orientation: Orientation = 1;
+  let exif: Uint8Array | undefined;
   let dataBytes = 0;
+  let chunks = 0;
   for (let type = ''; type !== 'IEND'; ) {
+    chunks += 1;
+    if (chunks > MAXIMUM_CHUNKS) throw view.broken(`has more than ${MAXIMUM_CHUNKS} chunks`);
     const length = view.uint32(at);
-    type = view.ascii(at + 4, 4);
+    type = view.fourCc(at + 4);
     const data = at + 8;
     view.require(data + length + 4);
     if (isCritical(type) && crc32(bytes.subarray(at + 4, data + length)) !== view.uint32(data + length)) {
@@ -45,7 +53,7 @@ export function readPngHeader(bytes: Uint8Array): PictureHeader {
       throw view.broken(`is damaged: the checksum of ${chunk} is wrong`);
     }
     if (type === 'IDAT') dataBytes += length;
-    if (type === 'eXIf') orientation = readExifOrientation(bytes.subarray(data, data + length));
+    if (type === 'eXIf') exif = bytes.subarray(data, data + length);
     at += CHUNK_OVERHEAD_BYTES + length;
   }
   if (dataBytes * MAXIMUM_DEFLATE_RATIO < (width * height * samples * bitDepth) / 8) {
@@ -56,7 +64,7 @@ export function readPngHeader(bytes: Uint8Array): PictureHeader {
     format: 'png',
     width,
     height,
-    orientation,
+    orientation: exif ? readExifOrientation(exif) : 1,
     // A tRNS chunk does not count: the reference drops it before it resizes.
     alpha: colourType === GREY_ALPHA || colourType === RGB_ALPHA,
     rare: false,

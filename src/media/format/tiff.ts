@@ -6,7 +6,9 @@ import { toOrientation } from './exif.ts';
 /** The decoder's own limit on a picture's uncompressed bytes. */
 const MAXIMUM_DECODED_BYTES = 256 * 1024 ** 2;
 /** Strips and tiles: a 100-megapixel picture in tiles of 16 × 16 has 400,000. */
-const MAXIMUM_VALUES = 1_000_000;
+const MAXIMUM_VALUES = 500_000;
+/** A classic directory cannot have more; real ones have up to a hundred. */
+const MAXIMUM_ENTRIES = 65_535;
 
 const tags = {
   newSubfileType: 254,
@@ -44,7 +46,10 @@ const bytesByType: ReadonlyMap<number, number> = new Map([
 export function readTiffHeader(bytes: Uint8Array): PictureHeader {
   const view = new ByteView(bytes, 'tiff', bytes[0] === 0x49 ? 'little' : 'big');
   const directory = readDirectory(view);
-  const first = (tag: number) => directory.get(tag)?.[0];
+  const first = (tag: number) => {
+    const values = directory.get(tag);
+    return values && values.count > 0 ? readValue(view, values, 0) : undefined;
+  };
 
   const photometric = first(tags.photometric);
   const reduced = ((first(tags.newSubfileType) ?? 0) & REDUCED_RESOLUTION) !== 0;
@@ -75,24 +80,32 @@ export function readTiffHeader(bytes: Uint8Array): PictureHeader {
     width,
     height,
     orientation: toOrientation(first(tags.orientation) ?? 1),
-    alpha: (directory.get(tags.extraSamples) ?? []).some((kind) => kind === 1 || kind === 2),
+    alpha: hasOpacity(view, directory.get(tags.extraSamples)),
     rare: false,
     grey: photometric === WHITE_IS_ZERO || photometric === BLACK_IS_ZERO,
     coefficientBytes: 0,
   };
 }
 
-/** The first directory's whole-number values by tag. */
-function readDirectory(view: ByteView): ReadonlyMap<number, readonly number[]> {
+/** Where a tag's whole numbers lie; they are read where they are needed. */
+interface Values {
+  readonly count: number;
+  readonly at: number;
+  readonly bytesEach: number;
+}
+
+/** The first directory's values by tag. */
+function readDirectory(view: ByteView): ReadonlyMap<number, Values> {
   const big = view.uint16(2) === 43;
   const offset = big ? view.uint64(8) : view.uint32(4);
   const entryCount = big ? view.uint64(offset) : view.uint16(offset);
+  if (entryCount > MAXIMUM_ENTRIES) throw view.broken(`has a directory of ${entryCount} tags`);
   const entryBytes = big ? 20 : 12;
   const entriesOffset = offset + (big ? 8 : 2);
   view.require(entriesOffset + entryCount * entryBytes);
 
   const wanted: ReadonlySet<number> = new Set(Object.values(tags));
-  const directory = new Map<number, readonly number[]>();
+  const directory = new Map<number, Values>();
   for (let index = 0; index < entryCount; index++) {
     const entry = entriesOffset + index * entryBytes;
     const tag = view.uint16(entry);
@@ -102,26 +115,33 @@ function readDirectory(view: ByteView): ReadonlyMap<number, readonly number[]> {
     if (count > MAXIMUM_VALUES) throw view.broken(`has a tag ${tag} of ${count} values`);
     const inline = entry + (big ? 12 : 8);
     const fits = count * bytesEach <= (big ? 8 : 4);
-    const values = fits ? inline : big ? view.uint64(inline) : view.uint32(inline);
-    view.require(values + count * bytesEach);
-    directory.set(
-      tag,
-      Array.from({ length: count }, (_, at) => readValue(view, values + at * bytesEach, bytesEach)),
-    );
+    const at = fits ? inline : big ? view.uint64(inline) : view.uint32(inline);
+    view.require(at + count * bytesEach);
+    directory.set(tag, { count, at, bytesEach });
   }
   return directory;
 }
 
-function readValue(view: ByteView, at: number, bytes: number): number {
-  if (bytes === 1) return view.uint8(at);
-  if (bytes === 2) return view.uint16(at);
-  return bytes === 4 ? view.uint32(at) : view.uint64(at);
+function readValue(view: ByteView, values: Values, index: number): number {
+  const at = values.at + index * values.bytesEach;
+  if (values.bytesEach === 1) return view.uint8(at);
+  if (values.bytesEach === 2) return view.uint16(at);
+  return values.bytesEach === 4 ? view.uint32(at) : view.uint64(at);
 }
 
-function requireData(
-  view: ByteView,
-  offsets: readonly number[] | undefined,
-  byteCounts: readonly number[] | undefined,
-): void {
-  for (const [index, offset] of (offsets ?? []).entries()) view.require(offset + (byteCounts?.[index] ?? 0));
+function hasOpacity(view: ByteView, kinds: Values | undefined): boolean {
+  if (!kinds) return false;
+  for (let index = 0; index < kinds.count; index++) {
+    const kind = readValue(view, kinds, index);
+    if (kind === 1 || kind === 2) return true;
+  }
+  return false;
+}
+
+function requireData(view: ByteView, offsets: Values | undefined, byteCounts: Values | undefined): void {
+  if (!offsets) return;
+  for (let index = 0; index < offsets.count; index++) {
+    const bytes = byteCounts && index < byteCounts.count ? readValue(view, byteCounts, index) : 0;
+    view.require(readValue(view, offsets, index) + bytes);
+  }
 }

@@ -1,9 +1,11 @@
-import type { Orientation, PictureHeader } from '../../../native/image/picture-header.ts';
+import type { PictureHeader } from '../../../native/image/picture-header.ts';
 import { ByteView } from './byte-view.ts';
 import { readExifOrientation, withoutExifPrefix } from './exif.ts';
 
 const RIFF_HEADER_BYTES = 12;
 const CHUNK_HEADER_BYTES = 8;
+/** A still picture has up to eight; an animation one for each of its frames. */
+const MAXIMUM_CHUNKS = 100_000;
 const ALPHA_FLAG = 0x10;
 const ANIMATION_FLAG = 0x02;
 
@@ -15,9 +17,12 @@ export function readWebpHeader(bytes: Uint8Array): PictureHeader {
 
   let size: Pick<PictureHeader, 'width' | 'height' | 'alpha'> | undefined;
   let animated = false;
-  let orientation: Orientation = 1;
+  let exif: Uint8Array | undefined;
+  let chunks = 0;
   for (let at = RIFF_HEADER_BYTES; at + CHUNK_HEADER_BYTES <= end; ) {
-    const type = view.ascii(at, 4);
+    chunks += 1;
+    if (chunks > MAXIMUM_CHUNKS) throw view.broken(`has more than ${MAXIMUM_CHUNKS} chunks`);
+    const type = view.fourCc(at);
     const length = view.uint32(at + 4);
     const data = at + CHUNK_HEADER_BYTES;
     view.require(data + length);
@@ -34,8 +39,7 @@ export function readWebpHeader(bytes: Uint8Array): PictureHeader {
     } else if (type === 'VP8L') {
       size ??= losslessSize(view, data);
     } else if (type === 'EXIF') {
-      const exif = bytes.subarray(data, data + length);
-      orientation = readExifOrientation(withoutExifPrefix(exif) ?? exif);
+      exif = bytes.subarray(data, data + length);
     }
     at = data + length + (length % 2);
   }
@@ -43,7 +47,14 @@ export function readWebpHeader(bytes: Uint8Array): PictureHeader {
   if (size.width === 0 || size.height === 0) {
     throw view.broken(`declares ${size.width} × ${size.height} pixels`);
   }
-  return { format: 'webp', ...size, orientation, rare: animated, grey: false, coefficientBytes: 0 };
+  return {
+    format: 'webp',
+    ...size,
+    orientation: exif ? readExifOrientation(withoutExifPrefix(exif) ?? exif) : 1,
+    rare: animated,
+    grey: false,
+    coefficientBytes: 0,
+  };
 }
 
 /** A key frame's header: 3 bytes of tag, 3 of start code, 14 bits each of width and height. */

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
+import { encodeWord } from '../../../src/clip/tokenizer/byte-pair-encoding.ts';
 import { createTokenizer } from '../../../src/clip/tokenizer/tokenizer.ts';
+import { loadVocabulary } from '../../../src/clip/tokenizer/vocabulary.ts';
 import { ServiceError } from '../../../src/errors.ts';
 import { createReferenceTokenizer } from './reference-tokenizer.ts';
 
@@ -61,6 +63,36 @@ describe('the reference', () => {
       return ids.length !== 1 || ids[0] !== id;
     });
     expect(strays).toEqual([]);
+  });
+});
+
+describe('encodeWord', () => {
+  test('takes some steps for each byte, however long a word is', () => {
+    const vocabulary = loadVocabulary();
+    const stepsFor = (word: string) => {
+      let steps = 0;
+      const merge = (left: number, right: number) => {
+        steps += 1;
+        return vocabulary.merge(left, right);
+      };
+      encodeWord(word, { ...vocabulary, merge });
+      return steps;
+    };
+    const letters = Array.from({ length: 4096 }, (_, at) =>
+      String.fromCharCode(97 + ((at * at * 31 + at * 17) % 26)),
+    ).join('');
+    for (const word of ['a'.repeat(4096), letters, 'ha'.repeat(2048), '!?'.repeat(2048)]) {
+      expect(stepsFor(word)).toBeLessThan(8 * word.length);
+    }
+  });
+
+  test('property: a long word gets the ids of the plain form of the algorithm', () => {
+    fc.assert(
+      fc.property(fc.stringMatching(/^[a-e]{200,300}$/), (text) => {
+        expect(tokenizer.encode(text)).toEqual(reference.encodeWord(text));
+      }),
+      { numRuns: 20 },
+    );
   });
 });
 
@@ -135,6 +167,16 @@ describe('tokenize', () => {
   test('cuts a long label between characters, not within one', () => {
     const fault = faultOf('😂 '.repeat(100));
     expect(fault.details).toMatchObject({ label: `${'😂 '.repeat(30)}…` });
+  });
+
+  test('accepts what white space and references make long, up to twice what its tokens can be', () => {
+    // The longest token has 32 bytes.
+    expect(tokenizer.tokenize(`a${' '.repeat(4926)}b`, 77).length).toBe(4);
+    expect(faultOf(`a${' '.repeat(4927)}b`).details).toMatchObject({ characters: 4929, limit: 77 });
+  });
+
+  test('refuses marks in a row, whose order takes long to make, before it is made', () => {
+    expect(faultOf(`a${'\u0301\u0323'.repeat(1233)}`).details).toMatchObject({ characters: 2467 });
   });
 
   test('refuses an absurdly long label without encoding it', () => {

@@ -1,10 +1,10 @@
+import { MAX_TEXTS } from '../../../src/limits.ts';
 import { post } from '../exchange.ts';
 import { CONTENT_TYPE, categoriesPart, filePart, joinForm } from '../form.ts';
 import { judge } from '../judge.ts';
 import type { Attack } from './attack.ts';
 
 const ATTACK = 'heavy labels';
-const LABELS = 1000;
 
 /**
  * One request of as many texts as may be (labels times templates): others, with labels that nobody has asked
@@ -16,7 +16,10 @@ export const heavyLabels: Attack = async (target, random, count) => {
   const templates = Array.from({ length: count }, (_, index) => `template=${index}%20{}`).join('&');
   // Once known they would weigh nothing.
   const unheardOf = random.below(2 ** 32);
-  const labels = Array.from({ length: LABELS }, (_, index) => `${'cat '.repeat(40)}${unheardOf} ${index}`);
+  const labels = Array.from(
+    { length: Math.floor(MAX_TEXTS / count) },
+    (_, index) => `${'cat '.repeat(40)}${unheardOf} ${index}`,
+  );
   const ask = async (query: string, documents: readonly string[], about: string) => {
     const body = joinForm([filePart('a', picture), categoriesPart(JSON.stringify(documents))]);
     const outcome = await post({
@@ -29,7 +32,7 @@ export const heavyLabels: Attack = async (target, random, count) => {
     if (answer && answer.status !== 200) target.tally.fault(ATTACK, `${about}: ${answer.body}`);
   };
   let isDone = false;
-  const heavy = ask(templates, labels, `${LABELS} labels in ${count} templates`).then(() => {
+  const heavy = ask(templates, labels, `${labels.length} labels in ${count} templates`).then(() => {
     isDone = true;
   });
   let answered = 0;
