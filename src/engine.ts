@@ -9,7 +9,8 @@ import { createGarbageNote } from './garbage.ts';
 import type { Log } from './log.ts';
 import { createPictureLoader, isIsolatedPicture } from './media/picture.ts';
 import { createPictureProcesses } from './media/picture-process.ts';
-import { openVideo } from './media/video/video.ts';
+import { openVideo, videoMemoryBytes } from './media/video/video.ts';
+import { createVideoPlaces } from './media/video/video-places.ts';
 import { memoryLimitBytes } from './memory-limit.ts';
 
 /** About once a second at full speed with photos of 1 MB. */
@@ -66,7 +67,10 @@ export async function startEngine(
     openVideo: (path, options) =>
       openVideo(path, { limits: config.limits, threads: config.threads, ...options }),
     framing: { geometry, side: imageResolution },
-    videosAtOnce: videosAtOnce(config.threads),
+    videoPlaces: createVideoPlaces({
+      running: videosAtOnce(config.threads),
+      memoryBytes: videosAtOnce(config.threads) * videoMemoryBytes,
+    }),
     maxCategories: config.limits.categories,
     undecodedBytes: config.memoryBytes / 16,
     noteGarbage: createGarbageNote(garbageBytesPerCollection),
@@ -88,12 +92,11 @@ function pictureProcesses({ threads, memoryBytes }: Config): number {
   return Math.max(1, Math.min(threads, Math.floor(memoryBytes / pictureProcessBytes)));
 }
 
-/** What a video may take at the worst, and what all else may. */
-const videoBytes = 900 * 1024 ** 2;
+/** What all else but videos may take at the worst. */
 const serviceBytes = 700 * 1024 ** 2;
 
 /** A second one is for machines with more than the service is made for. More than two only wait for the disk. */
 function videosAtOnce(threads: number): number {
-  const room = Math.min(threads / 2, (memoryLimitBytes() - serviceBytes) / videoBytes);
+  const room = Math.min(threads / 2, (memoryLimitBytes() - serviceBytes) / videoMemoryBytes);
   return Math.min(2, Math.max(1, Math.floor(room)));
 }

@@ -34,6 +34,11 @@ export interface Decoder extends Disposable {
   /** Packets and frames so far that could not be decoded. */
   readonly failures: number;
   /**
+   * Pixels so far: every packet counts as a frame of the size that the stream has come to, whether a frame comes
+   * of it or not. A stream may name a size that its container does not.
+   */
+  readonly pixels: number;
+  /**
    * Decodes the packet that a demuxer has come to.
    * @returns frames that are ready now, each good until the next one is asked for
    * @throws AvError out of memory; damaged data only count as failures
@@ -88,6 +93,7 @@ export function createDecoder(demuxer: Demuxer, codec: VideoCodec, options: Deco
   const context = new CodecContext();
   const frame = new Frame();
   let failures = 0;
+  let pixels = 0;
   try {
     context.allocContext3(implementation);
     check(context.parametersToContext(stream.codecpar), 'take the parameters');
@@ -129,6 +135,9 @@ export function createDecoder(demuxer: Demuxer, codec: VideoCodec, options: Deco
     get failures() {
       return failures;
     },
+    get pixels() {
+      return pixels;
+    },
     *decode() {
       let code = context.sendPacketSync(packet);
       if (isNothing(code)) {
@@ -138,6 +147,7 @@ export function createDecoder(demuxer: Demuxer, codec: VideoCodec, options: Deco
       }
       if (code < 0) fail(code);
       if (options.alone) context.sendPacketSync(null);
+      pixels += context.width * context.height;
       yield* receive();
       if (options.alone) context.flushBuffers();
     },

@@ -5,7 +5,7 @@ import { SCALE_FLAGS, toneMapFilters } from './colour-filters.ts';
 import type { DecodedFrame } from './decoded-frame.ts';
 import { createFrameFilter } from './frame-filter.ts';
 import { type Orientation, orientationFilters } from './orientation.ts';
-import { squareSize } from './track.ts';
+import { type Size, squareSize } from './track.ts';
 
 /** Makes JPEG files of frames. */
 export interface JpegEncoder extends Disposable {
@@ -22,9 +22,14 @@ const QUANTISER = 2;
 /** libav counts quantisers in units of 1/118. */
 const QP_TO_LAMBDA = 118;
 
-export function createJpegEncoder(pixelAspect: number, orientation: Orientation): JpegEncoder {
+/** @param maximumPixels larger pictures are made smaller, in their proportions */
+export function createJpegEncoder(
+  pixelAspect: number,
+  orientation: Orientation,
+  maximumPixels = Number.POSITIVE_INFINITY,
+): JpegEncoder {
   const filter = createFrameFilter((form) => {
-    const { width, height } = squareSize(form, pixelAspect);
+    const { width, height } = within(maximumPixels, squareSize(form, pixelAspect));
     return [
       ...toneMapFilters(form),
       `scale=${width}:${height}:${SCALE_FLAGS}:out_color_matrix=bt601:out_range=full`,
@@ -36,6 +41,11 @@ export function createJpegEncoder(pixelAspect: number, orientation: Orientation)
     encode: (frame) => encodeFrame(filter.apply(frame)),
     [Symbol.dispose]: () => filter[Symbol.dispose](),
   };
+}
+
+function within(pixels: number, { width, height }: Size): Size {
+  const scale = Math.min(1, Math.sqrt(pixels / (width * height)));
+  return { width: Math.max(1, Math.floor(width * scale)), height: Math.max(1, Math.floor(height * scale)) };
 }
 
 /** An encoder of its own for every picture: it is cheap, and a stream may change its size. */

@@ -5,6 +5,7 @@ import { ServiceError } from '../errors.ts';
 import { giveBack, type NoteGarbage } from '../garbage.ts';
 import { MAX_TEXTS } from '../limits.ts';
 import type { FramesOptions } from '../media/video/video.ts';
+import type { VideoPlaces } from '../media/video/video-places.ts';
 import { createSemaphore, type Permit } from '../semaphore.ts';
 import { parseCategories } from './categories.ts';
 import type { Categories, Classifier, LabelOptions, ModelSummary, WorkTimes } from './classifier.ts';
@@ -29,8 +30,8 @@ export interface ClassifierParts {
   readonly openVideo: OpenVideo;
   /** What of a video's frame the model sees. */
   readonly framing: FramesOptions;
-  /** Videos decoded at the same time. */
-  readonly videosAtOnce: number;
+  /** Where videos are decoded side by side. */
+  readonly videoPlaces: VideoPlaces;
   readonly maxCategories: number;
   /** Memory for pictures that have arrived and are not decoded yet; a larger one waits until it is alone. */
   readonly undecodedBytes: number;
@@ -44,7 +45,7 @@ const verbatim = ['{}'] as const;
 /** Joins the encoders and the decoders to the three use cases. */
 export function createClassifier(parts: ClassifierParts): Classifier {
   const { model, logitScale, imageEncoder, labelEncoder, loadPicture, isIsolated, maxCategories } = parts;
-  const { openVideo, framing, videosAtOnce, noteGarbage, observer = unobserved } = parts;
+  const { openVideo, framing, videoPlaces, noteGarbage, observer = unobserved } = parts;
 
   const undecoded = createSemaphore(parts.undecodedBytes);
 
@@ -102,7 +103,7 @@ export function createClassifier(parts: ClassifierParts): Classifier {
     searchVideo: createVideoSearch({
       openVideo,
       framing,
-      places: createSemaphore(videosAtOnce),
+      places: videoPlaces,
       imageEncoder,
       logitScale,
       encodeLabels,

@@ -2,7 +2,7 @@ import type { ImageEncoder } from '../clip/image-encoder.ts';
 import { type EngineObserver, unobserved } from '../engine-observer.ts';
 import { ServiceError } from '../errors.ts';
 import type { FrameProgress, FramesOptions, OpenVideoOptions, VideoReader } from '../media/video/video.ts';
-import type { Semaphore } from '../semaphore.ts';
+import { CrowdedOut, type VideoPlaces } from '../media/video/video-places.ts';
 import type { Categories, LabelOptions, WorkTimes } from './classifier.ts';
 import { rankEach } from './rank-each.ts';
 import type { FrameJpeg, SearchProgress, SearchVideo } from './video-search.ts';
@@ -14,15 +14,14 @@ export type VideoSource = Pick<VideoReader, 'description' | 'scenes' | 'warnings
 /** @throws ServiceError video_unsupported, video_broken, video_too_large; the signal's reason */
 export type OpenVideo = (
   path: string,
-  options: Required<Pick<OpenVideoOptions, 'signal' | 'onProgress'>>,
+  options: Required<Pick<OpenVideoOptions, 'signal' | 'onProgress' | 'place'>>,
 ) => Promise<VideoSource>;
 
 export interface VideoSearchParts {
   readonly openVideo: OpenVideo;
   /** What of a frame the model sees. */
   readonly framing: FramesOptions;
-  /** As many videos are decoded at a time; each takes cores, and memory for some full-size frames. */
-  readonly places: Semaphore;
+  readonly places: VideoPlaces;
   readonly imageEncoder: ImageEncoder;
   readonly logitScale: number;
   /** One embedding [D] a label. */
@@ -46,25 +45,42 @@ export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
   const { openVideo, framing, places, imageEncoder, logitScale, encodeLabels, observer = unobserved } = parts;
 
   return async (path, categories, { signal, onProgress = () => undefined, times, ...options }) => {
-    onProgress({ stage: 'waiting' });
-    await using held = new AsyncDisposableStack();
-    const askedAt = performance.now();
-    held.use(await places.acquire(1, signal));
-    if (times) times.queueMs += performance.now() - askedAt;
-    const failure = new AbortController();
-    const either = AbortSignal.any([signal, failure.signal]);
-    const source = held.use(
-      await openVideo(path, {
-        signal: either,
-        onProgress: (progress) => onProgress(searchProgress(progress)),
-      }),
-    );
+    /** Opens the video, which may be open beside others. */
+    const open = async (openSignal: AbortSignal, expectedBytes?: number): Promise<OpenSource> => {
+      onProgress({ stage: 'waiting' });
+      await using held = new AsyncDisposableStack();
+      const askedAt = performance.now();
+      const place = held.use(await places.enter(signal, expectedBytes));
+      if (times) times.queueMs += performance.now() - askedAt;
+      const source = held.use(
+        await openVideo(path, {
+          signal: openSignal,
+          onProgress: (progress) => onProgress(searchProgress(progress)),
+          place,
+        }),
+      );
+      const kept = held.move();
+      return { source, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+    };
 
-    const [frames, labels] = await bothOrNeither(
-      encodeFrames(source.frames(framing), imageEncoder, either, failure, times),
-      encodeLabels(categories, options, either, times),
-      failure,
-    );
+    /** From the beginning: of an attempt that was ended for others' sake nothing is left. */
+    const search = async (expectedBytes?: number) => {
+      const failure = new AbortController();
+      const either = AbortSignal.any([signal, failure.signal]);
+      await using held = new AsyncDisposableStack();
+      const { source } = held.use(await open(either, expectedBytes));
+      const [frames, labels] = await bothOrNeither(
+        encodeFrames(source.frames(framing), imageEncoder, either, failure, times),
+        encodeLabels(categories, options, either, times),
+        failure,
+      );
+      const kept = held.move();
+      return { source, frames, labels, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+    };
+
+    await using held = new AsyncDisposableStack();
+    const found = held.use(await unlessCrowded(search, undefined));
+    const { source, frames, labels } = found;
     observer.framesEncoded(frames.length);
     if (frames.length === 0) {
       throw new ServiceError('video_broken', 'The video cannot be used: no frame of it can be decoded.');
@@ -77,6 +93,29 @@ export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
       },
       { logitScale, limit: options.limit, signal },
     );
+
+    async function* jpegs(timestamps: readonly number[]): AsyncGenerator<FrameJpeg> {
+      const missing = new Set(timestamps);
+      /** What one way of opening the video gives of them. */
+      async function* from(opened: VideoSource): AsyncGenerator<FrameJpeg> {
+        for await (const frame of opened.jpegs(missing)) {
+          missing.delete(frame.timestamp);
+          yield frame;
+        }
+      }
+      try {
+        yield* from(source);
+      } catch (fault) {
+        if (!(fault instanceof CrowdedOut)) throw fault;
+        await found[Symbol.asyncDispose]();
+        const again = await unlessCrowded((bytes) => open(signal, bytes), fault.bytes);
+        kept.use(again);
+        yield* from(again.source);
+      }
+      const [first] = missing;
+      if (first !== undefined) throw undecodable(first);
+    }
+
     const kept = held.move();
     return {
       video: source.description,
@@ -91,10 +130,29 @@ export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
           similarity,
         })),
       })),
-      jpegs: (timestamps) => allJpegs(source, timestamps),
+      jpegs,
       [Symbol.asyncDispose]: () => kept.disposeAsync(),
     };
   };
+}
+
+interface OpenSource extends AsyncDisposable {
+  readonly source: VideoSource;
+}
+
+/** Tries again, in a place of the memory that it takes, as often as others crowd it out. */
+async function unlessCrowded<Result>(
+  attempt: (expectedBytes: number | undefined) => Promise<Result>,
+  bytes: number | undefined,
+): Promise<Result> {
+  for (let expectedBytes = bytes; ; ) {
+    try {
+      return await attempt(expectedBytes);
+    } catch (fault) {
+      if (!(fault instanceof CrowdedOut)) throw fault;
+      expectedBytes = Math.max(fault.bytes, expectedBytes ?? 0);
+    }
+  }
 }
 
 /**
@@ -126,17 +184,10 @@ async function encodeFrames(
 }
 
 /** Frames that were decoded once are expected to be decodable again. */
-async function* allJpegs(source: VideoSource, timestamps: readonly number[]): AsyncGenerator<FrameJpeg> {
-  const missing = new Set(timestamps);
-  for await (const frame of source.jpegs(missing)) {
-    yield frame;
-    missing.delete(frame.timestamp);
-  }
-  const [first] = missing;
-  if (first === undefined) return;
-  throw new ServiceError(
+function undecodable(timestamp: number): ServiceError {
+  return new ServiceError(
     'video_broken',
-    `The video is damaged: its frame at ${first.toFixed(3)} s cannot be decoded at full size.`,
+    `The video is damaged: its frame at ${timestamp.toFixed(3)} s cannot be decoded at full size.`,
   );
 }
 

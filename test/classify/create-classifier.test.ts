@@ -3,6 +3,7 @@ import type { FaultOf } from '../../src/classify/classifier.ts';
 import { createClassifier } from '../../src/classify/create-classifier.ts';
 import { createLabelEncoder } from '../../src/clip/label-encoder.ts';
 import { ServiceError } from '../../src/errors.ts';
+import { createVideoPlaces } from '../../src/media/video/video-places.ts';
 import { createSemaphore } from '../../src/semaphore.ts';
 import { createRecordingObserver } from '../fixtures/recording-observer.ts';
 
@@ -68,7 +69,7 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
       geometry: () => ({ resizedWidth: 8, resizedHeight: 8, cropLeft: 0, cropTop: 0 }),
       side: 8,
     },
-    videosAtOnce: 1,
+    videoPlaces: createVideoPlaces({ running: 1, memoryBytes: 1 }),
     maxCategories: 10,
     undecodedBytes,
     noteGarbage: (bytes) => garbage.push(bytes),

@@ -1,7 +1,8 @@
 import { expect } from 'bun:test';
 import { createVideoSearch, type VideoSource } from '../../src/classify/search-video.ts';
 import type { FrameProgress } from '../../src/media/video/video.ts';
-import { createSemaphore } from '../../src/semaphore.ts';
+import type { VideoPlace, VideoPlaces } from '../../src/media/video/video-places.ts';
+import { createSemaphore, type Semaphore } from '../../src/semaphore.ts';
 
 const axes = ['red', 'green', 'blue'];
 
@@ -28,14 +29,45 @@ export interface World {
   readonly onEncode?: (text: string) => Promise<void>;
   readonly onLabels?: (signal: AbortSignal) => Promise<void>;
   readonly onOpen?: () => Promise<void>;
+  /** Before each picture. */
+  readonly onJpeg?: (timestamp: number) => Promise<void>;
+}
+
+/** Places without turns. */
+function placesOf(semaphore: Semaphore, expected: (number | undefined)[]): VideoPlaces {
+  return {
+    get open() {
+      return semaphore.used;
+    },
+    get waiting() {
+      return semaphore.waiting;
+    },
+    async enter(signal, expectedBytes) {
+      const permit = await semaphore.acquire(1, signal);
+      expected.push(expectedBytes);
+      return {
+        crowdedOut: new AbortController().signal,
+        turn: async () => ({ halted: () => undefined, [Symbol.dispose]: () => undefined }),
+        holds: () => undefined,
+        [Symbol.dispose]: () => permit[Symbol.dispose](),
+      };
+    },
+  };
 }
 
 /** A search through a video whose frames are texts. */
 export function scriptedSearch(world: World = {}) {
-  const { frames = [[0, 'red']], slots = 2, places = 1, onFrame, onEncode, onLabels, onOpen } = world;
+  const { frames = [[0, 'red']], slots = 2, places = 1, onFrame, onEncode, onLabels, onOpen, onJpeg } = world;
   const semaphore = createSemaphore(slots);
   const placesForVideos = createSemaphore(places);
-  const seen = { opened: 0, open: 0, mostOpen: 0, found: 0 };
+  const seen = {
+    opened: 0,
+    open: 0,
+    mostOpen: 0,
+    found: 0,
+    places: [] as VideoPlace[],
+    expected: [] as (number | undefined)[],
+  };
 
   const source = (signal: AbortSignal, onProgress: (progress: FrameProgress) => void): VideoSource => ({
     description: { duration: 10, width: 640, height: 360, frameRate: 25, codec: 'h264' },
@@ -56,6 +88,7 @@ export function scriptedSearch(world: World = {}) {
     warnings: ['It is damaged.'],
     async *jpegs(timestamps) {
       for (const timestamp of [...timestamps].sort()) {
+        await onJpeg?.(timestamp);
         if (timestamp < 100) yield { timestamp, jpeg: new Uint8Array([timestamp]) };
       }
     },
@@ -65,8 +98,9 @@ export function scriptedSearch(world: World = {}) {
   });
 
   const search = createVideoSearch({
-    async openVideo(_, { signal, onProgress }) {
+    async openVideo(_, { signal, onProgress, place }) {
       seen.opened += 1;
+      seen.places.push(place);
       onProgress({ stage: 'indexing', secondsDone: 3, secondsTotal: undefined, frames: 0 });
       await onOpen?.();
       seen.open += 1;
@@ -74,7 +108,7 @@ export function scriptedSearch(world: World = {}) {
       return source(signal, onProgress);
     },
     framing,
-    places: placesForVideos,
+    places: placesOf(placesForVideos, seen.expected),
     logitScale: 10,
     imageEncoder: {
       async acquireSlot(signal) {

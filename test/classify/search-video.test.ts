@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import type { SearchProgress } from '../../src/classify/video-search.ts';
+import { CrowdedOut } from '../../src/media/video/video-places.ts';
 import { type Scripted, scriptedSearch, type World } from './scripted-search.ts';
 
 const stay = new AbortController().signal;
@@ -163,6 +164,50 @@ describe('places for videos', () => {
     leaving.abort(new Error('gone'));
     expect(await waiting).toEqual(new Error('gone'));
     expect(seen.opened).toBe(1);
+  });
+});
+
+describe('a decoder that others crowd out', () => {
+  const frames: Scripted = [
+    [1, 'red'],
+    [2, 'green'],
+  ];
+
+  test('is started again, in a place of the memory that it had come to', async () => {
+    let crowded = 2;
+    const { search, seen, placesForVideos } = scriptedSearch({
+      frames,
+      async onFrame(index) {
+        if (index === 1 && crowded-- > 0) throw new CrowdedOut(crowded === 1 ? 500 : 300);
+      },
+    });
+    const stages: string[] = [];
+    const found = await search(
+      'film',
+      { labels: ['red'] },
+      { signal: stay, onProgress: ({ stage }) => stages.push(stage) },
+    );
+    expect(found.framesConsidered).toBe(2);
+    expect(found.rankings[0]?.frames[0]?.timestamp).toBe(1);
+    expect(seen).toMatchObject({ opened: 3, open: 1, expected: [undefined, 500, 500] });
+    expect(stages.filter((stage) => stage === 'waiting').length).toBe(3);
+    await found[Symbol.asyncDispose]();
+    expect([seen.open, placesForVideos.used]).toEqual([0, 0]);
+  });
+
+  test('goes on with the pictures that are still missing', async () => {
+    let crowded = 1;
+    const { search, seen, placesForVideos } = scriptedSearch({
+      frames,
+      async onJpeg(timestamp) {
+        if (timestamp === 2 && crowded-- > 0) throw new CrowdedOut(400);
+      },
+    });
+    const found = await search('film', { labels: ['red'] }, { signal: stay });
+    expect((await Array.fromAsync(found.jpegs([1, 2]))).map(({ timestamp }) => timestamp)).toEqual([1, 2]);
+    expect(seen).toMatchObject({ opened: 2, open: 1, expected: [undefined, 400] });
+    await found[Symbol.asyncDispose]();
+    expect([seen.open, placesForVideos.used]).toEqual([0, 0]);
   });
 });
 

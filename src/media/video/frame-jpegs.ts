@@ -2,6 +2,7 @@ import type { DecodedFrame } from '../../../native/av/decoded-frame.ts';
 import { createDecoder, introduceEncoder } from '../../../native/av/decoder.ts';
 import { openDemuxer } from '../../../native/av/demuxer.ts';
 import { createJpegEncoder } from '../../../native/av/jpeg-encoder.ts';
+import { type DecodingBudget, LEAST_FRAME_PIXELS } from './decoding-budget.ts';
 import type { DecodingLimits } from './frame-source.ts';
 import { goToPacket, readOnTo } from './go-to-packet.ts';
 import type { PacketIndex } from './packet-index.ts';
@@ -13,15 +14,28 @@ export interface FrameJpeg {
 }
 
 /**
+ * All pictures of an answer may have so many pixels: 512 frames in 4K. Where they would have more, each is made
+ * smaller. A picture takes as long as to decode six frames.
+ */
+export const PICTURE_PIXELS = 512 * 3840 * 2160;
+
+/** The largest size of each of so many pictures, in pixels. */
+function pixelsOfEach(pictures: number): number {
+  return PICTURE_PIXELS / Math.max(1, pictures);
+}
+
+/**
  * Decodes frames once more, at full size, each from the keyframe it needs; frames of the same keyframe in
  * one go. Where a frame cannot be decoded this time, the next one that can stands for it.
  * @param timestamps of chosen frames, ascending
+ * @returns `undefined` now and then, while no picture is ready; nothing more when the budget is used up
  */
 export function* decodeJpegs(
   file: VideoFile,
   limits: DecodingLimits,
+  budget: DecodingBudget,
   timestamps: readonly number[],
-): Generator<FrameJpeg> {
+): Generator<FrameJpeg | undefined> {
   const { index, track } = file;
   using stack = new DisposableStack();
   const open = () => stack.use(openDemuxer(file.source));
@@ -29,10 +43,10 @@ export function* decodeJpegs(
   // Chosen frames are such as others build upon: the rest can be left out here too.
   using decoder = createDecoder(demuxer, file.codec, { ...limits, skip: 'nonreference' });
   introduceEncoder(demuxer, decoder);
-  using encoder = createJpegEncoder(track.pixelAspect, track.orientation);
+  using encoder = createJpegEncoder(track.pixelAspect, track.orientation, pixelsOfEach(timestamps.length));
 
   const waiting = timestamps.map((timestamp) => ({ timestamp, position: positionOf(index, timestamp) }));
-  while (waiting.length > 0) {
+  while (waiting.length > 0 && budget.allowsKeyframes) {
     const start = keyframeBefore(index, (waiting[0] as { position: number }).position);
     decoder.reset();
     if (!goToPacket(demuxer, index, start)) {
@@ -59,7 +73,11 @@ export function* decodeJpegs(
       }
     };
     do {
+      const before = decoder.pixels;
       yield* answer(decoder.decode(demuxer));
+      budget.spend(Math.max(decoder.pixels - before, LEAST_FRAME_PIXELS));
+      if (!budget.allowsKeyframes) break;
+      yield undefined;
       // Going on costs as much as decoding up to there; from another keyframe it may be less.
       const next = waiting[0];
       if (!next || (reached !== undefined && keyframeBefore(index, next.position) > start)) break;

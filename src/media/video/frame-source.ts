@@ -2,6 +2,7 @@ import { type DecodedFrame, type HeldFrame, holdFrame } from '../../../native/av
 import { createDecoder, type Decoder, introduceEncoder } from '../../../native/av/decoder.ts';
 import { type Demuxer, openDemuxer } from '../../../native/av/demuxer.ts';
 import { createThumbnailer } from '../../../native/av/thumbnailer.ts';
+import { type DecodingBudget, LEAST_FRAME_PIXELS } from './decoding-budget.ts';
 import type { FrameSource, SeenFrame } from './frame-finder.ts';
 import { goToPacket, readOnTo } from './go-to-packet.ts';
 import { toSeconds } from './packet-index.ts';
@@ -10,6 +11,7 @@ import type { VideoFile } from './video-file.ts';
 
 export interface DecodingLimits {
   readonly threads: number;
+  /** Of one frame. */
   readonly maximumPixels: number;
 }
 
@@ -19,6 +21,10 @@ export interface DecodingTally {
   packets: number;
   frames: number;
   damaged: number;
+  /** Of all frames whose packets were given to a decoder. */
+  pixels: number;
+  /** The time at which the budget was used up, in seconds; undefined: it was enough. */
+  cutAt: number | undefined;
 }
 
 /** A frame that may be chosen. */
@@ -31,9 +37,11 @@ export interface FrameCapture extends Disposable {
 /** A file's frames as libav decodes them. */
 export interface NativeFrameSource extends FrameSource<FrameCapture>, Disposable {}
 
+/** Where a budget is used up, frames between keyframes come no more; where even keyframes use it up, these neither. */
 export function createFrameSource(
   file: VideoFile,
   limits: DecodingLimits,
+  budget: DecodingBudget,
   tally: DecodingTally,
 ): NativeFrameSource {
   using stack = new DisposableStack();
@@ -61,6 +69,15 @@ export function createFrameSource(
       },
     };
   };
+  /** @returns what a packet cost, whose decoder was at so many pixels before it */
+  const costSince = (before: number, decoder: Decoder): number => {
+    const pixels = decoder.pixels - before;
+    tally.pixels += pixels;
+    return Math.max(pixels, LEAST_FRAME_PIXELS);
+  };
+  const cut = (position: number) => {
+    tally.cutAt = Math.min(tally.cutAt ?? Number.POSITIVE_INFINITY, Math.max(0, index.timestamps[position]!));
+  };
   const timestampOf = ({ pts }: DecodedFrame, startTime: number): number | undefined =>
     pts === undefined ? undefined : toSeconds(pts, track.secondsPerTick, startTime);
 
@@ -81,17 +98,27 @@ export function createFrameSource(
         }
       }
       for (const position of positions) {
+        if (!budget.allowsKeyframes) {
+          cut(position);
+          break;
+        }
         const [pts, dts] = [index.pts[position]!, index.dts[position]!];
         if (!readOnTo(demuxer, { pts, dts })) continue;
         demuxer.setPts(pts);
         inDecoder.set(pts, position);
         tally.packets++;
+        const before = decoder.pixels;
         yield* seen(decoder.decode(demuxer));
+        budget.spendOnKeyframe(costSince(before, decoder));
       }
       yield* seen(decoder.flush());
       tally.damaged += decoder.failures;
     },
     *from(position) {
+      if (!budget.allowsWalking) {
+        cut(position);
+        return;
+      }
       if (!walking) {
         walking = open('nonreference');
         introduceEncoder(walking.demuxer, walking.decoder);
@@ -111,7 +138,16 @@ export function createFrameSource(
         do {
           packets++;
           tally.packets++;
-          yield* seen(decoder.decode(demuxer));
+          const before = decoder.pixels;
+          try {
+            yield* seen(decoder.decode(demuxer));
+          } finally {
+            budget.spend(costSince(before, decoder));
+          }
+          if (!budget.allowsWalking) {
+            cut(Math.min(position + packets, index.count - 1));
+            break;
+          }
         } while (demuxer.next());
         yield* seen(decoder.flush());
       } finally {

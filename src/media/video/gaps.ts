@@ -31,6 +31,8 @@ export interface KeyframeHabits {
   readonly forcedAfter: number | undefined;
 }
 
+/** Hours without a keyframe are looked at as far as that may cost: what is known of so many packets takes 100 MB. */
+const MOST_PACKETS = 1_000_000;
 /** A shorter scene need not be found. */
 export const MINIMUM_SCENE_SECONDS = 0.7;
 /** A cut's frame is surely shown as it is so long after it. */
@@ -124,6 +126,7 @@ export function suspectGap(
   const latestStart = closed ? end - MINIMUM_SCENE_SECONDS + 0.1 : end;
   if (latestStart <= start || gap.end - gap.first < 2) return undefined;
 
+  if (gap.end - gap.first > MOST_PACKETS) return end;
   const steps = stepsInOrder(index, gap);
   const keyframe = Math.min(
     index.sizes[gap.first]!,
@@ -142,11 +145,12 @@ export function suspectGap(
   if (!closed && !keyframes.atCuts && usual >= TELLING_NOTHING * keyframe) return end;
 
   const heavy = keyframes.atCuts ? HEAVY_BESIDE_KEYFRAMES : HEAVY;
+  const around = usualAround(most);
   const lastCut = steps.findLast(
     (step) =>
       step.earliest <= latestStart &&
       ((step.size >= heavy.ofKeyframe * keyframe && step.size >= heavy.ofUsual * usual) ||
-        step.size >= heavy.ofAround * usualAround(most, step.timestamp)),
+        step.size >= heavy.ofAround * around(step.timestamp)),
   );
   const wasDue = view.changed && gap.end - gap.first === keyframes.forcedAfter;
   const besideKeyframes = wasDue ? BUSY_BEFORE_DUE_KEYFRAME : BUSY_BESIDE_KEYFRAMES;
@@ -166,6 +170,9 @@ interface Step {
   readonly size: number;
 }
 
+/** No codec shows more frames before one that is decoded first; tables may claim any number. */
+const MOST_REORDERED = 64;
+
 /** A gap's packets but keyframes, in the order in which they are shown. */
 function stepsInOrder({ timestamps, sizes, keys }: PacketIndex, { first, end }: Gap): Step[] {
   const steps: Step[] = [];
@@ -173,7 +180,8 @@ function stepsInOrder({ timestamps, sizes, keys }: PacketIndex, { first, end }: 
     if (keys[at]) continue;
     const timestamp = timestamps[at]!;
     let earliest = timestamp;
-    for (let next = at + 1; next < end && timestamps[next]! < timestamp; next++) {
+    const last = Math.min(end, at + 1 + MOST_REORDERED);
+    for (let next = at + 1; next < last && timestamps[next]! < timestamp; next++) {
       earliest = Math.min(earliest, timestamps[next]!);
     }
     steps.push({ timestamp, earliest, size: sizes[at]! });
@@ -217,9 +225,24 @@ function windows(steps: readonly Step[], seconds: number, join: (a: number, b: n
   return joined;
 }
 
-/** What is usual before a time and after it, without its own window: the larger of both. */
-function usualAround(most: readonly Window[], timestamp: number): number {
-  const own = most.findLastIndex(({ start }) => start <= timestamp);
+/**
+ * What is usual before a time and after it, without its own window: the larger of both. Times are asked for in
+ * descending order, and every window is worked out once: there may be a hundred thousand of them.
+ */
+function usualAround(most: readonly Window[]): (timestamp: number) => number {
+  let own = most.length - 1;
+  let known: number | undefined;
+  return (timestamp) => {
+    while (own >= 0 && most[own]!.start > timestamp) {
+      own--;
+      known = undefined;
+    }
+    known ??= usualBeside(most, own);
+    return known;
+  };
+}
+
+function usualBeside(most: readonly Window[], own: number): number {
   const before = most.slice(Math.max(0, own - WINDOWS_AROUND), Math.max(0, own));
   const after = most.slice(own + 1, own + 1 + WINDOWS_AROUND);
   const sides = [before, after].filter((side) => side.length > 0);

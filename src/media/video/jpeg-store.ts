@@ -7,6 +7,9 @@ export interface JpegStore extends Disposable {
   get(timestamp: number): Uint8Array | undefined;
 }
 
+/** 3,000 pictures in 1080p; beyond it, frames are decoded once more. */
+const MAXIMUM_BYTES = 1024 ** 3;
+
 /**
  * Some 300 KB a picture are too much for memory. The file has no name from the beginning, so that it goes
  * with the process, however that ends.
@@ -26,7 +29,7 @@ export function createJpegStore(path: string): JpegStore {
 
   return {
     put(timestamp, jpeg) {
-      if (full) return;
+      if (full || end + jpeg.length > MAXIMUM_BYTES) return;
       try {
         descriptor ??= open();
         const length = writeSync(descriptor, jpeg, 0, jpeg.length, end);

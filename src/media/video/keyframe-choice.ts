@@ -20,3 +20,12 @@ export function chooseKeyframes(index: PacketIndex, maximumFrames: number): numb
     return true;
   });
 }
+
+/** So many positions of these, evenly: for a video of more keyframes than may be decoded. */
+export function thinOut(positions: readonly number[], most: number): number[] {
+  if (positions.length <= most) return [...positions];
+  return Array.from(
+    { length: most },
+    (_, order) => positions[Math.floor((order * positions.length) / most)]!,
+  );
+}

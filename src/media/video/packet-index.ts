@@ -8,8 +8,9 @@ export interface PacketIndex {
   /** Both times in the track's ticks, to find a packet in the file again. */
   readonly pts: Float64Array;
   readonly dts: Float64Array;
-  /** Sizes in bytes. */
+  /** Sizes in bytes, and their sum. */
   readonly sizes: Uint32Array;
+  readonly bytes: number;
   /** 1: the packet can be decoded alone. */
   readonly keys: Uint8Array;
   /** 1: an edit list keeps the frame from being shown. */
@@ -26,10 +27,16 @@ export interface IndexLimits {
   readonly seconds: number;
   /** Reading stops after so many packets. */
   readonly packets: number;
+  /** Reading stops after packets of so many bytes. */
+  readonly bytes: number;
 }
 
 /** Packets between two turns of the event loop: some 20 ms. */
 const PACKETS_PER_TURN = 2000;
+/** Their columns, and those that they grew out of, take tens of megabytes. */
+const MANY_PACKETS = 500_000;
+/** Bytes between two turns: libav reads all of a packet. */
+const BYTES_PER_TURN = 16 * 1024 ** 2;
 
 /**
  * Reads the heads of all packets: 12 µs each where the file is in memory.
@@ -52,8 +59,10 @@ export async function readPacketIndex(
   let end = 0;
   let brokenOff = false;
   let count = 0;
+  let bytes = 0;
+  let bytesAtTurn = 0;
 
-  while (end <= limits.seconds && count <= limits.packets) {
+  while (end <= limits.seconds && count <= limits.packets && bytes <= limits.bytes) {
     try {
       if (!demuxer.next()) break;
     } catch {
@@ -70,14 +79,21 @@ export async function readPacketIndex(
       start = Math.min(start, timestamp);
       end = Math.max(end, toSeconds(head.pts + head.duration, secondsPerTick, startTime));
     }
-    if (++count % PACKETS_PER_TURN === 0) await onTurn(timestamp);
+    bytes += head.size;
+    if (++count % PACKETS_PER_TURN === 0 || bytes - bytesAtTurn > BYTES_PER_TURN) {
+      bytesAtTurn = bytes;
+      await onTurn(timestamp);
+    }
   }
+  // What long columns grew out of would stay until the runtime finds it worth while.
+  if (count > MANY_PACKETS) Bun.gc(true);
   return {
     count,
     timestamps: pts.values().map((ticks) => toSeconds(ticks, secondsPerTick, startTime)),
     pts: pts.values(),
     dts: dts.values(),
     sizes: sizes.values(),
+    bytes,
     keys: keys.values(),
     hidden: hidden.values(),
     start: Number.isFinite(start) ? start : 0,

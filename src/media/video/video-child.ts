@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
+import { AvError } from '../../../native/av/av-error.ts';
 import { ServiceError } from '../../errors.ts';
 import { picturesAhead, type VideoMessage, type VideoTask } from './video-protocol.ts';
 import { openVideoSession, type VideoSession } from './video-session.ts';
@@ -18,15 +19,16 @@ const PROGRESS_MS = 200;
 
 let session: VideoSession | undefined;
 let onMore: (() => void) | undefined;
+let pause: PromiseWithResolvers<void> | undefined;
 let credit = 0;
 let lastProgress = 0;
 
-async function perform(task: Exclude<VideoTask, { kind: 'more' }>): Promise<void> {
+async function perform(task: Exclude<VideoTask, { kind: 'more' | 'pause' | 'resume' }>): Promise<void> {
   credit = picturesAhead;
   switch (task.kind) {
     case 'open': {
       session = await openVideoSession(task.path, task, (seconds) => report('indexing', seconds));
-      say({ kind: 'opened', description: session.description });
+      say({ kind: 'opened', description: session.description, cpuSeconds: session.cpuSeconds });
       return;
     }
     case 'find': {
@@ -41,7 +43,12 @@ async function perform(task: Exclude<VideoTask, { kind: 'more' }>): Promise<void
       return;
     }
     case 'jpegs': {
-      for (const jpeg of opened().jpegs(task.timestamps)) await saySlowly({ kind: 'jpeg', ...jpeg });
+      let seconds = 0;
+      for (const picture of opened().jpegs(task.timestamps)) {
+        if (picture) await saySlowly({ kind: 'jpeg', ...picture });
+        seconds = picture?.timestamp ?? seconds;
+        await report('decoding', seconds);
+      }
       say({ kind: 'jpegs done' });
       return;
     }
@@ -70,6 +77,9 @@ async function report(stage: 'indexing' | 'decoding', seconds: number): Promise<
   say({ kind: 'progress', stage, seconds });
   // Messages come in and go out between two turns.
   await new Promise((resolve) => setImmediate(resolve));
+  if (!pause) return;
+  say({ kind: 'paused' });
+  await pause.promise;
 }
 
 function say(message: VideoMessage): void {
@@ -79,8 +89,15 @@ function say(message: VideoMessage): void {
 function failure(fault: unknown): VideoMessage {
   const message = fault instanceof Error ? fault.message : String(fault);
   return fault instanceof ServiceError
-    ? { kind: 'failed', code: fault.code, message, details: { ...fault.details } }
-    : { kind: 'failed', message, details: {} };
+    ? { kind: 'failed', code: fault.code, message, outOfMemory: false, details: { ...fault.details } }
+    : { kind: 'failed', message, outOfMemory: isOutOfMemory(fault), details: {} };
+}
+
+function isOutOfMemory(fault: unknown): boolean {
+  // The runtime's own words for an array that it has no memory for.
+  return fault instanceof AvError
+    ? fault.isOutOfMemory
+    : fault instanceof RangeError && /memory/i.test(fault.message);
 }
 
 function yieldToOthers(): void {
@@ -98,6 +115,15 @@ process.on('message', (task: VideoTask) => {
   if (task.kind === 'more') {
     credit += task.pictures;
     onMore?.();
+    return;
+  }
+  if (task.kind === 'pause') {
+    pause ??= Promise.withResolvers();
+    return;
+  }
+  if (task.kind === 'resume') {
+    pause?.resolve();
+    pause = undefined;
     return;
   }
   perform(task).catch((fault) => say(failure(fault)));

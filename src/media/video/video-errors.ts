@@ -57,3 +57,26 @@ export function tooManyPixels({ width, height }: Size, limit: number): ServiceEr
     { width, height, limit },
   );
 }
+
+export function tooMuchMemory(limitBytes: number): ServiceError {
+  const mebibytes = Math.round(limitBytes / 1024 ** 2);
+  return new ServiceError(
+    'video_too_large',
+    `Decoding the video takes more memory than the ${mebibytes} MiB it may have.`,
+  );
+}
+
+export function tooMuchWork(): ServiceError {
+  return new ServiceError(
+    'video_too_large',
+    'Decoding the video takes more work than its size and duration make plausible.',
+  );
+}
+
+export function tooManyPictures(limitBytes: number): ServiceError {
+  const mebibytes = Math.round(limitBytes / 1024 ** 2);
+  return new ServiceError(
+    'video_too_large',
+    `The pictures of the best frames take more than ${mebibytes} MiB; name fewer categories, or ask for no pictures (images=false).`,
+  );
+}

@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { AvError } from '../../../native/av/av-error.ts';
 import { type Container, type Demuxer, type MediaSource, openDemuxer } from '../../../native/av/demuxer.ts';
 import type { VideoCodec, VideoTrack } from '../../../native/av/track.ts';
@@ -18,6 +18,8 @@ import {
 /** A file that has been looked into. */
 export interface VideoFile {
   readonly source: MediaSource;
+  /** Its length. */
+  readonly bytes: number;
   readonly codec: VideoCodec;
   readonly track: VideoTrack;
   readonly index: PacketIndex;
@@ -29,6 +31,12 @@ export interface VideoFile {
 export const MAXIMUM_PIXELS = 8192 * 4352;
 /** Four hours at 240 frames a second. The index takes 30 bytes a packet. */
 const MAXIMUM_PACKETS = 3_500_000;
+/** A frame that repeats the one before takes 5 to 13 bytes, and 4 more in the container's tables. */
+const PACKETS_PER_BYTE = 1 / 2;
+/** Packets of no bytes in a file of a few KB, as damage makes them. */
+const FREE_PACKETS = 10_000;
+/** An edit list may show some frames several times; other files' tables name the same bytes again and again. */
+const MAXIMUM_READ = { times: 4, bytes: 16 * 1024 ** 2 };
 /** A file that ends so much before its container says has been cut short. */
 const MISSING_SECONDS = 1;
 
@@ -43,28 +51,29 @@ export async function lookIntoFile(
   maximumSeconds: number,
   onIndexed: (seconds: number) => Promise<void>,
 ): Promise<VideoFile> {
-  const source = { path, container: sniff(path), ignoreEdits: false };
+  const { container, bytes } = sniff(path);
+  const source = { path, container, bytes, ignoreEdits: false };
   const file = await look(source, maximumSeconds, onIndexed);
   // An edit list of no length hides everything: careless muxers write one for a single frame.
   const allHidden = file.index.hidden.indexOf(0) < 0;
   return allHidden ? await look({ ...source, ignoreEdits: true }, maximumSeconds, onIndexed) : file;
 }
 
-function sniff(path: string): Container {
+function sniff(path: string): { container: Container; bytes: number } {
   const beginning = new Uint8Array(SNIFFED_BYTES);
   const descriptor = openSync(path, 'r');
   try {
     if (readSync(descriptor, beginning) === 0) throw emptyVideo();
+    const sniffed = sniffContainer(beginning);
+    if ('other' in sniffed) throw notAVideo(sniffed.other);
+    return { container: sniffed.container, bytes: fstatSync(descriptor).size };
   } finally {
     closeSync(descriptor);
   }
-  const sniffed = sniffContainer(beginning);
-  if ('other' in sniffed) throw notAVideo(sniffed.other);
-  return sniffed.container;
 }
 
 async function look(
-  source: MediaSource,
+  source: MediaSource & { readonly bytes: number },
   maximumSeconds: number,
   onIndexed: (seconds: number) => Promise<void>,
 ): Promise<VideoFile> {
@@ -75,19 +84,28 @@ async function look(
   const { width, height } = track.codedSize;
   if (width * height > MAXIMUM_PIXELS) throw tooManyPixels(track.codedSize, MAXIMUM_PIXELS);
 
-  const limits = { seconds: maximumSeconds, packets: MAXIMUM_PACKETS };
+  const { bytes } = source;
+  const packets = Math.min(MAXIMUM_PACKETS, Math.round(FREE_PACKETS + bytes * PACKETS_PER_BYTE));
+  const limits = {
+    seconds: maximumSeconds,
+    packets,
+    bytes: MAXIMUM_READ.bytes + MAXIMUM_READ.times * bytes,
+  };
   const index = await readPacketIndex(demuxer, track.secondsPerTick, limits, onIndexed);
   if (index.end > maximumSeconds) throw tooLong(maximumSeconds);
   if (index.count > MAXIMUM_PACKETS) throw tooManyPackets(MAXIMUM_PACKETS);
+  if (index.count > packets || index.bytes > limits.bytes) {
+    throw brokenVideo('is damaged: it names more frames than its bytes can hold');
+  }
   if (index.count === 0) throw brokenVideo('has no frames');
-  return { source, codec: track.codec, track, index, warnings: endWarnings(index, demuxer) };
+  return { source, bytes, codec: track.codec, track, index, warnings: endWarnings(index, demuxer) };
 }
 
 function open(source: MediaSource): Demuxer {
   try {
     return openDemuxer(source);
   } catch (fault) {
-    if (!(fault instanceof AvError)) throw fault;
+    if (!(fault instanceof AvError) || fault.isOutOfMemory) throw fault;
     const part =
       source.container === 'mov' ? 'the index of its frames (the moov box)' : 'the description of its tracks';
     throw brokenVideo(`is cut short or damaged: ${part} is missing or cannot be read`, fault);

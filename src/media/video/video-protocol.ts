@@ -21,7 +21,10 @@ export type VideoTask =
     }
   | { readonly kind: 'jpegs'; readonly timestamps: readonly number[] }
   /** So many of the pictures that were sent have been used: as many more may come. */
-  | { readonly kind: 'more'; readonly pictures: number };
+  | { readonly kind: 'more'; readonly pictures: number }
+  /** Another video's turn has come: halt, and say so, until this one's comes again. */
+  | { readonly kind: 'pause' }
+  | { readonly kind: 'resume' };
 
 /** Pictures that may be on their way: decoding goes on while the model looks at them. */
 export const picturesAhead = 8;
@@ -39,13 +42,17 @@ export const videoMessageSchema = v.variant('kind', [
       frameRate: seconds,
       codec: v.string(),
     }),
+    /** Processor time that all that follows may take. */
+    cpuSeconds: seconds,
   }),
+  /** It does nothing until it is told to resume. */
+  v.object({ kind: v.literal('paused') }),
   v.object({ kind: v.literal('frame'), timestamp: seconds, scene: count, pixels: bytes }),
   v.object({
     kind: v.literal('found'),
     scenes: count,
     warnings: v.array(v.string()),
-    tally: v.object({ packets: count, frames: count, damaged: count }),
+    tally: v.object({ packets: count, frames: count, damaged: count, pixels: count }),
   }),
   v.object({ kind: v.literal('jpeg'), timestamp: seconds, jpeg: bytes }),
   v.object({ kind: v.literal('jpegs done') }),
@@ -53,6 +60,8 @@ export const videoMessageSchema = v.variant('kind', [
     kind: v.literal('failed'),
     /** Undefined: not the video's fault. */
     code: v.optional(v.picklist(errorCodes)),
+    /** The system gave it no more memory. */
+    outOfMemory: v.boolean(),
     message: v.string(),
     details: v.record(v.string(), v.unknown()),
   }),

@@ -1,15 +1,22 @@
 import { AvError } from '../../../native/av/av-error.ts';
 import { createJpegEncoder } from '../../../native/av/jpeg-encoder.ts';
 import { createPictureScaler, type PicturePlacement } from '../../../native/av/picture-scaler.ts';
+import {
+  createDecodingBudget,
+  LEAST_FRAME_PIXELS,
+  plausibleKeyframes,
+  plausiblePixels,
+  plausibleSeconds,
+} from './decoding-budget.ts';
 import { createFrameBudget } from './frame-budget.ts';
 import { findFrames } from './frame-finder.ts';
-import { decodeJpegs, type FrameJpeg } from './frame-jpegs.ts';
+import { decodeJpegs, type FrameJpeg, PICTURE_PIXELS } from './frame-jpegs.ts';
 import { createFrameSource, type DecodingTally, type FrameCapture } from './frame-source.ts';
 import { packetHabits } from './gaps.ts';
 import { createJpegStore } from './jpeg-store.ts';
-import { chooseKeyframes } from './keyframe-choice.ts';
+import { chooseKeyframes, thinOut } from './keyframe-choice.ts';
 import type { ChosenFrame } from './scene-tracker.ts';
-import { brokenVideo } from './video-errors.ts';
+import { brokenVideo, tooManyPictures } from './video-errors.ts';
 import { lookIntoFile, MAXIMUM_PIXELS, type VideoFile } from './video-file.ts';
 
 /** What a video is, as a player shows it. */
@@ -57,20 +64,34 @@ export interface FindSummary {
 /** A video file that is being looked at, in this thread: every step blocks it for some milliseconds. */
 export interface VideoSession extends Disposable {
   readonly description: VideoDescription;
+  /** Processor time that all that follows may take, in seconds: what its size and duration make plausible. */
+  readonly cpuSeconds: number;
   /**
    * Finds the frames worth looking at, in time order.
    * @param maximumFrames spread over the video
    * @throws ServiceError video_broken where nothing can be decoded
    */
   find(placement: PicturePlacement, maximumFrames: number): Generator<FindStep, FindSummary>;
-  /** Full-size JPEGs of found frames, by their timestamps, ascending. Damaged ones may be left out. */
-  jpegs(timestamps: readonly number[]): Generator<FrameJpeg>;
+  /**
+   * JPEGs of found frames, by their timestamps, ascending: at full size, unless there are hundreds in 8K. Damaged
+   * ones may be left out. `undefined` comes now and then while none is ready.
+   * @throws ServiceError video_too_large
+   */
+  jpegs(timestamps: readonly number[]): Generator<FrameJpeg | undefined>;
 }
 
 /** More threads than this only hold more frames. */
 const MAXIMUM_THREADS = 4;
 /** Decoding so many packets again costs more than keeping a picture of the frame, which takes some 15 ms. */
 const KEEP_AFTER_PACKETS = 300;
+/** Frames beyond 4K take some 50 MB each, and every thread some of them. */
+const LARGE_PIXELS = 4096 * 2304;
+/** To make a picture of a frame takes as long as to decode so many. */
+const PICTURE_COST = 6;
+/** All pictures of an answer together: 8,000 in 1080p. */
+const MAXIMUM_PICTURE_BYTES = 2 * 1024 ** 3;
+/** What a video may take beside decoding: to read and compare the heads of millions of packets. */
+const CPU_SECONDS_BESIDE = 120;
 
 /**
  * Opens a video file.
@@ -84,44 +105,70 @@ export async function openVideoSession(
   onIndexed: (seconds: number) => Promise<void>,
 ): Promise<VideoSession> {
   const file = await lookIntoFile(path, limits.videoSeconds, onIndexed);
-  return createSession(file, Math.min(limits.threads, MAXIMUM_THREADS));
+  return createSession(file, limits.threads);
 }
 
-function createSession(file: VideoFile, threads: number): VideoSession {
+function createSession(file: VideoFile, availableThreads: number): VideoSession {
   const { index, track, codec } = file;
+  const framePixels = track.codedSize.width * track.codedSize.height;
+  const threads = framePixels > LARGE_PIXELS ? 1 : Math.min(availableThreads, MAXIMUM_THREADS);
   const decoding = { threads, maximumPixels: MAXIMUM_PIXELS };
+  // Tables may name the same bytes again and again.
+  const plausible = plausiblePixels(Math.min(index.bytes, file.bytes), index.end - index.start);
+  const budget = createDecodingBudget(plausible);
   const kept = createJpegStore(`${file.source.path}.frames`);
 
   function* find(placement: PicturePlacement, maximumFrames: number): Generator<FindStep, FindSummary> {
     using scaler = createPictureScaler(placement, track.orientation);
     using jpegEncoder = createJpegEncoder(track.pixelAspect, track.orientation);
-    const tally: DecodingTally = { packets: 0, frames: 0, damaged: 0 };
-    using source = createFrameSource(file, decoding, tally);
+    const tally: DecodingTally = { packets: 0, frames: 0, damaged: 0, pixels: 0, cutAt: undefined };
+    using source = createFrameSource(file, decoding, budget, tally);
     const use = ({ timestamp, scene, capture }: ChosenFrame<FrameCapture>): FoundFrame => {
       using _held = capture;
-      if (capture.packetsDecoded > KEEP_AFTER_PACKETS) kept.put(timestamp, jpegEncoder.encode(capture.frame));
+      if (capture.packetsDecoded > KEEP_AFTER_PACKETS) {
+        kept.put(timestamp, jpegEncoder.encode(capture.frame));
+        budget.spend(PICTURE_COST * capture.frame.width * capture.frame.height);
+      }
       return { timestamp, scene, pixels: scaler.scale(capture.frame) };
     };
-    const budget = createFrameBudget(maximumFrames, index.end);
-    const keyframes = chooseKeyframes(index, maximumFrames);
-    const steps = findFrames(index, keyframes, source, budget, packetHabits(codec));
+    const useful = chooseKeyframes(index, maximumFrames);
+    const keyframes = thinOut(useful, plausibleKeyframes(plausible, framePixels));
+    budget.reserve(keyframes.length * Math.max(framePixels, LEAST_FRAME_PIXELS));
+    const frameBudget = createFrameBudget(maximumFrames, index.end);
+    const steps = findFrames(index, keyframes, source, frameBudget, packetHabits(codec));
     let step = steps.next();
     for (; !step.done; step = steps.next()) {
       const { seconds, chosen } = step.value;
       yield chosen ? { seconds, frame: use(chosen) } : { seconds };
     }
     if (tally.frames === 0) throw brokenVideo('is damaged: none of its frames can be decoded');
-    return { scenes: step.value.scenes, warnings: [...file.warnings, ...damageWarnings(tally)], tally };
+    const warnings = [
+      ...file.warnings,
+      ...damageWarnings(tally),
+      ...workWarnings(tally, keyframes.length < useful.length),
+    ];
+    return { scenes: step.value.scenes, warnings, tally };
   }
 
-  function* jpegs(timestamps: readonly number[]): Generator<FrameJpeg> {
+  function* jpegs(timestamps: readonly number[]): Generator<FrameJpeg | undefined> {
     const missing: number[] = [];
+    let bytes = 0;
+    const counted = (jpeg: Uint8Array): Uint8Array => {
+      bytes += jpeg.length;
+      if (bytes > MAXIMUM_PICTURE_BYTES) throw tooManyPictures(MAXIMUM_PICTURE_BYTES);
+      return jpeg;
+    };
     for (const timestamp of timestamps) {
       const jpeg = kept.get(timestamp);
-      if (jpeg) yield { timestamp, jpeg };
+      if (jpeg) yield { timestamp, jpeg: counted(jpeg) };
       else missing.push(timestamp);
     }
-    yield* decodeJpegs(file, decoding, missing);
+    // What could be decoded once can be decoded again, and its pictures be made.
+    const again = createDecodingBudget(plausible + PICTURE_COST * PICTURE_PIXELS);
+    for (const picture of decodeJpegs(file, decoding, again, missing)) {
+      if (picture) counted(picture.jpeg);
+      yield picture;
+    }
   }
 
   return {
@@ -131,6 +178,7 @@ function createSession(file: VideoFile, threads: number): VideoSession {
       frameRate: track.frameRate ?? index.count / Math.max(index.end - index.start, 1e-3),
       codec,
     },
+    cpuSeconds: CPU_SECONDS_BESIDE + plausibleSeconds(workOf(index, framePixels, plausible)),
     find: (placement, maximumFrames) => withOurErrors(find(placement, maximumFrames)),
     jpegs: (timestamps) => withOurErrors(jpegs(timestamps)),
     [Symbol.dispose]: () => kept[Symbol.dispose](),
@@ -142,8 +190,24 @@ function* withOurErrors<Value, Result>(steps: Generator<Value, Result>): Generat
   try {
     return yield* steps;
   } catch (fault) {
-    throw fault instanceof AvError ? brokenVideo('is damaged and cannot be decoded', fault) : fault;
+    const isVideos = fault instanceof AvError && !fault.isOutOfMemory;
+    throw isVideos ? brokenVideo('is damaged and cannot be decoded', fault) : fault;
   }
+}
+
+/** Pixels to decode: to find frames, and to decode them again; but no more than there are, and pictures of them. */
+function workOf({ count }: VideoFile['index'], framePixels: number, plausible: number): number {
+  const all = count * Math.max(framePixels, LEAST_FRAME_PIXELS);
+  return 2 * Math.min(plausible, 2 * all) + PICTURE_COST * Math.min(PICTURE_PIXELS, all);
+}
+
+function workWarnings({ cutAt }: DecodingTally, keyframesLeftOut: boolean): string[] {
+  if (cutAt === undefined && !keyframesLeftOut) return [];
+  const seen =
+    cutAt === undefined
+      ? 'only some of its keyframes were looked at'
+      : `from ${cutAt.toFixed(1)} s on, only ${keyframesLeftOut ? 'some of ' : ''}its keyframes were looked at`;
+  return [`The video takes more work to decode than its size and duration make plausible: ${seen}.`];
 }
 
 function damageWarnings({ damaged, packets }: DecodingTally): string[] {

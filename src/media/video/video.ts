@@ -1,5 +1,8 @@
+import { stat } from 'node:fs/promises';
+import { plausiblePixels, plausibleSeconds } from './decoding-budget.ts';
 import type { FrameJpeg } from './frame-jpegs.ts';
 import { brokenVideo } from './video-errors.ts';
+import type { VideoPlace } from './video-places.ts';
 import { type ProcessLimits, startVideoProcess, type VideoProcess, videoChildPath } from './video-process.ts';
 import type { FoundFrame, VideoDescription } from './video-session.ts';
 
@@ -33,6 +36,8 @@ export interface OpenVideoOptions {
   /** Aborted when nobody wants the video any more: what goes on stops within milliseconds. */
   readonly signal: AbortSignal;
   readonly onProgress?: (progress: FrameProgress) => void;
+  /** Among the videos that are open; left out: the only one. It stays until the reader is disposed. */
+  readonly place?: VideoPlace;
   /** What the process that decodes may take; tests set it. */
   readonly process?: Partial<ProcessLimits> & { readonly childPath?: string };
 }
@@ -54,7 +59,13 @@ export interface VideoReader extends AsyncDisposable {
   /** After `frames`: what was wrong with the file, in sentences for a person. */
   readonly warnings: readonly string[];
   /** After `frames`: what it cost. */
-  readonly tally: { readonly packets: number; readonly frames: number; readonly damaged: number };
+  readonly tally: {
+    readonly packets: number;
+    readonly frames: number;
+    readonly damaged: number;
+    /** Of all frames whose packets were given to a decoder. */
+    readonly pixels: number;
+  };
   /**
    * Finds the frames worth looking at: in time order, one a scene and more of long ones, without near
    * duplicates. Decoding goes on while they are looked at, a few frames ahead. Once only.
@@ -77,8 +88,23 @@ export interface VideoReader extends AsyncDisposable {
 /** 8 a batch: some 6 s of work for the model on two cores. */
 const MAXIMUM_FRAMES = 512;
 
-/** 4K takes some 400 MB, 8K in 10 bits 1.2 GB. */
-const PROCESS_LIMITS: ProcessLimits = { memoryBytes: 900 * 1024 ** 2, silenceMs: 30_000 };
+/** 4K takes some 400 MB, 8K as much with a single thread. */
+export const videoMemoryBytes = 900 * 1024 ** 2;
+
+/** To read the heads of millions of packets takes a minute, and all of a large file some seconds more. */
+const OPENING_CPU_SECONDS = { least: 180, perByte: 20e-9 };
+
+/** What a process may take for a file of so many bytes, whatever is in it. */
+function processLimits(bytes: number): ProcessLimits {
+  const opening = OPENING_CPU_SECONDS.least + OPENING_CPU_SECONDS.perByte * bytes;
+  return {
+    memoryBytes: videoMemoryBytes,
+    silenceMs: 30_000,
+    openingCpuSeconds: opening,
+    // Once to find frames, once to decode them again, and once for their pictures.
+    cpuSeconds: opening + 3 * plausibleSeconds(plausiblePixels(bytes, Number.POSITIVE_INFINITY)) + 600,
+  };
+}
 
 /**
  * Opens a video file that a client sent: mp4, m4v, mov, webm, mkv with H.264, HEVC, AV1, VP9, VP8, MPEG-4.
@@ -86,16 +112,20 @@ const PROCESS_LIMITS: ProcessLimits = { memoryBytes: 900 * 1024 ** 2, silenceMs:
  * @throws ServiceError video_unsupported, video_too_large, video_broken; the signal's reason
  */
 export async function openVideo(path: string, options: OpenVideoOptions): Promise<VideoReader> {
-  const { limits, threads, signal, onProgress } = options;
-  const { childPath = videoChildPath, ...processLimits } = options.process ?? {};
-  const process = startVideoProcess(childPath, { ...PROCESS_LIMITS, ...processLimits });
+  const { limits, threads, signal, onProgress, place } = options;
+  const { childPath = videoChildPath, ...given } = options.process ?? {};
+  const { size } = await stat(path);
+  const process = startVideoProcess(childPath, { ...processLimits(size), ...given }, place);
   const report = (secondsDone: number) =>
     onProgress?.({ stage: 'indexing', secondsDone, secondsTotal: undefined, frames: 0 });
   try {
     report(0);
     const opening = process.perform({ kind: 'open', path, threads, ...limits }, 'opened', signal);
     for await (const message of opening) {
-      if (message.kind === 'opened') return createReader(process, message.description, options);
+      if (message.kind === 'opened') {
+        await process.limitCpu(message.cpuSeconds);
+        return createReader(process, message.description, options);
+      }
       if (message.kind === 'progress') report(message.seconds);
     }
     throw new Error('a video was neither opened nor refused: this is a bug');
@@ -112,7 +142,7 @@ function createReader(
 ): VideoReader {
   let scenes = 0;
   let warnings: readonly string[] = [];
-  let tally = { packets: 0, frames: 0, damaged: 0 };
+  let tally = { packets: 0, frames: 0, damaged: 0, pixels: 0 };
 
   async function* jpegs(timestamps: Iterable<number>): AsyncGenerator<FrameJpeg> {
     const ascending = [...new Set(timestamps)].sort((a, b) => a - b);

@@ -15,6 +15,7 @@ export function packetIndex(packets: readonly PacketRecipe[], frameSeconds = 0.0
     pts: ticks,
     dts: ticks,
     sizes: Uint32Array.from(packets, ({ bytes }) => bytes),
+    bytes: packets.reduce((sum, { bytes }) => sum + bytes, 0),
     keys: Uint8Array.from(packets, ({ key }) => (key ? 1 : 0)),
     hidden: Uint8Array.from(packets, ({ hidden }) => (hidden ? 1 : 0)),
     start: 0,

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import { join } from 'node:path';
+import { CrowdedOut, createVideoPlaces } from '../../../src/media/video/video-places.ts';
 import { makeVideo, manyScenes } from '../../fixtures/videos.ts';
 import { geometry, open, side } from './look-at.ts';
 
@@ -42,6 +43,30 @@ describe('a video is decoded in a process of its own', () => {
       code: 'video_too_large',
       message: 'Decoding the video takes more memory than the 400 MiB it may have.',
     });
+  });
+
+  test('that may be refused memory by the system', async () => {
+    const fault = await refusal(
+      open(video.path, { process: { childPath: child('exhausted'), memoryBytes: 400 * 1024 ** 2 } }),
+    );
+    expect(fault).toMatchObject({
+      code: 'video_too_large',
+      message: 'Decoding the video takes more memory than the 400 MiB it may have.',
+    });
+  });
+
+  test.if(process.platform === 'linux')('that may take more work than is plausible', async () => {
+    const tooMuch = {
+      code: 'video_too_large',
+      message: 'Decoding the video takes more work than its size and duration make plausible.',
+    };
+    await using reader = await open(video.path, { process: { childPath: child('busy') } });
+    expect(await refusal(Array.fromAsync(reader.frames({ geometry, side })))).toMatchObject(tooMuch);
+    // Where it says nothing of what it may take, or hides what it takes, the system ends it.
+    const hidden = { childPath: child('silent'), cpuSeconds: 1 };
+    expect(await refusal(open(video.path, { process: hidden }))).toMatchObject(tooMuch);
+    const opening = { childPath: child('silent'), openingCpuSeconds: 0.5 };
+    expect(await refusal(open(video.path, { process: opening }))).toMatchObject(tooMuch);
   });
 
   test('that is not believed everything', async () => {
@@ -113,5 +138,83 @@ describe('a video is decoded in a process of its own', () => {
     expect([...new Set(stages)]).toEqual(['indexing', 'decoding']);
     expect(seconds[0]).toBe(0);
     expect(seconds).toEqual([...seconds].sort((a, b) => a - b));
+  });
+});
+
+describe('several videos', () => {
+  const counting = { childPath: child('counting') };
+
+  test('take turns: a long film does not keep a clip waiting, and goes on behind it', async () => {
+    const places = createVideoPlaces({
+      running: 1,
+      memoryBytes: 900 * 1024 ** 2,
+      sliceMs: 200,
+      haltMs: 60_000,
+    });
+    const leaving = new AbortController();
+    let seconds = 0;
+    using filmPlace = await places.enter(leaving.signal);
+    await using film = await open(video.path, {
+      process: counting,
+      place: filmPlace,
+      signal: leaving.signal,
+      onProgress: ({ secondsDone }) => {
+        seconds = secondsDone;
+      },
+    });
+    const looking = refusal(Array.fromAsync(film.frames({ geometry, side })));
+    while (seconds === 0) await Bun.sleep(1);
+
+    using clipPlace = await places.enter(leaving.signal);
+    await using clip = await open(video.path, { place: clipPlace });
+    const found = await Array.fromAsync(clip.frames({ geometry, side }));
+    expect(found.length).toBe(20);
+
+    const before = seconds;
+    while (seconds === before) await Bun.sleep(1);
+    leaving.abort(new Error('the client left'));
+    expect((await looking).message).toBe('the client left');
+  });
+
+  test('a film that waits for its turn is not taken for one that has come to an end', async () => {
+    const places = createVideoPlaces({
+      running: 1,
+      memoryBytes: 900 * 1024 ** 2,
+      sliceMs: 50,
+      haltMs: 60_000,
+    });
+    const silenceMs = 3000;
+    const stay = new AbortController();
+    let seconds = 0;
+    using filmPlace = await places.enter(stay.signal);
+    await using film = await open(video.path, {
+      process: { ...counting, silenceMs },
+      place: filmPlace,
+      signal: stay.signal,
+      onProgress: ({ secondsDone }) => {
+        seconds = secondsDone;
+      },
+    });
+    const looking = refusal(Array.fromAsync(film.frames({ geometry, side })));
+    while (seconds === 0) await Bun.sleep(1);
+    using otherPlace = await places.enter(stay.signal);
+    const other = await otherPlace.turn({ pause: () => undefined, resume: () => undefined }, stay.signal);
+    const before = seconds;
+    await Bun.sleep(silenceMs + 500);
+    other[Symbol.dispose]();
+    while (seconds === before) await Bun.sleep(1);
+    stay.abort(new Error('the client left'));
+    expect((await looking).message).toBe('the client left');
+  });
+
+  test('of which the youngest ends where memory is short, so that it may be tried again', async () => {
+    const places = createVideoPlaces({ running: 1, memoryBytes: 900 * 1024 ** 2 });
+    const stay = new AbortController().signal;
+    using film = await places.enter(stay);
+    film.holds(700 * 1024 ** 2);
+    using place = await places.enter(stay);
+    const fault = await refusal(open(video.path, { place, process: { childPath: child('greedy') } }));
+    expect(fault).toBeInstanceOf(CrowdedOut);
+    expect(place.crowdedOut.aborted).toBe(true);
   });
 });
