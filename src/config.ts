@@ -57,6 +57,33 @@ const httpUrl = v.pipe(
   v.regex(/^https?:/i, 'must be an http or https URL'),
 );
 
+/** What a browser calls the origin of a page: it must equal the setting letter by letter. */
+const origin = v.pipe(
+  v.string(),
+  v.trim(),
+  v.nonEmpty('must not be empty'),
+  v.check(
+    (text) => text === '*' || isOrigin(text),
+    'must be *, or an origin as browsers send it: scheme://host or scheme://host:port in lower case, without a path, such as https://photos.example',
+  ),
+);
+
+function isOrigin(text: string): boolean {
+  if (
+    !/^[a-z][a-z0-9+.-]*:\/\/[\x21-\x7e]+$/.test(text) ||
+    /[/?#@]/.test(text.slice(text.indexOf('//') + 2))
+  ) {
+    return false;
+  }
+  return !/^https?:/.test(text) || URL.parse(text)?.origin === text;
+}
+
+/** Goes into a header as it is. Beyond ASCII, clients do not agree on the bytes. */
+const headerSafe = v.regex(
+  /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/,
+  'must be letters, digits and signs of ASCII, with no line end and no space at its ends: no header can carry another one',
+);
+
 /** Each default with its reason. */
 export const environmentSchema = v.object({
   // In a container the port is published from outside the loopback interface.
@@ -81,8 +108,8 @@ export const environmentSchema = v.object({
   // 1,000 labels take some seconds to encode once.
   MAX_CATEGORIES: v.optional(wholeNumber(1, 100_000), '1000'),
   // The old clients are pages of any origin.
-  CORS_ORIGIN: v.optional(v.pipe(v.string(), v.trim(), v.nonEmpty('must not be empty')), '*'),
-  API_KEY: v.optional(v.pipe(v.string(), v.minLength(8, 'must have at least 8 characters'))),
+  CORS_ORIGIN: v.optional(origin, '*'),
+  API_KEY: v.optional(v.pipe(v.string(), v.minLength(8, 'must have at least 8 characters'), headerSafe)),
   LOG_LEVEL: v.optional(v.picklist(logLevels, `must be one of ${logLevels.join(', ')}`), 'info'),
 });
 

@@ -8,6 +8,9 @@ export type Log = Pick<pino.Logger, 'trace' | 'debug' | 'info' | 'warn' | 'error
   child(fields: Record<string, unknown>): Log;
 };
 
+/** A fault may quote what a client has sent. */
+const MAX_FAULT_LENGTH = 4000;
+
 /** Writes to standard error, so that standard output stays free for a command's own answer. */
 export function createLog(level: LogLevel): Log {
   return pino(
@@ -16,7 +19,14 @@ export function createLog(level: LogLevel): Log {
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
+      serializers: { err: shortFault },
     },
     pino.destination({ dest: 2, sync: true }),
   );
+}
+
+function shortFault(fault: Error): object {
+  const { type, code, message, stack } = pino.stdSerializers.err(fault);
+  const shorten = (text: string | undefined) => text?.slice(0, MAX_FAULT_LENGTH);
+  return { type, code, message: shorten(message), stack: shorten(stack) };
 }

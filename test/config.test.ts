@@ -56,6 +56,54 @@ describe('config', () => {
     expect(message).not.toContain('secret');
   });
 
+  test.each([
+    ['a line end', 'secret-key\nX-Other: 1'],
+    ['a control character', 'secret\u0001key'],
+    ['a space at its end', 'secret-key '],
+    ['a space at its beginning', ' secret-key'],
+    ['a tab at its end', 'secret-key\t'],
+    ['a letter beyond ASCII', 'secret-schlüssel'],
+    ['a letter beyond Latin-1', 'secret-🔑-key'],
+    ['DEL', 'secret-key\u007f'],
+  ])('an API key that no header can carry is named and not shown: %s', (_, key) => {
+    const message = faultsOf({ API_KEY: key });
+    expect(message).toStartWith('Cannot start: API_KEY must be letters, digits and signs of ASCII');
+    expect(message).not.toContain('secret');
+  });
+
+  test('an API key may have what headers may have', () => {
+    for (const key of ['a long enough key', 'AZaz09-._~+/=', '!"#$%&()*,:;<>?@[]^`{|}']) {
+      expect(parseConfig({ API_KEY: key }, []).apiKey).toBe(key);
+    }
+  });
+
+  test.each([
+    'https://photos.example/',
+    'https://photos.example/path',
+    'photos.example',
+    'https://Photos.example',
+    'https://photos.example:443',
+    'https://user@photos.example',
+    'https://a.example, https://b.example',
+    'https://a.example\r\nX-Other: 1',
+    'https://fotos.bär.example',
+    'https://',
+    'null',
+    '**',
+  ])('an origin that no browser sends is refused: %s', (origin) => {
+    expect(faultsOf({ CORS_ORIGIN: origin })).toContain('must be *, or an origin as browsers send it');
+  });
+
+  test.each([
+    '*',
+    'https://photos.example',
+    'http://localhost:3000',
+    'http://[::1]:8080',
+    'capacitor://localhost',
+  ])('an origin that browsers send is taken: %s', (origin) => {
+    expect(parseConfig({ CORS_ORIGIN: origin }, []).corsOrigin).toBe(origin);
+  });
+
   test('the memory to fill is the cgroup’s limit, and never more than users were told to have', () => {
     const GIBI = 1024 ** 3;
     expect(parseConfig({}, [], GIBI).memoryBytes).toBe(GIBI);

@@ -32,7 +32,7 @@ function fakeClassifier({
   return {
     model,
     collect: () => ({
-      add: async () => {},
+      add: async () => ({ settled: Promise.resolve() }),
       refuse: () => {},
       names: () => ['CLIP.png'],
       broken: async () => broken,

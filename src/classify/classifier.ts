@@ -69,15 +69,26 @@ export interface WorkTimes extends EncodeTimes {
   labelsMs: number;
 }
 
+/** A complete picture, whose bytes may lie elsewhere until there is room for them. */
+export interface StoredPicture {
+  readonly byteLength: number;
+  /** Its first bytes, by which its format is told; may be called before `read`. */
+  head(): Promise<Uint8Array> | Uint8Array;
+  /** Called once at most. */
+  read(): Promise<Uint8Array> | Uint8Array;
+}
+
 /** The pictures of one request: encoded while they arrive, kept as embeddings only. */
 export interface PictureCollection {
   /**
    * Takes one picture. Resolves as soon as the caller may hand over the next one: awaiting it is the
    * back-pressure. A picture that cannot be used does not throw; it ends up in `broken()`.
    * @param name the file's name, exactly as sent; a second picture of the same name becomes `name (2)`
-   * @param bytes are the collection's from now on: their memory is given back once they are decoded
+   * @param picture its bytes are the collection's from now on: their memory is given back once they are decoded.
+   *   What is stored elsewhere is read before this resolves
+   * @returns a promise that settles when the work on the picture is over
    */
-  add(name: string, bytes: Uint8Array): Promise<void>;
+  add(name: string, picture: Uint8Array | StoredPicture): Promise<{ readonly settled: Promise<void> }>;
   /** Takes note, in its place, of a picture that the shell could not take whole (too many bytes, say). */
   refuse(name: string, fault: ServiceError): void;
   /** What the pictures taken and refused so far are called in the answer, in the order sent. */

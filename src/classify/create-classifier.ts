@@ -64,11 +64,14 @@ export function createClassifier(parts: ClassifierParts): Classifier {
 
   const encodeNoting =
     (times?: WorkTimes): EncodePicture =>
-    async (bytes, signal) => {
-      // Waits in a queue of its own, so that pictures that take long hold up none but their like.
+    async (picture, signal) => {
+      const isWhole = picture instanceof Uint8Array;
       using places = new DisposableStack();
-      const turn = isIsolated(bytes) ? places.use(await isolated.acquire(1, signal)) : undefined;
-      const share = places.use(await undecoded.acquire(bytes.byteLength, signal));
+      // Pictures that take long wait in a queue of their own, and hold up only their like.
+      const head = isWhole ? picture : await picture.head();
+      const turn = isIsolated(head) ? places.use(await isolated.acquire(1, signal)) : undefined;
+      const share = places.use(await undecoded.acquire(picture.byteLength, signal));
+      const bytes = isWhole ? picture : await picture.read();
       const slot = await imageEncoder.acquireSlot(signal);
       places.move();
       const encodeSlot = async () => {

@@ -1,6 +1,6 @@
 import type { EngineObserver } from '../engine-observer.ts';
 import { type ErrorCode, ServiceError } from '../errors.ts';
-import type { BrokenFile, FaultOf } from './classifier.ts';
+import type { BrokenFile, FaultOf, PictureCollection, StoredPicture } from './classifier.ts';
 import { createFileNames } from './file-names.ts';
 
 /** A picture of the request that became an embedding [D]. */
@@ -24,13 +24,13 @@ type Outcome = EncodedPicture | BrokenFile;
  * embedding is promised inside an object because a bare promise would be awaited along.
  */
 export type EncodePicture = (
-  bytes: Uint8Array,
+  picture: Uint8Array | StoredPicture,
   signal: AbortSignal,
 ) => Promise<{ readonly embedding: Promise<Float32Array> }>;
 
 /** What one request has sent so far, in its order: of every picture 2 KB of embedding, or its fault. */
 export interface EncodedCollection {
-  add(name: string, bytes: Uint8Array): Promise<void>;
+  add: PictureCollection['add'];
   refuse(name: string, fault: ServiceError): void;
   names(): readonly string[];
   encoded(): Promise<readonly EncodedPicture[]>;
@@ -68,14 +68,18 @@ export function createEncodedCollection(
   };
 
   return {
-    async add(name, bytes) {
+    async add(name, picture) {
       signal.throwIfAborted();
       const file = take(name);
-      const { embedding } = await encode(bytes, signal);
+      const { embedding } = await encode(picture, signal);
       const outcome = settle(file, embedding);
       // A fault that is not the picture's is thrown to whoever asks for the outcomes, if anybody still does.
-      outcome.catch(() => undefined);
+      const settled = outcome.then(
+        () => undefined,
+        () => undefined,
+      );
       outcomes.push(outcome);
+      return { settled };
     },
     refuse(name, { code, message }) {
       observer.pictureBroken(code);

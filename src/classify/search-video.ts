@@ -44,7 +44,7 @@ interface EncodedFrame {
 export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
   const { openVideo, framing, places, imageEncoder, logitScale, encodeLabels, observer = unobserved } = parts;
 
-  return async (path, categories, { signal, onProgress = () => undefined, times, ...options }) => {
+  return async (path, categories, { signal, onProgress = () => undefined, onBegin, times, ...options }) => {
     /** Opens the video, which may be open beside others. */
     const open = async (openSignal: AbortSignal, expectedBytes?: number): Promise<OpenSource> => {
       onProgress({ stage: 'waiting' });
@@ -52,6 +52,7 @@ export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
       const askedAt = performance.now();
       const place = held.use(await places.enter(signal, expectedBytes));
       if (times) times.queueMs += performance.now() - askedAt;
+      onBegin?.();
       const source = held.use(
         await openVideo(path, {
           signal: openSignal,

@@ -22,6 +22,8 @@ export interface VideoSearchOptions extends RankingOptions {
   /** Aborted when the client leaves. */
   readonly signal: AbortSignal;
   readonly onProgress?: (progress: SearchProgress) => void;
+  /** Called when it has its place: no other videos are waited for any more. */
+  readonly onBegin?: () => void;
   /** What the work takes is added to. */
   readonly times?: WorkTimes;
 }

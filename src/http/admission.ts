@@ -1,99 +1,96 @@
-import { ServiceError } from '../errors.ts';
-import { createSemaphore } from '../semaphore.ts';
+import { type Lease, overloaded } from './resources.ts';
 
 export interface AdmissionLimits {
-  /** Requests whose bodies are read at the same time. */
-  readonly running: number;
-  /** Requests that wait for their turn, their bodies unread but for the first chunk. */
+  /** So many requests with something complete may wait for the engine; then newcomers are refused. */
   readonly waiting: number;
-  /** Requests of whose bodies nothing has come yet: they wait for their clients, and hold up nobody. */
-  readonly silent: number;
+  /** So many of those that were let in before may wait, whose uploads have ended meanwhile. */
+  readonly waitingAtMost: number;
+  /** None of them waits longer for its turn. */
+  readonly waitMs: number;
 }
 
-/** A place among those who are worked on; disposing it gives it back. */
-export interface Place extends Disposable {
-  /** How long it was waited for. */
-  readonly waitedMs: number;
+/** What one request has the engine do: picture by picture, or its video. One thing of it waits at a time. */
+export interface EngineWork {
+  /**
+   * Waits for the engine, counted among those that do.
+   * @param start resolves when the engine has taken it, with a promise that settles when the work on it is over
+   * @throws ServiceError overloaded; what `start` throws
+   */
+  submit(start: () => Promise<{ readonly settled: Promise<unknown> }>): Promise<void>;
 }
 
-/** A permit before any work: so many requests run, so many wait, the rest is refused at once. */
+/**
+ * The queue before the engine. A request is in it while something complete of it (a picture, a video) waits or is
+ * worked on: not while it uploads, and not while its categories are encoded.
+ */
 export interface Admission {
-  readonly places: number;
+  readonly limits: AdmissionLimits;
   readonly running: number;
   readonly waiting: number;
-  /** Whether slow clients keep others waiting. */
-  readonly isContended: boolean;
   /**
    * To be called before anything of the body is asked for: a crowd of those who are refused must not take from
    * the others what reading them costs.
-   * @throws ServiceError overloaded when nobody may come to wait any more
+   * @throws ServiceError overloaded when too many wait already
    */
   refuseWhenFull(): void;
   /**
-   * First come, first served, counted from when the request's body begins to come.
-   * @param arrival settles when the first of the body is there
-   * @throws ServiceError overloaded; the signal's reason when the client leaves; the arrival's fault
+   * @param lease of the request, which is aborted when it waits too long
+   * @param onWaited told of every wait
    */
-  enter(signal: AbortSignal, arrival: Promise<unknown>): Promise<Place>;
-  /** From now on all places are to be given back soon, as if somebody waited for each of them. */
-  hurry(): void;
+  createWork(lease: Pick<Lease, 'limitWait' | 'endLimit'>, onWaited?: (ms: number) => void): EngineWork;
 }
-
-/** A waiting place frees up about this fast: most requests take less. */
-const RETRY_AFTER_SECONDS = 5;
 
 export function createAdmission(limits: AdmissionLimits): Admission {
-  const permits = createSemaphore(limits.running);
-  let silent = 0;
-  let isHurried = false;
+  const counts = { running: 0, waiting: 0 };
   // Made once: they always say the same, and a flood of refusals must cost as little as can be.
-  const full = overloaded(
-    `All ${limits.running} places are taken and ${limits.waiting} requests wait already`,
-  );
-  const tooSilent = overloaded(`${limits.silent} requests have not sent anything yet`);
-  const refuseWhenFull = () => {
-    if (permits.used >= limits.running && permits.waiting >= limits.waiting) throw full;
-  };
+  const full = overloaded(`${limits.waiting} requests wait already`);
+  const overfull = overloaded(`${limits.waitingAtMost} requests wait already`);
   return {
-    places: limits.running,
+    limits,
     get running() {
-      return permits.used;
+      return counts.running;
     },
     get waiting() {
-      return permits.waiting;
+      return counts.waiting;
     },
-    get isContended() {
-      return isHurried || permits.waiting > 0;
+    refuseWhenFull() {
+      if (counts.waiting >= limits.waiting) throw full;
     },
-    refuseWhenFull,
-    async enter(signal, arrival) {
-      // Who is refused at once does not hear how the arrival ends.
-      arrival.catch(() => undefined);
-      if (silent >= limits.silent) throw tooSilent;
-      silent += 1;
-      try {
-        await arrival;
-      } finally {
-        silent -= 1;
-      }
-      // Others may have come meanwhile.
-      refuseWhenFull();
-      const askedAt = performance.now();
-      const permit = await permits.acquire(1, signal);
+    createWork(lease, onWaited) {
+      let isWaiting = false;
+      let atWork = 0;
+      let counted: keyof typeof counts | undefined;
+      const recount = () => {
+        const now = isWaiting ? 'waiting' : atWork > 0 ? 'running' : undefined;
+        if (counted) counts[counted] -= 1;
+        if (now) counts[now] += 1;
+        counted = now;
+      };
+      const end = () => {
+        atWork -= 1;
+        recount();
+      };
       return {
-        waitedMs: performance.now() - askedAt,
-        [Symbol.dispose]: () => permit[Symbol.dispose](),
+        async submit(start) {
+          if (counts.waiting >= limits.waitingAtMost) throw overfull;
+          const askedAt = performance.now();
+          isWaiting = true;
+          recount();
+          lease.limitWait(limits.waitMs, () =>
+            overloaded(`The request has waited ${Math.round(limits.waitMs / 1000)} s for its turn`),
+          );
+          try {
+            const { settled } = await start();
+            atWork += 1;
+            void settled.then(end, end);
+          } finally {
+            lease.endLimit();
+            onWaited?.(performance.now() - askedAt);
+            isWaiting = false;
+            recount();
+          }
+        },
       };
     },
-    hurry() {
-      isHurried = true;
-    },
   };
-}
-
-/** @param why the beginning of a sentence */
-function overloaded(why: string): ServiceError {
-  return new ServiceError('overloaded', `${why}; try again in a moment.`, {
-    retry_after_seconds: RETRY_AFTER_SECONDS,
-  });
 }

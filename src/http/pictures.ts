@@ -1,81 +1,120 @@
 import type { Classifier } from '../classify/classifier.ts';
 import type { Config } from '../config.ts';
-import type { Semaphore } from '../semaphore.ts';
+import type { ServiceError } from '../errors.ts';
 import type { Admission } from './admission.ts';
-import { type Answer, answerCategorize, answerImage } from './answers.ts';
-import { readBody, resumeBody, type StallLimit } from './body.ts';
+import { type Answer, answerCategorize, answerImage, refusalOf } from './answers.ts';
+import { readBody } from './body.ts';
+import type { PartMemory } from './incoming-part.ts';
+import { sendJson } from './json-answer.ts';
 import { boundaryOf, readParts } from './multipart.ts';
-import { parseOptions } from './options.ts';
+import { type AnswerOptions, parseOptions } from './options.ts';
 import type { RequestTally } from './request-record.ts';
 import { urlOf } from './request-url.ts';
-import { receiveUpload } from './upload.ts';
+import type { Lease, Resources } from './resources.ts';
+import type { Spool, SpoolSpace, Spools } from './spool.ts';
+import { statusOf } from './status.ts';
+import type { StreamedResponse } from './streamed-body.ts';
+import { receiveUpload, takeLabelMemory } from './upload.ts';
 
 export interface PictureEndpoint {
+  readonly classifier: Classifier;
   readonly admission: Admission;
-  /** A share for each large picture that may arrive at the same time. */
-  readonly largePictures: Semaphore;
+  readonly resources: Resources;
+  readonly partMemory: PartMemory;
+  readonly spools: Spools;
+  readonly spaceOf: (lease: Lease) => SpoolSpace;
+  readonly onStorageFault: (fault: ServiceError) => void;
   readonly limits: Config['limits'];
-  readonly stall: StallLimit;
+  readonly passedOverBytes: number;
+  /** Called when a large answer is complete, and the connection is still its own. */
+  readonly beforeClose: () => void;
+  /** Takes note of a refusal that is answered here. */
+  readonly note: (refusal: ServiceError) => void;
 }
 
 const answers = { categorize: answerCategorize, image: answerImage };
 
 /**
- * One request to /categorize or /image, from its query to its answer: a permit, then the form, whose
- * pictures are encoded while it arrives, then the ranking.
+ * One request to /categorize or /image, from its query to its answer: the form, whose pictures are encoded
+ * while it arrives, then the ranking.
  * @throws ServiceError; with it, all work of this request is dropped
  */
 export async function classifyPictures(
   use: keyof typeof answers,
   request: Request,
-  classifier: Classifier,
-  { admission, largePictures, limits, stall }: PictureEndpoint,
+  endpoint: PictureEndpoint,
   tally: RequestTally,
-): Promise<Response> {
+): Promise<StreamedResponse> {
   const options = parseOptions(urlOf(request).searchParams);
   const boundary = boundaryOf(request.headers);
-  admission.refuseWhenFull();
-  const body = readBody(request, stall, () => admission.isContended, tally);
-  const arrival = body.next();
-  using place = await admission.enter(request.signal, arrival);
+  endpoint.admission.refuseWhenFull();
+  const lease = endpoint.resources.enter('pictureUploads', request);
   tally.isAdmitted = true;
-  tally.work.queueMs += place.waitedMs;
-  const failure = new AbortController();
-  const collection = classifier.collect(AbortSignal.any([request.signal, failure.signal]), tally.work);
   try {
-    const parts = readParts(counted(resumeBody(arrival, body), tally), boundary);
-    const labelOptions = { ...(options.templates && { templates: options.templates }) };
-    const categories = await receiveUpload(
-      parts,
+    const answer = await answerOf(use, { request, boundary, options, lease, tally }, endpoint);
+    const { refusal, brokenFiles } = answer;
+    if (refusal) endpoint.note(refusal);
+    return await sendJson(
+      answer,
+      {
+        status: refusal ? statusOf(refusal.code) : 200,
+        headers: brokenFiles > 0 ? { 'x-broken-files': String(brokenFiles) } : {},
+      },
+      lease,
+      endpoint.beforeClose,
+    );
+  } catch (fault) {
+    // What is under way ends, whatever it was.
+    lease.abort(fault);
+    throw fault;
+  }
+}
+
+interface PictureRequest {
+  readonly request: Request;
+  readonly boundary: string;
+  readonly options: AnswerOptions;
+  readonly lease: Lease;
+  readonly tally: RequestTally;
+}
+
+async function answerOf(
+  use: keyof typeof answers,
+  { request, boundary, options, lease, tally }: PictureRequest,
+  { classifier, admission, spools, spaceOf, onStorageFault, ...endpoint }: PictureEndpoint,
+): Promise<Answer> {
+  const collection = classifier.collect(lease.signal, tally.work);
+  const labelOptions = { ...(options.templates && { templates: options.templates }) };
+  await using held = new AsyncDisposableStack();
+  let opening: Promise<Spool> | undefined;
+  const spool = () => {
+    opening ??= spools.open(spaceOf(lease)).then((opened) => held.use(opened));
+    return opening;
+  };
+  try {
+    const categories = await receiveUpload({
+      parts: readParts(readBody(request, lease, tally), boundary),
       classifier,
       collection,
       labelOptions,
-      limits,
-      largePictures,
-      request.signal,
-    );
-    return answerResponse(await answers[use](classifier.model, collection, categories, options));
-  } catch (fault) {
-    failure.abort(fault);
-    throw fault;
+      limits: endpoint.limits,
+      endsWithFault: options.onError === 'fail',
+      passedOverBytes: endpoint.passedOverBytes,
+      memory: endpoint.partMemory,
+      room: { lease, spool, onStorageFault },
+      work: admission.createWork(lease, (ms) => {
+        tally.work.queueMs += ms;
+      }),
+    });
+    lease.give('pictureUploads', 1);
+    if (!categories) {
+      const refusal = refusalOf(await collection.broken(), options);
+      if (!refusal) throw new Error('an upload that ended early without a fault: this is a bug');
+      return refusal;
+    }
+    takeLabelMemory(categories, labelOptions, classifier.model.embeddingDimension, lease);
+    return await answers[use]({ model: classifier.model, collection, categories, options, lease });
   } finally {
     tally.files = collection.names().length;
   }
-}
-
-async function* counted(body: AsyncIterable<Uint8Array>, tally: RequestTally): AsyncGenerator<Uint8Array> {
-  for await (const chunk of body) {
-    tally.bytes += chunk.byteLength;
-    yield chunk;
-  }
-}
-
-function answerResponse({ json, brokenFiles }: Answer): Response {
-  return new Response(json, {
-    headers: {
-      'content-type': 'application/json; charset=utf-8',
-      'cache-control': 'no-store',
-      ...(brokenFiles > 0 && { 'x-broken-files': String(brokenFiles) }),
-    },
-  });
 }

@@ -5,6 +5,10 @@ import type { RequestRecord } from './request-record.ts';
 import { timingOf } from './server-timing.ts';
 import { statusOf } from './status.ts';
 
+/** Clients choose both; the longest path of the service has 30 characters. */
+const MAX_PATH_LENGTH = 200;
+const MAX_METHOD_LENGTH = 20;
+
 /**
  * The one log line of a request, and its place in the metrics, when all of it is over. Neither names files,
  * categories, options or keys.
@@ -27,8 +31,8 @@ export function noteEnd(
   log[level](
     {
       id,
-      method: request.method,
-      path,
+      method: shorten(request.method, MAX_METHOD_LENGTH),
+      path: path === undefined ? undefined : shorten(path, MAX_PATH_LENGTH),
       status,
       ...(fault && { [isLate ? 'lateFault' : 'fault']: fault }),
       ms: Math.round(ms),
@@ -39,4 +43,8 @@ export function noteEnd(
     'request',
   );
   metrics.requestEnded({ record, path: path ?? '', status, ms });
+}
+
+function shorten(text: string, length: number): string {
+  return text.length > length ? `${text.slice(0, length)}…` : text;
 }

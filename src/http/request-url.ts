@@ -8,5 +8,6 @@ import { ServiceError } from '../errors.ts';
 export function urlOf({ url, headers }: Request): URL {
   const parsed = URL.parse(url, 'http://localhost');
   if (parsed) return parsed;
-  throw new ServiceError('bad_request', `The Host header ${JSON.stringify(headers.get('host'))} is no host.`);
+  const host = headers.get('host')?.slice(0, 100) ?? null;
+  throw new ServiceError('bad_request', `The Host header ${JSON.stringify(host)} is no host.`);
 }

@@ -1,15 +1,21 @@
 import type { AdmissionLimits } from './admission.ts';
-import type { StallLimit } from './body.ts';
+import type { Patience, ResourceLimits } from './resources.ts';
+import type { SpoolOptions } from './spool.ts';
 import type { NewsPace } from './video/progress-news.ts';
-import type { SpoolOptions } from './video/spool.ts';
 
 /** What no operator needs to set. */
 export interface ServerTuning {
   readonly admission: AdmissionLimits;
   readonly videoAdmission: AdmissionLimits;
+  /** Takes the place of what is made of the memory that there is (tests). */
+  readonly resources: Partial<ResourceLimits>;
   readonly spool: SpoolOptions;
+  /** Of a picture that is too large, so much more is read for the sake of those behind it. */
+  readonly passedOverBytes: number;
   readonly progress: NewsPace;
-  readonly stall: StallLimit;
+  readonly patience: Patience;
+  /** When the service stops. */
+  readonly hurriedPatience: Patience;
   /** A connection on which nothing happens between requests is closed. */
   readonly idleTimeoutSeconds: number;
   /** How long the last answers may take on their way out when the service stops. */
@@ -17,17 +23,20 @@ export interface ServerTuning {
 }
 
 export const defaultTuning: ServerTuning = {
-  // Each running request holds one picture (at most 64 MiB, mostly some 5 MB) beside those in the engine;
-  // eight keep it busy also where some clients are slow. Waiting ones hold a socket's buffer (30 KB).
-  admission: { running: 8, waiting: 64, silent: 512 },
-  // Each has its video on the disk: one or two are looked through, the others arrive meanwhile.
-  videoAdmission: { running: 4, waiting: 16, silent: 128 },
+  // A second or two of work on two cores; what is let in and only then complete may wait up to four times as long.
+  admission: { waiting: 64, waitingAtMost: 256, waitMs: 60_000 },
+  // One or two are looked through at a time, each for seconds or minutes.
+  videoAdmission: { waiting: 16, waitingAtMost: 64, waitMs: 600_000 },
+  resources: {},
   spool: {},
+  // Four times what a picture may have: some camera's raw file among the others.
+  passedOverBytes: 256 * 1024 ** 2,
   // Fast enough for a moving bar; proxies take a connection for dead after 30 seconds or more.
   progress: { paceMs: 300, quietMs: 10_000 },
-  // About 1 KiB a second: the slowest phone line does five times that.
-  // Whoever is slower than 13 KiB a second must not hold the place that somebody else waits for.
-  stall: { waitMs: 60_000, contendedWaitMs: 5000, stretchBytes: 64 * 1024 },
+  // 1 KiB a second: the slowest phone line does five times that.
+  patience: { waitMs: 60_000, msPerKibibyte: 1000 },
+  // 13 KiB a second.
+  hurriedPatience: { waitMs: 5000, msPerKibibyte: 80 },
   idleTimeoutSeconds: 30,
   closeGraceMs: 1000,
 };

@@ -2,10 +2,10 @@ import type { EngineState } from '../classify/engine-state.ts';
 import type { Config } from '../config.ts';
 import type { ServiceError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { createSemaphore } from '../semaphore.ts';
 import { createAdmission } from './admission.ts';
 import { createGuard } from './api-key.ts';
 import { createApp } from './app.ts';
+import { closedPeers, peerOf } from './closed-peers.ts';
 import { allowOrigin, preflightResponse } from './cors.ts';
 import { describeOperations } from './docs/operations.ts';
 import { errorResponse, publicError } from './error-response.ts';
@@ -15,10 +15,12 @@ import { classifyPictures } from './pictures.ts';
 import { noteEnd } from './request-end.ts';
 import { createRecords } from './request-record.ts';
 import { urlOf } from './request-url.ts';
+import { createResources, type Lease, type ResourceLimits } from './resources.ts';
 import { serverTiming, timingOf } from './server-timing.ts';
 import { defaultTuning, type ServerTuning } from './server-tuning.ts';
+import { createSpaceGauge, createSpools, storageFull } from './spool.ts';
+import type { StreamedResponse } from './streamed-body.ts';
 import { classifyVideo } from './video/classify-video.ts';
-import { createSpools } from './video/spool.ts';
 
 export interface HttpServer {
   /** Answers one request; never throws. */
@@ -33,9 +35,25 @@ export interface HttpServer {
   drain(lingerMs?: number): Promise<void>;
 }
 
-/** An eighth of the memory is for large pictures that arrive; each is there twice while it is put together. */
-function largePicturesAtOnce({ memoryBytes, limits }: Config): number {
-  return Math.max(1, Math.floor(memoryBytes / 8 / (2 * limits.imageBytes)));
+/** How often the log is told that the temporary folder cannot be used. */
+const STORAGE_FAULT_MS = 60_000;
+/** The temporary folder takes so many of the largest videos at most. */
+const VIDEOS_STORED = 8;
+/** The embedding of a picture and the objects around it. */
+const PICTURE_BYTES = 3 * 1024;
+
+/** Shares of the memory. The model has some 0.3 GB of it, decoding two fifths at most. */
+function shareOut({ memoryBytes, limits }: Config): Omit<ResourceLimits, 'temporaryBytes'> {
+  return {
+    // Each takes a connection and, while it is not read, what the system buffers.
+    pictureUploads: 1024,
+    videoUploads: 256,
+    partBytes: memoryBytes / 8,
+    // Who raises MAX_FILES must have the memory for one such request.
+    keptBytes: Math.max(memoryBytes / 16, limits.files * PICTURE_BYTES),
+    labelBytes: memoryBytes / 32,
+    answerBytes: memoryBytes / 16,
+  };
 }
 
 /**
@@ -51,15 +69,51 @@ export function createServer(
 ): HttpServer {
   const startedAt = performance.now();
   const admission = createAdmission(tuning.admission);
-  const largePictures = createSemaphore(largePicturesAtOnce(config));
   const videoAdmission = createAdmission(tuning.videoAdmission);
   const spools = createSpools(tuning.spool);
+  const gauge = createSpaceGauge(
+    spools,
+    { onDisk: VIDEOS_STORED * config.limits.videoBytes, inMemory: config.memoryBytes / 4 },
+    () => resources.used('temporaryBytes'),
+  );
+  const limits: ResourceLimits = {
+    ...shareOut(config),
+    ...tuning.resources,
+    get temporaryBytes() {
+      return tuning.resources.temporaryBytes ?? gauge.capacity;
+    },
+  };
+  const resources = createResources(limits, {
+    patience: tuning.patience,
+    hurriedPatience: tuning.hurriedPatience,
+    findAbandoned: async (requests) => {
+      const closed = await closedPeers(server?.port ?? 0);
+      return requests.filter((request) => closed.has(peerOf(server?.requestIP(request))));
+    },
+  });
+  const spaceOf = (lease: Lease) => ({
+    async take(bytes: number) {
+      await gauge.refresh();
+      if (lease.tryTake('temporaryBytes', bytes)) return;
+      // Nobody else's upload is in the way: waiting would not help.
+      if (lease.isAlone('temporaryBytes')) throw storageFull();
+      lease.take('temporaryBytes', bytes);
+    },
+    give: (bytes: number) => lease.give('temporaryBytes', bytes),
+  });
+  const partMemory = {
+    get used() {
+      return resources.used('partBytes');
+    },
+    capacity: limits.partBytes,
+  };
   const guard = createGuard(config.apiKey);
   const recordOf = createRecords();
   let isDraining = false;
   let server: Bun.Server<undefined> | undefined;
   metrics.watch({
     queues: { pictures: admission, videos: videoAdmission },
+    resources,
     engine,
     isReady: () => !isDraining && engine().state === 'ready',
   });
@@ -82,51 +136,93 @@ export function createServer(
     return response;
   };
 
-  const classify = async (use: 'categorize' | 'image', request: Request): Promise<Response> => {
-    guard(request.headers);
-    const classifier = readyClassifier(engine());
-    const endpoint = { admission, largePictures, limits: config.limits, stall: tuning.stall };
-    // A long upload or a long wait is no idle connection; readBody watches over it instead.
-    server?.timeout(request, 0);
-    try {
-      return await classifyPictures(use, request, classifier, endpoint, recordOf(request));
-    } finally {
-      // Bun would keep the connection without a timeout from here on.
-      server?.timeout(request, tuning.idleTimeoutSeconds);
-    }
+  let storageFaultAt = Number.NEGATIVE_INFINITY;
+  const onStorageFault = ({ message }: ServiceError) => {
+    if (performance.now() - storageFaultAt < STORAGE_FAULT_MS) return;
+    storageFaultAt = performance.now();
+    log.warn({ reason: message }, 'the temporary folder cannot be used: uploads are kept in memory alone');
   };
 
-  const searchVideo = async (request: Request): Promise<Response> => {
-    guard(request.headers);
-    const classifier = readyClassifier(engine());
-    const record = recordOf(request);
-    const noteLate = (fault: unknown): ServiceError => {
-      record.isLate = true;
-      return explain(fault, request);
-    };
-    // As for the others; but here the answer may take its time, too, on its way to a slow client.
+  /** What is noticed when the head of an answer has been sent already. */
+  const noteLate = (fault: unknown, request: Request): ServiceError => {
+    recordOf(request).isLate = true;
+    return explain(fault, request);
+  };
+
+  /**
+   * Lets an endpoint work without the time limit for idle connections, which would end long uploads, long waits
+   * and slow answers; the request's own patience takes its place.
+   */
+  const untimed = async (
+    request: Request,
+    work: (restoreTimeout: () => void) => Promise<StreamedResponse>,
+  ): Promise<Response> => {
     server?.timeout(request, 0);
+    // Bun would keep the connection without one from here on.
     const restoreTimeout = () => server?.timeout(request, tuning.idleTimeoutSeconds);
-    const endpoint = {
-      classifier,
-      admission: videoAdmission,
-      spools,
-      limits: config.limits,
-      stall: tuning.stall,
-      pace: tuning.progress,
-      beforeClose: restoreTimeout,
-      explain: noteLate,
-    };
     try {
-      const { response, ended } = await classifyVideo(request, endpoint, record);
-      record.bodyEnded = ended.then((fault) => {
-        if (fault !== undefined) noteLate(fault);
-      });
+      const { response, ended } = await work(restoreTimeout);
+      if (!ended) restoreTimeout();
+      else {
+        recordOf(request).bodyEnded = ended.then((fault) => {
+          if (fault !== undefined) noteLate(fault, request);
+        });
+      }
       return response;
     } catch (fault) {
       restoreTimeout();
       throw fault;
     }
+  };
+
+  const classify = async (use: 'categorize' | 'image', request: Request): Promise<Response> => {
+    guard(request.headers);
+    const classifier = readyClassifier(engine());
+    const record = recordOf(request);
+    return await untimed(request, (restoreTimeout) =>
+      classifyPictures(
+        use,
+        request,
+        {
+          classifier,
+          admission,
+          resources,
+          partMemory,
+          spools,
+          spaceOf,
+          onStorageFault,
+          limits: config.limits,
+          passedOverBytes: tuning.passedOverBytes,
+          beforeClose: restoreTimeout,
+          note: (refusal) => {
+            record.fault = refusal.code;
+          },
+        },
+        record,
+      ),
+    );
+  };
+
+  const searchVideo = async (request: Request): Promise<Response> => {
+    guard(request.headers);
+    const classifier = readyClassifier(engine());
+    return await untimed(request, (restoreTimeout) =>
+      classifyVideo(
+        request,
+        {
+          classifier,
+          admission: videoAdmission,
+          resources,
+          spools,
+          spaceOf,
+          limits: config.limits,
+          pace: tuning.progress,
+          beforeClose: restoreTimeout,
+          explain: (fault) => noteLate(fault, request),
+        },
+        recordOf(request),
+      ),
+    );
   };
 
   const app = createApp(
@@ -205,8 +301,7 @@ export function createServer(
       isDraining = true;
       await Bun.sleep(lingerMs);
       const closed = server?.stop();
-      admission.hurry();
-      videoAdmission.hurry();
+      resources.hurry();
       while (running.size > 0) await Promise.all(running);
       // A client that was answered early and neither sends the rest nor leaves would keep us here.
       await Promise.race([closed, Bun.sleep(tuning.closeGraceMs)]);

@@ -15,8 +15,11 @@ export const errorMeanings: Readonly<Record<ErrorCode, ErrorMeaning>> = {
   content_type_unsupported: { status: 415, meaning: 'The body is not multipart/form-data.' },
   multipart_malformed: { status: 400, meaning: 'The multipart body breaks off or breaks the format.' },
   multipart_too_large: { status: 413, meaning: 'A part’s headers or the categories are too large.' },
-  upload_stalled: { status: 408, meaning: 'The client stopped sending its body.' },
-  option_invalid: { status: 400, meaning: 'A query option is unknown or has an impossible value.' },
+  upload_stalled: { status: 408, meaning: 'The body came too slowly, or not at all.' },
+  option_invalid: {
+    status: 400,
+    meaning: 'A query option is unknown or has an impossible value, or the answer would be enormous.',
+  },
   part_unexpected: { status: 400, meaning: 'A part has a name that this endpoint does not take.' },
   // Nobody reads this one; the status is the one that proxies write into their logs.
   client_gone: { status: 499, meaning: 'The client left before the answer.' },
@@ -43,7 +46,10 @@ export const errorMeanings: Readonly<Record<ErrorCode, ErrorMeaning>> = {
   model_loading: { status: 503, meaning: 'The model is still being fetched or prepared.' },
   model_missing: { status: 503, meaning: 'The model cannot be had; `error` says what to do.' },
   engine_restarting: { status: 503, meaning: 'The model broke down and is being started again.' },
-  overloaded: { status: 503, meaning: 'Too many requests wait already.' },
+  overloaded: {
+    status: 503,
+    meaning: 'Too many requests wait already, or there is no room for another one.',
+  },
   shutting_down: { status: 503, meaning: 'The service is about to stop.' },
   internal: { status: 500, meaning: 'A bug of the service.' },
 };

@@ -9,6 +9,7 @@ import {
 import type { ServiceError } from '../errors.ts';
 import { createSemaphore } from '../semaphore.ts';
 import { decodeSquare, isExtremeRatio } from './decode-square.ts';
+import { latin1 } from './format/byte-view.ts';
 import {
   brokenPicture,
   emptyPicture,
@@ -58,20 +59,21 @@ function isIsolated({ format, rare }: Pick<PictureHeader, 'format' | 'rare'>): b
   return rare || isolatedFormats.has(format);
 }
 
-/** Whether a picture is one that another process decodes; what is no picture at all is not. */
-export function isIsolatedPicture(bytes: Uint8Array): boolean {
-  const content = recognise(bytes);
-  if ('other' in content) return false;
-  if (isolatedFormats.has(content.format)) return true;
-  if (!formatsWithRareVariants.has(content.format)) return false;
-  try {
-    return isIsolated(readPictureHeader(bytes));
-  } catch {
-    return false;
-  }
-}
+const VP8X_ANIMATION_FLAG = 0x02;
 
-const formatsWithRareVariants: ReadonlySet<PictureFormat> = new Set(['webp', 'bmp']);
+/**
+ * Whether another process decodes a picture that begins like this. Every BMP counts, as its rare variants are told
+ * apart only later; what is not a picture does not count.
+ * @param head its first bytes, 4 KiB or all of them
+ */
+export function isIsolatedPicture(head: Uint8Array): boolean {
+  const content = recognise(head);
+  if ('other' in content) return false;
+  if (content.format === 'webp') {
+    return latin1(head, 12, 4) === 'VP8X' && ((head[20] ?? 0) & VP8X_ANIMATION_FLAG) !== 0;
+  }
+  return content.format === 'bmp' || isolatedFormats.has(content.format);
+}
 
 /** Room for dozens of phone photos at a time, while pictures of 100 megapixels pass one by one. */
 const DECODE_BYTES = 400 * 1024 ** 2;

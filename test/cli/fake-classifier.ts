@@ -52,8 +52,9 @@ export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): Fak
       });
     const own = (labels: readonly string[]) => labels.map((label) => [label, label] as const);
     return {
-      async add(name, bytes) {
+      async add(name, picture) {
         signal.throwIfAborted();
+        const bytes = picture instanceof Uint8Array ? picture : await picture.read();
         const word = new TextDecoder().decode(bytes).slice('GIF89a '.length);
         added.push(word);
         names.push(name);
@@ -63,11 +64,12 @@ export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): Fak
           const fault = faultOf?.(thrown);
           if (fault) faults.push({ file: name, code: fault.code, error: fault.message });
           else failure = { thrown };
-          return;
+          return { settled: Promise.resolve() };
         }
         if (word === 'broken') faults.push({ file: name, code: 'image_broken', error: 'It is broken.' });
         else words.push([name, word]);
         signal.throwIfAborted();
+        return { settled: Promise.resolve() };
       },
       refuse: (file, { code, message }) => {
         names.push(file);

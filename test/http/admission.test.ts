@@ -1,80 +1,88 @@
 import { describe, expect, test } from 'bun:test';
 import { createAdmission } from '../../src/http/admission.ts';
+import { createResources } from '../../src/http/resources.ts';
+import { plenty } from './plenty.ts';
 
-const stay = new AbortController().signal;
-/** Of a request whose body has begun to come. */
-const arrived = Promise.resolve();
+const patience = { waitMs: 60_000, msPerKibibyte: 1000 };
+const resources = createResources(plenty, { patience, hurriedPatience: patience });
+const enter = () => resources.enter('pictureUploads', new Request('http://localhost'));
 const code = (expected: string) => expect.objectContaining({ code: expected });
 
-describe('admission', () => {
-  test('counts who runs and who waits', async () => {
-    const admission = createAdmission({ running: 1, waiting: 1, silent: 100 });
-    const first = await admission.enter(stay, arrived);
-    const second = admission.enter(stay, arrived);
+/** Something for the engine to do, which takes it and ends it when the test says so. */
+function task() {
+  const [taken, settled] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const start = async () => {
+    await taken.promise;
+    return { settled: settled.promise };
+  };
+  return { start, take: taken.resolve, settle: settled.resolve, fail: taken.reject };
+}
+
+const limits = { waiting: 2, waitingAtMost: 3, waitMs: 60_000 };
+
+describe('the queue before the engine', () => {
+  test('counts requests that wait, and those of which something is worked on', async () => {
+    using lease = enter();
+    const admission = createAdmission(limits);
+    const waits: number[] = [];
+    const work = admission.createWork(lease, (ms) => waits.push(ms));
+    const counts = () => [admission.waiting, admission.running];
+    expect(counts()).toEqual([0, 0]);
+    const [first, second] = [task(), task()];
+    const submitted = work.submit(first.start);
+    expect(counts()).toEqual([1, 0]);
+    first.take();
+    await submitted;
+    expect(counts()).toEqual([0, 1]);
+    // It waits with its second picture while its first is worked on, and counts once.
+    const next = work.submit(second.start);
+    expect(counts()).toEqual([1, 0]);
+    first.settle();
+    second.take();
+    await next;
+    expect(counts()).toEqual([0, 1]);
+    second.settle();
     await Bun.sleep(0);
-    expect([admission.running, admission.waiting]).toEqual([1, 1]);
-    expect(admission.enter(stay, arrived)).rejects.toEqual(code('overloaded'));
-    first[Symbol.dispose]();
-    using _ = await second;
-    expect([admission.running, admission.waiting]).toEqual([1, 0]);
+    expect(counts()).toEqual([0, 0]);
+    expect(waits).toHaveLength(2);
   });
 
-  test('tells before anything was sent whether anybody may come', async () => {
-    const admission = createAdmission({ running: 1, waiting: 1, silent: 100 });
-    using _ = await admission.enter(stay, arrived);
+  test('refuses newcomers when so many wait, and lets those in before wait, up to a bound', async () => {
+    const admission = createAdmission(limits);
+    const tasks = [task(), task(), task(), task()];
+    using leases = new DisposableStack();
+    const submitted: Promise<void>[] = [];
+    for (const { start } of tasks.slice(0, 3)) {
+      if (submitted.length < 2) admission.refuseWhenFull();
+      else expect(() => admission.refuseWhenFull()).toThrow(code('overloaded') as never);
+      submitted.push(admission.createWork(leases.use(enter())).submit(start));
+    }
+    const fourth = admission.createWork(leases.use(enter())).submit(tasks[3]?.start as never);
+    expect(await fourth.catch((fault: unknown) => fault)).toEqual(code('overloaded'));
+    for (const { take, settle } of tasks) {
+      take();
+      settle();
+    }
+    await Promise.all(submitted);
     admission.refuseWhenFull();
-    const leaver = new AbortController();
-    const left = admission.enter(leaver.signal, arrived);
-    await Bun.sleep(0);
-    expect(admission.refuseWhenFull).toThrow(code('overloaded'));
-    leaver.abort(new Error('gone'));
-    expect(left).rejects.toThrow('gone');
-    admission.refuseWhenFull();
   });
 
-  test('without a waiting room the next one is refused', async () => {
-    const admission = createAdmission({ running: 1, waiting: 0, silent: 100 });
-    using _ = await admission.enter(stay, arrived);
-    expect(admission.enter(stay, arrived)).rejects.toEqual(code('overloaded'));
+  test('what fails waits no more, and is not worked on', async () => {
+    using lease = enter();
+    const admission = createAdmission(limits);
+    const { start, fail } = task();
+    const submitted = admission.createWork(lease).submit(start);
+    fail(new Error('gone'));
+    expect(await submitted.catch((fault: unknown) => fault)).toEqual(new Error('gone'));
+    expect([admission.waiting, admission.running]).toEqual([0, 0]);
   });
 
-  test('a waiter that leaves makes room', async () => {
-    const admission = createAdmission({ running: 1, waiting: 1, silent: 100 });
-    using _ = await admission.enter(stay, arrived);
-    const leaver = new AbortController();
-    const left = admission.enter(leaver.signal, arrived);
-    await Bun.sleep(0);
-    leaver.abort(new Error('gone'));
-    expect(left).rejects.toThrow('gone');
-    expect(admission.waiting).toBe(0);
-  });
-
-  test('slow clients keep others waiting while somebody waits, or when all are to hurry', async () => {
-    const admission = createAdmission({ running: 1, waiting: 5, silent: 100 });
-    const first = await admission.enter(stay, arrived);
-    expect(admission.isContended).toBe(false);
-    const waiting = admission.enter(stay, arrived);
-    await Bun.sleep(0);
-    expect(admission.isContended).toBe(true);
-    first[Symbol.dispose]();
-    using second = await waiting;
-    expect(second.waitedMs).toBeGreaterThan(0);
-    expect(admission.isContended).toBe(false);
-    admission.hurry();
-    expect(admission.isContended).toBe(true);
-  });
-
-  test('who has not sent anything holds nobody up, and there may be only so many of them', async () => {
-    const admission = createAdmission({ running: 1, waiting: 0, silent: 1 });
-    const arrival = Promise.withResolvers<void>();
-    const silent = admission.enter(stay, arrival.promise);
-    const refused = await admission
-      .enter(stay, Promise.reject(new Error('gone')))
-      .catch((reason: unknown) => reason);
-    expect(refused).toEqual(code('overloaded'));
-    expect([admission.running, admission.waiting]).toEqual([0, 0]);
-    arrival.resolve();
-    using _ = await silent;
-    expect(admission.running).toBe(1);
+  test('none waits longer than it may', async () => {
+    const lease = enter();
+    const admission = createAdmission({ ...limits, waitMs: 10 });
+    const { start, fail } = task();
+    lease.signal.addEventListener('abort', () => fail(lease.signal.reason));
+    const submitted = admission.createWork(lease).submit(start);
+    expect(await submitted.catch((fault: unknown) => fault)).toEqual(code('overloaded'));
   });
 });

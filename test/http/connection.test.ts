@@ -11,7 +11,9 @@ import {
   start,
   type TestServer,
   until,
+  untilIdle,
   untilQueued,
+  untilUploading,
 } from './harness.ts';
 
 const MEBI = 1024 ** 2;
@@ -53,7 +55,7 @@ describe('an error before the body was read', () => {
     [
       'no place',
       'multipart/form-data; boundary=b',
-      { tuning: { admission: { running: 0, waiting: 0, silent: 10 } } },
+      { tuning: { admission: { waiting: 0, waitingAtMost: 0, waitMs: 60_000 } } },
       '/categorize',
       503,
     ],
@@ -140,22 +142,38 @@ describe('a client that leaves', () => {
     await expectSound(server);
   });
 
-  test('while it waits for its turn', async () => {
-    const gate = Promise.withResolvers<void>();
-    const { server, added } = startWith(
-      { onAdd: () => gate.promise },
-      { tuning: { admission: { running: 1, waiting: 1, silent: 100 } } },
-    );
+  test('while its labels are checked', async () => {
+    let checks = 0;
+    const { server, signals } = startWith({
+      onCheckLabels: (signal) => (checks++ === 0 ? aborted(signal) : Promise.resolve()),
+    });
     await using _ = server;
-    const first = postRaw(server, '/categorize', body);
-    await until(() => added.length === 1);
     const socket = await openSocket(server);
     socket.write(requestHead('/categorize', body.length));
     socket.write(body);
+    await until(() => checks === 1);
+    socket.destroy();
+    await until(() => server.lines.length === 1);
+    expect(signals[0]?.aborted).toBe(true);
+    expect(server.lines[0]?.fields).toMatchObject({ status: 499 });
+    await untilIdle(server);
+    await expectSound(server);
+  });
+
+  test('while it waits for its turn', async () => {
+    const gate = Promise.withResolvers<void>();
+    const { server } = startWith({ onAdd: () => gate.promise });
+    await using _ = server;
+    const first = postRaw(server, '/categorize', body);
     await untilQueued(server, 'waiting', 1);
+    const socket = await openSocket(server);
+    socket.write(requestHead('/categorize', body.length));
+    socket.write(body);
+    await untilQueued(server, 'waiting', 2);
     socket.destroy();
     await until(() => server.lines.length === 1);
     expect(server.lines[0]?.fields).toMatchObject({ status: 499 });
+    await untilQueued(server, 'waiting', 1);
     gate.resolve();
     expect((await first).status).toBe(200);
     await expectSound(server);
@@ -164,16 +182,19 @@ describe('a client that leaves', () => {
 
 describe('a client that stalls', () => {
   // Longer than this process may have to wait for its turn on a busy machine.
-  const tuning = { stall: { waitMs: 1000, contendedWaitMs: 1000, stretchBytes: 1000 } };
+  const tuning = { patience: { waitMs: 1000, msPerKibibyte: 1000 } };
 
-  test('loses its place', async () => {
+  test('is told so, and what it held is free', async () => {
     await using server = start({ tuning });
     const socket = await openSocket(server);
     socket.write(requestHead('/categorize', 1_000_000));
     socket.write(filePart('a', 'cat'));
     await until(() => socket.received().includes('upload_stalled'));
     expect(socket.received()).toStartWith('HTTP/1.1 408');
+    expect(socket.received()).toMatch(/^retry-after: [1-9]/im);
+    expect(socket.received()).toContain('"retry_after_seconds":');
     socket.destroy();
+    await untilIdle(server);
     await expectSound(server);
   });
 
@@ -195,48 +216,112 @@ describe('a client that stalls', () => {
   });
 });
 
-describe('admission', () => {
-  test('so many run, so many wait unread, the rest is told to come back; places are given in order', async () => {
+describe('the queue before the engine', () => {
+  const one = (waiting: number, waitingAtMost: number) => ({
+    tuning: { admission: { waiting, waitingAtMost, waitMs: 60_000 } },
+  });
+
+  test('so many complete pictures wait, newcomers are told to come back; turns are given in order', async () => {
     const gates: (() => void)[] = [];
     const { server, added } = startWith(
       { onAdd: () => new Promise((resolve) => gates.push(resolve)) },
-      { tuning: { admission: { running: 2, waiting: 2, silent: 100 } } },
+      one(2, 2),
     );
     await using _ = server;
     const send = (name: string) => {
       const named = Buffer.concat([filePart(name, 'cat'), categoriesPart('cat,dog'), closing]);
       return postRaw(server, '/categorize', named);
     };
-    const running = [send('1'), send('2')];
-    await until(() => added.length === 2);
-    const third = send('3');
+    const first = send('1');
     await untilQueued(server, 'waiting', 1);
-    const fourth = send('4');
+    const second = send('2');
     await untilQueued(server, 'waiting', 2);
-    const refused = await send('5');
+    const refused = await send('3');
     expect(refused.status).toBe(503);
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
     expect(await refused.json()).toMatchObject({ code: 'overloaded' });
     expect(added).toHaveLength(2);
-    for (let turn = 0; turn < 4; turn += 1) {
-      await until(() => gates.length > turn);
-      gates[turn]?.();
-      if (turn === 0) await until(() => added.length === 3);
+    for (const open of gates) open();
+    expect([(await first).status, (await second).status]).toEqual([200, 200]);
+    expect(added.map(({ name }) => name)).toEqual(['1', '2']);
+    await untilIdle(server);
+  });
+
+  test('an upload holds no turn: not a silent one, nor one that stops between two pictures', async () => {
+    const { server } = startWith({}, one(1, 1));
+    await using _ = server;
+    const slow = await Promise.all([1, 2, 3].map(() => openSocket(server)));
+    for (const socket of slow) {
+      socket.write(requestHead('/categorize', 100_000));
+      socket.write(filePart('slow.jpg', 'cat'));
     }
-    const answers = await Promise.all([...running, third, fourth]);
-    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
-    expect(added.map(({ name }) => name).slice(2)).toEqual(['3', '4']);
+    await untilUploading(server, 3);
+    await untilQueued(server, 'running', 0);
+    await expectSound(server);
+    for (const socket of slow) socket.destroy();
+    await untilIdle(server);
+  });
+
+  test('a request that encodes labels for long holds no turn, and ends when its client leaves', async () => {
+    let ranked = 0;
+    const { server, signals } = startWith(
+      { onRank: (signal) => (ranked++ === 0 ? aborted(signal) : Promise.resolve()) },
+      one(1, 1),
+    );
+    await using _ = server;
+    const socket = await openSocket(server);
+    socket.write(requestHead('/categorize', body.length));
+    socket.write(body);
+    await until(() => ranked === 1);
+    await untilQueued(server, 'running', 0);
+    await expectSound(server);
+    socket.destroy();
+    await until(() => signals[0]?.aborted === true);
+    await untilIdle(server);
+  });
+
+  test('who is let in keeps its turn when the queue is full, up to a bound', async () => {
+    const gate = Promise.withResolvers<void>();
+    const { server } = startWith({ onAdd: () => gate.promise }, one(1, 3));
+    await using _ = server;
+    const sockets = await Promise.all([1, 2, 3, 4].map(() => openSocket(server)));
+    for (const socket of sockets) {
+      socket.write(requestHead('/categorize', body.length));
+      socket.write(body.subarray(0, 50));
+    }
+    await untilUploading(server, 4);
+    for (const [index, socket] of sockets.entries()) {
+      socket.write(body.subarray(50));
+      if (index < 3) await untilQueued(server, 'waiting', index + 1);
+    }
+    await until(() => sockets[3]?.received().includes('"code":"overloaded"') === true);
+    gate.resolve();
+    for (const socket of sockets.slice(0, 3)) await until(() => socket.received().includes('{"a":"cat"}'));
+    for (const socket of sockets) socket.destroy();
+    await untilIdle(server);
+  });
+
+  test('who waits too long for its turn is told to come back', async () => {
+    const gate = Promise.withResolvers<void>();
+    const { server, signals } = startWith(
+      { onAdd: () => gate.promise },
+      { tuning: { admission: { waiting: 5, waitingAtMost: 5, waitMs: 300 } } },
+    );
+    await using _ = server;
+    const response = await postRaw(server, '/categorize', body);
+    expect(response.status).toBe(503);
+    expect(await response.json()).toMatchObject({ code: 'overloaded', retry_after_seconds: 5 });
+    expect(signals[0]?.aborted).toBe(true);
+    gate.resolve();
+    await untilIdle(server);
   });
 
   test('who is refused need not send anything first', async () => {
     const gate = Promise.withResolvers<void>();
-    const { server, added } = startWith(
-      { onAdd: () => gate.promise },
-      { tuning: { admission: { running: 1, waiting: 0, silent: 10 } } },
-    );
+    const { server } = startWith({ onAdd: () => gate.promise }, one(1, 1));
     await using _ = server;
     const busy = postRaw(server, '/categorize', body);
-    await until(() => added.length === 1);
+    await untilQueued(server, 'waiting', 1);
     const silent = await openSocket(server);
     silent.write(requestHead('/categorize', 1000));
     await until(() => silent.received().includes('"code":"overloaded"'));
@@ -246,32 +331,10 @@ describe('admission', () => {
     expect((await busy).status).toBe(200);
   });
 
-  test('clients that send a head and then nothing hold no place', async () => {
-    await using server = start({ tuning: { admission: { running: 1, waiting: 0, silent: 10 } } });
-    const silent = await Promise.all([1, 2, 3].map(() => openSocket(server)));
-    for (const socket of silent) socket.write(requestHead('/categorize', 1000));
-    await Bun.sleep(50);
-    const whole = Buffer.concat([filePart('a.jpg', 'cat'), categoriesPart('cat,dog'), closing]);
-    expect((await postRaw(server, '/categorize', whole)).status).toBe(200);
-    for (const socket of silent) socket.destroy();
-  });
-
-  test('a slow client loses the place that another one waits for', async () => {
-    const stall = { waitMs: 60_000, contendedWaitMs: 50, stretchBytes: 64 * 1024 };
-    await using server = start({ tuning: { stall, admission: { running: 1, waiting: 1, silent: 10 } } });
-    const slow = await openSocket(server);
-    slow.write(requestHead('/categorize', 1_000_000));
-    slow.write(filePart('slow.jpg', 'cat'));
-    await untilQueued(server, 'running', 1);
-    const whole = Buffer.concat([filePart('a.jpg', 'cat'), categoriesPart('cat,dog'), closing]);
-    expect((await postRaw(server, '/categorize', whole)).status).toBe(200);
-    await until(() => slow.received().includes('upload_stalled'));
-    slow.destroy();
-  });
-
-  test('a request that fails gives its place back', async () => {
-    await using server = start({ tuning: { admission: { running: 1, waiting: 0, silent: 100 } } });
+  test('a request that fails gives back what it held', async () => {
+    await using server = start(one(1, 1));
     expect((await postRaw(server, '/categorize', 'nonsense')).status).toBe(400);
+    await untilIdle(server);
     await expectSound(server);
   });
 });

@@ -11,6 +11,7 @@ import {
   type StartOptions,
   start,
   until,
+  untilQueued,
 } from './harness.ts';
 
 const body = Buffer.concat([filePart('a', 'cat'), categoriesPart('cat,dog'), closing]);
@@ -62,12 +63,13 @@ describe('while it lingers', () => {
 
 describe('draining', () => {
   test('finishes what runs and what waits, closes idle connections, accepts nobody', async () => {
-    const { server, added, open } = startGated({ admission: { running: 1, waiting: 5, silent: 100 } });
+    const { server, added, open } = startGated();
     const running = await openSocket(server);
     running.write(requestHead('/categorize', body.length));
     running.write(body.subarray(0, body.length - closing.length));
     await until(() => added.length === 1);
     const waiting = postRaw(server, '/categorize', body);
+    await untilQueued(server, 'waiting', 2);
     const idle = await openSocket(server);
     idle.write(getReady);
     await until(() => idle.received().includes('"ready":true'));
@@ -105,13 +107,13 @@ describe('draining', () => {
   });
 
   test('does not wait long for a client that stopped sending', async () => {
-    const stall = { waitMs: 60_000, contendedWaitMs: 100, stretchBytes: 64 * 1024 };
+    const hurriedPatience = { waitMs: 100, msPerKibibyte: 80 };
     let asked = 0;
     const engine = (): EngineState => {
       asked += 1;
       return { state: 'ready', classifier: createFakeEngine().classifier };
     };
-    const server = start({ engine, tuning: { stall } });
+    const server = start({ engine, tuning: { hurriedPatience } });
     const slow = await openSocket(server);
     slow.write(requestHead('/categorize', 1_000_000));
     slow.write(filePart('a', 'cat'));

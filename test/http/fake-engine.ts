@@ -34,14 +34,37 @@ export interface FakeEngine {
 export interface FakeBehaviour extends FakeVideoBehaviour {
   /** Back-pressure: resolves when the next picture may come. */
   readonly onAdd?: (signal: AbortSignal) => Promise<void>;
+  /** Told of every picture's bytes, when its turn has come. */
+  readonly onBytes?: (bytes: Uint8Array) => void;
+  /** The work on a picture that was taken. */
+  readonly onWork?: (signal: AbortSignal) => Promise<void>;
   readonly onRank?: (signal: AbortSignal) => Promise<void>;
+  /** In characters. */
+  readonly longestLabel?: number;
+  readonly onCheckLabels?: (signal: AbortSignal) => Promise<void>;
+}
+
+/** Rejects when the signal is aborted, as all waits of the engine do. */
+function abortOf(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
 }
 
 /**
  * A classifier of text "pictures": the content is the word it shows, and a candidate scores 0.8 when it
  * is that word, the others share the rest. Content that begins with "broken:CODE" is a broken picture.
  */
-export function createFakeEngine({ onAdd, onRank, ...behaviour }: FakeBehaviour = {}): FakeEngine {
+export function createFakeEngine({
+  onAdd,
+  onBytes,
+  onWork,
+  onRank,
+  onCheckLabels,
+  longestLabel = 300,
+  ...behaviour
+}: FakeBehaviour = {}): FakeEngine {
   const videos = createFakeVideos(behaviour);
   const added: FakeEngine['added'] = [];
   const signals: AbortSignal[] = [];
@@ -70,14 +93,17 @@ export function createFakeEngine({ onAdd, onRank, ...behaviour }: FakeBehaviour 
     const own = (labels: readonly string[]) => labels.map((label): [string, string] => [label, label]);
     signals.push(signal);
     return {
-      async add(name, bytes) {
-        added.push({ name, bytes: bytes.byteLength });
+      async add(name, picture) {
+        added.push({ name, bytes: picture.byteLength });
         const file = register(name);
+        if (onAdd) await Promise.race([onAdd(signal), abortOf(signal)]);
+        const bytes = picture instanceof Uint8Array ? picture : await picture.read();
+        onBytes?.(bytes);
         const word = new TextDecoder().decode(bytes.subarray(0, 100));
         if (word.startsWith('broken:')) {
           faults.push({ file, code: word.slice(7) as BrokenFile['code'], error: 'It is broken.' });
         } else words.set(file, word);
-        await onAdd?.(signal);
+        return { settled: onWork?.(signal) ?? Promise.resolve() };
       },
       refuse(name, { code, message }) {
         faults.push({ file: register(name), code, error: message });
@@ -99,11 +125,12 @@ export function createFakeEngine({ onAdd, onRank, ...behaviour }: FakeBehaviour 
       if (labels.length > 1000) throw new ServiceError('categories_too_many', 'Too many.');
       return { labels };
     },
-    async checkLabels({ labels }, { templates = ['{}'] }) {
+    async checkLabels({ labels }, { templates = ['{}'] }, signal) {
+      await onCheckLabels?.(signal);
       const length = Math.max(
         ...labels.flatMap((label) => templates.map((t) => t.length + label.length - 2)),
       );
-      if (length > 300) throw new ServiceError('label_too_long', 'Too long.');
+      if (length > longestLabel) throw new ServiceError('label_too_long', 'Too long.');
     },
   };
   return { classifier, added, signals, videos };

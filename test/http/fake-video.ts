@@ -1,5 +1,6 @@
 import type { FrameScore, SearchProgress, SearchVideo } from '../../src/classify/video-search.ts';
 import { type ErrorCode, ServiceError } from '../../src/errors.ts';
+import { createSemaphore } from '../../src/semaphore.ts';
 
 /** What a test may look at. */
 export interface FakeVideos {
@@ -15,6 +16,8 @@ export interface FakeVideos {
 export interface FakeVideoBehaviour {
   readonly onSearch?: (signal: AbortSignal, report: (progress: SearchProgress) => void) => Promise<void>;
   readonly onJpeg?: (timestamp: number, signal: AbortSignal) => Promise<void>;
+  /** Videos that are looked through at a time. Default: any number. */
+  readonly places?: number;
   /** Of each picture. */
   readonly jpegBytes?: number;
 }
@@ -28,16 +31,25 @@ export function fakeJpeg(timestamp: number, bytes = 20): Uint8Array {
  * Looks through text "videos": words with their times, as in `cat@1.5 dog@3`. The frame that shows a
  * category's word scores 0.8, the others share the rest. A text that begins with "broken:CODE" fails.
  */
-export function createFakeVideos({ onSearch, onJpeg, jpegBytes }: FakeVideoBehaviour = {}): FakeVideos {
+export function createFakeVideos({
+  onSearch,
+  onJpeg,
+  places = Number.POSITIVE_INFINITY,
+  jpegBytes,
+}: FakeVideoBehaviour = {}): FakeVideos {
+  const semaphore = createSemaphore(places);
   const videos: FakeVideos = {
     paths: [],
     signals: [],
     rendered: [],
     closed: 0,
-    async searchVideo(path, { labels }, { signal, limit, onProgress = () => undefined }) {
+    async searchVideo(path, { labels }, { signal, limit, onProgress = () => undefined, onBegin }) {
+      onProgress({ stage: 'waiting' });
+      using held = new DisposableStack();
+      held.use(await semaphore.acquire(1, signal));
+      onBegin?.();
       videos.paths.push(path);
       videos.signals.push(signal);
-      onProgress({ stage: 'waiting' });
       await onSearch?.(signal, onProgress);
       signal.throwIfAborted();
       const text = await Bun.file(path).slice(0, 10_000).text();
@@ -50,6 +62,7 @@ export function createFakeVideos({ onSearch, onJpeg, jpegBytes }: FakeVideoBehav
         .map((frame) => frame.split('@'))
         .map(([word = '', time]) => ({ word, timestamp: Number(time ?? 0) }));
       onProgress({ stage: 'searching', secondsDone: 7, secondsTotal: 9, frames: frames.length });
+      const kept = held.move();
       return {
         video: { duration: 9, width: 640, height: 360, frameRate: 25, codec: 'h264' },
         framesConsidered: frames.length,
@@ -75,6 +88,7 @@ export function createFakeVideos({ onSearch, onJpeg, jpegBytes }: FakeVideoBehav
         },
         async [Symbol.asyncDispose]() {
           videos.closed += 1;
+          kept.dispose();
         },
       };
     },

@@ -121,6 +121,25 @@ export function requestHead(path: string, contentLength: number): string {
   ].join('\r\n');
 }
 
+/** What a gauge or counter shows, without asking over HTTP. */
+export async function metricOf({ metrics }: Pick<TestServer, 'metrics'>, series: string): Promise<number> {
+  const line = (await (await metrics.exposition()).text())
+    .split('\n')
+    .find((candidate) => candidate.startsWith(`${series} `));
+  return Number(line?.slice(series.length + 1));
+}
+
+/** Waits until so many requests are let in whose bodies are not complete. */
+export async function untilUploading(
+  server: Pick<TestServer, 'metrics'>,
+  count: number,
+  queue: 'pictures' | 'videos' = 'pictures',
+): Promise<void> {
+  while ((await metricOf(server, `classify_images_uploads_running{queue="${queue}"}`)) !== count) {
+    await Bun.sleep(5);
+  }
+}
+
 /** Waits until so many requests are worked on, or wait for their turn, in a queue. */
 export async function untilQueued(
   { metrics }: Pick<TestServer, 'metrics'>,
@@ -128,8 +147,19 @@ export async function untilQueued(
   count: number,
   queue: 'pictures' | 'videos' = 'pictures',
 ): Promise<void> {
-  const line = `classify_images_requests_${state}{queue="${queue}"} ${count}\n`;
-  while (!(await (await metrics.exposition()).text()).includes(line)) await Bun.sleep(5);
+  const series = `classify_images_requests_${state}{queue="${queue}"}`;
+  while ((await metricOf({ metrics }, series)) !== count) await Bun.sleep(5);
+}
+
+/** Nothing is held for any request: no memory, no space in the temporary folder, no upload, no turn. */
+export async function untilIdle(server: Pick<TestServer, 'metrics'>): Promise<void> {
+  const names =
+    /^classify_images_(?:uploads_running|upload_bytes|request_memory_bytes|requests_running|requests_waiting)\{/;
+  for (;;) {
+    const lines = (await (await server.metrics.exposition()).text()).split('\n');
+    if (lines.filter((line) => names.test(line)).every((line) => line.endsWith(' 0'))) return;
+    await Bun.sleep(5);
+  }
 }
 
 /** Waits for something that happens elsewhere; the test's own time limit ends a wait in vain. */

@@ -1,10 +1,18 @@
 import { expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { jsonObject } from '../../src/http/json-entries.ts';
+import { jsonItems, jsonObject } from '../../src/http/json-entries.ts';
+
+const textOf = (entries: Parameters<typeof jsonObject>[0]) => [...jsonObject(entries)].join('');
+
+test('items of an array are written as in the whole', () => {
+  for (const items of [[], [{ a: 'é"' }], [{ a: 1 }, { b: null }, { c: 2.5e-7 }]]) {
+    expect(`[${[...jsonItems(items)].join('')}]`).toBe(JSON.stringify(items));
+  }
+});
 
 test('keys stay in order, also those that objects would move or swallow', () => {
   expect(
-    jsonObject([
+    textOf([
       ['b', 'x'],
       ['10', 'y'],
       ['2', null],
@@ -15,7 +23,7 @@ test('keys stay in order, also those that objects would move or swallow', () => 
 });
 
 test('no entries are an empty object', () => {
-  expect(jsonObject([])).toBe('{}');
+  expect(textOf([])).toBe('{}');
 });
 
 test('it reads back as what was written', () => {
@@ -23,7 +31,7 @@ test('it reads back as what was written', () => {
   fc.assert(
     fc.property(entries, (written) => {
       const expected = new Map(written);
-      const read: unknown = JSON.parse(jsonObject(written));
+      const read: unknown = JSON.parse(textOf(written));
       expect(Object.keys(read as object).toSorted()).toEqual([...expected.keys()].toSorted());
       for (const [key, value] of Object.entries(read as object)) {
         expect(JSON.stringify(value)).toBe(JSON.stringify(expected.get(key)));

@@ -54,6 +54,17 @@ describe('request ids and the log', () => {
     expect(server.lines[0]?.fields).not.toHaveProperty('timing');
   });
 
+  test('whatever a client sends, a line stays short', async () => {
+    await using server = start();
+    await fetch(server.address(`/${'a'.repeat(15_000)}`));
+    await fetch(server.address(`/${encodeURIComponent('é\n'.repeat(1500))}?${'q'.repeat(3000)}`), {
+      method: 'M'.repeat(500),
+      headers: { 'x-request-id': 'i'.repeat(5000), 'user-agent': 'u'.repeat(3000) },
+    });
+    expect(server.lines[0]?.fields.path).toBe(`/${'a'.repeat(199)}…`);
+    for (const line of server.lines) expect(JSON.stringify(line).length).toBeLessThan(500);
+  });
+
   test('no file name, label or key is logged', async () => {
     await using server = start({ environment: { API_KEY: 'a long enough key' } });
     await fetch(server.address('/categorize?template=secretive {}'), {

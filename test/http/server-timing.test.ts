@@ -9,7 +9,7 @@ import {
   requestHead,
   start,
   until,
-  untilQueued,
+  untilUploading,
 } from './harness.ts';
 
 const body = Buffer.concat([filePart('a', 'cat'), categoriesPart('cat,dog'), closing]);
@@ -62,7 +62,7 @@ describe('the header', () => {
     const socket = await openSocket(server);
     socket.write(requestHead('/image', body.length));
     socket.write(body.subarray(0, 20));
-    await untilQueued(server, 'running', 1);
+    await untilUploading(server, 1);
     await Bun.sleep(60);
     socket.write(body.subarray(20));
     await until(() => socket.received().includes('{"cat":"a"'));

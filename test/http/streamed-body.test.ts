@@ -1,7 +1,15 @@
 import { describe, expect, test } from 'bun:test';
+import { createResources } from '../../src/http/resources.ts';
 import { streamBody } from '../../src/http/streamed-body.ts';
+import { plenty } from './plenty.ts';
 
-const stay = new AbortController().signal;
+/** A lease of its own, with as much patience as is told. */
+function leaseOf(signal?: AbortSignal, waitMs = 60_000) {
+  const patience = { waitMs, msPerKibibyte: 1000 };
+  const resources = createResources(plenty, { patience, hurriedPatience: patience });
+  const request = new Request('http://localhost', signal ? { signal } : {});
+  return resources.enter('pictureUploads', request);
+}
 const bytes = (text: string) => new TextEncoder().encode(text);
 
 describe('a streamed body', () => {
@@ -10,14 +18,14 @@ describe('a streamed body', () => {
       async (write) => {
         for (const text of ['a', 'bc', 'd']) await write(bytes(text));
       },
-      { signal: stay, waitMs: 60_000 },
+      { lease: leaseOf() },
     );
     expect(await new Response(stream).text()).toBe('abcd');
     expect(await ended).toBeUndefined();
   });
 
   test('may be empty', async () => {
-    const { stream, ended } = streamBody(async () => {}, { signal: stay, waitMs: 60_000 });
+    const { stream, ended } = streamBody(async () => {}, { lease: leaseOf() });
     expect(await new Response(stream).text()).toBe('');
     expect(await ended).toBeUndefined();
   });
@@ -28,7 +36,7 @@ describe('a streamed body', () => {
       async (write) => {
         for (; made < 100; made += 1) await write(bytes('x'));
       },
-      { signal: stay, waitMs: 60_000 },
+      { lease: leaseOf() },
     );
     const reader = stream.getReader();
     await reader.read();
@@ -45,7 +53,7 @@ describe('a streamed body', () => {
         await write(bytes('x'));
         throw fault;
       },
-      { signal: stay, waitMs: 60_000 },
+      { lease: leaseOf() },
     );
     const reader = stream.getReader();
     await reader.read();
@@ -59,27 +67,24 @@ describe('a streamed body', () => {
   ])('comes to its end where %s, though nobody ever read', async (_, leave) => {
     const leaving = new AbortController();
     let isCleanedUp = false;
-    let wasTold = false;
+    const lease = leaseOf(leaving.signal);
     const { stream, ended } = streamBody(
-      async (write, gone) => {
-        gone.addEventListener('abort', () => {
-          wasTold = true;
-        });
+      async (write) => {
         try {
           await write(bytes('x'));
         } finally {
           isCleanedUp = true;
         }
       },
-      { signal: leaving.signal, waitMs: 60_000 },
+      { lease },
     );
     await leave(stream, leaving);
     expect(await ended).toBeInstanceOf(Error);
-    expect({ isCleanedUp, wasTold }).toEqual({ isCleanedUp: true, wasTold: true });
+    expect({ isCleanedUp, wasTold: lease.signal.aborted }).toEqual({ isCleanedUp: true, wasTold: true });
   });
 
   test('gives a reader up that takes nothing', async () => {
-    const { ended } = streamBody(async (write) => write(bytes('x')), { signal: stay, waitMs: 5 });
+    const { ended } = streamBody(async (write) => write(bytes('x')), { lease: leaseOf(undefined, 5) });
     expect(await ended).toMatchObject({ code: 'client_gone', message: expect.stringContaining('stopped') });
   });
 });

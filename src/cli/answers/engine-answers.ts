@@ -64,7 +64,7 @@ export async function createEngineAnswers(
   /** Reads files ahead and hands the pictures among them over. @returns the others, by their place */
   const takeAll = async (
     files: readonly FoundFile[],
-    add: (place: number, bytes: Uint8Array) => Promise<void>,
+    add: (place: number, bytes: Uint8Array) => Promise<unknown>,
     tell: (outcome: TakenFile) => void = () => undefined,
   ): Promise<Map<number, BrokenFile | SkippedFile>> => {
     const left = new Map<number, BrokenFile | SkippedFile>();
@@ -75,7 +75,12 @@ export async function createEngineAnswers(
     });
     for await (const [{ path: file }, read] of reads) {
       const at = place;
-      const outcome = read.kind === 'picture' ? await orFault(() => add(at, read.bytes)) : read;
+      const outcome =
+        read.kind === 'picture'
+          ? await orFault(async () => {
+              await add(at, read.bytes);
+            })
+          : read;
       if (outcome === undefined) tell({ kind: 'taken', file });
       else {
         left.set(place, { ...outcome, file });

@@ -167,6 +167,7 @@ const furtherFields: { readonly [code in ErrorCode]?: object } = {
       },
     ],
   },
+  upload_stalled: { retry_after_seconds: 5 },
   overloaded: { retry_after_seconds: 5 },
   engine_restarting: { retry_after_seconds: 5 },
   model_loading: {

@@ -62,7 +62,7 @@ export function errorResponses(codes: readonly ErrorCode[]): Responses {
           schema: openApiSchema(schemas.errorSchema),
           examples: Object.fromEntries(sharing.map((code) => [code, { value: examples.errorBody(code) }])),
         }),
-        ...(status === 503 && {
+        ...((status === 503 || status === 408) && {
           headers: { 'retry-after': { schema: { type: 'integer' as const }, description: 'Seconds.' } },
         }),
       },

@@ -1,3 +1,4 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Counter, Gauge, type Registry } from 'prom-client';
 import { memoryLimitBytes } from '../../memory-limit.ts';
 
@@ -39,4 +40,25 @@ export function addProcessMetrics(registry: Registry): void {
     'Memory that the cgroup grants, or that the machine has where there is no limit.',
     memoryLimitBytes,
   );
+  gauge(
+    'classify_images_event_loop_stall_seconds',
+    'The longest time in the last one to two minutes in which no request could go on.',
+    createStallGauge(),
+  );
+}
+
+/** How closely it looks. */
+const STALL_RESOLUTION_MS = 10;
+const STALL_WINDOW_MS = 60_000;
+
+/** @returns reads seconds; more than one reader may ask, and none takes anything from another */
+function createStallGauge(): () => number {
+  const delays = monitorEventLoopDelay({ resolution: STALL_RESOLUTION_MS });
+  delays.enable();
+  let before = 0;
+  setInterval(() => {
+    before = delays.max;
+    delays.reset();
+  }, STALL_WINDOW_MS).unref();
+  return () => Math.max(before, delays.max) / 1e9;
 }

@@ -1,10 +1,8 @@
-import type { StoredFile } from './spool.ts';
+import type { StoredFile } from '../spool.ts';
 import type { VideoAnswer } from './video-answer.ts';
 
 /** Whole groups of three bytes: the base64 of such blocks is the base64 of the file. */
 const BLOCK_BYTES = 3 * 64 * 1024;
-/** Less is not worth a write of its own. */
-const CHUNK_LENGTH = 64 * 1024;
 
 /**
  * An answer's JSON text, piece by piece: a thousand categories with a picture each may be a gigabyte.
@@ -12,19 +10,6 @@ const CHUNK_LENGTH = 64 * 1024;
  */
 export function answerJson(answer: VideoAnswer, details: boolean): AsyncGenerator<string> {
   return details ? detailedJson(answer) : plainJson(answer);
-}
-
-/** Gathers pieces of text into chunks that are worth sending. */
-export async function* inChunks(pieces: AsyncIterable<string>): AsyncGenerator<Uint8Array> {
-  const encoder = new TextEncoder();
-  let gathered = '';
-  for await (const piece of pieces) {
-    gathered += piece;
-    if (gathered.length < CHUNK_LENGTH) continue;
-    yield encoder.encode(gathered);
-    gathered = '';
-  }
-  if (gathered !== '') yield encoder.encode(gathered);
 }
 
 /** By hand, as `json-entries` does, for the keys' order. */

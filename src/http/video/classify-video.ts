@@ -1,31 +1,27 @@
-import type { ServiceError } from '../../errors.ts';
+import { ServiceError } from '../../errors.ts';
 import { MAX_CATEGORIES_BYTES } from '../form-parts.ts';
+import { inChunks } from '../json-answer.ts';
 import { boundaryOf } from '../multipart.ts';
 import { parseVideoOptions, type VideoOptions } from '../options.ts';
 import type { RequestTally } from '../request-record.ts';
 import { urlOf } from '../request-url.ts';
+import type { Lease, Resources } from '../resources.ts';
 import type { VideoProgress } from '../schemas.ts';
-import { type StreamedBody, streamBody } from '../streamed-body.ts';
+import { type StreamedBody, type StreamedResponse, streamBody } from '../streamed-body.ts';
 import { type EventNotation, errorEvent, notations, progressEvent, resultEvent } from './answer-events.ts';
 import { answerFormatOf } from './answer-format.ts';
-import { answerJson, inChunks } from './answer-json.ts';
+import { answerJson } from './answer-json.ts';
 import { findFrames, type PreparedAnswer, type SearchJob, type SearchRoom } from './find-frames.ts';
 import { createNews, type NewsPace } from './progress-news.ts';
 import { videoTooLarge } from './receive-video.ts';
 
 export interface VideoEndpoint extends SearchRoom {
+  readonly resources: Resources;
   readonly pace: NewsPace;
   /** Called when an answer that was streamed is complete, and the connection is still its own. */
   readonly beforeClose: () => void;
   /** What a client is told of a fault; takes note of those that are ours. */
   readonly explain: (fault: unknown) => ServiceError;
-}
-
-/** A response whose body is still being made when its head is sent. */
-export interface StreamedResponse {
-  readonly response: Response;
-  /** Resolves when the body is sent or given up, with the fault that ended it early. */
-  readonly ended: Promise<unknown>;
 }
 
 /**
@@ -42,55 +38,61 @@ export async function classifyVideo(
   const boundary = boundaryOf(request.headers);
   checkDeclaredLength(request, endpoint.limits.videoBytes);
   endpoint.admission.refuseWhenFull();
-  const search: Search = (signal, report) =>
-    findFrames(endpoint, { request, boundary, options, tally, signal, report });
+  const lease = endpoint.resources.enter('videoUploads', request);
+  const search: Search = (report) =>
+    findFrames(endpoint, { request, boundary, options, tally, lease, report });
   const format = answerFormatOf(request.headers);
+  const job = { options, search, lease };
   return format === 'json'
-    ? await respondWithJson(request, options, search, endpoint)
-    : respondWithEvents(request, options, search, endpoint, notations[format]);
+    ? await respondWithJson(job, endpoint)
+    : respondWithEvents(job, endpoint, notations[format]);
 }
 
-type Search = (signal: AbortSignal, report: SearchJob['report']) => Promise<PreparedAnswer>;
+type Search = (report: SearchJob['report']) => Promise<PreparedAnswer>;
+
+interface VideoJob {
+  readonly options: VideoOptions;
+  readonly search: Search;
+  readonly lease: Lease;
+}
 
 async function respondWithJson(
-  request: Request,
-  { details }: VideoOptions,
-  search: Search,
-  { stall: { waitMs }, beforeClose }: VideoEndpoint,
+  { options, search, lease }: VideoJob,
+  { beforeClose }: VideoEndpoint,
 ): Promise<StreamedResponse> {
-  const prepared = await search(request.signal, () => undefined);
+  const prepared = await search(() => undefined).catch((fault: unknown) => {
+    lease.abort(fault);
+    throw fault;
+  });
   const body = streamBody(
     async (write) => {
-      await using held = prepared;
-      for await (const chunk of inChunks(answerJson(held.answer, details))) await write(chunk);
+      await using answered = prepared;
+      for await (const chunk of inChunks(answerJson(answered.answer, options.details))) await write(chunk);
     },
-    { signal: request.signal, waitMs, beforeClose },
+    { lease, beforeClose },
   );
   return streamedResponse(body, { 'content-type': 'application/json; charset=utf-8' });
 }
 
 function respondWithEvents(
-  request: Request,
-  { details }: VideoOptions,
-  search: Search,
-  { stall: { waitMs }, beforeClose, pace, explain }: VideoEndpoint,
+  { options, search, lease }: VideoJob,
+  { beforeClose, pace, explain }: VideoEndpoint,
   notation: EventNotation,
 ): StreamedResponse {
   const body = streamBody(
-    async (write, gone) => {
-      const outcome = await whileTelling(search, gone, pace, async (item, last) => {
+    async (write) => {
+      const outcome = await whileTelling(search, lease, pace, async (item, last) => {
         await write(encode(item === 'quiet' ? notation.quiet(last) : progressEvent(notation, item)));
       });
       if ('fault' in outcome) {
-        await write(encode(errorEvent(notation, explain(outcome.fault))));
+        write.last(encode(errorEvent(notation, explain(outcome.fault))));
         return;
       }
       await using prepared = outcome.prepared;
-      for await (const chunk of inChunks(resultEvent(notation, answerJson(prepared.answer, details)))) {
-        await write(chunk);
-      }
+      const json = answerJson(prepared.answer, options.details);
+      for await (const chunk of inChunks(resultEvent(notation, json))) await write(chunk);
     },
-    { signal: request.signal, waitMs, beforeClose },
+    { lease, beforeClose },
   );
   return streamedResponse(body, {
     'content-type': notation.contentType,
@@ -107,13 +109,12 @@ type Outcome = { readonly prepared: PreparedAnswer } | { readonly fault: unknown
  */
 async function whileTelling(
   search: Search,
-  gone: AbortSignal,
+  lease: Lease,
   pace: NewsPace,
   tell: (item: VideoProgress | 'quiet', last: VideoProgress | undefined) => Promise<void>,
 ): Promise<Outcome> {
-  const unread = new AbortController();
   const news = createNews<VideoProgress>(pace);
-  const searching = search(AbortSignal.any([gone, unread.signal]), news.tell)
+  const searching = search(news.tell)
     .then((prepared): Outcome => ({ prepared }))
     .catch((fault: unknown): Outcome => ({ fault }))
     .finally(news.close);
@@ -126,12 +127,18 @@ async function whileTelling(
       await tell(item, last);
     }
   } catch (fault) {
-    unread.abort(fault);
+    lease.abort(fault);
     const outcome = await searching;
     if ('prepared' in outcome) await outcome.prepared[Symbol.asyncDispose]();
+    // The client is still there to be told where it was the request that was ended.
+    else if (!hasLeft(lease.signal.reason)) return outcome;
     throw fault;
   }
   return await searching;
+}
+
+function hasLeft(reason: unknown): boolean {
+  return !(reason instanceof ServiceError) || reason.code === 'client_gone';
 }
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);

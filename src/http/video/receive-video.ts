@@ -9,7 +9,7 @@ import {
   unexpectedPart,
 } from '../form-parts.ts';
 import type { Part } from '../multipart.ts';
-import type { Spool, StoredFile } from './spool.ts';
+import type { Spool, StoredFile } from '../spool.ts';
 
 /** A /video form, complete. */
 export interface ReceivedVideo {

@@ -2,8 +2,8 @@ import type { ModelSummary } from '../../classify/classifier.ts';
 import type { VideoSearch } from '../../classify/video-search.ts';
 import { wireModel } from '../answers.ts';
 import type { VideoDetails } from '../schemas.ts';
+import type { StoredFile } from '../spool.ts';
 import { frameName } from './frame-name.ts';
-import type { StoredFile } from './spool.ts';
 
 type Result = Omit<VideoDetails['results'][number], 'image'> & {
   /** null: below the threshold; undefined: not asked for. */

@@ -66,8 +66,8 @@ function overloadTable(bench: Bench, result: OverloadResult): Table {
   const left = (perSecond: number, clientShare: number) => perSecond / (1 - clientShare);
   const kept =
     left(during.acceptedPerSecond, during.clientShare) / left(before.perSecond, before.clientShare);
-  const { running, waiting } = defaultTuning.admission;
-  const boundMs = (2 * (running + waiting) * 1000) / before.perSecond;
+  const { waiting } = defaultTuning.admission;
+  const boundMs = (2 * waiting * 1000) / before.perSecond;
   return {
     title: `Overload: ${FACTOR} times more requests than can be served, for ${STRETCH * bench.options.seconds} s, ${bench.precision}`,
     columns: ['', 'pictures/s', 'median ms', '99 % ms', 'count'],
@@ -92,7 +92,7 @@ function overloadTable(bench: Bench, result: OverloadResult): Table {
     ],
     note: [
       `Sent: ${number(during.sentPerSecond)} a second.`,
-      `Twice (places ÷ pictures/s) is ${number(boundMs)} ms, with ${running} places to be served and ${waiting} to wait.`,
+      `Twice (requests that wait ÷ pictures/s) is ${number(boundMs)} ms, where newcomers are refused when ${waiting} wait.`,
       `The sender took ${percent(before.clientShare)} of all cores before the overload and ${percent(during.clientShare)} in it, which the service did not have: of what they left it, it made ${percent(kept)} of what it had made before.`,
       memoryNote([{ ...result, peakBytes: after.peakBytes }]),
     ].join(' '),

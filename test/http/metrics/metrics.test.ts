@@ -12,7 +12,9 @@ import {
   start,
   type TestServer,
   until,
+  untilIdle,
   untilQueued,
+  untilUploading,
 } from '../harness.ts';
 import { type Family, parseExposition } from './exposition.ts';
 
@@ -122,7 +124,7 @@ describe('requests', () => {
     const socket = await openSocket(server);
     socket.write(requestHead('/categorize', 1_000_000));
     socket.write(filePart('a', 'cat'));
-    await untilQueued(server, 'running', 1);
+    await untilUploading(server, 1);
     socket.destroy();
     await until(() => server.lines.length === 1);
     const families = await scrape(server);
@@ -197,24 +199,39 @@ describe('requests', () => {
 });
 
 describe('the service', () => {
-  test('who runs and who waits, and how many may', async () => {
-    const gate = Promise.withResolvers<void>();
-    const { classifier, added } = createFakeEngine({ onAdd: () => gate.promise });
+  test('who uploads, who waits, who is worked on, and what they take', async () => {
+    const [turn, work] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    let turns = 0;
+    const { classifier } = createFakeEngine({
+      onAdd: () => (turns++ === 0 ? Promise.resolve() : turn.promise),
+      onWork: () => work.promise,
+      onRank: () => work.promise,
+    });
     await using server = start({
       engine: { state: 'ready', classifier },
-      tuning: { admission: { running: 1, waiting: 5, silent: 9 } },
+      tuning: { admission: { waiting: 5, waitingAtMost: 9, waitMs: 60_000 } },
     });
     const queue = 'pictures';
     const running = postRaw(server, '/categorize', body);
-    await until(() => added.length === 1);
+    await untilQueued(server, 'running', 1);
     const waiting = [postRaw(server, '/image', body), postRaw(server, '/image', body)];
     await untilQueued(server, 'waiting', 2);
+    const uploading = await openSocket(server);
+    uploading.write(requestHead('/image', 1000));
+    uploading.write(filePart('b', 'x'.repeat(500)).subarray(0, 400));
+    await untilUploading(server, 3);
     let families = await scrape(server);
     expect(read(families, 'classify_images_requests_running', { queue })).toBe(1);
-    expect(read(families, 'classify_images_request_places', { queue })).toBe(1);
+    expect(read(families, 'classify_images_requests_waiting_limit', { queue })).toBe(5);
     expect(read(families, 'classify_images_requests_running', { queue: 'videos' })).toBe(0);
-    gate.resolve();
+    expect(read(families, 'classify_images_upload_bytes', { place: 'memory' })).toBeGreaterThan(300);
+    expect(read(families, 'classify_images_upload_bytes', { place: 'temporary_folder' })).toBe(0);
+    expect(read(families, 'classify_images_request_memory_bytes', { use: 'kept' })).toBeGreaterThan(1000);
+    turn.resolve();
+    work.resolve();
+    uploading.destroy();
     await Promise.all([running, ...waiting]);
+    await untilIdle(server);
     families = await scrape(server);
     expect(read(families, 'classify_images_requests_waiting', { queue })).toBe(0);
     expect(read(families, 'classify_images_requests_running', { queue })).toBe(0);
@@ -245,6 +262,17 @@ describe('the service', () => {
     expect(read(draining, 'classify_images_model_ready')).toBe(1);
     expect(read(draining, 'classify_images_ready')).toBe(0);
     await drained;
+  });
+
+  test('the longest stall of the event loop', async () => {
+    await using server = start();
+    await scrape(server);
+    const stalledAt = performance.now();
+    while (performance.now() - stalledAt < 300);
+    // It is seen when the loop goes on.
+    await Bun.sleep(30);
+    const stall = read(await scrape(server), 'classify_images_event_loop_stall_seconds');
+    expect(stall).toBeGreaterThan(0.2);
   });
 
   test('memory, CPU time and age of the process', async () => {

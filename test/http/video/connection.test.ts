@@ -94,7 +94,7 @@ describe.each(formats)('a client that leaves (%s)', (accept) => {
   });
 
   test('without a word: it takes nothing more of its answer', async () => {
-    const tuning = { stall: { waitMs: 1000, contendedWaitMs: 1000, stretchBytes: 1000 } };
+    const tuning = { patience: { waitMs: 1000, msPerKibibyte: 1000 } };
     await using server = await startVideos({ jpegBytes: 40 * MEBI }, { tuning });
     const socket = await openSocket(server);
     socket.pause();
@@ -109,8 +109,8 @@ describe.each(formats)('a client that leaves (%s)', (accept) => {
 });
 
 describe('a client that stalls', () => {
-  test('in its upload loses its place, and its video', async () => {
-    const tuning = { ...oneByOne, stall: { waitMs: 1000, contendedWaitMs: 1000, stretchBytes: 1000 } };
+  test('in its upload is told so, and its video is gone', async () => {
+    const tuning = { ...oneByOne, patience: { waitMs: 1000, msPerKibibyte: 1000 } };
     await using server = await startVideos({}, { tuning });
     const socket = await openSocket(server);
     socket.write(videoHead(MEBI));
@@ -121,9 +121,24 @@ describe('a client that stalls', () => {
     await expectSound(server);
   });
 
+  test.each(formats.slice(1))('is told so by an event where it asks for those: %s', async (accept) => {
+    await using server = await startVideos(
+      {},
+      { tuning: { patience: { waitMs: 1000, msPerKibibyte: 1000 } } },
+    );
+    const socket = await openSocket(server);
+    socket.write(videoHead(MEBI, accept));
+    socket.write(videoPart('x').subarray(0, -10));
+    await until(() => socket.received().includes('upload_stalled') && socket.received().endsWith(lastChunk));
+    expect(socket.received()).toContain('"retry_after_seconds":');
+    socket.destroy();
+    expect(server.lines[0]?.fields).toMatchObject({ status: 200, lateFault: 'upload_stalled' });
+    await expectSound(server);
+  });
+
   test('is not one that reads slowly', async () => {
     const jpegBytes = 12 * MEBI;
-    const tuning = { stall: { waitMs: 1000, contendedWaitMs: 1000, stretchBytes: 1000 } };
+    const tuning = { patience: { waitMs: 1000, msPerKibibyte: 1000 } };
     await using server = await startVideos({ jpegBytes }, { tuning });
     const response = await postRaw(server, '/video', videoBody(film, 'cat'));
     let length = 0;
@@ -215,10 +230,7 @@ describe('draining', () => {
 
   test('lets those have their turn who wait for a place', async () => {
     const gate = Promise.withResolvers<void>();
-    await using server = await startVideos(
-      { onSearch: () => gate.promise },
-      { tuning: { videoAdmission: { running: 1, waiting: 1, silent: 100 } } },
-    );
+    await using server = await startVideos({ onSearch: () => gate.promise, places: 1 });
     const running = postRaw(server, '/video?images=false', videoBody());
     await until(() => server.videos.paths.length === 1);
     const waiting = postRaw(server, '/video?images=false', videoBody());

@@ -28,7 +28,7 @@ const mutation = fc.record({
 test('mutated bodies are answered or refused, and never leave a file behind', async () => {
   await using server = await startVideos(
     {},
-    { tuning: { videoAdmission: { running: 1, waiting: 0, silent: 100 } } },
+    { tuning: { videoAdmission: { waiting: 1, waitingAtMost: 1, waitMs: 60_000 } } },
   );
   const statuses = new Set<number>();
   await fc.assert(

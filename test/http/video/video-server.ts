@@ -2,7 +2,7 @@ import { expect } from 'bun:test';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { SpoolOptions } from '../../../src/http/video/spool.ts';
+import type { SpoolOptions } from '../../../src/http/spool.ts';
 import { createFakeEngine, type FakeBehaviour, type FakeEngine } from '../fake-engine.ts';
 import {
   categoriesPart,
@@ -13,6 +13,7 @@ import {
   type StartOptions,
   start,
   type TestServer,
+  untilIdle,
 } from '../harness.ts';
 
 /** A server with a fake engine and a temporary folder of its own. */
@@ -63,12 +64,13 @@ export const filmAnswer = '{"dog":["film-3.000.jpg"],"cat":["film-1.500.jpg"]}';
 export const videoHead = (length: number, accept = 'application/json', query = '') =>
   requestHead(`/video${query}`, length).replace('Host:', `Accept: ${accept}\r\nHost:`);
 
-/** One video at a time, and nobody may wait. */
-export const oneByOne = { videoAdmission: { running: 1, waiting: 0, silent: 100 } };
+/** One video may wait for its turn. */
+export const oneByOne = { videoAdmission: { waiting: 1, waitingAtMost: 1, waitMs: 60_000 } };
 
-/** Nothing lies on the disk, nobody holds a place, a request is answered, and nothing was a bug. */
+/** Nothing lies on the disk, nothing is held for anybody, a request is answered, and nothing was a bug. */
 export async function expectSound(server: VideoServer): Promise<void> {
   while ((await server.left()).length > 0) await Bun.sleep(1);
+  await untilIdle(server);
   const response = await postRaw(server, '/video?images=false', videoBody());
   expect(await response.text()).toBe(filmAnswer);
   expect(await server.left()).toEqual([]);

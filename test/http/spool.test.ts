@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createSpools, type SpoolFile } from '../../../src/http/video/spool.ts';
+import { createSpaceGauge, createSpools, type FolderSpace, type SpoolFile } from '../../src/http/spool.ts';
 
 let directory: string;
 beforeEach(async () => {
@@ -122,11 +123,78 @@ describe('a spool', () => {
   });
 });
 
+describe('the space of uploads', () => {
+  const MEBI = 1024 ** 2;
+  const limits = { onDisk: 1000 * MEBI, inMemory: 100 * MEBI };
+  const gaugeOf = async (space: FolderSpace | undefined, used = 0) => {
+    const gauge = createSpaceGauge({ measure: async () => space }, limits, () => used);
+    await gauge.refresh();
+    return gauge.capacity / MEBI;
+  };
+  const disk = (freeMebibytes: number, isMemory = false) => ({
+    free: freeMebibytes * MEBI,
+    total: 100_000 * MEBI,
+    isMemory,
+  });
+
+  test('is what is free but for a reserve, and never more than the limit', async () => {
+    expect(await gaugeOf(disk(50_000))).toBe(1000);
+    expect(await gaugeOf(disk(756))).toBe(500);
+    expect(await gaugeOf(disk(756), 200 * MEBI)).toBe(700);
+    expect(await gaugeOf(disk(100))).toBe(0);
+    expect(await gaugeOf({ free: 60 * MEBI, total: 200 * MEBI, isMemory: false })).toBe(50);
+  });
+
+  test('is far less where the folder lies in memory', async () => {
+    expect(await gaugeOf(disk(50_000, true))).toBe(100);
+  });
+
+  test('is the limit where the system does not tell', async () => {
+    expect(await gaugeOf(undefined)).toBe(1000);
+  });
+
+  test('is measured for real', async () => {
+    const space = await createSpools({ directory }).measure();
+    expect(space?.total).toBeGreaterThan(space?.free ?? Number.POSITIVE_INFINITY);
+    expect(await createSpools({ directory: join(directory, 'missing') }).measure()).toBeUndefined();
+  });
+
+  test.if(existsSync('/dev/shm'))('tells a folder in memory from one on a disk', async () => {
+    const isMemory = /^tmpfs \/dev\/shm tmpfs /m.test(await readFile('/proc/mounts', 'utf8'));
+    expect((await createSpools({ directory: '/dev/shm' }).measure())?.isMemory).toBe(isMemory);
+  });
+
+  test('is taken before bytes are written, and given back when they go', async () => {
+    let held = 0;
+    const space = {
+      take(taken: number) {
+        held += taken;
+        if (held > 10) throw errno('TOO MUCH');
+      },
+      give(given: number) {
+        held -= given;
+      },
+    };
+    const spool = await createSpools({ directory }).open(space);
+    const first = await spool.write('a', [bytes('1234')]);
+    const second = await spool.create();
+    await second.append(bytes('567'));
+    expect(await readFile((await second.end()).path, 'utf8')).toBe('567');
+    expect(held).toBe(7);
+    expect(Buffer.from(await spool.read(first)).toString()).toBe('1234');
+    await spool.remove(first);
+    expect(held).toBe(3);
+    await spool[Symbol.asyncDispose]();
+    expect(held).toBe(0);
+    expect(await readdir(directory)).toEqual([]);
+  });
+});
+
 describe('what killed processes leave', () => {
   /** Opens a spool in another process, which then ends or lives on. */
   async function otherProcess(afterwards: 'kill' | 'live') {
     const script = `
-      import { createSpools } from ${JSON.stringify(join(import.meta.dir, '../../../src/http/video/spool.ts'))};
+      import { createSpools } from ${JSON.stringify(join(import.meta.dir, '../../src/http/spool.ts'))};
       const spool = await createSpools({ directory: ${JSON.stringify(directory)} }).open();
       await spool.write('video', [new Uint8Array(1000)]);
       process.send('written');
@@ -159,6 +227,16 @@ describe('what killed processes leave', () => {
     expect(left.filter((name) => name.includes(`-${living.pid}-`))).toHaveLength(1);
     living.kill('SIGKILL');
     await living.exited;
+    expect(await spools.removeStale()).toBe(1);
+  });
+
+  test('is removed also under the name that earlier versions gave it', async () => {
+    const spools = createSpools({ directory });
+    const spool = await spools.open();
+    const [name = ''] = await readdir(directory);
+    await spool[Symbol.asyncDispose]();
+    const earlier = name.replace('-upload-', '-video-').replace(/-[0-9a-z]+-([^-]+)$/, '-abc-$1');
+    await mkdir(join(directory, earlier));
     expect(await spools.removeStale()).toBe(1);
   });
 

@@ -1,0 +1,296 @@
+import { createHash } from 'node:crypto';
+import { lstat, mkdtemp, open, readdir, readFile, rm, statfs } from 'node:fs/promises';
+import { hostname, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ServiceError } from '../errors.ts';
+
+/** A file of one request. */
+export interface StoredFile {
+  readonly path: string;
+  readonly bytes: number;
+}
+
+/** A file that grows. */
+export interface SpoolWriter {
+  /** So far. */
+  readonly bytes: number;
+  /** @throws ServiceError storage_full, overloaded */
+  append(chunk: Uint8Array): Promise<void>;
+  /** Closes the file; may be called again. */
+  end(): Promise<StoredFile>;
+}
+
+/** The temporary folder of one request; disposing of it removes it with all that it holds. */
+export interface Spool extends AsyncDisposable {
+  /** Begins a file. @throws ServiceError storage_full */
+  create(name?: string): Promise<SpoolWriter>;
+  /**
+   * Writes a new file, chunk by chunk: the next one is asked for when the last one is written.
+   * @throws ServiceError storage_full; whatever `content` throws
+   */
+  write(name: string, content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<StoredFile>;
+  /** @throws ServiceError storage_full where the file has gone */
+  read(file: StoredFile): Promise<Uint8Array>;
+  /** Its beginning: so many bytes, or all where it has fewer. @throws ServiceError storage_full */
+  readHead(file: StoredFile, bytes: number): Promise<Uint8Array>;
+  remove(file: StoredFile): Promise<void>;
+}
+
+/** Room in the temporary folder, of which requests must not take more than there is. */
+export interface SpoolSpace {
+  /** @throws ServiceError overloaded, storage_full */
+  take(bytes: number): Promise<void> | void;
+  give(bytes: number): void;
+}
+
+const unlimited: SpoolSpace = { take: () => undefined, give: () => undefined };
+
+export interface Spools {
+  /** @throws ServiceError storage_full */
+  open(space?: SpoolSpace): Promise<Spool>;
+  /** How much the temporary folder takes, as the system sees it; undefined where it does not tell. */
+  measure(): Promise<FolderSpace | undefined>;
+  /**
+   * Removes the folders of processes that were killed.
+   * @returns how many there were
+   */
+  removeStale(): Promise<number>;
+}
+
+/** In bytes. */
+export interface FolderSpace {
+  readonly free: number;
+  readonly total: number;
+  /** Whether the folder lies in memory (tmpfs), and counts against that. */
+  readonly isMemory: boolean;
+}
+
+/** An open file, as far as it is written to. */
+export interface SpoolFile {
+  /** Writes some of the bytes. @returns how many */
+  write(bytes: Uint8Array): Promise<{ readonly bytesWritten: number }>;
+  close(): Promise<void>;
+}
+
+export interface SpoolOptions {
+  /** Default: the system's, which TMPDIR names. */
+  readonly directory?: string;
+  readonly createFile?: (path: string) => Promise<SpoolFile>;
+}
+
+const PREFIX = 'classify-images-upload';
+/** `statfs` names a file system by its number. */
+const TMPFS = 0x01021994;
+/** One machine's process ids mean nothing to another that shares the folder, as containers may. */
+const host = createHash('sha256').update(hostname()).digest('hex').slice(0, 8);
+/** Tells this process from an earlier one of the same id: in a container every one may be process 1. */
+const born = Math.floor(performance.timeOrigin).toString(36);
+/** Earlier versions kept videos alone, and said so. */
+const folderName = new RegExp(`^(?:${PREFIX}|classify-images-video)-([0-9a-f]{8})-(\\d+)-([0-9a-z]+)-[^-]+$`);
+
+/** Longer than any request lasts: what a vanished machine left in a shared folder is old by then. */
+const FOREIGN_FOLDER_MS = 24 * 3600 * 1000;
+
+export function createSpools({
+  directory = tmpdir(),
+  createFile = (path) => open(path, 'wx', 0o600),
+}: SpoolOptions = {}): Spools {
+  return {
+    async open(space = unlimited) {
+      const folder = await storing(() =>
+        mkdtemp(join(directory, `${PREFIX}-${host}-${process.pid}-${born}-`)),
+      );
+      let files = 0;
+      let stored = 0;
+      const give = (bytes: number) => {
+        stored -= bytes;
+        space.give(bytes);
+      };
+      const create = async (name = String(files++)): Promise<SpoolWriter> => {
+        const path = join(folder, name);
+        const file = await storing(() => createFile(path));
+        let bytes = 0;
+        let closed: Promise<void> | undefined;
+        return {
+          get bytes() {
+            return bytes;
+          },
+          async append(chunk) {
+            await space.take(chunk.byteLength);
+            stored += chunk.byteLength;
+            bytes += chunk.byteLength;
+            await storing(() => writeAll(file, chunk));
+          },
+          async end() {
+            closed ??= storing(() => file.close());
+            await closed;
+            return { path, bytes };
+          },
+        };
+      };
+      return {
+        create,
+        async write(name, content) {
+          const writer = await create(name);
+          try {
+            for await (const chunk of content) await writer.append(chunk);
+          } catch (fault) {
+            await writer.end();
+            throw fault;
+          }
+          return await writer.end();
+        },
+        read: ({ path }) => storing(() => readFile(path)),
+        readHead: ({ path }, bytes) =>
+          storing(async () => new Uint8Array(await Bun.file(path).slice(0, bytes).arrayBuffer())),
+        async remove({ path, bytes }) {
+          await remove(path);
+          give(bytes);
+        },
+        async [Symbol.asyncDispose]() {
+          await remove(folder);
+          give(stored); // nothing is left of it
+        },
+      };
+    },
+    async measure() {
+      try {
+        const { type, bsize, bavail, blocks } = await statfs(directory);
+        return { free: bavail * bsize, total: blocks * bsize, isMemory: type === TMPFS };
+      } catch {
+        return undefined;
+      }
+    },
+    async removeStale() {
+      const names = await readdir(directory).catch(() => []);
+      let removed = 0;
+      for (const name of names) {
+        const path = join(directory, name);
+        if (!(await isStale(name, path))) continue;
+        await remove(path);
+        removed += 1;
+      }
+      return removed;
+    },
+  };
+}
+
+/** How much of a temporary folder uploads may take, in bytes. */
+export interface SpaceLimits {
+  /** On a disk. */
+  readonly onDisk: number;
+  /** Where the folder lies in memory. */
+  readonly inMemory: number;
+}
+
+/** How much uploads may take now: never what others need of the disk. */
+export interface SpaceGauge {
+  readonly capacity: number;
+  /** Looks again, at most once a second. */
+  refresh(): Promise<void>;
+}
+
+/** Left to others: so much of the file system, or a twentieth of it where that is less. */
+const RESERVE_BYTES = 256 * 1024 ** 2;
+const MEASURED_MS = 1000;
+
+/** @param used what uploads take now */
+export function createSpaceGauge(
+  spools: Pick<Spools, 'measure'>,
+  { onDisk, inMemory }: SpaceLimits,
+  used: () => number,
+): SpaceGauge {
+  let capacity = inMemory;
+  let measuredAt = Number.NEGATIVE_INFINITY;
+  let measuring: Promise<void> | undefined;
+  const measure = async () => {
+    const space = await spools.measure();
+    if (!space) {
+      // Writing will tell.
+      capacity = onDisk;
+      return;
+    }
+    const available = used() + space.free - Math.min(RESERVE_BYTES, space.total / 20);
+    capacity = Math.max(0, Math.min(space.isMemory ? inMemory : onDisk, available));
+  };
+  return {
+    get capacity() {
+      return capacity;
+    },
+    refresh() {
+      if (performance.now() - measuredAt >= MEASURED_MS) {
+        measuredAt = performance.now();
+        measuring = measure();
+      }
+      return measuring ?? Promise.resolve();
+    },
+  };
+}
+
+/** A disk may take less than it is given. */
+async function writeAll(file: SpoolFile, chunk: Uint8Array): Promise<void> {
+  for (let rest = chunk; rest.byteLength > 0; ) {
+    const { bytesWritten } = await file.write(rest);
+    rest = rest.subarray(bytesWritten);
+  }
+}
+
+/** What cannot be removed now is removed at the next start; no request fails because of it. */
+async function remove(path: string): Promise<void> {
+  await rm(path, { recursive: true, force: true }).catch(() => undefined);
+}
+
+async function isStale(name: string, path: string): Promise<boolean> {
+  const [, itsHost, pid, itsBirth] = folderName.exec(name) ?? [];
+  if (itsHost === undefined) return false;
+  const found = await lstat(path).catch(() => undefined);
+  // Anybody may make folders in the system's temporary one.
+  if (!found?.isDirectory() || found.uid !== (process.getuid?.() ?? found.uid)) return false;
+  if (itsHost !== host) return Date.now() - found.mtimeMs > FOREIGN_FOLDER_MS;
+  return Number(pid) === process.pid ? itsBirth !== born : !lives(Number(pid));
+}
+
+function lives(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return errnoOf(error) === 'EPERM';
+  }
+}
+
+const fullErrnos = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
+/** Of a folder that is missing, read-only or not ours: no bug, but the operator's to set right. */
+const refusalErrnos = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM', 'EROFS']);
+
+const STORAGE_FULL =
+  'The disk of the temporary folder is full: there is no room for the video. Free some space, or let TMPDIR name a folder with more of it.';
+
+/** @returns what a request is told that asks for more than the whole temporary folder has */
+export function storageFull(): ServiceError {
+  return new ServiceError('storage_full', STORAGE_FULL);
+}
+
+async function storing<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const errno = errnoOf(error) ?? '';
+    if (fullErrnos.has(errno)) {
+      throw new ServiceError('storage_full', STORAGE_FULL, {}, { cause: error });
+    }
+    if (refusalErrnos.has(errno)) {
+      throw new ServiceError(
+        'storage_full',
+        `The temporary folder cannot be written (${errno}), and an upload has to be kept there while it is read. Let TMPDIR name a folder that can.`,
+        {},
+        { cause: error },
+      );
+    }
+    throw error;
+  }
+}
+
+function errnoOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error ? String(error.code) : undefined;
+}
