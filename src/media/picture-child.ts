@@ -13,7 +13,7 @@ import type { PictureMessage, PictureOrder } from './picture-protocol.ts';
 const FIRST_TO_GO = '1000';
 const STANDARD_INPUT = 0;
 
-/** Between two pictures a collection costs nothing; without it, the last one's pixels stay while it waits. */
+/** A collection takes some milliseconds; without it, the last picture's pixels stay while the process waits. */
 const noteGarbage = createGarbageNote(8 * 1024 ** 2);
 
 /** Kills: an ordinary exit would wait for a decoder that never comes to its end. */
@@ -59,7 +59,9 @@ try {
 }
 process.on('disconnect', end);
 process.on('message', async (order: PictureOrder) => {
-  say(await decode(order));
+  const message = await decode(order);
+  // Before the answer: how much memory is left behind decides whether this process is used again.
   noteGarbage(order.byteLength + order.header.width * order.header.height * 4);
+  say(message);
 });
 say({ kind: 'started' });
