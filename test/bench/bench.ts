@@ -5,9 +5,15 @@ import type { BenchOptions } from './options.ts';
 import { givenPhotos, madePhotos, type PhotoKind, type PhotoSet } from './photos/photo-set.ts';
 import type { Table } from './report/table.ts';
 
-/** What the parts of a run share. */
-export interface Bench {
+/** What all parts of a run share. */
+export interface Sitting {
   readonly options: BenchOptions;
+  /** One line about what happens now. */
+  tell(line: string): void;
+}
+
+/** What those parts share that measure with a model of full size. */
+export interface Bench extends Sitting {
   readonly model: BenchModel;
   /** In every precision that the service knows. */
   readonly compiled: ReadonlyMap<Precision, CompiledModel>;
@@ -16,8 +22,6 @@ export interface Bench {
   /** Threads of the model: all cores. */
   readonly threads: number;
   photos(kind: PhotoKind): Promise<PhotoSet>;
-  /** One line about what happens now. */
-  tell(line: string): void;
 }
 
 /** What a part found out: tables for people, and the numbers behind them for programs. */
@@ -26,10 +30,7 @@ export interface Findings {
   readonly data: unknown;
 }
 
-export async function createBench(options: BenchOptions, tell: (line: string) => void): Promise<Bench> {
-  if (process.platform !== 'linux') {
-    throw new Error('The benchmarks read processor time and memory from /proc: they need Linux.');
-  }
+export async function createBench({ options, tell }: Sitting): Promise<Bench> {
   const photoSets = new Map<PhotoKind, Promise<PhotoSet>>();
   tell(options.model === 'random' ? 'a ViT-B/32 of random weights' : options.model);
   const model = await benchModel(options.model);

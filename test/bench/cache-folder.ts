@@ -1,7 +1,10 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
-const root = join(import.meta.dir, '../../.cache/bench');
+/** The checkout that this program belongs to. */
+export const ownRoot = join(import.meta.dir, '../..');
+
+const root = join(ownRoot, '.cache/bench');
 
 /** A folder for what is made once and measured often: photos, weights, compiled models, the peers' packages. */
 export async function cacheFolder(...names: readonly string[]): Promise<string> {

@@ -1,12 +1,13 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import * as v from 'valibot';
+import { ownRoot } from './cache-folder.ts';
 
 /** What is measured, and how long. */
 export interface BenchOptions {
   /** Names of parts; undefined: all. */
   readonly only: readonly string[] | undefined;
-  /** Of the part `service` only scenarios whose name holds this. */
+  /** Of the parts `service` and `hostile` only scenarios whose name holds this. */
   readonly scenarios: string;
   /** A checkpoint's path, or `random`. */
   readonly model: string;
@@ -22,12 +23,20 @@ export interface BenchOptions {
   readonly warmUpSeconds: number;
   /** Memory limit of the service, in bytes. */
   readonly memoryLimit: number | undefined;
+  /** Checkouts to be measured, each in its turn; the last is compared with the first. */
+  readonly roots: readonly [string, ...string[]];
+  /** Of the part `hostile`: how long what does not end by itself goes on. */
+  readonly floodSeconds: number;
+  /** Of the part `slow`: clients, and how long each sends. */
+  readonly clients: number;
+  readonly slowSeconds: number;
   /** Where the report goes as JSON. */
   readonly json: string;
 }
 
 export const usage = `bun run bench [--only PART,PART] [--scenarios TEXT] [--quick] [--rounds N] [--seconds N] [--model random|FILE]
-              [--photos FOLDER] [--precision best|int8|fp32] [--memory-limit 2G] [--json FILE]`;
+              [--photos FOLDER] [--precision best|int8|fp32] [--memory-limit 2G] [--json FILE]
+              [--root CHECKOUT [--root CHECKOUT]] [--flood-seconds N] [--clients N] [--slow-seconds N]`;
 
 const positive = v.pipe(v.string(), v.transform(Number), v.number('must be a number'), v.minValue(0.1));
 const units = { K: 1024, M: 1024 ** 2, G: 1024 ** 3 } as const;
@@ -52,6 +61,10 @@ const schema = v.object({
   photos: v.optional(v.string()),
   precision: v.optional(v.picklist(['best', 'int8', 'fp32']), 'best'),
   'memory-limit': v.optional(size),
+  root: v.optional(v.array(v.string()), []),
+  'flood-seconds': v.optional(positive),
+  clients: v.optional(positive),
+  'slow-seconds': v.optional(positive),
   json: v.optional(v.string()),
 });
 
@@ -70,6 +83,10 @@ export function parseOptions(args: readonly string[]): BenchOptions {
       photos: text,
       precision: text,
       'memory-limit': text,
+      root: { type: 'string', multiple: true },
+      'flood-seconds': text,
+      clients: text,
+      'slow-seconds': text,
       json: text,
     },
   });
@@ -77,7 +94,8 @@ export function parseOptions(args: readonly string[]): BenchOptions {
   if (!parsed.success) {
     throw new Error(parsed.issues.map((issue) => `--${v.getDotPath(issue)}: ${issue.message}`).join('; '));
   }
-  const { only, scenarios, quick, rounds, seconds, model, photos, json, precision } = parsed.output;
+  const { only, scenarios, quick, rounds, seconds, model, photos, json, precision, root, clients } =
+    parsed.output;
   const stamp = new Date().toISOString().replaceAll(/[:.]/g, '-');
   return {
     only,
@@ -89,6 +107,13 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     seconds: seconds ?? (quick ? 3 : 10),
     warmUpSeconds: quick ? 1 : 3,
     memoryLimit: parsed.output['memory-limit'],
+    roots: [
+      root[0] === undefined ? ownRoot : resolve(root[0]),
+      ...root.slice(1).map((path) => resolve(path)),
+    ],
+    floodSeconds: parsed.output['flood-seconds'] ?? (quick ? 3 : 20),
+    clients: clients ?? (quick ? 20 : 200),
+    slowSeconds: parsed.output['slow-seconds'] ?? (quick ? 10 : 150),
     json: resolve(json ?? `test/bench/results/${stamp}.json`),
   };
 }

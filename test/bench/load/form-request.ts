@@ -81,7 +81,7 @@ function exchange(url: URL, pieces: readonly Uint8Array[]): Promise<FormAnswer> 
       drain: send,
       data(socket, chunk) {
         received.push(Buffer.from(chunk));
-        if (isComplete(received)) socket.end();
+        if (isAnswerComplete(received)) socket.end();
       },
       close: finish,
       error: (_, fault) => answered.reject(fault),
@@ -91,7 +91,7 @@ function exchange(url: URL, pieces: readonly Uint8Array[]): Promise<FormAnswer> 
   return answered.promise;
 }
 
-function isComplete(received: readonly Buffer[]): boolean {
+export function isAnswerComplete(received: readonly Buffer[]): boolean {
   const head = received[0]?.toString('latin1') ?? '';
   const end = head.indexOf('\r\n\r\n');
   const declared = /^content-length: *(\d+)/im.exec(head)?.[1];
@@ -99,7 +99,7 @@ function isComplete(received: readonly Buffer[]): boolean {
   return received.reduce((sum, chunk) => sum + chunk.byteLength, 0) >= end + 4 + Number(declared);
 }
 
-function parseAnswer(bytes: Buffer): { status: number; body: string } | Error {
+export function parseAnswer(bytes: Buffer): { status: number; body: string } | Error {
   const end = bytes.indexOf('\r\n\r\n');
   const head = bytes.toString('latin1', 0, Math.max(0, end));
   const status = Number(/^HTTP\/1\.[01] (\d{3})/.exec(head)?.[1]);

@@ -5,19 +5,20 @@ import { type ChildAnswer, inChild } from './child.ts';
 import type { DecodeInput, DecodeRates } from './decode-program.ts';
 import type { EncodeInput, EncodeRates } from './encode-program.ts';
 
-/** Decodes photos of one kind and does nothing else. */
+/**
+ * Decodes photos of one kind and does nothing else.
+ * @param root the checkout that decodes
+ */
 export async function bareDecodes(
   bench: Bench,
   kind: PhotoKind,
   concurrency: readonly number[],
+  root?: string,
 ): Promise<ChildAnswer<DecodeRates>> {
   const { photos } = await bench.photos(kind);
   const seconds = bench.options.seconds / 2;
-  return await inChild('decode-program.ts', {
-    paths: photos.map(({ path }) => path),
-    seconds,
-    concurrency,
-  } satisfies DecodeInput);
+  const input: DecodeInput = { paths: photos.map(({ path }) => path), seconds, concurrency };
+  return await inChild('decode-program.ts', input, root);
 }
 
 /** Runs the vision tower and does nothing else. */

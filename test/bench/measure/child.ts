@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { ownRoot } from '../cache-folder.ts';
 import { residentMemory } from '../process/process-usage.ts';
 
 interface Printed<Answer> {
@@ -11,14 +12,23 @@ export interface ChildAnswer<Answer> extends Printed<Answer> {
   readonly cpuSeconds: number;
 }
 
+/** Where these programs are in a checkout. */
+const FOLDER = 'test/bench/measure';
+
 /**
  * Runs a program of this folder in a process of its own, so that each measurement starts from the same
  * state and its peak memory is its own.
  * @param input becomes the program's only argument, as JSON
+ * @param root the checkout whose program it is
  * @returns what the program gave to `answerParent`, its only output
  */
-export async function inChild<Answer>(program: string, input: unknown): Promise<ChildAnswer<Answer>> {
-  const child = Bun.spawn([process.execPath, join(import.meta.dir, program), JSON.stringify(input)], {
+export async function inChild<Answer>(
+  program: string,
+  input: unknown,
+  root = ownRoot,
+): Promise<ChildAnswer<Answer>> {
+  const child = Bun.spawn([process.execPath, join(root, FOLDER, program), JSON.stringify(input)], {
+    cwd: root,
     stdout: 'pipe',
     stderr: 'inherit',
   });

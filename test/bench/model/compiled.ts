@@ -1,9 +1,13 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { CompiledModel, Precision } from '../../../src/clip/graph/compiled-model.ts';
 import { ModelStoreError } from '../../../src/clip/store/model-store-error.ts';
 import { prepareModel } from '../../../src/clip/store/prepare-model.ts';
 import { createLog } from '../../../src/log.ts';
 import type { ServiceEnvironment } from '../../service/service.ts';
-import { cacheFolder } from '../cache-folder.ts';
+import { cacheFolder, ownRoot } from '../cache-folder.ts';
+import { startFrom } from '../service/start.ts';
 import { randomCheckpointFile } from './random-checkpoint-file.ts';
 
 /** A checkpoint and where its compiled models lie. */
@@ -42,10 +46,42 @@ export async function compiledIn(
   }
 }
 
-/** What the service is started with to serve such a model. */
-export function modelEnvironment(
+/**
+ * What the service is started with to serve such a model.
+ * @param root the checkout that is started; another one than our own gets a folder of compiled models for itself
+ */
+export async function modelEnvironment(
   precision: Precision,
   { checkpointPath, cacheDirectory }: BenchModel,
-): ServiceEnvironment {
-  return { CLIP_MODEL: checkpointPath, CLIP_CACHE: cacheDirectory, CLIP_PRECISION: precision };
+  root: string,
+): Promise<ServiceEnvironment> {
+  const cache =
+    root === ownRoot
+      ? cacheDirectory
+      : await cacheFolder('compiled', Bun.hash(`${checkpointPath} ${root}`).toString(36));
+  return { CLIP_MODEL: checkpointPath, CLIP_CACHE: cache, CLIP_PRECISION: precision };
+}
+
+/** Compiled demo models, one for each checkout. */
+export interface DemoModels extends AsyncDisposable {
+  /** What the service is started with to serve it; it finds it compiled. */
+  environment(root: string, temporaryFolder: string): ServiceEnvironment;
+}
+
+/** Lets each checkout compile the demo model once. */
+export async function demoModels(roots: readonly string[]): Promise<DemoModels> {
+  await using cleanup = new AsyncDisposableStack();
+  const folder = await mkdtemp(join(tmpdir(), 'classify-images-bench-'));
+  cleanup.defer(() => rm(folder, { recursive: true, force: true }));
+  const environment = (root: string, temporaryFolder: string) => ({
+    CLIP_MODEL: 'demo',
+    CLIP_CACHE: join(folder, Bun.hash(root).toString(36)),
+    TMPDIR: temporaryFolder,
+  });
+  for (const root of roots) {
+    await using service = await startFrom(root, environment(root, folder));
+    await service.ready();
+  }
+  const kept = cleanup.move();
+  return { environment, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }

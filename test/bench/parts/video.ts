@@ -1,7 +1,6 @@
 import type { Bench, Findings } from '../bench.ts';
 import { postForm } from '../load/form-request.ts';
-import { watchChildren } from '../process/child-processes.ts';
-import { processUsage, residentMemory } from '../process/process-usage.ts';
+import { processUsage, residentMemory, watchChildren } from '../process/process-usage.ts';
 import { megabytes, number } from '../report/table.ts';
 import { withService } from '../service/running-service.ts';
 import { decodeAll, type FullDecode } from '../video/full-decode.ts';

@@ -19,7 +19,7 @@ try {
   const machine = await describeMachine();
   console.log(`${sentenceOf(machine)}\n`);
   const packages = await installPeers(python, tell);
-  const bench = await createBench(options, tell);
+  const bench = await createBench({ options, tell });
   const peers = await peersFor(bench.model.checkpointPath, packages, tell);
   const rounds = await compare(bench, peers);
   console.log(formatTable(comparisonTable(bench, rounds)));

@@ -55,6 +55,20 @@ export async function madePhotos(kind: PhotoKind): Promise<PhotoSet> {
   return photoSet(kind, photos);
 }
 
+/** Of a sharp photo with a sensor's noise, saved at quality 94. */
+const BYTES_PER_PIXEL = 0.43;
+
+/** A photo of so many bytes, within some percent, as phones take them. It is made once. */
+export async function photoOfBytes(bytes: number, seed: number): Promise<Uint8Array> {
+  const path = join(await cacheFolder('photos', 'by-size'), `${bytes}-${seed}.jpg`);
+  if (!(await Bun.file(path).exists())) {
+    const height = Math.round(Math.sqrt((bytes / BYTES_PER_PIXEL) * 0.75));
+    const size = [Math.round((height * 4) / 3), height] as const;
+    await writeWhole(path, await takePhoto({ painted: size, saved: size, grain: 9, quality: 94 }, seed));
+  }
+  return await Bun.file(path).bytes();
+}
+
 async function takePhoto(recipe: Recipe, seed: number): Promise<Uint8Array> {
   const { painted, saved, grain, quality } = recipe;
   const scene = new Bun.Image(paintScene({ seed, width: painted[0], height: painted[1], grain }));

@@ -1,31 +1,12 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { residentMemory } from './process-usage.ts';
 
-/** Watches how large the children of a process become; they are usually gone before anybody asks. */
-export interface ChildWatch extends Disposable {
-  readonly peakBytes: number;
-}
-
-const INTERVAL_MS = 20;
-
-export function watchChildren(pid: number): ChildWatch {
-  let peakBytes = 0;
-  const look = () => {
-    for (const child of childrenOf(pid)) {
-      try {
-        peakBytes = Math.max(peakBytes, residentMemory(child).peakBytes || 0);
-      } catch {
-        // It has just ended.
-      }
-    }
-  };
-  const timer = setInterval(look, INTERVAL_MS);
-  return {
-    get peakBytes() {
-      return peakBytes;
-    },
-    [Symbol.dispose]: () => clearInterval(timer),
-  };
+/** Children, their children, and so on. */
+export function descendantsOf(pid: number): number[] {
+  try {
+    return childrenOf(pid).flatMap((child) => [child, ...descendantsOf(child)]);
+  } catch {
+    return []; // It has just ended.
+  }
 }
 
 /** Any of a process's threads may be the parent. */

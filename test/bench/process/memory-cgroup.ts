@@ -5,7 +5,11 @@ import { join } from 'node:path';
 export interface MemoryCgroup extends AsyncDisposable {
   /** Runs `start`; the processes that it spawns before it returns live under the limit. */
   enclose<Result>(start: () => Result): Result;
+  /** Since it was made, or since `forgetPeak`. */
   readonly peakBytes: number;
+  readonly usedBytes: number;
+  /** Where the system cannot do it (version 2), the peak stays that since the beginning. */
+  forgetPeak(): void;
   /** Processes killed because memory ran out. */
   readonly kills: number;
 }
@@ -14,6 +18,7 @@ interface Layout {
   readonly own: string;
   readonly limit: string;
   readonly peak: string;
+  readonly used: string;
   readonly events: string;
 }
 
@@ -23,7 +28,7 @@ interface Layout {
  * @throws where the system does not allow it
  */
 export function createMemoryCgroup(limitBytes: number): MemoryCgroup {
-  const { own, limit, peak, events } = layout();
+  const { own, limit, peak, used, events } = layout();
   const group = join(own, `bench-${process.pid}-${performance.now().toFixed(0)}`);
   mkdirSync(group);
   try {
@@ -45,6 +50,16 @@ export function createMemoryCgroup(limitBytes: number): MemoryCgroup {
     },
     get peakBytes() {
       return Number(readFileSync(join(group, peak), 'latin1'));
+    },
+    get usedBytes() {
+      return Number(readFileSync(join(group, used), 'latin1'));
+    },
+    forgetPeak() {
+      try {
+        writeFileSync(join(group, peak), '0');
+      } catch {
+        // The file is read-only in version 2.
+      }
     },
     get kills() {
       return Number(/^oom_kill (\d+)/m.exec(readFileSync(join(group, events), 'latin1'))?.[1] ?? 0);
@@ -71,6 +86,7 @@ function layout(): Layout {
       own: join('/sys/fs/cgroup/memory', first),
       limit: 'memory.limit_in_bytes',
       peak: 'memory.max_usage_in_bytes',
+      used: 'memory.usage_in_bytes',
       events: 'memory.oom_control',
     };
   }
@@ -80,6 +96,7 @@ function layout(): Layout {
     own: join('/sys/fs/cgroup', second),
     limit: 'memory.max',
     peak: 'memory.peak',
+    used: 'memory.current',
     events: 'memory.events',
   };
 }
