@@ -42,7 +42,7 @@ export interface CaseOutcome {
   readonly sentBytes: number;
   /** Answers by status, or what became of connections. */
   readonly statuses: Readonly<Record<string, number>>;
-  /** The one answer's sentence, or the first one's. */
+  /** Of the first answer that says something. */
   readonly sentence: string;
 }
 
@@ -109,7 +109,7 @@ type Sent = Pick<RawOutcome, 'status' | 'body'>;
 function outcomeOf(sentBytes: number, outcomes: readonly Sent[]): CaseOutcome {
   const statuses: Record<string, number> = {};
   for (const { status } of outcomes) statuses[status] = (statuses[status] ?? 0) + 1;
-  return { sentBytes, statuses, sentence: sentenceOf(outcomes[0]?.body ?? '') };
+  return { sentBytes, statuses, sentence: sentenceOf(outcomes.find(({ body }) => body !== '')?.body ?? '') };
 }
 
 function sentenceOf(body: string): string {

@@ -139,7 +139,7 @@ export interface ProbeWindow {
   readonly right: number;
   /** Answers that were none, by status. */
   readonly refused: Readonly<Record<string, number>>;
-  /** The longest time without any answer; that of the window where there was none. */
+  /** The longest time without any answer, from the last one before the window to its end. */
   readonly longestGapMs: number;
   /** Of right answers, and of those that are still waited for what they have waited, in ms. */
   readonly medianMs: number;
@@ -162,9 +162,8 @@ export function probeWindow(
     .map(({ answeredAt }) => answeredAt as number)
     .sort((a, b) => a - b);
   const before = times.findLast((time) => time <= fromMs) ?? fromMs;
-  const after = times.find((time) => time >= untilMs) ?? untilMs;
   const within = times.filter((time) => time > fromMs && time < untilMs);
-  const marks = [before, ...within, after];
+  const marks = [before, ...within, untilMs];
   const longestGapMs = Math.max(...marks.slice(1).map((time, index) => time - (marks[index] as number)));
   const asked = own.filter(
     ({ askedAt, answeredAt }) => askedAt < untilMs && (answeredAt ?? untilMs) > fromMs,

@@ -7,7 +7,7 @@ import { makeVideo, manyScenes } from '../../fixtures/videos.ts';
 import type { Service } from '../../service/service.ts';
 import type { Findings, Sitting } from '../bench.ts';
 import { type CaseOutcome, type HostileCase, hostileCases } from '../hostile/cases.ts';
-import { clockMs, type ProbeAsk, type ProbeFindings, probeWindow, startProbe } from '../load/probe.ts';
+import { clockMs, type ProbeAsk, probeWindow, startProbe } from '../load/probe.ts';
 import { type FormPart, formRequest, requestHead, sendRaw } from '../load/raw-request.ts';
 import { type DemoModels, demoModels } from '../model/compiled.ts';
 import { createMemoryCgroup } from '../process/memory-cgroup.ts';
@@ -56,7 +56,9 @@ const STOP_MS = 15_000;
 
 /** Each case on a service of its own, with the demo model, beside a probe. */
 export async function hostilePart({ options, tell }: Sitting): Promise<Findings> {
-  const cases = hostileCases.filter(({ name }) => name.includes(options.scenarios));
+  const cases = hostileCases.filter(
+    ({ name, kind }) => name.includes(options.scenarios) || kind === options.scenarios,
+  );
   if (cases.length === 0) {
     throw new Error(
       `--scenarios: none is named so; there are ${hostileCases.map(({ name }) => name).join('; ')}`,
@@ -125,14 +127,21 @@ async function runCase(
   const ended = service.exited.then((code) => ({ code, at: clockMs() }));
   const end = await Promise.race([ended, probe.answered(2, SETTLE_MS)]);
   const spent = usage.since();
-  const until = kind === 'flood' ? attackedUntil : clockMs();
+  const settledAt = end ? end.at : clockMs();
+  const until = kind === 'flood' ? Math.min(attackedUntil, settledAt) : settledAt;
   const after = end ? (`ended with ${end.code}` as const) : await askAgain(asks[1] as ProbeAsk);
   const found = await probe.stop();
-  const windows = (begin: number, finish: number) =>
-    Object.fromEntries(asks.map((ask) => [ask.name, probeWindow(found, ask.name, begin, finish)]));
-  const quiet = windows(quietFrom, quietUntil);
-  // What an answer to the probe costs without anything beside it.
-  const shares = answeredRatio(found, quietFrom, quietUntil, from, clockMs());
+  const windows = (begin: number, finish: number, gapUntil: number) =>
+    Object.fromEntries(
+      asks.map(({ name: ask }) => {
+        const { longestGapMs } = probeWindow(found, ask, begin, gapUntil);
+        return [ask, { ...probeWindow(found, ask, begin, finish), longestGapMs }];
+      }),
+    );
+  // Of what is asked, the last takes nearly all of the time.
+  const dearest = asks.at(-1)?.name ?? '';
+  const answered = (begin: number, finish: number) => probeWindow(found, dearest, begin, finish).right;
+  const shares = answered(from, settledAt) / Math.max(1, answered(quietFrom, quietUntil));
   return {
     name,
     kind,
@@ -140,8 +149,8 @@ async function runCase(
     limitBytes,
     outcome,
     seconds: (until - from) / 1000,
-    probed: windows(from, end ? Math.min(until, end.at) : until),
-    quiet,
+    probed: windows(from, until, settledAt),
+    quiet: windows(quietFrom, quietUntil, quietUntil),
     probeLatenessMs: found.ownLatenessMs,
     cpuSeconds: Math.max(0, spent.cpuSeconds - shares * quietUsage.cpuSeconds),
     mainThreadSeconds: Math.max(0, spent.mainThreadSeconds - shares * quietUsage.mainThreadSeconds),
@@ -154,20 +163,6 @@ async function runCase(
     kills: cgroup.kills,
     after,
   };
-}
-
-/** How many times as many answers the probe got in one stretch of time as in another. */
-function answeredRatio(
-  found: ProbeFindings,
-  quietFrom: number,
-  quietUntil: number,
-  from: number,
-  until: number,
-): number {
-  const count = (begin: number, end: number) =>
-    found.answers.filter(({ answeredAt = 0, isRight }) => isRight && answeredAt > begin && answeredAt <= end)
-      .length;
-  return count(from, until) / Math.max(1, count(quietFrom, quietUntil));
 }
 
 /** `/health` more often than the others: the longest time without its answer is then a stall's length, nearly. */
