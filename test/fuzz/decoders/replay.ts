@@ -1,0 +1,38 @@
+/** Decodes saved pictures as the fuzzer did, at every orientation: `bun test/fuzz/decoders/replay.ts FILE...` */
+import { readFileSync } from 'node:fs';
+import { decodeBuiltin } from '../../../native/image/builtin-decoder.ts';
+import type { Orientation } from '../../../native/image/picture-header.ts';
+import { resizeAndCrop } from '../../../src/clip/preprocessing.ts';
+import { createPictureLoader } from '../../../src/media/picture.ts';
+
+const load = createPictureLoader({
+  geometry: (width, height) => resizeAndCrop(width, height, 224),
+  limits: { imageBytes: 64 * 1024 ** 2, imagePixels: 100_000_000 },
+});
+
+for (const file of process.argv.slice(2)) {
+  const bytes = new Uint8Array(readFileSync(file));
+  const outcome = await outcomeOf(() => load(bytes, new Uint8Array(224 * 224 * 3)));
+  console.log(`${file}: as the service does: ${outcome}`);
+  for (let orientation = 1; orientation <= 8; orientation++) {
+    for (const resized of [undefined, { width: 37, height: 400 }]) {
+      const options = { declaredPixels: 16_000_000, orientation: orientation as Orientation };
+      const decoded = await outcomeOf(async () => {
+        using _png = await decodeBuiltin(bytes, { ...options, ...(resized && { resized }) });
+      });
+      console.log(`  orientation ${orientation}, ${resized ? '37 × 400' : 'as it is'}: ${decoded}`);
+    }
+  }
+}
+
+async function outcomeOf(decode: () => Promise<unknown>): Promise<string> {
+  const before = process.cpuUsage();
+  let outcome = 'decoded';
+  try {
+    await decode();
+  } catch (fault) {
+    outcome = String(fault);
+  }
+  const { user, system } = process.cpuUsage(before);
+  return `${outcome} (${((user + system) / 1000).toFixed(0)} ms of processor time)`;
+}

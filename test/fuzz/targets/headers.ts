@@ -1,0 +1,94 @@
+import { ServiceError } from '../../../src/errors.ts';
+import { readPictureHeader } from '../../../src/media/picture-header.ts';
+import {
+  animatedWebp,
+  avif,
+  bmp,
+  concat,
+  cutOut,
+  exifSegment,
+  gif,
+  greyTiff,
+  jpeg,
+  png,
+  riff,
+  riffChunk,
+  tiff,
+  webp,
+  webpChunks,
+  webpExtension,
+  withSegments,
+} from '../../media/sample-pictures.ts';
+import { repairChecksums } from '../decoders/png.ts';
+import { check, type Target } from '../target.ts';
+
+/** Readers of picture headers: sizes, orientation and ends are told from them before anything is decoded. */
+export const headers: Target = {
+  name: 'headers',
+  maxBytes: 4096,
+
+  async seeds() {
+    const pictures = [
+      await jpeg(9, 7),
+      await jpeg(9, 7, true),
+      withSegments(await jpeg(5, 5), exifSegment(6)),
+      png(5, 4, { samples: (x, y) => [x, y, 9] }),
+      png(9, 9, { colourType: 4, interlaced: true, samples: (x, y) => [x, y] }),
+      await webp(6, 5),
+      await new Bun.Image(bmp(16, 16)).webp({ quality: 50 }).bytes(),
+      animatedWebp(6, 5, [await webp(6, 5)]),
+      riff(
+        webpExtension(6, 5, 0x08),
+        webpChunks(await webp(6, 5)),
+        riffChunk('EXIF', concat('II*\0', [8, 0, 0, 0, 0, 0])),
+      ),
+      gif(6, 5, { palette: [[1, 2, 3]], index: () => 0, transparent: 0, frames: 2 }),
+      bmp(3, 3),
+      await tiff(5, 4),
+      greyTiff(4, 4, () => 7),
+      await avif(9, 7),
+      await avif(9, 7, cutOut),
+    ];
+    const others = [
+      '%PDF-1.4',
+      '<svg xmlns="http://www.w3.org/2000/svg">',
+      '\0\0\0\x18ftypheic\0\0\0\0mif1heic',
+      'a text',
+    ];
+    return [...pictures.map((bytes) => Uint8Array.from(bytes)), ...others.map((text) => concat(text))];
+  },
+
+  repair(bytes) {
+    if (bytes[0] === 0x89) repairChecksums(bytes);
+  },
+
+  run(bytes) {
+    let header: ReturnType<typeof readPictureHeader>;
+    try {
+      header = readPictureHeader(bytes);
+    } catch (fault) {
+      if (!(fault instanceof ServiceError)) throw fault;
+      check(fault.code.startsWith('image_'), `the code of a picture's fault is ${fault.code}`);
+      checkSentence(fault.message);
+      return;
+    }
+    const { width, height, orientation, coefficientBytes } = header;
+    check(Number.isSafeInteger(width) && width > 0 && width < 2 ** 32, `a width of ${width}`);
+    check(Number.isSafeInteger(height) && height > 0 && height < 2 ** 32, `a height of ${height}`);
+    check(
+      Number.isInteger(orientation) && orientation >= 1 && orientation <= 8,
+      `an orientation of ${orientation}`,
+    );
+    check(
+      coefficientBytes >= 0 && Number.isFinite(coefficientBytes),
+      `coefficients of ${coefficientBytes} bytes`,
+    );
+  },
+};
+
+/** Sentences go into answers and logs: they are short, and show nothing of a file as it is. */
+function checkSentence(sentence: string): void {
+  check(sentence.length < 1000, `a sentence of ${sentence.length} characters`);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what must not be there
+  check(!/[\0-\x1f\x7f]/.test(sentence), `a sentence with a control character: ${JSON.stringify(sentence)}`);
+}
