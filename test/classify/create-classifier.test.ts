@@ -239,8 +239,8 @@ describe('classifier', () => {
     const waiting = collection.add('2.jpg', bytesOf('red')).catch((reason: unknown) => reason);
     leaving.abort(new Error('gone'));
     expect(await waiting).toEqual(new Error('gone'));
-    await Bun.sleep(5);
-    expect(semaphore.used).toBe(0);
+    // What is in a batch already runs to its end.
+    while (semaphore.used > 0) await Bun.sleep(1);
   });
 
   test('templates put the label into words and are averaged', async () => {

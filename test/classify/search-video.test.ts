@@ -236,16 +236,19 @@ describe('what fails stops all else, and gives everything back', () => {
     while (semaphore.used > 0) await Bun.sleep(1);
   });
 
-  test.each<[string, World]>([
-    ['decodes', { onFrame: (index, signal) => (index === 4 ? aborted(signal) : Promise.resolve()) }],
-    ['waits for slots', { onEncode: () => Bun.sleep(50) }],
-  ])('a client that leaves while it %s', async (_, world) => {
+  const held = Promise.withResolvers<void>();
+  test.each<[string, World, found: number]>([
+    ['decodes', { onFrame: (index, signal) => (index === 4 ? aborted(signal) : Promise.resolve()) }, 4],
+    // Two are encoded, the third waits.
+    ['waits for slots', { onEncode: () => held.promise }, 3],
+  ])('a client that leaves while it %s', async (_, world, found) => {
     const leaving = new AbortController();
     const { search, seen, semaphore, placesForVideos } = scriptedSearch({ frames, ...world });
     const searching = faultOf(search('film', { labels: ['red'] }, { signal: leaving.signal }));
-    await Bun.sleep(20);
+    while (seen.found < found) await Bun.sleep(1);
     leaving.abort(reason);
     expect(await searching).toBe(reason);
+    held.resolve();
     expect(seen.found).toBeLessThan(50);
     expect([seen.open, placesForVideos.used]).toEqual([0, 0]);
     // What is in a batch already runs to its end.

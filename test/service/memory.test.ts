@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { residentMemory } from '../bench/process/process-usage.ts';
 import { bitmap, encodePicture } from '../fixtures/colour-pictures.ts';
 import { type Service, startService } from './service.ts';
 
@@ -34,12 +35,6 @@ afterAll(async () => {
  */
 const TOLERANCE = 150 * MEBI;
 
-/** Resident memory of the service, in bytes. */
-async function residentBytes(): Promise<number> {
-  const status = await readFile(`/proc/${service.pid}/status`, 'utf8');
-  return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) * 1024;
-}
-
 /** Sends one request with so many pictures. @returns the highest resident memory seen meanwhile, in bytes */
 async function peakWhileSending(count: number): Promise<number> {
   const encoder = new TextEncoder();
@@ -56,9 +51,14 @@ async function peakWhileSending(count: number): Promise<number> {
     );
   }
   let peak = 0;
-  const sampling = setInterval(async () => {
-    peak = Math.max(peak, await residentBytes());
-  }, 20);
+  const sample = () => {
+    try {
+      peak = Math.max(peak, residentMemory(service.pid).nowBytes);
+    } catch {
+      // It has ended: the request says so.
+    }
+  };
+  const sampling = setInterval(sample, 20);
   try {
     const response = await fetch(`${service.url}/categorize`, {
       method: 'POST',

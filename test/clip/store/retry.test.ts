@@ -80,11 +80,15 @@ describe('a pause before the next attempt', () => {
     const pause = pauseBeforeRetry(options, HOUR_MS, never).then(() => {
       ended = true;
     });
+    let longestRestMs = 0;
     for (const startedAt = performance.now(); performance.now() - startedAt < 4 * pollMs; ) {
+      const writtenAt = performance.now();
       await appendFile(path, 'piece');
       await Bun.sleep(pollMs / 100);
+      longestRestMs = Math.max(longestRestMs, performance.now() - writtenAt);
     }
-    expect(ended).toBe(false);
+    // On a machine that stands still so long, the file has come to rest indeed.
+    if (longestRestMs < pollMs) expect(ended).toBe(false);
     await pause;
   });
 
