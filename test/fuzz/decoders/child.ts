@@ -8,13 +8,12 @@
 import { openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { decodeBuiltin } from '../../../native/image/builtin-decoder.ts';
-import { decodeResized } from '../../../native/image/decode.ts';
 import { DecodeError } from '../../../native/image/decode-error.ts';
 import { opaqueGif } from '../../../native/image/gif-opaque.ts';
 import { type Orientation, shownSize } from '../../../native/image/picture-header.ts';
 import { resizeAndCrop } from '../../../src/clip/preprocessing.ts';
 import { ServiceError } from '../../../src/errors.ts';
-import { decodeExtremeRatio, isExtremeRatio } from '../../../src/media/extreme-ratio.ts';
+import { decodeSquare } from '../../../src/media/decode-square.ts';
 import { readPictureHeader } from '../../../src/media/picture-header.ts';
 import { createRandom, type Random } from '../../robustness/random.ts';
 import { keepInput, keptInput } from '../watched-child.ts';
@@ -74,14 +73,13 @@ async function decodeAsTheServiceDoes(bytes: Uint8Array): Promise<void> {
   const side = random.pick(sides);
   const target = new Uint8Array(side * side * 3);
   const place = resizeAndCrop(shown.width, shown.height, side);
-  const decode = isExtremeRatio(place) ? decodeExtremeRatio : decodeResized;
-  if (!(await orBroken(() => decode(bytes, header, place, target)))) return;
+  if (!(await orBroken(() => decodeSquare(bytes, { header, place }, target)))) return;
   counts.decoded += 1;
   if (!random.chance(0.05)) return;
   const again = new Uint8Array(target.length);
   // Memory that was never written to would show in one picture what was in another.
-  if ((await orBroken(() => decode(bytes, header, place, again))) && Buffer.compare(target, again) === 0)
-    return;
+  const isDecoded = await orBroken(() => decodeSquare(bytes, { header, place }, again));
+  if (isDecoded && Buffer.compare(target, again) === 0) return;
   counts.unsteady += 1;
   save('unsteady', 'The same picture was decoded to different pixels.');
 }

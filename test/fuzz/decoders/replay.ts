@@ -4,8 +4,12 @@ import { decodeBuiltin } from '../../../native/image/builtin-decoder.ts';
 import type { Orientation } from '../../../native/image/picture-header.ts';
 import { resizeAndCrop } from '../../../src/clip/preprocessing.ts';
 import { createPictureLoader } from '../../../src/media/picture.ts';
+import { createPictureProcesses } from '../../../src/media/picture-process.ts';
 
+const MEMORY_BYTES = 800 * 1024 ** 2;
+await using isolated = createPictureProcesses({ processes: 1, memoryBytes: MEMORY_BYTES });
 const load = createPictureLoader({
+  isolated,
   geometry: (width, height) => resizeAndCrop(width, height, 224),
   limits: { imageBytes: 64 * 1024 ** 2, imagePixels: 100_000_000 },
 });

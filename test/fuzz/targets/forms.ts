@@ -1,7 +1,13 @@
 import { parseCategories } from '../../../src/classify/categories.ts';
 import { ServiceError } from '../../../src/errors.ts';
 import { parseContentDisposition } from '../../../src/http/content-disposition.ts';
-import { checkFileName, isLeftAlone, readCategories, readWhole } from '../../../src/http/form-parts.ts';
+import {
+  checkFileName,
+  fieldOf,
+  isLeftAlone,
+  readCategories,
+  readWhole,
+} from '../../../src/http/form-parts.ts';
 import { boundaryOf, readParts } from '../../../src/http/multipart.ts';
 import { parseOptions, parseVideoOptions } from '../../../src/http/options.ts';
 import { concat } from '../../media/sample-pictures.ts';
@@ -50,8 +56,10 @@ export const forms: Target = {
     const rest = bytes.subarray(1);
     switch (String.fromCharCode(bytes[0] ?? 0)) {
       case modes.disposition: {
-        const disposition = parseContentDisposition(Buffer.from(rest).toString('utf8'));
-        if (disposition) check(typeof disposition.name === 'string', 'a disposition without a name');
+        const disposition = parseContentDisposition(Buffer.from(rest).toString('latin1'));
+        const text = 'fault' in disposition ? disposition.fault : disposition.name;
+        check(!text.includes('\ufffd'), 'a replacement character');
+        check(text.length < 20_000, 'a very long sentence');
         return;
       }
       case modes.query: {
@@ -91,9 +99,9 @@ async function readAll(body: Uint8Array, chunkBytes: number, boundary: string): 
   };
   const found: string[] = [];
   for await (const part of readParts(chunks(), boundary)) {
-    if (part.name === 'categories') {
-      const { labels } = await readCategories(part, undefined, (document) => parseCategories(document, 1000));
-      found.push(`categories ${JSON.stringify(labels)}`);
+    if (fieldOf(part) === 'categories') {
+      const sent = await readCategories(part, undefined, (document) => parseCategories(document, 1000));
+      found.push(`categories ${JSON.stringify(sent?.labels)}`);
     } else if (!(await isLeftAlone(part))) {
       const name = checkFileName(part, 'curl -F files=@photo.jpg');
       const content = await readWhole(part.content, MAXIMUM_FILE_BYTES);
