@@ -44,6 +44,8 @@ export interface FoundFrame {
 export interface SessionLimits {
   readonly videoSeconds: number;
   readonly threads: number;
+  /** Pixels that decoding a file of so many bytes and seconds may cost; tests set it. */
+  readonly pixels?: (bytes: number, seconds: number) => number;
 }
 
 /** A step of `find`: how far it has come, with or without a frame. */
@@ -105,16 +107,17 @@ export async function openVideoSession(
   onIndexed: (seconds: number) => Promise<void>,
 ): Promise<VideoSession> {
   const file = await lookIntoFile(path, limits.videoSeconds, onIndexed);
-  return createSession(file, limits.threads);
+  return createSession(file, limits);
 }
 
-function createSession(file: VideoFile, availableThreads: number): VideoSession {
+function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
+  const { pixels = plausiblePixels } = limits;
   const { index, track, codec } = file;
   const framePixels = track.codedSize.width * track.codedSize.height;
-  const threads = framePixels > LARGE_PIXELS ? 1 : Math.min(availableThreads, MAXIMUM_THREADS);
+  const threads = framePixels > LARGE_PIXELS ? 1 : Math.min(limits.threads, MAXIMUM_THREADS);
   const decoding = { threads, maximumPixels: MAXIMUM_PIXELS };
   // Tables may name the same bytes again and again.
-  const plausible = plausiblePixels(Math.min(index.bytes, file.bytes), index.end - index.start);
+  const plausible = pixels(Math.min(index.bytes, file.bytes), index.end - index.start);
   const budget = createDecodingBudget(plausible);
   const kept = createJpegStore(`${file.source.path}.frames`);
 
