@@ -36,7 +36,10 @@ export interface PictureLoaderOptions {
   readonly limits: PictureLimits;
   /** Decodes what this process must not. */
   readonly isolated: Pick<PictureProcesses, 'decode'>;
-  /** Memory that all decoding together may take; a picture that needs more is decoded alone. */
+  /**
+   * Memory that all decoding together may take, in this process and in the others each. Pictures that need more
+   * are decoded one at a time.
+   */
   readonly decodeBytes?: number;
   /** Memory that one picture may take; one that needs more is refused. Default: any. */
   readonly maxDecodeBytes?: number;
@@ -86,7 +89,10 @@ export function createPictureLoader(options: PictureLoaderOptions): LoadPicture 
     decodeBytes = DECODE_BYTES,
     maxDecodeBytes = Number.POSITIVE_INFINITY,
   } = options;
-  const budget = createSemaphore(decodeBytes);
+  // Apart, so that pictures which take their decoder long do not keep the others from theirs.
+  const here = createSemaphore(decodeBytes);
+  const elsewhere = createSemaphore(decodeBytes);
+  const oversized = createSemaphore(1);
 
   return async (bytes, target, signal) => {
     const header = readWithinLimits(bytes, limits);
@@ -100,7 +106,8 @@ export function createPictureLoader(options: PictureLoaderOptions): LoadPicture 
     // Another process needs the file, too.
     const cost = decodeCostBytes(header, resized) + (leaves ? bytes.length : 0);
     if (cost > maxDecodeBytes) throw tooMuchMemory(header, cost, maxDecodeBytes);
-    using _memory = await budget.acquire(cost, signal);
+    using _turn = cost > decodeBytes ? await oversized.acquire(1, signal) : undefined;
+    using _memory = await (leaves ? elsewhere : here).acquire(cost, signal);
     signal?.throwIfAborted();
     try {
       if (leaves) await isolated.decode(bytes, { header, place, memoryBytes: cost }, target, signal);

@@ -141,6 +141,26 @@ describe('the memory budget', () => {
     expect(meanDifference(target, reference)).toBe(0);
   });
 
+  test('pictures that another process decodes keep none of it from the others', async () => {
+    const entered = Promise.withResolvers<void>();
+    const end = Promise.withResolvers<void>();
+    const endless = {
+      async decode() {
+        entered.resolve();
+        await end.promise;
+      },
+    };
+    // Room for one of these pictures.
+    const loadOne = createPictureLoader({ geometry, limits, isolated: endless, decodeBytes: 600 * 1024 });
+    const target = new Uint8Array(side * side * 3);
+    const slow = loadOne(await tiff(width, height), new Uint8Array(side * side * 3));
+    await entered.promise;
+    await loadOne(rgbPng(width, height, gradient), target);
+    expect(meanDifference(target, reference)).toBe(0);
+    end.resolve();
+    await slow;
+  });
+
   test('is given back by a picture that is broken', async () => {
     const loadOne = createPictureLoader({ geometry, limits, isolated, decodeBytes: 1 });
     const target = new Uint8Array(side * side * 3);
