@@ -340,11 +340,11 @@ describe('pictures that are decoded in another process', () => {
       rgbPng(61, 47),
       await webp(61, 47),
       gif(61, 47, { palette: [[1, 2, 3]], index: () => 0 }),
-      bmp(61, 47),
       new TextEncoder().encode('no picture'),
-      bmp(61, 47).subarray(0, 20),
     ];
     expect(others.map((bytes) => isIsolatedPicture(bytes))).toEqual(others.map(() => false));
+    // Its rare variants are told apart only by all of its header.
+    expect(isIsolatedPicture(bmp(61, 47).subarray(0, 20))).toBe(true);
   });
 
   test('may end it: a TIFF of planes and tiles, beside sound ones', async () => {
