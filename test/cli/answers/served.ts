@@ -7,7 +7,7 @@ import { createFakeClassifier, pictureOf } from '../fake-classifier.ts';
 import type { TemporaryFolder } from '../temporary-folder.ts';
 
 export const question: Question = {
-  categories: { labels: ['cat', 'dog', 'a "b",\r\nc'] },
+  categories: { labels: ['cat', 'dog', 'a "b", c'] },
   templates: undefined,
   threshold: 0.5,
   topK: 2,
@@ -45,4 +45,4 @@ export async function filesOf(folder: TemporaryFolder, words: readonly string[])
   return names.map((name) => ({ path: folder.at(name), isNamed: false }));
 }
 
-export const words = ['cat', 'text', 'dog', 'broken', 'a "b",\r\nc', 'fish'];
+export const words = ['cat', 'text', 'dog', 'broken', 'a "b", c', 'fish'];

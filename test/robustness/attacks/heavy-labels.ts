@@ -5,6 +5,8 @@ import { judge } from '../judge.ts';
 import type { Attack } from './attack.ts';
 
 const ATTACK = 'heavy labels';
+/** The service's default limit. */
+const MAX_LABELS = 1000;
 
 /**
  * One request of as many texts as may be (labels times templates): others, with labels that nobody has asked
@@ -17,7 +19,7 @@ export const heavyLabels: Attack = async (target, random, count) => {
   // Once known they would weigh nothing.
   const unheardOf = random.below(2 ** 32);
   const labels = Array.from(
-    { length: Math.floor(MAX_TEXTS / count) },
+    { length: Math.min(MAX_LABELS, Math.floor(MAX_TEXTS / count)) },
     (_, index) => `${'cat '.repeat(40)}${unheardOf} ${index}`,
   );
   const ask = async (query: string, documents: readonly string[], about: string) => {
