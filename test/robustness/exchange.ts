@@ -19,6 +19,9 @@ export interface RawConnection extends Disposable {
   halfClose(): void;
   /** Leaves without a word. */
   reset(): void;
+  /** Takes nothing more of what comes, until it is resumed. */
+  pause(): void;
+  resume(): void;
   /** Whether an answer has begun, or the connection has ended: nothing needs to be sent any more. */
   readonly isOver: boolean;
   answer(patienceMs?: number): Promise<Outcome>;
@@ -65,6 +68,8 @@ export async function openConnection(url: string): Promise<RawConnection> {
       if (socket.write(bytes)) return;
       await Promise.race([new Promise((resolve) => socket.once('drain', resolve)), over.promise]);
     },
+    pause: () => socket.pause(),
+    resume: () => socket.resume(),
     halfClose: () => socket.end(),
     reset: () => socket.resetAndDestroy(),
     async answer(patienceMs = PATIENCE_MS) {

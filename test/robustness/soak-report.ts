@@ -1,6 +1,7 @@
 import { formatTable, megabytes, number } from '../bench/report/table.ts';
 import type { Explosion } from './attacks/bombs.ts';
 import type { OverloadReport } from './attacks/overload.ts';
+import type { Stalls } from './probe.ts';
 import type { ProcessState } from './process-state.ts';
 import type { Tally } from './tally.ts';
 import { type Trend, trendOf } from './trend.ts';
@@ -18,6 +19,8 @@ export interface SoakReport {
   readonly perSecondAfter: number;
   readonly flooded: OverloadReport | undefined;
   readonly explosions: readonly Explosion[];
+  /** What the probe beside each attack waited for at most. */
+  readonly stalls: Stalls;
   readonly loggedErrors: readonly unknown[];
 }
 
@@ -53,6 +56,7 @@ export function printReport(report: SoakReport): boolean {
   );
   if (flooded) console.log(overloadTable(flooded));
   if (explosions.length > 0) console.log(explosionTable(explosions));
+  if (report.stalls.size > 0) console.log(stallTable(report.stalls));
   for (const fault of tally.faults) console.log(`FAULT ${fault}`);
   for (const error of report.loggedErrors) console.log(`LOGGED ${JSON.stringify(error)}`);
 
@@ -90,6 +94,14 @@ function overloadTable(flooded: OverloadReport): string {
       ['refused', String(refused), number(refusedMedianMs), number(refusedP99Ms)],
     ],
     note: `Answers a second: ${number(perSecondBefore)} before, ${number(perSecondDuring)} during, ${number(perSecondAfter)} after.`,
+  });
+}
+
+function stallTable(stalls: Stalls): string {
+  return formatTable({
+    title: 'Longest waits beside the attacks',
+    columns: ['attack', '/health, ms', 'a normal request, ms'],
+    rows: [...stalls].map(([name, { healthMs, requestMs }]) => [name, number(healthMs), number(requestMs)]),
   });
 }
 

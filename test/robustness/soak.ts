@@ -2,7 +2,10 @@
  * The long run: all attacks, over and over, on one service, for as long as asked.
  *
  *   bun run soak --minutes 20 --seed 1
- *   bun run soak --minutes 20 --only mutatedVideos
+ *   bun run soak --minutes 20 --only mutatedVideos,endlessTables --stall 250 --wait 5000
+ *
+ * Beside every attack a probe in a process of its own asks for /health and for the answer to a normal request, every
+ * 100 ms. On a quiet machine the first should never take 250 ms (--stall), the second 5 s (--wait): more is a fault.
  *
  * It ends with 1 when an answer broke a rule, when the service holds on to what it should have given back, or
  * when its memory grows.
@@ -13,17 +16,21 @@ import { bombs, type Explosion } from './attacks/bombs.ts';
 import { breakdowns } from './attacks/breakdowns.ts';
 import { leavingClients, manyClients, slowClients } from './attacks/clients.ts';
 import { mutatedDocuments } from './attacks/documents.ts';
+import { endlessTables, rareTiffs } from './attacks/endless.ts';
 import { extremeRequests } from './attacks/extremes.ts';
 import { mutatedForms } from './attacks/forms.ts';
 import { mutatedHeads } from './attacks/heads.ts';
 import { heavyLabels } from './attacks/heavy-labels.ts';
+import { heavyRequest } from './attacks/heavy-requests.ts';
 import { type OverloadReport, overload, throughput } from './attacks/overload.ts';
+import { endlessParts, silentConnections, slowReaders, slowUploads, unreadData } from './attacks/patience.ts';
 import { mutatedPictures } from './attacks/pictures.ts';
-import { mutatedVideos } from './attacks/videos.ts';
+import { hugeFrames, mutatedVideos } from './attacks/videos.ts';
 import { post } from './exchange.ts';
 import { CONTENT_TYPE, categoriesPart, filePart, joinForm } from './form.ts';
 import { largestSide } from './hostile/bombs.ts';
 import { judge } from './judge.ts';
+import { attackProbed, type Probe, type Stalls, startProbe } from './probe.ts';
 import { openFiles, processState, settledState } from './process-state.ts';
 import { createRandom, type Random } from './random.ts';
 import { printReport, type SoakReport } from './soak-report.ts';
@@ -34,44 +41,59 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '20' },
     seed: { type: 'string', default: '1' },
     only: { type: 'string' },
+    stall: { type: 'string', default: '250' },
+    wait: { type: 'string', default: '5000' },
   },
 });
 const minutes = Number(values.minutes);
 const seed = Number(values.seed);
-if (!(minutes > 0) || !Number.isInteger(seed)) {
-  console.error('bun run soak [--minutes N] [--seed N] [--only ATTACK,ATTACK]');
+const limits = { healthMs: Number(values.stall), requestMs: Number(values.wait) };
+if (!(minutes > 0) || !Number.isInteger(seed) || !(limits.healthMs > 0) || !(limits.requestMs > 0)) {
+  console.error('bun run soak [--minutes N] [--seed N] [--only ATTACK,ATTACK] [--stall MS] [--wait MS]');
   process.exit(2);
 }
 
-/** In 20 minutes some 25 rounds: 35,000 pictures, 9,000 forms, 4,000 documents, 2,000 videos. */
-const everyRound: readonly (readonly [attack: Attack, count: number])[] = [
-  [mutatedPictures, 1400],
-  [mutatedForms, 350],
-  [mutatedDocuments, 150],
-  [mutatedHeads, 100],
-  [mutatedVideos, 80],
-  [leavingClients, 60],
-  [manyClients, 200],
-  [breakdowns, 1],
-];
-
 const explosions: Explosion[] = [];
+/** By name, with how much of it. In 20 minutes some 25 rounds: 35,000 pictures, 9,000 forms, 4,000 documents, 2,000 videos. */
+const everyRound: Attacks = {
+  mutatedPictures: [mutatedPictures, 1400],
+  mutatedForms: [mutatedForms, 350],
+  mutatedDocuments: [mutatedDocuments, 150],
+  mutatedHeads: [mutatedHeads, 100],
+  mutatedVideos: [mutatedVideos, 80],
+  rareTiffs: [rareTiffs, 1],
+  leavingClients: [leavingClients, 60],
+  unreadData: [unreadData, 30],
+  manyClients: [manyClients, 200],
+  breakdowns: [breakdowns, 1],
+};
+
 /** What takes long, and would find the same again. Slow clients stay longer than the service's patience. */
-const nowAndThen: readonly (readonly [attack: Attack, count: number])[] = [
-  [bombs({ inflatedMebibytes: 1000, side: largestSide }, (explosion) => explosions.push(explosion)), 1],
-  [extremeRequests, 1],
-  [heavyLabels, 20],
-  [slowClients({ seconds: 75 }), 12],
-];
+const nowAndThen: Attacks = {
+  bombs: [
+    bombs({ inflatedMebibytes: 1000, side: largestSide }, (explosion) => explosions.push(explosion)),
+    1,
+  ],
+  extremeRequests: [extremeRequests, 1],
+  endlessTables: [endlessTables(63), 1],
+  heavyRequests: [heavyRequest(1), 1],
+  hugeFrames: [hugeFrames({ width: 4096, height: 2160, seconds: 20 }), 1],
+  heavyLabels: [heavyLabels, 20],
+  slowClients: [slowClients({ seconds: 75 }), 12],
+  silentConnections: [silentConnections({ seconds: 20 }), 512],
+  slowUploads: [slowUploads({ seconds: 30 }), 100],
+  endlessParts: [endlessParts({ seconds: 20 }), 8],
+  slowReaders: [slowReaders({ seconds: 10 }), 20],
+};
 const ROUNDS_BETWEEN = 6;
 
-/** By the attacks' own names; undefined: all. */
-const only = values.only?.split(',');
-const isWanted = ([attack]: readonly [attack: Attack, count: number]) => only?.includes(attack.name) ?? true;
-const known = [...everyRound, ...nowAndThen].map(([attack]) => attack.name);
-const unknown = only?.find((name) => !known.includes(name));
+type Attacks = Readonly<Record<string, readonly [attack: Attack, count: number]>>;
+
+const known = Object.keys({ ...everyRound, ...nowAndThen });
+const only = values.only?.split(',') ?? known;
+const unknown = only.find((name) => !known.includes(name));
 if (unknown !== undefined) {
-  console.error(`--only ${unknown}: there are ${known.filter(Boolean).join(', ')}`);
+  console.error(`--only ${unknown}: there are ${known.join(', ')}`);
   process.exit(2);
 }
 
@@ -90,7 +112,8 @@ async function fillLabelCache(target: Target): Promise<void> {
   }
 }
 
-async function soak(target: Target, random: Random): Promise<SoakReport> {
+async function soak(target: Target, random: Random, probe: Probe): Promise<SoakReport> {
+  const stalls: Stalls = new Map();
   await fillLabelCache(target);
   const startedAt = performance.now();
   const elapsedMinutes = () => (performance.now() - startedAt) / 60_000;
@@ -107,10 +130,11 @@ async function soak(target: Target, random: Random): Promise<SoakReport> {
   let flooded: OverloadReport | undefined;
   for (let round = 0; elapsedMinutes() < minutes; round++) {
     const isFull = round % ROUNDS_BETWEEN === 0;
-    for (const [attack, count] of [...(isFull ? nowAndThen : []), ...everyRound].filter(isWanted)) {
-      await attack(target, random.fork(), count);
+    for (const [name, [attack, count]] of Object.entries({ ...(isFull && nowAndThen), ...everyRound })) {
+      if (!only.includes(name)) continue;
+      await attackProbed({ name, attack, count }, target, random.fork(), { probe, limits, stalls });
     }
-    if (!only && !flooded && elapsedMinutes() > minutes / 2) {
+    if (!values.only && !flooded && elapsedMinutes() > minutes / 2) {
       flooded = await overload(target, { seconds: Math.min(60, minutes * 3), factor: 10 });
     }
     await collectGarbage(target);
@@ -133,6 +157,7 @@ async function soak(target: Target, random: Random): Promise<SoakReport> {
     perSecondAfter,
     flooded,
     explosions,
+    stalls,
     loggedErrors: target.service.log.filter(
       ({ level, msg }) => level === 'error' && msg !== 'inference broke down and is restarted',
     ),
@@ -142,4 +167,5 @@ async function soak(target: Target, random: Random): Promise<SoakReport> {
 const throughputSeconds = Math.min(10, minutes);
 
 await using target = await startTarget(mortalAndClean);
-process.exitCode = printReport(await soak(target, createRandom(seed))) ? 0 : 1;
+await using probe = await startProbe(target);
+process.exitCode = printReport(await soak(target, createRandom(seed), probe)) ? 0 : 1;

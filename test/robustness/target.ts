@@ -107,7 +107,7 @@ async function sentinelsOf(answer: string): Promise<readonly Sentinel[]> {
 
 const colourPictures = () => Promise.all(categories.map((category) => colourPicture(colours[category])));
 
-async function goodForm(): Promise<Buffer> {
+export async function goodForm(): Promise<Buffer> {
   const pictures = await colourPictures();
   return joinForm([
     ...pictures.map((bytes, index) => filePart(`${index}.jpg`, bytes)),

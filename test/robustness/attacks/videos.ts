@@ -1,4 +1,5 @@
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { makeVideo } from '../../fixtures/videos.ts';
 import { post } from '../exchange.ts';
 import { CONTENT_TYPE, categoriesPart, filePart, joinForm } from '../form.ts';
 import { loadVideos, mutateVideo } from '../hostile/videos.ts';
@@ -41,6 +42,42 @@ export const mutatedVideos: Attack = async (target, random, count) => {
   }
   await target.expectSound(ATTACK);
 };
+
+export interface FilmSize {
+  readonly width: number;
+  readonly height: number;
+  readonly seconds: number;
+}
+
+/**
+ * A film of huge frames that take a few bytes each, as nothing changes in them: much decoding for little upload. It is
+ * answered in time, from fewer frames than it has if need be, and another film beside it does not wait for its end.
+ */
+export function hugeFrames({ width, height, seconds }: FilmSize): Attack {
+  return async (target) => {
+    const still = { colour: 'red', seconds } as const;
+    const options = { preset: 'ultrafast', g: '9999', sc_threshold: '0' };
+    const huge = makeVideo({ scenes: [still], motion: 'none', frameRate: 30, width, height, options });
+    const small = makeVideo({ scenes: [{ colour: 'green', seconds: 1 }], frameRate: 10 });
+    const send = async (path: string, about: string) => {
+      const startedAt = performance.now();
+      const bytes = readFileSync(path);
+      const body = joinForm([filePart('film.mp4', bytes, 'video'), categoriesPart(categories.join(','))]);
+      const query = '/video?details=true&images=false';
+      const outcome = await post({ url: target.url, path: query, contentType: CONTENT_TYPE, body });
+      const answer = judge(target.tally, 'huge frames', outcome, () => about);
+      const milliseconds = performance.now() - startedAt;
+      if (milliseconds > LONGEST_MS)
+        target.tally.fault('huge frames', `${about}: ${milliseconds.toFixed(0)} ms`);
+      return answer;
+    };
+    const all = Promise.all([1, 2].map(() => send(huge.path, `${width} × ${height}, ${seconds} s`)));
+    const answer = await send(small.path, 'a small film beside it');
+    if (answer && answer.status !== 200) target.tally.fault('huge frames', `a small film: ${answer.body}`);
+    await all;
+    await target.expectSound('huge frames');
+  };
+}
 
 function isVideoFolder(name: string): boolean {
   return name.startsWith('classify-images-video');

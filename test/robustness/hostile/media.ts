@@ -1,5 +1,5 @@
-import { crc32 } from 'node:zlib';
 import { goldenPicture } from '../../fixtures/golden.ts';
+import { repairChecksums } from '../../fuzz/decoders/png.ts';
 import {
   animatedWebp,
   avif,
@@ -18,6 +18,7 @@ import {
 } from '../../media/sample-pictures.ts';
 import type { Random } from '../random.ts';
 import { mutate } from './mutate.ts';
+import { tiffLayouts } from './tiffs.ts';
 
 /** A sound file that mutations start from. */
 export interface Medium {
@@ -68,6 +69,7 @@ export async function loadMedia(): Promise<readonly Medium[]> {
     'alpha.bmp': bmp(WIDTH, HEIGHT),
     'rgb.tiff': await tiff(WIDTH, HEIGHT),
     'grey.tiff': greyTiff(WIDTH, HEIGHT, (x, y) => (x * 5 + y) & 0xff),
+    ...Object.fromEntries(tiffLayouts().map(({ name, bytes }) => [name, bytes])),
     'plain.avif': await avif(WIDTH, HEIGHT),
     'transparent.avif': await avif(WIDTH, HEIGHT, cutOut),
   };
@@ -86,14 +88,4 @@ export function mutateMedium({ bytes, repair }: Medium, random: Random): Uint8Ar
   const mutated = mutate(bytes, random);
   if (repair && random.chance(REPAIRED)) repair(mutated);
   return mutated;
-}
-
-function repairChecksums(bytes: Uint8Array): void {
-  const view = new DataView(bytes.buffer);
-  for (let at = 8; at + 12 <= bytes.length; ) {
-    const end = at + 8 + view.getUint32(at);
-    if (end + 4 > bytes.length) return;
-    view.setUint32(end, crc32(bytes.subarray(at + 4, end)));
-    at = end + 4;
-  }
 }
