@@ -63,7 +63,7 @@ function refuseControlCharacters(label: string, number: number): void {
   const name = `U+${label.charCodeAt(at).toString(16).toUpperCase().padStart(4, '0')}`;
   const shown = label
     .slice(0, SHOWN_CHARACTERS)
-    .replace(/\p{Cc}/gu, '\ufffd')
+    .replace(/\p{Cc}/gu, (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`)
     .toWellFormed();
   const character = [...label.slice(0, at)].length + 1;
   throw malformed(

@@ -224,11 +224,11 @@ describe('labels', () => {
   });
 
   test.each([
-    ['["a","b\\u0001c"]', 'label 2 ("b\ufffdc"): U+0001 is its character 2', { label: 2, character: 2 }],
-    ['["😂 \\u007f"]', 'label 1 ("😂 \ufffd"): U+007F is its character 3', { label: 1, character: 3 }],
-    ['cat,do\u0085g', 'label 2 ("do\ufffdg"): U+0085 is its character 3', { label: 2, character: 3 }],
-    ['cat\n"dog\nbig"', 'label 2 ("dog\ufffdbig"): U+000A is its character 4', { label: 2, character: 4 }],
-    ['"cat";"a\tb"', 'label 2 ("a\ufffdb"): U+0009 is its character 2', { label: 2, character: 2 }],
+    ['["a","b\\u0001c"]', 'label 2 ("b\\u0001c"): U+0001 is its character 2', { label: 2, character: 2 }],
+    ['["😂 \\u007f"]', 'label 1 ("😂 \\u007f"): U+007F is its character 3', { label: 1, character: 3 }],
+    ['cat,do\u0085g', 'label 2 ("do\\u0085g"): U+0085 is its character 3', { label: 2, character: 3 }],
+    ['cat\n"dog\nbig"', 'label 2 ("dog\\u000abig"): U+000A is its character 4', { label: 2, character: 4 }],
+    ['"cat";"a\tb"', 'label 2 ("a\\u0009b"): U+0009 is its character 2', { label: 2, character: 2 }],
     [
       `${'x'.repeat(50)}\u001b[1m`,
       `label 1 ("${'x'.repeat(40)}…"): U+001B is its character 51`,

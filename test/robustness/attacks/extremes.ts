@@ -34,7 +34,7 @@ function extremes(picture: Uint8Array): readonly Extreme[] {
       name: '100,000 file inputs that were left alone',
       path: '/categorize',
       body: Buffer.from(part('name="files"; filename=""').repeat(100_000) + closing),
-      expected: '400 files_missing',
+      expected: '400 part_unexpected',
     },
     {
       name: '100,000 parts of no name',
