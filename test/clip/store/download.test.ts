@@ -41,7 +41,7 @@ describe('a source that behaves', () => {
 
   test('is followed through redirects to another host', async () => {
     await using folder = await temporaryFolder();
-    await using server = await serveFile(file, dropAfter(MEBI), honest);
+    await using server = await serveFile(file, dropAfter(MEBI, folder.path), honest);
     await using front = await serveFile(file, redirect(server.url.replace('127.0.0.1', 'localhost')));
     await expectDelivered(folder.path, await run(folder.path, [sourceOf(front)]));
     expect(server.requests[1]?.range).toMatch(/^bytes=[1-9]\d*-$/);

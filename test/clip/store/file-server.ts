@@ -1,5 +1,7 @@
+import { readdirSync, statSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 
 /** How a server answers one request for its file. */
 export type Behaviour = (file: Uint8Array, request: IncomingMessage, response: ServerResponse) => void;
@@ -69,12 +71,27 @@ export const honest: Behaviour = (file, request, response) => {
   response.end(begin(file, request, response));
 };
 
-/** Breaks the connection after so many bytes. */
-export function dropAfter(bytes: number): Behaviour {
+/**
+ * Breaks the connection after so many bytes.
+ * @param folder where the client stores them: a reset would take from it what it has not read yet
+ */
+export function dropAfter(bytes: number, folder: string): Behaviour {
   return (file, request, response) => {
     const rest = begin(file, request, response);
-    response.write(rest.subarray(0, bytes), () => setTimeout(() => request.socket.destroy(), 20));
+    const stored = file.length - rest.length + Math.min(bytes, rest.length);
+    response.write(rest.subarray(0, bytes), async () => {
+      while (largestIn(folder) < stored) await Bun.sleep(5);
+      request.socket.destroy();
+    });
   };
+}
+
+/** Bytes of the largest file in a folder, which may change meanwhile. */
+function largestIn(folder: string): number {
+  const sizes = readdirSync(folder).map(
+    (name) => statSync(join(folder, name), { throwIfNoEntry: false })?.size ?? 0,
+  );
+  return Math.max(0, ...sizes);
 }
 
 /** Falls silent after so many bytes, and keeps the connection. */

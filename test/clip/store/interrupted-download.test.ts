@@ -21,7 +21,7 @@ import { temporaryFolder } from './temporary-folder.ts';
 describe('an interrupted transfer', () => {
   test('goes on where the connection broke', async () => {
     await using folder = await temporaryFolder();
-    await using server = await serveFile(file, dropAfter(MEBI), honest);
+    await using server = await serveFile(file, dropAfter(MEBI, folder.path), honest);
     const done = await run(folder.path, [sourceOf(server)]);
     await expectDelivered(folder.path, done);
     expect(server.requests).toHaveLength(2);
@@ -74,7 +74,7 @@ describe('an interrupted transfer', () => {
 
   test('is taken up by a mirror of the same file', async () => {
     await using folder = await temporaryFolder();
-    await using first = await serveFile(file, dropAfter(MEBI), page(404));
+    await using first = await serveFile(file, dropAfter(MEBI, folder.path), page(404));
     await using mirror = await serveFile(file, honest);
     await expectDelivered(folder.path, await run(folder.path, [sourceOf(first), sourceOf(mirror)]));
     // Another host's ETag means nothing here.
@@ -120,7 +120,7 @@ describe('an interrupted transfer', () => {
   test('is tried again while it gets further, however often it breaks', async () => {
     await using folder = await temporaryFolder();
     const larger = new Uint8Array(6 * MEBI).fill(7);
-    await using server = await serveFile(larger, dropAfter(MEBI));
+    await using server = await serveFile(larger, dropAfter(MEBI, folder.path));
     const source: DownloadSource = {
       url: server.url,
       fileName: 'model.pt',

@@ -11,7 +11,7 @@ import { temporaryFolder } from './temporary-folder.ts';
 describe('a model', () => {
   test('is downloaded, verified and compiled; the next start takes what is there', async () => {
     await using folder = await temporaryFolder();
-    await using server = await serveFile(tiny, dropAfter(2 ** 20), honest);
+    await using server = await serveFile(tiny, dropAfter(2 ** 20, folder.path), honest);
     const setting = { cache: folder.path, models: tinyManifest(server.url) };
 
     const first = await prepare(setting);
