@@ -108,6 +108,7 @@ async function fuzzGroup(group: GroupName): Promise<Report> {
         ],
       ],
       inputFile,
+      temporaryFolder: inputs,
       hangCpuSeconds: 10,
       residentBytes: 1024 ** 3,
       isOver: () => stop.signal.aborted,

@@ -13,6 +13,8 @@ export interface WatchedChild {
   readonly command: readonly string[];
   /** Where the child keeps the input that it works on; see `keepInput`. */
   readonly inputFile: string;
+  /** For what it writes; it is there after a killed child, too. */
+  readonly temporaryFolder: string;
   /** Processor time for one input. */
   readonly hangCpuSeconds: number;
   readonly residentBytes: number;
@@ -30,8 +32,12 @@ const HANG_SECONDS = 120;
  * @returns how it ended, where neither it nor `isOver` decided so: `crash`, `hang` or `memory`, and a few words
  */
 export async function watchChild(options: WatchedChild): Promise<string | undefined> {
-  const { command, inputFile, hangCpuSeconds, residentBytes, isOver, onLine } = options;
-  await using child = Bun.spawn([...command], { stdout: 'pipe', stderr: 'inherit', env: childEnvironment() });
+  const { command, inputFile, temporaryFolder, hangCpuSeconds, residentBytes, isOver, onLine } = options;
+  await using child = Bun.spawn([...command], {
+    stdout: 'pipe',
+    stderr: 'inherit',
+    env: { ...childEnvironment(), TMPDIR: temporaryFolder },
+  });
   let excess: string | undefined;
   let wasEnded = false;
   let since = { input: 0, cpu: 0, at: performance.now() };

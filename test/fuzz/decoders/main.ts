@@ -63,6 +63,7 @@ async function watchFormat(format: BuiltinFormat): Promise<string> {
         ...[format, seed, inputFile, crashes, ...values.seeds],
       ],
       inputFile,
+      temporaryFolder: inputs,
       hangCpuSeconds: 10,
       residentBytes: 600 * 1024 ** 2,
       isOver,

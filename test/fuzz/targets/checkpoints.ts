@@ -1,4 +1,5 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { CheckpointError } from '../../../src/clip/checkpoint/checkpoint-error.ts';
 import { openCheckpoint } from '../../../src/clip/checkpoint/open-checkpoint.ts';
@@ -15,12 +16,11 @@ import { type Python, pickle } from '../../clip/checkpoint/pickle-writer.ts';
 import { safetensors } from '../../clip/checkpoint/safetensors-writer.ts';
 import { concat } from '../../media/sample-pictures.ts';
 import { check, type Target } from '../target.ts';
-import { memoryFolder } from '../watched-child.ts';
 
 /** The first byte of an input says what the rest is. */
 const modes = { file: 'f', pickle: 'p', safetensors: 's', openClip: 'o', huggingFace: 'h' } as const;
 
-const folder = mkdtempSync(join(memoryFolder, 'fuzz-checkpoints-'));
+const folder = mkdtempSync(join(tmpdir(), 'fuzz-checkpoints-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 const madePath = join(folder, 'model.bin');
 
