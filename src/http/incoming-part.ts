@@ -124,9 +124,13 @@ async function inFile(
   content: AsyncIterator<Uint8Array>,
   maxBytes: number,
 ): Promise<IncomingPart | undefined> {
+  const append = async (chunk: Uint8Array) => {
+    await writer.append(chunk);
+    giveBack(chunk);
+  };
   let file: StoredFile;
   try {
-    for (const chunk of first) await writer.append(chunk);
+    for (const chunk of first) await append(chunk);
     for (;;) {
       const { done, value: chunk } = await content.next();
       if (done) break;
@@ -134,7 +138,7 @@ async function inFile(
         await spool.remove(await writer.end());
         return undefined;
       }
-      await writer.append(chunk);
+      await append(chunk);
     }
     file = await writer.end();
   } catch (fault) {

@@ -23,8 +23,9 @@ export interface ServerTuning {
 }
 
 export const defaultTuning: ServerTuning = {
-  // A second or two of work on two cores; what is let in and only then complete may wait up to four times as long.
-  admission: { waiting: 64, waitingAtMost: 256, waitMs: 60_000 },
+  // Together with the two dozen that the engine has in hand, a second or two of work on two cores. Of those that are
+  // let in, many may become complete in the same moment.
+  admission: { waiting: 48, waitingAtMost: 256, waitMs: 60_000 },
   // One or two are looked through at a time, each for seconds or minutes.
   videoAdmission: { waiting: 16, waitingAtMost: 64, waitMs: 600_000 },
   resources: {},
