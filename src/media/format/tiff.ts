@@ -68,6 +68,7 @@ export function readTiffHeader(bytes: Uint8Array): PictureHeader {
   if (width === 0 || height === 0) throw view.broken(`declares ${width} × ${height} pixels`);
   const samples = first(tags.samplesPerPixel) ?? 1;
   const bitsPerPixel = samples * (first(tags.bitsPerSample) ?? 1);
+  if (bitsPerPixel === 0) throw view.broken('declares pixels of no bits');
   const maximumPixels = Math.trunc((MAXIMUM_DECODED_BYTES * 8) / bitsPerPixel);
   if (width * height > maximumPixels) {
     throw tooManyPixels(width, height, maximumPixels, `a TIFF of ${bitsPerPixel} bits a pixel`);
