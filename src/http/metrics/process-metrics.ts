@@ -7,6 +7,7 @@ import { memoryLimitBytes } from '../../memory-limit.ts';
  * add some thirty metrics of V8 and libuv, which are not there to be measured.
  */
 export function addProcessMetrics(registry: Registry): void {
+  longestStall ??= watchStalls();
   const registers = [registry];
   const gauge = (name: string, help: string, read: () => number) =>
     new Gauge({
@@ -43,7 +44,7 @@ export function addProcessMetrics(registry: Registry): void {
   gauge(
     'classify_images_event_loop_stall_seconds',
     'The longest time in the last one to two minutes in which no request could go on.',
-    createStallGauge(),
+    longestStall,
   );
 }
 
@@ -51,8 +52,11 @@ export function addProcessMetrics(registry: Registry): void {
 const STALL_RESOLUTION_MS = 10;
 const STALL_WINDOW_MS = 60_000;
 
+/** One for the process, which has one event loop. */
+let longestStall: (() => number) | undefined;
+
 /** @returns reads seconds; more than one reader may ask, and none takes anything from another */
-function createStallGauge(): () => number {
+function watchStalls(): () => number {
   const delays = monitorEventLoopDelay({ resolution: STALL_RESOLUTION_MS });
   delays.enable();
   let before = 0;

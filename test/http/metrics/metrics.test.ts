@@ -266,13 +266,15 @@ describe('the service', () => {
 
   test('the longest stall of the event loop', async () => {
     await using server = start();
+    // There may have been others in this process before.
+    await using _other = start();
     await scrape(server);
     const stalledAt = performance.now();
     while (performance.now() - stalledAt < 300);
     // It is seen when the loop goes on.
-    await Bun.sleep(30);
-    const stall = read(await scrape(server), 'classify_images_event_loop_stall_seconds');
-    expect(stall).toBeGreaterThan(0.2);
+    let stall = 0;
+    while (stall < 0.2) stall = read(await scrape(server), 'classify_images_event_loop_stall_seconds') ?? 0;
+    expect(stall).toBeLessThan(60);
   });
 
   test('memory, CPU time and age of the process', async () => {
