@@ -117,7 +117,7 @@ describe('documents of four megabytes are refused for what they are full of, or 
     'lines of a letter': tooManyEntries,
     'different labels': tooManyEntries,
     'different lines': tooManyEntries,
-    'empty quotes': missing,
+    'empty quotes': tooManyEntries,
     'quoted letters': tooManyEntries,
     commas: missing,
     semicolons: missing,

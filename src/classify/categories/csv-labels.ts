@@ -26,17 +26,18 @@ const SEMICOLON = 59;
  *
  * The document is gone through character by character, twice: a general CSV parser takes twenty times as long, and
  * everything else waits for it.
- * @param maximum cells that are not empty
+ * @param maximum cells that are not empty, or are empty in quotes
  * @returns trimmed, without empty ones; undefined where there are more than `maximum`
  * @throws ServiceError categories_malformed with the line
  */
 export function parseCsvLabels(text: string, maximum: number): readonly string[] | undefined {
   const labels: string[] = [];
+  let cells = 0;
   for (const cell of readCells(text, sniffDelimiter(text))) {
+    cells += 1;
+    if (cells > maximum) return undefined;
     const label = cell.trim();
-    if (label === '') continue;
-    if (labels.length === maximum) return undefined;
-    labels.push(label);
+    if (label !== '') labels.push(label);
   }
   return labels.length > 1 && headerLine.test(text.trimStart()) ? labels.slice(1) : labels;
 }
