@@ -81,6 +81,8 @@ export interface ResourceOptions {
 const RETRY_AFTER_SECONDS = 5;
 /** A client that has kept the service waiting for less must not make room for others. */
 const SILENT_MS = 1000;
+/** The same for one of whose body nothing has come: it would lose nothing, and floods are made of such. */
+const NOTHING_SENT_MS = 50;
 /** How soon a client that has become too slow is noticed. */
 const SWEEP_MS = 250;
 /** How long a body is unread before its client is looked for. */
@@ -145,6 +147,8 @@ interface OwnedLease extends Lease {
   readonly request: Request;
   /** How much of the patience for it the client has used up; 0 while the request does not wait for it. */
   spentMs(now: number): number;
+  /** Whether anything of the body has come. */
+  readonly hasSent: boolean;
   evict(): void;
   /** Ends what lasts too long. */
   check(now: number): void;
@@ -186,7 +190,7 @@ export function createResources(limits: ResourceLimits, options: ResourceOptions
     const slow = [...leases]
       .filter((lease) => lease !== own && lease.held(resource) > 0)
       .map((lease) => ({ lease, spentMs: lease.spentMs(now) }))
-      .filter(({ spentMs }) => spentMs >= SILENT_MS)
+      .filter(({ lease, spentMs }) => spentMs >= (lease.hasSent ? SILENT_MS : NOTHING_SENT_MS))
       .sort((a, b) => b.spentMs - a.spentMs);
     const theirs = slow.reduce((sum, { lease }) => sum + lease.held(resource), 0);
     if (!fits(resource, amount - theirs)) return false;
@@ -218,6 +222,7 @@ export function createResources(limits: ResourceLimits, options: ResourceOptions
     const { signal } = controller;
     const held = new Map<Resource, number>();
     const watches = { upload: createWatch(patience), answer: createWatch(patience) };
+    let hasSent = false;
     const each = Object.keys(watches) as Occasion[];
     let readAt = performance.now();
     let limit: { readonly at: number; readonly fault: () => ServiceError } | undefined;
@@ -342,6 +347,7 @@ export function createResources(limits: ResourceLimits, options: ResourceOptions
       },
       credit(occasion, bytes) {
         const watch = watches[occasion];
+        hasSent ||= bytes > 0;
         const earnedMs = (bytes / 1024) * patience.msPerKibibyte;
         watch.creditMs = Math.min(patience.waitMs, watch.creditMs + earnedMs);
       },
@@ -355,6 +361,9 @@ export function createResources(limits: ResourceLimits, options: ResourceOptions
       [Symbol.dispose]: release,
 
       spentMs: (now) => spentMs(watches[slower(now)], now),
+      get hasSent() {
+        return hasSent;
+      },
       evict: () => abort(slowness[slower(performance.now())].evicted()),
       check(now) {
         if (limit && now >= limit.at) abort(limit.fault());

@@ -64,6 +64,21 @@ describe('what requests share', () => {
     expect(lease.signal.aborted).toBe(false);
   });
 
+  test('where it is short, one that has sent nothing makes room sooner than one that has', async () => {
+    const resources = create({ pictureUploads: 2 });
+    using sender = enter(resources);
+    sender.credit('upload', 1024);
+    using silent = enter(resources);
+    const waiting = [sender, silent].map((lease) =>
+      lease.awaitClient(never(), 'upload').catch((fault: unknown) => fault),
+    );
+    expect(() => enter(resources)).toThrow(code('overloaded') as never);
+    await Bun.sleep(60);
+    using _newcomer = enter(resources);
+    expect(await waiting[1]).toEqual(code('upload_stalled'));
+    expect(sender.signal.aborted).toBe(false);
+  });
+
   test('a request that is alone gets as much as it asks for', () => {
     const resources = create({ keptBytes: 100 });
     using lease = enter(resources);
