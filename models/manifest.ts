@@ -1,6 +1,3 @@
-import type { Activation } from '../src/clip/architecture.ts';
-import type { CheckpointLayout } from '../src/clip/checkpoint/checkpoint.ts';
-
 /** One place a checkpoint can be downloaded from. */
 export interface ModelSource {
   readonly url: string;
@@ -8,7 +5,7 @@ export interface ModelSource {
   readonly bytes: number;
   /** sha256 of the file, hex. */
   readonly sha256: string;
-  readonly layout: CheckpointLayout;
+  readonly layout: 'torchscript' | 'state_dict' | 'huggingface';
   /** Name the file gets in the cache folder; one of the model's `fileNames`. */
   readonly fileName: string;
   /** Reported to answer 404: still tried, but not what a person is told to download. */
@@ -20,7 +17,7 @@ export interface ManifestModel {
   /** For OpenAI's, the name the reference's `clip.load` takes; for others, that of their repository. */
   readonly name: string;
   /** What its weights do not tell. Heads are 64 channels wide in all of these models. */
-  readonly activation: Activation;
+  readonly activation: 'quick_gelu' | 'gelu';
   /** File names that are looked for in each cache folder, in this order. */
   readonly fileNames: readonly string[];
   /** Where it is downloaded from, in this order. */
@@ -190,7 +187,10 @@ export const manifest: readonly ManifestModel[] = [
  * @param layout how the file is laid out: of another layout than was published, it is somebody else's
  * @returns undefined for all other files, and for names that anybody's checkpoint may have
  */
-export function publishedActivation(fileName: string, layout: CheckpointLayout): Activation | undefined {
+export function publishedActivation(
+  fileName: string,
+  layout: string,
+): ManifestModel['activation'] | undefined {
   if (anybodysFileNames.has(fileName)) return undefined;
   const model = manifest.find(({ sources }) =>
     sources.some((source) => source.fileName === fileName && source.layout === layout),

@@ -1,9 +1,9 @@
-import type { EngineState } from './classify/engine-state.ts';
+import type { EngineState } from './classify/classifier.ts';
 import type { CompiledModel } from './clip/graph/compiled-model.ts';
-import type { LoadingProgress } from './clip/store/loading-progress.ts';
-import { ModelStoreError, type ModelStoreFault } from './clip/store/model-store-error.ts';
 import { prepareModel } from './clip/store/prepare-model.ts';
+import type { LoadingProgress } from './clip/store/progress-display.ts';
 import { pauseBeforeRetry, retryDelays } from './clip/store/retry.ts';
+import { ModelStoreError, type ModelStoreFault } from './clip/store/storage-error.ts';
 import type { Config } from './config.ts';
 import { type Engine, startEngine } from './engine.ts';
 import type { EngineObserver } from './engine-observer.ts';

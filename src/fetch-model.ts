@@ -1,8 +1,8 @@
 import { dirname } from 'node:path';
 import { withoutControls } from './cli/output/escape-text.ts';
-import type { LoadingProgress } from './clip/store/loading-progress.ts';
-import { ModelStoreError, type ModelStoreFault } from './clip/store/model-store-error.ts';
 import { prepareModel } from './clip/store/prepare-model.ts';
+import type { LoadingProgress } from './clip/store/progress-display.ts';
+import { ModelStoreError, type ModelStoreFault } from './clip/store/storage-error.ts';
 import { ConfigError, parseConfig } from './config.ts';
 import { createLog } from './log.ts';
 

@@ -1,8 +1,8 @@
 import { bringUp, takesLonger } from './bring-up.ts';
-import type { EngineState } from './classify/engine-state.ts';
-import { ModelStoreError } from './clip/store/model-store-error.ts';
+import type { EngineState } from './classify/classifier.ts';
+import { ModelStoreError } from './clip/store/storage-error.ts';
 import { ConfigError, parseConfig } from './config.ts';
-import { createMetrics } from './http/metrics/metrics.ts';
+import { createMetrics } from './http/metrics.ts';
 import { createServer } from './http/server.ts';
 import { createLog } from './log.ts';
 import { createPort } from './port.ts';

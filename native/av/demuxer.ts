@@ -1,5 +1,6 @@
 import {
   AV_DISPOSITION_ATTACHED_PIC,
+  AV_LOG_QUIET,
   AV_NOPTS_VALUE,
   AV_PKT_FLAG_DISCARD,
   AVDISCARD_ALL,
@@ -9,10 +10,18 @@ import {
   AVMEDIA_TYPE_VIDEO,
   AVSEEK_FLAG_BACKWARD,
 } from 'node-av/constants';
-import { Dictionary, FormatContext, InputFormat, Packet, type Stream } from 'node-av/lib';
+import { Dictionary, FormatContext, InputFormat, Log, Packet, type Stream } from 'node-av/lib';
 import { AvError, check } from './av-error.ts';
-import { quietLibrary } from './quiet.ts';
 import { describeTrack, type VideoTrack } from './track.ts';
+
+let quiet = false;
+
+/** libav reports every oddity of a file on standard error: errors are returned to us anyway. */
+function quietLibrary(): void {
+  if (quiet) return;
+  Log.setLevel(AV_LOG_QUIET);
+  quiet = true;
+}
 
 /** The containers whose demuxers a client's bytes may reach, by libav's names. */
 export type Container = 'mov' | 'matroska';

@@ -1,8 +1,122 @@
-import { DecodeError } from './decode-error.ts';
-import { Intermediate } from './intermediate.ts';
-import type { Orientation, Size } from './picture-header.ts';
+import { DecodeError, Intermediate, type Orientation, type Size } from './bitmap.ts';
 
-export interface BuiltinDecodeOptions {
+const SIGNATURE_BYTES = 8;
+const CHUNK_OVERHEAD_BYTES = 12;
+const IDAT = 0x49444154;
+const ZLIB_HEADER_BYTES = 2;
+
+/**
+ * Reads pixels out of a PNG as `Bun.Image` writes it at compression level 0: 8-bit RGBA, rows unfiltered,
+ * deflate blocks stored as they are. That is its only lossless way out which costs no more than a copy,
+ * and reading it so takes no inflate and no second decoder.
+ */
+export class StoredPng {
+  readonly width: number;
+  readonly height: number;
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  /** Next byte to read, and where its IDAT chunk ends. */
+  #position = 0;
+  #chunkEnd = 0;
+  /** Bytes left in the current stored block. */
+  #blockBytes = 0;
+  #nextRow = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.width = this.#view.getUint32(16);
+    this.height = this.#view.getUint32(20);
+    const [bitDepth, colourType, , , interlaced] = bytes.subarray(24, 29);
+    if (bitDepth !== 8 || colourType !== 6 || interlaced !== 0) {
+      throw new Error('This is a bug: Bun.Image wrote a PNG that is not plain 8-bit RGBA.');
+    }
+    this.#chunkEnd = SIGNATURE_BYTES;
+    this.#enterNextChunk(0);
+    this.#skip(ZLIB_HEADER_BYTES);
+  }
+
+  /** Passes over rows. */
+  skipRows(count: number): void {
+    this.#pass(count * (1 + this.width * 4));
+    this.#nextRow += count;
+  }
+
+  /**
+   * Reads pixels of the next row: as many as `target` takes, [n, 4] u8 RGBA.
+   * @param first the first of them
+   */
+  readRow(target: Uint8Array, first = 0): void {
+    if (this.#nextRow++ >= this.height) throw new RangeError('This is a bug: the PNG has no further row.');
+    const filter = this.#take(1)[0];
+    if (filter !== 0) throw new Error('This is a bug: Bun.Image wrote a filtered PNG row.');
+    this.#pass(first * 4);
+    for (let at = 0; at < target.length; ) {
+      const piece = this.#take(target.length - at);
+      target.set(piece, at);
+      at += piece.length;
+    }
+    this.#pass((this.width - first) * 4 - target.length);
+  }
+
+  #pass(count: number): void {
+    for (let left = count; left > 0; ) left -= this.#take(left).length;
+  }
+
+  /** Up to `count` bytes of uncompressed data that lie together. */
+  #take(count: number): Uint8Array {
+    while (this.#blockBytes === 0) this.#enterNextBlock();
+    if (this.#position === this.#chunkEnd) this.#enterNextChunk(CHUNK_OVERHEAD_BYTES - 8);
+    const length = Math.min(count, this.#blockBytes, this.#chunkEnd - this.#position);
+    const piece = this.#bytes.subarray(this.#position, this.#position + length);
+    this.#position += length;
+    this.#blockBytes -= length;
+    return piece;
+  }
+
+  #enterNextBlock(): void {
+    // 3 bits: last block, type (0 is stored), then the rest of the byte is padding.
+    if ((this.#zlibByte() & 0b110) !== 0) {
+      throw new Error('This is a bug: Bun.Image compressed a PNG at compression level 0.');
+    }
+    this.#blockBytes = this.#zlibByte() | (this.#zlibByte() << 8);
+    this.#skip(2); // the length's complement
+  }
+
+  #skip(count: number): void {
+    for (let i = 0; i < count; i++) this.#zlibByte();
+  }
+
+  #zlibByte(): number {
+    if (this.#position === this.#chunkEnd) this.#enterNextChunk(CHUNK_OVERHEAD_BYTES - 8);
+    return this.#view.getUint8(this.#position++);
+  }
+
+  /** @param checksumBytes that follow the chunk before */
+  #enterNextChunk(checksumBytes: number): void {
+    let at = this.#chunkEnd + checksumBytes;
+    while (this.#view.getUint32(at + 4) !== IDAT) at += CHUNK_OVERHEAD_BYTES + this.#view.getUint32(at);
+    this.#position = at + 8;
+    this.#chunkEnd = this.#position + this.#view.getUint32(at);
+  }
+}
+
+export interface Window {
+  readonly left: number;
+  readonly top: number;
+  readonly width: number;
+  readonly height: number;
+}
+
+/** Reads a window of the pixels: [height, width, 4] u8 RGBA, row-major. */
+export function readWindow(stored: StoredPng, { left, top, width, height }: Window): Uint8Array {
+  const pixels = new Uint8Array(width * height * 4);
+  stored.skipRows(top);
+  for (let y = 0; y < height; y++) stored.readRow(pixels.subarray(y * width * 4, (y + 1) * width * 4), left);
+  return pixels;
+}
+
+interface BuiltinDecodeOptions {
   /** What the header declared; a picture that turns out larger is refused before memory is taken for it. */
   readonly declaredPixels: number;
   readonly orientation?: Orientation;

@@ -1,7 +1,5 @@
 import { Transformer } from '@napi-rs/image';
-import { DecodeError } from './decode-error.ts';
-import { Intermediate } from './intermediate.ts';
-import type { PictureHeader } from './picture-header.ts';
+import { DecodeError, Intermediate, type PictureHeader } from './bitmap.ts';
 
 /**
  * Decodes what `Bun.Image` cannot: TIFF (first page), AVIF, the first frame of an animated WebP, rare BMPs.

@@ -1,6 +1,43 @@
+import { dlopen } from 'bun:ffi';
+import { readFileSync } from 'node:fs';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { byteProductsOverflow } from './byte-products.ts';
-import { disableTelemetry } from './telemetry.ts';
+
+/**
+ * Whether ONNX Runtime's products of bytes overflow on this processor unless told to be careful. x86's older
+ * instructions add two products of an unsigned and a signed byte in 16 bits, where they may not fit; VNNI and
+ * AMX add them in 32.
+ */
+export function byteProductsOverflow(
+  architecture: string = process.arch,
+  readProcessorInfo: () => string = () => readFileSync('/proc/cpuinfo', 'utf8'),
+): boolean {
+  if (architecture !== 'x64') return false;
+  try {
+    return !/^flags\s*:.*\b(?:avx512_vnni|avx_vnni|amx_int8)\b/m.test(readProcessorInfo());
+  } catch {
+    // Careful products are right everywhere.
+    return true;
+  }
+}
+
+/** The C library under the names by which these systems load it; elsewhere ONNX Runtime reports by other means. */
+const cLibraries: Partial<Record<NodeJS.Platform, string>> = {
+  linux: 'libc.so.6',
+  darwin: 'libSystem.B.dylib',
+};
+
+/**
+ * Keeps ONNX Runtime from reporting to its makers, which it does by default since 1.29: a device id in the
+ * home folder, uploads. It reads the variable once, from the process itself when the first session is made;
+ * assigning to the script's environment object does not reach it, because Bun keeps a copy.
+ */
+function disableTelemetry(): void {
+  const library = cLibraries[process.platform];
+  if (library === undefined) return;
+  const c = dlopen(library, { setenv: { args: ['cstring', 'cstring', 'i32'], returns: 'i32' } });
+  c.symbols.setenv(Buffer.from('ORT_DISABLE_TELEMETRY\0'), Buffer.from('1\0'), 1);
+  c.close();
+}
 
 /**
  * A tensor in memory of ours: row-major, `data.length` is the product of `dims`. `data` may be a view,
@@ -23,7 +60,7 @@ export type InputShapes = 'few' | 'many';
  */
 export type WeightPlacement = 'packed' | 'mapped';
 
-export interface SessionOptions {
+interface SessionOptions {
   /** intra-op threads, the caller's included; ONNX Runtime does not see a cgroup's quota. */
   readonly threads: number;
   /** Default: `many`. */

@@ -1,7 +1,7 @@
-/** Runs inside a Bun Worker: owns the sessions and computes on the arena. */
-import type { Reply, StartMessage, Task, ThreadMessage } from './protocol.ts';
 import { type HostTensor, type NamedTensors, type OnnxSession, openSession } from './session.ts';
-import type { ArenaTensor } from './worker.ts';
+import type { ArenaTensor, Reply, StartMessage, Task, ThreadMessage } from './worker.ts';
+
+/** Runs inside a Bun Worker: owns the sessions and computes on the arena. */
 
 declare const self: Worker;
 

@@ -1,11 +1,7 @@
-import { type InferenceThread, InferenceThreadError, startInferenceThread } from './inference-thread.ts';
-import type { LoadTask, Task } from './protocol.ts';
 import type { InputShapes } from './session.ts';
 
-export { InferenceThreadError };
-
 /** Element types of tensors in the arena. */
-export type ElementType = 'uint8' | 'int32' | 'float32';
+type ElementType = 'uint8' | 'int32' | 'float32';
 
 /** A tensor that lies in the arena: the worker reads inputs and writes outputs there in place. */
 export interface ArenaTensor {
@@ -39,7 +35,7 @@ export interface OnnxWorker extends AsyncDisposable {
   run(session: string, inputs: readonly ArenaTensor[], outputs: readonly ArenaTensor[]): Promise<void>;
 }
 
-export interface OnnxWorkerOptions {
+interface OnnxWorkerOptions {
   readonly arenaBytes: number;
   /** intra-op threads; ONNX Runtime does not see a cgroup's quota. */
   readonly threads: number;
@@ -125,4 +121,125 @@ async function loadAll(thread: InferenceThread, loads: readonly LoadTask[]): Pro
 function shared<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => undefined);
   return promise;
+}
+
+/** First message to the thread. */
+export interface StartMessage {
+  readonly kind: 'start';
+  readonly arena: SharedArrayBuffer;
+  readonly threads: number;
+}
+
+interface LoadTask {
+  readonly kind: 'load';
+  readonly session: string;
+  readonly graphPath: string;
+  readonly inputShapes: InputShapes;
+}
+
+export type Task =
+  | LoadTask
+  | {
+      readonly kind: 'run';
+      readonly session: string;
+      readonly inputs: readonly ArenaTensor[];
+      readonly outputs: readonly ArenaTensor[];
+    };
+
+interface TaskMessage {
+  readonly kind: 'task';
+  readonly id: number;
+  readonly task: Task;
+}
+
+export type ThreadMessage = StartMessage | TaskMessage;
+
+/** The thread's answer to a task; `fault` is the sentence of what went wrong. */
+export interface Reply {
+  readonly id: number;
+  readonly fault?: string;
+}
+
+/** The inference thread has ended, and what it was busy with is not done. */
+export class InferenceThreadError extends Error {
+  override readonly name = 'InferenceThreadError';
+}
+
+/** One thread that owns sessions and computes on the arena. */
+interface InferenceThread {
+  /** Whether it has run a graph: it is not broken from the start. */
+  readonly hasComputed: boolean;
+  /**
+   * Tasks are served one after another.
+   * @throws InferenceThreadError; the task's own fault
+   */
+  perform(task: Task): Promise<void>;
+  /** Waits for what is under way: ending in the middle of it, ONNX Runtime would take the process along. */
+  terminate(): Promise<void>;
+}
+
+interface Pending {
+  resolve(): void;
+  reject(fault: Error): void;
+}
+
+/**
+ * @param onEnd told when the thread has come to its end, for whatever reason; nothing computes on the arena
+ *   any more. Its tasks are rejected right after
+ */
+function startInferenceThread(
+  arena: SharedArrayBuffer,
+  threads: number,
+  onEnd: (fault: InferenceThreadError) => void,
+): InferenceThread {
+  const worker = new Worker(new URL('./thread.ts', import.meta.url));
+  const pending = new Map<number, Pending>();
+  let lastId = 0;
+  let hasComputed = false;
+  let reason = 'it ended by itself';
+  let ended: InferenceThreadError | undefined;
+
+  let last: Promise<void> = Promise.resolve();
+
+  const post = (message: ThreadMessage) => worker.postMessage(message);
+
+  worker.onmessage = (event: MessageEvent<Reply>) => {
+    const { id, fault } = event.data;
+    const waiter = pending.get(id);
+    pending.delete(id);
+    if (fault === undefined) waiter?.resolve();
+    else waiter?.reject(new Error(fault));
+  };
+  // Whatever it is, the end follows.
+  worker.onerror = (event) => {
+    reason = event.message;
+  };
+  worker.addEventListener('close', () => {
+    ended = new InferenceThreadError(`The inference thread has ended: ${reason}`);
+    onEnd(ended);
+    for (const { reject } of pending.values()) reject(ended);
+    pending.clear();
+  });
+  post({ kind: 'start', arena, threads });
+
+  return {
+    get hasComputed() {
+      return hasComputed;
+    },
+    async perform(task) {
+      if (ended) throw ended;
+      last = new Promise((resolve, reject) => {
+        const id = ++lastId;
+        pending.set(id, { resolve, reject });
+        post({ kind: 'task', id, task });
+      });
+      await last;
+      if (task.kind === 'run') hasComputed = true;
+    },
+    async terminate() {
+      reason = 'it was stopped';
+      await last.catch(() => undefined);
+      worker.terminate();
+    },
+  };
 }

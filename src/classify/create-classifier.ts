@@ -1,17 +1,17 @@
 import type { ImageEncoder, PixelSlot } from '../clip/image-encoder.ts';
 import type { LabelEncoder } from '../clip/label-encoder.ts';
+import { MAX_TEXTS } from '../contract/options.ts';
 import { type EngineObserver, unobserved } from '../engine-observer.ts';
 import { ServiceError } from '../errors.ts';
 import { giveBack, type NoteGarbage } from '../garbage.ts';
-import { MAX_TEXTS } from '../limits.ts';
 import type { FramesOptions } from '../media/video/video.ts';
 import type { VideoPlaces } from '../media/video/video-places.ts';
 import { createSemaphore, type Permit } from '../semaphore.ts';
 import { parseCategories } from './categories.ts';
 import type { Categories, Classifier, LabelOptions, ModelSummary, WorkTimes } from './classifier.ts';
 import { createEncodedCollection, type EncodePicture } from './picture-collection.ts';
-import { rankEach } from './rank-each.ts';
-import { createVideoSearch, type OpenVideo } from './search-video.ts';
+import { rankEach } from './ranking.ts';
+import { createVideoSearch, type OpenVideo } from './video-search.ts';
 
 export interface ClassifierParts {
   readonly model: ModelSummary;

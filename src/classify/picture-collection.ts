@@ -1,10 +1,27 @@
 import type { EngineObserver } from '../engine-observer.ts';
 import { type ErrorCode, ServiceError } from '../errors.ts';
 import type { BrokenFile, FaultOf, PictureCollection, StoredPicture } from './classifier.ts';
-import { createFileNames } from './file-names.ts';
+
+/**
+ * Keeps the names of one request apart: a second picture of the same name becomes `name (2)`, so that
+ * both have a place in an answer that is keyed by name.
+ */
+export function createFileNames(): (name: string) => string {
+  const taken = new Set<string>();
+  const copies = new Map<string, number>();
+  return (name) => {
+    let unique = name;
+    for (let copy = copies.get(name) ?? 1; taken.has(unique); unique = `${name} (${copy})`) {
+      copy += 1;
+      copies.set(name, copy);
+    }
+    taken.add(unique);
+    return unique;
+  };
+}
 
 /** A picture of the request that became an embedding [D]. */
-export interface EncodedPicture {
+interface EncodedPicture {
   readonly file: string;
   readonly embedding: Float32Array;
 }
@@ -29,7 +46,7 @@ export type EncodePicture = (
 ) => Promise<{ readonly embedding: Promise<Float32Array> }>;
 
 /** What one request has sent so far, in its order: of every picture 2 KB of embedding, or its fault. */
-export interface EncodedCollection {
+interface EncodedCollection {
   add: PictureCollection['add'];
   refuse(name: string, fault: ServiceError): void;
   names(): readonly string[];

@@ -1,4 +1,5 @@
-import type { CandidateScore } from './classifier.ts';
+import { takeTurns } from '../turns.ts';
+import type { CandidateScore, Ranking } from './classifier.ts';
 
 /**
  * Ranks candidates against one subject: categories against a picture, or pictures against a category.
@@ -71,4 +72,37 @@ function bestIndices(values: Float64Array, limit: number): number[] {
     if (best.length > limit) best.pop();
   }
   return best;
+}
+
+/** Names with their embeddings [D], in the order sent. */
+interface NamedEmbeddings<Name = string> {
+  readonly names: readonly Name[];
+  readonly embeddings: readonly Float32Array[];
+}
+
+interface RankEachOptions {
+  readonly logitScale: number;
+  readonly limit: number | undefined;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Ranks the candidates for every subject. Lets the event loop turn in between: 10,000 pictures by 1,000
+ * categories take seconds.
+ */
+export async function rankEach<Candidate = string>(
+  subjects: NamedEmbeddings,
+  candidates: NamedEmbeddings<Candidate>,
+  { logitScale, limit, signal }: RankEachOptions,
+): Promise<readonly Ranking<Candidate>[]> {
+  const rankings: Ranking<Candidate>[] = [];
+  const turns = takeTurns(signal);
+  for (const [index, embedding] of subjects.embeddings.entries()) {
+    rankings.push({
+      name: subjects.names[index] as string,
+      candidates: rank(embedding, candidates.embeddings, candidates.names, logitScale, limit),
+    });
+    if (turns.isOver) await turns.next();
+  }
+  return rankings;
 }

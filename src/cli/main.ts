@@ -1,9 +1,8 @@
-import { ModelStoreError } from '../clip/store/model-store-error.ts';
+import { ModelStoreError } from '../clip/store/storage-error.ts';
 import { ConfigError, parseConfig } from '../config.ts';
 import { ServiceError } from '../errors.ts';
-import { type Command, parseCommand } from './arguments.ts';
+import { type Command, help, parseCommand } from './arguments.ts';
 import { readCategories } from './categories-source.ts';
-import { help } from './help.ts';
 import { openAnswers } from './open-answers.ts';
 import { findBestFiles } from './tasks/best-files.ts';
 import { findBestFrames } from './tasks/best-frames.ts';

@@ -1,17 +1,42 @@
-import { DEMO_MODEL_NAME } from '../../models/demo/demo-checkpoint.ts';
-import type { LoadingProgress } from '../clip/store/loading-progress.ts';
+import { DEMO_MODEL_NAME } from '../clip/demo/demo-checkpoint.ts';
 import { prepareModel } from '../clip/store/prepare-model.ts';
+import type { LoadingProgress } from '../clip/store/progress-display.ts';
 import type { Config } from '../config.ts';
 import { startEngine } from '../engine.ts';
+import { type Log, type LogLevel, logLevels } from '../log.ts';
 import type { Answers, Question } from './answers/answers.ts';
 import { createEngineAnswers } from './answers/engine-answers.ts';
 import { createServerAnswers } from './answers/server-answers.ts';
 import { createServerClient } from './answers/server-client.ts';
 import type { Command } from './arguments.ts';
-import { createEngineLog } from './engine-log.ts';
 import type { CommandTerminal } from './terminal/command-terminal.ts';
 
-export interface OpenAnswersOptions {
+/** What the engine says while it starts, as sentences for the person who waits. */
+function createEngineLog(level: LogLevel, note: (sentence: string) => void): Log {
+  const write =
+    (itsLevel: LogLevel) =>
+    (fields: object, message?: string): void => {
+      if (logLevels.indexOf(itsLevel) < logLevels.indexOf(level)) return;
+      const named = Object.entries(fields).map(([name, value]) => `${name}: ${wordOf(value)}`);
+      note(`${message}${named.length > 0 ? ` (${named.join(', ')})` : ''}`);
+    };
+  const log: Log = {
+    trace: write('trace'),
+    debug: write('debug'),
+    info: write('info'),
+    warn: write('warn'),
+    error: write('error'),
+    child: () => log,
+  };
+  return log;
+}
+
+function wordOf(value: unknown): string {
+  if (value instanceof Error) return value.message;
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+interface OpenAnswersOptions {
   readonly command: Pick<Command, 'server' | 'isQuiet'>;
   readonly question: Question;
   readonly config: Config;

@@ -1,9 +1,9 @@
 import type { OnnxWorker } from '../../native/onnx/worker.ts';
 import { type EngineObserver, unobserved } from '../engine-observer.ts';
+import { takeTurns } from '../turns.ts';
 import { createBatcher } from './batcher.ts';
 import { type EncoderArena, maxTextBatch } from './encoder-arena.ts';
 import { copyRows } from './image-encoder.ts';
-import { takeTurns } from './turns.ts';
 
 /** About as much work as a batch of pictures. */
 const tokensPerBatch = 512;

@@ -7,12 +7,34 @@ import type {
   Ranking,
   RankingOptions,
 } from '../classify/classifier.ts';
+import type { AnswerOptions } from '../contract/options.ts';
+import type { CategorizeDetails, ImageDetails, WireModel } from '../contract/schemas.ts';
 import { ServiceError } from '../errors.ts';
 import type { JsonText } from './json-answer.ts';
-import { jsonItems, jsonObject } from './json-entries.ts';
-import type { AnswerOptions } from './options.ts';
 import type { Lease } from './resources.ts';
-import type { CategorizeDetails, ImageDetails, WireModel } from './schemas.ts';
+
+/**
+ * The text of a JSON object with its keys in the given order, in pieces. A JavaScript object would move keys such
+ * as "10" to the front and swallow "__proto__", and both are sound file names and labels.
+ * @param entries distinct keys, each with a JSON value
+ */
+export function* jsonObject(entries: Iterable<readonly [string, unknown]>): Generator<string> {
+  let before = '{';
+  for (const [key, value] of entries) {
+    yield `${before}${JSON.stringify(key)}:${JSON.stringify(value)}`;
+    before = ',';
+  }
+  yield before === '{' ? '{}' : '}';
+}
+
+/** The items of a JSON array, each as it is written, with what stands between them. */
+export function* jsonItems(items: Iterable<object>): Generator<string> {
+  let before = '';
+  for (const item of items) {
+    yield before + JSON.stringify(item);
+    before = ',';
+  }
+}
 
 /** An answer to /categorize or /image. */
 export interface Answer extends JsonText {
@@ -22,7 +44,7 @@ export interface Answer extends JsonText {
 }
 
 /** What is asked of a request's pictures. */
-export interface PictureQuestion {
+interface PictureQuestion {
   readonly model: ModelSummary;
   readonly collection: PictureCollection;
   readonly categories: Categories;

@@ -1,4 +1,5 @@
 import { Elysia } from 'elysia';
+import type { Health, Ready } from '../contract/schemas.ts';
 import { ServiceError } from '../errors.ts';
 import { createDocument } from './docs/document.ts';
 import type { Operations } from './docs/operations.ts';
@@ -6,7 +7,6 @@ import { assets, pageHtml, pagePolicy } from './docs/page.ts';
 import { welcome } from './health.ts';
 import { asksForPage, createPage } from './page.ts';
 import { urlOf } from './request-url.ts';
-import type { Health, Ready } from './schemas.ts';
 
 /** What the routes lead to. */
 export interface Endpoints {

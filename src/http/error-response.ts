@@ -1,5 +1,5 @@
+import { statusOf } from '../contract/codes.ts';
 import { ServiceError } from '../errors.ts';
-import { statusOf } from './status.ts';
 
 /** Every failure's body: `{"error", "code", …}`. */
 export function errorBody({ code, message, details }: ServiceError) {

@@ -1,9 +1,8 @@
 import { version } from '../../package.json';
-import type { Classifier, ModelSummary } from '../classify/classifier.ts';
-import type { EngineState, LoadingProgress } from '../classify/engine-state.ts';
+import type { Classifier, EngineState, LoadingProgress, ModelSummary } from '../classify/classifier.ts';
+import type { Health, Ready, WirePrecisionReport, WireProgress } from '../contract/schemas.ts';
 import { ServiceError } from '../errors.ts';
 import { wireModel } from './answers.ts';
-import type { Health, Ready, WirePrecisionReport, WireProgress } from './schemas.ts';
 
 /** When to ask again while the model comes, where nothing better is known. */
 const RETRY_AFTER_SECONDS = 5;

@@ -1,6 +1,6 @@
 import { ServiceError } from '../errors.ts';
+import { type StreamedResponse, streamBody } from './body.ts';
 import type { Lease } from './resources.ts';
-import { type StreamedResponse, streamBody } from './streamed-body.ts';
 
 /** A JSON text that is made when it is sent. */
 export interface JsonText {

@@ -1,19 +1,18 @@
 import type { Classifier } from '../classify/classifier.ts';
 import type { Config } from '../config.ts';
+import { statusOf } from '../contract/codes.ts';
+import { type AnswerOptions, parseOptions } from '../contract/options.ts';
 import type { ServiceError } from '../errors.ts';
 import type { Admission } from './admission.ts';
 import { type Answer, answerCategorize, answerImage, refusalOf } from './answers.ts';
-import { readBody } from './body.ts';
+import { readBody, type StreamedResponse } from './body.ts';
 import type { PartMemory } from './incoming-part.ts';
 import { sendJson } from './json-answer.ts';
 import { boundaryOf, readParts } from './multipart.ts';
-import { type AnswerOptions, parseOptions } from './options.ts';
 import type { RequestTally } from './request-record.ts';
 import { urlOf } from './request-url.ts';
 import type { Lease, Resources } from './resources.ts';
 import type { Spool, SpoolSpace, Spools } from './spool.ts';
-import { statusOf } from './status.ts';
-import type { StreamedResponse } from './streamed-body.ts';
 import { receiveUpload, takeLabelMemory } from './upload.ts';
 
 export interface PictureEndpoint {

@@ -1,9 +1,7 @@
+import { statusOf } from '../contract/codes.ts';
 import type { Log } from '../log.ts';
-import { probeEndpoints } from './metrics/endpoint-label.ts';
-import type { Metrics } from './metrics/metrics.ts';
-import type { RequestRecord } from './request-record.ts';
-import { timingOf } from './server-timing.ts';
-import { statusOf } from './status.ts';
+import { type Metrics, probeEndpoints } from './metrics.ts';
+import { type RequestRecord, timingOf } from './request-record.ts';
 
 /** Clients choose both; the longest path of the service has 30 characters. */
 const MAX_PATH_LENGTH = 200;

@@ -1,6 +1,13 @@
 import type { WorkTimes } from '../classify/classifier.ts';
 import type { ErrorCode } from '../errors.ts';
-import { requestIdOf } from './request-id.ts';
+
+const acceptable = /^[A-Za-z0-9._:+/=-]{1,64}$/;
+
+/** The caller's own id where it is harmless in a log and a header, otherwise a new one. */
+function requestIdOf(headers: Headers): string {
+  const given = headers.get('x-request-id');
+  return given && acceptable.test(given) ? given : crypto.randomUUID();
+}
 
 /** What an endpoint notes of a request while it works on it. */
 export interface RequestTally {
@@ -45,4 +52,37 @@ export function createRecords(): (request: Request) => RequestRecord {
     records.set(request, record);
     return record;
   };
+}
+
+/** Where a request's time went, in milliseconds, under the names of its `server-timing` header. */
+type Timing = Readonly<Record<string, number>>;
+
+/**
+ * What took any time at all. The work on pictures and frames is added up over them: many are worked on at a time,
+ * so that `decode` may well be longer than `total`.
+ */
+export function timingOf({ uploadMs, work }: RequestTally): Timing {
+  const timing: Record<string, number> = {};
+  const add = (name: string, ms: number) => {
+    const tenths = toTenths(ms);
+    if (tenths > 0) timing[name] = tenths;
+  };
+  add('upload', uploadMs);
+  add('queue', work.queueMs);
+  add('decode', work.decodeMs);
+  add('batch', work.batchWaitMs);
+  add('inference', work.inferenceMs);
+  add('labels', work.labelsMs);
+  return timing;
+}
+
+/** As W3C's Server Timing has it: `decode;dur=12.3, total;dur=40`. */
+export function serverTiming(timing: Timing, totalMs: number): string {
+  let header = '';
+  for (const [name, ms] of Object.entries(timing)) header += `${name};dur=${ms}, `;
+  return `${header}total;dur=${toTenths(totalMs)}`;
+}
+
+function toTenths(ms: number): number {
+  return Math.round(ms * 10) / 10;
 }

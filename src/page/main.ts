@@ -1,10 +1,9 @@
-import { fileKind } from './intake/file-kind.ts';
-import type { FoundFile } from './intake/found-file.ts';
+import { type FoundFile, fileKind } from './intake/photo-list.ts';
 import type { Refusal } from './service/refusal.ts';
 import { createRequests } from './service/requests.ts';
 import { type ServiceState, watchService } from './service/service-state.ts';
 import { createSession } from './session.ts';
-import { find, setText } from './view/dom.ts';
+import { find, setText, throttled } from './view/dom.ts';
 import { createDropZone } from './view/drop-zone.ts';
 import { createKeyForm } from './view/key-form.ts';
 import { createLiveRegion } from './view/live-region.ts';
@@ -13,7 +12,6 @@ import { createPhotoResults } from './view/photo-results.ts';
 import { createProgress } from './view/progress.ts';
 import { createQuestionForm } from './view/question-form.ts';
 import { createServiceBanner } from './view/service-banner.ts';
-import { throttled } from './view/throttled.ts';
 import { createVideoResults } from './view/video-results.ts';
 
 const live = createLiveRegion(find('live', HTMLElement));

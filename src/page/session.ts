@@ -1,9 +1,7 @@
-import type { VideoProgress } from '../http/schemas.ts';
-import type { FoundFile } from './intake/found-file.ts';
-import { createPhotoList } from './intake/photo-list.ts';
-import { separatePictures } from './results/frame-pictures.ts';
+import type { VideoProgress } from '../contract/schemas.ts';
+import { createPhotoList, type FoundFile } from './intake/photo-list.ts';
+import { type ShownVideo, separatePictures } from './results/frame-pictures.ts';
 import { answerTo, type Photo, type Question } from './results/photo.ts';
-import type { ShownVideo } from './results/shown-video.ts';
 import { classifyPhotos, RunStopped } from './service/classify-photos.ts';
 import { classifyVideo } from './service/classify-video.ts';
 import { pause } from './service/pause.ts';

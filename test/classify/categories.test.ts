@@ -1,8 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import { parse } from 'csv-parse/sync';
 import fc from 'fast-check';
-import { parseCsvLabels } from '../../src/classify/categories/csv-labels.ts';
-import { parseCategories } from '../../src/classify/categories.ts';
+import { parseCategories, parseCsvLabels } from '../../src/classify/categories.ts';
 import { ServiceError } from '../../src/errors.ts';
 
 const bytes = (text: string) => new TextEncoder().encode(text);

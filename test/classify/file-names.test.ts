@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { createFileNames } from '../../src/classify/file-names.ts';
+import { createFileNames } from '../../src/classify/picture-collection.ts';
 
 const named = (names: readonly string[]): string[] => names.map(createFileNames());
 

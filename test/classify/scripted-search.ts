@@ -1,5 +1,5 @@
 import { expect } from 'bun:test';
-import { createVideoSearch, type VideoSource } from '../../src/classify/search-video.ts';
+import { createVideoSearch, type VideoSource } from '../../src/classify/video-search.ts';
 import type { FrameProgress } from '../../src/media/video/video.ts';
 import type { VideoPlace, VideoPlaces } from '../../src/media/video/video-places.ts';
 import { createSemaphore, type Semaphore } from '../../src/semaphore.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import type { SearchProgress } from '../../src/classify/video-search.ts';
+import type { SearchProgress } from '../../src/classify/classifier.ts';
 import { CrowdedOut } from '../../src/media/video/video-places.ts';
 import { type Scripted, scriptedSearch, type World } from './scripted-search.ts';
 

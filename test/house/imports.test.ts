@@ -53,7 +53,7 @@ describe('the rooms', () => {
   }
 
   test('only native/image uses Bun.Image', () => {
-    const users = files.filter(({ text }) => /\bBun\.Image\b/.test(text)).map(({ path }) => path);
+    const users = files.filter(({ text }) => /\bnew Bun\.Image\b/.test(text)).map(({ path }) => path);
     expect(users.filter((path) => !path.startsWith('native/image/'))).toEqual([]);
   });
 
@@ -95,11 +95,37 @@ describe('the rooms', () => {
       /^(?:src\/http\/|native\/|elysia)/,
       'names',
     ],
+    ['models are data', /^models\//, /^(?:src|native)\//, 'names'],
+    [
+      'the contract knows only leaves and what the model and the use cases are called',
+      /^src\/contract\//,
+      /^(?:native\/|models\/|src\/(?:http|page|cli|media)\/)/,
+      'names',
+    ],
+    [
+      'the page knows only the contract and how an answer is decided',
+      /^src\/page\//,
+      /^(?:native\/|models\/|src\/(?!page\/|contract\/|classify\/decide\.ts|csv-cell\.ts))/,
+      'names',
+    ],
+    ['the command line never reaches into http', /^src\/cli\//, /^src\/http\//, 'names'],
+    [
+      'the store knows neither the tokenizer nor the encoders',
+      /^src\/clip\/store\//,
+      /^src\/clip\/(?!store\/|graph\/|checkpoint\/|precision\/|demo\/|tokenizer\/|architecture\.ts|family\.ts)/,
+      'names',
+    ],
+    [
+      'comparing precisions knows neither the store nor the encoders',
+      /^src\/clip\/precision\//,
+      /^src\/clip\/(?:store\/|\w+-encoder\.ts|encoders\.ts|batcher\.ts)/,
+      'names',
+    ],
     ['http sees no pixels and no tensors', /^src\/http\//, /^(?:native\/|src\/(?:clip|media)\/)/, 'names'],
     ['http knows of the classifier only its types', /^src\/http\//, /^src\/classify\//, 'imports'],
     [
       'leaf modules import nothing of ours but leaves',
-      /^src\/(?:config|csv-cell|errors|garbage|log|memory-limit|semaphore)\.ts$/,
+      /^src\/(?:config|csv-cell|errors|garbage|log|memory-limit|semaphore|turns)\.ts$/,
       /^(?:src\/(?!(?:log|memory-limit)\.ts)|native\/|models\/)/,
       'names',
     ],
@@ -110,8 +136,8 @@ describe('the rooms', () => {
     });
   }
 
-  test('no module imports itself, directly or around a corner', () => {
-    const imports = new Map(files.map((file) => [file.path, file.imports]));
+  test('no module imports itself, directly or around a corner, for its types neither', () => {
+    const imports = new Map(files.map((file) => [file.path, file.names]));
     const cycles: string[] = [];
     const done = new Set<string>();
     const visit = (path: string, trail: readonly string[]) => {

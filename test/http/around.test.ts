@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import type { EngineState } from '../../src/classify/engine-state.ts';
+import type { EngineState } from '../../src/classify/classifier.ts';
 import { fakeModel } from './fake-engine.ts';
 import { form, openSocket, start } from './harness.ts';
 

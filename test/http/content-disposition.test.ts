@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { parseContentDisposition } from '../../src/http/content-disposition.ts';
+import { parseContentDisposition } from '../../src/http/multipart.ts';
 
 /** A line in UTF-8, its bytes as the reader hands them over. */
 const parse = (line: string | Buffer) =>

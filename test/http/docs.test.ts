@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import * as v from 'valibot';
+import { statusOf } from '../../src/contract/codes.ts';
+import { optionsSchema, videoOptionsSchema } from '../../src/contract/options.ts';
+import * as schemas from '../../src/contract/schemas.ts';
 import { errorCodes } from '../../src/errors.ts';
-import { optionsSchema, videoOptionsSchema } from '../../src/http/options.ts';
-import * as schemas from '../../src/http/schemas.ts';
-import { statusOf } from '../../src/http/status.ts';
 import { form, start, type TestServer } from './harness.ts';
 
 interface Media {

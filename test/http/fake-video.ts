@@ -1,4 +1,4 @@
-import type { FrameScore, SearchProgress, SearchVideo } from '../../src/classify/video-search.ts';
+import type { FrameScore, SearchProgress, SearchVideo } from '../../src/classify/classifier.ts';
 import { type ErrorCode, ServiceError } from '../../src/errors.ts';
 import { createSemaphore } from '../../src/semaphore.ts';
 

@@ -1,9 +1,8 @@
 import { connect, type Socket } from 'node:net';
-import type { EngineState } from '../../src/classify/engine-state.ts';
+import type { EngineState } from '../../src/classify/classifier.ts';
 import { type Config, parseConfig } from '../../src/config.ts';
-import { createMetrics, type Metrics } from '../../src/http/metrics/metrics.ts';
-import { createServer, type HttpServer } from '../../src/http/server.ts';
-import { defaultTuning, type ServerTuning } from '../../src/http/server-tuning.ts';
+import { createMetrics, type Metrics } from '../../src/http/metrics.ts';
+import { createServer, defaultTuning, type HttpServer, type ServerTuning } from '../../src/http/server.ts';
 import type { Log } from '../../src/log.ts';
 import { createFakeEngine } from './fake-engine.ts';
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { jsonItems, jsonObject } from '../../src/http/json-entries.ts';
+import { jsonItems, jsonObject } from '../../src/http/answers.ts';
 
 const textOf = (entries: Parameters<typeof jsonObject>[0]) => [...jsonObject(entries)].join('');
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { serverTiming, timingOf } from '../../src/http/server-timing.ts';
+import { serverTiming, timingOf } from '../../src/http/request-record.ts';
 import {
   categoriesPart,
   closing,

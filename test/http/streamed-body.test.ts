@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
+import { streamBody } from '../../src/http/body.ts';
 import { createResources } from '../../src/http/resources.ts';
-import { streamBody } from '../../src/http/streamed-body.ts';
 import { plenty } from './plenty.ts';
 
 /** A lease of its own, with as much patience as is told. */

@@ -1,6 +1,6 @@
 import { ServiceError } from '../../src/errors.ts';
-import { createPictureLoader, type PictureLoaderOptions } from '../../src/media/picture.ts';
-import { createPictureProcesses } from '../../src/media/picture-process.ts';
+import { createPictureLoader, type PictureLoaderOptions } from '../../src/media/picture/picture.ts';
+import { createPictureProcesses } from '../../src/media/picture/picture-process.ts';
 import { bmp, type Rgba } from './sample-pictures.ts';
 
 export const side = 16;

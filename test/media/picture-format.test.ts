@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { recognise } from '../../src/media/picture-format.ts';
+import { recognise } from '../../src/media/sniff.ts';
 import { concat, uint32be } from './sample-pictures.ts';
 
 /** The file type box of an ISO base media file. */

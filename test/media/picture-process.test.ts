@@ -1,11 +1,14 @@
 import { describe, expect, test } from 'bun:test';
 import { join } from 'node:path';
-import { DecodeError } from '../../native/image/decode-error.ts';
+import { DecodeError } from '../../native/image/bitmap.ts';
 import { resizeAndCrop } from '../../src/clip/preprocessing.ts';
-import { decodeSquare } from '../../src/media/decode-square.ts';
-import { isIsolatedPicture } from '../../src/media/picture.ts';
-import { readPictureHeader } from '../../src/media/picture-header.ts';
-import { createPictureProcesses, type PictureProcessOptions } from '../../src/media/picture-process.ts';
+import { decodeSquare } from '../../src/media/picture/decode-square.ts';
+import { isIsolatedPicture } from '../../src/media/picture/picture.ts';
+import { readPictureHeader } from '../../src/media/picture/picture-header.ts';
+import {
+  createPictureProcesses,
+  type PictureProcessOptions,
+} from '../../src/media/picture/picture-process.ts';
 import { fault, isolated, load } from './load-picture.ts';
 import {
   animatedWebp,
@@ -279,7 +282,7 @@ describe('a process that decodes pictures', () => {
 
 describe('a program with processes that decode pictures', () => {
   const program = (after: string) => `
-    const { createPictureProcesses } = await import(${JSON.stringify(join(import.meta.dir, '../../src/media/picture-process.ts'))});
+    const { createPictureProcesses } = await import(${JSON.stringify(join(import.meta.dir, '../../src/media/picture/picture-process.ts'))});
     const processes = createPictureProcesses({ processes: 2, memoryBytes: 4e8, childPath: ${JSON.stringify(child('whimsical'))} });
     const target = new Uint8Array(12);
     const task = ${JSON.stringify(task)};

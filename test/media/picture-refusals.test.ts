@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { createPictureLoader } from '../../src/media/picture.ts';
+import { createPictureLoader } from '../../src/media/picture/picture.ts';
 import {
   fault,
   geometry,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import { deflateSync } from 'node:zlib';
-import { createPictureLoader } from '../../src/media/picture.ts';
+import { createPictureLoader } from '../../src/media/picture/picture.ts';
 import {
   geometry,
   gradient,

@@ -2,7 +2,7 @@ import { expect, test } from 'bun:test';
 import { crc32 } from 'node:zlib';
 import { resizeAndCrop } from '../../src/clip/preprocessing.ts';
 import { ServiceError } from '../../src/errors.ts';
-import { createPictureLoader } from '../../src/media/picture.ts';
+import { createPictureLoader } from '../../src/media/picture/picture.ts';
 import { isolated } from './load-picture.ts';
 import {
   animatedWebp,

@@ -1,8 +1,12 @@
 import { describe, expect, test } from 'bun:test';
 import type { Photo, Question } from '../../src/page/results/photo.ts';
-import { batchesOf } from '../../src/page/service/batches.ts';
-import { classifyPhotos, type PhotoRun, RunStopped } from '../../src/page/service/classify-photos.ts';
-import type { Received } from '../../src/page/service/received.ts';
+import {
+  batchesOf,
+  classifyPhotos,
+  type PhotoRun,
+  RunStopped,
+} from '../../src/page/service/classify-photos.ts';
+import type { Received } from '../../src/page/service/refusal.ts';
 import { newPhoto } from './photos.ts';
 
 const question: Question = { labels: ['cat', 'dog'], template: '' };

@@ -1,9 +1,8 @@
 import { describe, expect, test } from 'bun:test';
+import { statusOf } from '../../src/contract/codes.ts';
 import { errorCodes } from '../../src/errors.ts';
-import { statusOf } from '../../src/http/status.ts';
-import { classifyVideo } from '../../src/page/service/classify-video.ts';
-import { createLineReader } from '../../src/page/service/event-lines.ts';
-import type { Received } from '../../src/page/service/received.ts';
+import { classifyVideo, createLineReader } from '../../src/page/service/classify-video.ts';
+import type { Received } from '../../src/page/service/refusal.ts';
 import { videoDetails } from './video-details.ts';
 
 const line = (event: string, data: unknown) => `${JSON.stringify({ event, data })}\n`;

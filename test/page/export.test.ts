@@ -1,10 +1,8 @@
 import { describe, expect, test } from 'bun:test';
 import { parse } from 'csv-parse/sync';
 import fc from 'fast-check';
-import { csvText } from '../../src/page/results/csv.ts';
+import { csvText, photosCsv, photosJson, videoCsv, videoJson } from '../../src/page/results/export.ts';
 import type { Question } from '../../src/page/results/photo.ts';
-import { photosCsv, photosJson } from '../../src/page/results/photo-export.ts';
-import { videoCsv, videoJson } from '../../src/page/results/video-export.ts';
 import { answeredPhoto, newPhoto } from './photos.ts';
 import { videoDetails } from './video-details.ts';
 

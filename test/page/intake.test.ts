@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { fileKind } from '../../src/page/intake/file-kind.ts';
-import { createPhotoList } from '../../src/page/intake/photo-list.ts';
+import { createPhotoList, fileKind } from '../../src/page/intake/photo-list.ts';
 
 const found = (name: string, content = 'x', lastModified = 1) => ({
   file: new File([content], name, { lastModified }),

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { bestPhotos } from '../../src/page/results/best-photos.ts';
-import { groupByCategory } from '../../src/page/results/grouping.ts';
+import { bestPhotos, groupByCategory } from '../../src/page/results/grouping.ts';
 import type { Question } from '../../src/page/results/photo.ts';
 import { answeredPhoto, newPhoto, paths } from './photos.ts';
 

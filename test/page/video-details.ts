@@ -1,4 +1,4 @@
-import type { VideoDetails } from '../../src/http/schemas.ts';
+import type { VideoDetails } from '../../src/contract/schemas.ts';
 
 /** What the service says of a video of ten seconds: one frame is the best one for two categories. */
 export const videoDetails: VideoDetails = {

@@ -7,8 +7,8 @@ import type { CompiledModel } from '../../src/clip/graph/compiled-model.ts';
 import { resizeAndCrop } from '../../src/clip/preprocessing.ts';
 import { prepareModel } from '../../src/clip/store/prepare-model.ts';
 import { createLog } from '../../src/log.ts';
-import { createPictureLoader } from '../../src/media/picture.ts';
-import { createPictureProcesses } from '../../src/media/picture-process.ts';
+import { createPictureLoader } from '../../src/media/picture/picture.ts';
+import { createPictureProcesses } from '../../src/media/picture/picture-process.ts';
 import {
   cosine,
   type GoldenPicture,

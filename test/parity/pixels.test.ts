@@ -2,8 +2,8 @@ import { describe, expect, test } from 'bun:test';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { resizeAndCrop } from '../../src/clip/preprocessing.ts';
-import { createPictureLoader } from '../../src/media/picture.ts';
-import { createPictureProcesses } from '../../src/media/picture-process.ts';
+import { createPictureLoader } from '../../src/media/picture/picture.ts';
+import { createPictureProcesses } from '../../src/media/picture/picture-process.ts';
 
 const folder = join(import.meta.dir, '../golden/images');
 const resolution = 224;

@@ -1,9 +1,9 @@
 import { expect, test } from 'bun:test';
 import packageJson from '../../package.json';
 import { environmentSchema } from '../../src/config.ts';
+import { statusOf } from '../../src/contract/codes.ts';
+import { optionsSchema, videoOptionsSchema } from '../../src/contract/options.ts';
 import { errorCodes } from '../../src/errors.ts';
-import { optionsSchema, videoOptionsSchema } from '../../src/http/options.ts';
-import { statusOf } from '../../src/http/status.ts';
 import { codeIn, page, section, tableRows } from './markdown.ts';
 
 const readme = await page('README.md');

@@ -1,5 +1,5 @@
+import { statusOf } from '../../src/contract/codes.ts';
 import { type ErrorCode, errorCodes } from '../../src/errors.ts';
-import { statusOf } from '../../src/http/status.ts';
 import type { Outcome, RawAnswer } from './exchange.ts';
 import type { Tally } from './tally.ts';
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import { parseCategories } from '../../src/classify/categories.ts';
 import { createTokenizer } from '../../src/clip/tokenizer/tokenizer.ts';
 import { ServiceError } from '../../src/errors.ts';
-import { readPictureHeader } from '../../src/media/picture-header.ts';
+import { readPictureHeader } from '../../src/media/picture/picture-header.ts';
 import { worstDocuments, worstLabels, worstPictures } from './hostile/walkers.ts';
 
 /** Room for more pieces than any budget has. */

@@ -3,20 +3,52 @@ import type { Classifier, RankingOptions } from '../../classify/classifier.ts';
 import { ServiceError } from '../../errors.ts';
 import type { FoundFile } from '../files/find-files.ts';
 import { type ReadFile, readPicture } from '../files/read-picture.ts';
-import type {
-  Answers,
-  BestFile,
-  BrokenFile,
-  FileOutcome,
-  Question,
-  SkippedFile,
-  TakenFile,
+import {
+  type Answers,
+  type BestFile,
+  type BrokenFile,
+  categoriesOf,
+  type FileOutcome,
+  type Question,
+  type SkippedFile,
+  type TakenFile,
+  type VideoAnswer,
+  type VideoRequest,
 } from './answers.ts';
-import { searchVideoHere } from './engine-video.ts';
 import { createFaultWatch, unexpectedFault } from './fault-watch.ts';
 import { chunksOf, inOrder } from './in-order.ts';
 
-export interface EngineAnswersOptions {
+/** Looks for the best frames of a video with the classifier in this process. */
+async function searchVideoHere(
+  classifier: Classifier,
+  { categories, threshold = 0 }: Question,
+  options: RankingOptions,
+  { path, onProgress, takeJpeg }: VideoRequest,
+  signal: AbortSignal,
+): Promise<VideoAnswer> {
+  await using search = await classifier.searchVideo(path, categories, {
+    ...options,
+    signal,
+    onProgress(progress) {
+      if (progress.stage === 'searching') onProgress(progress.secondsDone, progress.secondsTotal);
+    },
+  });
+  const frames = search.rankings.map(({ category, frames: scores }) => {
+    const [best] = scores;
+    if (!best) throw new Error('a ranking without a frame: this is a bug');
+    const { timestamp, score, similarity } = best;
+    return { category, timestamp: score >= threshold ? timestamp : null, score, similarity, scores };
+  });
+  if (takeJpeg) {
+    const winners = frames.flatMap(({ timestamp }) => timestamp ?? []);
+    for await (const { timestamp, jpeg } of search.jpegs([...new Set(winners)])) {
+      await takeJpeg(timestamp, categoriesOf(frames, timestamp), jpeg);
+    }
+  }
+  return { frames, warnings: search.warnings };
+}
+
+interface EngineAnswersOptions {
   readonly question: Question;
   readonly maxImageBytes: number;
   readonly signal: AbortSignal;

@@ -1,25 +1,94 @@
-import { categorizeDetailsSchema, imageDetailsSchema } from '../../http/schemas.ts';
+import * as v from 'valibot';
+import {
+  categorizeDetailsSchema,
+  imageDetailsSchema,
+  videoDetailsSchema,
+  videoProgressSchema,
+} from '../../contract/schemas.ts';
 import type { FoundFile } from '../files/find-files.ts';
 import { readPicture } from '../files/read-picture.ts';
 import type { AnsweringModel } from '../output/provenance.ts';
 import { UsageError } from '../usage-error.ts';
-import type {
-  Answers,
-  BestFile,
-  BrokenFile,
-  FileOutcome,
-  Question,
-  SkippedFile,
-  TakenFile,
+import {
+  type Answers,
+  type BestFile,
+  type BrokenFile,
+  categoriesOf,
+  type FileOutcome,
+  type Question,
+  type SkippedFile,
+  type TakenFile,
+  type VideoAnswer,
+  type VideoRequest,
 } from './answers.ts';
 import { createFaultWatch } from './fault-watch.ts';
 import { chunksOf, inOrder } from './in-order.ts';
-import type { FormPart } from './multipart-body.ts';
-import { categoriesPart, expectShape, queryOf, wrongShape } from './question-form.ts';
-import { mayBeAFile, type PostForm, ServerError } from './server-client.ts';
-import { searchVideoOnServer } from './server-video.ts';
+import { type FormPart, mayBeAFile, type PostForm, ServerError } from './server-client.ts';
 
-export interface ServerAnswersOptions {
+/** What this command asks of every endpoint: the detailed answer. */
+function queryOf({ templates, threshold, topK }: Question): URLSearchParams {
+  const query = new URLSearchParams({ details: 'true', top_k: String(topK) });
+  for (const template of templates ?? []) query.append('template', template);
+  if (threshold !== undefined) query.set('threshold', String(threshold));
+  return query;
+}
+
+function categoriesPart({ categories: { labels } }: Question): FormPart {
+  return { name: 'categories', content: new TextEncoder().encode(JSON.stringify(labels)) };
+}
+
+/** @throws UsageError where another version of the service, or something else, has answered */
+function expectShape<Schema extends v.GenericSchema>(schema: Schema, answer: unknown): v.InferOutput<Schema> {
+  const parsed = v.safeParse(schema, answer);
+  if (parsed.success) return parsed.output;
+  throw wrongShape();
+}
+
+function wrongShape(): UsageError {
+  return new UsageError(
+    'The server answered something else than this command expects: is it of the same version?',
+  );
+}
+
+/** Has a server look for the best frames of a video. The video is read while it is sent. */
+async function searchVideoOnServer(
+  post: PostForm,
+  question: Question,
+  { path, onProgress, takeJpeg }: VideoRequest,
+): Promise<VideoAnswer & { readonly model: AnsweringModel }> {
+  async function* parts(): AsyncGenerator<FormPart> {
+    yield categoriesPart(question);
+    yield { name: 'video', filename: 'video', content: Bun.file(path).stream() };
+  }
+  const query = queryOf(question);
+  query.set('images', String(takeJpeg !== undefined));
+  const answer = await post({
+    path: 'video',
+    query,
+    parts,
+    onProgress(data) {
+      const progress = v.safeParse(videoProgressSchema, data);
+      if (!progress.success || progress.output.stage !== 'searching') return;
+      onProgress(progress.output.seconds_done ?? 0, progress.output.seconds_total);
+    },
+  });
+  const { model, results, warnings } = expectShape(videoDetailsSchema, answer);
+  const frames = results.map(({ category, timestamp, score, similarity, scores }) => ({
+    category,
+    timestamp,
+    score,
+    similarity,
+    scores,
+  }));
+  const images = new Map(results.map(({ timestamp, image }) => [timestamp, image]));
+  for (const [timestamp, image] of images) {
+    if (timestamp === null || !image) continue;
+    await takeJpeg?.(timestamp, categoriesOf(frames, timestamp), Buffer.from(image, 'base64'));
+  }
+  return { model, frames, warnings };
+}
+
+interface ServerAnswersOptions {
   readonly post: PostForm;
   readonly question: Question;
   readonly maxImageBytes: number;

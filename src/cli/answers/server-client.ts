@@ -1,10 +1,43 @@
 import * as v from 'valibot';
+import { errorSchema } from '../../contract/schemas.ts';
 import type { ErrorCode } from '../../errors.ts';
-import { errorSchema } from '../../http/schemas.ts';
 import { UsageError } from '../usage-error.ts';
-import { type FormPart, multipartBody } from './multipart-body.ts';
 
-export interface ServerClientOptions {
+/** One part of a form, sent while it is read. */
+export interface FormPart {
+  readonly name: string;
+  /** Undefined: a plain field. Letters, digits, dots and dashes only: nothing is escaped. */
+  readonly filename?: string;
+  readonly content: Uint8Array | AsyncIterable<Uint8Array>;
+}
+
+interface MultipartBody {
+  readonly contentType: string;
+  /** To be read once. */
+  readonly chunks: AsyncIterable<Uint8Array>;
+}
+
+/**
+ * A multipart/form-data body that is never whole in memory: each part is asked for when the one before
+ * it has been sent. (FormData would read all files first.)
+ */
+function multipartBody(parts: AsyncIterable<FormPart>): MultipartBody {
+  const boundary = `classify-${crypto.randomUUID()}`;
+  const encoder = new TextEncoder();
+  async function* chunks() {
+    for await (const { name, filename, content } of parts) {
+      const file = filename === undefined ? '' : `; filename="${filename}"`;
+      yield encoder.encode(`--${boundary}\r\nContent-Disposition: form-data; name="${name}"${file}\r\n\r\n`);
+      if (content instanceof Uint8Array) yield content;
+      else yield* content;
+      yield encoder.encode('\r\n');
+    }
+    yield encoder.encode(`--${boundary}--\r\n`);
+  }
+  return { contentType: `multipart/form-data; boundary=${boundary}`, chunks: chunks() };
+}
+
+interface ServerClientOptions {
   readonly url: URL;
   readonly apiKey: string | undefined;
   readonly signal: AbortSignal;
@@ -47,7 +80,7 @@ export class ServerError extends UsageError {
 }
 
 /** The connection failed, again and again. */
-export class UnreachableError extends UsageError {}
+class UnreachableError extends UsageError {}
 
 /** Errors that a file of the request may be the reason of, and not what is asked. */
 const codesOfFiles: ReadonlySet<ErrorCode> = new Set([
@@ -73,7 +106,7 @@ export function mayBeAFile(fault: unknown): fault is UsageError {
   return code === undefined ? status >= 500 || statusesOfFiles.has(status) : codesOfFiles.has(code);
 }
 
-export interface FormPost {
+interface FormPost {
   readonly path: 'categorize' | 'image' | 'video';
   readonly query: URLSearchParams;
   /** Called once an attempt. */

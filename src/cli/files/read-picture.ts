@@ -1,7 +1,7 @@
 import { open, stat } from 'node:fs/promises';
 import type { ErrorCode } from '../../errors.ts';
-import { emptyPicture, tooManyBytes, unsupportedPicture } from '../../media/picture-errors.ts';
-import { recognise } from '../../media/picture-format.ts';
+import { emptyPicture, tooManyBytes, unsupportedPicture } from '../../media/picture/picture-errors.ts';
+import { recognise } from '../../media/sniff.ts';
 import { reasonOf } from './errno.ts';
 import type { FoundFile } from './find-files.ts';
 

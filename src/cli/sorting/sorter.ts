@@ -3,13 +3,20 @@ import { basename, dirname, join } from 'node:path';
 import { errnoOf, reasonOf } from '../files/errno.ts';
 import { folderFault } from '../output/claim.ts';
 import { UsageError } from '../usage-error.ts';
-import { type Content, makeCopy, nameForCopy } from './copy-file.ts';
-import { type FileOperations, fileOperations } from './file-operations.ts';
-import { foldCase, folderNames } from './folder-names.ts';
-import { moveFile } from './move-file.ts';
-import { NotSortedError } from './not-sorted-error.ts';
-import { hasContent, haveSameContent } from './same-content.ts';
-import { isTemporaryName } from './temporary-name.ts';
+import {
+  type Content,
+  type FileOperations,
+  fileOperations,
+  foldCase,
+  folderNames,
+  hasContent,
+  haveSameContent,
+  isTemporaryName,
+  makeCopy,
+  moveFile,
+  NotSortedError,
+  nameForCopy,
+} from './file-operations.ts';
 
 export interface SorterOptions {
   /** Gets a folder for each category that something is put into. */

@@ -6,9 +6,7 @@ import { reserveOutput } from '../output/output.ts';
 import { createSorter } from '../sorting/sorter.ts';
 import { createProgress } from '../terminal/progress.ts';
 import { countLeftOut } from './categorize.ts';
-import { orFault } from './or-fault.ts';
-import type { TaskParts } from './task.ts';
-import { writeRecords } from './write-records.ts';
+import { orFault, type TaskParts, writeRecords } from './task.ts';
 
 /**
  * Answers for every category which file fits it best. All are compared with each other, so that nothing is

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
+import { frameName } from '../../contract/frame-name.ts';
 import { ServiceError } from '../../errors.ts';
-import { frameName } from '../../http/video/frame-name.ts';
 import { ServerError } from '../answers/server-client.ts';
 import { reasonOf } from '../files/errno.ts';
 import { claimFolder } from '../output/claim.ts';
@@ -8,9 +8,7 @@ import { bestFrameTable, lineFormats } from '../output/line-format.ts';
 import { reserveOutput } from '../output/output.ts';
 import { createSorter } from '../sorting/sorter.ts';
 import { createProgress } from '../terminal/progress.ts';
-import { orFault } from './or-fault.ts';
-import type { TaskParts } from './task.ts';
-import { writeRecords } from './write-records.ts';
+import { orFault, type TaskParts, writeRecords } from './task.ts';
 
 /** Answers for every category which frame of a video fits it best, and keeps these frames where wanted. */
 export async function findBestFrames(parts: TaskParts): Promise<void> {

@@ -8,9 +8,8 @@ import { type ContinuedOutput, continueOutput, openStandardOutput } from '../out
 import { createSorter } from '../sorting/sorter.ts';
 import type { CommandTerminal } from '../terminal/command-terminal.ts';
 import { createProgress } from '../terminal/progress.ts';
-import { orFault } from './or-fault.ts';
 import type { Tally } from './tally.ts';
-import type { TaskParts } from './task.ts';
+import { orFault, type TaskParts } from './task.ts';
 
 /** Answers for every file which category fits it, and puts it there where that is wanted. */
 export async function categorizeFiles(parts: TaskParts): Promise<void> {

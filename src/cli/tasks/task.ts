@@ -1,7 +1,39 @@
 import type { Answers } from '../answers/answers.ts';
 import type { Command } from '../arguments.ts';
+import type { LineFormat, OutputRecord, Table } from '../output/line-format.ts';
+import { openStandardOutput, type ReservedOutput } from '../output/output.ts';
+import { NotSortedError } from '../sorting/file-operations.ts';
 import type { CommandTerminal } from '../terminal/command-terminal.ts';
 import type { Tally } from './tally.ts';
+
+/** Sorts one file; where that one cannot be sorted, it is named, and the others go on. */
+export async function orFault<T>(tally: Tally, file: string, sort: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await sort();
+  } catch (fault) {
+    if (!(fault instanceof NotSortedError)) throw fault;
+    tally.fault(file, fault.message);
+    return undefined;
+  }
+}
+
+/**
+ * Writes answers that are all known at once.
+ * @param reserved undefined: to standard output
+ */
+export async function writeRecords(
+  reserved: ReservedOutput | undefined,
+  records: readonly OutputRecord[],
+  {
+    format,
+    table,
+    terminal,
+  }: { readonly format: LineFormat; readonly table: Table; readonly terminal: CommandTerminal },
+): Promise<void> {
+  if (reserved !== undefined) return await reserved.write(records, format, table);
+  await using output = await openStandardOutput(terminal.print, format, table);
+  for (const record of records) await output.write(record);
+}
 
 /** What every task works with. */
 export interface TaskParts {

@@ -1,5 +1,5 @@
 import type { ClipArchitecture } from '../architecture.ts';
-import { CheckpointError } from './checkpoint-error.ts';
+import { CheckpointError } from './checkpoint-file.ts';
 import type { ModelSettings } from './model-settings.ts';
 
 type Shape = readonly number[];

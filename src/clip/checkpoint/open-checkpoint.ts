@@ -1,23 +1,22 @@
 import { architectureFromShapes } from './architecture-from-shapes.ts';
 import type { Checkpoint, CheckpointLayout } from './checkpoint.ts';
-import { CheckpointError } from './checkpoint-error.ts';
-import { CheckpointFile } from './checkpoint-file.ts';
+import { CheckpointError, CheckpointFile, detectFileKind } from './checkpoint-file.ts';
 import {
+  customTextNaming,
+  huggingFaceNaming,
   locateWeights,
+  referenceNaming,
   refuseUnusedWeights,
   requireDecisiveWeights,
   shapeInFile,
   someNames,
+  type WeightNaming,
   withoutWrapperPrefix,
 } from './clip-weights.ts';
-import { decideSettings } from './decide-settings.ts';
-import { detectFileKind } from './file-kind.ts';
-import { huggingFaceNaming } from './hugging-face-names.ts';
-import { refuseOtherSizes } from './open-clip-config.ts';
+import { decideSettings, refuseOtherSizes } from './open-clip-config.ts';
 import { readSafetensors } from './safetensors.ts';
 import { type StoredTensor, TensorReader } from './stored-tensor.ts';
 import { readTorchArchive, type TensorCollection } from './torch-archive.ts';
-import { customTextNaming, referenceNaming, type WeightNaming } from './weight-names.ts';
 
 /** Every CLIP has it, also those with a ResNet: it tells the naming. */
 const ANCHOR = 'token_embedding.weight';

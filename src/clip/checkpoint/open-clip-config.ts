@@ -1,12 +1,167 @@
+import { readFileSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import * as v from 'valibot';
-import type { ClipArchitecture } from '../architecture.ts';
-import { CheckpointError, quote } from './checkpoint-error.ts';
-import { readConfigBeside } from './config-file.ts';
-import type { ModelSettings } from './model-settings.ts';
-import { deviationSchema, meanSchema, otherNormalisation } from './pixel-normalisation.ts';
+import { publishedActivation } from '../../../models/manifest.ts';
+import {
+  type Activation,
+  type ClipArchitecture,
+  type PixelNormalisation,
+  referenceNormalisation,
+} from '../architecture.ts';
+import type { CheckpointLayout } from './checkpoint.ts';
+import { CheckpointError, quote } from './checkpoint-file.ts';
+import { type ModelSettings, openaiSettings } from './model-settings.ts';
+
+const MAX_CONFIG_BYTES = 1024 ** 2;
+
+/**
+ * Reads a JSON document out of a checkpoint's folder.
+ * @param kind of model the document should describe, for an error's sentence
+ * @returns undefined where there is none
+ * @throws CheckpointError where it cannot be read, or describes something else
+ */
+function readConfigBeside<Schema extends v.GenericSchema>(
+  checkpointPath: string,
+  fileName: string,
+  kind: string,
+  schema: Schema,
+): v.InferOutput<Schema> | undefined {
+  const text = readText(join(dirname(checkpointPath), fileName), fileName);
+  if (text === undefined) return undefined;
+  let document: unknown;
+  try {
+    document = JSON.parse(text);
+  } catch (error) {
+    throw new CheckpointError(`the ${fileName} beside it is not one of ${kind} (it is not JSON)`, {
+      cause: error,
+    });
+  }
+  const parsed = v.safeParse(schema, document);
+  if (parsed.success) return parsed.output;
+  const faults = parsed.issues.map((issue) => `${v.getDotPath(issue) ?? 'the document'}: ${issue.message}`);
+  throw new CheckpointError(`the ${fileName} beside it is not one of ${kind} (${faults.join('; ')})`);
+}
+
+function readText(path: string, fileName: string): string | undefined {
+  try {
+    const size = statSync(path).size;
+    if (size > MAX_CONFIG_BYTES) throw new CheckpointError(`the ${fileName} beside it has ${size} bytes`);
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if (error instanceof CheckpointError) throw error;
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw new CheckpointError(`the ${fileName} beside it cannot be read (${String(error)})`, {
+      cause: error,
+    });
+  }
+}
+
+/** What transformers calls the file. */
+const HUGGING_FACE_CONFIG = 'config.json';
+
+const towerSchema = v.optional(
+  v.object({
+    hidden_act: v.optional(v.string()),
+    num_attention_heads: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(1))),
+  }),
+  {},
+);
+const huggingFaceSchema = v.object({ vision_config: towerSchema, text_config: towerSchema });
+
+/**
+ * Reads the `config.json` beside a checkpoint. What it leaves open is as with OpenAI's models, as in transformers.
+ * @returns undefined where there is none
+ * @throws CheckpointError where it cannot be read, or names an activation that is not known
+ */
+function readHuggingFaceConfig(checkpointPath: string): ModelSettings | undefined {
+  const config = readConfigBeside(checkpointPath, HUGGING_FACE_CONFIG, 'a CLIP model', huggingFaceSchema);
+  if (config === undefined) return undefined;
+  const vision = knownActivation(config.vision_config.hidden_act);
+  const text = knownActivation(config.text_config.hidden_act);
+  if (vision !== text) {
+    throw new CheckpointError(
+      `its config.json gives its towers different activations: ${vision} and ${text}`,
+    );
+  }
+  return {
+    activation: vision,
+    visionHeads: config.vision_config.num_attention_heads,
+    textHeads: config.text_config.num_attention_heads,
+  };
+}
+
+function knownActivation(name = 'quick_gelu'): Activation {
+  if (name === 'quick_gelu' || name === 'gelu') return name;
+  throw new CheckpointError(
+    `its config.json names the activation ${quote(name)}; quick_gelu and gelu are known`,
+  );
+}
+
+const finite = v.pipe(v.number(), v.finite());
+const positive = v.pipe(finite, v.gtValue(0));
+
+const meanSchema = v.strictTuple([finite, finite, finite]);
+const deviationSchema = v.strictTuple([positive, positive, positive]);
+
+/** Some exports went through float32. */
+const TOLERANCE = 1e-6;
+
+/**
+ * @param mean of a config; undefined: the reference's
+ * @param deviation of a config; undefined: the reference's
+ * @returns undefined where it is the reference's
+ */
+function otherNormalisation({
+  mean = referenceNormalisation.mean,
+  deviation = referenceNormalisation.deviation,
+}: {
+  readonly mean: PixelNormalisation['mean'] | undefined;
+  readonly deviation: PixelNormalisation['deviation'] | undefined;
+}): PixelNormalisation | undefined {
+  const same =
+    isClose(mean, referenceNormalisation.mean) && isClose(deviation, referenceNormalisation.deviation);
+  return same ? undefined : { mean, deviation };
+}
+
+function isClose(given: readonly number[], expected: readonly number[]): boolean {
+  return given.every((value, channel) => Math.abs(value - (expected[channel] as number)) < TOLERANCE);
+}
+
+const FILE_NAME = 'preprocessor_config.json';
+
+/** Pillow's number. */
+const BICUBIC = 3;
+
+const preprocessorSchema = v.object({
+  image_mean: v.optional(meanSchema),
+  image_std: v.optional(deviationSchema),
+  resample: v.optional(v.number()),
+  size: v.optional(v.union([v.number(), v.record(v.string(), v.number())])),
+});
+
+/**
+ * Reads the `preprocessor_config.json` that transformers keeps beside a checkpoint, where there is one.
+ * @returns how it normalises pixels; undefined: as the reference
+ * @throws CheckpointError naming what else it does to pictures that the reference does not
+ */
+function readHuggingFaceNormalisation(checkpointPath: string): PixelNormalisation | undefined {
+  const config = readConfigBeside(checkpointPath, FILE_NAME, 'a CLIP model', preprocessorSchema);
+  if (config === undefined) return undefined;
+  if (config.resample !== undefined && config.resample !== BICUBIC) {
+    throw new CheckpointError(
+      `"resample" of its ${FILE_NAME} is ${config.resample}; only ${BICUBIC}, bicubic, is supported`,
+    );
+  }
+  if (typeof config.size === 'object' && !('shortest_edge' in config.size)) {
+    throw new CheckpointError(
+      `"size" of its ${FILE_NAME} is ${JSON.stringify(config.size)}, which squashes pictures; only a "shortest_edge" is supported`,
+    );
+  }
+  return otherNormalisation({ mean: config.image_mean, deviation: config.image_std });
+}
 
 /** What OpenCLIP calls the file (`constants.py`, `HF_CONFIG_NAME`). */
-export const OPEN_CLIP_CONFIG = 'open_clip_config.json';
+const OPEN_CLIP_CONFIG = 'open_clip_config.json';
 
 const size = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
 /** A square's side, or height and width. */
@@ -44,13 +199,13 @@ const configSchema = v.object({
 });
 
 /** The content of an `open_clip_config.json`, as OpenCLIP's `push_to_hf_hub.py` writes it. */
-export type OpenClipConfig = v.InferOutput<typeof configSchema>;
+type OpenClipConfig = v.InferOutput<typeof configSchema>;
 
 /**
  * @returns undefined where no such file lies beside the checkpoint
  * @throws CheckpointError where it cannot be read
  */
-export function readOpenClipConfig(checkpointPath: string): OpenClipConfig | undefined {
+function readOpenClipConfig(checkpointPath: string): OpenClipConfig | undefined {
   return readConfigBeside(checkpointPath, OPEN_CLIP_CONFIG, "OpenCLIP's", configSchema);
 }
 
@@ -58,7 +213,7 @@ export function readOpenClipConfig(checkpointPath: string): OpenClipConfig | und
  * @param visionWidth channels of the vision tower, from its weights
  * @throws CheckpointError naming the setting by which the model differs from the reference's
  */
-export function openClipSettings(config: OpenClipConfig, visionWidth: number): ModelSettings {
+function openClipSettings(config: OpenClipConfig, visionWidth: number): ModelSettings {
   const { model_cfg, preprocess_cfg } = config;
   refuseUnlikeReference('model_cfg', model_cfg, modelSettings);
   refuseUnlikeReference('model_cfg.vision_cfg', model_cfg.vision_cfg, visionSettings);
@@ -155,4 +310,70 @@ export function refuseOtherSizes(
       `the ${OPEN_CLIP_CONFIG} beside it is another model's: it gives ${name} as ${JSON.stringify(claimed)}, the weights ${actual}`,
     );
   }
+}
+
+/** What there is to decide a model's settings by. */
+interface SettingsEvidence {
+  readonly path: string;
+  readonly layout: CheckpointLayout;
+  /** Whether the names are those of OpenCLIP's `CustomTextCLIP`. */
+  readonly hasCustomText: boolean;
+  /** In channels. */
+  readonly visionWidth: number;
+}
+
+/** A model's settings, and where they come from. */
+interface DecidedSettings extends ModelSettings {
+  /** The config that gave them: still to be compared with the weights' sizes. */
+  readonly openClipConfig?: OpenClipConfig;
+  /** Where nothing gave them: a sentence for the operator. */
+  readonly assumption?: string;
+}
+
+/** OpenAI's ViT-L/14. */
+const WIDEST_OF_OPENAI = 1024;
+
+/**
+ * Decides what the weights do not tell, above all GELU or QuickGELU: a model run with the wrong one of them
+ * answers, and answers worse. In this order: a published file under its own name; the config beside the file; for
+ * TorchScript OpenAI's settings, since only OpenAI publishes it. A file that shows signs of OpenCLIP is refused
+ * without its config, since OpenCLIP has published both kinds; any other is taken for OpenAI's, and says so.
+ * @throws CheckpointError
+ */
+export function decideSettings(evidence: SettingsEvidence): DecidedSettings {
+  const { path, layout } = evidence;
+  const published = publishedActivation(basename(path), layout);
+  if (published !== undefined) return { activation: published };
+
+  const sign = signOfOpenClip(evidence);
+  if (layout === 'huggingface') {
+    const normalisation = readHuggingFaceNormalisation(path);
+    return { ...(readHuggingFaceConfig(path) ?? openaiOrRefuse(sign, HUGGING_FACE_CONFIG)), normalisation };
+  }
+  if (layout === 'torchscript' && sign === undefined) return openaiSettings;
+  const openClipConfig = readOpenClipConfig(path);
+  if (openClipConfig === undefined) return openaiOrRefuse(sign, OPEN_CLIP_CONFIG);
+  return { ...openClipSettings(openClipConfig, evidence.visionWidth), openClipConfig };
+}
+
+function signOfOpenClip({ path, hasCustomText, visionWidth }: SettingsEvidence): string | undefined {
+  if (basename(path).startsWith('open_clip')) return "its name is one of OpenCLIP's";
+  if (hasCustomText) return 'the names of its text tower are those of OpenCLIP';
+  if (visionWidth > WIDEST_OF_OPENAI) {
+    return `its vision tower has ${visionWidth} channels, and OpenAI published none of more than ${WIDEST_OF_OPENAI}`;
+  }
+  return undefined;
+}
+
+function openaiOrRefuse(sign: string | undefined, configName: string): DecidedSettings {
+  if (sign !== undefined) {
+    throw new CheckpointError(
+      `${sign}, and nothing tells whether it was trained with GELU or with QuickGELU; put the ${configName} ` +
+        'that was published with it into the same folder',
+    );
+  }
+  const assumption =
+    "nothing beside the checkpoint tells whether it was trained with GELU or with QuickGELU; OpenAI's QuickGELU " +
+    `is assumed. If that is wrong, put the ${configName} that was published with it into the same folder`;
+  return { ...openaiSettings, assumption };
 }

@@ -1,8 +1,327 @@
-import { CheckpointError, quote } from './checkpoint-error.ts';
-import { narrowed } from './pickle-cursor.ts';
-import { PickleMachine, type PickleVocabulary } from './pickle-machine.ts';
-import { opcode } from './pickle-opcodes.ts';
-import type { PickleValue } from './pickle-value.ts';
+import { CheckpointError, quote } from './checkpoint-file.ts';
+
+/** Reads a pickle's operands one after another; never beyond its end. */
+class PickleCursor {
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  #position = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  get position(): number {
+    return this.#position;
+  }
+
+  take(byteLength: number): Uint8Array {
+    return this.#bytes.subarray(this.#advance(byteLength), this.#position);
+  }
+
+  uint8(): number {
+    return this.#view.getUint8(this.#advance(1));
+  }
+
+  uint16(): number {
+    return this.#view.getUint16(this.#advance(2), true);
+  }
+
+  uint32(): number {
+    return this.#view.getUint32(this.#advance(4), true);
+  }
+
+  int32(): number {
+    return this.#view.getInt32(this.#advance(4), true);
+  }
+
+  /** A length of 64 bits. */
+  uint64(): number {
+    return Number(this.#view.getBigUint64(this.#advance(8), true));
+  }
+
+  /** The one operand that is big-endian in every protocol. */
+  float64(): number {
+    return this.#view.getFloat64(this.#advance(8), false);
+  }
+
+  /** Python's own variable-length integers: little-endian, two's complement. */
+  long(byteLength: number): number | bigint {
+    if (byteLength > MAX_LONG_BYTES)
+      throw new CheckpointError(`its pickle holds a number of ${byteLength} bytes`);
+    let value = 0n;
+    const bytes = this.take(byteLength);
+    for (let i = byteLength - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[i]!);
+    return narrowed(byteLength === 0 ? 0n : BigInt.asIntN(byteLength * 8, value));
+  }
+
+  /** UTF-8, ended by a line feed. */
+  line(): string {
+    const start = this.#position;
+    const end = this.#bytes.subarray(0, start + MAX_LINE_BYTES).indexOf(LINE_FEED, start);
+    if (end < 0) throw new CheckpointError(`its pickle holds a line without end at byte ${start}`);
+    this.#position = end + 1;
+    return text.decode(this.#bytes.subarray(start, end));
+  }
+
+  string(byteLength: number): string {
+    return text.decode(this.take(byteLength));
+  }
+
+  #advance(byteLength: number): number {
+    const start = this.#position;
+    if (byteLength > this.#bytes.byteLength - start) {
+      throw new CheckpointError(
+        `its pickle is cut short: ${byteLength} bytes are announced at byte ${start} of ${this.#bytes.byteLength}`,
+      );
+    }
+    this.#position = start + byteLength;
+    return start;
+  }
+}
+
+/** Sizes and positions need 8; PyTorch's magic number is 10 bytes long. */
+const MAX_LONG_BYTES = 32;
+const MAX_LINE_BYTES = 4096;
+const LINE_FEED = 0x0a;
+// A byte order mark would be part of the string.
+const text = new TextDecoder('utf-8', { ignoreBOM: true });
+
+/** A number where it is exact, as sizes always are. */
+function narrowed(value: bigint): number | bigint {
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : value;
+}
+
+/** What a pickle can describe to this reader. Lists and tuples are arrays, dictionaries are Maps. */
+export type PickleValue =
+  | null
+  | boolean
+  | number
+  | bigint
+  | string
+  | Uint8Array
+  | PickleValue[]
+  | Map<PickleValue, PickleValue>
+  | Set<PickleValue>
+  | PickleObject
+  | PickleGlobal;
+
+/** Base of the objects that a pickle's globals describe. */
+export abstract class PickleObject {
+  /**
+   * Takes the state that a pickle gives to an object after making it.
+   * @returns false where objects of this kind take none
+   */
+  build(_state: PickleValue): boolean {
+    return false;
+  }
+}
+
+/** A name in a pickle, standing for a description of ours: nothing by that name is ever imported or run. */
+export class PickleGlobal {
+  readonly name: string;
+  readonly #make: ((operands: readonly PickleValue[]) => PickleValue) | undefined;
+
+  /** @param make what stands for calling or instantiating it; undefined where it is only a name */
+  constructor(name: string, make?: (operands: readonly PickleValue[]) => PickleValue) {
+    this.name = name;
+    this.#make = make;
+  }
+
+  /** @returns undefined where the name cannot be called */
+  make(operands: readonly PickleValue[]): PickleValue | undefined {
+    return this.#make?.(operands);
+  }
+}
+
+/** What the names and references of a pickle mean. */
+export interface PickleVocabulary {
+  /** @throws CheckpointError for every name that is not known to be harmless */
+  resolve(module: string, name: string): PickleGlobal;
+  /** What a persistent id refers to. @throws CheckpointError where it refers to nothing */
+  load(id: PickleValue): PickleValue;
+}
+
+/** The stack, the marks and the memo that a pickle works on. Every method checks what it takes. */
+class PickleMachine {
+  readonly cursor: PickleCursor;
+  readonly vocabulary: PickleVocabulary;
+  readonly #stack: PickleValue[] = [];
+  /** Heights of the stack at which marks stand. */
+  readonly #marks: number[] = [];
+  readonly #memo = new Map<number, PickleValue>();
+
+  constructor(bytes: Uint8Array, vocabulary: PickleVocabulary) {
+    this.cursor = new PickleCursor(bytes);
+    this.vocabulary = vocabulary;
+  }
+
+  push(value: PickleValue): void {
+    this.#stack.push(value);
+  }
+
+  mark(): void {
+    this.#marks.push(this.#stack.length);
+  }
+
+  top(): PickleValue {
+    if (this.#stack.length <= this.#floor) throw this.damaged('takes from an empty stack');
+    return this.#stack.at(-1)!;
+  }
+
+  pop(): PickleValue {
+    const value = this.top();
+    this.#stack.pop();
+    return value;
+  }
+
+  /** Takes the mark where one is on top, as CPython does, else a value. */
+  discard(): void {
+    if (this.#marks.at(-1) === this.#stack.length) this.#marks.pop();
+    else this.pop();
+  }
+
+  popSeveral(count: number): PickleValue[] {
+    const start = this.#stack.length - count;
+    if (start < this.#floor) throw this.damaged('takes from an empty stack');
+    return this.#stack.splice(start);
+  }
+
+  popToMark(): PickleValue[] {
+    const mark = this.#marks.pop();
+    if (mark === undefined) throw this.damaged('misses a mark');
+    return this.#stack.splice(mark);
+  }
+
+  get memoSize(): number {
+    return this.#memo.size;
+  }
+
+  memorise(index: number): void {
+    this.#memo.set(index, this.top());
+  }
+
+  recall(index: number): void {
+    const value = this.#memo.get(index);
+    if (value === undefined) throw this.damaged(`refers to its memo ${index}, which is empty`);
+    this.push(value);
+  }
+
+  append(items: readonly PickleValue[]): void {
+    const list = this.top();
+    if (!Array.isArray(list)) throw this.damaged('appends to what is no list');
+    for (const item of items) list.push(item);
+  }
+
+  addItems(items: readonly PickleValue[]): void {
+    const set = this.top();
+    if (!(set instanceof Set)) throw this.damaged('adds to what is no set');
+    for (const item of items) set.add(item);
+  }
+
+  setItems(items: readonly PickleValue[]): void {
+    const dictionary = this.top();
+    if (!(dictionary instanceof Map)) throw this.damaged('sets items of what is no dictionary');
+    if (items.length % 2 !== 0) throw this.damaged('sets a key without a value');
+    for (let i = 0; i < items.length; i += 2) dictionary.set(items[i]!, items[i + 1]!);
+  }
+
+  /** Stands for calling or instantiating a name: the vocabulary describes what would come of it. */
+  make(): void {
+    const [callable, operands] = this.popSeveral(2);
+    if (!(callable instanceof PickleGlobal)) throw this.damaged('calls what is no name');
+    if (!Array.isArray(operands)) throw this.damaged(`calls ${quote(callable.name)} without operands`);
+    const made = callable.make(operands);
+    if (made === undefined) throw this.damaged(`calls ${quote(callable.name)}, which is only a name`);
+    this.push(made);
+  }
+
+  build(): void {
+    const state = this.pop();
+    const object = this.top();
+    // An OrderedDict's attributes; PyTorch keeps its modules' version numbers there.
+    if (object instanceof Map) return;
+    if (object instanceof PickleObject && object.build(state)) return;
+    throw this.damaged('gives state to a plain value');
+  }
+
+  damaged(what: string): CheckpointError {
+    return new CheckpointError(
+      `its pickle ${what} (before byte ${this.cursor.position}): damaged, or not PyTorch's`,
+    );
+  }
+
+  /** What lies under the last mark is out of reach. */
+  get #floor(): number {
+    return this.#marks.at(-1) ?? 0;
+  }
+}
+
+/**
+ * The pickle opcodes that PyTorch writes, in Python (protocols 1 to 5) and in C++ (TorchScript), by the names
+ * of CPython's `pickletools.py`. Those of protocol 0 that spell values as text are left out: PyTorch cannot
+ * write its storages with it.
+ */
+const opcode = {
+  MARK: 0x28,
+  STOP: 0x2e,
+  POP: 0x30,
+  POP_MARK: 0x31,
+  DUP: 0x32,
+  INT: 0x49,
+  BININT: 0x4a,
+  BININT1: 0x4b,
+  LONG: 0x4c,
+  BININT2: 0x4d,
+  NONE: 0x4e,
+  BINPERSID: 0x51,
+  REDUCE: 0x52,
+  BINSTRING: 0x54,
+  SHORT_BINSTRING: 0x55,
+  BINUNICODE: 0x58,
+  EMPTY_LIST: 0x5d,
+  APPEND: 0x61,
+  BUILD: 0x62,
+  GLOBAL: 0x63,
+  DICT: 0x64,
+  APPENDS: 0x65,
+  BINGET: 0x68,
+  LONG_BINGET: 0x6a,
+  LIST: 0x6c,
+  BINPUT: 0x71,
+  LONG_BINPUT: 0x72,
+  SETITEM: 0x73,
+  TUPLE: 0x74,
+  SETITEMS: 0x75,
+  EMPTY_DICT: 0x7d,
+  EMPTY_TUPLE: 0x29,
+  BINFLOAT: 0x47,
+  BINBYTES: 0x42,
+  SHORT_BINBYTES: 0x43,
+  // protocol 2
+  PROTO: 0x80,
+  NEWOBJ: 0x81,
+  TUPLE1: 0x85,
+  TUPLE2: 0x86,
+  TUPLE3: 0x87,
+  NEWTRUE: 0x88,
+  NEWFALSE: 0x89,
+  LONG1: 0x8a,
+  LONG4: 0x8b,
+  // protocol 4
+  SHORT_BINUNICODE: 0x8c,
+  BINUNICODE8: 0x8d,
+  BINBYTES8: 0x8e,
+  EMPTY_SET: 0x8f,
+  ADDITEMS: 0x90,
+  FROZENSET: 0x91,
+  STACK_GLOBAL: 0x93,
+  MEMOIZE: 0x94,
+  FRAME: 0x95,
+  // protocol 5
+  BYTEARRAY8: 0x96,
+} as const;
 
 /**
  * A pickle has no loops, so this bounds time and memory. ViT-B/32 takes 11,700, a training

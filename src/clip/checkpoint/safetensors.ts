@@ -1,9 +1,12 @@
 import * as v from 'valibot';
-import { CheckpointError, quote } from './checkpoint-error.ts';
-import type { CheckpointFile } from './checkpoint-file.ts';
-import { type ElementType, elementBytes } from './element-types.ts';
-import { type StoredTensor, storedTensor } from './stored-tensor.ts';
-import { elementCount } from './strides.ts';
+import { CheckpointError, type CheckpointFile, quote } from './checkpoint-file.ts';
+import {
+  type ElementType,
+  elementBytes,
+  elementCount,
+  type StoredTensor,
+  storedTensor,
+} from './stored-tensor.ts';
 
 /** The header's length, a little-endian 64-bit number. */
 const LENGTH_BYTES = 8;

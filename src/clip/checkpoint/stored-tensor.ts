@@ -1,7 +1,216 @@
-import { CheckpointError } from './checkpoint-error.ts';
-import type { ByteRange, CheckpointFile } from './checkpoint-file.ts';
-import { type ElementType, elementBytes, swapBytes, widen } from './element-types.ts';
-import { elementCount, gather, rowMajorStrides, spanOf, stridesOverlap, windows } from './strides.ts';
+import { type ByteRange, CheckpointError, type CheckpointFile } from './checkpoint-file.ts';
+
+/** One dimension of a strided array. Strides count elements. */
+interface Axis {
+  readonly size: number;
+  /** Elements between neighbours in the file. */
+  readonly stride: number;
+  /** Elements between neighbours in the row-major result. */
+  readonly targetStride: number;
+}
+
+/** A part of a strided array whose elements lie close together in the file. */
+interface Window {
+  /** First element of the part, from the array's first one on. */
+  readonly offset: number;
+  /** Elements from the part's first to its last, both included. */
+  readonly span: number;
+  readonly targetOffset: number;
+  readonly axes: readonly Axis[];
+}
+
+export function elementCount(shape: readonly number[]): number {
+  return shape.reduce((count, size) => count * size, 1);
+}
+
+/** Strides of an array without gaps whose last index runs fastest. */
+export function rowMajorStrides(shape: readonly number[]): number[] {
+  const strides = new Array<number>(shape.length);
+  let stride = 1;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    strides[axis] = stride;
+    stride *= shape[axis]!;
+  }
+  return strides;
+}
+
+/** Elements from the first to the last, both included, of an array that is not empty. */
+export function spanOf(shape: readonly number[], strides: readonly number[]): number {
+  return shape.reduce((span, size, axis) => span + (size - 1) * strides[axis]!, 1);
+}
+
+/**
+ * Whether two indices may meet in one element other than by a stride of 0, which repeats elements on purpose.
+ * Windows over such an array could read the same bytes without end.
+ */
+export function stridesOverlap(shape: readonly number[], strides: readonly number[]): boolean {
+  const axes = shape
+    .map((size, axis) => ({ size, stride: strides[axis]! }))
+    .filter(({ size, stride }) => size > 1 && stride > 0)
+    .sort((a, b) => a.stride - b.stride);
+  let innerSpan = 1;
+  for (const { size, stride } of axes) {
+    if (stride < innerSpan) return true;
+    innerSpan += (size - 1) * stride;
+  }
+  return false;
+}
+
+/**
+ * Cuts a strided array into parts that span at most `maxSpan` elements each, so that the memory for
+ * reading it does not depend on its strides.
+ */
+export function windows(
+  shape: readonly number[],
+  strides: readonly number[],
+  maxSpan: number,
+): Generator<Window> {
+  const targetStrides = rowMajorStrides(shape);
+  const axes = shape.map((size, axis) => ({
+    size,
+    stride: strides[axis]!,
+    targetStride: targetStrides[axis]!,
+  }));
+  return split(mergeAxes(axes), 0, 0, maxSpan);
+}
+
+function* split(
+  axes: readonly Axis[],
+  offset: number,
+  targetOffset: number,
+  maxSpan: number,
+): Generator<Window> {
+  const span = axes.reduce((sum, { size, stride }) => sum + (size - 1) * stride, 1);
+  if (span <= maxSpan) {
+    yield { offset, span, targetOffset, axes };
+    return;
+  }
+  const outer = axes.reduce((widest, axis) =>
+    axis.size > 1 && (widest.size === 1 || axis.stride > widest.stride) ? axis : widest,
+  );
+  // At most half of the axis, so that every step gets nearer to a window that fits.
+  const step = Math.max(1, Math.min(Math.floor(maxSpan / outer.stride), Math.ceil(outer.size / 2)));
+  for (let start = 0; start < outer.size; start += step) {
+    const part = { ...outer, size: Math.min(step, outer.size - start) };
+    yield* split(
+      axes.map((axis) => (axis === outer ? part : axis)),
+      offset + start * outer.stride,
+      targetOffset + start * outer.targetStride,
+      maxSpan,
+    );
+  }
+}
+
+/** Leaves out axes of one element and joins those that are one run in the file and in the result. */
+function mergeAxes(axes: readonly Axis[]): Axis[] {
+  const merged: Axis[] = [];
+  for (const axis of axes) {
+    const outer = merged.at(-1);
+    if (axis.size === 1) continue;
+    const joins =
+      outer !== undefined &&
+      outer.stride === axis.size * axis.stride &&
+      outer.targetStride === axis.size * axis.targetStride;
+    if (joins) merged[merged.length - 1] = { ...axis, size: outer.size * axis.size };
+    else merged.push(axis);
+  }
+  return merged;
+}
+
+/** Copies a window's elements to their row-major places. `source[0]` is the window's first element. */
+export function gather(source: Float32Array, { axes, targetOffset }: Window, target: Float32Array): void {
+  const inner = axes.at(-1);
+  if (inner === undefined) {
+    target[targetOffset] = source[0]!;
+    return;
+  }
+  const { size, stride, targetStride } = inner;
+  const outerAxes = axes.slice(0, -1);
+  const copyRuns = (depth: number, from: number, to: number): void => {
+    const axis = outerAxes[depth];
+    if (axis !== undefined) {
+      for (let i = 0; i < axis.size; i++) {
+        copyRuns(depth + 1, from + i * axis.stride, to + i * axis.targetStride);
+      }
+    } else if (stride === 1 && targetStride === 1) {
+      target.set(source.subarray(from, from + size), to);
+    } else {
+      for (let i = 0; i < size; i++) target[to + i * targetStride] = source[from + i * stride]!;
+    }
+  };
+  copyRuns(0, 0, targetOffset);
+}
+
+/** Number types of tensors in checkpoint files. */
+export type ElementType =
+  | 'float16'
+  | 'bfloat16'
+  | 'float32'
+  | 'float64'
+  | 'int64'
+  | 'int32'
+  | 'int16'
+  | 'int8'
+  | 'uint8'
+  | 'bool';
+
+export const elementBytes: Readonly<Record<ElementType, number>> = {
+  float16: 2,
+  bfloat16: 2,
+  float32: 4,
+  float64: 8,
+  int64: 8,
+  int32: 4,
+  int16: 2,
+  int8: 1,
+  uint8: 1,
+  bool: 1,
+};
+
+type NumberView = new (buffer: ArrayBuffer, byteOffset: number, length: number) => ArrayLike<number>;
+
+/** The types that JavaScript has arrays for; setting a Float32Array from them rounds as it should. */
+const numberViews: Readonly<Partial<Record<ElementType, NumberView>>> = {
+  float16: Float16Array,
+  float32: Float32Array,
+  float64: Float64Array,
+  int32: Int32Array,
+  int16: Int16Array,
+  int8: Int8Array,
+  uint8: Uint8Array,
+  bool: Uint8Array,
+};
+
+/**
+ * Widens (or, from 32-bit integers and 64 bits, rounds) numbers to float32.
+ * @param bytes little-endian, `target.length` elements, aligned to the element's size
+ */
+export function widen(type: ElementType, bytes: Uint8Array<ArrayBuffer>, target: Float32Array): void {
+  const { buffer, byteOffset } = bytes;
+  const View = numberViews[type];
+  if (View !== undefined) target.set(new View(buffer, byteOffset, target.length));
+  else if (type === 'bfloat16') widenBfloat16(new Uint16Array(buffer, byteOffset, target.length), target);
+  else widenInt64(new BigInt64Array(buffer, byteOffset, target.length), target);
+}
+
+/** Turns big-endian elements into little-endian ones, in place. */
+export function swapBytes(type: ElementType, bytes: Uint8Array<ArrayBuffer>): void {
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const size = elementBytes[type];
+  if (size === 2) view.swap16();
+  else if (size === 4) view.swap32();
+  else if (size === 8) view.swap64();
+}
+
+/** A bfloat16 is the upper half of a float32. */
+function widenBfloat16(source: Uint16Array, target: Float32Array): void {
+  const bits = new Uint32Array(target.buffer, target.byteOffset, target.length);
+  for (let i = 0; i < source.length; i++) bits[i] = source[i]! << 16;
+}
+
+function widenInt64(source: BigInt64Array, target: Float32Array): void {
+  for (let i = 0; i < source.length; i++) target[i] = Number(source[i]!);
+}
 
 /** PyTorch allows 64; a CLIP's weights have up to four. */
 export const MAX_DIMENSIONS = 8;
@@ -21,7 +230,7 @@ export interface StoredTensor {
 }
 
 /** What a file claims about a tensor. */
-export interface TensorClaim {
+interface TensorClaim {
   readonly elementType: ElementType;
   readonly shape: readonly number[];
   /** Default: row-major without gaps. */

@@ -1,5 +1,4 @@
-import { CheckpointError, quote } from './checkpoint-error.ts';
-import type { ByteRange, CheckpointFile } from './checkpoint-file.ts';
+import { type ByteRange, CheckpointError, type CheckpointFile, quote } from './checkpoint-file.ts';
 
 // Record layouts: PKWARE's APPNOTE.TXT 6.3, sections 4.3.7 to 4.5.3. All numbers are little-endian.
 const LOCAL_HEADER = { signature: 0x04034b50, byteLength: 30 };

@@ -1,23 +1,21 @@
 import { join } from 'node:path';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
-import type { ActivationRanges } from './activation-ranges.ts';
 import {
   BUILDER_VERSION,
   type CompiledModelDescription,
   DESCRIPTION_FILE,
+  fileChecksum,
   graphFiles,
   observedGraphFiles,
   type StoredDescription,
+  writeDurably,
 } from './compiled-model.ts';
-import { writeDurably } from './durable-file.ts';
-import { fileChecksum } from './file-checksum.ts';
-import { GraphBuilder } from './graph-builder.ts';
+import { GraphBuilder, WeightFile } from './graph-builder.ts';
 import { createLinear } from './linear.ts';
 import { type CompileProgress, NamedWeights } from './named-weights.ts';
 import { buildTextGraph } from './text-graph.ts';
-import type { Parts } from './transformer.ts';
+import type { ActivationRanges, Parts } from './transformer.ts';
 import { buildVisionGraph } from './vision-graph.ts';
-import { WeightFile } from './weight-file.ts';
 
 /** What to make of a checkpoint. */
 export type CompileTarget =

@@ -1,6 +1,57 @@
+import { type FileHandle, open } from 'node:fs/promises';
 import { parse } from 'protobufjs';
 import schema from './onnx.proto' with { type: 'text' };
-import type { WeightFile } from './weight-file.ts';
+
+/** A page: ONNX Runtime maps each weight from the file into memory instead of reading it. */
+const ALIGNMENT = 4096;
+
+/** Where one tensor's bytes lie in a weight file. */
+interface WeightLocation {
+  /** Offset from the file's beginning, in bytes; a multiple of 4096. */
+  readonly byteOffset: number;
+  readonly byteLength: number;
+}
+
+/** Weights one after another, little-endian and row-major, outside of the ONNX file that names them. */
+export class WeightFile implements AsyncDisposable {
+  readonly #file: FileHandle;
+  #end = 0;
+
+  private constructor(file: FileHandle) {
+    this.#file = file;
+  }
+
+  /** @throws when the file exists already */
+  static async create(path: string): Promise<WeightFile> {
+    return new WeightFile(await open(path, 'wx'));
+  }
+
+  async append(values: ArrayBufferView): Promise<WeightLocation> {
+    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+    const byteOffset = Math.ceil(this.#end / ALIGNMENT) * ALIGNMENT;
+    // One call may write less than it is given.
+    for (let written = 0; written < bytes.length; ) {
+      const { bytesWritten } = await this.#file.write(
+        bytes,
+        written,
+        bytes.length - written,
+        byteOffset + written,
+      );
+      written += bytesWritten;
+    }
+    this.#end = byteOffset + bytes.length;
+    return { byteOffset, byteLength: bytes.length };
+  }
+
+  /** Returns when all bytes stand on the disk: whoever renames the folder relies on it. */
+  async flush(): Promise<void> {
+    await this.#file.datasync();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file.close();
+  }
+}
 
 const modelProto = parse(schema).root.lookupType('onnx.ModelProto');
 
@@ -11,7 +62,7 @@ const IR_VERSION = 10;
 
 /** TensorProto.DataType */
 const dataTypes = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, float16: 10 } as const;
-export type DataType = keyof typeof dataTypes;
+type DataType = keyof typeof dataTypes;
 
 /** TensorProto.DataLocation.EXTERNAL */
 const EXTERNAL = 1;
@@ -22,9 +73,9 @@ const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
 export type Value = string;
 
 /** Numbers are ints; a float must say so. */
-export type Attribute = number | readonly number[] | string | { readonly float: number };
+type Attribute = number | readonly number[] | string | { readonly float: number };
 
-export type Operator =
+type Operator =
   | `com.microsoft.${'FusedMatMul' | 'MatMulIntegerToFloat' | 'QuickGelu'}`
   | 'Abs'
   | 'Add'
@@ -54,10 +105,10 @@ export type Operator =
   | 'Unsqueeze';
 
 /** Values of a weight; their array decides its type. */
-export type WeightValues = Float32Array | Float16Array | Int8Array;
+type WeightValues = Float32Array | Float16Array | Int8Array;
 
 /** A dimension: its size, or the name of one that is known when the graph runs. */
-export type Dimension = number | string;
+type Dimension = number | string;
 
 /**
  * One ONNX graph in the making. Nodes and small constants are kept, weights go straight to the weight

@@ -1,7 +1,184 @@
 import type { Precision } from './compiled-model.ts';
-import { createFloatLinear } from './float-linear.ts';
 import type { GraphBuilder, Value } from './graph-builder.ts';
-import { createInt8Linear } from './int8-linear.ts';
+
+/** The largest magnitude of a quantised weight: −128 has no counterpart. */
+const LARGEST = 127;
+
+/** weight ≈ values · scales: a scale for each column, which is an output channel. */
+interface QuantisedColumns {
+  /** [inputWidth, outputWidth], −127 to 127 */
+  readonly values: Int8Array;
+  /** [outputWidth] */
+  readonly scales: Float32Array;
+}
+
+/** Rounds each weight to the nearest of its column's 255 steps. */
+export function quantiseColumns({ weight, inputWidth, outputWidth }: LinearWeights): QuantisedColumns {
+  const scales = columnScales(weight, outputWidth);
+  const values = new Int8Array(weight.length);
+  for (let row = 0; row < inputWidth; row++) {
+    for (let column = 0; column < outputWidth; column++) {
+      const index = row * outputWidth + column;
+      values[index] = Math.round((weight[index] as number) / (scales[column] as number));
+    }
+  }
+  return { values, scales };
+}
+
+/**
+ * Rounds so that what one weight loses is put on the next of its kind. Where the rows it stands for have
+ * nearly the same value, as a picture's neighbouring pixels do, the losses cancel in the product.
+ * @param kinds rows r, r + kinds, r + 2 · kinds, … are of one kind: 3 for RGB
+ */
+export function quantiseColumnsDiffused(
+  { weight, inputWidth, outputWidth }: LinearWeights,
+  kinds: number,
+): QuantisedColumns {
+  const scales = columnScales(weight, outputWidth);
+  const values = new Int8Array(weight.length);
+  const lost = new Float64Array(kinds * outputWidth);
+  for (let row = 0; row < inputWidth; row++) {
+    for (let column = 0; column < outputWidth; column++) {
+      const index = row * outputWidth + column;
+      const carry = (row % kinds) * outputWidth + column;
+      const wanted = (weight[index] as number) / (scales[column] as number) + (lost[carry] as number);
+      const value = Math.min(LARGEST, Math.max(-LARGEST, Math.round(wanted)));
+      values[index] = value;
+      lost[carry] = wanted - value;
+    }
+  }
+  return { values, scales };
+}
+
+/** A column's largest magnitude becomes 127. */
+function columnScales(weight: Float32Array, outputWidth: number): Float32Array {
+  const peaks = new Float32Array(outputWidth);
+  for (let index = 0; index < weight.length; index++) {
+    const column = index % outputWidth;
+    peaks[column] = Math.max(peaks[column] as number, Math.abs(weight[index] as number));
+  }
+  // A column of zeros has no scale of its own; so has one too small for a scale that is not subnormal.
+  return peaks.map((peak) => (peak / LARGEST >= SMALLEST_NORMAL ? peak / LARGEST : 1));
+}
+
+const SMALLEST_NORMAL = 2 ** -126;
+
+/** How a row of float32 becomes uint8: q = round(x / scale) + zeroPoint, and scale = peak / steps. */
+interface RowCoding {
+  readonly zeroPoint: number;
+  /** Steps from zero to the row's peak. */
+  readonly steps: number;
+}
+
+/**
+ * A row of any values reaches ±127 steps. One that went through a GELU has hardly anything below zero, so
+ * nearly all steps are for what is above: 32 steps below zero are enough for −0.17 if a row's peak counts
+ * as 1.2 at least.
+ */
+const codings: Readonly<Record<ValueRange, RowCoding>> = {
+  any: { zeroPoint: 128, steps: 127 },
+  activated: { zeroPoint: 32, steps: 223 },
+};
+const LOWEST_ACTIVATED = -0.17;
+const SMALLEST_ACTIVATED_PEAK = (-LOWEST_ACTIVATED / codings.activated.zeroPoint) * codings.activated.steps;
+
+/** RGB */
+const CHANNELS = 3;
+
+/**
+ * Products of int8 weights, with a scale for each output channel, and uint8 activations, with a scale for
+ * each row. A row's scale is its own affair and integers add up exactly, so a text or picture gets the same
+ * bits alone as in a batch. This pair of types is the one that ONNX Runtime's fastest kernels take.
+ */
+function createInt8Linear(graph: GraphBuilder): Linear {
+  const constants = new Map<string, Value>();
+  const once = (name: string, make: (name: string) => Value): Value => {
+    const made = constants.get(name) ?? make(`int8.${name}`);
+    constants.set(name, made);
+    return made;
+  };
+  const scalar = (name: string, value: number) => once(name, (full) => graph.scalar(full, 'float32', value));
+  const zeroPoint = (range: ValueRange) =>
+    once(`${range}.zero_point`, (name) => graph.scalar(name, 'uint8', codings[range].zeroPoint));
+  const integers = (name: string, values: readonly number[]) =>
+    once(name, (full) => graph.integers(full, values));
+
+  /** [M, 1]: the largest magnitude that the row's steps must reach. */
+  const peaks = (name: string, x: Value, range: ValueRange): Value => {
+    const perRow = { keepdims: 1 };
+    const axis = integers('row_axis', [1]);
+    const highest = graph.node(`${name}.highest`, 'ReduceMax', [x, axis], perRow);
+    if (range === 'activated') {
+      return graph.node(`${name}.peaks`, 'Max', [highest, scalar('smallest_peak', SMALLEST_ACTIVATED_PEAK)]);
+    }
+    // Two passes that only read are faster than ReduceMax(Abs(x)), which writes one.
+    const lowest = graph.node(`${name}.lowest`, 'ReduceMin', [x, axis], perRow);
+    return graph.node(`${name}.peaks`, 'Max', [highest, graph.node(`${name}.negated`, 'Neg', [lowest])]);
+  };
+
+  /** [M, 1] uint8: QuantizeLinear wants a zero point for each row. */
+  const zeroPoints = (rows: Rows, range: ValueRange, scales: Value): Value =>
+    once(`${rows}.${range}.zero_points`, (name) =>
+      graph.node(name, 'Expand', [zeroPoint(range), graph.node(`${name}.shape`, 'Shape', [scales])]),
+    );
+
+  const constantColumns = async (
+    name: string,
+    { inputWidth, outputWidth }: LinearWeights,
+    { values, scales }: QuantisedColumns,
+  ): Promise<[Value, Value]> => [
+    await graph.weight(`${name}.weight`, [inputWidth, outputWidth], values),
+    await graph.weight(`${name}.weight.scales`, [outputWidth], scales),
+  ];
+
+  return {
+    input(name, x, width, rows, range) {
+      const steps = scalar(`${range}.step`, 1 / codings[range].steps);
+      // A row of zeros has the scale 0: whatever 0 / 0 is quantised to, the product's row is multiplied by 0.
+      const rowScales = graph.node(`${name}.row_scales`, 'Mul', [peaks(name, x, range), steps]); // [M, 1]
+      // A row is quantised as one block: ONNX Runtime shares blocks out among the threads, but would take one
+      // row after another, were each a step of an axis.
+      const matrix = graph.node(
+        `${name}.quantised`,
+        'QuantizeLinear',
+        [x, rowScales, zeroPoints(rows, range, rowScales)],
+        { axis: 1, block_size: width },
+      );
+      return { matrix, quantised: { rowScales, zeroPoint: zeroPoint(range) } };
+    },
+
+    async product(name, { matrix, quantised }, weights) {
+      if (!quantised) throw new Error(`${name} got rows that are not quantised: this is a bug`);
+      const [values, columnScales] = await constantColumns(name, weights, quantiseColumns(weights));
+      const { rowScales, zeroPoint } = quantised;
+      const integer = graph.node(`${name}.columns`, 'com.microsoft.MatMulIntegerToFloat', [
+        matrix,
+        values,
+        scalar('one', 1),
+        columnScales,
+        zeroPoint,
+      ]);
+      if (!weights.bias) return graph.node(name, 'Mul', [integer, rowScales]);
+      const product = graph.node(`${name}.product`, 'Mul', [integer, rowScales]);
+      const bias = await graph.weight(`${name}.bias`, [weights.outputWidth], weights.bias);
+      return graph.node(name, 'Add', [product, bias]);
+    },
+
+    async pixelProduct(name, pixels, weights) {
+      // Pixels are bytes as they come: only the weights are rounded.
+      const [values, columnScales] = await constantColumns(
+        name,
+        weights,
+        quantiseColumnsDiffused(weights, CHANNELS),
+      );
+      const inputs = [pixels, values, scalar('one', 1), columnScales];
+      const product = graph.node(`${name}.product`, 'com.microsoft.MatMulIntegerToFloat', inputs);
+      if (!weights.bias) return product;
+      const bias = await graph.weight(`${name}.bias`, [weights.outputWidth], weights.bias);
+      return graph.node(name, 'Add', [product, bias]);
+    },
+  };
+}
 
 /** The weights of y = x · weight + bias. */
 export interface LinearWeights {
@@ -20,7 +197,7 @@ export type Rows = 'positions' | 'read_outs';
 export type ValueRange = 'any' | 'activated';
 
 /** The left side of one or several products, in the form that they take it in. */
-export interface LinearInput {
+interface LinearInput {
   /** [M, inputWidth] */
   readonly matrix: Value;
   /** Present where `matrix` is quantised: x = rowScales · (matrix − zeroPoint). */
@@ -54,4 +231,22 @@ export interface Linear {
 
 export function createLinear(graph: GraphBuilder, precision: Precision): Linear {
   return precision === 'fp32' ? createFloatLinear(graph) : createInt8Linear(graph);
+}
+
+/** Products in float32. */
+export function createFloatLinear(graph: GraphBuilder): Linear {
+  const linear: Linear = {
+    input: (_name, matrix) => ({ matrix }),
+    async product(name, { matrix }, { weight, inputWidth, outputWidth, bias }) {
+      // ONNX Runtime packs a constant weight when it loads, and then computes a single row as it computes
+      // many: a text or picture gets the same bits alone as in a batch.
+      const constant = await graph.weight(`${name}.weight`, [inputWidth, outputWidth], weight);
+      if (!bias) return graph.node(name, 'MatMul', [matrix, constant]);
+      const product = graph.node(`${name}.product`, 'MatMul', [matrix, constant]);
+      return graph.node(name, 'Add', [product, await graph.weight(`${name}.bias`, [outputWidth], bias)]);
+    },
+    pixelProduct: (name, pixels, weights) =>
+      linear.product(name, { matrix: graph.cast(`${name}.pixels`, pixels, 'float32') }, weights),
+  };
+  return linear;
 }

@@ -1,7 +1,13 @@
 import type { ClipArchitecture } from '../architecture.ts';
-import { embeddingHead } from './embedding-head.ts';
 import type { Value } from './graph-builder.ts';
-import { type Parts, type ReadOut, type Sequence, type Tower, transformer } from './transformer.ts';
+import {
+  embeddingHead,
+  type Parts,
+  type ReadOut,
+  type Sequence,
+  type Tower,
+  transformer,
+} from './transformer.ts';
 
 /** Added to a score, it leaves nothing of it after a softmax. */
 const UNSEEN = -1e30;

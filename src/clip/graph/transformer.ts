@@ -1,11 +1,248 @@
-import type { Activation } from '../architecture.ts';
-import { type ActivationRanges, blockInputs, blockPrefix, observeChannels } from './activation-ranges.ts';
-import { type BlockWeights, type NormWeights, readBlock } from './block-weights.ts';
+import type { Activation, ClipArchitecture } from '../architecture.ts';
 import type { Precision } from './compiled-model.ts';
 import type { GraphBuilder, Value } from './graph-builder.ts';
-import type { Linear, Rows } from './linear.ts';
-import type { NamedWeights } from './named-weights.ts';
-import { smoothBlock } from './smoothing.ts';
+import { createFloatLinear, type Linear, type LinearWeights, type Rows } from './linear.ts';
+import { type NamedWeights, transpose } from './named-weights.ts';
+
+/** What a LayerNorm multiplies normalised channels with and adds to them. [W] each. */
+interface NormWeights {
+  readonly weight: Float32Array;
+  readonly bias: Float32Array;
+}
+
+/** The weights of one residual attention block, in the form that the graph computes with. */
+export interface BlockWeights {
+  readonly attentionNorm: NormWeights;
+  readonly query: LinearWeights;
+  readonly key: LinearWeights;
+  readonly value: LinearWeights;
+  readonly attentionOut: LinearWeights;
+  readonly mlpNorm: NormWeights;
+  readonly mlpIn: LinearWeights;
+  /** [4W]: what the activated channels are multiplied with before `mlpOut`; absent: 1. */
+  readonly hiddenScales?: Float32Array;
+  readonly mlpOut: LinearWeights;
+}
+
+export function readNorm(weights: NamedWeights, name: string, width: number): NormWeights {
+  return { weight: weights.read(`${name}.weight`, [width]), bias: weights.read(`${name}.bias`, [width]) };
+}
+
+/**
+ * Reads a block's weights. Two of the reference's biases are left out: that of the keys adds the same to all
+ * of a query's scores, which softmax takes out again; that of the values comes out of any average as it is,
+ * so it moves into the bias behind.
+ * @param prefix such as `visual.transformer.resblocks.0`
+ */
+function readBlock(weights: NamedWeights, prefix: string, width: number): BlockWeights {
+  const attentionNorm = readNorm(weights, `${prefix}.ln_1`, width);
+  const inProjection = weights.read(`${prefix}.attn.in_proj_weight`, [3 * width, width]);
+  const inBias = weights.read(`${prefix}.attn.in_proj_bias`, [3 * width]);
+  const part = (index: 0 | 1 | 2): LinearWeights => ({
+    weight: transpose(
+      inProjection.subarray(index * width * width, (index + 1) * width * width),
+      width,
+      width,
+    ),
+    inputWidth: width,
+    outputWidth: width,
+  });
+  const attentionOut = readLinear(weights, `${prefix}.attn.out_proj`, width, width);
+  return {
+    attentionNorm,
+    query: { ...part(0), bias: inBias.subarray(0, width) },
+    key: part(1),
+    value: part(2),
+    attentionOut: { ...attentionOut, bias: product(inBias.subarray(2 * width), attentionOut) },
+    mlpNorm: readNorm(weights, `${prefix}.ln_2`, width),
+    mlpIn: readLinear(weights, `${prefix}.mlp.c_fc`, width, 4 * width),
+    mlpOut: readLinear(weights, `${prefix}.mlp.c_proj`, 4 * width, width),
+  };
+}
+
+/** `nn.Linear`, whose weight is stored as [outputWidth, inputWidth]. */
+function readLinear(
+  weights: NamedWeights,
+  name: string,
+  inputWidth: number,
+  outputWidth: number,
+): LinearWeights & { readonly bias: Float32Array } {
+  return {
+    weight: weights.readTransposed(`${name}.weight`, [outputWidth, inputWidth]),
+    inputWidth,
+    outputWidth,
+    bias: weights.read(`${name}.bias`, [outputWidth]),
+  };
+}
+
+/** row · weight + bias, in double precision. @param row [inputWidth] */
+function product(row: Float32Array, { weight, outputWidth, bias }: Required<LinearWeights>): Float32Array {
+  const sums = Float64Array.from(bias);
+  row.forEach((value, input) => {
+    for (let output = 0; output < outputWidth; output++) {
+      sums[output] = (sums[output] as number) + value * (weight[input * outputWidth + output] as number);
+    }
+  });
+  return Float32Array.from(sums);
+}
+
+/** How loud the channels of the products' inputs get: the largest magnitude seen of each, by the input's name. */
+export type ActivationRanges = ReadonlyMap<string, Float32Array>;
+
+/** The name of the blocks' list in the weights, and of the model's part that it belongs to. */
+const towerPrefixes = { vision: 'visual.transformer', text: 'transformer' } as const;
+
+/** The prefix of one block's weights. */
+function blockPrefix(tower: keyof typeof towerPrefixes, layer: number): string {
+  return `${towerPrefixes[tower]}.resblocks.${layer}`;
+}
+
+/** The names of the matrices that a block multiplies with weights. */
+export function blockInputs(prefix: string) {
+  return {
+    /** Of queries, keys and values. [..., W] */
+    attention: `${prefix}.ln_1`,
+    /** [..., W] */
+    attentionOut: `${prefix}.attn`,
+    /** [..., W] */
+    mlpIn: `${prefix}.ln_2`,
+    /** [..., 4W] */
+    mlpOut: `${prefix}.mlp.gelu`,
+  } as const;
+}
+
+/** Where a graph's observed form says how loud an input's channels were. */
+export interface ObservedInput {
+  readonly name: string;
+  /** The graph's output: [width] float32. */
+  readonly output: string;
+  readonly width: number;
+}
+
+/** What the observed form of a tower's graph has beside `embeddings`. */
+export function observedInputs(
+  tower: keyof typeof towerPrefixes,
+  architecture: ClipArchitecture,
+): readonly ObservedInput[] {
+  const { width, layers } = architecture[tower];
+  return Array.from({ length: layers }, (_, layer) => {
+    const inputs = blockInputs(blockPrefix(tower, layer));
+    return Object.values(inputs).map((name) => ({
+      name,
+      output: outputName(name),
+      width: name === inputs.mlpOut ? 4 * width : width,
+    }));
+  }).flat();
+}
+
+/**
+ * Lets the graph's observed form say how loud the channels of a matrix get.
+ * @param x [M, width] float32
+ */
+function observeChannels(graph: GraphBuilder, name: string, x: Value, width: number): void {
+  graph.observe([width], () => {
+    const output = outputName(name);
+    const magnitudes = graph.node(`${output}.magnitudes`, 'Abs', [x]);
+    const rows = graph.integers(`${output}.rows`, [0]);
+    return graph.node(output, 'ReduceMax', [magnitudes, rows], { keepdims: 0 });
+  });
+}
+
+function outputName(input: string): string {
+  return `range.${input}`;
+}
+
+/** How often finer the steps of the activated channels must become to be worth a multiplication of their own. */
+const WORTHWHILE = 2;
+
+/**
+ * Makes loud channels quieter where they are rounded and their weights larger, so that one loud channel does
+ * not leave all others a few steps. In real numbers the block computes what it did before: what divides a
+ * channel stands in the LayerNorm or in the projection before it, and only behind a GELU, through which
+ * nothing can be moved, in a multiplication of its own, where that is worth it.
+ *
+ * The scale √(loudness / largest weight) is SmoothQuant's (Xiao et al., 2022) with α = 0.5: both sides of the
+ * product are then equally hard to round.
+ * @param ranges without those of this block's inputs, nothing is changed
+ */
+export function smoothBlock(block: BlockWeights, prefix: string, ranges: ActivationRanges): BlockWeights {
+  const inputs = blockInputs(prefix);
+  const attention = inputScales(ranges.get(inputs.attention), [block.query, block.key, block.value]);
+  const attentionOut = inputScales(ranges.get(inputs.attentionOut), [block.attentionOut]);
+  const mlpIn = inputScales(ranges.get(inputs.mlpIn), [block.mlpIn]);
+  const hidden = hiddenScales(ranges.get(inputs.mlpOut), block.mlpOut);
+  return {
+    attentionNorm: divideNorm(block.attentionNorm, attention),
+    query: multiplyRows(block.query, attention),
+    key: multiplyRows(block.key, attention),
+    // An average of the values is divided by the same: it may be done before.
+    value: divideColumns(multiplyRows(block.value, attention), attentionOut),
+    attentionOut: multiplyRows(block.attentionOut, attentionOut),
+    mlpNorm: divideNorm(block.mlpNorm, mlpIn),
+    mlpIn: multiplyRows(block.mlpIn, mlpIn),
+    ...(hidden && { hiddenScales: hidden.map((scale) => 1 / scale) }),
+    mlpOut: multiplyRows(block.mlpOut, hidden),
+  };
+}
+
+/** @returns [inputWidth], or undefined where nothing is known of the input */
+function inputScales(
+  loudness: Float32Array | undefined,
+  products: readonly LinearWeights[],
+): Float32Array | undefined {
+  if (!loudness) return undefined;
+  const largest = new Float32Array(loudness.length);
+  for (const { weight, outputWidth } of products) {
+    largest.forEach((before, row) => {
+      const values = weight.subarray(row * outputWidth, (row + 1) * outputWidth);
+      largest[row] = values.reduce((most, value) => Math.max(most, Math.abs(value)), before);
+    });
+  }
+  return loudness.map((value, channel) => {
+    const scale = Math.sqrt(value / (largest[channel] as number));
+    // A channel that was never heard, or that nothing listens to, stays as it is.
+    return Number.isFinite(scale) && scale > 0 ? scale : 1;
+  });
+}
+
+/**
+ * Only loud channels are made quieter, none louder: what a GELU makes of negative values must stay above −0.17.
+ * @returns [4W], or undefined where it is not worth it
+ */
+function hiddenScales(loudness: Float32Array | undefined, product: LinearWeights): Float32Array | undefined {
+  const scales = inputScales(loudness, [product]);
+  if (!loudness || !scales) return undefined;
+  const median = scales.toSorted()[scales.length >> 1] as number;
+  const quieting = scales.map((scale) => Math.max(1, scale / median));
+  const loudest = Math.max(...loudness);
+  const loudestQuieted = Math.max(...loudness.map((value, channel) => value / (quieting[channel] as number)));
+  return loudest >= WORTHWHILE * loudestQuieted ? quieting : undefined;
+}
+
+function divideNorm({ weight, bias }: NormWeights, scales: Float32Array | undefined): NormWeights {
+  if (!scales) return { weight, bias };
+  const divide = (value: number, channel: number) => value / (scales[channel] as number);
+  return { weight: weight.map(divide), bias: bias.map(divide) };
+}
+
+function multiplyRows(product: LinearWeights, scales: Float32Array | undefined): LinearWeights {
+  if (!scales) return product;
+  const { outputWidth } = product;
+  return {
+    ...product,
+    weight: product.weight.map((value, index) => value * (scales[Math.floor(index / outputWidth)] as number)),
+  };
+}
+
+function divideColumns(product: LinearWeights, scales: Float32Array | undefined): LinearWeights {
+  if (!scales) return product;
+  const { outputWidth, bias } = product;
+  return {
+    ...product,
+    weight: product.weight.map((value, index) => value / (scales[index % outputWidth] as number)),
+    ...(bias && { bias: bias.map((value, column) => value / (scales[column] as number)) }),
+  };
+}
 
 /** `eps` of PyTorch's LayerNorm, which the reference leaves as it is. */
 const LAYER_NORM_EPSILON = { float: 1e-5 };
@@ -211,4 +448,30 @@ async function mlp(tower: Tower, prefix: string, block: BlockWeights, x: Value, 
     : activated;
   const output = linear.input(`${names.mlpOut}.input`, scaled, 4 * width, rows, 'activated');
   return linear.product(`${prefix}.mlp.c_proj`, output, block.mlpOut);
+}
+
+/**
+ * Ends a tower: the read-out position is normalised, projected into the space that pictures and texts share,
+ * and given length 1, as `CLIP.forward` does. Becomes the graph's output `embeddings` [N, D] float32.
+ * It is little work, and the last that could be made up for: it stays in float32.
+ * @param position [N, W]
+ * @param names of the last LayerNorm, and of the projection [W, D], which the reference stores as it multiplies
+ */
+export async function embeddingHead(
+  tower: Tower,
+  position: Value,
+  names: { readonly layerNorm: string; readonly projection: string },
+  embeddingDimension: number,
+): Promise<void> {
+  const { graph, weights, width } = tower;
+  const normed = await layerNorm(tower, names.layerNorm, position, readNorm(weights, names.layerNorm, width));
+  const linear = createFloatLinear(graph);
+  const input = linear.input(names.layerNorm, normed, width, 'read_outs', 'any');
+  const projected = await linear.product(names.projection, input, {
+    weight: weights.read(names.projection, [width, embeddingDimension]),
+    inputWidth: width,
+    outputWidth: embeddingDimension,
+  }); // [N, D]
+  const embeddings = graph.node('embeddings', 'LpNormalization', [projected], { axis: -1, p: 2 });
+  graph.output(embeddings, 'float32', ['N', embeddingDimension]);
 }

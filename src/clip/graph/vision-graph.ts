@@ -1,11 +1,11 @@
 import { type ClipArchitecture, type PixelNormalisation, referenceNormalisation } from '../architecture.ts';
-import { readNorm } from './block-weights.ts';
-import { embeddingHead } from './embedding-head.ts';
 import type { Value } from './graph-builder.ts';
 import {
+  embeddingHead,
   layerNorm,
   type Parts,
   type ReadOut,
+  readNorm,
   type Sequence,
   type Tower,
   transformer,

@@ -1,4 +1,4 @@
-import type { Agreement, PrecisionReport } from '../graph/precision-report.ts';
+import type { Agreement, PrecisionReport } from '../graph/compiled-model.ts';
 import type { Probes } from './probes.ts';
 
 /** What a precision makes of the probes, in their order. */

@@ -1,10 +1,373 @@
 import type { ClipArchitecture } from '../architecture.ts';
 import { createTokenizer } from '../tokenizer/tokenizer.ts';
-import { type ProbePicture, probePictures } from './probe-pictures.ts';
-import { probeTexts } from './probe-texts.ts';
+
+/** RGB, 0 to 1 each; what is beyond is cut off. */
+type Colour = readonly [red: number, green: number, blue: number];
+
+/** Numbers from 0 to 1, one after another. */
+type Numbers = () => number;
+
+/** Half of all colours are strong, half are dull. */
+function anyColour(next: Numbers): Colour {
+  const [red, green, blue] = [next(), next(), next()];
+  if (next() < 0.5) return [red, green, blue];
+  const grey = (red + green + blue) / 3;
+  return mix([red, green, blue], [grey, grey, grey], 0.7);
+}
+
+/** Value noise in four octaves, each of half the size and half the strength. @param cells of the largest, a side */
+function fractal(next: Numbers, cells: number): (x: number, y: number) => number {
+  const SIZE = 64;
+  const lattice = Float32Array.from({ length: SIZE * SIZE }, next);
+  const at = (column: number, row: number) =>
+    lattice[(row & (SIZE - 1)) * SIZE + (column & (SIZE - 1))] as number;
+  const smooth = (part: number) => part * part * (3 - 2 * part);
+  const layer = (x: number, y: number) => {
+    const [column, row] = [Math.floor(x), Math.floor(y)];
+    const [right, down] = [smooth(x - column), smooth(y - row)];
+    const top = at(column, row) * (1 - right) + at(column + 1, row) * right;
+    const bottom = at(column, row + 1) * (1 - right) + at(column + 1, row + 1) * right;
+    return top * (1 - down) + bottom * down;
+  };
+  return (x, y) => {
+    let [sum, strength, frequency] = [0, 8 / 15, cells];
+    for (let octave = 0; octave < 4; octave++) {
+      sum += strength * layer(x * frequency, y * frequency);
+      strength /= 2;
+      frequency *= 2;
+    }
+    return sum;
+  };
+}
+
+function mix(from: Colour, to: Colour, share: number): Colour {
+  const part = Math.min(1, Math.max(0, share));
+  return add(scale(from, 1 - part), scale(to, part));
+}
+
+function scale([red, green, blue]: Colour, factor: number): Colour {
+  return [red * factor, green * factor, blue * factor];
+}
+
+function add(one: Colour, other: Colour): Colour {
+  return [one[0] + other[0], one[1] + other[1], one[2] + other[2]];
+}
+
+/** A small generator of good quality (Tommy Ettinger's mulberry32). */
+function mulberry32(seed: number): Numbers {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let bits = Math.imul(state ^ (state >>> 15), 1 | state);
+    bits = (bits + Math.imul(bits ^ (bits >>> 7), 61 | bits)) ^ bits;
+    return ((bits ^ (bits >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** The colour at a place of the picture; x to the right, y down, 0 to 1 each. */
+type Paint = (x: number, y: number) => Colour;
+
+/**
+ * Pictures of many kinds, made in code and always the same: what real pictures are made of (light that fades,
+ * edges, textures, things before a background, landscapes of clouds and hills) and the extremes (noise, one
+ * colour, black, white, stripes of one pixel).
+ * @param side in pixels
+ */
+export function* probePictures(side: number): Generator<ProbePicture> {
+  for (const [kind, painter] of painters.entries()) {
+    for (let variant = 0; variant < VARIANTS; variant++) {
+      const paint = painter(mulberry32(kind * VARIANTS + variant), side);
+      yield { name: `${painter.name} ${variant + 1}`, pixels: render(paint, side) };
+    }
+  }
+  yield { name: 'black', pixels: new Uint8Array(side * side * 3) };
+  yield { name: 'white', pixels: new Uint8Array(side * side * 3).fill(255) };
+}
+
+/** A made-up picture. */
+interface ProbePicture {
+  /** Its kind and a number. */
+  readonly name: string;
+  /** [side, side, 3] uint8, RGB, row-major */
+  readonly pixels: Uint8Array;
+}
+
+/** Pictures of each kind. */
+const VARIANTS = 6;
+
+const painters: readonly ((next: Numbers, side: number) => Paint)[] = [
+  flat,
+  linearGradient,
+  radialGradient,
+  stripes,
+  chequers,
+  grating,
+  discs,
+  boxes,
+  lights,
+  noise,
+  clouds,
+  marble,
+  landscape,
+  seaAndSun,
+  portrait,
+  writing,
+];
+
+/** How many pictures there are. */
+export const probePictureCount = painters.length * VARIANTS + 2;
+
+function render(paint: Paint, side: number): Uint8Array {
+  const pixels = new Uint8ClampedArray(side * side * 3);
+  for (let row = 0; row < side; row++) {
+    for (let column = 0; column < side; column++) {
+      const colour = paint((column + 0.5) / side, (row + 0.5) / side);
+      const offset = (row * side + column) * 3;
+      for (let channel = 0; channel < 3; channel++) {
+        pixels[offset + channel] = (colour[channel] as number) * 255;
+      }
+    }
+  }
+  return new Uint8Array(pixels.buffer);
+}
+
+function flat(next: Numbers): Paint {
+  const colour = anyColour(next);
+  return () => colour;
+}
+
+function linearGradient(next: Numbers): Paint {
+  const [from, to] = [anyColour(next), anyColour(next)];
+  const angle = next() * Math.PI;
+  const [dx, dy] = [Math.cos(angle), Math.sin(angle)];
+  return (x, y) => mix(from, to, 0.5 + (x - 0.5) * dx + (y - 0.5) * dy);
+}
+
+function radialGradient(next: Numbers): Paint {
+  const [from, to] = [anyColour(next), anyColour(next)];
+  const [cx, cy, radius] = [next(), next(), 0.3 + next()];
+  return (x, y) => mix(from, to, Math.hypot(x - cx, y - cy) / radius);
+}
+
+/** Down to one pixel wide. */
+function stripes(next: Numbers, side: number): Paint {
+  const [one, other] = [anyColour(next), anyColour(next)];
+  const width = Math.max(1, Math.round(side * next() ** 4 * 0.3)) / side;
+  const upright = next() < 0.5;
+  return (x, y) => (Math.floor((upright ? x : y) / width) % 2 === 0 ? one : other);
+}
+
+function chequers(next: Numbers, side: number): Paint {
+  const [one, other] = [anyColour(next), anyColour(next)];
+  const width = Math.max(1, Math.round(side * next() ** 3 * 0.3)) / side;
+  return (x, y) => ((Math.floor(x / width) + Math.floor(y / width)) % 2 === 0 ? one : other);
+}
+
+/** Two waves across each other, as in cloth. */
+function grating(next: Numbers): Paint {
+  const [one, other] = [anyColour(next), anyColour(next)];
+  const wave = () => {
+    const [angle, frequency] = [next() * Math.PI, 4 + 60 * next() ** 2];
+    return (x: number, y: number) => Math.sin(2 * frequency * (x * Math.cos(angle) + y * Math.sin(angle)));
+  };
+  const [first, second] = [wave(), wave()];
+  return (x, y) => mix(one, other, 0.5 + first(x, y) / 4 + second(x, y) / 4);
+}
+
+function discs(next: Numbers): Paint {
+  const ground = clouds(next);
+  const things = Array.from({ length: 1 + Math.floor(next() * 6) }, () => ({
+    x: next(),
+    y: next(),
+    radius: 0.05 + next() * 0.25,
+    colour: anyColour(next),
+  }));
+  return (x, y) => {
+    const hit = things.findLast((thing) => Math.hypot(x - thing.x, y - thing.y) < thing.radius);
+    // Lit from above left.
+    return hit ? scale(hit.colour, 1.1 - (x - hit.x + y - hit.y) / (3 * hit.radius)) : ground(x, y);
+  };
+}
+
+function boxes(next: Numbers): Paint {
+  const ground = linearGradient(next);
+  const things = Array.from({ length: 2 + Math.floor(next() * 12) }, () => {
+    const [left, top] = [next(), next()];
+    return { left, top, right: left + next() * 0.5, bottom: top + next() * 0.5, colour: anyColour(next) };
+  });
+  return (x, y) => {
+    const hit = things.findLast(
+      (thing) => x > thing.left && x < thing.right && y > thing.top && y < thing.bottom,
+    );
+    return hit?.colour ?? ground(x, y);
+  };
+}
+
+/** Lights out of focus. */
+function lights(next: Numbers): Paint {
+  const ground = scale(anyColour(next), 0.3);
+  const spots = Array.from({ length: 12 }, () => ({
+    x: next(),
+    y: next(),
+    spread: 0.03 + 0.12 * next(),
+    colour: anyColour(next),
+  }));
+  return (x, y) =>
+    spots.reduce(
+      (sum, light) =>
+        add(
+          sum,
+          scale(light.colour, Math.exp(-(((x - light.x) ** 2 + (y - light.y) ** 2) / light.spread ** 2))),
+        ),
+      ground,
+    );
+}
+
+function noise(next: Numbers): Paint {
+  const [ground, amplitude] = [anyColour(next), next()];
+  const isGrey = next() < 0.5;
+  return () => {
+    const grain = next() - 0.5;
+    return add(
+      ground,
+      scale(isGrey ? [grain, grain, grain] : [grain, next() - 0.5, next() - 0.5], amplitude),
+    );
+  };
+}
+
+/** Noise of all sizes at once, large ones strongest, as in most photos. */
+function clouds(next: Numbers): Paint {
+  const [one, other] = [anyColour(next), anyColour(next)];
+  const height = fractal(next, 3);
+  return (x, y) => mix(one, other, height(x, y));
+}
+
+function marble(next: Numbers): Paint {
+  const [one, other] = [anyColour(next), anyColour(next)];
+  const [bend, veins] = [fractal(next, 2), 5 + 20 * next()];
+  return (x, y) => mix(one, other, 0.5 + 0.5 * Math.sin(veins * (x + bend(x, y))));
+}
+
+/** Sky, then hills before hills, each with its texture. */
+function landscape(next: Numbers): Paint {
+  const sky = linearGradient(next);
+  const grain = fractal(next, 24);
+  const hills = Array.from({ length: 3 }, (_, index) => ({
+    line: fractal(next, 2 + 2 * index),
+    level: 0.3 + 0.2 * index,
+    colour: scale(anyColour(next), 0.7),
+  }));
+  return (x, y) => {
+    const hill = hills.findLast(({ line, level }) => y > level + 0.3 * (line(x, 0.5) - 0.5));
+    return hill ? scale(hill.colour, 0.6 + 0.8 * grain(x, y)) : sky(x, y);
+  };
+}
+
+function seaAndSun(next: Numbers): Paint {
+  const [high, low, water] = [anyColour(next), anyColour(next), scale(anyColour(next), 0.6)];
+  const [sunX, sunY, horizon] = [next(), 0.1 + 0.3 * next(), 0.4 + 0.3 * next()];
+  const ripple = fractal(next, 30);
+  return (x, y) => {
+    if (y > horizon) return scale(water, 0.5 + ripple(x, y * 4));
+    const glow = Math.exp(-((x - sunX) ** 2 + (y - sunY) ** 2) * 40);
+    return add(mix(high, low, y / horizon), [glow, glow * 0.9, glow * 0.6]);
+  };
+}
+
+/** Something round and bright before something dark and soft. */
+function portrait(next: Numbers): Paint {
+  const [ground, grain] = [clouds(next), fractal(next, 12)];
+  const skin = mix([0.95, 0.8, 0.7], [0.35, 0.22, 0.15], next());
+  const coat = anyColour(next);
+  return (x, y) => {
+    if (Math.hypot((x - 0.5) / 0.18, (y - 0.38) / 0.24) < 1) return scale(skin, 0.8 + 0.4 * grain(x, y));
+    if (Math.hypot((x - 0.5) / 0.45, (y - 1.05) / 0.42) < 1) return scale(coat, 0.7 + 0.6 * grain(x, y));
+    return scale(ground(x, y), 0.6);
+  };
+}
+
+/** Dark lines of writing on paper. */
+function writing(next: Numbers): Paint {
+  const paper = mix([1, 1, 1], anyColour(next), 0.2);
+  const ink = scale(anyColour(next), 0.4);
+  const [lines, letters] = [4 + Math.floor(next() * 10), fractal(next, 40)];
+  return (x, y) => {
+    const inLine = (y * lines) % 1;
+    const isInk = inLine > 0.25 && inLine < 0.75 && letters(x, Math.floor(y * lines) + inLine / 3) > 0.55;
+    return isInk ? ink : paper;
+  };
+}
+
+const things =
+  `person woman man child baby crowd dog puppy cat kitten bird parrot fish shark horse cow sheep pig
+elephant lion bear zebra giraffe monkey snake frog butterfly spider bee tree flower rose grass leaf forest mountain
+hill river lake waterfall beach sea wave desert sky cloud rain snow storm rainbow sunset night city street house
+church castle bridge tower ruin kitchen bedroom bathroom office classroom shop restaurant stadium farm garden car
+bus truck train tram bicycle motorcycle boat ship airplane helicopter rocket traffic-light apple banana orange
+strawberry tomato potato carrot bread cheese pizza burger sushi salad soup cake chocolate coffee tea beer wine
+table chair sofa lamp clock book newspaper letter phone laptop keyboard camera television guitar piano drum ball
+shoe shirt dress hat glasses watch ring umbrella bag knife spoon bottle cup plate`
+    .split(/\s+/)
+    .map((thing) => thing.replace('-', ' '));
+
+const looks = [
+  'red',
+  'dark blue',
+  'tiny',
+  'huge',
+  'old',
+  'broken',
+  'wet',
+  'empty',
+  'blurry',
+  'black and white',
+];
+
+const templates = ['{}', 'a photo of a {}', 'a drawing of a {}', '{} in the distance'] as const;
+
+const sentences = `
+people dancing at a wedding
+two dogs playing with a ball on wet grass
+a bowl of fresh fruit on a wooden table, seen from above
+an aerial view of a city at night
+a close-up of an eye
+handwritten notes on paper
+a screenshot of a computer program
+a receipt from a supermarket
+a diagram
+a map of Europe
+x-ray of a hand
+the view through a rainy window
+children in school uniforms crossing a street in front of a yellow bus while a policeman stops the traffic
+not a cat
+nothing
+something soft
+happiness
+danger
+1984
+3 apples
+50% off!
+C++ source code
+ein Hund im Schnee
+une tasse de café
+東京の夜景
+собака
+🐶
+`
+  .trim()
+  .split('\n');
+
+/** Labels as people write them: single words, phrases, sentences, other languages. All differ. */
+const probeTexts: readonly string[] = [
+  ...things.map((thing, index) => templates[index % templates.length]!.replace('{}', thing)),
+  ...things
+    .filter((_, index) => index % 3 === 0)
+    .map((thing, index) => `${looks[index % looks.length]} ${thing}`),
+  ...sentences,
+];
 
 /** A label and its tokens. */
-export interface ProbeText {
+interface ProbeText {
   readonly text: string;
   /** Start and end included. */
   readonly ids: Int32Array;

@@ -2,9 +2,8 @@ import { createHash } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import * as v from 'valibot';
-import { percentOf, type ReportProgress } from './loading-progress.ts';
-import { ModelStoreError } from './model-store-error.ts';
-import { messageOf } from './storage-error.ts';
+import { percentOf, type ReportProgress } from './progress-display.ts';
+import { ModelStoreError, messageOf } from './storage-error.ts';
 
 /** Large enough to cost few reads, small enough not to hold up a request (2 ms of hashing). */
 const BLOCK_BYTES = 2 ** 20;

@@ -1,13 +1,13 @@
 import { writeSync } from 'node:fs';
 import * as v from 'valibot';
-import { demoCheckpoint } from '../../../models/demo/demo-checkpoint.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
-import { CheckpointError } from '../checkpoint/checkpoint-error.ts';
+import { CheckpointError } from '../checkpoint/checkpoint-file.ts';
 import { openCheckpoint } from '../checkpoint/open-checkpoint.ts';
+import { demoCheckpoint } from '../demo/demo-checkpoint.ts';
 import { UnusableWeightError } from '../graph/named-weights.ts';
 import { compileAtPrecision } from '../precision/compile-at-precision.ts';
-import { type CompileMessage, compileJobSchema } from './compile-protocol.ts';
-import { percentOf } from './loading-progress.ts';
+import { type CompileMessage, compileJobSchema } from './compile-process.ts';
+import { percentOf } from './progress-display.ts';
 import { errnoOf, messageOf, storageErrnos } from './storage-error.ts';
 
 /**

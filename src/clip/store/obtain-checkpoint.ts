@@ -1,18 +1,23 @@
 import { join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { ManifestModel } from '../../../models/manifest.ts';
-import { CheckpointError } from '../checkpoint/checkpoint-error.ts';
+import { CheckpointError } from '../checkpoint/checkpoint-file.ts';
 import { openCheckpoint } from '../checkpoint/open-checkpoint.ts';
 import { download, type SourceFailure } from './download.ts';
-import { type ExclusiveLock, tryLock } from './exclusive.ts';
-import type { LoadingProgress, ReportProgress } from './loading-progress.ts';
-import { ModelStoreError } from './model-store-error.ts';
-import { ProgressDisplay } from './progress-display.ts';
-import { findCheckpoint, searchOrder } from './search.ts';
-import { type DownloadSource, displayUrl, downloadSources, sourceForPeople } from './sources.ts';
-import { storing } from './storage-error.ts';
+import { type ExclusiveLock, tryLock } from './obtain-compiled.ts';
+import { type LoadingProgress, ProgressDisplay, type ReportProgress } from './progress-display.ts';
+import {
+  type DownloadSource,
+  displayUrl,
+  downloadSources,
+  findCheckpoint,
+  firstWritable,
+  proveWritable,
+  searchOrder,
+  sourceForPeople,
+} from './search.ts';
+import { ModelStoreError, storing } from './storage-error.ts';
 import type { StoreContext } from './store-context.ts';
-import { firstWritable, proveWritable } from './writable-directory.ts';
 
 /**
  * The checkpoint file of a model of the manifest: a found one, or else a downloaded one. A found file

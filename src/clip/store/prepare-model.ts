@@ -1,21 +1,16 @@
 import { basename } from 'node:path';
-import {
-  DEMO_MODEL_NAME,
-  demoCheckpoint,
-  demoCheckpointSha256,
-} from '../../../models/demo/demo-checkpoint.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
-import { CheckpointError } from '../checkpoint/checkpoint-error.ts';
+import { CheckpointError } from '../checkpoint/checkpoint-file.ts';
 import { openCheckpoint } from '../checkpoint/open-checkpoint.ts';
+import { DEMO_MODEL_NAME, demoCheckpoint, demoCheckpointSha256 } from '../demo/demo-checkpoint.ts';
 import type { CompiledModel } from '../graph/compiled-model.ts';
-import { endToken } from '../tokenizer/vocabulary.ts';
+import { endToken } from '../tokenizer/tokenizer.ts';
 import { rememberedSha256 } from './checksum.ts';
-import type { ReportProgress } from './loading-progress.ts';
-import { unsoundCheckpoint } from './model-store-error.ts';
 import { obtainCheckpoint } from './obtain-checkpoint.ts';
 import { cacheRoots, obtainCompiled } from './obtain-compiled.ts';
-import { type ModelRequest, resolveModelRequest } from './search.ts';
-import { knownSums, modelOfSum } from './sources.ts';
+import type { ReportProgress } from './progress-display.ts';
+import { knownSums, type ModelRequest, modelOfSum, resolveModelRequest } from './search.ts';
+import { unsoundCheckpoint } from './storage-error.ts';
 import { type StoreContext, type StoreOptions, storeContext } from './store-context.ts';
 
 /**

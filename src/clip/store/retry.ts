@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { ModelStoreFault } from './model-store-error.ts';
 import { findCheckpoint, resolveModelRequest, searchOrder } from './search.ts';
+import type { ModelStoreFault } from './storage-error.ts';
 import { type StoreContext, type StoreOptions, storeContext } from './store-context.ts';
 
 /** Pauses between attempts to get a model: five seconds, doubling, never more than five minutes. */

@@ -1,11 +1,163 @@
+import { readFileSync } from 'node:fs';
+import { gunzipSync } from 'node:zlib';
 import { LRUCache } from 'lru-cache';
 import { ServiceError } from '../../errors.ts';
-import { encodeWord } from './byte-pair-encoding.ts';
 import { cleanText } from './text-cleaning.ts';
-import { endToken, loadVocabulary, startToken, type Vocabulary } from './vocabulary.ts';
+
+const vocabularyFile = new URL('../../../models/bpe_simple_vocab_16e6.txt.gz', import.meta.url);
+
+/** Ids 0 to 255 are bytes, 256 to 511 bytes that end a word, then come the merges, then start and end. */
+const firstMerge = 512;
+const mergeCount = 48_894;
+const endOfWord = 256;
+export const startToken = firstMerge + mergeCount;
+export const endToken = startToken + 1;
+
+/** How the file marks a token that ends a word. */
+const END_OF_WORD = '</w>';
+
+/** OpenAI's byte-pair vocabulary in numbers. */
+interface Vocabulary {
+  /** byte → its token id where the word goes on; plus `endOfWord` where it is the word's last. [256] */
+  readonly byteIds: readonly number[];
+  /** Bytes of the longest token. */
+  readonly longestTokenBytes: number;
+  /**
+   * @returns the id of the token that two neighbouring tokens become, or undefined. Ids of merges follow
+   *   their rank: the lower one is merged first
+   */
+  merge(left: number, right: number): number | undefined;
+}
+
+/** Reads the vocabulary file; some tens of milliseconds. Provenance: models/VOCABULARY.md. */
+export function loadVocabulary(): Vocabulary {
+  const lines = gunzipSync(readFileSync(vocabularyFile))
+    .toString('utf8')
+    .split('\n', 1 + mergeCount);
+  const byteIds: number[] = [];
+  /** A token as the file writes it → its id. */
+  const ids = new Map<string, number>();
+  bytesInVocabularyOrder().forEach(({ byte, character }, id) => {
+    byteIds[byte] = id;
+    ids.set(character, id);
+    ids.set(character + END_OF_WORD, id + endOfWord);
+  });
+  const merges = new Map<number, number>();
+  let longestTokenBytes = 1;
+  // The first line is a title.
+  for (let rank = 0; rank < mergeCount; rank++) {
+    const [left = '', right = ''] = lines[rank + 1]?.split(' ') ?? [];
+    const [leftId, rightId] = [ids.get(left), ids.get(right)];
+    if (leftId === undefined || rightId === undefined) {
+      throw new Error(
+        `The vocabulary is damaged: "${left}" and "${right}" of line ${rank + 2} are not known`,
+      );
+    }
+    merges.set(pairKey(leftId, rightId), firstMerge + rank);
+    const token = left + right;
+    ids.set(token, firstMerge + rank);
+    // The file writes each byte as a character.
+    const bytes = token.length - (token.endsWith(END_OF_WORD) ? END_OF_WORD.length : 0);
+    longestTokenBytes = Math.max(longestTokenBytes, bytes);
+  }
+  return { byteIds, longestTokenBytes, merge: (left, right) => merges.get(pairKey(left, right)) };
+}
+
+function pairKey(left: number, right: number): number {
+  return left * 65_536 + right;
+}
+
+/**
+ * The reference's `bytes_to_unicode`: its file writes a byte that Latin-1 shows as itself, and the others,
+ * which would break lines and columns, as the characters from U+0100 on. Printable bytes have the first ids.
+ */
+function bytesInVocabularyOrder(): readonly { readonly byte: number; readonly character: string }[] {
+  const isPrintable = (byte: number) =>
+    (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+  const bytes = Array.from({ length: 256 }, (_, byte) => byte);
+  return [
+    ...bytes.filter(isPrintable).map((byte) => ({ byte, character: String.fromCharCode(byte) })),
+    ...bytes
+      .filter((byte) => !isPrintable(byte))
+      .map((byte, index) => ({ byte, character: String.fromCharCode(0x100 + index) })),
+  ];
+}
+
+/** Behind a rank in a queue's key comes a position: words are shorter than this. */
+const POSITIONS = 2 ** 20;
+
+/**
+ * Encodes one word as the reference's `bpe` does: of all neighbours the pair with the lowest rank is merged
+ * wherever it stands, from left to right, until no pair is in the vocabulary.
+ *
+ * The reference looks through the whole word for every merge. Here a queue has the pairs, by rank and then by
+ * position: the same order, because a pair that a merge brings about always ranks behind that merge. Time grows with
+ * n · log n.
+ * @returns token ids; none for an empty word
+ */
+export function encodeWord(word: string, { byteIds, merge }: Vocabulary): number[] {
+  const ids = Array.from(Buffer.from(word), (byte) => byteIds[byte] as number);
+  if (ids.length === 0) return ids;
+  ids.push((ids.pop() as number) + endOfWord);
+
+  // Neighbours by position; a position whose token went into the one on its left has an id of −1.
+  const next = Int32Array.from(ids, (_, at) => at + 1);
+  const previous = Int32Array.from(ids, (_, at) => at - 1);
+  const queue: number[] = [];
+  const enqueue = (left: number) => {
+    const right = next[left] as number;
+    if (left < 0 || right >= ids.length) return;
+    const merged = merge(ids[left] as number, ids[right] as number);
+    if (merged !== undefined) push(queue, merged * POSITIONS + left);
+  };
+  for (let at = 0; at + 1 < ids.length; at++) enqueue(at);
+
+  for (let key = pop(queue); key !== undefined; key = pop(queue)) {
+    const left = key % POSITIONS;
+    const merged = Math.floor(key / POSITIONS);
+    const right = next[left] as number;
+    // One of the two has become another token since.
+    if (ids[left] === -1 || right >= ids.length) continue;
+    if (merge(ids[left] as number, ids[right] as number) !== merged) continue;
+    ids[left] = merged;
+    ids[right] = -1;
+    const behind = next[right] as number;
+    next[left] = behind;
+    if (behind < ids.length) previous[behind] = left;
+    enqueue(left);
+    enqueue(previous[left] as number);
+  }
+  return ids.filter((id) => id !== -1);
+}
+
+/** A binary heap: the smallest number is the first, and no number is larger than the two at twice its place. */
+function push(heap: number[], value: number): void {
+  let at = heap.length;
+  for (let parent = (at - 1) >> 1; at > 0 && (heap[parent] as number) > value; parent = (at - 1) >> 1) {
+    heap[at] = heap[parent] as number;
+    at = parent;
+  }
+  heap[at] = value;
+}
+
+function pop(heap: number[]): number | undefined {
+  const first = heap[0];
+  const last = heap.pop();
+  if (heap.length === 0 || last === undefined) return first;
+  let at = 0;
+  for (let child = 1; child < heap.length; child = 2 * at + 1) {
+    const other = heap[child + 1];
+    if (other !== undefined && other < (heap[child] as number)) child += 1;
+    if ((heap[child] as number) >= last) break;
+    heap[at] = heap[child] as number;
+    at = child;
+  }
+  heap[at] = last;
+  return first;
+}
 
 /** OpenAI's CLIP tokenizer: the reference's ids for the reference's clean-up. */
-export interface Tokenizer {
+interface Tokenizer {
   /** @returns token ids without start and end; none for a text without anything visible */
   encode(text: string): number[];
   /**

@@ -1,6 +1,5 @@
-import type { ErrorCode } from '../../errors.ts';
-import { welcome as welcomeText } from '../health.ts';
-import type { optionsSchema, videoOptionsSchema } from '../options.ts';
+import { errorMeanings } from '../../contract/codes.ts';
+import type { optionsSchema, videoOptionsSchema } from '../../contract/options.ts';
 import type {
   CategorizeDetails,
   Health,
@@ -8,8 +7,9 @@ import type {
   VideoDetails,
   VideoEvent,
   WireModel,
-} from '../schemas.ts';
-import { errorMeanings } from '../status.ts';
+} from '../../contract/schemas.ts';
+import type { ErrorCode } from '../../errors.ts';
+import { welcome as welcomeText } from '../health.ts';
 
 /** What the documentation shows; typed and tested against the schemas. */
 

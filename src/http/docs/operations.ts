@@ -1,20 +1,156 @@
 import type { DocumentDecoration } from 'elysia';
 import type { Config } from '../../config.ts';
+import { errorMeanings, statusOf } from '../../contract/codes.ts';
+import { optionsSchema, type QuerySchema, videoOptionsSchema } from '../../contract/options.ts';
+import * as schemas from '../../contract/schemas.ts';
 import type { ErrorCode } from '../../errors.ts';
-import { optionsSchema } from '../options.ts';
-import * as schemas from '../schemas.ts';
 import * as examples from './examples.ts';
 import { type MediaType, openApiSchema } from './open-api-schema.ts';
-import {
-  categoriesField,
-  errorResponses,
-  json,
-  queryParameters,
-  securityOf,
-  text,
-  uploadErrors,
-} from './operation-parts.ts';
-import { describeVideo } from './video-operation.ts';
+
+type Responses = NonNullable<DocumentDecoration['responses']>;
+
+/** What every endpoint that takes uploads may answer, beside success. */
+const uploadErrors: readonly ErrorCode[] = [
+  'option_invalid',
+  'multipart_malformed',
+  'part_unexpected',
+  'categories_missing',
+  'categories_malformed',
+  'categories_too_many',
+  'label_too_long',
+  'file_name_invalid',
+  'unauthorized',
+  'upload_stalled',
+  'multipart_too_large',
+  'content_type_unsupported',
+  'internal',
+  'overloaded',
+  'engine_restarting',
+  'model_loading',
+  'model_missing',
+];
+
+/** The form field that all uploads have in common. */
+function categoriesField(maxCategories: number) {
+  return {
+    type: 'string',
+    description: `At most ${maxCategories} categories, as a text field or a file: JSON ({"categories":["a","b"]} or ["a","b"]), CSV or lines of text.`,
+    example: 'cat, dog, something else',
+  } as const;
+}
+
+/** @param hasKey whether the operator asks for one: the page would draw padlocks all the same */
+function securityOf(hasKey: boolean): Pick<DocumentDecoration, 'security'> {
+  return hasKey ? { security: [{ bearer: [] }, { key: [] }] } : {};
+}
+
+function queryParameters({ entries }: QuerySchema): NonNullable<DocumentDecoration['parameters']> {
+  return Object.entries(entries).map(([name, entry]) => {
+    const { description, ...schema } = Object.assign({ description: '' }, openApiSchema(entry));
+    const example = examples.options[name as keyof typeof examples.options];
+    return { name, in: 'query', required: false, description, schema, example };
+  });
+}
+
+/** One response a status; its examples are the codes that share it. */
+function errorResponses(codes: readonly ErrorCode[]): Responses {
+  const byStatus = Map.groupBy(codes, statusOf);
+  return Object.fromEntries(
+    [...byStatus].map(([status, sharing]) => [
+      String(status),
+      {
+        ...json(sharing.map((code) => `\`${code}\`: ${errorMeanings[code].meaning}`).join('\n\n'), {
+          schema: openApiSchema(schemas.errorSchema),
+          examples: Object.fromEntries(sharing.map((code) => [code, { value: examples.errorBody(code) }])),
+        }),
+        ...((status === 503 || status === 408) && {
+          headers: { 'retry-after': { schema: { type: 'integer' as const }, description: 'Seconds.' } },
+        }),
+      },
+    ]),
+  );
+}
+
+function json(description: string, media: MediaType) {
+  return { description, content: { 'application/json': media } };
+}
+
+function text(description: string, example: string) {
+  return { description, content: { 'text/plain': { schema: { type: 'string' as const }, example } } };
+}
+
+const description = `Looks at the frames that are worth it, one or more of every scene, and answers with the best one for each category, as a full-size picture.
+
+A long video takes minutes. With \`Accept: application/x-ndjson\` or \`Accept: text/event-stream\` the answer begins at once, with status 200: \`progress\` events, a few a second at most, and as the last event either \`result\`, with the JSON answer as its data, or \`error\`, with the body that the error would have had. What is wrong with the query, the headers or the key, and a service that is not ready, is still answered with a status of its own.`;
+
+function describeVideo({ limits, apiKey }: Pick<Config, 'limits' | 'apiKey'>): DocumentDecoration {
+  return {
+    operationId: 'video',
+    tags: ['Videos'],
+    summary: 'The best frame of a video for every category',
+    description,
+    parameters: queryParameters(videoOptionsSchema),
+    requestBody: {
+      required: true,
+      description: 'A form with one video. Parts may come in any order.',
+      content: {
+        'multipart/form-data': {
+          schema: {
+            type: 'object',
+            required: ['video', 'categories'],
+            additionalProperties: false,
+            properties: {
+              video: {
+                type: 'string',
+                format: 'binary',
+                description: `One file: MP4, M4V or MOV, also WebM or Matroska, with H.264, HEVC, AV1, VP9 or MPEG-4, decided by content; at most ${limits.videoBytes} bytes and ${limits.videoSeconds} seconds.`,
+              },
+              categories: categoriesField(limits.categories),
+            },
+          },
+        },
+      },
+    },
+    ...securityOf(apiKey !== undefined),
+    responses: {
+      200: {
+        description: 'Category → frame; with details=true times, scores and more.',
+        content: {
+          'application/json': {
+            schema: {
+              oneOf: [openApiSchema(schemas.videoAnswerSchema), openApiSchema(schemas.videoDetailsSchema)],
+            },
+            examples: {
+              plain: { summary: 'As it is', value: examples.videoAnswer },
+              named: { summary: 'images=false', value: examples.videoAnswerNamed },
+              details: { summary: 'details=true', value: examples.videoDetails },
+            },
+          },
+          'application/x-ndjson': {
+            schema: openApiSchema(schemas.videoEventSchema),
+            examples: Object.fromEntries(
+              examples.videoEvents.map((event) => [event.event, { summary: 'One line', value: event }]),
+            ),
+          },
+          'text/event-stream': {
+            schema: { type: 'string' },
+            example: examples.videoEvents
+              .map(({ event, data }) => `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`)
+              .join(''),
+          },
+        },
+      },
+      ...errorResponses([
+        ...uploadErrors,
+        'video_missing',
+        'video_unsupported',
+        'video_too_large',
+        'video_broken',
+        'storage_full',
+      ]),
+    },
+  };
+}
 
 /** What the documentation says of each endpoint. */
 export interface Operations {

@@ -1,4 +1,4 @@
-import { errorMeanings } from '../status.ts';
+import { errorMeanings } from '../../contract/codes.ts';
 
 /**
  * The documentation page, all of it from this server: networks without the internet see it, too, and

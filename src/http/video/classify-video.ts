@@ -1,19 +1,25 @@
+import { parseVideoOptions, type VideoOptions } from '../../contract/options.ts';
+import type { VideoProgress } from '../../contract/schemas.ts';
 import { ServiceError } from '../../errors.ts';
+import { type StreamedBody, type StreamedResponse, streamBody } from '../body.ts';
 import { MAX_CATEGORIES_BYTES } from '../form-parts.ts';
 import { inChunks } from '../json-answer.ts';
 import { boundaryOf } from '../multipart.ts';
-import { parseVideoOptions, type VideoOptions } from '../options.ts';
 import type { RequestTally } from '../request-record.ts';
 import { urlOf } from '../request-url.ts';
 import type { Lease, Resources } from '../resources.ts';
-import type { VideoProgress } from '../schemas.ts';
-import { type StreamedBody, type StreamedResponse, streamBody } from '../streamed-body.ts';
-import { type EventNotation, errorEvent, notations, progressEvent, resultEvent } from './answer-events.ts';
-import { answerFormatOf } from './answer-format.ts';
-import { answerJson } from './answer-json.ts';
 import { findFrames, type PreparedAnswer, type SearchJob, type SearchRoom } from './find-frames.ts';
 import { createNews, type NewsPace } from './progress-news.ts';
 import { videoTooLarge } from './receive-video.ts';
+import {
+  answerFormatOf,
+  answerJson,
+  type EventNotation,
+  errorEvent,
+  notations,
+  progressEvent,
+  resultEvent,
+} from './video-answer.ts';
 
 export interface VideoEndpoint extends SearchRoom {
   readonly resources: Resources;

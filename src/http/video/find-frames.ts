@@ -1,15 +1,20 @@
-import type { Categories, Classifier, RankingOptions } from '../../classify/classifier.ts';
-import type { SearchProgress, VideoSearch } from '../../classify/video-search.ts';
+import type {
+  Categories,
+  Classifier,
+  RankingOptions,
+  SearchProgress,
+  VideoSearch,
+} from '../../classify/classifier.ts';
 import type { Config } from '../../config.ts';
+import type { VideoOptions } from '../../contract/options.ts';
+import type { VideoProgress } from '../../contract/schemas.ts';
 import type { Admission } from '../admission.ts';
 import { adviceOf, rankingOptions } from '../answers.ts';
 import { readBody } from '../body.ts';
 import { answerTooLarge, MAX_ANSWER_BYTES } from '../json-answer.ts';
 import { type Part, readParts } from '../multipart.ts';
-import type { VideoOptions } from '../options.ts';
 import type { RequestTally } from '../request-record.ts';
 import type { Lease } from '../resources.ts';
-import type { VideoProgress } from '../schemas.ts';
 import type { Spool, SpoolSpace, Spools, StoredFile } from '../spool.ts';
 import { held, holdLabels, takeLabelMemory } from '../upload.ts';
 import { type ReceivedVideo, receiveVideo } from './receive-video.ts';

@@ -1,10 +1,10 @@
 import { createCutDetector, type Standing } from './cut-detector.ts';
-import type { FrameBudget } from './frame-budget.ts';
 import { type Gap, keyframeHabits, type PacketHabits, suspectGap } from './gaps.ts';
 import type { PacketIndex } from './packet-index.ts';
 import {
   type ChosenFrame,
   createSceneTracker,
+  type FrameBudget,
   isBlank,
   isSparseCut,
   type SceneTracker,

@@ -1,13 +1,56 @@
 import { type DecodedFrame, type HeldFrame, holdFrame } from '../../../native/av/decoded-frame.ts';
 import { createDecoder, type Decoder, introduceEncoder } from '../../../native/av/decoder.ts';
-import { type Demuxer, openDemuxer } from '../../../native/av/demuxer.ts';
+import { type Demuxer, openDemuxer, type PacketHead } from '../../../native/av/demuxer.ts';
 import { createThumbnailer } from '../../../native/av/thumbnailer.ts';
 import { type DecodingBudget, LEAST_FRAME_PIXELS } from './decoding-budget.ts';
 import type { FrameSource, SeenFrame } from './frame-finder.ts';
-import { goToPacket, readOnTo } from './go-to-packet.ts';
-import { toSeconds } from './packet-index.ts';
+import { type PacketIndex, toSeconds } from './packet-index.ts';
 import { makeThumbnail, thumbnailSize } from './thumbnail.ts';
 import type { VideoFile } from './video-file.ts';
+
+/** Reading over so many packets costs less than looking for a place in a file that has no table of them. */
+const READ_ON = 300;
+
+/**
+ * Brings a demuxer to a packet, wherever it stands: the packet is the demuxer's current one then.
+ * @returns false: the packet is not there any more
+ */
+export function goToPacket(demuxer: Demuxer, index: PacketIndex, position: number): boolean {
+  const target = { pts: index.pts[position]!, dts: index.dts[position]! };
+  const behind = target.dts - demuxer.head.dts;
+  if (behind >= 0 && behind <= READ_ON * typicalTicks(index)) {
+    if (isAt(demuxer, target) || readOnTo(demuxer, target, READ_ON)) return true;
+  }
+  demuxer.seek(target);
+  if (readOnTo(demuxer, target, index.count)) return true;
+  // The file's table led astray: from its beginning.
+  demuxer.seek({ pts: index.pts[0]!, dts: index.dts[0]! });
+  return readOnTo(demuxer, target, index.count);
+}
+
+/**
+ * Reads on to a keyframe's packet.
+ * @returns false: it does not come
+ */
+export function readOnTo(demuxer: Demuxer, target: Ticks, packets = Number.POSITIVE_INFINITY): boolean {
+  const { head, identity } = demuxer;
+  for (let read = 0; read < packets && demuxer.next(); read++) {
+    if (isAt(demuxer, target)) return true;
+    // Keyframes are shown in the order in which they are decoded.
+    if (head.key && head[identity] > target[identity]) return false;
+  }
+  return false;
+}
+
+type Ticks = Pick<PacketHead, 'pts' | 'dts'>;
+
+function isAt({ head, identity }: Demuxer, target: Ticks): boolean {
+  return head.key && head[identity] === target[identity];
+}
+
+function typicalTicks({ dts, count }: PacketIndex): number {
+  return count > 1 ? (dts[count - 1]! - dts[0]!) / (count - 1) : 0;
+}
 
 export interface DecodingLimits {
   readonly threads: number;
@@ -35,7 +78,7 @@ export interface FrameCapture extends Disposable {
 }
 
 /** A file's frames as libav decodes them. */
-export interface NativeFrameSource extends FrameSource<FrameCapture>, Disposable {}
+interface NativeFrameSource extends FrameSource<FrameCapture>, Disposable {}
 
 /** Where a budget is used up, frames between keyframes come no more; where even keyframes use it up, these neither. */
 export function createFrameSource(

@@ -8,16 +8,44 @@ import {
   plausiblePixels,
   plausibleSeconds,
 } from './decoding-budget.ts';
-import { createFrameBudget } from './frame-budget.ts';
 import { findFrames } from './frame-finder.ts';
-import { decodeJpegs, type FrameJpeg, PICTURE_PIXELS } from './frame-jpegs.ts';
+import { createJpegStore, decodeJpegs, type FrameJpeg, PICTURE_PIXELS } from './frame-jpegs.ts';
 import { createFrameSource, type DecodingTally, type FrameCapture } from './frame-source.ts';
 import { packetHabits } from './gaps.ts';
-import { createJpegStore } from './jpeg-store.ts';
-import { chooseKeyframes, thinOut } from './keyframe-choice.ts';
-import type { ChosenFrame } from './scene-tracker.ts';
+import { keyframePositions, type PacketIndex } from './packet-index.ts';
+import { type ChosenFrame, createFrameBudget } from './scene-tracker.ts';
 import { brokenVideo, tooManyPictures } from './video-errors.ts';
 import { lookIntoFile, MAXIMUM_PIXELS, type VideoFile } from './video-file.ts';
+
+/** Closer keyframes show nothing more: two of them are in every scene of 0.7 s. */
+const LEAST_SECONDS = 0.3;
+/** Looking at so many keyframes for each frame that may be chosen leaves enough to choose from. */
+const KEYFRAMES_PER_FRAME = 8;
+
+/**
+ * Which keyframes to decode: all that are shown, but no more than are useful.
+ * @param maximumFrames that may be chosen in all
+ * @returns positions in the packet index, ascending
+ */
+export function chooseKeyframes(index: PacketIndex, maximumFrames: number): number[] {
+  const distance = Math.max(LEAST_SECONDS, (index.end - index.start) / (KEYFRAMES_PER_FRAME * maximumFrames));
+  let last = Number.NEGATIVE_INFINITY;
+  return keyframePositions(index).filter((at) => {
+    const timestamp = index.timestamps[at]!;
+    if (index.hidden[at] || timestamp - last < distance) return false;
+    last = timestamp;
+    return true;
+  });
+}
+
+/** So many positions of these, evenly: for a video of more keyframes than may be decoded. */
+function thinOut(positions: readonly number[], most: number): number[] {
+  if (positions.length <= most) return [...positions];
+  return Array.from(
+    { length: most },
+    (_, order) => positions[Math.floor((order * positions.length) / most)]!,
+  );
+}
 
 /** What a video is, as a player shows it. */
 export interface VideoDescription {
@@ -41,7 +69,7 @@ export interface FoundFrame {
   readonly pixels: Uint8Array;
 }
 
-export interface SessionLimits {
+interface SessionLimits {
   readonly videoSeconds: number;
   readonly threads: number;
   /** Pixels that decoding a file of so many bytes and seconds may cost; tests set it. */
@@ -49,13 +77,13 @@ export interface SessionLimits {
 }
 
 /** A step of `find`: how far it has come, with or without a frame. */
-export interface FindStep {
+interface FindStep {
   readonly seconds: number;
   readonly frame?: FoundFrame;
 }
 
 /** What is known after `find`. */
-export interface FindSummary {
+interface FindSummary {
   readonly scenes: number;
   /** What was wrong with the file, in sentences for a person. */
   readonly warnings: readonly string[];

@@ -1,4 +1,4 @@
-import type { FoundFile } from './found-file.ts';
+import type { FoundFile } from './photo-list.ts';
 
 /** Files that an `<input>` gives. */
 export function chosenFiles(files: FileList | null): readonly FoundFile[] {

@@ -1,7 +1,8 @@
-import type { VideoDetails } from '../../http/schemas.ts';
+import type { VideoDetails } from '../../contract/schemas.ts';
+import type { Fault } from './photo.ts';
 
 /** The frames' pictures, JPEG files by timestamp in seconds. */
-export type FramePictures = ReadonlyMap<number, Blob>;
+type FramePictures = ReadonlyMap<number, Blob>;
 
 /**
  * Takes the pictures out of an answer: their base64 would stay in the page's memory, files need not. A frame
@@ -25,4 +26,30 @@ function jpegOf(base64: string): Blob {
   const bytes = new Uint8Array(characters.length);
   for (let index = 0; index < bytes.length; index++) bytes[index] = characters.charCodeAt(index);
   return new Blob([bytes], { type: 'image/jpeg' });
+}
+
+/** The video on the page, and what is known of it. */
+export interface ShownVideo {
+  readonly file: File;
+  /** Without pictures. */
+  readonly details?: VideoDetails;
+  readonly pictures?: FramePictures;
+  readonly fault?: Fault;
+}
+
+/** Addresses of the frames' pictures, as an `<img>` takes them. */
+export interface FrameAddresses {
+  /** @param timestamp seconds. @returns undefined where there is no picture of that frame */
+  at(timestamp: number): string | undefined;
+  release(): void;
+}
+
+export function createFrameAddresses(pictures: FramePictures): FrameAddresses {
+  const addresses = new Map([...pictures].map(([timestamp, jpeg]) => [timestamp, URL.createObjectURL(jpeg)]));
+  return {
+    at: (timestamp) => addresses.get(timestamp),
+    release() {
+      for (const address of addresses.values()) URL.revokeObjectURL(address);
+    },
+  };
 }

@@ -1,4 +1,4 @@
-import type { VideoDetails } from '../../http/schemas.ts';
+import type { VideoDetails } from '../../contract/schemas.ts';
 
 /** The best frame of a video for one category. */
 export interface Moment {

@@ -1,8 +1,31 @@
 import type { Fault, Photo, PhotoAnswer, Question } from '../results/photo.ts';
-import { batchesOf } from './batches.ts';
 import { type Model, readBatchAnswer } from './photo-answers.ts';
-import type { Received } from './received.ts';
-import { type Refusal, refusalOf, unreadableAnswer } from './refusal.ts';
+import { type Received, type Refusal, refusalOf, unreadableAnswer } from './refusal.ts';
+
+/**
+ * So many photos a request: few enough that answers come while the rest is still on its way and that a broken
+ * request loses little, enough to fill the model's batches.
+ */
+const MAX_FILES = 32;
+/** Twelve photos of a phone: some seconds over a slow line. */
+const MAX_BYTES = 64 * 1024 ** 2;
+
+/** Cuts a list of photos into requests, in order; a photo that is too large alone goes alone. */
+export function batchesOf<Item extends { readonly bytes: number }>(items: readonly Item[]): Item[][] {
+  const batches: Item[][] = [];
+  let sum = 0;
+  for (const item of items) {
+    const last = batches.at(-1);
+    if (last && last.length < MAX_FILES && sum + item.bytes <= MAX_BYTES) {
+      last.push(item);
+      sum += item.bytes;
+    } else {
+      batches.push([item]);
+      sum = item.bytes;
+    }
+  }
+  return batches;
+}
 
 /** Nothing more can be done before a person has changed something. */
 export class RunStopped extends Error {
@@ -16,7 +39,7 @@ export class RunStopped extends Error {
 }
 
 /** How it goes, photo by photo. */
-export interface PhotoRunEvents {
+interface PhotoRunEvents {
   onAnswer(photo: Photo, answer: PhotoAnswer): void;
   onFault(photo: Photo, fault: Fault): void;
   /** Of all photos of the run, in bytes; less than before where a request has to be sent again. */

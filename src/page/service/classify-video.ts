@@ -1,10 +1,23 @@
-import type { VideoDetails, VideoEvent, VideoProgress } from '../../http/schemas.ts';
-import { statusOf } from '../../http/status.ts';
-import { createLineReader } from './event-lines.ts';
-import type { Received } from './received.ts';
-import { type Refusal, refusalOf, unreadableAnswer } from './refusal.ts';
+import { statusOf } from '../../contract/codes.ts';
+import type { VideoDetails, VideoEvent, VideoProgress } from '../../contract/schemas.ts';
+import { type Received, type Refusal, refusalOf, unreadableAnswer } from './refusal.ts';
 
-export interface VideoRun {
+/**
+ * Reads lines out of a text that grows: `read(all so far)` gives the lines that have become complete.
+ */
+export function createLineReader(): (text: string) => string[] {
+  let read = 0;
+  return (text) => {
+    const lines: string[] = [];
+    for (let end = text.indexOf('\n', read); end !== -1; end = text.indexOf('\n', read)) {
+      if (end > read) lines.push(text.slice(read, end));
+      read = end + 1;
+    }
+    return lines;
+  };
+}
+
+interface VideoRun {
   readonly signal: AbortSignal;
   /** Sends the video, asking for events. @throws the signal's reason */
   post(

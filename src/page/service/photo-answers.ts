@@ -1,4 +1,4 @@
-import type { CategorizeDetails } from '../../http/schemas.ts';
+import type { CategorizeDetails } from '../../contract/schemas.ts';
 import type { Fault, PhotoAnswer, Question } from '../results/photo.ts';
 
 export type Model = CategorizeDetails['model'];

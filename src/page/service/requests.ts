@@ -1,6 +1,6 @@
 import type { Photo, Question } from '../results/photo.ts';
 import { MAX_TOP_K } from './photo-answers.ts';
-import type { Received } from './received.ts';
+import type { Received } from './refusal.ts';
 import { send } from './send.ts';
 
 /** The requests the page sends, with the key, where one is needed. */

@@ -1,4 +1,4 @@
-import type { Received } from './received.ts';
+import type { Received } from './refusal.ts';
 
 /** One request, as it goes out. */
 export interface Sending {

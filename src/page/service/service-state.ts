@@ -1,4 +1,4 @@
-import type { Health } from '../../http/schemas.ts';
+import type { Health } from '../../contract/schemas.ts';
 
 export type ServiceState = Health | { readonly state: 'unreachable' };
 

@@ -1,3 +1,34 @@
+const types = { json: 'application/json', csv: 'text/csv' } as const;
+
+/** Hands a text to the browser as a download. */
+export function saveText(name: string, format: keyof typeof types, text: string): void {
+  const url = URL.createObjectURL(new Blob([text], { type: types[format] }));
+  const link = document.createElement('a');
+  link.href = url;
+  link.download = `${name}.${format}`;
+  link.click();
+  // The browser has begun to read it by then.
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+const PACE_MS = 150;
+
+/** Calls `draw` soon after it was asked for, however often, but not all the time. */
+export function throttled(draw: () => void): () => void {
+  let isPlanned = false;
+  let drawnAt = Number.NEGATIVE_INFINITY;
+  return () => {
+    if (isPlanned) return;
+    isPlanned = true;
+    const wait = Math.max(0, drawnAt + PACE_MS - performance.now());
+    setTimeout(() => {
+      isPlanned = false;
+      draw();
+      drawnAt = performance.now();
+    }, wait);
+  };
+}
+
 /** Building and finding elements. Text is set as text alone: names of files and categories may be anything. */
 
 type Properties = {

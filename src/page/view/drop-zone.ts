@@ -1,5 +1,5 @@
 import { chosenFiles, transferredFiles } from '../intake/dropped-files.ts';
-import type { FoundFile } from '../intake/found-file.ts';
+import type { FoundFile } from '../intake/photo-list.ts';
 import { find } from './dom.ts';
 
 /** Takes files wherever they are dropped on the page, pasted into it, or chosen. */

@@ -1,18 +1,47 @@
-import { bestPhotos } from '../results/best-photos.ts';
-import { type Grouping, groupByCategory } from '../results/grouping.ts';
+import { photosCsv, photosJson } from '../results/export.ts';
+import { bestPhotos, type Grouping, groupByCategory } from '../results/grouping.ts';
 import { answerTo, type Photo, type Question } from '../results/photo.ts';
-import { photosCsv, photosJson } from '../results/photo-export.ts';
-import { arrange, createButton, find, setText } from './dom.ts';
-import { createGroupLinks } from './group-links.ts';
-import { percent } from './numbers.ts';
+import { arrange, create, createButton, find, saveText, setText } from './dom.ts';
+import { count, number, percent } from './numbers.ts';
 import { createPhotoDialog } from './photo-dialog.ts';
 import { createPhotoGroup, type GroupContent, type PhotoGroupView } from './photo-group.ts';
 import type { TileContent } from './photo-tile.ts';
 import { createResultControls, type ShownOptions } from './result-controls.ts';
-import { saveText } from './save.ts';
 import { createThumbnails } from './thumbnails.ts';
 
-export interface ShownPhotos {
+/** Links to the groups, with their sizes: an overview, and a way to the last of many. */
+interface GroupLinks {
+  show(groups: readonly Pick<GroupContent, 'key' | 'heading' | 'photos'>[]): void;
+}
+
+function createGroupLinks(nav: HTMLElement): GroupLinks {
+  let shown = '';
+  return {
+    show(groups) {
+      nav.hidden = groups.length < 2;
+      const wanted = JSON.stringify(groups.map(({ key, heading, photos }) => [key, heading, photos.length]));
+      if (wanted === shown) return;
+      shown = wanted;
+      nav.replaceChildren(
+        ...groups.map(({ key, heading, photos }) =>
+          create(
+            'a',
+            {
+              attributes: {
+                href: `#group-${key}`,
+                'aria-label': `${heading}, ${count(photos.length, 'photo')}`,
+              },
+            },
+            create('span', { text: heading }),
+            create('span', { class: 'count', text: ` ${number(photos.length)}` }),
+          ),
+        ),
+      );
+    },
+  };
+}
+
+interface ShownPhotos {
   readonly photos: readonly Photo[];
   /** undefined: nothing was asked yet. */
   readonly question: Question | undefined;
@@ -20,7 +49,7 @@ export interface ShownPhotos {
 }
 
 /** The photos on the page, in groups. */
-export interface PhotoResultsView {
+interface PhotoResultsView {
   render(shown: ShownPhotos): void;
 }
 

@@ -1,9 +1,10 @@
-/** Decodes photos over and over, as the service does but for everything around it. */
 import { resizeAndCrop } from '../../../src/clip/preprocessing.ts';
-import { createPictureLoader } from '../../../src/media/picture.ts';
-import { createPictureProcesses } from '../../../src/media/picture-process.ts';
+import { createPictureLoader } from '../../../src/media/picture/picture.ts';
+import { createPictureProcesses } from '../../../src/media/picture/picture-process.ts';
 import { answerParent, childInput } from './child.ts';
 import { measureRate, type Rate } from './rate.ts';
+
+/** Decodes photos over and over, as the service does but for everything around it. */
 
 export interface DecodeInput {
   readonly paths: readonly string[];

@@ -1,4 +1,4 @@
-import { defaultTuning } from '../../../src/http/server-tuning.ts';
+import { defaultTuning } from '../../../src/http/server.ts';
 import type { Bench, Findings } from '../bench.ts';
 import { type Flooded, flood } from '../load/flood.ts';
 import { steadyLoad } from '../load/load.ts';

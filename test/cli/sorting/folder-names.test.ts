@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { foldCase, folderNames } from '../../../src/cli/sorting/folder-names.ts';
+import { foldCase, folderNames } from '../../../src/cli/sorting/file-operations.ts';
 
 const nameOf = (label: string) => folderNames([label]).get(label);
 

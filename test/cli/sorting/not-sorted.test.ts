@@ -1,8 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import { mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
-import { NotSortedError } from '../../../src/cli/sorting/not-sorted-error.ts';
+import { NotSortedError, temporaryPath } from '../../../src/cli/sorting/file-operations.ts';
 import { createSorter } from '../../../src/cli/sorting/sorter.ts';
-import { temporaryPath } from '../../../src/cli/sorting/temporary-name.ts';
 import { UsageError } from '../../../src/cli/usage-error.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { operationsUnder } from './breaking-operations.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { numberedNames } from '../../../src/cli/sorting/numbered-names.ts';
+import { numberedNames } from '../../../src/cli/sorting/file-operations.ts';
 
 const first = (count: number, name: string, from?: number) => [...numberedNames(name, from).take(count)];
 

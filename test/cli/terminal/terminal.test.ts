@@ -4,8 +4,7 @@ import {
   ReaderGoneError,
   type TextStream,
 } from '../../../src/cli/terminal/command-terminal.ts';
-import { createPace } from '../../../src/cli/terminal/pace.ts';
-import { createProgress, duration } from '../../../src/cli/terminal/progress.ts';
+import { createPace, createProgress, duration } from '../../../src/cli/terminal/progress.ts';
 
 function stream(isTTY: boolean, columns = 80): TextStream & { readonly written: string[] } {
   const written: string[] = [];

@@ -5,7 +5,7 @@ import {
   elementBytes,
   swapBytes,
   widen,
-} from '../../../src/clip/checkpoint/element-types.ts';
+} from '../../../src/clip/checkpoint/stored-tensor.ts';
 
 function widened(type: ElementType, bytes: Uint8Array<ArrayBuffer>): Float32Array {
   const target = new Float32Array(bytes.byteLength / elementBytes[type]);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import type { Checkpoint } from '../../../src/clip/checkpoint/checkpoint.ts';
-import type { ElementType } from '../../../src/clip/checkpoint/element-types.ts';
 import { openCheckpoint } from '../../../src/clip/checkpoint/open-checkpoint.ts';
+import type { ElementType } from '../../../src/clip/checkpoint/stored-tensor.ts';
 import {
   type MadeTensor,
   type MadeTensors,

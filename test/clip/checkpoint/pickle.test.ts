@@ -1,8 +1,6 @@
 import { describe, expect, test } from 'bun:test';
-import { CheckpointError } from '../../../src/clip/checkpoint/checkpoint-error.ts';
-import { readPickle } from '../../../src/clip/checkpoint/pickle.ts';
-import type { PickleVocabulary } from '../../../src/clip/checkpoint/pickle-machine.ts';
-import { PickleGlobal } from '../../../src/clip/checkpoint/pickle-value.ts';
+import { CheckpointError } from '../../../src/clip/checkpoint/checkpoint-file.ts';
+import { PickleGlobal, type PickleVocabulary, readPickle } from '../../../src/clip/checkpoint/pickle.ts';
 
 /** Knows `m.list`, which takes its operands as a list, and `m.name`, which is only a name. */
 const vocabulary: PickleVocabulary = {

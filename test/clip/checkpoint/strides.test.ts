@@ -7,7 +7,7 @@ import {
   spanOf,
   stridesOverlap,
   windows,
-} from '../../../src/clip/checkpoint/strides.ts';
+} from '../../../src/clip/checkpoint/stored-tensor.ts';
 
 /** Reads a strided array as the product does: window by window. */
 function gathered(

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { CheckpointError } from '../../../src/clip/checkpoint/checkpoint-error.ts';
-import { CheckpointFile } from '../../../src/clip/checkpoint/checkpoint-file.ts';
+import { CheckpointError, CheckpointFile } from '../../../src/clip/checkpoint/checkpoint-file.ts';
 import { ZipArchive } from '../../../src/clip/checkpoint/zip-archive.ts';
 import { littleEndian } from './pickle-writer.ts';
 import { TemporaryFolder } from './temporary-folder.ts';

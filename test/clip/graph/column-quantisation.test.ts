@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { quantiseColumns, quantiseColumnsDiffused } from '../../../src/clip/graph/column-quantisation.ts';
+import { quantiseColumns, quantiseColumnsDiffused } from '../../../src/clip/graph/linear.ts';
 
 const matrix = fc
   .record({ inputWidth: fc.integer({ min: 1, max: 40 }), outputWidth: fc.integer({ min: 1, max: 9 }) })

@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileChecksum } from '../../../src/clip/graph/file-checksum.ts';
+import { fileChecksum } from '../../../src/clip/graph/compiled-model.ts';
 import { temporaryDirectory } from './compiled.ts';
 
 test('a file is known by its size and its CRC-32', async () => {

@@ -2,10 +2,14 @@ import { describe, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { openSession } from '../../../native/onnx/session.ts';
-import { quantiseColumns, quantiseColumnsDiffused } from '../../../src/clip/graph/column-quantisation.ts';
-import { GraphBuilder } from '../../../src/clip/graph/graph-builder.ts';
-import { createLinear, type LinearWeights, type ValueRange } from '../../../src/clip/graph/linear.ts';
-import { WeightFile } from '../../../src/clip/graph/weight-file.ts';
+import { GraphBuilder, WeightFile } from '../../../src/clip/graph/graph-builder.ts';
+import {
+  createLinear,
+  type LinearWeights,
+  quantiseColumns,
+  quantiseColumnsDiffused,
+  type ValueRange,
+} from '../../../src/clip/graph/linear.ts';
 import { temporaryDirectory } from './compiled.ts';
 import { randomNumbers } from './random-checkpoint.ts';
 

@@ -1,8 +1,6 @@
 import { describe, expect, test } from 'bun:test';
-import { blockInputs } from '../../../src/clip/graph/activation-ranges.ts';
-import type { BlockWeights } from '../../../src/clip/graph/block-weights.ts';
 import type { LinearWeights } from '../../../src/clip/graph/linear.ts';
-import { smoothBlock } from '../../../src/clip/graph/smoothing.ts';
+import { type BlockWeights, blockInputs, smoothBlock } from '../../../src/clip/graph/transformer.ts';
 import { randomNumbers } from './random-checkpoint.ts';
 
 const WIDTH = 8;

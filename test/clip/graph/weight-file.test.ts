@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { WeightFile } from '../../../src/clip/graph/weight-file.ts';
+import { WeightFile } from '../../../src/clip/graph/graph-builder.ts';
 import { temporaryDirectory } from './compiled.ts';
 
 describe('WeightFile', () => {

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { probePictureCount, probePictures } from '../../../src/clip/precision/probe-pictures.ts';
-import { probesFor } from '../../../src/clip/precision/probes.ts';
+import { probePictureCount, probePictures, probesFor } from '../../../src/clip/precision/probes.ts';
 import { tinyArchitecture } from '../graph/architectures.ts';
 
 const architecture = {

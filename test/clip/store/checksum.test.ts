@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { appendFile, mkdir, readdir, rename, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileSha256, rememberedSha256 } from '../../../src/clip/store/checksum.ts';
-import type { LoadingProgress } from '../../../src/clip/store/loading-progress.ts';
+import type { LoadingProgress } from '../../../src/clip/store/progress-display.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
 const never = new AbortController().signal;

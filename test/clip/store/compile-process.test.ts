@@ -1,8 +1,11 @@
 import { describe, expect, test } from 'bun:test';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { compileChildPath, compileInChild } from '../../../src/clip/store/compile-process.ts';
-import type { CompileJob } from '../../../src/clip/store/compile-protocol.ts';
+import {
+  type CompileJob,
+  compileChildPath,
+  compileInChild,
+} from '../../../src/clip/store/compile-process.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
 const never = new AbortController().signal;

@@ -5,7 +5,7 @@ import {
   DEMO_MODEL_NAME,
   demoCheckpoint,
   demoCheckpointSha256,
-} from '../../../models/demo/demo-checkpoint.ts';
+} from '../../../src/clip/demo/demo-checkpoint.ts';
 import { compileModel } from '../../../src/clip/graph/compile-model.ts';
 import { addPrecisionReport, BUILDER_VERSION } from '../../../src/clip/graph/compiled-model.ts';
 import {
@@ -14,8 +14,8 @@ import {
   folderName,
   readCached,
   sweepTemporaries,
-} from '../../../src/clip/store/compiled-cache.ts';
-import { tryLock } from '../../../src/clip/store/exclusive.ts';
+  tryLock,
+} from '../../../src/clip/store/obtain-compiled.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
 /** Whoever lives renews a lock in time, however slow the machine is. */

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'bun:test';
-import { judgeAnswer } from '../../../src/clip/store/delivery.ts';
-import type { DownloadSource } from '../../../src/clip/store/sources.ts';
-import { TransferError } from '../../../src/clip/store/transfer-error.ts';
+import { judgeAnswer, TransferError } from '../../../src/clip/store/download.ts';
+import type { DownloadSource } from '../../../src/clip/store/search.ts';
 
 const known: DownloadSource = { url: 'http://host/a.pt', fileName: 'a.pt', bytes: 100, sha256: 'ab' };
 const unknown: DownloadSource = { url: 'http://host/a.pt', fileName: 'a.pt' };

@@ -1,7 +1,7 @@
 import { describe, expect, spyOn, test } from 'bun:test';
 import { mkdir, open, readdir } from 'node:fs/promises';
-import { ModelStoreError } from '../../../src/clip/store/model-store-error.ts';
-import { PartFile } from '../../../src/clip/store/part-file.ts';
+import { PartFile } from '../../../src/clip/store/download.ts';
+import { ModelStoreError } from '../../../src/clip/store/storage-error.ts';
 import { expectDelivered, file, MEBI, reasons, run, sha256, sourceOf } from './download-run.ts';
 import { fastTimings } from './fast-timings.ts';
 import {

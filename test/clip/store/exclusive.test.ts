@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import { join } from 'node:path';
-import { isLocked, tryLock } from '../../../src/clip/store/exclusive.ts';
+import { isLocked, tryLock } from '../../../src/clip/store/obtain-compiled.ts';
 import { fastTimings } from './fast-timings.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
@@ -26,7 +26,7 @@ describe('a lock', () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, 'work');
     const program = `
-      const { tryLock } = await import(${JSON.stringify(join(import.meta.dir, '../../../src/clip/store/exclusive.ts'))});
+      const { tryLock } = await import(${JSON.stringify(join(import.meta.dir, '../../../src/clip/store/obtain-compiled.ts'))});
       await tryLock(${JSON.stringify(path)}, ${stale});
       console.log('held');
       setInterval(() => {}, 1000);`;

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'bun:test';
 import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
-import { PartFile } from '../../../src/clip/store/part-file.ts';
-import type { DownloadSource } from '../../../src/clip/store/sources.ts';
+import { PartFile } from '../../../src/clip/store/download.ts';
+import type { DownloadSource } from '../../../src/clip/store/search.ts';
 import { expectDelivered, file, MEBI, run, sourceOf } from './download-run.ts';
 import { fastTimings } from './fast-timings.ts';
 import {

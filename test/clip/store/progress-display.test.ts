@@ -1,7 +1,10 @@
 import { describe, expect, test } from 'bun:test';
-import type { LoadingProgress } from '../../../src/clip/store/loading-progress.ts';
-import { percentOf } from '../../../src/clip/store/loading-progress.ts';
-import { describeProgress, ProgressDisplay } from '../../../src/clip/store/progress-display.ts';
+import {
+  describeProgress,
+  type LoadingProgress,
+  ProgressDisplay,
+  percentOf,
+} from '../../../src/clip/store/progress-display.ts';
 import { defaultTimings } from '../../../src/clip/store/store-timings.ts';
 import { recordingLog } from './recording-log.ts';
 

@@ -7,7 +7,7 @@ import {
   knownSums,
   modelOfSum,
   sourceForPeople,
-} from '../../../src/clip/store/sources.ts';
+} from '../../../src/clip/store/search.ts';
 
 const model = manifest[0]!;
 

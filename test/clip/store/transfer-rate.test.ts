@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { TransferRate } from '../../../src/clip/store/transfer-rate.ts';
+import { TransferRate } from '../../../src/clip/store/download.ts';
 
 describe('TransferRate', () => {
   test('knows nothing before a pace can be seen', () => {

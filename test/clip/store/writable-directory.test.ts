@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'bun:test';
 import { chmod, lstat, mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { temporaryRoot } from '../../../src/clip/store/temporary-root.ts';
-import { firstWritable, proveWritable } from '../../../src/clip/store/writable-directory.ts';
+import { temporaryRoot } from '../../../src/clip/store/obtain-compiled.ts';
+import { firstWritable, proveWritable } from '../../../src/clip/store/search.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
 describe('a folder that is to be written', () => {

@@ -1,8 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { encodeWord } from '../../../src/clip/tokenizer/byte-pair-encoding.ts';
-import { createTokenizer } from '../../../src/clip/tokenizer/tokenizer.ts';
-import { loadVocabulary } from '../../../src/clip/tokenizer/vocabulary.ts';
+import { createTokenizer, encodeWord, loadVocabulary } from '../../../src/clip/tokenizer/tokenizer.ts';
 import { ServiceError } from '../../../src/errors.ts';
 import { createReferenceTokenizer } from './reference-tokenizer.ts';
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test';
-import { loadVocabulary, startToken } from '../../../src/clip/tokenizer/vocabulary.ts';
+import { loadVocabulary, startToken } from '../../../src/clip/tokenizer/tokenizer.ts';
 
 test("the vocabulary file is OpenAI's, byte for byte", async () => {
   const file = Bun.file(new URL('../../../models/bpe_simple_vocab_16e6.txt.gz', import.meta.url));

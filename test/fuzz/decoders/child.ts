@@ -1,20 +1,12 @@
-/**
- * Decodes hostile pictures of one format, over and over, until it is ended or dies.
- *
- *   bun test/fuzz/decoders/child.ts FORMAT SEED INPUT_FILE FINDINGS_FOLDER [FOLDER_OF_SEEDS...]
- *
- * The picture that is being decoded is always in INPUT_FILE; see `keepInput`.
- */
 import { openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { DecodeError, type Orientation, shownSize } from '../../../native/image/bitmap.ts';
 import { decodeBuiltin } from '../../../native/image/builtin-decoder.ts';
-import { DecodeError } from '../../../native/image/decode-error.ts';
-import { opaqueGif } from '../../../native/image/gif-opaque.ts';
-import { type Orientation, shownSize } from '../../../native/image/picture-header.ts';
 import { resizeAndCrop } from '../../../src/clip/preprocessing.ts';
 import { ServiceError } from '../../../src/errors.ts';
-import { decodeSquare } from '../../../src/media/decode-square.ts';
-import { readPictureHeader } from '../../../src/media/picture-header.ts';
+import { opaqueGif } from '../../../src/media/picture/decode.ts';
+import { decodeSquare } from '../../../src/media/picture/decode-square.ts';
+import { readPictureHeader } from '../../../src/media/picture/picture-header.ts';
 import { createRandom, type Random } from '../../robustness/random.ts';
 import { keepInput, keptInput } from '../watched-child.ts';
 import { hostileBmp } from './bmp.ts';
@@ -23,6 +15,14 @@ import { hostileJpeg } from './jpeg.ts';
 import { hostilePng } from './png.ts';
 import { type BuiltinFormat, loadSeeds } from './seeds.ts';
 import { hostileWebp } from './webp.ts';
+
+/**
+ * Decodes hostile pictures of one format, over and over, until it is ended or dies.
+ *
+ *   bun test/fuzz/decoders/child.ts FORMAT SEED INPUT_FILE FINDINGS_FOLDER [FOLDER_OF_SEEDS...]
+ *
+ * The picture that is being decoded is always in INPUT_FILE; see `keepInput`.
+ */
 
 /** The model's own; and a small one, towards which small JPEGs are shrunk while they are decoded. */
 const sides = [224, 32, 32] as const;

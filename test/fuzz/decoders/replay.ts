@@ -1,10 +1,11 @@
-/** Decodes saved pictures as the fuzzer did, at every orientation: `bun test/fuzz/decoders/replay.ts FILE...` */
 import { readFileSync } from 'node:fs';
+import type { Orientation } from '../../../native/image/bitmap.ts';
 import { decodeBuiltin } from '../../../native/image/builtin-decoder.ts';
-import type { Orientation } from '../../../native/image/picture-header.ts';
 import { resizeAndCrop } from '../../../src/clip/preprocessing.ts';
-import { createPictureLoader } from '../../../src/media/picture.ts';
-import { createPictureProcesses } from '../../../src/media/picture-process.ts';
+import { createPictureLoader } from '../../../src/media/picture/picture.ts';
+import { createPictureProcesses } from '../../../src/media/picture/picture-process.ts';
+
+/** Decodes saved pictures as the fuzzer did, at every orientation: `bun test/fuzz/decoders/replay.ts FILE...` */
 
 const MEMORY_BYTES = 800 * 1024 ** 2;
 await using isolated = createPictureProcesses({ processes: 1, memoryBytes: MEMORY_BYTES });

@@ -1,6 +1,6 @@
 import { parseCategories } from '../../../src/classify/categories.ts';
+import { parseOptions, parseVideoOptions } from '../../../src/contract/options.ts';
 import { ServiceError } from '../../../src/errors.ts';
-import { parseContentDisposition } from '../../../src/http/content-disposition.ts';
 import {
   checkFileName,
   fieldOf,
@@ -8,8 +8,7 @@ import {
   readCategories,
   readWhole,
 } from '../../../src/http/form-parts.ts';
-import { boundaryOf, readParts } from '../../../src/http/multipart.ts';
-import { parseOptions, parseVideoOptions } from '../../../src/http/options.ts';
+import { boundaryOf, parseContentDisposition, readParts } from '../../../src/http/multipart.ts';
 import { concat } from '../../media/sample-pictures.ts';
 import { check, type Target } from '../target.ts';
 

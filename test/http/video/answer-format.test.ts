@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { answerFormatOf } from '../../../src/http/video/answer-format.ts';
+import { answerFormatOf } from '../../../src/http/video/video-answer.ts';
 
 describe('the format of an answer', () => {
   test.each([

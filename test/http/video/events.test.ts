@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import * as v from 'valibot';
+import { videoEventSchema } from '../../../src/contract/schemas.ts';
 import { ServiceError } from '../../../src/errors.ts';
-import { videoEventSchema } from '../../../src/http/schemas.ts';
 import type { FakeBehaviour } from '../fake-engine.ts';
 import { boundary, categoriesPart, closing, openSocket, requestHead, until } from '../harness.ts';
 import { film, startVideos, type VideoServer, videoBody, videoPart } from './video-server.ts';

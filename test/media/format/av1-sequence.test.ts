@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { readSequenceSizes } from '../../../src/media/format/av1-sequence.ts';
+import { readSequenceSizes } from '../../../src/media/picture/format/avif.ts';
 import { concat } from '../sample-pictures.ts';
 
 /** Bits in groups, padded with zeros to whole bytes. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { readAvifHeader } from '../../../src/media/format/avif.ts';
+import { readAvifHeader } from '../../../src/media/picture/format/avif.ts';
 import { avif, concat, cutOut, uint32be } from '../sample-pictures.ts';
 
 const picture = Uint8Array.from(await avif(61, 47));

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { readBmpHeader } from '../../../src/media/format/bmp.ts';
+import { readBmpHeader } from '../../../src/media/picture/format/bmp.ts';
 import { bmp, concat, uint32le } from '../sample-pictures.ts';
 
 interface BmpFields {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { readGifHeader } from '../../../src/media/format/gif.ts';
+import { readGifHeader } from '../../../src/media/picture/format/gif.ts';
 import { concat, gif } from '../sample-pictures.ts';
 
 const palette = [

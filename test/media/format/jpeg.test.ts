@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { readJpegHeader } from '../../../src/media/format/jpeg.ts';
+import { readJpegHeader } from '../../../src/media/picture/format/jpeg.ts';
 import { bmp, concat, exif, exifSegment, jpeg, segment, withSegments } from '../sample-pictures.ts';
 
 const baseline = await jpeg(61, 47);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import { deflateSync } from 'node:zlib';
-import { readPngHeader } from '../../../src/media/format/png.ts';
+import { readPngHeader } from '../../../src/media/picture/format/png.ts';
 import { chunk, concat, exif, png, rgbPng, uint32be } from '../sample-pictures.ts';
 
 const picture = rgbPng(13, 9);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { readTiffHeader } from '../../../src/media/format/tiff.ts';
+import { readTiffHeader } from '../../../src/media/picture/format/tiff.ts';
 import { concat, cutOut, tiff } from '../sample-pictures.ts';
 
 /** [tag, type, values]; types: 1 byte, 3 short, 4 long. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { readWebpHeader } from '../../../src/media/format/webp.ts';
+import { readWebpHeader } from '../../../src/media/picture/format/webp.ts';
 import {
   animatedWebp,
   bmp,

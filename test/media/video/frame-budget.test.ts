@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { createFrameBudget } from '../../../src/media/video/frame-budget.ts';
+import { createFrameBudget } from '../../../src/media/video/scene-tracker.ts';
 
 /** Spends whatever may be spent at these times. */
 function spendAt(frames: number, seconds: number, times: readonly number[]): number[] {

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'bun:test';
-import { createFrameBudget } from '../../../src/media/video/frame-budget.ts';
 import { type FrameSource, findFrames, type SeenFrame } from '../../../src/media/video/frame-finder.ts';
 import { packetHabits } from '../../../src/media/video/gaps.ts';
 import { keyframePositions } from '../../../src/media/video/packet-index.ts';
+import { createFrameBudget } from '../../../src/media/video/scene-tracker.ts';
 import type { Thumbnail } from '../../../src/media/video/thumbnail.ts';
 import { group, type PacketRecipe, packetIndex } from './packet-list.ts';
 import { striped } from './thumbnails.ts';

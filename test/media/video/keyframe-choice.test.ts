@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { chooseKeyframes } from '../../../src/media/video/keyframe-choice.ts';
+import { chooseKeyframes } from '../../../src/media/video/video-session.ts';
 import { group, packetIndex } from './packet-list.ts';
 
 const bytes = { key: 1000, other: 10 };

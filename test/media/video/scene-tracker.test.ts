@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
-import { createFrameBudget } from '../../../src/media/video/frame-budget.ts';
 import {
+  createFrameBudget,
   createSceneTracker,
   isBlank,
   isSparseCut,

@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test';
-import { Intermediate } from '../../../native/image/intermediate.ts';
+import { Intermediate } from '../../../native/image/bitmap.ts';
 
 test('disposing gives the memory back', () => {
   const bytes = new Uint8Array(1024);

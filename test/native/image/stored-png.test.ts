@@ -1,8 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { createBitmap } from '../../../native/image/bitmap.ts';
-import { decodeBuiltin } from '../../../native/image/builtin-decoder.ts';
-import { readWindow, StoredPng } from '../../../native/image/stored-png.ts';
+import { decodeBuiltin, readWindow, StoredPng } from '../../../native/image/builtin-decoder.ts';
 
 /** Pseudo-random RGBA, so that a byte out of place shows. */
 function noise(width: number, height: number): Uint8Array {

@@ -1,6 +1,5 @@
 import { join } from 'node:path';
-import { GraphBuilder } from '../../../src/clip/graph/graph-builder.ts';
-import { WeightFile } from '../../../src/clip/graph/weight-file.ts';
+import { GraphBuilder, WeightFile } from '../../../src/clip/graph/graph-builder.ts';
 
 /** x [N, 2] float32 → y [N, 2] = x · [[1, 2], [3, 4]] */
 export async function writeProductGraph(directory: string): Promise<string> {

@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test';
 import type { Page } from 'playwright-core';
-import type { EngineState } from '../../../src/classify/engine-state.ts';
+import type { EngineState } from '../../../src/classify/classifier.ts';
 import { createFakeEngine } from '../../http/fake-engine.ts';
 import { start } from '../../http/harness.ts';
 import { startService } from '../../service/service.ts';

@@ -1,4 +1,4 @@
-import { MAX_TEXTS } from '../../../src/limits.ts';
+import { MAX_TEXTS } from '../../../src/contract/options.ts';
 import { post } from '../exchange.ts';
 import { CONTENT_TYPE, categoriesPart, filePart, joinForm } from '../form.ts';
 import { judge } from '../judge.ts';

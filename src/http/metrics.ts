@@ -1,0 +1,374 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { version } from '../../package.json';
+import type { EngineState } from '../classify/classifier.ts';
+import type { EngineObserver } from '../engine-observer.ts';
+import { errorCodes } from '../errors.ts';
+import { memoryLimitBytes } from '../memory-limit.ts';
+import type { Admission } from './admission.ts';
+import type { RequestRecord } from './request-record.ts';
+import type { Resource, Resources } from './resources.ts';
+
+const exact: ReadonlySet<string> = new Set([
+  '/',
+  '/health',
+  '/ready',
+  '/metrics',
+  '/categorize',
+  '/image',
+  '/video',
+  '/swagger',
+  '/swagger/json',
+]);
+
+/** Folders of the pages' files, each of which counts as one. */
+const folders = ['/assets/', '/swagger/assets/'] as const;
+
+/** What orchestrators and Prometheus ask every few seconds. */
+export const probeEndpoints: ReadonlySet<string> = new Set(['/health', '/ready', '/metrics']);
+
+/** The endpoints that classify. */
+const workEndpoints = ['/categorize', '/image', '/video'] as const;
+
+/** @returns what a request to this path is counted under: a known path, or `other` */
+function endpointLabel(path: string): string {
+  if (exact.has(path)) return path;
+  return folders.find((folder) => path.startsWith(folder)) ?? 'other';
+}
+
+/** A small picture takes a millisecond; one of 100 megapixels a second, and it may wait for memory. */
+const DECODE_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+/** A batch takes from some milliseconds (one picture, int8) to seconds (eight, a large model, one core). */
+const BATCH_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+/** Up to 8 pictures, or up to 32 texts. */
+const BATCH_ITEMS = [1, 2, 3, 4, 5, 6, 7, 8, 16, 32];
+
+const encoders = ['image', 'text'] as const;
+
+/** What the engine does. */
+function createEngineMetrics(registry: Registry): EngineObserver {
+  const registers = [registry];
+  const counter = (name: string, help: string) => new Counter({ name, help, registers });
+  const byEncoder = (name: string, help: string, buckets: number[]) => {
+    const histogram = new Histogram({ name, help, buckets, labelNames: ['encoder'], registers });
+    for (const encoder of encoders) histogram.zero({ encoder });
+    return histogram;
+  };
+
+  const decodeSeconds = new Histogram({
+    name: 'classify_images_decode_duration_seconds',
+    help: 'Decoding one picture, waiting for memory included.',
+    buckets: DECODE_SECONDS,
+    registers,
+  });
+  const batchWait = byEncoder(
+    'classify_images_batch_wait_seconds',
+    'How long the first item of a batch had waited for it.',
+    BATCH_SECONDS,
+  );
+  const batchSeconds = byEncoder(
+    'classify_images_inference_duration_seconds',
+    'One run of the model, over a whole batch.',
+    BATCH_SECONDS,
+  );
+  const batchItems = byEncoder(
+    'classify_images_batch_size',
+    'Pictures and frames, or texts, in one run of the model.',
+    BATCH_ITEMS,
+  );
+  const pictures = counter('classify_images_pictures_total', 'Pictures that were encoded.');
+  const broken = new Counter({
+    name: 'classify_images_pictures_broken_total',
+    help: 'Pictures that could not be used, by why.',
+    labelNames: ['code'],
+    registers,
+  });
+  const frames = counter('classify_images_frames_total', 'Frames of videos that were encoded.');
+  const textHits = counter('classify_images_text_cache_hits_total', 'Texts whose embedding was known.');
+  const textMisses = counter(
+    'classify_images_text_cache_misses_total',
+    'Texts that had to be encoded, that of the warm-up included.',
+  );
+  const breakdowns = counter(
+    'classify_images_inference_breakdowns_total',
+    'How often the inference thread ended and was started again.',
+  );
+
+  return {
+    pictureDecoded: (ms) => decodeSeconds.observe(ms / 1000),
+    pictureEncoded: () => pictures.inc(),
+    pictureBroken: (code) => broken.inc({ code }),
+    framesEncoded: (count) => frames.inc(count),
+    textsLookedUp(known, unknown) {
+      textHits.inc(known);
+      textMisses.inc(unknown);
+    },
+    batchRun(encoder, items, ms, waitedMs) {
+      batchItems.observe({ encoder }, items);
+      batchSeconds.observe({ encoder }, ms / 1000);
+      batchWait.observe({ encoder }, waitedMs / 1000);
+    },
+    inferenceBrokeDown: () => breakdowns.inc(),
+  };
+}
+
+/**
+ * What the process takes, under the names that all Prometheus clients share. The library's own collection would
+ * add some thirty metrics of V8 and libuv, which are not there to be measured.
+ */
+function addProcessMetrics(registry: Registry): void {
+  longestStall ??= watchStalls();
+  const registers = [registry];
+  const gauge = (name: string, help: string, read: () => number) =>
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(read());
+      },
+    });
+
+  new Counter({
+    name: 'process_cpu_seconds_total',
+    help: 'CPU time, in user and system mode, without that of video decoders.',
+    registers,
+    collect() {
+      const { user, system } = process.cpuUsage();
+      this.reset();
+      this.inc((user + system) / 1e6);
+    },
+  });
+  gauge(
+    'process_resident_memory_bytes',
+    'Resident memory, the model included, without that of video decoders.',
+    () => process.memoryUsage.rss(),
+  );
+  const startedAt = Date.now() / 1000 - process.uptime();
+  gauge('process_start_time_seconds', 'When the process started, since the Unix epoch.', () => startedAt);
+  gauge(
+    'classify_images_memory_limit_bytes',
+    'Memory that the cgroup grants, or that the machine has where there is no limit.',
+    memoryLimitBytes,
+  );
+  gauge(
+    'classify_images_event_loop_stall_seconds',
+    'The longest time in the last one to two minutes in which no request could go on.',
+    longestStall,
+  );
+}
+
+/** How closely it looks. */
+const STALL_RESOLUTION_MS = 10;
+const STALL_WINDOW_MS = 60_000;
+
+/** One for the process, which has one event loop. */
+let longestStall: (() => number) | undefined;
+
+/** @returns reads seconds; more than one reader may ask, and none takes anything from another */
+function watchStalls(): () => number {
+  const delays = monitorEventLoopDelay({ resolution: STALL_RESOLUTION_MS });
+  delays.enable();
+  let before = 0;
+  setInterval(() => {
+    before = delays.max;
+    delays.reset();
+  }, STALL_WINDOW_MS).unref();
+  return () => Math.max(before, delays.max) / 1e9;
+}
+
+/** What can be seen of a running service. */
+interface ServiceView {
+  /** By what they are for. */
+  readonly queues: Readonly<Record<'pictures' | 'videos', Admission>>;
+  readonly resources: Pick<Resources, 'used'>;
+  readonly engine: () => EngineState;
+  readonly isReady: () => boolean;
+}
+
+/** How the service stands at the moment, read when it is asked for. */
+function addServiceMetrics(registry: Registry, { queues, resources, engine, isReady }: ServiceView): void {
+  const registers = [registry];
+  const ofQueues = (name: string, help: string, read: (queue: Admission) => number) =>
+    new Gauge({
+      name,
+      help,
+      labelNames: ['queue'],
+      registers,
+      collect() {
+        for (const [queue, admission] of Object.entries(queues)) this.set({ queue }, read(admission));
+      },
+    });
+  const ofResources = (
+    name: string,
+    help: string,
+    label: 'queue' | 'use' | 'place',
+    read: Readonly<Record<string, Resource>>,
+  ) =>
+    new Gauge({
+      name,
+      help,
+      labelNames: [label],
+      registers,
+      collect() {
+        for (const [value, resource] of Object.entries(read)) {
+          this.set({ [label]: value }, resources.used(resource));
+        }
+      },
+    });
+  const flag = (name: string, help: string, read: () => boolean) =>
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(read() ? 1 : 0);
+      },
+    });
+
+  ofQueues(
+    'classify_images_requests_running',
+    'Requests of which a picture or a video is worked on.',
+    ({ running }) => running,
+  );
+  ofQueues(
+    'classify_images_requests_waiting',
+    'Requests of which something complete waits for the engine.',
+    ({ waiting }) => waiting,
+  );
+  ofQueues(
+    'classify_images_requests_waiting_limit',
+    'When so many wait, newcomers are refused.',
+    ({ limits }) => limits.waiting,
+  );
+  ofResources(
+    'classify_images_uploads_running',
+    'Requests that are let in, and whose bodies are not complete.',
+    'queue',
+    { pictures: 'pictureUploads', videos: 'videoUploads' },
+  );
+  ofResources('classify_images_upload_bytes', 'Bytes of uploads, by where they lie.', 'place', {
+    memory: 'partBytes',
+    temporary_folder: 'temporaryBytes',
+  });
+  ofResources('classify_images_request_memory_bytes', 'Memory that requests hold beside uploads.', 'use', {
+    kept: 'keptBytes',
+    labels: 'labelBytes',
+    answers: 'answerBytes',
+  });
+  flag('classify_images_model_ready', '1 when the model is loaded.', () => engine().state === 'ready');
+  flag('classify_images_ready', '1 when /ready answers 200.', isReady);
+  new Gauge({
+    name: 'classify_images_build_info',
+    help: 'Always 1; what runs here. The model is empty until it is loaded.',
+    labelNames: ['version', 'bun', 'model', 'precision', 'sha256'],
+    registers,
+    collect() {
+      const state = engine();
+      const { name, precision, sha256 } =
+        state.state === 'ready' ? state.classifier.model : { name: '', precision: '', sha256: '' };
+      this.reset();
+      this.set({ version, bun: Bun.version, model: name, precision, sha256 }, 1);
+    },
+  });
+}
+
+/**
+ * What operators watch the service by, for Prometheus. Every label has a small set of values that no client can
+ * add to, and none of them says anything about what clients have sent.
+ */
+export interface Metrics {
+  /** To be told of the engine's work. */
+  readonly engine: EngineObserver;
+  /** Counts a request when all of it is over. */
+  requestEnded(request: EndedRequest): void;
+  /** Adds what is read of the service whenever somebody asks. To be called once. */
+  watch(view: ServiceView): void;
+  /** Prometheus' text format, version 0.0.4. */
+  exposition(): Promise<Response>;
+}
+
+interface EndedRequest {
+  readonly record: RequestRecord;
+  /** As it was sent; unchecked. */
+  readonly path: string;
+  readonly status: number;
+  readonly ms: number;
+}
+
+export function createMetrics(): Metrics {
+  const registry = new Registry();
+  addProcessMetrics(registry);
+  const engine = createEngineMetrics(registry);
+  const requestEnded = createRequestMetrics(registry);
+  return {
+    engine,
+    requestEnded,
+    watch: (view) => addServiceMetrics(registry, view),
+    async exposition() {
+      return new Response(await registry.metrics(), {
+        headers: { 'content-type': registry.contentType, 'cache-control': 'no-store' },
+      });
+    },
+  };
+}
+
+/** From a single small picture to thousands of them, or a film. */
+const REQUEST_SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800];
+const QUEUE_SECONDS = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
+
+/** What becomes of requests. */
+function createRequestMetrics(registry: Registry): Metrics['requestEnded'] {
+  const registers = [registry];
+  const requests = new Counter({
+    name: 'classify_images_http_requests_total',
+    help: 'Requests, by endpoint and status; 499 where the client left before its answer.',
+    labelNames: ['endpoint', 'status'],
+    registers,
+  });
+  const durations = new Histogram({
+    name: 'classify_images_http_request_duration_seconds',
+    help: 'Requests to the endpoints that classify, from the head to the end of the answer, its body included where that is made while it is sent.',
+    labelNames: ['endpoint', 'status'],
+    buckets: REQUEST_SECONDS,
+    registers,
+  });
+  const failures = new Counter({
+    name: 'classify_images_request_failures_total',
+    help: 'Requests to the endpoints that classify which were refused, failed or abandoned, by the code of their answer.',
+    labelNames: ['code'],
+    registers,
+  });
+  const queueSeconds = new Histogram({
+    name: 'classify_images_queue_wait_seconds',
+    help: 'How long requests that were let in had waited for their place.',
+    labelNames: ['endpoint'],
+    buckets: QUEUE_SECONDS,
+    registers,
+  });
+  const uploadedBytes = new Counter({
+    name: 'classify_images_received_bytes_total',
+    help: 'Bytes of the bodies that were read.',
+    labelNames: ['endpoint'],
+    registers,
+  });
+
+  // What is there from the beginning can be seen to rise from nothing.
+  for (const code of errorCodes) failures.inc({ code }, 0);
+  for (const endpoint of workEndpoints) {
+    requests.inc({ endpoint, status: '200' }, 0);
+    durations.zero({ endpoint, status: '200' });
+    queueSeconds.zero({ endpoint });
+    uploadedBytes.inc({ endpoint }, 0);
+  }
+
+  return ({ record, path, status, ms }) => {
+    const endpoint = endpointLabel(path);
+    requests.inc({ endpoint, status: String(status) });
+    if (!workEndpoints.some((known) => known === endpoint)) return;
+    durations.observe({ endpoint, status: String(status) }, ms / 1000);
+    if (record.fault) failures.inc({ code: record.fault });
+    if (record.isAdmitted) queueSeconds.observe({ endpoint }, record.work.queueMs / 1000);
+    uploadedBytes.inc({ endpoint }, record.bytes);
+  };
+}

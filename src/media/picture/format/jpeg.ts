@@ -1,0 +1,230 @@
+import type { Orientation, PictureHeader } from '../../../../native/image/bitmap.ts';
+import { tooManyScans, unsupportedPicture } from '../picture-errors.ts';
+import { ByteView } from './byte-view.ts';
+import { readExifOrientation, withoutExifPrefix } from './exif.ts';
+
+const MARKER = 0xff;
+const TEM = 0x01;
+const SOI = 0xd8;
+const EOI = 0xd9;
+const SOS = 0xda;
+const APP1 = 0xe1;
+
+const BLOCK_SIDE = 8;
+const COEFFICIENTS_A_BLOCK = 64;
+const COEFFICIENT_BYTES = 2;
+
+/**
+ * A progressive picture has about 10 scans, at most some 60. Every scan costs a pass over all of the
+ * picture, however few bytes it has: thousands of empty ones would keep a decoder busy for hours.
+ */
+const MAXIMUM_SCANS = 100;
+/**
+ * Blocks that a decoder passes in all scans together: 20 passes over the largest pictures, many more over those of
+ * cameras. A hundred passes over 100 megapixels would keep it busy for a minute.
+ */
+const MAXIMUM_PASSED_BLOCKS = 100_000_000;
+const ACCEPTED_PASSES = 20;
+/**
+ * A picture has some tens of segments, and at most a restart marker for each of its 16 × 16 pixels: 390,000 for 100
+ * megapixels, of which encoders write one for each row of them.
+ */
+const MAXIMUM_MARKERS = 500_000;
+
+interface Frame {
+  readonly width: number;
+  readonly height: number;
+  readonly components: number;
+  readonly progressive: boolean;
+  readonly huffman: boolean;
+  /** 8 × 8 blocks of all components. */
+  readonly blocks: number;
+  /** 8 × 8 blocks of the largest component. */
+  readonly largestBlocks: number;
+}
+
+interface Scans {
+  count: number;
+  entropyBytes: number;
+  /** 8 × 8 blocks that a decoder passes, at the most. */
+  passedBlocks: number;
+  /** Every scan has all components: no coefficients need to be kept. */
+  interleaved: boolean;
+}
+
+/**
+ * Reads a JPEG's header, and walks its markers to the end of the picture. What follows there (further
+ * pictures of an MPO, a gain map, a motion photo's video) is not looked at; thumbnails within segments
+ * are passed over with them.
+ *
+ * libjpeg fills what is missing with grey and only warns, so a missing end is noticed here. A picture that
+ * has its end but lost bytes in its middle cannot be told from a sound one without decoding it.
+ */
+export function readJpegHeader(bytes: Uint8Array): PictureHeader {
+  const view = new ByteView(bytes, 'jpeg', 'big');
+  const scans: Scans = { count: 0, entropyBytes: 0, passedBlocks: 0, interleaved: true };
+  const nextMarker = createMarkerFinder(view);
+  let frame: Frame | undefined;
+  let orientation: Orientation | undefined;
+
+  for (let at = nextMarker(0); view.bytes[at] !== EOI; at = nextMarker(at)) {
+    const marker = view.uint8(at);
+    at += 1;
+    if (marker === SOI || marker === TEM || isRestart(marker)) continue;
+    const end = at + view.uint16(at);
+    if (end < at + 2) throw view.broken('has a segment without a length');
+    view.require(end);
+    if (isFrame(marker)) {
+      if (frame) throw view.broken('has two frame headers');
+      frame = readFrame(view, marker, at + 2);
+    } else if (marker === APP1) {
+      const exif = withoutExifPrefix(bytes.subarray(at + 2, end));
+      if (exif) orientation ??= readExifOrientation(exif);
+    } else if (marker === SOS) {
+      if (!frame) throw view.broken('has pixel data before its size');
+      scans.count += 1;
+      if (scans.count > MAXIMUM_SCANS) {
+        throw view.broken(`has more than ${MAXIMUM_SCANS} scans; at most that many are accepted`);
+      }
+      const components = view.uint8(at + 2);
+      scans.interleaved &&= components === frame.components;
+      scans.passedBlocks += Math.min(frame.blocks, components * frame.largestBlocks);
+      // Up to its last fill byte and the marker's first.
+      at = nextMarker(end, true) - 1;
+      scans.entropyBytes += at - end;
+      continue;
+    }
+    at = end;
+  }
+  if (!frame) throw view.broken('has no frame header');
+  requirePixelData(view, frame, scans);
+  if (scans.passedBlocks > Math.max(MAXIMUM_PASSED_BLOCKS, ACCEPTED_PASSES * frame.blocks)) {
+    throw tooManyScans(frame.width, frame.height, scans.count);
+  }
+
+  return {
+    format: 'jpeg',
+    width: frame.width,
+    height: frame.height,
+    orientation: orientation ?? 1,
+    alpha: false,
+    rare: false,
+    grey: false,
+    coefficientBytes:
+      frame.progressive || !scans.interleaved ? frame.blocks * COEFFICIENTS_A_BLOCK * COEFFICIENT_BYTES : 0,
+  };
+}
+
+/** Goes from marker to marker, and says so where there are too many to be a picture. */
+function createMarkerFinder(view: ByteView) {
+  const { bytes } = view;
+  const findEscape = createEscapeFinder(bytes);
+  let count = 0;
+  /**
+   * Offset of the next marker's code. Stray bytes and fill bytes before it are passed over, as libjpeg does.
+   * @param inScan entropy-coded data, of which restart markers are part
+   */
+  return (from: number, inScan = false): number => {
+    for (let at = from; ; ) {
+      at = findEscape(at);
+      const code = bytes[at + 1];
+      if (at === -1 || code === undefined) throw withoutEnd(view);
+      count += 1;
+      if (count > MAXIMUM_MARKERS) {
+        throw view.broken(`has more than ${MAXIMUM_MARKERS} markers and fill bytes`);
+      }
+      if (code !== MARKER && !(inScan && isRestart(code))) return at + 1;
+      at += code === MARKER ? 1 : 2;
+    }
+  };
+}
+
+/**
+ * Finds the next 0xff that no 0 follows, four bytes at a time. Entropy-coded data may be full of 0xff 0, where a native
+ * search would stop at each; this takes a nanosecond a byte whatever the bytes are.
+ */
+function createEscapeFinder(bytes: Uint8Array): (from: number) => number {
+  const head = (4 - (bytes.byteOffset % 4)) % 4;
+  const words = new Int32Array(bytes.buffer, bytes.byteOffset + head, Math.max(0, bytes.length - head) >> 2);
+  const isEscape = (at: number) => bytes[at] === MARKER && bytes[at + 1] !== 0;
+  return (from) => {
+    let at = from;
+    for (; at < bytes.length && (at - head) % 4 !== 0; at++) if (isEscape(at)) return at;
+    let index = (at - head) >> 2;
+    let word = words[index] ?? 0;
+    // Words are little-endian on all processors that the service runs on.
+    for (; index + 1 < words.length; index++) {
+      const next = words[index + 1]!;
+      const inverted = ~word;
+      const followers = (word >>> 8) | (next << 24);
+      // The highest bit of each byte: of those that are 0xff, and of those with a follower that is not 0.
+      const markers = ~(((inverted & 0x7f7f7f7f) + 0x7f7f7f7f) | 0 | inverted | 0x7f7f7f7f);
+      const followed = ((followers & 0x7f7f7f7f) + 0x7f7f7f7f) | 0 | followers;
+      if ((markers & followed & 0x80808080) !== 0) break;
+      word = next;
+    }
+    at = Math.max(at, index * 4 + head);
+    for (; at < bytes.length; at++) if (isEscape(at)) return at;
+    return -1;
+  };
+}
+
+function isRestart(marker: number): boolean {
+  return marker >= 0xd0 && marker <= 0xd7;
+}
+
+/** SOF0 to SOF15, among which three codes mean something else. */
+function isFrame(marker: number): boolean {
+  return marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
+}
+
+function readFrame(view: ByteView, marker: number, at: number): Frame {
+  const process = marker & 0xf;
+  if (![0, 1, 2, 9, 10].includes(process)) throw unsupportedPicture('a lossless or hierarchical JPEG');
+  const precision = view.uint8(at);
+  if (precision !== 8) throw unsupportedPicture(`a JPEG of ${precision} bits a channel`);
+  const height = view.uint16(at + 1);
+  const width = view.uint16(at + 3);
+  if (width === 0 || height === 0) throw view.broken(`declares ${width} × ${height} pixels`);
+  const components = view.uint8(at + 5);
+  const sampling = Array.from({ length: components }, (_, index) => {
+    const factors = view.uint8(at + 7 + index * 3);
+    return { horizontal: factors >> 4, vertical: factors & 0xf };
+  });
+  if (sampling.some(({ horizontal, vertical }) => horizontal === 0 || vertical === 0)) {
+    throw view.broken('declares a component without samples');
+  }
+  const horizontalMaximum = Math.max(...sampling.map(({ horizontal }) => horizontal));
+  const verticalMaximum = Math.max(...sampling.map(({ vertical }) => vertical));
+  const blocksEach = sampling.map(
+    ({ horizontal, vertical }) =>
+      Math.ceil((width * horizontal) / horizontalMaximum / BLOCK_SIDE) *
+      Math.ceil((height * vertical) / verticalMaximum / BLOCK_SIDE),
+  );
+  return {
+    width,
+    height,
+    components,
+    progressive: process % 8 === 2,
+    huffman: process < 8,
+    blocks: blocksEach.reduce((sum, count) => sum + count, 0),
+    largestBlocks: Math.max(...blocksEach),
+  };
+}
+
+/**
+ * No Huffman code is shorter than a bit. A sequential block takes two codes at least, a progressive one a
+ * code in its first scan: less data than that cannot be the whole picture.
+ */
+function requirePixelData(view: ByteView, frame: Frame, scans: Scans): void {
+  const minimumBits = frame.blocks * (frame.progressive ? 1 : 2);
+  if (scans.entropyBytes === 0 || (frame.huffman && scans.entropyBytes * 8 < minimumBits)) {
+    throw view.truncated(
+      `${frame.width} × ${frame.height} pixels are declared, but only ${scans.entropyBytes} bytes hold pixels`,
+    );
+  }
+}
+
+function withoutEnd(view: ByteView) {
+  return view.truncated('it ends before its end-of-image marker');
+}

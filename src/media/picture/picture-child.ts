@@ -1,0 +1,67 @@
+import { readSync, writeFileSync } from 'node:fs';
+import { DecodeError } from '../../../native/image/bitmap.ts';
+import { createGarbageNote, giveBack } from '../../garbage.ts';
+import { decodeSquare } from './decode-square.ts';
+import type { PictureMessage, PictureOrder } from './picture-protocol.ts';
+
+/**
+ * Decodes pictures in a process of its own, one after the other. The libraries that read TIFF and AVIF end the process
+ * on some damaged files, and no JavaScript can catch that: if they do, it is here.
+ */
+
+/** The system ends this process rather than the service when memory runs out. */
+const FIRST_TO_GO = '1000';
+const STANDARD_INPUT = 0;
+
+/** A collection takes some milliseconds; without it, the last picture's pixels stay while the process waits. */
+const noteGarbage = createGarbageNote(8 * 1024 ** 2);
+
+/** Kills: an ordinary exit would wait for a decoder that never comes to its end. */
+function end(): never {
+  process.kill(process.pid, 'SIGKILL');
+  throw new Error('a killed process runs on: this is a bug');
+}
+
+/** Waits for the bytes: there is nothing else to do. */
+function receive(byteLength: number): Uint8Array {
+  const bytes = new Uint8Array(byteLength);
+  for (let at = 0; at < byteLength; ) {
+    const count = readSync(STANDARD_INPUT, bytes, at, byteLength - at, null);
+    // The service is gone.
+    if (count === 0) end();
+    at += count;
+  }
+  return bytes;
+}
+
+async function decode({ byteLength, header, place, side }: PictureOrder): Promise<PictureMessage> {
+  const bytes = receive(byteLength);
+  const pixels = new Uint8Array(side * side * 3);
+  try {
+    await decodeSquare(bytes, { header, place }, pixels);
+    return { kind: 'decoded', pixels };
+  } catch (fault) {
+    const message = fault instanceof Error ? fault.message : String(fault);
+    return { kind: 'failed', message, ...(fault instanceof DecodeError && { reason: fault.reason }) };
+  } finally {
+    giveBack(bytes);
+  }
+}
+
+function say(message: PictureMessage): void {
+  process.send?.(message);
+}
+
+try {
+  writeFileSync('/proc/self/oom_score_adj', FIRST_TO_GO);
+} catch {
+  // Not every system has it.
+}
+process.on('disconnect', end);
+process.on('message', async (order: PictureOrder) => {
+  const message = await decode(order);
+  // Before the answer: how much memory is left behind decides whether this process is used again.
+  noteGarbage(order.byteLength + order.header.width * order.header.height * 4);
+  say(message);
+});
+say({ kind: 'started' });

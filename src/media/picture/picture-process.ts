@@ -1,0 +1,382 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { LRUCache } from 'lru-cache';
+import * as v from 'valibot';
+import { DecodeError } from '../../../native/image/bitmap.ts';
+import { limitedCommand } from '../../child-process.ts';
+import { childEnvironment } from '../../config.ts';
+import type { ServiceError } from '../../errors.ts';
+import { createSemaphore } from '../../semaphore.ts';
+import type { SquareTask } from './decode-square.ts';
+import { endlessPicture, fatalPicture, greedyPicture } from './picture-errors.ts';
+import { type PictureMessage, type PictureOrder, pictureMessageSchema } from './picture-protocol.ts';
+
+const MEBI = 1024 ** 2;
+
+/** The program that decodes; tests take the place of it. */
+export const pictureChildPath = join(import.meta.dir, 'picture-child.ts');
+
+/** When a process is ended. */
+export interface PictureWatch {
+  /** Processor time for any picture; the wall clock gets WALL_FACTOR times as much. */
+  readonly baseSeconds: number;
+  /** And for its pixels: the slowest variants take some 30 million a second of one core. */
+  readonly pixelsPerSecond: number;
+  /** Resident memory beside what a picture was planned to take: the runtime's, and a rest of the picture before. */
+  readonly baseBytes: number;
+  /** A process that keeps more than this when its picture is done is not used again. */
+  readonly keptBytes: number;
+  /** How long it waits for the next picture. */
+  readonly idleMs: number;
+  /** How long a decoder that has begun may go on when its picture is not wanted any more. A new one starts in 0.1 s. */
+  readonly unwantedMs: number;
+}
+
+const WATCH: PictureWatch = {
+  baseSeconds: 5,
+  pixelsPerSecond: 10e6,
+  baseBytes: 192 * MEBI,
+  keptBytes: 128 * MEBI,
+  idleMs: 180_000,
+  unwantedMs: 1000,
+};
+
+export interface PictureProcessOptions {
+  /** How many there may be. */
+  readonly processes: number;
+  /** The most that a picture may be planned to take. */
+  readonly memoryBytes: number;
+  /** Told of every process that ended by itself, in a few words. */
+  readonly onDeath?: (how: string) => void;
+  readonly childPath?: string;
+  readonly watch?: Partial<PictureWatch>;
+}
+
+export interface PlannedTask extends SquareTask {
+  /** What decoding it is planned to take. */
+  readonly memoryBytes: number;
+}
+
+/** Processes that decode pictures: each has one picture at a time, so that one that dies names its culprit. */
+export interface PictureProcesses extends AsyncDisposable {
+  /** How many there may be. */
+  readonly processes: number;
+  /**
+   * What `decodeSquare` does, in another process. When it settles, nothing reads `bytes` or writes to `target`.
+   * @throws DecodeError; ServiceError image_broken, image_too_large for one that its process did not survive; the
+   * signal's reason
+   */
+  decode(bytes: Uint8Array, task: PlannedTask, target: Uint8Array, signal?: AbortSignal): Promise<void>;
+}
+
+/** Files that were refused because of what they did to a process: their senders may try again. */
+const REMEMBERED = 256;
+
+/**
+ * Starts a process when a picture finds none, and keeps it for the next ones. A picture whose process dies gets another
+ * chance in a fresh one: the picture before it may have left the process unsound, and the system ends processes when
+ * memory is short.
+ */
+export function createPictureProcesses(options: PictureProcessOptions): PictureProcesses {
+  const { processes, memoryBytes, onDeath, childPath = pictureChildPath } = options;
+  const watch = { ...WATCH, ...options.watch };
+  const places = createSemaphore(processes);
+  const running = new Set<PictureProcess>();
+  const idle = new Map<PictureProcess, Timer>();
+  const verdicts = createVerdicts();
+  let isDisposed = false;
+
+  const start = (): PictureProcess => {
+    if (isDisposed) throw ended();
+    const started = startProcess(childPath, memoryBytes + watch.baseBytes);
+    running.add(started);
+    void started.exited.then(() => {
+      running.delete(started);
+      stopWaiting(started);
+    });
+    return started;
+  };
+
+  const stopWaiting = (process: PictureProcess) => {
+    clearTimeout(idle.get(process));
+    idle.delete(process);
+  };
+
+  /** The one that has waited for the shortest time, so that those in excess come to their end. */
+  const takeIdle = (): PictureProcess | undefined => {
+    const process = [...idle.keys()].at(-1);
+    if (process) stopWaiting(process);
+    return process;
+  };
+
+  const keep = async (process: PictureProcess) => {
+    if (isDisposed || process.residentBytes() > watch.keptBytes) return await process.end(ended());
+    const timer = setTimeout(() => {
+      stopWaiting(process);
+      void process.end(ended());
+    }, watch.idleMs);
+    idle.set(process, timer.unref());
+  };
+
+  /**
+   * @returns how the process died, if it did
+   * @throws what is wrong with the picture
+   */
+  const attempt = async (process: PictureProcess, assignment: Assignment): Promise<Death | undefined> => {
+    const { bytes, target, signal } = assignment;
+    const outcome = await process.perform(assignment, watch);
+    if (outcome.kind === 'decoded' || outcome.kind === 'failed') await keep(process);
+    if (outcome.kind === 'died') onDeath?.(outcome.how);
+    signal?.throwIfAborted();
+    switch (outcome.kind) {
+      case 'decoded':
+        target.set(outcome.pixels);
+        return undefined;
+      case 'failed':
+        throw outcome.reason === undefined
+          ? new Error(`decoding a picture failed: ${outcome.message}`)
+          : new DecodeError(outcome.reason, outcome.message);
+      case 'ended':
+        if (outcome.verdict) await verdicts.remember(bytes, outcome.verdict);
+        throw outcome.fault;
+      case 'died':
+        return outcome;
+    }
+  };
+
+  return {
+    processes,
+    async decode(bytes, task, target, signal) {
+      const verdict = await verdicts.find(bytes);
+      if (verdict) throw verdict;
+      using _place = await places.acquire(1, signal);
+      const assignment = { bytes, task, target, signal };
+      const known = takeIdle();
+      let death = await attempt(known ?? start(), assignment);
+      if (death && (known || !death.isByItself)) death = await attempt(start(), assignment);
+      if (!death) return;
+      if (!death.hadStarted) throw new Error(`a process that decodes pictures cannot start: ${death.how}`);
+      const fault = fatalPicture(task.header, new Error(death.how));
+      await verdicts.remember(bytes, fault);
+      throw fault;
+    },
+    async [Symbol.asyncDispose]() {
+      isDisposed = true;
+      await Promise.all(Array.from(running, (process) => process.end(ended())));
+    },
+  };
+}
+
+interface Assignment {
+  readonly bytes: Uint8Array;
+  readonly task: PlannedTask;
+  readonly target: Uint8Array;
+  readonly signal: AbortSignal | undefined;
+}
+
+type Outcome = Exclude<PictureMessage, { kind: 'started' }> | Death | Ended;
+
+/** The process ended, and not because of us. */
+interface Death {
+  readonly kind: 'died';
+  readonly how: string;
+  /** Else it never came to its picture. */
+  readonly hadStarted: boolean;
+  /** Else the system may have ended it, for want of memory. */
+  readonly isByItself: boolean;
+}
+
+/** We ended the process. */
+interface Ended {
+  readonly kind: 'ended';
+  readonly fault: Error;
+  /** The fault, where the picture would meet it again however busy the machine is. */
+  readonly verdict?: ServiceError;
+}
+
+interface PictureProcess {
+  /** Gives it a picture and waits for the outcome. When it has died or was ended, it is gone. */
+  perform(assignment: Assignment, watch: PictureWatch): Promise<Outcome>;
+  /** 0 where the system does not tell. */
+  residentBytes(): number;
+  /** Ends it, and the picture in it with this reason. Resolves when it is gone. */
+  end(reason: Error): Promise<void>;
+  readonly exited: Promise<unknown>;
+}
+
+/** A hostile file fills memory at some 2 GB a second. */
+const CHECK_MS = 50;
+/** The wall clock's share: where the machine is busy, or the decoder sleeps. */
+const WALL_FACTOR = 12;
+
+function startProcess(childPath: string, memoryBytes: number): PictureProcess {
+  let hadStarted = false;
+  let settle: ((outcome: Outcome) => void) | undefined;
+  let outcome: Ended | Death | undefined;
+
+  const child = Bun.spawn(limitedCommand(childPath, { memoryBytes }), {
+    env: childEnvironment(),
+    stdin: 'pipe',
+    stdout: 'ignore',
+    stderr: 'ignore',
+    ipc(message) {
+      const parsed = v.safeParse(pictureMessageSchema, message);
+      if (!parsed.success) end(riddle());
+      else if (parsed.output.kind === 'started') hadStarted = true;
+      else settle?.(parsed.output);
+    },
+    onExit(_, exitCode, signalCode) {
+      const how = signalCode === null ? `exit code ${exitCode}` : `signal ${signalCode}`;
+      outcome ??= {
+        kind: 'died',
+        how: `the process ended with ${how}`,
+        hadStarted,
+        isByItself: hadStarted && signalCode !== 'SIGKILL',
+      };
+      settle?.(outcome);
+    },
+  });
+  // One that waits for pictures holds up the end of nothing.
+  child.unref();
+
+  const end = (fault: Error, verdict?: ServiceError) => {
+    outcome ??= { kind: 'ended', fault, ...(verdict && { verdict }) };
+    child.kill('SIGKILL');
+  };
+
+  const send = async (order: PictureOrder, bytes: Uint8Array) => {
+    try {
+      child.send(order);
+      for await (const slice of slicesOf(bytes)) {
+        child.stdin.write(slice);
+        await child.stdin.flush();
+      }
+    } catch {
+      // It is gone, and its exit tells why.
+    }
+  };
+
+  const watchOver = ({ task, signal }: Assignment, watch: PictureWatch): Disposable => {
+    const { width, height } = task.header;
+    const seconds = watch.baseSeconds + (width * height) / watch.pixelsPerSecond;
+    const memory = watch.baseBytes + task.memoryBytes * MEMORY_TOLERANCE;
+    const secondsBefore = processorSeconds(child.pid);
+    const beganAt = performance.now();
+    let unwantedAt = Number.POSITIVE_INFINITY;
+    const timer = setInterval(() => {
+      const now = performance.now();
+      if (signal?.aborted) unwantedAt = Math.min(unwantedAt, now);
+      if (now - unwantedAt > watch.unwantedMs) end(signal?.reason);
+      else if (residentBytes(child.pid) > memory) {
+        const fault = greedyPicture(task.header, memory);
+        end(fault, fault);
+      } else if (processorSeconds(child.pid) - secondsBefore > seconds) {
+        const fault = endlessPicture(task.header);
+        end(fault, fault);
+      } else if (now - beganAt > seconds * 1000 * WALL_FACTOR) end(endlessPicture(task.header));
+    }, CHECK_MS);
+    return { [Symbol.dispose]: () => clearInterval(timer) };
+  };
+
+  return {
+    async perform(assignment, watch) {
+      const { bytes, task, target } = assignment;
+      const { header, place } = task;
+      const side = Math.sqrt(target.length / 3);
+      const done = Promise.withResolvers<Outcome>();
+      settle = done.resolve;
+      using _watching = watchOver(assignment, watch);
+      // It may have died while it waited.
+      if (!outcome) await send({ byteLength: bytes.length, header, place, side }, bytes);
+      const said = outcome ?? (await done.promise);
+      settle = undefined;
+      if (said.kind === 'decoded' && said.pixels.length !== target.length) end(riddle());
+      // Its last word counts for nothing where it was ended in the same moment.
+      if (!outcome) return said;
+      await child.exited;
+      return outcome;
+    },
+    residentBytes: () => residentBytes(child.pid),
+    async end(reason) {
+      end(reason);
+      await child.exited;
+    },
+    exited: child.exited,
+  };
+}
+
+/** How much more than planned is believed to be the plan's fault. */
+const MEMORY_TOLERANCE = 2;
+const PAGE_BYTES = 4096;
+/** Linux counts a process's time in these, on every machine. */
+const TICKS_PER_SECOND = 100;
+
+/** From procfs, which answers at once. 0 where the system does not tell. */
+function residentBytes(pid: number): number {
+  return Number(readProcess(pid, 'statm').split(' ')[1] ?? 0) * PAGE_BYTES;
+}
+
+/** Of all its threads. 0 where the system does not tell. */
+function processorSeconds(pid: number): number {
+  const text = readProcess(pid, 'stat');
+  // Behind the program's name, which may have spaces and brackets.
+  const [userTicks, systemTicks] = text
+    .slice(text.lastIndexOf(')') + 2)
+    .split(' ')
+    .slice(11, 13);
+  return (Number(userTicks ?? 0) + Number(systemTicks ?? 0)) / TICKS_PER_SECOND;
+}
+
+function readProcess(pid: number, file: 'stat' | 'statm'): string {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'latin1');
+  } catch {
+    return '';
+  }
+}
+
+/** What is worth a turn of the event loop: some 0.2 ms of copying or hashing. */
+const SLICE_BYTES = 256 * 1024;
+
+/** Lets the event loop turn in between: a picture may have 64 MiB, and a pipe takes them as fast as they are read. */
+async function* slicesOf(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += SLICE_BYTES) {
+    yield bytes.subarray(at, at + SLICE_BYTES);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+interface Verdicts {
+  find(bytes: Uint8Array): Promise<ServiceError | undefined>;
+  remember(bytes: Uint8Array, verdict: ServiceError): Promise<void>;
+}
+
+/** By the files' lengths, so that a picture is hashed only where it may be one of them. */
+function createVerdicts(): Verdicts {
+  const byLength = new LRUCache<number, { readonly sha256: string; readonly verdict: ServiceError }>({
+    max: REMEMBERED,
+  });
+  return {
+    async find(bytes) {
+      const known = byLength.get(bytes.length);
+      return known && known.sha256 === (await sha256Of(bytes)) ? known.verdict : undefined;
+    },
+    async remember(bytes, verdict) {
+      byLength.set(bytes.length, { sha256: await sha256Of(bytes), verdict });
+    },
+  };
+}
+
+async function sha256Of(bytes: Uint8Array): Promise<string> {
+  const hash = new Bun.CryptoHasher('sha256');
+  for await (const slice of slicesOf(bytes)) hash.update(slice);
+  return hash.digest('hex');
+}
+
+function riddle(): Error {
+  return new Error('a process that decodes pictures spoke in riddles: this is a bug');
+}
+
+function ended(): Error {
+  return new Error('the processes that decode pictures have been ended');
+}

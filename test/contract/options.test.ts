@@ -1,0 +1,113 @@
+import { describe, expect, test } from 'bun:test';
+import { parseOptions, parseVideoOptions } from '../../src/contract/options.ts';
+
+const parse = (query: string) => parseOptions(new URLSearchParams(query));
+
+describe('query options', () => {
+  test('have defaults', () => {
+    expect(parse('')).toEqual({
+      details: false,
+      topK: 5,
+      templates: undefined,
+      threshold: undefined,
+      onError: 'fail',
+    });
+  });
+
+  test('are read', () => {
+    expect(
+      parse('details=true&top_k=3&template=a+photo+of+a+%7B%7D&template={}&threshold=0.25&on_error=fail'),
+    ).toEqual({
+      details: true,
+      topK: 3,
+      templates: ['a photo of a {}', '{}'],
+      threshold: 0.25,
+      onError: 'fail',
+    });
+  });
+
+  test('on_error: details skip, plain answers fail, unless told otherwise', () => {
+    expect(parse('details=true').onError).toBe('skip');
+    expect(parse('details=false').onError).toBe('fail');
+    expect(parse('on_error=skip').onError).toBe('skip');
+  });
+
+  test('details=True, as Python writes it, is true', () => {
+    expect(parse('details=True').details).toBe(true);
+    expect(parse('details=False').details).toBe(false);
+  });
+
+  test.each(['0', '1', '.5', '0.5', '1e-3', '1.0'])('threshold=%s', (threshold) => {
+    expect(parse(`threshold=${threshold}`).threshold).toBe(Number(threshold));
+  });
+
+  test.each([
+    ['details=yes', 'details="yes" must be true or false'],
+    ['details=', 'details="" must be true or false'],
+    ['top_k=0', 'top_k="0" must be at least 1'],
+    ['top_k=1001', 'must be at most 1000'],
+    ['top_k=1.5', 'must be a whole number'],
+    ['top_k=-1', 'must be a whole number'],
+    ['top_k=99999999', 'must be a whole number'],
+    ['threshold=1.1', 'must be a number from 0 to 1'],
+    ['threshold=-0.1', 'must be a number from 0 to 1'],
+    ['threshold=NaN', 'must be a number from 0 to 1'],
+    ['threshold=', 'must be a number from 0 to 1'],
+    ['template=a photo', 'must hold {} exactly once'],
+    ['template={} and {}', 'must hold {} exactly once'],
+    [`template={}${'a'.repeat(1000)}`, 'at most 1000 characters'],
+    [Array(101).fill('template={}').join('&'), 'at most 100 times'],
+    ['on_error=ignore', 'must be fail or skip'],
+    ['topk=3', '"topk" is unknown (known: details, top_k, template, threshold, on_error)'],
+    ['__proto__=3', '"__proto__" is unknown'],
+    ['top_k=1&top_k=2', 'top_k is given 2 times'],
+  ])('%s', (query, sentence) => {
+    expect(() => parse(query)).toThrow(expect.objectContaining({ code: 'option_invalid' }));
+    expect(() => parse(query)).toThrow(sentence);
+  });
+
+  test('thousands of options are refused by their number, and of many faults the first are named', () => {
+    const keys = (count: number) => Array.from({ length: count }, (_, index) => `k${index}`).join('&');
+    expect(() => parse(keys(1001))).toThrow('The query has 1001 options; at most 1000 are accepted.');
+    expect(() => parse(keys(1000))).toThrow(/"k0" is unknown .*; "k4" is unknown [^;]*; and 995 more\.$/);
+  });
+
+  test('all faults are named at once', async () => {
+    const faults = String(await Promise.try(() => parse('details=1&top_k=x&size=3')).catch((fault) => fault));
+    expect(faults).toContain('size');
+    expect(faults).toContain('details');
+    expect(faults).toContain('top_k');
+  });
+});
+
+describe('query options of /video', () => {
+  const parseVideo = (query: string) => parseVideoOptions(new URLSearchParams(query));
+
+  test('have defaults', () => {
+    expect(parseVideo('')).toEqual({
+      details: false,
+      topK: 5,
+      templates: undefined,
+      threshold: undefined,
+      images: true,
+    });
+  });
+
+  test('are read', () => {
+    expect(parseVideo('details=true&top_k=3&template=a+%7B%7D&threshold=0.25&images=False')).toEqual({
+      details: true,
+      topK: 3,
+      templates: ['a {}'],
+      threshold: 0.25,
+      images: false,
+    });
+  });
+
+  test.each([
+    ['images=', 'images="" must be true or false'],
+    ['on_error=skip', '"on_error" is unknown (known: details, top_k, template, threshold, images)'],
+    ['top_k=0', 'top_k="0" must be at least 1'],
+  ])('%s', (query, sentence) => {
+    expect(() => parseVideo(query)).toThrow(sentence);
+  });
+});
