@@ -61,3 +61,11 @@ export class ServiceError extends Error {
     this.details = details;
   }
 }
+
+/**
+ * Ends the work where the code contradicts itself. Never for input of clients or operators: those get a `ServiceError`.
+ * @throws Error "This is a bug: …"
+ */
+export function invariant(condition: unknown, sentence: string): asserts condition {
+  if (!condition) throw new Error(`This is a bug: ${sentence}`);
+}
