@@ -1,13 +1,10 @@
 import { availableParallelism } from 'node:os';
 import * as v from 'valibot';
 import { type LogLevel, logLevels } from './log.ts';
-import { memoryLimitBytes } from './memory-limit.ts';
+import { type MemoryPlan, memoryLimitBytes, memoryShortage, planMemory } from './memory-plan.ts';
 
 const MEBI = 1024 ** 2;
 const GIBI = 1024 ** 3;
-
-/** What users were told to have; a container may give less, and more is not needed. */
-const promisedMemoryBytes = 2 * GIBI;
 
 /** Everything an operator may set, parsed once and frozen. */
 export interface Config {
@@ -25,8 +22,9 @@ export interface Config {
     readonly demoFallback: boolean;
   };
   readonly threads: number;
-  /** What the service may fill with everything; budgets are shares of it. */
-  readonly memoryBytes: number;
+  readonly memory: MemoryPlan;
+  /** A sentence where the memory limit is too small for the plan. */
+  readonly memoryShortage: string | undefined;
   readonly limits: {
     readonly files: number;
     readonly imageBytes: number;
@@ -140,6 +138,7 @@ export function parseConfig(
     throw new ConfigError(`Cannot start: ${faults.join('; ')}`);
   }
   const env = parsed.output;
+  const memory = planMemory({ limitBytes, threads: env.THREADS, files: env.MAX_FILES });
   return Object.freeze({
     host: env.HOST,
     port: env.PORT,
@@ -151,7 +150,8 @@ export function parseConfig(
       demoFallback: argv.includes('--dev'),
     }),
     threads: env.THREADS,
-    memoryBytes: Math.min(limitBytes, promisedMemoryBytes),
+    memory,
+    memoryShortage: memoryShortage(memory, limitBytes),
     limits: Object.freeze({
       files: env.MAX_FILES,
       imageBytes: env.MAX_IMAGE_BYTES,

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import { ConfigError, parseConfig } from '../src/config.ts';
+import { planMemory } from '../src/memory-plan.ts';
 
 const faultsOf = (environment: Record<string, string>): string => {
   try {
@@ -104,10 +105,16 @@ describe('config', () => {
     expect(parseConfig({ CORS_ORIGIN: origin }, []).corsOrigin).toBe(origin);
   });
 
-  test('the memory to fill is the cgroup’s limit, and never more than users were told to have', () => {
+  test('budgets are planned from the memory limit and the settings', () => {
     const GIBI = 1024 ** 3;
-    expect(parseConfig({}, [], GIBI).memoryBytes).toBe(GIBI);
-    expect(parseConfig({}, [], 64 * GIBI).memoryBytes).toBe(2 * GIBI);
+    expect(parseConfig({ THREADS: '2' }, [], GIBI).memory).toEqual(
+      planMemory({ limitBytes: GIBI, threads: 2, files: 10_000 }),
+    );
+    expect(parseConfig({}, [], 2 * GIBI).memoryShortage).toBeUndefined();
+    expect(parseConfig({}, [], GIBI / 8).memoryShortage).toContain(
+      'The memory limit of 128 MiB is too small',
+    );
+    expect(parseConfig({ MAX_FILES: '1000000' }, [], 2 * GIBI).memoryShortage).toContain('MAX_FILES');
   });
 
   test('only development falls back to the demo model', () => {

@@ -73,28 +73,10 @@ export interface HttpServer {
   drain(lingerMs?: number): Promise<void>;
 }
 
-const MEBI = 1024 ** 2;
 /** How often the log is told that the temporary folder cannot be used. */
 const STORAGE_FAULT_MS = 60_000;
 /** The temporary folder takes so many of the largest videos at most. */
 const VIDEOS_STORED = 8;
-/** The embedding of a picture and the objects around it. */
-const PICTURE_BYTES = 3 * 1024;
-
-/** Shares of the memory. The model has some 0.3 GB of it, decoding two fifths at most. */
-function shareOut({ memoryBytes, limits }: Config): Omit<ResourceLimits, 'temporaryBytes'> {
-  return {
-    // The HTTP server reads 1.3 MB ahead of each of them, where they all come at once and faster than they are taken.
-    pictureUploads: Math.floor(memoryBytes / (4 * MEBI)),
-    videoUploads: Math.floor(memoryBytes / (16 * MEBI)),
-    partBytes: memoryBytes / 8,
-    // Who raises MAX_FILES must have the memory for one such request.
-    keptBytes: Math.max(memoryBytes / 16, limits.files * PICTURE_BYTES),
-    labelBytes: memoryBytes / 32,
-    answerBytes: memoryBytes / 16,
-  };
-}
-
 /**
  * The HTTP shell around the classifier.
  * @param engine asked at every request what the service can do right now
@@ -112,11 +94,11 @@ export function createServer(
   const spools = createSpools(tuning.spool);
   const gauge = createSpaceGauge(
     spools,
-    { onDisk: VIDEOS_STORED * config.limits.videoBytes, inMemory: config.memoryBytes / 4 },
+    { onDisk: VIDEOS_STORED * config.limits.videoBytes, inMemory: config.memory.temporaryMemoryBytes },
     () => resources.used('temporaryBytes'),
   );
   const limits: ResourceLimits = {
-    ...shareOut(config),
+    ...config.memory,
     ...tuning.resources,
     get temporaryBytes() {
       return tuning.resources.temporaryBytes ?? gauge.capacity;

@@ -125,8 +125,8 @@ describe('the rooms', () => {
     ['http knows of the classifier only its types', /^src\/http\//, /^src\/classify\//, 'imports'],
     [
       'leaf modules import nothing of ours but leaves',
-      /^src\/(?:config|csv-cell|errors|garbage|log|memory-limit|semaphore|turns)\.ts$/,
-      /^(?:src\/(?!(?:log|memory-limit)\.ts)|native\/|models\/)/,
+      /^src\/(?:config|csv-cell|errors|garbage|log|memory-plan|semaphore|turns)\.ts$/,
+      /^(?:src\/(?!(?:log|memory-plan)\.ts)|native\/|models\/)/,
       'names',
     ],
   ];

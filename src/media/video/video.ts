@@ -1,4 +1,5 @@
 import { stat } from 'node:fs/promises';
+import { VIDEO_PROCESS_BYTES } from '../../memory-plan.ts';
 import { plausiblePixels, plausibleSeconds } from './decoding-budget.ts';
 import type { FrameJpeg } from './frame-jpegs.ts';
 import { brokenVideo } from './video-errors.ts';
@@ -38,7 +39,7 @@ export interface OpenVideoOptions {
   readonly onProgress?: (progress: FrameProgress) => void;
   /** Among the videos that are open; left out: the only one. It stays until the reader is disposed. */
   readonly place?: VideoPlace;
-  /** What the process that decodes may take; tests set it. */
+  /** What the process that decodes may take. */
   readonly process?: Partial<ProcessLimits> & { readonly childPath?: string };
 }
 
@@ -88,9 +89,6 @@ export interface VideoReader extends AsyncDisposable {
 /** 8 a batch: some 6 s of work for the model on two cores. */
 const MAXIMUM_FRAMES = 512;
 
-/** 4K takes some 400 MB, 8K as much with a single thread. */
-export const videoMemoryBytes = 900 * 1024 ** 2;
-
 /** To read the heads of millions of packets takes a minute, and all of a large file some seconds more. */
 const OPENING_CPU_SECONDS = { least: 180, perByte: 20e-9 };
 
@@ -98,7 +96,7 @@ const OPENING_CPU_SECONDS = { least: 180, perByte: 20e-9 };
 function processLimits(bytes: number): ProcessLimits {
   const opening = OPENING_CPU_SECONDS.least + OPENING_CPU_SECONDS.perByte * bytes;
   return {
-    memoryBytes: videoMemoryBytes,
+    memoryBytes: VIDEO_PROCESS_BYTES,
     silenceMs: 30_000,
     openingCpuSeconds: opening,
     // Once to find frames, once to decode them again, and once for their pictures.

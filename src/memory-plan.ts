@@ -1,0 +1,174 @@
+import { totalmem } from 'node:os';
+
+const MEBI = 1024 ** 2;
+const GIBI = 1024 ** 3;
+
+/** What the budgets depend on. */
+export interface Machine {
+  /** Memory that this process and its children may fill. */
+  readonly limitBytes: number;
+  /** Cores that may be used. */
+  readonly threads: number;
+  /** MAX_FILES. */
+  readonly files: number;
+}
+
+/** Users are asked for 2 GiB. More memory does not make request budgets larger; only videos use it. */
+const PROMISED_BYTES = 2 * GIBI;
+
+/** ViT-B/32 in int8 with the runtime, the arena with its 16 picture slots, the label cache and a small load: 0.3 GB. */
+const MODEL_BYTES = 290 * MEBI;
+
+/** One decoder needs some 400 MB for 4K; 8K needs as much with a single thread. Hostile files fill any amount. */
+export const VIDEO_PROCESS_BYTES = 900 * MEBI;
+
+/** A decoder needs this much for a small video, its runtime included. */
+const MIN_VIDEO_PROCESS_BYTES = 100 * MEBI;
+
+/** A picture process may keep this much between two pictures, with its runtime. */
+const PICTURE_PROCESS_BYTES = 512 * MEBI;
+
+/** The embedding of a picture and the objects around it. */
+const EMBEDDED_PICTURE_BYTES = 3 * 1024;
+
+/** The memory that budgets are shares of. */
+const shared = ({ limitBytes }: Machine): number => Math.min(limitBytes, PROMISED_BYTES);
+
+const requestBytes = (machine: Machine): number => shared(machine) / 5;
+
+/** What the model and requests leave. */
+const leftForVideos = (machine: Machine): number => machine.limitBytes - MODEL_BYTES - requestBytes(machine);
+
+const videoProcessBytes = (machine: Machine): number =>
+  Math.min(VIDEO_PROCESS_BYTES, Math.max(MIN_VIDEO_PROCESS_BYTES, leftForVideos(machine)));
+
+const videosAtOnce = (machine: Machine): number => {
+  const room = Math.min(machine.threads / 2, leftForVideos(machine) / VIDEO_PROCESS_BYTES);
+  return Math.min(2, Math.max(1, Math.floor(room)));
+};
+
+const pictureProcesses = (machine: Machine): number =>
+  Math.max(1, Math.min(machine.threads, Math.floor(shared(machine) / PICTURE_PROCESS_BYTES)));
+
+interface Row {
+  readonly of: (machine: Machine) => number;
+  /** One line for a person. */
+  readonly why: string;
+}
+
+/**
+ * Every budget, by its name in the plan. Names that end in `Bytes` are bytes, the others are counts.
+ * The first three are the sum that must fit. The others are ceilings: each one bounds one kind of load, and no load
+ * was seen to reach several of them, so that together they may exceed the sum.
+ */
+export const memoryRows = {
+  modelBytes: {
+    of: () => MODEL_BYTES,
+    why: 'the model (ViT-B/32 in int8), the runtime and the caches; fp32 needs 300 MiB more',
+  },
+  requestBytes: {
+    of: requestBytes,
+    why: 'what all requests together were measured to hold at most, decoding included',
+  },
+  videoBytes: {
+    of: (machine) => videosAtOnce(machine) * videoProcessBytes(machine),
+    why: 'the decoders of all open videos together',
+  },
+  videoProcessBytes: {
+    of: videoProcessBytes,
+    why: 'one decoder of a video; 4K needs some 400 MB',
+  },
+  videosAtOnce: {
+    of: videosAtOnce,
+    why: 'videos that are decoded at the same time; each needs two cores, more than two only wait for the disk',
+  },
+  pictureUploads: {
+    of: (machine) => Math.floor(shared(machine) / (4 * MEBI)),
+    why: 'incomplete requests to /categorize and /image; the HTTP server reads up to 1.3 MB ahead of each',
+  },
+  videoUploads: {
+    of: (machine) => Math.floor(shared(machine) / (16 * MEBI)),
+    why: 'incomplete requests to /video',
+  },
+  partBytes: {
+    of: (machine) => shared(machine) / 8,
+    why: 'pictures that are incomplete or wait for their turn; the rest goes to the temporary folder',
+  },
+  keptBytes: {
+    of: (machine) => Math.max(shared(machine) / 16, machine.files * EMBEDDED_PICTURE_BYTES),
+    why: 'names, categories, embeddings and rankings; at least one request of MAX_FILES pictures',
+  },
+  labelBytes: {
+    of: (machine) => shared(machine) / 32,
+    why: 'embeddings of long category lists',
+  },
+  answerBytes: {
+    of: (machine) => shared(machine) / 16,
+    why: 'JSON answers over 1 MiB until their clients have taken them; one has 32 MiB at most',
+  },
+  temporaryMemoryBytes: {
+    of: (machine) => shared(machine) / 4,
+    why: 'uploads in the temporary folder, where that folder is in memory (tmpfs)',
+  },
+  undecodedBytes: {
+    of: (machine) => shared(machine) / 16,
+    why: 'complete pictures between the form and the decoder',
+  },
+  decodeBytes: {
+    of: (machine) => shared(machine) / 5,
+    why: 'pictures being decoded, once for this process and once for the picture processes',
+  },
+  maxDecodeBytes: {
+    of: (machine) => shared(machine) * 0.4,
+    why: 'one picture; 100 megapixels need up to 400 MB. One over the row above is decoded alone',
+  },
+  pictureProcesses: {
+    of: pictureProcesses,
+    why: 'processes that decode TIFF, AVIF and rare variants: one for each core, one for each 512 MiB',
+  },
+  isolatedAtOnce: {
+    of: (machine) => 2 * pictureProcesses(machine),
+    why: 'places of the encoder that such pictures may occupy, of 16',
+  },
+  garbageBytes: {
+    of: () => 48 * MEBI,
+    why: 'decoded uploads after which garbage is collected: about once a second at full speed',
+  },
+} as const satisfies Record<string, Row>;
+
+/** Every budget of the service; see `memoryRows`. */
+export type MemoryPlan = Readonly<Record<keyof typeof memoryRows, number>>;
+
+/** Computes every budget from the memory limit. */
+export function planMemory(machine: Machine): MemoryPlan {
+  const entries = Object.entries(memoryRows).map(([name, row]) => [name, row.of(machine)] as const);
+  return Object.freeze(Object.fromEntries(entries)) as MemoryPlan;
+}
+
+/** What the service holds at once: the model, requests and videos. */
+export function sumOf({ modelBytes, requestBytes: requests, videoBytes }: MemoryPlan): number {
+  return modelBytes + requests + videoBytes;
+}
+
+/**
+ * Says what is wrong where the plan does not fit into the memory.
+ * @returns a sentence; undefined where it fits
+ */
+export function memoryShortage(plan: MemoryPlan, limitBytes: number): string | undefined {
+  const needed = Math.max(sumOf(plan), plan.modelBytes + plan.keptBytes);
+  if (needed <= limitBytes) return undefined;
+  const mebibytes = (bytes: number) => `${Math.ceil(bytes / MEBI)} MiB`;
+  const cure = needed === sumOf(plan) ? '' : ' or a smaller MAX_FILES';
+  return `The memory limit of ${mebibytes(limitBytes)} is too small: the service may need ${mebibytes(needed)} and may be ended by the system. Set a larger limit (2 GiB is recommended)${cure}.`;
+}
+
+/**
+ * The memory that this process may fill: what the control group grants, at most what the machine has.
+ * @param grantedBytes 0, or larger than any memory, where there is no limit
+ */
+export function memoryLimitBytes(
+  grantedBytes: number = process.constrainedMemory(),
+  machineBytes: number = totalmem(),
+): number {
+  return grantedBytes > 0 ? Math.min(grantedBytes, machineBytes) : machineBytes;
+}
