@@ -1,18 +1,18 @@
 /**
- * Gives the memory of bytes back at once, that nobody will look into again. A view into a larger buffer shares it
- * with others: that is left to the collector.
+ * Frees the memory of bytes that are not read again, without waiting for the collector. A view into a larger buffer
+ * shares that buffer, so it is left to the collector.
  */
 export function giveBack({ buffer, byteLength }: Uint8Array): void {
   if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
 }
 
-/** Told of every buffer that has become garbage; lets the collector run when they add up. */
+/** Counts bytes that have become garbage, and collects garbage when there are enough. */
 export type NoteGarbage = (bytes: number) => void;
 
 /**
- * The engine's collector hardly sees what buffers outside its heap weigh: with the heap at 20 MB it lets
- * half a gigabyte of uploaded pictures pile up before it looks. A collection of so small a heap takes a few
- * milliseconds, so it is asked for whenever `everyBytes` of them have gone through.
+ * The collector of JavaScriptCore hardly counts buffers outside its heap: with a heap of 20 MB it keeps half a gigabyte
+ * of uploaded pictures before it runs. Collecting such a small heap takes a few milliseconds, so this asks for it after
+ * every `everyBytes`.
  */
 export function createGarbageNote(everyBytes: number, collect: () => void = () => Bun.gc(true)): NoteGarbage {
   let noted = 0;

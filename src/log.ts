@@ -4,14 +4,12 @@ export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] a
 export type LogLevel = (typeof logLevels)[number];
 
 /** Structured logging: `log.info({ files: 3 }, 'request answered')`, one JSON line an event. */
-export type Log = Pick<pino.Logger, 'trace' | 'debug' | 'info' | 'warn' | 'error'> & {
-  child(fields: Record<string, unknown>): Log;
-};
+export type Log = Pick<pino.Logger, 'trace' | 'debug' | 'info' | 'warn' | 'error'>;
 
-/** A fault may quote what a client has sent. */
+/** Faults may quote what a client has sent, which may be long. */
 const MAX_FAULT_LENGTH = 4000;
 
-/** Writes to standard error, so that standard output stays free for a command's own answer. */
+/** Writes to standard error: standard output is for the answers of commands. */
 export function createLog(level: LogLevel): Log {
   return pino(
     {

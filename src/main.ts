@@ -1,17 +1,43 @@
-import { bringUp, takesLonger } from './bring-up.ts';
+import { constants } from 'node:os';
 import type { EngineState } from './classify/classifier.ts';
-import { ModelStoreError } from './clip/store/storage-error.ts';
+import type { CompiledModel } from './clip/graph/compiled-model.ts';
+import { prepareModel } from './clip/store/prepare-model.ts';
+import type { LoadingProgress } from './clip/store/progress-display.ts';
+import { pauseBeforeRetry, retryDelays } from './clip/store/retry.ts';
+import { ModelStoreError, type ModelStoreFault } from './clip/store/storage-error.ts';
 import { ConfigError, parseConfig } from './config.ts';
+import { type Engine, startEngine } from './engine.ts';
 import { createMetrics } from './http/metrics.ts';
 import { createServer } from './http/server.ts';
 import { createLog } from './log.ts';
-import { createPort } from './port.ts';
-import { onStopSignal } from './shutdown.ts';
 
-/** Until balancers have heard that nothing should come any more; well below the ten seconds that Docker grants. */
+/** Load balancers need this long to notice that `/ready` answers 503. Docker kills a container after ten seconds. */
 const LINGER_MS = 5000;
-/** A model that is compiled is there in a second. Whoever waits longer wants to know why. */
+/** A compiled model loads in a second. If loading lasts longer, clients and operators want to see why. */
 const OPEN_AFTER_MS = 10_000;
+
+/** With these, there is no checkpoint and none can be fetched. A damaged checkpoint must be seen, not replaced. */
+const missingModelFaults: ReadonlySet<ModelStoreFault> = new Set([
+  'download_failed',
+  'storage_failed',
+  'storage_full',
+]);
+
+const stageSentences: Record<LoadingProgress['stage'], string> = {
+  searching: 'The service is looking for the model',
+  downloading: 'The model is being downloaded',
+  verifying: 'The model is being checked',
+  compiling: 'The model is being compiled, which happens once',
+  warming_up: 'The model is being loaded',
+};
+
+/** What a person can do about a port that cannot be opened, by the system's code. */
+const portCures: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'another program uses this port; end it, or set PORT to a free one',
+  EACCES: 'only privileged users may open this port; set PORT to one over 1023',
+  EADDRNOTAVAIL: 'this machine does not have the address; set HOST to one of its own, or to 0.0.0.0 for all',
+  EINVAL: 'HOST must be an address of this machine, or 0.0.0.0 for all',
+};
 
 const config = (() => {
   try {
@@ -23,6 +49,7 @@ const config = (() => {
   }
 })();
 const log = createLog(config.logLevel);
+if (config.memoryShortage) log.warn({}, config.memoryShortage);
 
 let state: EngineState = {
   state: 'loading',
@@ -30,45 +57,133 @@ let state: EngineState = {
   progress: { stage: 'searching' },
 };
 const metrics = createMetrics();
-const server = createServer(config, () => state, log, metrics);
-const port = createPort(server, config, log, giveUp);
+const server = createServer({ config, engine: () => state, log, metrics });
 const stopping = new AbortController();
 
-// A proxy that cannot tell ready replicas from others goes on to the next one where nobody listens, but cannot take
-// back an upload that was answered with 503: so the port opens when there is a model, or when that takes longer.
-const openPort = () => {
-  if (!stopping.signal.aborted) port.open();
-};
+// Start: the engine loads, and the port opens when the engine can answer or when loading takes long. Proxies that
+// cannot read `/ready` try another replica if a port is closed, but they cannot resend an upload that was answered
+// with 503.
+let isOpen = false;
 setTimeout(openPort, OPEN_AFTER_MS);
-const tell = (next: EngineState) => {
-  state = next;
-  if (next.state !== 'loading' || takesLonger(next.progress)) openPort();
-};
-const engine = bringUp(config, log, stopping.signal, tell, metrics.engine);
-
-onStopSignal(log, async (signal) => {
-  // An orchestrator's; whoever presses Ctrl+C does not want to wait for balancers.
-  const lingerMs = signal === 'SIGTERM' && port.isOpen ? LINGER_MS : 0;
-  log.info({ signal, lingerMs }, 'stopping: what has come is finished, soon nothing new is taken');
-  stopping.abort(new Error(`stopped by ${signal}`));
-  await server.drain(lingerMs);
-  const running = await engine.catch(() => undefined);
-  await running?.[Symbol.asyncDispose]();
-});
-
-/** Ends with 1, when what the engine has begun is put away. */
-async function giveUp(): Promise<never> {
-  stopping.abort(new Error('there is no port'));
-  // It may be the engine's very first word that opens the port.
-  await Promise.resolve();
-  const running = await engine.catch(() => undefined);
-  await running?.[Symbol.asyncDispose]();
-  process.exit(1);
-}
-
+const engine = startWithRetries();
 engine.catch((fault: unknown) => {
   if (stopping.signal.aborted) return;
   if (fault instanceof ModelStoreError) log.error({ fault: fault.fault }, fault.message);
-  else log.error({ err: fault }, 'the engine cannot start: this is a bug');
+  else log.error({ err: fault }, 'This is a bug: the engine cannot start');
   process.exit(1);
 });
+
+// Drain and end.
+let isStopping = false;
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop(signal));
+
+/** Sets what the server answers with until the engine's state changes again. */
+function setState(next: EngineState): void {
+  state = next;
+  const isSlow =
+    next.state === 'loading' &&
+    (next.progress.stage === 'downloading' || next.progress.stage === 'compiling');
+  if (next.state !== 'loading' || isSlow) openPort();
+}
+
+/**
+ * Starts the engine. Tries until there is a model; in development, the demo model replaces a model that is missing.
+ * @throws ModelStoreError if only other settings can help
+ */
+async function startWithRetries(): Promise<Engine> {
+  const { signal } = stopping;
+  const options = { model: config.model, log };
+  for (const delayMs of retryDelays()) {
+    try {
+      return await startWith(await prepareModel(options, reportLoading, signal));
+    } catch (fault) {
+      signal.throwIfAborted();
+      if (!(fault instanceof ModelStoreError) || !fault.retryable) throw fault;
+      if (config.model.demoFallback && missingModelFaults.has(fault.fault)) {
+        log.warn({ fault: fault.fault }, fault.message);
+        log.warn(
+          { model: 'demo' },
+          'NOT CLIP: the demo model answers until the next start. It only knows colours and brightness. Only development does this',
+        );
+        const demo = { ...options, model: { ...config.model, name: 'demo' } };
+        return await startWith(await prepareModel(demo, reportLoading, signal));
+      }
+      const retryAfterSeconds = Math.ceil(delayMs / 1000);
+      log.error({ fault: fault.fault, retryAfterSeconds }, fault.message);
+      setState({ state: 'unavailable', sentence: fault.message, retryAfterSeconds });
+      await pauseBeforeRetry(options, delayMs, signal, fault.fault);
+    }
+  }
+  throw new Error('This is a bug: the retries have ended.');
+}
+
+async function startWith(compiled: CompiledModel): Promise<Engine> {
+  reportLoading({ stage: 'warming_up' });
+  const started = await startEngine(compiled, config, log, metrics.engine);
+  const { name, precision, sha256 } = compiled;
+  log.info({ model: name, precision, sha256, threads: config.threads }, 'ready');
+  setState({ state: 'ready', classifier: started.classifier });
+  return started;
+}
+
+function reportLoading(progress: LoadingProgress): void {
+  const { stage, percent, secondsLeft } = progress;
+  const share = percent === undefined ? '' : ` (${percent} %)`;
+  const left = secondsLeft === undefined ? '' : `, about ${secondsLeft} s left`;
+  setState({
+    state: 'loading',
+    sentence: `${stageSentences[stage]}${share}${left}. Try again soon.`,
+    progress,
+  });
+}
+
+function openPort(): void {
+  if (isOpen || stopping.signal.aborted) return;
+  isOpen = true;
+  try {
+    const { url } = server.listen();
+    log.info({ url }, 'listening');
+  } catch (fault) {
+    const { code } = fault as NodeJS.ErrnoException;
+    const cure = portCures[code ?? ''];
+    log.error(
+      cure === undefined ? { err: fault } : { code },
+      `cannot listen on ${config.host}:${config.port}${cure === undefined ? '' : `: ${cure}`}`,
+    );
+    void giveUp();
+  }
+}
+
+/** Ends with 1 after the engine has cleaned up. */
+async function giveUp(): Promise<never> {
+  stopping.abort(new Error('The port cannot be opened.'));
+  // The first report of the engine may open the port, before `engine` is assigned.
+  await Promise.resolve();
+  await disposeEngine();
+  process.exit(1);
+}
+
+/**
+ * The first signal finishes accepted requests and ends with 0. The second one ends at once, with the exit code that
+ * shells expect after a signal.
+ */
+async function stop(signal: 'SIGTERM' | 'SIGINT'): Promise<void> {
+  if (isStopping) {
+    log.warn({ signal }, 'second signal: ending at once');
+    process.exit(128 + constants.signals[signal]);
+  }
+  isStopping = true;
+  // Orchestrators send SIGTERM. A person who presses Ctrl+C has no load balancer to wait for.
+  const lingerMs = signal === 'SIGTERM' && isOpen ? LINGER_MS : 0;
+  log.info({ signal, lingerMs }, 'shutting down: finishing accepted requests');
+  stopping.abort(new Error(`stopped by ${signal}`));
+  await server.drain(lingerMs);
+  await disposeEngine();
+  log.info({}, 'stopped');
+  process.exit(0);
+}
+
+async function disposeEngine(): Promise<void> {
+  const started = await engine.catch(() => undefined);
+  await started?.[Symbol.asyncDispose]();
+}

@@ -1,15 +1,14 @@
-/** A share of a semaphore's capacity; disposing it gives the share back (once, however often it is called). */
+/** A share of a semaphore's capacity. Disposing it gives the share back; disposing it again does nothing. */
 export type Permit = Disposable;
 
-/** A weighted counting semaphore: first come, first served, and a waiter may leave. */
+/** A weighted counting semaphore. Waiters are served in order; a signal can end a wait. */
 export interface Semaphore {
-  readonly capacity: number;
   /** Capacity in use. */
   readonly used: number;
   readonly waiting: number;
   /**
-   * Waits for a share of the capacity. A weight above the whole capacity is granted alone.
-   * @throws the signal's reason when the waiter leaves
+   * Waits for a share of the capacity. A weight above the whole capacity is granted when nothing else is held.
+   * @throws the signal's reason
    */
   acquire(weight?: number, signal?: AbortSignal): Promise<Permit>;
 }
@@ -36,7 +35,7 @@ export function createSemaphore(capacity: number): Semaphore {
     };
   };
 
-  // Strictly in order: a heavy waiter at the head holds the light ones behind it back, or it would starve.
+  // Strictly in order. If light waiters could pass a heavy one, it would never be served.
   const grantNext = () => {
     for (let head = waiters[0]; head && used + head.weight <= capacity; head = waiters[0]) {
       waiters.shift();
@@ -45,7 +44,6 @@ export function createSemaphore(capacity: number): Semaphore {
   };
 
   return {
-    capacity,
     get used() {
       return used;
     },

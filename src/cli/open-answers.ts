@@ -20,15 +20,13 @@ function createEngineLog(level: LogLevel, note: (sentence: string) => void): Log
       const named = Object.entries(fields).map(([name, value]) => `${name}: ${wordOf(value)}`);
       note(`${message}${named.length > 0 ? ` (${named.join(', ')})` : ''}`);
     };
-  const log: Log = {
+  return {
     trace: write('trace'),
     debug: write('debug'),
     info: write('info'),
     warn: write('warn'),
     error: write('error'),
-    child: () => log,
   };
-  return log;
 }
 
 function wordOf(value: unknown): string {

@@ -77,17 +77,18 @@ export interface HttpServer {
 const STORAGE_FAULT_MS = 60_000;
 /** The temporary folder takes so many of the largest videos at most. */
 const VIDEOS_STORED = 8;
-/**
- * The HTTP shell around the classifier.
- * @param engine asked at every request what the service can do right now
- */
-export function createServer(
-  config: Config,
-  engine: () => EngineState,
-  log: Log,
-  metrics: Metrics,
-  tuning: ServerTuning = defaultTuning,
-): HttpServer {
+interface ServerOptions {
+  readonly config: Config;
+  /** Asked at every request what the service can do right now. */
+  readonly engine: () => EngineState;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly tuning?: ServerTuning;
+}
+
+/** The HTTP shell around the classifier. */
+export function createServer(options: ServerOptions): HttpServer {
+  const { config, engine, log, metrics, tuning = defaultTuning } = options;
   const startedAt = performance.now();
   const admission = createAdmission(tuning.admission);
   const videoAdmission = createAdmission(tuning.videoAdmission);

@@ -23,7 +23,6 @@ export function createMemoryLog(): { log: Log; lines: LogLine[] } {
     info: write('info'),
     warn: write('warn'),
     error: write('error'),
-    child: () => log,
   };
   return { log, lines };
 }
@@ -50,7 +49,13 @@ export function start({ environment = {}, engine, tuning }: StartOptions = {}): 
   const current = typeof engine === 'function' ? engine : () => engine ?? state;
   const { log, lines } = createMemoryLog();
   const metrics = createMetrics();
-  const server = createServer(config, current, log, metrics, { ...defaultTuning, ...tuning });
+  const server = createServer({
+    config,
+    engine: current,
+    log,
+    metrics,
+    tuning: { ...defaultTuning, ...tuning },
+  });
   const { port } = server.listen();
   return {
     config,

@@ -29,7 +29,6 @@ export function recordingLog(): RecordingLog {
     info: at('info'),
     warn: at('warn'),
     error: at('error'),
-    child: () => log,
   };
   return log;
 }
