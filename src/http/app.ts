@@ -1,3 +1,4 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
 import { Elysia } from 'elysia';
 import type { Health, Ready } from '../contract/schemas.ts';
 import { ServiceError } from '../errors.ts';
@@ -6,7 +7,7 @@ import type { Operations } from './docs/operations.ts';
 import { assets, pageHtml, pagePolicy } from './docs/page.ts';
 import { welcome } from './health.ts';
 import { asksForPage, createPage } from './page.ts';
-import { urlOf } from './request-url.ts';
+import { urlOf } from './request-record.ts';
 
 /** What the routes lead to. */
 export interface Endpoints {
@@ -103,4 +104,74 @@ function welcomeResponse(): Response {
 
 function textResponse(text: string, contentType: string, headers: Record<string, string> = {}): Response {
   return new Response(text, { headers: { 'content-type': contentType, ...headers } });
+}
+
+const digestOf = (text: string): Buffer => createHash('sha256').update(text).digest();
+
+/**
+ * Guards an endpoint with the operator's key. Digests are compared, so that neither the time nor the
+ * length tells anything about the key.
+ * @param apiKey undefined: everybody is let in
+ * @returns throws ServiceError unauthorized where the key is missing or wrong
+ */
+export function createGuard(apiKey: string | undefined): (headers: Headers) => void {
+  if (apiKey === undefined) return () => undefined;
+  const expected = digestOf(apiKey);
+  return (headers) => {
+    const bearer = /^bearer +(.+)$/i.exec(headers.get('authorization') ?? '')?.[1];
+    const given = headers.get('x-api-key') ?? bearer;
+    if (given === undefined) {
+      throw new ServiceError(
+        'unauthorized',
+        'This service needs an API key: send it as `Authorization: Bearer KEY` or as `x-api-key: KEY`.',
+      );
+    }
+    if (!timingSafeEqual(digestOf(given), expected)) {
+      throw new ServiceError('unauthorized', 'The API key is not the one of this service.');
+    }
+  };
+}
+
+/** What pages of other origins may send and read. The 2021 clients are such pages. */
+const METHODS = 'GET, HEAD, POST, OPTIONS';
+const REQUEST_HEADERS = 'content-type, authorization, x-api-key, x-request-id';
+/** A browser's list has some ten names. */
+const MAX_ASKED_LENGTH = 2048;
+const ANSWER_HEADERS = 'x-request-id, x-broken-files, server-timing, retry-after, allow';
+const PREFLIGHT_SECONDS = 24 * 3600;
+
+/** Lets pages of `origin` read this answer. */
+export function allowOrigin(headers: Headers, origin: string): void {
+  headers.set('access-control-allow-origin', origin);
+  headers.set('access-control-expose-headers', ANSWER_HEADERS);
+  headers.set('timing-allow-origin', origin);
+  if (origin !== '*') headers.append('vary', 'Origin');
+}
+
+/** The answer to OPTIONS, at any path. */
+export function preflightResponse(request: Request): Response {
+  return new Response(null, {
+    status: 204,
+    headers: {
+      'access-control-allow-methods': METHODS,
+      'access-control-allow-headers': allowedHeaders(request.headers.get('access-control-request-headers')),
+      'access-control-max-age': String(PREFLIGHT_SECONDS),
+      vary: 'Access-Control-Request-Headers',
+    },
+  });
+}
+
+/**
+ * Pages may send what headers they like, which mean nothing here: tracing (`traceparent`, `sentry-trace`, `baggage`),
+ * `last-event-id`. A wildcard would not do: it leaves out `authorization`.
+ * @param asked what the browser asks for; a list that is none, or a long one, is passed over
+ */
+function allowedHeaders(asked: string | null): string {
+  if (asked === null || asked.length > MAX_ASKED_LENGTH) return REQUEST_HEADERS;
+  const names = asked
+    .toLowerCase()
+    .split(',')
+    .map((name) => name.trim());
+  if (!names.every((name) => /^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(name))) return REQUEST_HEADERS;
+  return [...new Set([...REQUEST_HEADERS.split(', '), ...names])].join(', ');
 }

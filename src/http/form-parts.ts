@@ -1,8 +1,9 @@
 import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
-import type { Categories } from '../classify/classifier.ts';
+import type { Categories, LabelOptions } from '../classify/classifier.ts';
 import { ServiceError } from '../errors.ts';
-import { giveBack } from '../garbage.ts';
 import type { Part } from './multipart.ts';
+import type { Lease } from './resources.ts';
+import { createGathered } from './spool.ts';
 
 /** A thousand labels of 77 tokens are some 400 KB; a longer document is no list of categories. */
 export const MAX_CATEGORIES_BYTES = 4 * 1024 ** 2;
@@ -166,59 +167,68 @@ function controlCharacter(filename: string, index: number): ServiceError {
   );
 }
 
-/** Below it, a chunk's own memory weighs little beside what goes with every chunk. */
-const SMALL_CHUNK_BYTES = 4 * 1024;
-const MAX_BLOCK_BYTES = 64 * 1024;
-
 /**
- * All bytes of a part, or undefined where there are more than `maxBytes`: then the rest passes by unkept.
- * Small chunks are kept in blocks: a client that sends byte by byte would else take a hundred times its bytes.
- * @param content its chunks are used up. One that fills its buffer has nothing in it that others still wait for;
- *   the memory of those is given back
+ * Reads a whole part.
+ * @param content its chunks are used up, see `createGathered`
+ * @returns undefined for more than `maxBytes`: the rest is read and dropped
  */
 export async function readWhole(
   content: AsyncIterable<Uint8Array>,
   maxBytes: number,
 ): Promise<Uint8Array | undefined> {
-  const chunks: Uint8Array[] = [];
-  let block = Buffer.alloc(0);
-  let blockBegin = 0; // of what belongs behind the last of `chunks`
-  let blockEnd = 0;
-  const closeBlock = () => {
-    if (blockEnd > blockBegin) chunks.push(block.subarray(blockBegin, blockEnd));
-    blockBegin = blockEnd;
-  };
+  const gathered = createGathered();
   let length = 0;
   for await (const chunk of content) {
     length += chunk.byteLength;
-    if (length > maxBytes) {
-      chunks.length = 0;
-      block = Buffer.alloc(0);
-      blockBegin = 0;
-      blockEnd = 0;
-    } else if (chunk.byteLength >= SMALL_CHUNK_BYTES || length === chunk.byteLength) {
-      closeBlock();
-      chunks.push(chunk);
-    } else {
-      if (block.length - blockEnd < chunk.byteLength) {
-        closeBlock();
-        block = Buffer.allocUnsafeSlow(Math.min(Math.max(length, SMALL_CHUNK_BYTES), MAX_BLOCK_BYTES));
-        blockBegin = 0;
-        blockEnd = 0;
-      }
-      block.set(chunk, blockEnd);
-      blockEnd += chunk.byteLength;
-    }
+    if (length <= maxBytes) gathered.push(chunk);
+    else gathered.clear();
   }
-  if (length > maxBytes) return undefined;
-  closeBlock();
-  const whole = Buffer.concat(chunks, length);
-  for (const chunk of chunks) giveBack(chunk);
-  return whole;
+  return length > maxBytes ? undefined : gathered.take();
 }
 
 function shorten(name: string): string {
   const quoted = JSON.stringify(name.length > 60 ? `${name.slice(0, 60)}…` : name);
   // Those that JSON leaves as they are.
   return quoted.replace(/\p{Cc}/gu, (control) => `\\u00${control.charCodeAt(0).toString(16)}`);
+}
+
+/**
+ * A part that takes memory for what comes of it. Of one that is too long no more is read than shows that.
+ * @param part of categories
+ */
+export function held(part: Part, lease: Lease): Part {
+  const { content } = part;
+  async function* taking() {
+    let bytes = 0;
+    for await (const chunk of content) {
+      lease.take('keptBytes', chunk.byteLength);
+      bytes += chunk.byteLength;
+      yield chunk;
+      if (bytes > MAX_CATEGORIES_BYTES) return;
+    }
+    lease.give('keptBytes', bytes);
+  }
+  return { ...part, content: taking() };
+}
+
+/** Takes memory for labels, in place of that for the document that they came in. */
+export function holdLabels({ labels }: Categories, lease: Lease): void {
+  lease.take('keptBytes', 2 * labels.reduce((sum, label) => sum + label.length, 0));
+}
+
+/** Fewer labels than this need no turn of their own. */
+const FEW_BYTES = 1024 ** 2;
+/** The encoder's: it takes so many texts at a time. */
+const TEXTS_AT_ONCE = 2048;
+
+/** Takes memory for encoding labels: whoever sends very many must not take it from all others. */
+export function takeLabelMemory(
+  { labels }: Categories,
+  { templates }: LabelOptions,
+  embeddingDimension: number,
+  lease: Lease,
+): void {
+  const texts = labels.length * (templates?.length ?? 1);
+  const bytes = (labels.length + Math.min(texts, TEXTS_AT_ONCE)) * embeddingDimension * 4;
+  lease.take(bytes > FEW_BYTES ? 'labelBytes' : 'keptBytes', bytes);
 }

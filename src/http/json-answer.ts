@@ -1,5 +1,5 @@
+import { statusOf } from '../contract/codes.ts';
 import { ServiceError } from '../errors.ts';
-import { type StreamedResponse, streamBody } from './body.ts';
 import type { Lease } from './resources.ts';
 
 /** A JSON text that is made when it is sent. */
@@ -107,4 +107,128 @@ async function* inTurns(pieces: Iterable<string>, signal: AbortSignal): AsyncGen
     beganAt = performance.now();
   }
   if (gathered !== '') yield gathered;
+}
+
+/** Every failure's body: `{"error", "code", …}`. */
+export function errorBody({ code, message, details }: ServiceError) {
+  return { error: message, code, ...details };
+}
+
+/** A failure's answer. */
+export function errorResponse(error: ServiceError): Response {
+  const { code, details } = error;
+  const { retry_after_seconds: retryAfterSeconds, allow } = details;
+  const headers: Record<string, string> = {
+    'content-type': 'application/json; charset=utf-8',
+    'cache-control': 'no-store',
+  };
+  if (typeof retryAfterSeconds === 'number') headers['retry-after'] = String(retryAfterSeconds);
+  if (Array.isArray(allow)) headers.allow = allow.join(', ');
+  if (code === 'unauthorized') headers['www-authenticate'] = 'Bearer realm="classify-images"';
+  return new Response(JSON.stringify(errorBody(error)), { status: statusOf(code), headers });
+}
+
+/**
+ * What a client is told of anything that was thrown.
+ * @param hasLeft whether the client is gone: then whatever broke, broke because of that
+ */
+export function publicError(thrown: unknown, requestId: string, hasLeft: boolean): ServiceError {
+  if (hasLeft)
+    return new ServiceError('client_gone', 'The client left before its answer.', {}, { cause: thrown });
+  if (thrown instanceof ServiceError) return thrown;
+  return new ServiceError(
+    'internal',
+    `This is a bug: something broke inside the service. Please report it with the request id ${requestId}.`,
+    { request_id: requestId },
+    { cause: thrown },
+  );
+}
+
+/** Hands a chunk over; resolves when the client wants more than it was given before. */
+interface Write {
+  (chunk: Uint8Array): Promise<void>;
+  /** A last word, also of a request that was ended: it waits for nobody. */
+  last(chunk: Uint8Array): void;
+}
+
+/** A body that is made while it is sent. */
+export interface StreamedBody {
+  readonly stream: ReadableStream<Uint8Array>;
+  /** Resolves, when all is sent or given up, with the fault that ended it early. */
+  readonly ended: Promise<unknown>;
+}
+
+/** A response, and, where its body is still being made when its head is sent, when that is over. */
+export interface StreamedResponse {
+  readonly response: Response;
+  /** See StreamedBody. */
+  readonly ended: Promise<unknown> | undefined;
+}
+
+interface StreamOptions {
+  /** Of the request; disposed of when the body has come to its end. Its signal is aborted when the client leaves. */
+  readonly lease: Pick<Lease, 'signal' | 'abort' | 'awaitClient' | 'credit' | typeof Symbol.dispose>;
+  /** Called when all is written, and the connection is still this answer's. */
+  readonly beforeClose?: () => void;
+}
+
+/**
+ * Lets a function write a response's body at the speed of its reader. It begins at once, and comes to its
+ * end whatever the client does: once that has left, or is too slow, writing fails.
+ * @param produce what it throws breaks the body off, so that no client takes a part for the whole
+ */
+export function streamBody(
+  produce: (write: Write) => Promise<void>,
+  { lease, beforeClose }: StreamOptions,
+): StreamedBody {
+  let demand = Promise.withResolvers<void>();
+  let given = 0;
+  let controller: ReadableStreamDefaultController<Uint8Array> | undefined;
+  let isCancelled = false;
+  const stream = new ReadableStream<Uint8Array>(
+    {
+      start(own) {
+        controller = own;
+      },
+      pull() {
+        demand.resolve();
+      },
+      cancel(cause) {
+        isCancelled = true;
+        const sentence = 'The client left before its answer was complete.';
+        lease.abort(new ServiceError('client_gone', sentence, {}, { cause }));
+      },
+    },
+    { highWaterMark: 0 },
+  );
+
+  let isOver = false;
+  const writeNext = async (chunk: Uint8Array) => {
+    await lease.awaitClient(demand.promise, 'answer');
+    lease.credit('answer', given);
+    demand = Promise.withResolvers();
+    given = chunk.byteLength;
+    controller?.enqueue(chunk);
+  };
+  const write: Write = Object.assign(writeNext, {
+    last(chunk: Uint8Array) {
+      isOver = true;
+      controller?.enqueue(chunk);
+    },
+  });
+  const run = async (): Promise<unknown> => {
+    try {
+      await produce(write);
+      if (!isOver) lease.signal.throwIfAborted();
+      beforeClose?.();
+      controller?.close();
+      return undefined;
+    } catch (fault) {
+      if (!isCancelled) controller?.error(fault);
+      return fault;
+    } finally {
+      lease[Symbol.dispose]();
+    }
+  };
+  return { stream, ended: run() };
 }

@@ -5,9 +5,8 @@ import type { EngineState } from '../classify/classifier.ts';
 import type { EngineObserver } from '../engine-observer.ts';
 import { errorCodes } from '../errors.ts';
 import { memoryLimitBytes } from '../memory-plan.ts';
-import type { Admission } from './admission.ts';
 import type { RequestRecord } from './request-record.ts';
-import type { Resource, Resources } from './resources.ts';
+import type { Admission, Resource, Resources } from './resources.ts';
 
 const exact: ReadonlySet<string> = new Set([
   '/',

@@ -1,5 +1,5 @@
 import type { WorkTimes } from '../classify/classifier.ts';
-import type { ErrorCode } from '../errors.ts';
+import { type ErrorCode, ServiceError } from '../errors.ts';
 
 const acceptable = /^[A-Za-z0-9._:+/=-]{1,64}$/;
 
@@ -85,4 +85,16 @@ export function serverTiming(timing: Timing, totalMs: number): string {
 
 function toTenths(ms: number): number {
   return Math.round(ms * 10) / 10;
+}
+
+/**
+ * A request's address. Bun takes the Host header into it as it comes: a wrong one breaks it, and without
+ * one (HTTP/1.0, as health checks of load balancers write) only the path is left.
+ * @throws ServiceError bad_request
+ */
+export function urlOf({ url, headers }: Request): URL {
+  const parsed = URL.parse(url, 'http://localhost');
+  if (parsed) return parsed;
+  const host = headers.get('host')?.slice(0, 100) ?? null;
+  throw new ServiceError('bad_request', `The Host header ${JSON.stringify(host)} is no host.`);
 }

@@ -1,22 +1,24 @@
 import type { EngineState } from '../classify/classifier.ts';
 import type { Config } from '../config.ts';
+import { statusOf } from '../contract/codes.ts';
 import type { ServiceError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { type AdmissionLimits, createAdmission } from './admission.ts';
-import { createGuard } from './api-key.ts';
-import { createApp } from './app.ts';
-import type { StreamedResponse } from './body.ts';
+import { allowOrigin, createApp, createGuard, preflightResponse } from './app.ts';
 import { closedPeers, peerOf } from './closed-peers.ts';
-import { allowOrigin, preflightResponse } from './cors.ts';
 import { describeOperations } from './docs/operations.ts';
-import { errorResponse, publicError } from './error-response.ts';
 import { healthOf, readiness, readyClassifier } from './health.ts';
-import type { Metrics } from './metrics.ts';
+import { errorResponse, publicError, type StreamedResponse } from './json-answer.ts';
+import { type Metrics, probeEndpoints } from './metrics.ts';
 import { classifyPictures } from './pictures.ts';
-import { noteEnd } from './request-end.ts';
-import { createRecords, serverTiming, timingOf } from './request-record.ts';
-import { urlOf } from './request-url.ts';
-import { createResources, type Lease, type Patience, type ResourceLimits } from './resources.ts';
+import { createRecords, type RequestRecord, serverTiming, timingOf, urlOf } from './request-record.ts';
+import {
+  type AdmissionLimits,
+  createAdmission,
+  createResources,
+  type Lease,
+  type Patience,
+  type ResourceLimits,
+} from './resources.ts';
 import { createSpaceGauge, createSpools, type SpoolOptions, storageFull } from './spool.ts';
 import { classifyVideo } from './video/classify-video.ts';
 import type { NewsPace } from './video/progress-news.ts';
@@ -75,8 +77,11 @@ export interface HttpServer {
 
 /** How often the log is told that the temporary folder cannot be used. */
 const STORAGE_FAULT_MS = 60_000;
-/** The temporary folder takes so many of the largest videos at most. */
+/** On a disk, uploads may fill the space of this many of the largest videos. */
 const VIDEOS_STORED = 8;
+/** Clients choose both. The longest path of the service has 30 characters. */
+const MAX_PATH_LENGTH = 200;
+const MAX_METHOD_LENGTH = 20;
 interface ServerOptions {
   readonly config: Config;
   /** Asked at every request what the service can do right now. */
@@ -270,6 +275,33 @@ export function createServer(options: ServerOptions): HttpServer {
     }
   };
 
+  /** Writes the one log line of a request and counts it. Neither names files, categories, options or keys. */
+  const noteEnd = (request: Request, record: RequestRecord, answeredStatus: number): void => {
+    const hasLeft = request.signal.aborted;
+    if (hasLeft) record.fault ??= 'client_gone';
+    const { id, fault, isLate, files, bytes, isAdmitted } = record;
+    const path = URL.parse(request.url, 'http://localhost')?.pathname;
+    const status = hasLeft ? statusOf('client_gone') : answeredStatus;
+    const ms = performance.now() - record.receivedAt;
+    // Successful probes come every few seconds and would hide the other lines.
+    const level = status < 400 && probeEndpoints.has(path ?? '') ? 'debug' : 'info';
+    log[level](
+      {
+        id,
+        method: shorten(request.method, MAX_METHOD_LENGTH),
+        path: path === undefined ? undefined : shorten(path, MAX_PATH_LENGTH),
+        status,
+        ...(fault && { [isLate ? 'lateFault' : 'fault']: fault }),
+        ms: Math.round(ms),
+        files,
+        bytes,
+        ...(isAdmitted && { timing: timingOf(record) }),
+      },
+      'request',
+    );
+    metrics.requestEnded({ record, path: path ?? '', status, ms });
+  };
+
   const respond = async (request: Request): Promise<Response> => {
     const record = recordOf(request);
     const response = await answer(request);
@@ -278,7 +310,7 @@ export function createServer(options: ServerOptions): HttpServer {
     response.headers.set('x-content-type-options', 'nosniff');
     // Whoever keeps connections open learns that this one will not be of use again.
     if (isDraining) response.headers.set('connection', 'close');
-    const end = () => noteEnd(request, record, response.status, log, metrics);
+    const end = () => noteEnd(request, record, response.status);
     if (record.bodyEnded) void record.bodyEnded.then(end);
     else end();
     return response;
@@ -330,4 +362,8 @@ export function createServer(options: ServerOptions): HttpServer {
       await server?.stop(true);
     },
   };
+}
+
+function shorten(text: string, length: number): string {
+  return text.length > length ? `${text.slice(0, length)}…` : text;
 }

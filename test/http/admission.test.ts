@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { createAdmission } from '../../src/http/admission.ts';
-import { createResources } from '../../src/http/resources.ts';
+import { createAdmission, createResources } from '../../src/http/resources.ts';
 import { plenty } from './plenty.ts';
 
 const patience = { waitMs: 60_000, msPerKibibyte: 1000 };

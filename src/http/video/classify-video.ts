@@ -1,12 +1,10 @@
 import { parseVideoOptions, type VideoOptions } from '../../contract/options.ts';
 import type { VideoProgress } from '../../contract/schemas.ts';
 import { ServiceError } from '../../errors.ts';
-import { type StreamedBody, type StreamedResponse, streamBody } from '../body.ts';
 import { MAX_CATEGORIES_BYTES } from '../form-parts.ts';
-import { inChunks } from '../json-answer.ts';
+import { inChunks, type StreamedBody, type StreamedResponse, streamBody } from '../json-answer.ts';
 import { boundaryOf } from '../multipart.ts';
-import type { RequestTally } from '../request-record.ts';
-import { urlOf } from '../request-url.ts';
+import { type RequestTally, urlOf } from '../request-record.ts';
 import type { Lease, Resources } from '../resources.ts';
 import { findFrames, type PreparedAnswer, type SearchJob, type SearchRoom } from './find-frames.ts';
 import { createNews, type NewsPace } from './progress-news.ts';

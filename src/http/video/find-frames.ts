@@ -8,15 +8,13 @@ import type {
 import type { Config } from '../../config.ts';
 import type { VideoOptions } from '../../contract/options.ts';
 import type { VideoProgress } from '../../contract/schemas.ts';
-import type { Admission } from '../admission.ts';
 import { adviceOf, rankingOptions } from '../answers.ts';
-import { readBody } from '../body.ts';
+import { held, holdLabels, takeLabelMemory } from '../form-parts.ts';
 import { answerTooLarge, MAX_ANSWER_BYTES } from '../json-answer.ts';
-import { type Part, readParts } from '../multipart.ts';
+import { type Part, readBody, readParts } from '../multipart.ts';
 import type { RequestTally } from '../request-record.ts';
-import type { Lease } from '../resources.ts';
+import type { Admission, Lease } from '../resources.ts';
 import type { Spool, SpoolSpace, Spools, StoredFile } from '../spool.ts';
-import { held, holdLabels, takeLabelMemory } from '../upload.ts';
 import { type ReceivedVideo, receiveVideo } from './receive-video.ts';
 import { composeAnswer, type VideoAnswer, winningTimestamps } from './video-answer.ts';
 

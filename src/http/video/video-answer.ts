@@ -3,7 +3,7 @@ import { frameName } from '../../contract/frame-name.ts';
 import type { VideoDetails, VideoProgress } from '../../contract/schemas.ts';
 import type { ServiceError } from '../../errors.ts';
 import { wireModel } from '../answers.ts';
-import { errorBody } from '../error-response.ts';
+import { errorBody } from '../json-answer.ts';
 import type { StoredFile } from '../spool.ts';
 
 /** How events are written: what stands around the data of each. */
