@@ -6,19 +6,19 @@ import { type MemoryPlan, memoryLimitBytes, memoryShortage, planMemory } from '.
 const MEBI = 1024 ** 2;
 const GIBI = 1024 ** 3;
 
-/** Everything an operator may set, parsed once and frozen. */
+/** All settings, parsed once and frozen. */
 export interface Config {
   readonly host: string;
   readonly port: number;
   readonly model: {
     /** A name of the manifest, a path to a checkpoint, or `demo`. */
     readonly name: string;
-    /** Folder for checkpoints and compiled models; undefined: the usual places are searched. */
+    /** Folder for checkpoints and compiled models; undefined: the service searches the usual places. */
     readonly cacheDirectory: string | undefined;
-    /** Takes the place of all sources of the manifest. */
+    /** Replaces all download addresses of the manifest. */
     readonly url: string | undefined;
     readonly precision: 'auto' | 'int8' | 'fp32';
-    /** `bun run dev`: serve the demo model while the real one cannot be had. */
+    /** `bun run dev`: serve the demo model if the real one cannot be downloaded. */
     readonly demoFallback: boolean;
   };
   readonly threads: number;
@@ -55,7 +55,7 @@ const httpUrl = v.pipe(
   v.regex(/^https?:/i, 'must be an http or https URL'),
 );
 
-/** What a browser calls the origin of a page: it must equal the setting letter by letter. */
+/** An origin exactly as browsers send it: they compare it letter by letter. */
 const origin = v.pipe(
   v.string(),
   v.trim(),
@@ -76,50 +76,50 @@ function isOrigin(text: string): boolean {
   return !/^https?:/.test(text) || URL.parse(text)?.origin === text;
 }
 
-/** Goes into a header as it is. Beyond ASCII, clients do not agree on the bytes. */
+/** A value that a header can carry unchanged. Clients encode characters beyond ASCII differently. */
 const headerSafe = v.regex(
   /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/,
-  'must be letters, digits and signs of ASCII, with no line end and no space at its ends: no header can carry another one',
+  'must be printable ASCII without a space at either end, because it is sent in a header',
 );
 
-/** Each default with its reason. */
+/** Every environment variable with its default and the reason for it. */
 export const environmentSchema = v.object({
-  // In a container the port is published from outside the loopback interface.
+  // In a container, requests do not come from the loopback interface.
   HOST: v.optional(v.pipe(v.string(), v.trim(), v.nonEmpty('must not be empty')), '0.0.0.0'),
-  // The port the 2021 service was published on; 0 lets the system choose (tests).
+  // The port of the service of 2021. Tests use 0: the system chooses a free port.
   PORT: v.optional(wholeNumber(0, 65535), '8080'),
   CLIP_MODEL: v.optional(v.pipe(v.string(), v.trim(), v.nonEmpty('must not be empty')), 'ViT-B/32'),
   CLIP_CACHE: v.optional(v.pipe(v.string(), v.trim(), v.nonEmpty('must not be empty'))),
   CLIP_MODEL_URL: v.optional(httpUrl),
   CLIP_PRECISION: v.optional(v.picklist(['auto', 'int8', 'fp32'], 'must be auto, int8 or fp32'), 'auto'),
-  // What the scheduler and the cgroup's quota let us use; ONNX Runtime would count the host's cores.
+  // The cores that the scheduler and the control group allow. ONNX Runtime's own default counts the host's cores.
   THREADS: v.optional(wholeNumber(1, 1024), () => String(availableParallelism())),
-  // 2 KB of embedding a file stay in memory: 10,000 files are 20 MB.
+  // An embedding of 2 KB per file stays in memory: 20 MB for 10,000 files.
   MAX_FILES: v.optional(wholeNumber(1, 1_000_000), '10000'),
-  // The largest camera JPEGs are some 40 MB.
+  // The largest JPEGs of cameras have some 40 MB.
   MAX_IMAGE_BYTES: v.optional(wholeNumber(1, 2 * GIBI), String(64 * MEBI)),
-  // Today's largest phone sensors have 200 MP but save 12 to 50; decoding 100 MP takes up to 400 MB.
+  // Phones with 200 megapixels save pictures of 12 to 50. Decoding 100 megapixels takes up to 400 MB.
   MAX_IMAGE_PIXELS: v.optional(wholeNumber(1, 1_000_000_000), '100000000'),
-  // A two-hour film in full HD.
+  // Enough for a film of two hours in full HD.
   MAX_VIDEO_BYTES: v.optional(wholeNumber(1, 1024 * GIBI), String(4 * GIBI)),
   MAX_VIDEO_SECONDS: v.optional(wholeNumber(1, 7 * 24 * 3600), String(4 * 3600)),
-  // 1,000 labels take some seconds to encode once.
+  // Encoding 1,000 labels takes some seconds, once.
   MAX_CATEGORIES: v.optional(wholeNumber(1, 100_000), '1000'),
-  // The old clients are pages of any origin.
+  // The clients of 2021 are pages of any origin.
   CORS_ORIGIN: v.optional(origin, '*'),
   API_KEY: v.optional(v.pipe(v.string(), v.minLength(8, 'must have at least 8 characters'), headerSafe)),
   LOG_LEVEL: v.optional(v.picklist(logLevels, `must be one of ${logLevels.join(', ')}`), 'info'),
 });
 
-/** One or more settings cannot be used; the message names every one of them. */
+/** One or more settings are invalid. The message names all of them. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
 
 /**
- * Reads the operator's settings. An empty variable counts as not set, as compose files make them.
- * @param limitBytes the memory that there is
- * @throws ConfigError naming all faults at once
+ * Reads all settings. An empty variable counts as not set, because compose files produce empty ones.
+ * @param limitBytes the memory limit
+ * @throws ConfigError with all faults
  */
 export function parseConfig(
   environment: Readonly<Record<string, string | undefined>> = process.env,
@@ -131,7 +131,7 @@ export function parseConfig(
   if (!parsed.success) {
     const faults = parsed.issues.map((issue) => {
       const name = v.getDotPath(issue) ?? '?';
-      // A key must not end up in a log.
+      // A key must not appear in a log.
       const shown = name === 'API_KEY' ? name : `${name}=${JSON.stringify(given[name])}`;
       return `${shown} ${issue.message}`;
     });
@@ -166,7 +166,7 @@ export function parseConfig(
   });
 }
 
-/** What a child process needs of the environment; secrets such as `API_KEY` stay here. */
+/** Variables that child processes need. Secrets such as `API_KEY` are not passed on. */
 const inheritedVariables = [
   'PATH',
   'HOME',
@@ -176,7 +176,7 @@ const inheritedVariables = [
   'ORT_DISABLE_TELEMETRY',
 ] as const;
 
-/** The environment of the service's own child processes. */
+/** The environment for child processes. */
 export function childEnvironment(
   environment: Readonly<Record<string, string | undefined>> = process.env,
 ): Record<string, string> {

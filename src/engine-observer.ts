@@ -1,28 +1,28 @@
-/** Told of the engine's work as it is done, for whoever measures it. It must not throw. Times in milliseconds. */
+/** Receives reports of the engine's work. It must not throw. Times are in milliseconds. */
 export interface EngineObserver {
-  /** A picture was decoded, waiting for memory included. */
+  /** A picture was decoded. @param ms waiting for memory included */
   pictureDecoded(ms: number): void;
   /** A picture became an embedding. */
   pictureEncoded(): void;
-  /** A picture cannot be used, for a reason with this code. */
+  /** A picture cannot be used. @param code the error code */
   pictureBroken(code: string): void;
-  /** So many frames of a video became embeddings. */
+  /** Frames of a video became embeddings. */
   framesEncoded(count: number): void;
-  /** Labels that were asked for: those whose embeddings were there, and those that have to be encoded. */
+  /** Labels were requested. @param known embeddings in the cache @param unknown labels to encode */
   textsLookedUp(known: number, unknown: number): void;
   /**
    * The model ran.
-   * @param ms from the batch's beginning to its embeddings
-   * @param waitedMs how long the batch's first item had waited for it
+   * @param ms from the start of the batch to its embeddings
+   * @param waitedMs the time that the batch's first item waited
    */
   batchRun(encoder: 'image' | 'text', items: number, ms: number, waitedMs: number): void;
-  /** The inference thread has ended, and is started again. */
+  /** The inference thread failed and is restarted. */
   inferenceBrokeDown(): void;
 }
 
 const nothing = () => undefined;
 
-/** Nobody measures. */
+/** Ignores all reports. */
 export const unobserved: EngineObserver = {
   pictureDecoded: nothing,
   pictureEncoded: nothing,

@@ -43,12 +43,12 @@ export const errorCodes = [
 
 export type ErrorCode = (typeof errorCodes)[number];
 
-/** Further fields of an error's JSON body, beside `error` and `code`. */
+/** Further fields of an error's JSON body, in addition to `error` and `code`. */
 export type ErrorDetails = Readonly<Record<string, unknown>>;
 
 /**
- * A fault with a stable code and one sentence for a person: what came, and what is accepted.
- * It is thrown beside the code that notices the fault; the HTTP shell maps the code to a status.
+ * An error with a stable code and one sentence for a person: what was sent, and what is accepted.
+ * The code that detects the fault throws it; the HTTP shell maps its code to a status.
  */
 export class ServiceError extends Error {
   readonly code: ErrorCode;
@@ -63,7 +63,7 @@ export class ServiceError extends Error {
 }
 
 /**
- * Ends the work where the code contradicts itself. Never for input of clients or operators: those get a `ServiceError`.
+ * Checks an assumption of the code. Not for input of clients or operators: that gets a `ServiceError`.
  * @throws Error "This is a bug: …"
  */
 export function invariant(condition: unknown, sentence: string): asserts condition {

@@ -9,7 +9,7 @@ import { welcome } from './health.ts';
 import { asksForPage, createPage } from './page.ts';
 import { urlOf } from './request-record.ts';
 
-/** What the routes lead to. */
+/** The handlers behind the routes. */
 export interface Endpoints {
   health(): Health;
   ready(): Ready;
@@ -22,8 +22,8 @@ export interface Endpoints {
 const DAY_SECONDS = 24 * 3600;
 
 /**
- * The routes. All that is thrown, by us or by Elysia, leaves through `fail`.
- * @param fail turns what was thrown into an answer
+ * The routes.
+ * @param fail makes the answer for anything that is thrown, by a handler or by Elysia
  */
 export function createApp(
   endpoints: Endpoints,
@@ -38,7 +38,7 @@ export function createApp(
     .get('/health', () => stateResponse(endpoints.health()), { detail: operations.health })
     .get('/ready', () => stateResponse(endpoints.ready()), { detail: operations.ready })
     .get('/metrics', () => endpoints.metrics(), { detail: operations.metrics })
-    // `parse: 'none'`: the body stays a stream, for us to read.
+    // `parse: 'none'` keeps the body a stream.
     .post('/categorize', ({ request }) => endpoints.categorize(request), {
       parse: 'none',
       detail: operations.categorize,
@@ -47,7 +47,7 @@ export function createApp(
     .post('/video', ({ request }) => endpoints.video(request), { parse: 'none', detail: operations.video });
 
   const document = createDocument(api, operations.image.security !== undefined);
-  // By default Elysia misreads the path where the host has fewer than four letters and no port.
+  // With the default, Elysia misreads the path if the host has fewer than four letters and no port.
   const app: Elysia = new Elysia({ handler: { standardHostname: false } });
   app
     .onError(({ code, error, request }) =>
@@ -76,18 +76,21 @@ interface Route {
   readonly path: string;
 }
 
-/** Tells a wrong path from a wrong method. */
+/** Distinguishes a wrong path from a wrong method. */
 function noSuchRoute(request: Request, routes: readonly Route[]): ServiceError {
   const path = urlOf(request).pathname;
   const shown = JSON.stringify(path.length > 100 ? `${path.slice(0, 100)}…` : path);
   const methods = routes.filter((route) => route.path === path).map((route) => route.method);
   if (methods.length === 0) {
-    return new ServiceError('not_found', `There is nothing at ${shown}; see /swagger for what there is.`);
+    return new ServiceError(
+      'not_found',
+      `The path ${shown} does not exist; see /swagger for the paths that do.`,
+    );
   }
   const allow = [...methods, ...(methods.includes('GET') ? ['HEAD'] : []), 'OPTIONS'];
   return new ServiceError(
     'method_not_allowed',
-    `${shown} does not take ${request.method}, but ${allow.join(', ')}.`,
+    `${shown} does not accept ${request.method}; it accepts ${allow.join(', ')}.`,
     {
       allow,
     },
@@ -109,10 +112,10 @@ function textResponse(text: string, contentType: string, headers: Record<string,
 const digestOf = (text: string): Buffer => createHash('sha256').update(text).digest();
 
 /**
- * Guards an endpoint with the operator's key. Digests are compared, so that neither the time nor the
- * length tells anything about the key.
- * @param apiKey undefined: everybody is let in
- * @returns throws ServiceError unauthorized where the key is missing or wrong
+ * Guards endpoints with the operator's key. It compares digests, so that neither the time nor the length reveals
+ * anything about the key.
+ * @param apiKey undefined: no key is needed
+ * @returns throws ServiceError unauthorized if the key is missing or wrong
  */
 export function createGuard(apiKey: string | undefined): (headers: Headers) => void {
   if (apiKey === undefined) return () => undefined;
@@ -132,15 +135,15 @@ export function createGuard(apiKey: string | undefined): (headers: Headers) => v
   };
 }
 
-/** What pages of other origins may send and read. The 2021 clients are such pages. */
+// Cross-origin requests. The clients of 2021 are pages of other origins.
 const METHODS = 'GET, HEAD, POST, OPTIONS';
 const REQUEST_HEADERS = 'content-type, authorization, x-api-key, x-request-id';
-/** A browser's list has some ten names. */
+/** Browsers ask for some ten names. */
 const MAX_ASKED_LENGTH = 2048;
 const ANSWER_HEADERS = 'x-request-id, x-broken-files, server-timing, retry-after, allow';
 const PREFLIGHT_SECONDS = 24 * 3600;
 
-/** Lets pages of `origin` read this answer. */
+/** Allows pages of `origin` to read this answer. */
 export function allowOrigin(headers: Headers, origin: string): void {
   headers.set('access-control-allow-origin', origin);
   headers.set('access-control-expose-headers', ANSWER_HEADERS);
@@ -162,9 +165,9 @@ export function preflightResponse(request: Request): Response {
 }
 
 /**
- * Pages may send what headers they like, which mean nothing here: tracing (`traceparent`, `sentry-trace`, `baggage`),
- * `last-event-id`. A wildcard would not do: it leaves out `authorization`.
- * @param asked what the browser asks for; a list that is none, or a long one, is passed over
+ * Allows every header that the browser asks for: libraries add ones that this service ignores (`traceparent`,
+ * `sentry-trace`, `baggage`, `last-event-id`). The wildcard `*` is not enough, as it excludes `authorization`.
+ * @param asked the browser's list; a malformed or very long one is ignored
  */
 function allowedHeaders(asked: string | null): string {
   if (asked === null || asked.length > MAX_ASKED_LENGTH) return REQUEST_HEADERS;

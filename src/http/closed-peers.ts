@@ -1,12 +1,12 @@
 import { readFile } from 'node:fs/promises';
 
-/** A client's end of a connection, as text. */
+/** The client's address and port, as text. */
 type Peer = string;
 
-/** The system's number for a connection whose other side will send no more. */
+/** Linux's number for a connection whose other side has closed. */
 const CLOSE_WAIT = '08';
 
-/** @returns '' for a request whose connection has gone */
+/** @returns '' for a request whose connection is gone */
 export function peerOf(
   address: { readonly address: string; readonly port: number } | null | undefined,
 ): Peer {
@@ -14,8 +14,8 @@ export function peerOf(
 }
 
 /**
- * The clients that have closed their end of a connection to this port, whether or not all that they sent has been
- * read. Linux tells; elsewhere there are none.
+ * Finds the clients that have closed their side of a connection to this port, even if not all their bytes were read.
+ * Linux lists them; on other systems the result is empty.
  */
 export async function closedPeers(port: number): Promise<ReadonlySet<Peer>> {
   const tables = await Promise.all(
@@ -32,14 +32,14 @@ export async function closedPeers(port: number): Promise<ReadonlySet<Peer>> {
   return peers;
 }
 
-/** Words of 32 bits in hexadecimal, as this machine has them in memory: little-endian. */
+/** Converts the table's address: words of 32 bits in hexadecimal, in little-endian order. */
 function fromTable(address: string): string {
   const bytes = Buffer.from(address, 'hex');
   for (let at = 0; at < bytes.length; at += 4) bytes.subarray(at, at + 4).reverse();
   return bytes.toString('hex').replace(/^0{20}ffff/, '');
 }
 
-/** The bytes of an address in hexadecimal. IPv4 within IPv6 is IPv4. */
+/** The bytes of an address in hexadecimal. IPv4 addresses in IPv6 become IPv4. */
 function expand(address: string): string {
   const [, v4] = /^(?:::ffff:)?(\d+\.\d+\.\d+\.\d+)$/i.exec(address) ?? [];
   if (v4 !== undefined) return Buffer.from(v4.split('.').map(Number)).toString('hex');

@@ -5,22 +5,21 @@ import type { Part } from './multipart.ts';
 import type { Lease } from './resources.ts';
 import { createGathered } from './spool.ts';
 
-/** A thousand labels of 77 tokens are some 400 KB; a longer document is no list of categories. */
+/** A thousand labels of 77 tokens have some 400 KB; a longer document is not a list of categories. */
 export const MAX_CATEGORIES_BYTES = 4 * 1024 ** 2;
-/** Four times what file systems allow for one path component; names come back in the answer. */
+/** Four times what file systems allow for one path component. The answer repeats the names. */
 const MAX_FILE_NAME_BYTES = 1024;
 
-/**
- * The field that a part belongs to. Axios and dio write a list's parts as `files[]`, PHP's curl as `files[0]`, `files[1]`.
- */
+/** The field of a part. Axios and dio name the parts of a list `files[]`, PHP's curl `files[0]`, `files[1]`. */
 export function fieldOf({ name }: Part): string {
   return /^files\[(?:0|[1-9]\d{0,3})?\]$/.test(name) ? 'files' : name;
 }
 
 /**
- * Reads a part named categories, a file or a text field.
- * @param known what an earlier part of that name held
- * @returns undefined for an empty part without a file name: a form can have a file input and a text field of that name, and one is left alone
+ * Reads the part named categories: a file or a text field.
+ * @param known the categories of an earlier part
+ * @returns undefined for an empty part without a file name: a form may have a file input and a text field of that name,
+ * of which the user fills in one
  * @throws ServiceError part_unexpected, multipart_too_large, categories_malformed; whatever `parse` throws
  */
 export async function readCategories(
@@ -33,7 +32,7 @@ export async function readCategories(
   if (known) {
     throw new ServiceError(
       'part_unexpected',
-      'The part categories was sent twice; send one of that name, a file or a text field, with all of them.',
+      'The part categories was sent twice; send all categories in one part, a file or a text field.',
     );
   }
   if (document) return await parse(await toUtf8(document, charset));
@@ -47,16 +46,16 @@ function categoriesTooLarge(): ServiceError {
   );
 }
 
-/** Decoded without a turn of the event loop: some milliseconds. */
+/** The event loop gets a turn after decoding this much, in some milliseconds. */
 const DECODED_BYTES = 256 * 1024;
 
 /**
- * Honours the charset that a part declares (RFC 7578, 4.4). A byte order mark counts for more, as in browsers.
+ * Converts from the charset that a part declares (RFC 7578, 4.4). A byte order mark has priority, as in browsers.
  * Charsets are those of the WHATWG's Encoding Standard, where ISO-8859-1 means Windows-1252.
- * @param document UTF-8, or UTF-16 with a mark, where nothing is declared
+ * @param document if nothing is declared: UTF-8, or UTF-16 with a byte order mark
  */
 async function toUtf8(document: Uint8Array, charset: string | undefined): Promise<Uint8Array> {
-  // Many clients declare US-ASCII because it is MIME's default, and send UTF-8.
+  // Many clients declare US-ASCII, the default of MIME, and send UTF-8.
   if (charset === undefined || /^[ \t]*(?:us-ascii|ascii|utf-?8)[ \t]*$/i.test(charset)) return document;
   const [first, second, third] = document;
   if ((first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff)) return document;
@@ -77,12 +76,12 @@ async function toUtf8(document: Uint8Array, charset: string | undefined): Promis
 
 function decoderOf(charset: string): TextDecoder {
   try {
-    // A label of another encoding fails at run time.
+    // An unknown charset throws.
     return new TextDecoder(charset as Bun.Encoding, { fatal: true });
   } catch (cause) {
     throw new ServiceError(
       'categories_malformed',
-      `The part categories is declared to be in the charset ${shorten(charset)}, which is not known; send UTF-8.`,
+      `The part categories declares the charset ${shorten(charset)}, which is unknown; send UTF-8.`,
       {},
       { cause },
     );
@@ -95,7 +94,7 @@ function decode(decoder: TextDecoder, bytes: Uint8Array, stream: boolean): strin
   } catch (cause) {
     throw new ServiceError(
       'categories_malformed',
-      `The part categories is declared to be in the charset ${decoder.encoding}, and is not valid in it; send UTF-8.`,
+      `The part categories declares the charset ${decoder.encoding}, but its bytes are not valid in it; send UTF-8.`,
       {},
       { cause },
     );
@@ -109,17 +108,15 @@ export function categoriesMissing(): ServiceError {
   );
 }
 
-/**
- * @param accepted the parts that the endpoint takes
- */
+/** @param accepted the parts that the endpoint accepts, for the sentence */
 export function unexpectedPart({ name }: Part, accepted: string): ServiceError {
   return new ServiceError(
     'part_unexpected',
-    `There is a part named ${shorten(name)}; accepted are ${accepted}.`,
+    `The form has a part named ${shorten(name)}; accepted are ${accepted}.`,
   );
 }
 
-/** A form's file input that was left alone: it is sent all the same. */
+/** Whether a part is a file input that was not used: browsers send it all the same. */
 export async function isLeftAlone({ filename, content }: Part): Promise<boolean> {
   if (filename !== '') return false;
   for await (const chunk of content) if (chunk.byteLength > 0) return false;
@@ -127,7 +124,8 @@ export async function isLeftAlone({ filename, content }: Part): Promise<boolean>
 }
 
 /**
- * @param example how the part is sent as a file, for those who did not
+ * Checks the file name of a part.
+ * @param example how to send the part as a file, for the sentence
  * @returns the name, exactly as sent
  * @throws ServiceError file_name_invalid
  */
@@ -139,7 +137,7 @@ export function checkFileName({ name: field, filename, filenameFault }: Part, ex
     );
   }
   if (filename === '') {
-    throw new ServiceError('file_name_invalid', 'A file has an empty name; the answer goes by file name.');
+    throw new ServiceError('file_name_invalid', 'A file has an empty name; the answer needs file names.');
   }
   if (filenameFault !== undefined) throw new ServiceError('file_name_invalid', filenameFault);
   const control = /\p{Cc}/u.exec(filename);
@@ -159,7 +157,7 @@ function controlCharacter(filename: string, index: number): ServiceError {
   const position = [...filename.slice(0, index)].length;
   const what = `the control character U+${hex}${code === 0 ? ' (a zero byte)' : ''} at position ${position}, counted from 0`;
   const cure = /[\r\n]/.test(filename.charAt(index))
-    ? " Forms write a line break as %0D or %0A; a name that really has these letters is sent like filename*=utf-8''100%250Awool.png."
+    ? " Forms write a line break as %0D or %0A; to send a name that contains these letters, write filename*=utf-8''100%250Awool.png."
     : '';
   return new ServiceError(
     'file_name_invalid',
@@ -188,13 +186,12 @@ export async function readWhole(
 
 function shorten(name: string): string {
   const quoted = JSON.stringify(name.length > 60 ? `${name.slice(0, 60)}…` : name);
-  // Those that JSON leaves as they are.
+  // JSON does not escape all control characters.
   return quoted.replace(/\p{Cc}/gu, (control) => `\\u00${control.charCodeAt(0).toString(16)}`);
 }
 
 /**
- * A part that takes memory for what comes of it. Of one that is too long no more is read than shows that.
- * @param part of categories
+ * Makes a categories part hold memory while it arrives. If the part is too long, reading stops there.
  */
 export function held(part: Part, lease: Lease): Part {
   const { content } = part;
@@ -211,17 +208,17 @@ export function held(part: Part, lease: Lease): Part {
   return { ...part, content: taking() };
 }
 
-/** Takes memory for labels, in place of that for the document that they came in. */
+/** Takes memory for labels; the memory for their document was given back. */
 export function holdLabels({ labels }: Categories, lease: Lease): void {
   lease.take('keptBytes', 2 * labels.reduce((sum, label) => sum + label.length, 0));
 }
 
-/** Fewer labels than this need no turn of their own. */
+/** Label lists that need less memory count as kept. */
 const FEW_BYTES = 1024 ** 2;
-/** The encoder's: it takes so many texts at a time. */
+/** The label encoder encodes this many texts at a time. */
 const TEXTS_AT_ONCE = 2048;
 
-/** Takes memory for encoding labels: whoever sends very many must not take it from all others. */
+/** Takes memory for encoding labels. Long lists have a budget of their own, so that they cannot block short ones. */
 export function takeLabelMemory(
   { labels }: Categories,
   { templates }: LabelOptions,

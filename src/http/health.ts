@@ -4,11 +4,11 @@ import type { Health, Ready, WirePrecisionReport, WireProgress } from '../contra
 import { ServiceError } from '../errors.ts';
 import { wireModel } from './answers.ts';
 
-/** When to ask again while the model comes, where nothing better is known. */
+/** When clients should ask again while the model loads, unless the remaining time is known. */
 const RETRY_AFTER_SECONDS = 5;
 const MAX_RETRY_AFTER_SECONDS = 60;
 
-export const welcome = `classify-images ${version}: sorts pictures and videos by plain words.
+export const welcome = `classify-images ${version}: finds the best match between pictures or a video and your categories.
 
 POST /categorize  pictures and categories in, the best category of every picture out
 POST /image       pictures and categories in, the best picture of every category out
@@ -20,7 +20,7 @@ Read more:  /swagger
 State:      /health, /ready, /metrics
 `;
 
-/** Always answers: the process lives. What it can do stands in `state`. */
+/** Answers whenever the process runs. `state` says what it can do. */
 export function healthOf(state: EngineState, isDraining: boolean, uptimeSeconds: number): Health {
   return {
     status: 'ok',
@@ -35,13 +35,13 @@ export function healthOf(state: EngineState, isDraining: boolean, uptimeSeconds:
 }
 
 /**
- * Whether new requests should be sent here. A full queue does not count: those who come are told so and when to
- * come back, and balancers that took this replica away would only fill the queues of the others.
+ * Whether load balancers should send requests here. A full queue does not matter: new requests get 503 with
+ * `Retry-After`, and removing this replica would only fill the queues of the others.
  * @throws ServiceError model_loading, model_missing, shutting_down
  */
 export function readiness(state: EngineState, isDraining: boolean): Ready {
   if (isDraining) {
-    throw new ServiceError('shutting_down', 'The service is about to stop; it finishes what it has.', {
+    throw new ServiceError('shutting_down', 'The service is shutting down; it finishes accepted requests.', {
       retry_after_seconds: RETRY_AFTER_SECONDS,
     });
   }
@@ -49,7 +49,7 @@ export function readiness(state: EngineState, isDraining: boolean): Ready {
 }
 
 /**
- * The classifier, where there is one.
+ * Returns the classifier if the model is loaded.
  * @throws ServiceError model_loading, model_missing
  */
 export function readyClassifier(state: EngineState): Classifier {

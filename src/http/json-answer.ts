@@ -2,30 +2,30 @@ import { statusOf } from '../contract/codes.ts';
 import { ServiceError } from '../errors.ts';
 import type { Lease } from './resources.ts';
 
-/** A JSON text that is made when it is sent. */
+/** A JSON text that is generated while it is sent. */
 export interface JsonText {
-  /** The text in small pieces; the same ones each time. */
+  /** Generates the text in small pieces. Every call yields the same text. */
   readonly pieces: () => Iterable<string>;
-  /** A sentence: what could be made shorter. */
+  /** A sentence that says how the client could get a shorter answer. */
   readonly advice: () => string;
 }
 
-/** Some 10,000 pictures with their five best categories take 5 MB. */
+/** 10,000 pictures with their five best categories need 5 MB. */
 export const MAX_ANSWER_BYTES = 32 * 1024 ** 2;
-/** What goes out at once; a client's socket takes about as much. */
+/** About what a client's socket accepts at once. */
 const CHUNK_LENGTH = 64 * 1024;
-/** Up to so much is made once, larger answers are measured before they are made. */
+/** Answers up to this size are generated once. Larger ones are generated to measure them, then again to send them. */
 const MADE_AT_ONCE_BYTES = 1024 ** 2;
-/** How long others wait for their turn of the event loop. */
+/** Generating yields the event loop after this time. */
 const TURN_MS = 10;
-/** How long a large answer waits until others have been taken. */
+/** How long a large answer waits for memory that other answers use. */
 const ROOM_WAIT_MS = 60_000;
 
 /**
- * Sends a JSON text. A large one holds its share of the memory for answers until its client has taken it.
- * @param lease held until all is sent; given back here where the answer is small
+ * Sends a JSON text. A large one holds `answerBytes` until its client has received it.
+ * @param lease disposed when all is sent; for a small answer, before this returns
  * @param beforeClose see streamBody
- * @throws ServiceError option_invalid where it would be enormous, overloaded; the signal's reason
+ * @throws ServiceError option_invalid if the text is too long, overloaded; the signal's reason
  */
 export async function sendJson(
   { pieces, advice }: JsonText,
@@ -54,7 +54,7 @@ export async function sendJson(
   if (chunks.length === 0) {
     for await (const chunk of inChunks(inTurns(pieces(), lease.signal))) chunks.push(chunk);
   }
-  // From here on it holds nothing but its text.
+  // Only the text is needed now.
   for (const resource of ['keptBytes', 'labelBytes'] as const) lease.give(resource, lease.held(resource));
   const { stream, ended } = streamBody(
     async (write) => {
@@ -72,11 +72,11 @@ export async function sendJson(
 export function answerTooLarge(advice: string): ServiceError {
   return new ServiceError(
     'option_invalid',
-    `The answer would have more than ${MAX_ANSWER_BYTES} bytes, the most that is sent. ${advice}`,
+    `The answer would have more than ${MAX_ANSWER_BYTES} bytes, the limit for an answer. ${advice}`,
   );
 }
 
-/** Gathers pieces of text into chunks that are worth sending. */
+/** Joins small pieces of text into chunks of a size that is efficient to send. */
 export async function* inChunks(
   pieces: AsyncIterable<string> | Iterable<string>,
 ): AsyncGenerator<Uint8Array> {
@@ -91,7 +91,7 @@ export async function* inChunks(
   if (gathered !== '') yield encoder.encode(gathered);
 }
 
-/** Hands pieces on in groups, and lets others have their turn of the event loop in between. */
+/** Joins pieces, and yields the event loop when it has worked for TURN_MS. */
 async function* inTurns(pieces: Iterable<string>, signal: AbortSignal): AsyncGenerator<string> {
   let beganAt = performance.now();
   let gathered = '';
@@ -109,12 +109,12 @@ async function* inTurns(pieces: Iterable<string>, signal: AbortSignal): AsyncGen
   if (gathered !== '') yield gathered;
 }
 
-/** Every failure's body: `{"error", "code", …}`. */
+/** The JSON body of every error: `{"error", "code", …}`. */
 export function errorBody({ code, message, details }: ServiceError) {
   return { error: message, code, ...details };
 }
 
-/** A failure's answer. */
+/** The answer for an error. */
 export function errorResponse(error: ServiceError): Response {
   const { code, details } = error;
   const { retry_after_seconds: retryAfterSeconds, allow } = details;
@@ -129,53 +129,53 @@ export function errorResponse(error: ServiceError): Response {
 }
 
 /**
- * What a client is told of anything that was thrown.
- * @param hasLeft whether the client is gone: then whatever broke, broke because of that
+ * Turns anything that was thrown into the error that the client gets.
+ * @param hasLeft whether the client has left: that explains any other fault
  */
 export function publicError(thrown: unknown, requestId: string, hasLeft: boolean): ServiceError {
   if (hasLeft)
-    return new ServiceError('client_gone', 'The client left before its answer.', {}, { cause: thrown });
+    return new ServiceError('client_gone', 'The client left before the answer.', {}, { cause: thrown });
   if (thrown instanceof ServiceError) return thrown;
   return new ServiceError(
     'internal',
-    `This is a bug: something broke inside the service. Please report it with the request id ${requestId}.`,
+    `This is a bug: the service failed. Please report it with the request id ${requestId}.`,
     { request_id: requestId },
     { cause: thrown },
   );
 }
 
-/** Hands a chunk over; resolves when the client wants more than it was given before. */
+/** Sends a chunk. Resolves when the client has room for it. */
 interface Write {
   (chunk: Uint8Array): Promise<void>;
-  /** A last word, also of a request that was ended: it waits for nobody. */
+  /** Sends the last chunk without waiting, even after the request was aborted. */
   last(chunk: Uint8Array): void;
 }
 
-/** A body that is made while it is sent. */
+/** A body that is generated while it is sent. */
 export interface StreamedBody {
   readonly stream: ReadableStream<Uint8Array>;
-  /** Resolves, when all is sent or given up, with the fault that ended it early. */
+  /** Resolves when the body has ended: with undefined, or with the fault that ended it early. */
   readonly ended: Promise<unknown>;
 }
 
-/** A response, and, where its body is still being made when its head is sent, when that is over. */
+/** A response whose body may still be generated after its head was sent. */
 export interface StreamedResponse {
   readonly response: Response;
-  /** See StreamedBody. */
+  /** See StreamedBody; undefined for a complete body. */
   readonly ended: Promise<unknown> | undefined;
 }
 
 interface StreamOptions {
-  /** Of the request; disposed of when the body has come to its end. Its signal is aborted when the client leaves. */
+  /** Of the request. It is disposed when the body has ended. Its signal is aborted when the client leaves. */
   readonly lease: Pick<Lease, 'signal' | 'abort' | 'awaitClient' | 'credit' | typeof Symbol.dispose>;
-  /** Called when all is written, and the connection is still this answer's. */
+  /** Called when everything is written and the connection is still open for this answer. */
   readonly beforeClose?: () => void;
 }
 
 /**
- * Lets a function write a response's body at the speed of its reader. It begins at once, and comes to its
- * end whatever the client does: once that has left, or is too slow, writing fails.
- * @param produce what it throws breaks the body off, so that no client takes a part for the whole
+ * Streams a response's body at the speed of its reader. `produce` starts at once and always ends: writing fails when
+ * the client has left or is too slow.
+ * @param produce a fault that it throws breaks the connection, so that clients see that the body is incomplete
  */
 export function streamBody(
   produce: (write: Write) => Promise<void>,

@@ -20,22 +20,22 @@ const exact: ReadonlySet<string> = new Set([
   '/swagger/json',
 ]);
 
-/** Folders of the pages' files, each of which counts as one. */
+/** Folders of the pages' files. Each is counted as one endpoint. */
 const folders = ['/assets/', '/swagger/assets/'] as const;
 
-/** What orchestrators and Prometheus ask every few seconds. */
+/** Orchestrators and Prometheus request these every few seconds. */
 export const probeEndpoints: ReadonlySet<string> = new Set(['/health', '/ready', '/metrics']);
 
 /** The endpoints that classify. */
 const workEndpoints = ['/categorize', '/image', '/video'] as const;
 
-/** @returns what a request to this path is counted under: a known path, or `other` */
+/** @returns the label for a request: a known path, or `other` */
 function endpointLabel(path: string): string {
   if (exact.has(path)) return path;
   return folders.find((folder) => path.startsWith(folder)) ?? 'other';
 }
 
-/** A small picture takes a millisecond; one of 100 megapixels a second, and it may wait for memory. */
+/** A small picture takes a millisecond, one of 100 megapixels a second, plus waiting for memory. */
 const DECODE_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 /** A batch takes from some milliseconds (one picture, int8) to seconds (eight, a large model, one core). */
 const BATCH_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
@@ -44,7 +44,7 @@ const BATCH_ITEMS = [1, 2, 3, 4, 5, 6, 7, 8, 16, 32];
 
 const encoders = ['image', 'text'] as const;
 
-/** What the engine does. */
+/** Metrics of the engine's work. */
 function createEngineMetrics(registry: Registry): EngineObserver {
   const registers = [registry];
   const counter = (name: string, help: string) => new Counter({ name, help, registers });
@@ -56,18 +56,18 @@ function createEngineMetrics(registry: Registry): EngineObserver {
 
   const decodeSeconds = new Histogram({
     name: 'classify_images_decode_duration_seconds',
-    help: 'Decoding one picture, waiting for memory included.',
+    help: 'Time for decoding one picture, waiting for memory included.',
     buckets: DECODE_SECONDS,
     registers,
   });
   const batchWait = byEncoder(
     'classify_images_batch_wait_seconds',
-    'How long the first item of a batch had waited for it.',
+    'Time that the first item of a batch waited.',
     BATCH_SECONDS,
   );
   const batchSeconds = byEncoder(
     'classify_images_inference_duration_seconds',
-    'One run of the model, over a whole batch.',
+    'Time of one run of the model, for a whole batch.',
     BATCH_SECONDS,
   );
   const batchItems = byEncoder(
@@ -78,19 +78,22 @@ function createEngineMetrics(registry: Registry): EngineObserver {
   const pictures = counter('classify_images_pictures_total', 'Pictures that were encoded.');
   const broken = new Counter({
     name: 'classify_images_pictures_broken_total',
-    help: 'Pictures that could not be used, by why.',
+    help: 'Pictures that could not be used, by error code.',
     labelNames: ['code'],
     registers,
   });
   const frames = counter('classify_images_frames_total', 'Frames of videos that were encoded.');
-  const textHits = counter('classify_images_text_cache_hits_total', 'Texts whose embedding was known.');
+  const textHits = counter(
+    'classify_images_text_cache_hits_total',
+    'Texts whose embedding was in the cache.',
+  );
   const textMisses = counter(
     'classify_images_text_cache_misses_total',
-    'Texts that had to be encoded, that of the warm-up included.',
+    'Texts that had to be encoded, including one at the start.',
   );
   const breakdowns = counter(
     'classify_images_inference_breakdowns_total',
-    'How often the inference thread ended and was started again.',
+    'Restarts of the inference thread after it failed.',
   );
 
   return {
@@ -112,8 +115,8 @@ function createEngineMetrics(registry: Registry): EngineObserver {
 }
 
 /**
- * What the process takes, under the names that all Prometheus clients share. The library's own collection would
- * add some thirty metrics of V8 and libuv, which are not there to be measured.
+ * Metrics of the process, under the names that all Prometheus clients use. The library's own collection would add some
+ * thirty metrics of V8 and libuv, which Bun does not have.
  */
 function addProcessMetrics(registry: Registry): void {
   longestStall ??= watchStalls();
@@ -130,7 +133,7 @@ function addProcessMetrics(registry: Registry): void {
 
   new Counter({
     name: 'process_cpu_seconds_total',
-    help: 'CPU time, in user and system mode, without that of video decoders.',
+    help: 'CPU time in user and system mode, without video decoders.',
     registers,
     collect() {
       const { user, system } = process.cpuUsage();
@@ -138,33 +141,34 @@ function addProcessMetrics(registry: Registry): void {
       this.inc((user + system) / 1e6);
     },
   });
-  gauge(
-    'process_resident_memory_bytes',
-    'Resident memory, the model included, without that of video decoders.',
-    () => process.memoryUsage.rss(),
+  gauge('process_resident_memory_bytes', 'Resident memory including the model, without video decoders.', () =>
+    process.memoryUsage.rss(),
   );
   const startedAt = Date.now() / 1000 - process.uptime();
-  gauge('process_start_time_seconds', 'When the process started, since the Unix epoch.', () => startedAt);
+  gauge(
+    'process_start_time_seconds',
+    'Start time of the process, in seconds since the Unix epoch.',
+    () => startedAt,
+  );
   gauge(
     'classify_images_memory_limit_bytes',
-    'Memory that the cgroup grants, or that the machine has where there is no limit.',
+    'Memory limit of the control group, or the memory of the machine if there is no limit.',
     memoryLimitBytes,
   );
   gauge(
     'classify_images_event_loop_stall_seconds',
-    'The longest time in the last one to two minutes in which no request could go on.',
+    'Longest time in the last one to two minutes in which the event loop was blocked.',
     longestStall,
   );
 }
 
-/** How closely it looks. */
 const STALL_RESOLUTION_MS = 10;
 const STALL_WINDOW_MS = 60_000;
 
-/** One for the process, which has one event loop. */
+/** One for the process, because it has one event loop. */
 let longestStall: (() => number) | undefined;
 
-/** @returns reads seconds; more than one reader may ask, and none takes anything from another */
+/** @returns reads seconds. Any number of readers may call it: reading resets nothing. */
 function watchStalls(): () => number {
   const delays = monitorEventLoopDelay({ resolution: STALL_RESOLUTION_MS });
   delays.enable();
@@ -176,16 +180,15 @@ function watchStalls(): () => number {
   return () => Math.max(before, delays.max) / 1e9;
 }
 
-/** What can be seen of a running service. */
+/** The state of the running service. */
 interface ServiceView {
-  /** By what they are for. */
   readonly queues: Readonly<Record<'pictures' | 'videos', Admission>>;
   readonly resources: Pick<Resources, 'used'>;
   readonly engine: () => EngineState;
   readonly isReady: () => boolean;
 }
 
-/** How the service stands at the moment, read when it is asked for. */
+/** Metrics of the service's state, read at each request to /metrics. */
 function addServiceMetrics(registry: Registry, { queues, resources, engine, isReady }: ServiceView): void {
   const registers = [registry];
   const ofQueues = (name: string, help: string, read: (queue: Admission) => number) =>
@@ -227,39 +230,42 @@ function addServiceMetrics(registry: Registry, { queues, resources, engine, isRe
 
   ofQueues(
     'classify_images_requests_running',
-    'Requests of which a picture or a video is worked on.',
+    'Requests with a picture or a video that is being processed.',
     ({ running }) => running,
   );
   ofQueues(
     'classify_images_requests_waiting',
-    'Requests of which something complete waits for the engine.',
+    'Requests with a complete picture or video that waits for the engine.',
     ({ waiting }) => waiting,
   );
   ofQueues(
     'classify_images_requests_waiting_limit',
-    'When so many wait, newcomers are refused.',
+    'New requests are refused when this many wait.',
     ({ limits }) => limits.waiting,
   );
-  ofResources(
-    'classify_images_uploads_running',
-    'Requests that are let in, and whose bodies are not complete.',
-    'queue',
-    { pictures: 'pictureUploads', videos: 'videoUploads' },
-  );
-  ofResources('classify_images_upload_bytes', 'Bytes of uploads, by where they lie.', 'place', {
+  ofResources('classify_images_uploads_running', 'Admitted requests whose bodies are incomplete.', 'queue', {
+    pictures: 'pictureUploads',
+    videos: 'videoUploads',
+  });
+  ofResources('classify_images_upload_bytes', 'Bytes of uploads, by where they are stored.', 'place', {
     memory: 'partBytes',
     temporary_folder: 'temporaryBytes',
   });
-  ofResources('classify_images_request_memory_bytes', 'Memory that requests hold beside uploads.', 'use', {
-    kept: 'keptBytes',
-    labels: 'labelBytes',
-    answers: 'answerBytes',
-  });
+  ofResources(
+    'classify_images_request_memory_bytes',
+    'Memory that requests hold in addition to uploads.',
+    'use',
+    {
+      kept: 'keptBytes',
+      labels: 'labelBytes',
+      answers: 'answerBytes',
+    },
+  );
   flag('classify_images_model_ready', '1 when the model is loaded.', () => engine().state === 'ready');
   flag('classify_images_ready', '1 when /ready answers 200.', isReady);
   new Gauge({
     name: 'classify_images_build_info',
-    help: 'Always 1; what runs here. The model is empty until it is loaded.',
+    help: 'Always 1; the labels describe the build. The model is empty until it is loaded.',
     labelNames: ['version', 'bun', 'model', 'precision', 'sha256'],
     registers,
     collect() {
@@ -273,23 +279,23 @@ function addServiceMetrics(registry: Registry, { queues, resources, engine, isRe
 }
 
 /**
- * What operators watch the service by, for Prometheus. Every label has a small set of values that no client can
- * add to, and none of them says anything about what clients have sent.
+ * Metrics for Prometheus. Every label has a small set of values. Clients cannot add values, and no value reveals what
+ * they have sent.
  */
 export interface Metrics {
-  /** To be told of the engine's work. */
+  /** The engine reports its work here. */
   readonly engine: EngineObserver;
-  /** Counts a request when all of it is over. */
+  /** Counts a request that has ended, its answer included. */
   requestEnded(request: EndedRequest): void;
-  /** Adds what is read of the service whenever somebody asks. To be called once. */
+  /** Adds the metrics of the service's state. Call it once. */
   watch(view: ServiceView): void;
-  /** Prometheus' text format, version 0.0.4. */
+  /** All metrics in Prometheus' text format, version 0.0.4. */
   exposition(): Promise<Response>;
 }
 
 interface EndedRequest {
   readonly record: RequestRecord;
-  /** As it was sent; unchecked. */
+  /** As sent, unchecked. */
   readonly path: string;
   readonly status: number;
   readonly ms: number;
@@ -312,47 +318,47 @@ export function createMetrics(): Metrics {
   };
 }
 
-/** From a single small picture to thousands of them, or a film. */
+/** From one small picture to thousands of them, or a film. */
 const REQUEST_SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800];
 const QUEUE_SECONDS = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 
-/** What becomes of requests. */
+/** Metrics of the requests and their outcomes. */
 function createRequestMetrics(registry: Registry): Metrics['requestEnded'] {
   const registers = [registry];
   const requests = new Counter({
     name: 'classify_images_http_requests_total',
-    help: 'Requests, by endpoint and status; 499 where the client left before its answer.',
+    help: 'Requests, by endpoint and status; 499 if the client left before the answer.',
     labelNames: ['endpoint', 'status'],
     registers,
   });
   const durations = new Histogram({
     name: 'classify_images_http_request_duration_seconds',
-    help: 'Requests to the endpoints that classify, from the head to the end of the answer, its body included where that is made while it is sent.',
+    help: 'Time of requests to the endpoints that classify, from the request head to the end of the answer, streaming included.',
     labelNames: ['endpoint', 'status'],
     buckets: REQUEST_SECONDS,
     registers,
   });
   const failures = new Counter({
     name: 'classify_images_request_failures_total',
-    help: 'Requests to the endpoints that classify which were refused, failed or abandoned, by the code of their answer.',
+    help: 'Requests to the endpoints that classify that were refused, failed or abandoned, by error code.',
     labelNames: ['code'],
     registers,
   });
   const queueSeconds = new Histogram({
     name: 'classify_images_queue_wait_seconds',
-    help: 'How long requests that were let in had waited for their place.',
+    help: 'Time that admitted requests waited for their turns.',
     labelNames: ['endpoint'],
     buckets: QUEUE_SECONDS,
     registers,
   });
   const uploadedBytes = new Counter({
     name: 'classify_images_received_bytes_total',
-    help: 'Bytes of the bodies that were read.',
+    help: 'Bytes of request bodies that were read.',
     labelNames: ['endpoint'],
     registers,
   });
 
-  // What is there from the beginning can be seen to rise from nothing.
+  // Series that start at zero show their first increase.
   for (const code of errorCodes) failures.inc({ code }, 0);
   for (const endpoint of workEndpoints) {
     requests.inc({ endpoint, status: '200' }, 0);

@@ -4,17 +4,17 @@ import { ServiceError } from '../errors.ts';
 import type { RequestTally } from './request-record.ts';
 import type { Lease } from './resources.ts';
 
-/** The words of a `Content-Disposition: form-data` line. */
+/** The parameters of a `Content-Disposition: form-data` line. */
 interface ContentDisposition {
-  /** The form field; bytes that are not UTF-8 are escaped, as `\xe4`. */
+  /** The form field. Bytes that are not UTF-8 are escaped, as `\xe4`. */
   readonly name: string;
-  /** The file's name exactly as the client has it, folders included; undefined for a plain field. */
+  /** The file's name exactly as sent, folders included; undefined for a field without a file. */
   readonly filename: string | undefined;
-  /** A sentence about a file name that is not UTF-8. `filename` is then for reading only: its bytes are escaped. */
+  /** A sentence if the file name is not UTF-8. `filename` then has escaped bytes and is for display only. */
   readonly filenameFault: string | undefined;
 }
 
-/** Why a line is not the disposition of a form's part; goes on after "malformed: ". */
+/** Why a line is not a valid disposition; follows "malformed: " in a sentence. */
 interface DispositionFault {
   readonly fault: string;
 }
@@ -24,10 +24,10 @@ const parameter =
   /^;[ \t]*([!#$%&'*+.^_`|~0-9a-z-]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^ \t;"]*))[ \t]*/is;
 
 /**
- * Reads a part's disposition as clients write it: browsers turn `"`, CR and LF into `%22`, `%0D`, `%0A`
- * and leave all else alone (WHATWG HTML, "multipart/form-data encoding algorithm"); older curl and Python
- * put backslashes before `"` and `\`; some send RFC 5987's `filename*`, which then counts.
- * @param line the header's bytes, one a character (Latin-1)
+ * Parses a part's disposition in all forms that clients send. Browsers replace `"`, CR and LF by `%22`, `%0D`, `%0A`
+ * and nothing else (WHATWG HTML, "multipart/form-data encoding algorithm"). Older curl and Python put backslashes
+ * before `"` and `\`. Some send RFC 5987's `filename*`, which has priority.
+ * @param line the header's bytes as Latin-1
  */
 export function parseContentDisposition(line: string): ContentDisposition | DispositionFault {
   const type = /^[ \t]*form-data[ \t]*(?=;|$)/i.exec(line);
@@ -63,7 +63,7 @@ function notDisposition(line: string): DispositionFault {
   };
 }
 
-/** A backslash before anything else is a backslash: browsers send Windows paths and such names as they are. */
+/** Other backslashes are kept: browsers send Windows paths unescaped. */
 function unquote(quoted: string): string {
   if (!/[\\%]/.test(quoted)) return quoted;
   return quoted
@@ -85,7 +85,7 @@ function decodeFileName(bytes: Buffer): Omit<ContentDisposition, 'name'> {
   };
 }
 
-/** RFC 5987: charset'language'percent-encoded bytes, of the two charsets that it names. */
+/** Decodes RFC 5987: charset'language'percent-encoded bytes, in the two charsets that it names. */
 function decodeExtended(value: string): string | undefined {
   const match = /^(utf-8|iso-8859-1)'[^']*'((?:[!-$&-~]|%[0-9a-f]{2})*)$/i.exec(value);
   if (!match) return undefined;
@@ -98,17 +98,17 @@ function decodeExtended(value: string): string | undefined {
   return isUtf8(bytes) ? bytes.toString('utf8') : undefined;
 }
 
-/** A header's bytes for a sentence. */
+/** A header's bytes as text for a sentence. */
 function quote(latin1: string, maxCharacters = 100): string {
   return readable(Buffer.from(latin1, 'latin1'), maxCharacters);
 }
 
-/** Bytes that are not UTF-8 are escaped. */
+/** Decodes UTF-8; otherwise escapes the bytes that are not. */
 function textOf(bytes: Buffer): string {
   return isUtf8(bytes) ? bytes.toString('utf8') : readable(bytes);
 }
 
-/** The text of bytes for a sentence: what is not UTF-8, and control characters, as `\xe4`. */
+/** Bytes as text for a sentence. Control characters and bytes that are not UTF-8 become `\xe4`. */
 function readable(bytes: Buffer, maxCharacters = Number.POSITIVE_INFINITY): string {
   let text = '';
   let at = 0;
@@ -126,22 +126,22 @@ function readable(bytes: Buffer, maxCharacters = Number.POSITIVE_INFINITY): stri
   return text;
 }
 
-/** How many bytes the UTF-8 character at `at` has; 0 where none begins. */
+/** The length in bytes of the UTF-8 character at `at`; 0 if there is none. */
 function characterAt(bytes: Buffer, at: number): number {
   return (
     [1, 2, 3, 4].find((length) => at + length <= bytes.length && isUtf8(bytes.subarray(at, at + length))) ?? 0
   );
 }
 
-/** One part of a form. Its content is read before the next part is asked for; what is not read is skipped. */
+/** One part of a form. Asking for the next part skips content that was not read. */
 export interface Part extends ContentDisposition {
-  /** What the part's Content-Type declares, as written. */
+  /** The charset in the part's Content-Type, as sent. */
   readonly charset: string | undefined;
   readonly content: AsyncIterable<Uint8Array>;
 }
 
 /**
- * The boundary that a `Content-Type: multipart/form-data` names.
+ * Reads the boundary from a `Content-Type: multipart/form-data` header.
  * @throws ServiceError content_type_unsupported, multipart_malformed
  */
 export function boundaryOf(headers: Headers): string {
@@ -150,36 +150,38 @@ export function boundaryOf(headers: Headers): string {
   if (encoding.toLowerCase() !== 'identity') {
     throw new ServiceError(
       'content_type_unsupported',
-      `The body is sent with Content-Encoding ${JSON.stringify(encoding.slice(0, 100))}; send it as it is.`,
+      `The body is sent with Content-Encoding ${JSON.stringify(encoding.slice(0, 100))}; send it without an encoding.`,
     );
   }
   if (!/^[ \t]*multipart\/form-data[ \t]*(?:;|$)/i.test(contentType ?? '')) {
     throw new ServiceError(
       'content_type_unsupported',
-      `The body is ${contentType ? `of type ${JSON.stringify(contentType.slice(0, 100))}` : 'of no stated type'}; send a form as multipart/form-data, e.g. curl -F files=@photo.jpg -F categories=cat,dog.`,
+      `The body ${contentType ? `has the type ${JSON.stringify(contentType.slice(0, 100))}` : 'has no Content-Type'}; send a form as multipart/form-data, e.g. curl -F files=@photo.jpg -F categories=cat,dog.`,
     );
   }
   const [, quoted, token] = /;[ \t]*boundary=(?:"([^"]*)"|([^\s;"]+))/i.exec(contentType ?? '') ?? [];
   const boundary = quoted ?? token ?? '';
-  // RFC 2046, 5.1.1: 1 to 70 characters of a small set.
+  // RFC 2046, 5.1.1: 1 to 70 of these characters, no space at the end.
   if (!/^[0-9a-z'()+_,./:=? -]{0,69}[0-9a-z'()+_,./:=?-]$/i.test(boundary)) {
-    throw malformed('its Content-Type names no sound boundary (clients set it themselves: leave it to them)');
+    throw malformed(
+      'its Content-Type has no valid boundary (do not set this header yourself: HTTP clients do)',
+    );
   }
   return boundary;
 }
 
-/** Browsers send file inputs that were left alone as parts with an empty name. Forms have a handful of them. */
+/** Browsers send an unused file input as a part with an empty file name. A form has only a few of them. */
 const MAX_UNNAMED = 1000;
 
 /**
- * Splits a form into its parts while it arrives. It asks for the next chunk only when all that the last
- * one held has been taken, so a slow reader holds the client back.
+ * Splits a form into its parts while it arrives. It asks for the next chunk only when the last one is used up, so a
+ * slow reader slows the client down.
  *
- * The reader is our own because each library fails at one point or more: multipasta decodes names with
- * replacement characters; it and @remix-run/multipart-parser search under Bun in a loop that takes a hundred
- * times as long for a boundary of equal letters, as busboy's search does; busboy and @fastify/busboy drop
- * faulty parts without a word and cannot tell an empty file name from none; @remix-run/multipart-parser and
- * @apeleghq/multipart-parser hold whole parts in memory; @hapi/pez makes strings of names and fields, too.
+ * This reader is our own because every library fails in some point. multipasta decodes names with replacement
+ * characters. multipasta, @remix-run/multipart-parser and busboy search a hundred times slower if the boundary
+ * consists of equal letters. busboy and @fastify/busboy drop faulty parts silently and do not distinguish an empty
+ * file name from a missing one. @remix-run/multipart-parser and @apeleghq/multipart-parser hold whole parts in memory.
+ * @hapi/pez decodes names and fields to strings.
  * @param body chunks, split anywhere
  * @throws ServiceError multipart_malformed, multipart_too_large, part_unexpected; whatever `body` throws
  */
@@ -190,7 +192,7 @@ export async function* readParts(body: AsyncIterable<Uint8Array>, boundary: stri
     for (;;) {
       await reader.skipContent();
       const head = await reader.readHead();
-      if (!head) return; // the rest is an epilogue, which means nothing
+      if (!head) return; // the rest is an epilogue without meaning
       const part = describePart(parseHead(head));
       if (!part.filename) unnamed += 1;
       if (unnamed > MAX_UNNAMED) throw tooManyUnnamed();
@@ -212,31 +214,31 @@ const MAX_HEAD_BYTES = 16 * 1024;
 const MAX_HEADERS = 100;
 const NOTHING = Buffer.alloc(0);
 
-/** At most this much is searched, or copied, without a turn of the event loop: 3 ms for the worst of boundaries. */
+/** The event loop gets a turn after this many bytes were searched or copied: 3 ms for the slowest boundary. */
 const SLICE_BYTES = 1024 ** 2;
-/** What a chunk and a part cost beside their bytes, in bytes that are searched in the same time. */
+/** Fixed costs of a chunk and of a part, in bytes that could be searched in the same time. */
 const CHUNK_COST = 1024;
 const PART_COST = 8 * 1024;
 
 /**
- * Reads a body as RFC 2046 (5.1.1) writes it: a preamble, then, after each delimiter, a part's head and its content.
- * Bytes are only searched by native code. A delimiter begins with a CR and has no other one, which keeps
- * every search linear, and leaves one place where a delimiter that is cut by a chunk's end can begin.
+ * Reads a body of RFC 2046 (5.1.1): a preamble, then, after each delimiter, a part's head and its content. Only native
+ * code searches bytes. A delimiter has exactly one CR, at its start. So every search is linear, and a delimiter that is
+ * split between chunks can start in only one place.
  */
 class FormReader {
   readonly #chunks: AsyncIterator<Uint8Array>;
   readonly #delimiter: Buffer;
-  /** What of a large chunk is not in the window yet. */
+  /** The rest of a large chunk, not yet in the window. */
   #unread: Buffer = NOTHING;
-  /** Bytes that have come and are not used up. A chunk that is handed on whole leaves nothing of itself here. */
+  /** Bytes that arrived and are not used yet. A chunk that is passed on whole leaves no reference here. */
   #window: Buffer = NOTHING;
   #isEmpty = true;
-  /** Whether the next bytes are content (or the preamble), and not a head. */
+  /** Whether the next bytes are content or preamble, not a head. */
   #isInContent = true;
-  /** At the beginning of a content or of the body, a delimiter needs no line break of its own. */
+  /** At the start of content or of the body, a delimiter needs no line break before it. */
   #isAtLineStart = true;
   #partsBegun = 0;
-  /** Since the last turn of the event loop, in bytes. */
+  /** Work since the last turn of the event loop, in bytes. */
   #work = 0;
 
   constructor(body: AsyncIterable<Uint8Array>, boundary: string) {
@@ -253,7 +255,7 @@ class FormReader {
     for await (const _ of this.content());
   }
 
-  /** The bytes up to the next delimiter, which is used up, too. It ends where another part has begun. */
+  /** Yields the bytes up to the next delimiter and consumes the delimiter. It ends if another part has begun. */
   async *content(part = this.#partsBegun): AsyncGenerator<Uint8Array> {
     const isOpen = () => this.#isInContent && part === this.#partsBegun;
     if (isOpen() && this.#isAtLineStart) {
@@ -278,7 +280,7 @@ class FormReader {
   }
 
   /**
-   * The headers after a delimiter, without the empty line that ends them.
+   * Reads the headers after a delimiter, without the empty line at their end.
    * @returns undefined after the closing delimiter
    */
   async readHead(): Promise<Buffer | undefined> {
@@ -291,7 +293,7 @@ class FormReader {
       const isLineEnd = window[start] === CR && window[start + 1] === LF;
       const isOpen = window.length < start + 2 && (window.length === start || window[start] === CR);
       const isClosing = window.length === 1 && window[0] === DASH;
-      if (!isLineEnd && !isOpen && !isClosing) throw malformed('a boundary is followed by other characters');
+      if (!isLineEnd && !isOpen && !isClosing) throw malformed('other characters follow a boundary');
       const end = isLineEnd ? window.indexOf(HEAD_END, Math.max(start, searched)) : -1;
       const headLength = (end === -1 ? window.length : end) - start;
       if (Math.max(start, headLength) > MAX_HEAD_BYTES) throw headersTooLarge();
@@ -308,7 +310,7 @@ class FormReader {
     }
   }
 
-  /** How many bytes at the window's end may be the beginning of a delimiter. */
+  /** The number of bytes at the window's end that may be the start of a delimiter. */
   #delimiterBegun(): number {
     const tail = this.#window.subarray(-(this.#delimiter.length - 1));
     const at = tail.lastIndexOf(CR);
@@ -328,7 +330,7 @@ class FormReader {
     return true;
   }
 
-  /** Appends what comes next to the window; false where the body has ended. */
+  /** Appends the next bytes to the window. @returns false at the end of the body */
   async #more(): Promise<boolean> {
     if (this.#unread.length === 0) {
       const { done, value } = await this.#chunks.next();
@@ -343,7 +345,7 @@ class FormReader {
     return true;
   }
 
-  /** What lies in memory already is read without ever waiting: others would not get a turn. */
+  /** Bytes that are in memory are read without waiting, so other work would get no turn. */
   #isTurnDue(cost: number): boolean {
     this.#work += cost;
     if (this.#work < SLICE_BYTES) return false;
@@ -353,21 +355,19 @@ class FormReader {
 
   #cutOff(): ServiceError {
     return malformed(
-      this.#isEmpty
-        ? 'it is empty'
-        : 'it ends before its closing boundary, as an upload that was cut off does',
+      this.#isEmpty ? 'it is empty' : 'it ends before its closing boundary; the upload may have been cut off',
     );
   }
 }
 
 /**
- * @returns the values of all headers by lower-case name, one byte a character
+ * @returns the values of all headers as Latin-1, by lower-case name
  * @throws ServiceError multipart_malformed, multipart_too_large
  */
 function parseHead(head: Buffer): ReadonlyMap<string, readonly string[]> {
   const headers = new Map<string, string[]>();
   if (head.length === 0) return headers;
-  // Mail libraries fold long lines.
+  // Mail libraries fold long header lines.
   const lines = head
     .toString('latin1')
     .replace(/\r\n(?=[ \t])/g, '')
@@ -376,7 +376,7 @@ function parseHead(head: Buffer): ReadonlyMap<string, readonly string[]> {
   for (const line of lines) {
     const [whole, name] = /^([!#$%&'*+.^_`|~0-9a-z-]+):[ \t]*/i.exec(line) ?? [];
     if (whole === undefined || name === undefined || /[\r\n\0]/.test(line)) {
-      throw malformed('a part’s headers break the format');
+      throw malformed('a part has an invalid header');
     }
     const value = line.slice(whole.length);
     const key = name.toLowerCase();
@@ -399,7 +399,7 @@ function describePart(headers: ReadonlyMap<string, readonly string[]>): Omit<Par
   const encoding = headers.get('content-transfer-encoding')?.join();
   if (encoding !== undefined && !/^(?:7bit|8bit|binary)[ \t]*$/i.test(encoding)) {
     throw malformed(
-      `part ${JSON.stringify(disposition.name.slice(0, 100))} is sent with Content-Transfer-Encoding ${JSON.stringify(encoding.slice(0, 100))}; send bytes as they are`,
+      `part ${JSON.stringify(disposition.name.slice(0, 100))} is sent with Content-Transfer-Encoding ${JSON.stringify(encoding.slice(0, 100))}; send the bytes without an encoding`,
     );
   }
   return { ...disposition, charset: charsetOf(headers.get('content-type')?.[0] ?? '') };
@@ -429,30 +429,30 @@ function malformed(why: string): ServiceError {
 }
 
 /**
- * A request's body, chunk by chunk and never ahead of the reader: what is not asked for stays in the
- * client's socket. Only time spent waiting for the client tries the patience for it, not our own work.
- * @param tally the bytes, and the time spent waiting for the client, are added to
+ * Reads a request's body chunk by chunk. It never reads ahead, so the rest stays in the client's socket. Only time spent
+ * waiting for the client uses up its patience; our own work does not.
+ * @param record gets the bytes and the time spent waiting
  * @throws ServiceError client_gone, upload_stalled
  */
 export async function* readBody(
   request: Request,
   lease: Pick<Lease, 'awaitClient' | 'credit'>,
-  tally: Pick<RequestTally, 'uploadMs' | 'bytes'>,
+  record: Pick<RequestTally, 'uploadMs' | 'bytes'>,
 ): AsyncGenerator<Uint8Array> {
   if (!request.body) return;
   const reader = request.body.getReader();
   for (;;) {
     const askedAt = performance.now();
     const chunk = await lease.awaitClient(reader.read(), 'upload').catch(bodyFault);
-    tally.uploadMs += performance.now() - askedAt;
+    record.uploadMs += performance.now() - askedAt;
     if (chunk.done) return;
-    tally.bytes += chunk.value.byteLength;
+    record.bytes += chunk.value.byteLength;
     lease.credit('upload', chunk.value.byteLength);
     yield chunk.value;
   }
 }
 
-/** The stream only fails when the connection does. */
+/** The stream fails only if the connection does. */
 function bodyFault(fault: unknown): never {
   if (fault instanceof ServiceError) throw fault;
   throw new ServiceError(

@@ -1,19 +1,19 @@
 import { join } from 'node:path';
-import { ServiceError } from '../errors.ts';
+import { invariant, ServiceError } from '../errors.ts';
 
-/** The page for people. */
+/** The web page. */
 export interface Page {
-  /** @param request decides on compression */
+  /** @param request its `accept-encoding` decides on compression */
   index(request: Request): Promise<Response>;
   /**
-   * @param name of a script, a style sheet or a picture of the page
+   * @param name the file name of a script, a style sheet or a picture of the page
    * @throws ServiceError not_found
    */
   asset(request: Request, name: string): Promise<Response>;
 }
 
-/** Nothing but what this server itself sends, and the pictures and videos that the visitor brings. */
-export const pageContentPolicy = [
+/** Allows only what this server sends, and the visitor's own pictures and videos. */
+const pageContentPolicy = [
   "default-src 'none'",
   "script-src 'self'",
   "style-src 'self'",
@@ -23,7 +23,7 @@ export const pageContentPolicy = [
   "base-uri 'none'",
   "form-action 'none'",
   "frame-ancestors 'none'",
-  // Names of files and categories are set as text; whatever would make markup of them is refused.
+  // File names and categories are set as text. This refuses any code that would make markup of them.
   "require-trusted-types-for 'script'",
   "trusted-types 'none'",
 ].join('; ');
@@ -39,27 +39,27 @@ interface PageFile {
 /** By name. */
 export type PageFiles = ReadonlyMap<string, PageFile>;
 
-/** Browsers name HTML among what they accept; programs that accept anything do not. */
+/** Browsers list HTML in their `accept` header; programs do not. */
 export function asksForPage(headers: Headers): boolean {
   return /(?:^|,)\s*text\/html\s*(?:[;,]|$)/i.test(headers.get('accept') ?? '');
 }
 
 /**
- * Serves what `src/page` holds. It is bundled in memory when it is asked for first, which takes some 20 ms and
- * 10 MB once: no build step, no files that could be out of date, no cost where only programs ask.
+ * Serves the files of `src/page`. The first request bundles them in memory, which takes some 20 ms and 10 MB. So there
+ * is no build step, no file can be outdated, and a service without visitors pays nothing.
  */
 export function createPage(makeFiles: () => Promise<PageFiles> = bundle): Page {
   let made: Promise<PageFiles> | undefined;
   const files = () =>
     (made ??= makeFiles().catch((fault: unknown) => {
-      // Short of memory or of descriptors for a moment, it must not be without a page for ever.
+      // The cause may be temporary, such as too few file descriptors: the next request tries again.
       made = undefined;
       throw fault;
     }));
   return {
     async index(request) {
       const file = (await files()).get('index.html');
-      if (!file) throw new Error('the bundle has no index.html: this is a bug');
+      invariant(file, 'the bundle has no index.html.');
       return fileResponse(file, request, {
         'cache-control': 'no-cache',
         'content-security-policy': pageContentPolicy,
@@ -69,8 +69,8 @@ export function createPage(makeFiles: () => Promise<PageFiles> = bundle): Page {
     },
     async asset(request, name) {
       const file = name === 'index.html' ? undefined : (await files()).get(name);
-      if (!file) throw new ServiceError('not_found', 'The page has no such part; load it again.');
-      // Names carry a hash of what is in them.
+      if (!file) throw new ServiceError('not_found', 'The page has no such file; reload the page.');
+      // Names contain a hash of the content.
       const cacheControl = `public, max-age=${YEAR_SECONDS}, immutable`;
       return fileResponse(file, request, { 'cache-control': cacheControl, vary: 'accept-encoding' });
     },
@@ -82,7 +82,7 @@ async function bundle(): Promise<PageFiles> {
     entrypoints: [join(import.meta.dir, '../page/index.html')],
     target: 'browser',
     minify: true,
-    // Relative, so that the page also works below a path that a proxy gives it.
+    // Relative, so that the page works below any path of a proxy.
     publicPath: 'assets/',
     naming: { entry: '[name].[ext]', chunk: '[name]-[hash].[ext]', asset: '[name]-[hash].[ext]' },
   });

@@ -3,38 +3,38 @@ import { type ErrorCode, ServiceError } from '../errors.ts';
 
 const acceptable = /^[A-Za-z0-9._:+/=-]{1,64}$/;
 
-/** The caller's own id where it is harmless in a log and a header, otherwise a new one. */
+/** The client's id if it is safe in a log and in a header, otherwise a new one. */
 function requestIdOf(headers: Headers): string {
   const given = headers.get('x-request-id');
   return given && acceptable.test(given) ? given : crypto.randomUUID();
 }
 
-/** What an endpoint notes of a request while it works on it. */
+/** Counts and times that an endpoint records while it works on a request. */
 export interface RequestTally {
   files: number;
-  /** Of the body, as far as it was read. */
+  /** Bytes of the body that were read. */
   bytes: number;
-  /** How long the client kept us waiting for its body. */
+  /** Time spent waiting for bytes of the body. */
   uploadMs: number;
-  /** Whether it was given a place. */
+  /** Whether the request was admitted. */
   isAdmitted: boolean;
-  /** Where the time of what was asked for went. */
+  /** Time spent by the engine. */
   readonly work: WorkTimes;
 }
 
-/** A request, from its head to the end of its answer: what its log line and the metrics say of it. */
+/** A request from its head to the end of its answer, for its log line and the metrics. */
 export interface RequestRecord extends RequestTally {
   readonly id: string;
   readonly receivedAt: number;
-  /** Why it was not answered as it was asked. */
+  /** Why it failed. */
   fault?: ErrorCode;
-  /** Whether the answer's head, with status 200, had been sent before that was known. */
+  /** Whether it failed after the head of its answer was sent with status 200. */
   isLate?: boolean;
-  /** Resolves when a body that is made while it is sent has come to its end. */
+  /** Resolves when a streamed answer has ended. */
   bodyEnded?: Promise<void>;
 }
 
-/** @returns the one record of each request */
+/** @returns a function that makes one record for each request */
 export function createRecords(): (request: Request) => RequestRecord {
   const records = new WeakMap<Request, RequestRecord>();
   return (request) => {
@@ -54,12 +54,12 @@ export function createRecords(): (request: Request) => RequestRecord {
   };
 }
 
-/** Where a request's time went, in milliseconds, under the names of its `server-timing` header. */
+/** Milliseconds, by their names in the `server-timing` header. */
 type Timing = Readonly<Record<string, number>>;
 
 /**
- * What took any time at all. The work on pictures and frames is added up over them: many are worked on at a time,
- * so that `decode` may well be longer than `total`.
+ * The times that are not zero. Work on pictures and frames is summed over them. As they are processed in parallel,
+ * `decode` may be longer than `total`.
  */
 export function timingOf({ uploadMs, work }: RequestTally): Timing {
   const timing: Record<string, number> = {};
@@ -76,7 +76,7 @@ export function timingOf({ uploadMs, work }: RequestTally): Timing {
   return timing;
 }
 
-/** As W3C's Server Timing has it: `decode;dur=12.3, total;dur=40`. */
+/** The header's value as in W3C Server Timing: `decode;dur=12.3, total;dur=40`. */
 export function serverTiming(timing: Timing, totalMs: number): string {
   let header = '';
   for (const [name, ms] of Object.entries(timing)) header += `${name};dur=${ms}, `;
@@ -88,13 +88,13 @@ function toTenths(ms: number): number {
 }
 
 /**
- * A request's address. Bun takes the Host header into it as it comes: a wrong one breaks it, and without
- * one (HTTP/1.0, as health checks of load balancers write) only the path is left.
+ * A request's URL. Bun copies the Host header into it unchecked: an invalid one makes the URL invalid. Without a Host
+ * header (HTTP/1.0, as some load balancers' health checks send) only the path is left.
  * @throws ServiceError bad_request
  */
 export function urlOf({ url, headers }: Request): URL {
   const parsed = URL.parse(url, 'http://localhost');
   if (parsed) return parsed;
   const host = headers.get('host')?.slice(0, 100) ?? null;
-  throw new ServiceError('bad_request', `The Host header ${JSON.stringify(host)} is no host.`);
+  throw new ServiceError('bad_request', `The Host header ${JSON.stringify(host)} is not a valid host.`);
 }

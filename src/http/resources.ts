@@ -1,18 +1,18 @@
 import { ServiceError } from '../errors.ts';
 
-/** What requests share. Counts and bytes; nothing of it is ever waited for without end. */
+/** What all requests share: counts and bytes. No wait for any of it is endless. */
 export interface ResourceLimits {
-  /** Requests to /categorize and /image whose bodies are not complete. */
+  /** Requests to /categorize and /image whose bodies are incomplete. */
   readonly pictureUploads: number;
-  /** Requests to /video whose bodies are not complete. */
+  /** Requests to /video whose bodies are incomplete. */
   readonly videoUploads: number;
-  /** Memory for parts that are incomplete, or wait for the engine. What does not fit goes to the temporary folder. */
+  /** Memory for parts that are incomplete or wait for the engine. Parts that do not fit go to the temporary folder. */
   readonly partBytes: number;
-  /** Memory for what a request holds until it is answered: categories, names, embeddings, rankings. */
+  /** Memory that requests hold until they are answered: categories, names, embeddings, rankings. */
   readonly keptBytes: number;
-  /** Memory for encoding long lists of categories; short ones count as kept. */
+  /** Memory for encoding long lists of categories. Short ones count as kept. */
   readonly labelBytes: number;
-  /** Memory for large answers that are on their way. */
+  /** Memory for large answers that are being sent. */
   readonly answerBytes: number;
   /** Space in the temporary folder. */
   readonly temporaryBytes: number;
@@ -20,43 +20,43 @@ export interface ResourceLimits {
 
 export type Resource = keyof ResourceLimits;
 
-/** How long a request waits for its client, in all. */
+/** How long a request waits for its client. */
 export interface Patience {
-  /** A client may be waited for this long while nothing comes, or while it takes nothing. */
+  /** The longest wait while a client sends or receives nothing. */
   readonly waitMs: number;
-  /** Each KiB that it sends or takes gives back so much of that time. */
+  /** Each KiB that it sends or receives gives back this much of that time. */
   readonly msPerKibibyte: number;
 }
 
-/** What one request holds; disposing of it gives all of that back. */
+/** What one request holds. Disposing it gives everything back. */
 export interface Lease extends Disposable {
   /**
-   * Aborted when this request is to end: its client has left (client_gone), was too slow or had to make room for
-   * others (upload_stalled, client_gone), or has waited too long for its turn (overloaded).
+   * Aborted when this request must end: its client has left (client_gone), was too slow or had to make room for
+   * others (upload_stalled, client_gone), or waited too long for its turn (overloaded).
    */
   readonly signal: AbortSignal;
   held(resource: Resource): number;
-  /** Takes some where there is room. @returns whether there was. @throws the signal's reason */
+  /** Takes an amount if it fits. @returns whether it did. @throws the signal's reason */
   tryTake(resource: Resource, amount: number): boolean;
   /**
-   * Takes some. Where room is short, the clients that keep the service waiting lose theirs, the slowest first; a
-   * request that is alone with the resource gets as much as it asks for.
+   * Takes an amount. If it does not fit, requests whose clients keep the service waiting are ended, the slowest first.
+   * A request that is the only holder of the resource gets any amount.
    * @throws ServiceError overloaded; the signal's reason
    */
   take(resource: Resource, amount: number): void;
-  /** As `take`, but waits for its turn. @throws ServiceError overloaded after `waitMs`; the signal's reason */
+  /** Like `take`, but waits for its turn. @throws ServiceError overloaded after `waitMs`; the signal's reason */
   takeInTurn(resource: Resource, amount: number, waitMs: number): Promise<void>;
   give(resource: Resource, amount: number): void;
-  /** Whether no other request holds any of it. */
+  /** Whether no other request holds any of the resource. */
   isAlone(resource: Resource): boolean;
-  /** Waits for the client, as long as there is patience for it. @throws what `work` throws; the signal's reason */
+  /** Waits for the client while patience lasts. @throws what `work` throws; the signal's reason */
   awaitClient<T>(work: Promise<T>, occasion: Occasion): Promise<T>;
-  /** The client has sent, or taken, so many bytes. */
+  /** Reports bytes that the client has sent or received. */
   credit(occasion: Occasion, bytes: number): void;
   /** Aborts this request unless `endLimit` is called in time. */
   limitWait(ms: number, fault: () => ServiceError): void;
   endLimit(): void;
-  /** Ends this request: its signal is aborted, and what it holds is given back at once. */
+  /** Ends this request: aborts its signal and gives back everything at once. */
   abort(reason: unknown): void;
 }
 
@@ -64,7 +64,7 @@ export interface Resources {
   used(resource: Resource): number;
   /** @throws ServiceError overloaded */
   enter(uploads: 'pictureUploads' | 'videoUploads', request: Request): Lease;
-  /** From now on clients get only the shorter patience: the service is about to stop. */
+  /** Shortens the patience with all clients, because the service is shutting down. */
   hurry(): void;
 }
 
@@ -72,57 +72,58 @@ export interface ResourceOptions {
   readonly patience: Patience;
   readonly hurriedPatience: Patience;
   /**
-   * Which of these requests have lost their clients. Asked at most once a second, about requests whose bodies have
-   * not been read for a while: the HTTP server notices a client's end only behind the bytes that nobody has read.
+   * Finds requests whose clients have left. Called at most once a second, for requests whose bodies were not read for a
+   * while: the HTTP server notices that a client has left only after all its bytes were read.
    */
   readonly findAbandoned?: (requests: readonly Request[]) => Promise<readonly Request[]>;
 }
 
 const RETRY_AFTER_SECONDS = 5;
-/** A client that has kept the service waiting for less must not make room for others. */
+/** A client that has kept the service waiting for less than this is not ended for others. */
 const SILENT_MS = 1000;
-/** The same for one of whose body nothing has come: it would lose nothing, and floods are made of such. */
+/** The same for a client that has sent nothing: it loses nothing, and floods consist of such clients. */
 const NOTHING_SENT_MS = 50;
-/** How soon a client that has become too slow is noticed. */
+/** How often slow clients are looked for. */
 const SWEEP_MS = 250;
-/** How long a body is unread before its client is looked for. */
+/** A body must be unread for this long before the service checks whether its client has left. */
 const UNREAD_MS = 1000;
 
 const shortages: Readonly<Record<Resource, string>> = {
-  pictureUploads: 'Too many uploads of pictures are under way',
-  videoUploads: 'Too many uploads of videos are under way',
-  partBytes: 'The memory for uploads is taken',
-  keptBytes: 'The memory for requests is taken',
+  pictureUploads: 'Too many pictures are being uploaded',
+  videoUploads: 'Too many videos are being uploaded',
+  partBytes: 'The memory for uploads is full',
+  keptBytes: 'The memory for requests is full',
   labelBytes: 'Too many long lists of categories are being encoded',
-  answerBytes: 'The memory for large answers is taken',
+  answerBytes: 'The memory for large answers is full',
   temporaryBytes: 'The temporary folder has no room for another upload',
 };
 
-/** What a client that is too slow is told, by what it was waited for. */
+/** The errors for a client that is too slow, by what the service waited for. */
 const slowness = {
   upload: {
-    stalled: () => uploadStalled('The upload stopped: too few bytes of the body came in too long a time.'),
+    stalled: () => uploadStalled('The upload stopped: the body arrived too slowly.'),
     evicted: () =>
-      uploadStalled(
-        'Room for uploads was short, and this one had kept the service waiting longest; send it again.',
-      ),
+      uploadStalled('There was no room for other uploads, and this one was the slowest; send it again.'),
   },
   answer: {
-    stalled: () => new ServiceError('client_gone', 'The client stopped taking its answer.'),
+    stalled: () => new ServiceError('client_gone', 'The client stopped receiving its answer.'),
     evicted: () =>
-      new ServiceError('client_gone', 'The client took its answer too slowly while room was short.'),
+      new ServiceError(
+        'client_gone',
+        'The client received its answer too slowly, and the room was needed for others.',
+      ),
   },
 } as const;
 
-/** What the client is waited for: to send, or to take. Both may be at the same time. */
+/** Whether the service waits for the client to send or to receive. Both can happen at the same time. */
 export type Occasion = keyof typeof slowness;
 
-/** How a client has used its patience on one occasion. */
+/** How much patience a client has used on one occasion. */
 interface Watch {
-  /** What is left, without the wait that goes on. */
+  /** What is left, not counting the current wait. */
   creditMs: number;
   readonly fullMs: number;
-  /** When the wait began that goes on. */
+  /** When the current wait began. */
   since: number | undefined;
   interrupt: ((reason: unknown) => void) | undefined;
 }
@@ -131,7 +132,7 @@ function createWatch({ waitMs }: Patience): Watch {
   return { creditMs: waitMs, fullMs: waitMs, since: undefined, interrupt: undefined };
 }
 
-/** 0 while the client is not waited for. */
+/** The patience that is used up; 0 while the service does not wait for the client. */
 function spentMs({ since, fullMs, creditMs }: Watch, now: number): number {
   return since === undefined ? 0 : fullMs - creditMs + (now - since);
 }
@@ -145,19 +146,19 @@ interface Waiter {
 /** A lease as the sweep sees it. */
 interface OwnedLease extends Lease {
   readonly request: Request;
-  /** How much of the patience for it the client has used up; 0 while the request does not wait for it. */
+  /** The patience that its client has used up; 0 while the service does not wait for it. */
   spentMs(now: number): number;
-  /** Whether anything of the body has come. */
+  /** Whether any byte of the body has arrived. */
   readonly hasSent: boolean;
   evict(): void;
-  /** Ends what lasts too long. */
+  /** Ends the request if a wait has lasted too long. */
   check(now: number): void;
   hurry(now: number): void;
-  /** Whether the rest of its body has lain unread for a while. */
+  /** Whether its body is incomplete and was not read for UNREAD_MS. */
   isUnread(now: number): boolean;
 }
 
-/** @param limits read each time, so that one may change */
+/** @param limits read at each use, because one of them changes */
 export function createResources(limits: ResourceLimits, options: ResourceOptions): Resources {
   const used: Record<Resource, number> = {
     pictureUploads: 0,
@@ -168,7 +169,7 @@ export function createResources(limits: ResourceLimits, options: ResourceOptions
     answerBytes: 0,
     temporaryBytes: 0,
   };
-  // Made once: a flood of refusals must cost as little as can be.
+  // Made once, because a flood of refusals must cost as little as possible.
   const tooManyUploads = {
     pictureUploads: overloaded(shortages.pictureUploads),
     videoUploads: overloaded(shortages.videoUploads),
@@ -183,7 +184,7 @@ export function createResources(limits: ResourceLimits, options: ResourceOptions
 
   const fits = (resource: Resource, amount: number) => used[resource] + amount <= limits[resource];
 
-  /** Sends the slowest clients away until there is room; none where all of them would not be enough. */
+  /** Ends requests of the slowest clients until the amount fits; ends none if all of them would not be enough. */
   const makeRoom = (resource: Resource, amount: number, own: Lease | undefined): boolean => {
     if (fits(resource, amount)) return true;
     const now = performance.now();
@@ -201,9 +202,9 @@ export function createResources(limits: ResourceLimits, options: ResourceOptions
     return fits(resource, amount);
   };
 
-  /** In order: a large amount at the head holds the small ones behind it back, or it would starve. */
+  /** Strictly in order. If small amounts could pass a large one, it would never be granted. */
   const grantWaiters = (resource: Resource) => {
-    // Whoever makes room gives back, which leads here again.
+    // Requests that are ended to make room give back, which calls this again.
     if (granting.has(resource)) return;
     granting.add(resource);
     const queue = waiters.get(resource) ?? [];
@@ -247,7 +248,7 @@ export function createResources(limits: ResourceLimits, options: ResourceOptions
       abort(
         new ServiceError(
           'client_gone',
-          'The client left before its answer.',
+          'The client left before the answer.',
           {},
           {
             cause: request.signal.reason,
@@ -258,7 +259,7 @@ export function createResources(limits: ResourceLimits, options: ResourceOptions
       held.set(resource, (held.get(resource) ?? 0) + amount);
       used[resource] += amount;
     };
-    /** Who has kept the service waiting longer: the one that sends, or the one that takes. */
+    /** The occasion on which more patience is used up. */
     const slower = (now: number): Occasion =>
       spentMs(watches.answer, now) > spentMs(watches.upload, now) ? 'answer' : 'upload';
 
@@ -411,7 +412,7 @@ export function createResources(limits: ResourceLimits, options: ResourceOptions
   const sweep = () => {
     const now = performance.now();
     for (const lease of leases) lease.check(now);
-    // A client may have become silent since.
+    // Clients may have become slow enough to make room.
     for (const resource of waiters.keys()) grantWaiters(resource);
     void lookForAbandoned(now);
     if (leases.size > 0) return;
@@ -434,7 +435,7 @@ export function createResources(limits: ResourceLimits, options: ResourceOptions
   };
 }
 
-/** @param why the beginning of a sentence */
+/** @param why the first half of a sentence */
 export function overloaded(why: string): ServiceError {
   return new ServiceError('overloaded', `${why}; try again in a moment.`, {
     retry_after_seconds: RETRY_AFTER_SECONDS,
@@ -446,50 +447,49 @@ function uploadStalled(sentence: string): ServiceError {
 }
 
 export interface AdmissionLimits {
-  /** So many requests with something complete may wait for the engine; then newcomers are refused. */
+  /** New requests are refused when this many wait for the engine with a complete picture or video. */
   readonly waiting: number;
-  /** So many of those that were let in before may wait, whose uploads have ended meanwhile. */
+  /** Admitted requests whose pictures become complete are refused when this many wait. */
   readonly waitingAtMost: number;
-  /** None of them waits longer for its turn. */
+  /** The longest wait for a turn. */
   readonly waitMs: number;
 }
 
-/** What one request has the engine do: picture by picture, or its video. One thing of it waits at a time. */
+/** The work of one request for the engine: picture by picture, or its video. One item waits at a time. */
 export interface EngineWork {
   /**
-   * Waits for the engine, counted among those that do.
-   * @param start resolves when the engine has taken it, with a promise that settles when the work on it is over
+   * Waits for the engine, and counts as waiting.
+   * @param start resolves when the engine has accepted the item, with a promise that settles when its work is done
    * @throws ServiceError overloaded; what `start` throws
    */
   submit(start: () => Promise<{ readonly settled: Promise<unknown> }>): Promise<void>;
 }
 
 /**
- * The queue before the engine. A request is in it while something complete of it (a picture, a video) waits or is
- * worked on: not while it uploads, and not while its categories are encoded.
+ * The queue before the engine. A request is in it while a complete picture or video of it waits or is processed. It is
+ * not in it while it uploads or while its categories are encoded, so slow uploads occupy no place.
  */
 export interface Admission {
   readonly limits: AdmissionLimits;
   readonly running: number;
   readonly waiting: number;
   /**
-   * To be called before anything of the body is asked for: a crowd of those who are refused must not take from
-   * the others what reading them costs.
-   * @throws ServiceError overloaded when too many wait already
+   * Call it before reading the body: refused requests must not cost the time for reading them.
+   * @throws ServiceError overloaded if too many requests wait
    */
   refuseWhenFull(): void;
   /**
-   * @param lease of the request, which is aborted when it waits too long
-   * @param onWaited told of every wait
+   * @param lease of the request; it is aborted if the request waits too long
+   * @param onWaited called after every wait
    */
   createWork(lease: Pick<Lease, 'limitWait' | 'endLimit'>, onWaited?: (ms: number) => void): EngineWork;
 }
 
 export function createAdmission(limits: AdmissionLimits): Admission {
   const counts = { running: 0, waiting: 0 };
-  // Made once: they always say the same, and a flood of refusals must cost as little as can be.
-  const full = overloaded(`${limits.waiting} requests wait already`);
-  const overfull = overloaded(`${limits.waitingAtMost} requests wait already`);
+  // Made once, because a flood of refusals must cost as little as possible.
+  const full = overloaded(`${limits.waiting} requests are waiting`);
+  const overfull = overloaded(`${limits.waitingAtMost} requests are waiting`);
   return {
     limits,
     get running() {

@@ -23,38 +23,38 @@ import { createSpaceGauge, createSpools, type SpoolOptions, storageFull } from '
 import { classifyVideo } from './video/classify-video.ts';
 import type { NewsPace } from './video/progress-news.ts';
 
-/** What no operator needs to set. */
+/** Settings for tests; operators have no need to change them. */
 export interface ServerTuning {
   readonly admission: AdmissionLimits;
   readonly videoAdmission: AdmissionLimits;
-  /** Takes the place of what is made of the memory that there is (tests). */
+  /** Replaces budgets of the memory plan. */
   readonly resources: Partial<ResourceLimits>;
   readonly spool: SpoolOptions;
-  /** Of a picture that is too large, so much more is read for the sake of those behind it. */
+  /** If a picture is too large, at most this much more of it is read to reach the parts behind it. */
   readonly passedOverBytes: number;
   readonly progress: NewsPace;
   readonly patience: Patience;
-  /** When the service stops. */
+  /** Used while the service shuts down. */
   readonly hurriedPatience: Patience;
-  /** A connection on which nothing happens between requests is closed. */
+  /** Connections without a request are closed after this time. */
   readonly idleTimeoutSeconds: number;
-  /** How long the last answers may take on their way out when the service stops. */
+  /** At shutdown, the last answers have this long to reach their clients. */
   readonly closeGraceMs: number;
 }
 
 export const defaultTuning: ServerTuning = {
-  // Together with the two dozen that the engine has in hand, a second or two of work on two cores. Of those that are
-  // let in, many may become complete in the same moment.
+  // With the two dozen pictures in the engine, this is a second or two of work on two cores. Many accepted uploads may
+  // become complete at the same moment, hence the larger second limit.
   admission: { waiting: 48, waitingAtMost: 256, waitMs: 60_000 },
-  // One or two are looked through at a time, each for seconds or minutes.
+  // One or two videos are searched at a time, each for seconds or minutes.
   videoAdmission: { waiting: 16, waitingAtMost: 64, waitMs: 600_000 },
   resources: {},
   spool: {},
-  // Four times what a picture may have: some camera's raw file among the others.
+  // Four times the size of the largest picture: enough for a camera's raw file between photos.
   passedOverBytes: 256 * 1024 ** 2,
-  // Fast enough for a moving bar; proxies take a connection for dead after 30 seconds or more.
+  // Fast enough for a moving progress bar. Proxies drop silent connections after 30 seconds or more.
   progress: { paceMs: 300, quietMs: 10_000 },
-  // 1 KiB a second: the slowest phone line does five times that.
+  // 1 KiB a second: the slowest phone line is five times faster.
   patience: { waitMs: 60_000, msPerKibibyte: 1000 },
   // 13 KiB a second.
   hurriedPatience: { waitMs: 5000, msPerKibibyte: 80 },
@@ -65,17 +65,17 @@ export const defaultTuning: ServerTuning = {
 export interface HttpServer {
   /** Answers one request; never throws. */
   fetch(request: Request): Promise<Response>;
-  /** Opens the port. @throws when it is taken */
+  /** Opens the port. @throws the system's error, e.g. EADDRINUSE */
   listen(): { readonly url: URL; readonly port: number };
   /**
-   * Says at once that it is not ready, then stops accepting; resolves when everything that was accepted is
-   * answered, those who wait for their turn included. Connections are closed after their current answer.
-   * @param lingerMs how long new requests are still taken, until everybody has heard that they should not come
+   * Shuts down: `/ready` answers 503 at once, and every answer closes its connection. Resolves when all accepted
+   * requests, waiting ones included, are answered.
+   * @param lingerMs new requests are still accepted for this long, until load balancers have noticed
    */
   drain(lingerMs?: number): Promise<void>;
 }
 
-/** How often the log is told that the temporary folder cannot be used. */
+/** The log warns about the temporary folder at most this often. */
 const STORAGE_FAULT_MS = 60_000;
 /** On a disk, uploads may fill the space of this many of the largest videos. */
 const VIDEOS_STORED = 8;
@@ -84,7 +84,7 @@ const MAX_PATH_LENGTH = 200;
 const MAX_METHOD_LENGTH = 20;
 interface ServerOptions {
   readonly config: Config;
-  /** Asked at every request what the service can do right now. */
+  /** Read at every request: what the service can do now. */
   readonly engine: () => EngineState;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -122,7 +122,7 @@ export function createServer(options: ServerOptions): HttpServer {
     async take(bytes: number) {
       await gauge.refresh();
       if (lease.tryTake('temporaryBytes', bytes)) return;
-      // Nobody else's upload is in the way: waiting would not help.
+      // No other upload uses the space, so waiting would not help.
       if (lease.isAlone('temporaryBytes')) throw storageFull();
       lease.take('temporaryBytes', bytes);
     },
@@ -149,12 +149,13 @@ export function createServer(options: ServerOptions): HttpServer {
     const record = recordOf(request);
     const error = publicError(thrown, record.id, request.signal.aborted);
     record.fault = error.code;
-    if (error.code === 'internal') log.error({ id: record.id, err: thrown }, 'this is a bug');
+    if (error.code === 'internal')
+      log.error({ id: record.id, err: thrown }, 'This is a bug: a request failed inside the service');
     return error;
   };
   const fail = (thrown: unknown, request: Request) => errorResponse(explain(thrown, request));
 
-  /** Says with an answer, or with a refusal, where the time until then went. */
+  /** Adds the `server-timing` header to an answer or an error. */
   const timed = async (request: Request, work: Promise<Response>): Promise<Response> => {
     const response = await work.catch((fault: unknown) => fail(fault, request));
     const record = recordOf(request);
@@ -167,25 +168,25 @@ export function createServer(options: ServerOptions): HttpServer {
   const onStorageFault = ({ message }: ServiceError) => {
     if (performance.now() - storageFaultAt < STORAGE_FAULT_MS) return;
     storageFaultAt = performance.now();
-    log.warn({ reason: message }, 'the temporary folder cannot be used: uploads are kept in memory alone');
+    log.warn({ reason: message }, 'the temporary folder cannot be used: uploads are kept in memory only');
   };
 
-  /** What is noticed when the head of an answer has been sent already. */
+  /** Records a fault that occurs after the head of the answer was sent. */
   const noteLate = (fault: unknown, request: Request): ServiceError => {
     recordOf(request).isLate = true;
     return explain(fault, request);
   };
 
   /**
-   * Lets an endpoint work without the time limit for idle connections, which would end long uploads, long waits
-   * and slow answers; the request's own patience takes its place.
+   * Runs an endpoint without the time limit for idle connections, which would end long uploads, long waits and slow
+   * answers. The patience of the request's lease replaces it.
    */
   const untimed = async (
     request: Request,
     work: (restoreTimeout: () => void) => Promise<StreamedResponse>,
   ): Promise<Response> => {
     server?.timeout(request, 0);
-    // Bun would keep the connection without one from here on.
+    // Without this, Bun would never close the connection when it is idle later.
     const restoreTimeout = () => server?.timeout(request, tuning.idleTimeoutSeconds);
     try {
       const { response, ended } = await work(restoreTimeout);
@@ -268,7 +269,7 @@ export function createServer(options: ServerOptions): HttpServer {
   const answer = async (request: Request): Promise<Response> => {
     if (request.method === 'OPTIONS') return preflightResponse(request);
     try {
-      urlOf(request); // Elysia would read a path out of a broken one
+      urlOf(request); // refuses a broken URL; Elysia would find some path in it
       return await app.handle(request);
     } catch (thrown) {
       return fail(thrown, request);
@@ -308,7 +309,7 @@ export function createServer(options: ServerOptions): HttpServer {
     allowOrigin(response.headers, config.corsOrigin);
     response.headers.set('x-request-id', record.id);
     response.headers.set('x-content-type-options', 'nosniff');
-    // Whoever keeps connections open learns that this one will not be of use again.
+    // Tells clients that keep connections open not to use this one again.
     if (isDraining) response.headers.set('connection', 'close');
     const end = () => noteEnd(request, record, response.status);
     if (record.bodyEnded) void record.bodyEnded.then(end);
@@ -336,18 +337,17 @@ export function createServer(options: ServerOptions): HttpServer {
         hostname: config.host,
         port: config.port,
         fetch,
-        // Pictures and categories have limits of their own; their sum has none.
+        // Each picture and the categories have a limit; the whole request has none.
         maxRequestBodySize: Number.MAX_SAFE_INTEGER,
         idleTimeout: tuning.idleTimeoutSeconds,
         development: false,
-        // `fetch` never throws, but bodies may break off: then Bun would write an account of its own.
+        // `fetch` never throws, but a body may break off. Bun would send its own error page then.
         error: () => new Response(null, { status: 500 }),
-        // Without it, `development: false` shares the port with any other process that asks for it.
+        // With `development: false`, Bun's default would share the port with other processes.
         reusePort: false,
       });
       void spools.removeStale().then((folders) => {
-        if (folders > 0)
-          log.warn({ folders }, 'removed what a killed process had left in the temporary folder');
+        if (folders > 0) log.warn({ folders }, 'removed temporary folders that killed processes had left');
       });
       return { url: server.url, port: server.port ?? config.port };
     },
@@ -357,7 +357,7 @@ export function createServer(options: ServerOptions): HttpServer {
       const closed = server?.stop();
       resources.hurry();
       while (running.size > 0) await Promise.all(running);
-      // A client that was answered early and neither sends the rest nor leaves would keep us here.
+      // A client that was answered early, but neither sends the rest nor leaves, would delay the shutdown.
       await Promise.race([closed, Bun.sleep(tuning.closeGraceMs)]);
       await server?.stop(true);
     },

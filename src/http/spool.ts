@@ -12,9 +12,9 @@ export interface StoredFile {
   readonly bytes: number;
 }
 
-/** A file that grows. */
+/** A file that is being written. */
 export interface SpoolWriter {
-  /** So far. */
+  /** Written until now. */
   readonly bytes: number;
   /** @throws ServiceError storage_full, overloaded */
   append(chunk: Uint8Array): Promise<void>;
@@ -22,23 +22,23 @@ export interface SpoolWriter {
   end(): Promise<StoredFile>;
 }
 
-/** The temporary folder of one request; disposing of it removes it with all that it holds. */
+/** The temporary folder of one request. Disposing it removes the folder and its files. */
 export interface Spool extends AsyncDisposable {
   /** Begins a file. @throws ServiceError storage_full */
   create(name?: string): Promise<SpoolWriter>;
   /**
-   * Writes a new file, chunk by chunk: the next one is asked for when the last one is written.
+   * Writes a new file. It asks for the next chunk when the last one is written.
    * @throws ServiceError storage_full; whatever `content` throws
    */
   write(name: string, content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<StoredFile>;
-  /** @throws ServiceError storage_full where the file has gone */
+  /** @throws ServiceError storage_full if the file is gone */
   read(file: StoredFile): Promise<Uint8Array>;
-  /** Its beginning: so many bytes, or all where it has fewer. @throws ServiceError storage_full */
+  /** The first bytes, or all if the file has fewer. @throws ServiceError storage_full */
   readHead(file: StoredFile, bytes: number): Promise<Uint8Array>;
   remove(file: StoredFile): Promise<void>;
 }
 
-/** Room in the temporary folder, of which requests must not take more than there is. */
+/** Space in the temporary folder, which requests must reserve before they write. */
 export interface SpoolSpace {
   /** @throws ServiceError overloaded, storage_full */
   take(bytes: number): Promise<void> | void;
@@ -50,7 +50,7 @@ const unlimited: SpoolSpace = { take: () => undefined, give: () => undefined };
 export interface Spools {
   /** @throws ServiceError storage_full */
   open(space?: SpoolSpace): Promise<Spool>;
-  /** How much the temporary folder takes, as the system sees it; undefined where it does not tell. */
+  /** The space in the temporary folder as the system reports it; undefined if it reports nothing. */
   measure(): Promise<FolderSpace | undefined>;
   /**
    * Removes the folders of processes that were killed.
@@ -63,34 +63,34 @@ export interface Spools {
 export interface FolderSpace {
   readonly free: number;
   readonly total: number;
-  /** Whether the folder lies in memory (tmpfs), and counts against that. */
+  /** Whether the folder is in memory (tmpfs), so that its files count against the memory limit. */
   readonly isMemory: boolean;
 }
 
-/** An open file, as far as it is written to. */
+/** An open file, for writing. */
 export interface SpoolFile {
-  /** Writes some of the bytes. @returns how many */
+  /** Writes some or all of the bytes. @returns how many */
   write(bytes: Uint8Array): Promise<{ readonly bytesWritten: number }>;
   close(): Promise<void>;
 }
 
 export interface SpoolOptions {
-  /** Default: the system's, which TMPDIR names. */
+  /** Default: the system's temporary folder (TMPDIR). */
   readonly directory?: string;
   readonly createFile?: (path: string) => Promise<SpoolFile>;
 }
 
 const PREFIX = 'classify-images-upload';
-/** `statfs` names a file system by its number. */
+/** The type that `statfs` reports for a tmpfs. */
 const TMPFS = 0x01021994;
-/** One machine's process ids mean nothing to another that shares the folder, as containers may. */
+/** Containers may share the folder, and process ids of one host mean nothing on another. */
 const host = createHash('sha256').update(hostname()).digest('hex').slice(0, 8);
-/** Tells this process from an earlier one of the same id: in a container every one may be process 1. */
+/** Distinguishes this process from an earlier one with the same id: in a container, all may have id 1. */
 const born = Math.floor(performance.timeOrigin).toString(36);
-/** Earlier versions kept videos alone, and said so. */
+/** Earlier versions stored only videos, under the second name. */
 const folderName = new RegExp(`^(?:${PREFIX}|classify-images-video)-([0-9a-f]{8})-(\\d+)-([0-9a-z]+)-[^-]+$`);
 
-/** Longer than any request lasts: what a vanished machine left in a shared folder is old by then. */
+/** Longer than any request: folders of another host that are older were left by a process that is gone. */
 const FOREIGN_FOLDER_MS = 24 * 3600 * 1000;
 
 export function createSpools({
@@ -151,7 +151,7 @@ export function createSpools({
         },
         async [Symbol.asyncDispose]() {
           await remove(folder);
-          give(stored); // nothing is left of it
+          give(stored);
         },
       };
     },
@@ -177,26 +177,26 @@ export function createSpools({
   };
 }
 
-/** How much of a temporary folder uploads may take, in bytes. */
+/** How much of the temporary folder uploads may fill, in bytes. */
 export interface SpaceLimits {
-  /** On a disk. */
+  /** If the folder is on a disk. */
   readonly onDisk: number;
-  /** Where the folder lies in memory. */
+  /** If the folder is in memory. */
   readonly inMemory: number;
 }
 
-/** How much uploads may take now: never what others need of the disk. */
+/** How much uploads may fill now. A reserve is left to other programs. */
 export interface SpaceGauge {
   readonly capacity: number;
-  /** Looks again, at most once a second. */
+  /** Measures again, at most once a second. */
   refresh(): Promise<void>;
 }
 
-/** Left to others: so much of the file system, or a twentieth of it where that is less. */
+/** Left to other programs: this much of the file system, or a twentieth of it if that is less. */
 const RESERVE_BYTES = 256 * 1024 ** 2;
 const MEASURED_MS = 1000;
 
-/** @param used what uploads take now */
+/** @param used bytes of uploads in the folder now */
 export function createSpaceGauge(
   spools: Pick<Spools, 'measure'>,
   { onDisk, inMemory }: SpaceLimits,
@@ -208,7 +208,7 @@ export function createSpaceGauge(
   const measure = async () => {
     const space = await spools.measure();
     if (!space) {
-      // Writing will tell.
+      // If there is too little space, writing fails with storage_full.
       capacity = onDisk;
       return;
     }
@@ -229,7 +229,7 @@ export function createSpaceGauge(
   };
 }
 
-/** A disk may take less than it is given. */
+/** One write may accept only some of the bytes. */
 async function writeAll(file: SpoolFile, chunk: Uint8Array): Promise<void> {
   for (let rest = chunk; rest.byteLength > 0; ) {
     const { bytesWritten } = await file.write(rest);
@@ -237,7 +237,7 @@ async function writeAll(file: SpoolFile, chunk: Uint8Array): Promise<void> {
   }
 }
 
-/** What cannot be removed now is removed at the next start; no request fails because of it. */
+/** No request fails if this fails: the next start tries again. */
 async function remove(path: string): Promise<void> {
   await rm(path, { recursive: true, force: true }).catch(() => undefined);
 }
@@ -246,13 +246,13 @@ async function isStale(name: string, path: string): Promise<boolean> {
   const [, itsHost, pid, itsBirth] = folderName.exec(name) ?? [];
   if (itsHost === undefined) return false;
   const found = await lstat(path).catch(() => undefined);
-  // Anybody may make folders in the system's temporary one.
+  // Every user may create folders in the system's temporary folder.
   if (!found?.isDirectory() || found.uid !== (process.getuid?.() ?? found.uid)) return false;
   if (itsHost !== host) return Date.now() - found.mtimeMs > FOREIGN_FOLDER_MS;
-  return Number(pid) === process.pid ? itsBirth !== born : !lives(Number(pid));
+  return Number(pid) === process.pid ? itsBirth !== born : !isRunning(Number(pid));
 }
 
-function lives(pid: number): boolean {
+function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;
@@ -262,13 +262,13 @@ function lives(pid: number): boolean {
 }
 
 const fullErrnos = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
-/** Of a folder that is missing, read-only or not ours: no bug, but the operator's to set right. */
+/** The folder is missing, read-only or another user's: not a bug, the operator must correct it. */
 const refusalErrnos = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM', 'EROFS']);
 
 const STORAGE_FULL =
-  'The disk of the temporary folder is full: there is no room for the video. Free some space, or let TMPDIR name a folder with more of it.';
+  'The disk of the temporary folder is full: there is no room for the video. Free some space, or set TMPDIR to a folder with more of it.';
 
-/** @returns what a request is told that asks for more than the whole temporary folder has */
+/** The error for a request that needs more space than the temporary folder has. */
 export function storageFull(): ServiceError {
   return new ServiceError('storage_full', STORAGE_FULL);
 }
@@ -284,7 +284,7 @@ async function storing<T>(work: () => Promise<T>): Promise<T> {
     if (refusalErrnos.has(errno)) {
       throw new ServiceError(
         'storage_full',
-        `The temporary folder cannot be written (${errno}), and an upload has to be kept there while it is read. Let TMPDIR name a folder that can.`,
+        `The temporary folder cannot be written (${errno}), and uploads are stored there while they are read. Set TMPDIR to a folder that can be written.`,
         {},
         { cause: error },
       );
@@ -297,43 +297,43 @@ function errnoOf(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error ? String(error.code) : undefined;
 }
 
-/** A part that is complete; its bytes lie in memory or in the temporary folder. */
+/** A complete part. Its bytes are in memory or in the temporary folder. */
 export interface IncomingPart extends AsyncDisposable {
   readonly byteLength: number;
-  /** Its first bytes, as many as tell its format; before `read`. @throws ServiceError storage_full */
+  /** The first bytes, enough to recognise the format. Call it before `read`. @throws ServiceError storage_full */
   head(): Promise<Uint8Array> | Uint8Array;
-  /** Its bytes, once; they are the caller's from then on. @throws ServiceError storage_full */
+  /** All bytes. Call it once; the caller owns them. @throws ServiceError storage_full */
   read(): Promise<Uint8Array> | Uint8Array;
-  /** Gives back what it takes, once its bytes are in other hands or will not be asked for. */
+  /** Gives back the memory or the space, after `read` or if the bytes are not needed. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Where a part may lie until it is complete. */
+/** Where a part is stored until it is complete. */
 export interface PartRoom {
   readonly lease: Lease;
-  /** The request's own temporary folder, which is made when it is first needed. */
+  /** The request's temporary folder, created at the first use. */
   readonly spool: () => Promise<Spool>;
-  /** Told why the temporary folder cannot be used, where it cannot. */
+  /** Called if the temporary folder cannot be used. */
   readonly onStorageFault: (fault: ServiceError) => void;
 }
 
-/** The memory for parts of all requests. */
+/** Memory for the parts of all requests, in bytes. */
 export interface PartMemory {
   readonly used: number;
   readonly capacity: number;
 }
 
-/** More than any format is recognised by. */
+/** More than any format needs to be recognised. */
 const HEAD_BYTES = 4096;
-/** A part that has been on its way for so long is a slow one. */
+/** A part that has been arriving for longer counts as slow. */
 const SLOW_MS = 2000;
-/** Slow parts leave this share of the memory to the fast ones. */
+/** If more than this share of the memory is used, slow parts move to the temporary folder. */
 const FAST_SHARE = 0.5;
 
 /**
- * Takes a part that is to be there whole. It stays in memory while there is room; otherwise, and where it is slow
- * while memory fills up, it goes to the temporary folder.
- * @returns undefined as soon as there are more bytes than `maxBytes`: the rest of `content` is unread
+ * Receives a whole part. It stays in memory if there is room. Otherwise, or if it is slow while memory fills up, it goes
+ * to the temporary folder.
+ * @returns undefined as soon as there are more than `maxBytes`: the rest of `content` is unread
  * @throws ServiceError overloaded; whatever `content` throws
  */
 export async function receivePart(
@@ -376,7 +376,7 @@ export async function receivePart(
     drop();
     if (!(fault instanceof ServiceError) || fault.code !== 'storage_full') throw fault;
     room.onStorageFault(fault);
-    throw overloaded('There is no more room for uploads');
+    throw overloaded('There is no room for another upload');
   }
 }
 
@@ -400,7 +400,7 @@ interface NewFile {
   readonly writer: SpoolWriter;
 }
 
-/** @returns undefined where the temporary folder cannot be used */
+/** @returns undefined if the temporary folder cannot be used */
 async function createFile({ spool: openSpool, onStorageFault }: PartRoom): Promise<NewFile | undefined> {
   try {
     const spool = await openSpool();
@@ -447,23 +447,25 @@ async function inFile(
   };
 }
 
-/** Chunks of one part. */
+/** The chunks of one part. */
 interface Gathered {
   readonly byteLength: number;
   push(chunk: Uint8Array): void;
-  /** The first of them, copied, up to so many bytes. */
+  /** A copy of the first bytes. */
   head(bytes: number): Uint8Array;
-  /** All of them as one, in a buffer of its own. */
+  /** All chunks, joined in a new buffer. */
   take(): Uint8Array;
   clear(): void;
 }
 
-/** Below this, what lies around a chunk weighs more than its bytes. */
+/** The objects around a smaller chunk may need more memory than its bytes. */
 const LARGE_CHUNK = 16 * 1024;
 
 /**
- * Takes no more memory than the bytes have: a chunk that keeps a larger buffer alive is copied, and small ones are
- * joined (each byte is copied some ten times at most, as the pieces double).
+ * Collects chunks in hardly more memory than their bytes. It copies a chunk that is a small part of its buffer, and
+ * joins small chunks: a client that sends byte by byte would otherwise fill a hundred times its bytes. Each byte is
+ * copied some ten times at most, as the pieces double. Chunks are used up: their memory is freed if they fill their
+ * buffers, because no other chunk can be in those.
  */
 export function createGathered(): Gathered {
   let chunks: Uint8Array[] = [];
@@ -474,7 +476,6 @@ export function createGathered(): Gathered {
     for (const piece of pieces) {
       whole.set(piece, at);
       at += piece.byteLength;
-      // One that fills its buffer has nothing in it that others still wait for.
       giveBack(piece);
     }
     return whole;

@@ -81,7 +81,7 @@ describe('file names of pictures', () => {
       'a line break as browsers write it',
       'filename="100%0awool.png"',
       'file_name_invalid',
-      'The file name "100\\nwool.png" has the control character U+000A at position 3, counted from 0; names without control characters are accepted. Forms write a line break as %0D or %0A; a name that really has these letters is sent like filename*=utf-8\'\'100%250Awool.png.',
+      'The file name "100\\nwool.png" has the control character U+000A at position 3, counted from 0; names without control characters are accepted. Forms write a line break as %0D or %0A; to send a name that contains these letters, write filename*=utf-8\'\'100%250Awool.png.',
     ],
     [
       'broken percent signs',
@@ -197,17 +197,17 @@ describe('the charset of categories', () => {
     [
       'an unknown one',
       'charset=klingon',
-      'The part categories is declared to be in the charset "klingon", which is not known; send UTF-8.',
+      'The part categories declares the charset "klingon", which is unknown; send UTF-8.',
     ],
     [
       'UTF-7',
       'charset=utf-7',
-      'The part categories is declared to be in the charset "utf-7", which is not known; send UTF-8.',
+      'The part categories declares the charset "utf-7", which is unknown; send UTF-8.',
     ],
     [
       'bytes that are not of it',
       'charset=euc-jp',
-      'The part categories is declared to be in the charset euc-jp, and is not valid in it; send UTF-8.',
+      'The part categories declares the charset euc-jp, but its bytes are not valid in it; send UTF-8.',
     ],
   ])('%s is refused', async (_, charset, error) => {
     const body = Buffer.concat([

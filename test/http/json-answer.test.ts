@@ -92,7 +92,7 @@ describe('a JSON text', () => {
     );
     expect(fault).toEqual(code('option_invalid'));
     expect(String(fault)).toContain(
-      `more than ${MAX_ANSWER_BYTES} bytes, the most that is sent. Shorten it.`,
+      `more than ${MAX_ANSWER_BYTES} bytes, the limit for an answer. Shorten it.`,
     );
     expect(made).toBeLessThan(MAX_ANSWER_BYTES + MEBI);
     expect(resources.used('answerBytes')).toBe(0);
