@@ -4,7 +4,7 @@ const MEBI = 1024 ** 2;
 const GIBI = 1024 ** 3;
 
 /** What the budgets depend on. */
-export interface Machine {
+interface Machine {
   /** Memory that this process and its children may fill. */
   readonly limitBytes: number;
   /** Cores that may be used. */
@@ -151,8 +151,8 @@ export function sumOf({ modelBytes, requestBytes: requests, videoBytes }: Memory
 }
 
 /**
- * Says what is wrong where the plan does not fit into the memory.
- * @returns a sentence; undefined where it fits
+ * Explains why the plan does not fit into the memory limit.
+ * @returns a sentence; undefined if it fits
  */
 export function memoryShortage(plan: MemoryPlan, limitBytes: number): string | undefined {
   const needed = Math.max(sumOf(plan), plan.modelBytes + plan.keptBytes);
@@ -164,7 +164,7 @@ export function memoryShortage(plan: MemoryPlan, limitBytes: number): string | u
 
 /**
  * The memory that this process may fill: what the control group grants, at most what the machine has.
- * @param grantedBytes 0, or larger than any memory, where there is no limit
+ * @param grantedBytes 0, or larger than any memory, if there is no limit
  */
 export function memoryLimitBytes(
   grantedBytes: number = process.constrainedMemory(),

@@ -10,7 +10,7 @@ import { asksForPage, createPage } from './page.ts';
 import { urlOf } from './request-record.ts';
 
 /** The handlers behind the routes. */
-export interface Endpoints {
+interface Endpoints {
   health(): Health;
   ready(): Ready;
   metrics(): Promise<Response>;

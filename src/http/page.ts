@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { invariant, ServiceError } from '../errors.ts';
 
 /** The web page. */
-export interface Page {
+interface Page {
   /** @param request its `accept-encoding` decides on compression */
   index(request: Request): Promise<Response>;
   /**

@@ -29,7 +29,7 @@ import {
   type Spools,
 } from './spool.ts';
 
-export interface PictureEndpoint {
+interface PictureEndpoint {
   readonly classifier: Classifier;
   readonly admission: Admission;
   readonly resources: Resources;

@@ -116,7 +116,7 @@ const slowness = {
 } as const;
 
 /** Whether the service waits for the client to send or to receive. Both can happen at the same time. */
-export type Occasion = keyof typeof slowness;
+type Occasion = keyof typeof slowness;
 
 /** How much patience a client has used on one occasion. */
 interface Watch {

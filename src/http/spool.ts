@@ -13,7 +13,7 @@ export interface StoredFile {
 }
 
 /** A file that is being written. */
-export interface SpoolWriter {
+interface SpoolWriter {
   /** Written until now. */
   readonly bytes: number;
   /** @throws ServiceError storage_full, overloaded */
@@ -84,9 +84,9 @@ const PREFIX = 'classify-images-upload';
 /** The type that `statfs` reports for a tmpfs. */
 const TMPFS = 0x01021994;
 /** Containers may share the folder, and process ids of one host mean nothing on another. */
-const host = createHash('sha256').update(hostname()).digest('hex').slice(0, 8);
+const HOST_ID = createHash('sha256').update(hostname()).digest('hex').slice(0, 8);
 /** Distinguishes this process from an earlier one with the same id: in a container, all may have id 1. */
-const born = Math.floor(performance.timeOrigin).toString(36);
+const BORN = Math.floor(performance.timeOrigin).toString(36);
 /** Earlier versions stored only videos, under the second name. */
 const folderName = new RegExp(`^(?:${PREFIX}|classify-images-video)-([0-9a-f]{8})-(\\d+)-([0-9a-z]+)-[^-]+$`);
 
@@ -100,7 +100,7 @@ export function createSpools({
   return {
     async open(space = unlimited) {
       const folder = await storing(() =>
-        mkdtemp(join(directory, `${PREFIX}-${host}-${process.pid}-${born}-`)),
+        mkdtemp(join(directory, `${PREFIX}-${HOST_ID}-${process.pid}-${BORN}-`)),
       );
       let files = 0;
       let stored = 0;
@@ -178,7 +178,7 @@ export function createSpools({
 }
 
 /** How much of the temporary folder uploads may fill, in bytes. */
-export interface SpaceLimits {
+interface SpaceLimits {
   /** If the folder is on a disk. */
   readonly onDisk: number;
   /** If the folder is in memory. */
@@ -186,7 +186,7 @@ export interface SpaceLimits {
 }
 
 /** How much uploads may fill now. A reserve is left to other programs. */
-export interface SpaceGauge {
+interface SpaceGauge {
   readonly capacity: number;
   /** Measures again, at most once a second. */
   refresh(): Promise<void>;
@@ -248,8 +248,8 @@ async function isStale(name: string, path: string): Promise<boolean> {
   const found = await lstat(path).catch(() => undefined);
   // Every user may create folders in the system's temporary folder.
   if (!found?.isDirectory() || found.uid !== (process.getuid?.() ?? found.uid)) return false;
-  if (itsHost !== host) return Date.now() - found.mtimeMs > FOREIGN_FOLDER_MS;
-  return Number(pid) === process.pid ? itsBirth !== born : !isRunning(Number(pid));
+  if (itsHost !== HOST_ID) return Date.now() - found.mtimeMs > FOREIGN_FOLDER_MS;
+  return Number(pid) === process.pid ? itsBirth !== BORN : !isRunning(Number(pid));
 }
 
 function isRunning(pid: number): boolean {

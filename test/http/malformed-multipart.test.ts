@@ -34,7 +34,11 @@ describe('a malformed body', () => {
       Buffer.concat([part('form-data; name="a"', '', 'nonsense'), closing]),
     ],
     ['a zero byte in a header', 'has an invalid header', Buffer.concat([filePart('a\0b', ''), closing])],
-    ['a boundary that goes on', 'other characters follow', Buffer.from(`--${boundary}x\r\n\r\n--${boundary}--`)],
+    [
+      'a boundary that goes on',
+      'other characters follow',
+      Buffer.from(`--${boundary}x\r\n\r\n--${boundary}--`),
+    ],
     [
       'a boundary with half a closing',
       'other characters follow',

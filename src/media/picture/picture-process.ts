@@ -59,8 +59,6 @@ export interface PlannedTask extends SquareTask {
 
 /** Processes that decode pictures: each has one picture at a time, so that one that dies names its culprit. */
 export interface PictureProcesses extends AsyncDisposable {
-  /** How many there may be. */
-  readonly processes: number;
   /**
    * What `decodeSquare` does, in another process. When it settles, nothing reads `bytes` or writes to `target`.
    * @throws DecodeError; ServiceError image_broken, image_too_large for one that its process did not survive; the
@@ -145,7 +143,6 @@ export function createPictureProcesses(options: PictureProcessOptions): PictureP
   };
 
   return {
-    processes,
     async decode(bytes, task, target, signal) {
       const verdict = await verdicts.find(bytes);
       if (verdict) throw verdict;
