@@ -6,7 +6,7 @@ import { ModelStoreError, type ModelStoreFault } from './clip/store/storage-erro
 import { ConfigError, parseConfig } from './config.ts';
 import { createLog } from './log.ts';
 
-/** What only another setting can help with. A service waits for a file that is not there; here nothing brings it. */
+/** Only other settings can help. A service waits for a missing checkpoint, but this command cannot. */
 const faultsOfSettings: ReadonlySet<ModelStoreFault> = new Set([
   'model_unknown',
   'precision_unavailable',
@@ -14,8 +14,8 @@ const faultsOfSettings: ReadonlySet<ModelStoreFault> = new Set([
 ]);
 
 /**
- * Brings the model into the cache folder as the service would (download, check, compile), and ends: services that
- * find it there need no more than to read it. Ends with 0, with 1 where it cannot be had, with 2 on bad settings.
+ * Prepares the model in the cache folder as the service would (download, check, compile). Services then only read it.
+ * @returns the exit code: 0, 1 if the model is not available, 2 for invalid settings
  */
 async function fetchModel(): Promise<number> {
   try {

@@ -58,8 +58,8 @@ interface Row {
 
 /**
  * Every budget, by its name in the plan. Names that end in `Bytes` are bytes, the others are counts.
- * The first three are the sum that must fit. The others are ceilings: each one bounds one kind of load, and no load
- * was seen to reach several of them, so that together they may exceed the sum.
+ * The first three are the sum that must fit. The others are ceilings: each one bounds one kind of load. Loads differ, so
+ * the ceilings overlap: together they exceed the sum. See docs/memory.md.
  */
 export const memoryRows = {
   modelBytes: {
@@ -68,7 +68,7 @@ export const memoryRows = {
   },
   requestBytes: {
     of: requestBytes,
-    why: 'what all requests together were measured to hold at most, decoding included',
+    why: 'what requests hold under a heavy load, decoding included; four clients with large photos held 300 MB',
   },
   videoBytes: {
     of: (machine) => videosAtOnce(machine) * videoProcessBytes(machine),

@@ -11,18 +11,18 @@ import { ConfigError, parseConfig } from './config.ts';
 import { startEngine } from './engine.ts';
 import { createLog } from './log.ts';
 
-/** The reference's own example: its README prints these probabilities for its picture. */
+/** The example of OpenAI's README: the probabilities that it prints for its picture. */
 const published = [
   ['a diagram', 0.9927937],
   ['a dog', 0.00421068],
   ['a cat', 0.00299572],
 ] as const;
 
-/** How far a probability may be off. */
+/** The largest accepted difference of a probability. */
 const tolerances: Readonly<Record<Precision, number>> = {
-  // For the half precision and the GPU behind the published digits.
+  // The published digits were computed in half precision on a GPU.
   fp32: 0.002,
-  // Nothing is published for it: logits that are off by some tenths move these probabilities by up to 0.01.
+  // Nothing is published for int8. Logits that differ by some tenths change these probabilities by up to 0.01.
   int8: 0.02,
 };
 
@@ -30,15 +30,15 @@ const PICTURE_URL = 'https://raw.githubusercontent.com/openai/CLIP/main/CLIP.png
 const PICTURE_SHA256 = '308a3ca4503f1c7a07803916c369d78c4ef501e5ab7fc727da9b5e1d2f9ec85b';
 const PICTURE_TIMEOUT_MS = 30_000;
 
-/** 0: the answers are the published ones; 1: they are not; 2: it could not be tried. */
+/** 0: the answers are the published ones; 1: they are not; 2: picture or weights are missing. */
 export type VerifyOutcome = 0 | 1 | 2;
 
-/** Something that is needed to try it is not there; the message says what. */
+/** The picture or the weights are missing. The message says which. */
 export class MissingError extends Error {
   override readonly name = 'MissingError';
 }
 
-/** Where picture, model and output come from and go to. */
+/** The input and output of `verify`. */
 export interface VerifyParts {
   /** @throws MissingError */
   picture(): Promise<Uint8Array>;
@@ -47,10 +47,10 @@ export interface VerifyParts {
   print(line: string): void;
 }
 
-/** Classifies the reference's example and compares with what the reference publishes. */
+/** Classifies the example of OpenAI's README and compares with the published probabilities. */
 export async function verify({ picture, classifier, print }: VerifyParts): Promise<VerifyOutcome> {
   try {
-    // First, as it is there or not within seconds; weights may have to be downloaded and compiled.
+    // First the picture, which takes seconds; the model may have to be downloaded and compiled.
     const bytes = await picture();
     await using engine = await classifier();
     return await verifyModel(engine.classifier, bytes, print);
@@ -102,7 +102,7 @@ async function compare(
   for (const [label, expected] of published) {
     const score = scores.get(label) ?? Number.NaN;
     const difference = Math.abs(score - expected);
-    // NaN must not pass, and Math.max keeps it.
+    // Math.max keeps NaN, which must not pass.
     worst = Math.max(worst, difference);
     print(
       `${label.padEnd(10)} published ${expected.toFixed(7)}  here ${score.toFixed(7)}  off by ${difference.toFixed(7)}`,
@@ -116,7 +116,7 @@ async function compare(
 }
 
 /**
- * The reference's picture, from a path or from the reference's repository.
+ * Loads the picture from a path or from OpenAI's repository.
  * @throws MissingError
  */
 export async function examplePicture(path: string | undefined, url = PICTURE_URL): Promise<Uint8Array> {
@@ -124,7 +124,7 @@ export async function examplePicture(path: string | undefined, url = PICTURE_URL
   const bytes = await (path === undefined ? fetchBytes(url) : readFile(path)).catch((error) => {
     const reason = error instanceof Error ? error.message : String(error);
     throw new MissingError(
-      `The picture ${from} cannot be had (${reason}). Download ${PICTURE_URL} elsewhere and give its path: bun run verify CLIP.png`,
+      `The picture ${from} is not available (${reason}). Download ${PICTURE_URL} elsewhere and give its path: bun run verify CLIP.png`,
     );
   });
   const sha256 = createHash('sha256').update(bytes).digest('hex');
@@ -143,8 +143,8 @@ async function fetchBytes(url: string): Promise<Uint8Array> {
 }
 
 /**
- * The same model as the service would serve with the same settings.
- * @param precision instead of the one of the settings
+ * Starts the model that the service would serve with these settings.
+ * @param precision replaces the one of the settings
  */
 async function configuredClassifier(
   precision?: 'fp32',
@@ -159,7 +159,7 @@ async function configuredClassifier(
   } catch (error) {
     const expected = error instanceof ModelStoreError || error instanceof ConfigError;
     throw expected
-      ? new MissingError(`The weights cannot be had: ${error.message}`, { cause: error })
+      ? new MissingError(`The weights are not available: ${error.message}`, { cause: error })
       : error;
   }
 }
@@ -168,7 +168,7 @@ if (import.meta.main) {
   const downloaded = examplePicture(process.argv[2]);
   const picture = () => downloaded;
   const print = (line: string) => console.log(withoutControls(line));
-  // fp32 shows that weights and code are right; then comes what the service would serve, which may be int8.
+  // fp32 shows that weights and code are right. Then the precision that the service would serve, which may be int8.
   let outcome = await verify({ picture, classifier: () => configuredClassifier('fp32'), print });
   if (outcome === 0 && parseConfig().model.precision !== 'fp32') {
     outcome = await verify({ picture, classifier: () => configuredClassifier(), print });

@@ -44,6 +44,11 @@ describe('the memory plan', () => {
     },
   );
 
+  test('fits the largest picture beside the model and a video in 2 GiB', () => {
+    const { modelBytes, maxDecodeBytes, videoBytes } = planFor(2 * GIBI);
+    expect(modelBytes + maxDecodeBytes + videoBytes).toBeLessThanOrEqual(2 * GIBI);
+  });
+
   test('keeps the budgets that were measured with 2 GiB', () => {
     expect(planFor(2 * GIBI)).toMatchObject({
       videoBytes: 900 * MEBI,
