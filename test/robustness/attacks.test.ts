@@ -77,4 +77,4 @@ describe.if(process.platform === 'linux')('the service under attack', () => {
   });
 });
 
-const BREAKDOWN = 'inference broke down and is restarted';
+const BREAKDOWN = 'inference failed; restarting it';

@@ -159,7 +159,7 @@ async function soak(target: Target, random: Random, probe: Probe): Promise<SoakR
     explosions,
     stalls,
     loggedErrors: target.service.log.filter(
-      ({ level, msg }) => level === 'error' && msg !== 'inference broke down and is restarted',
+      ({ level, msg }) => level === 'error' && msg !== 'inference failed; restarting it',
     ),
   };
 }
