@@ -1,12 +1,14 @@
 /**
- * What a spreadsheet may run as a formula: a sign, after anything that it may pass over. The signs of full width count
- * in East Asian versions. Apostrophes in front are counted in, so that `withoutFormulaGuard` knows which one is ours.
+ * Text that a spreadsheet may run as a formula: a sign, after characters that it may ignore. Signs of full width count
+ * in East Asian versions. Apostrophes in front belong to the match: text that begins with one is guarded, too, so that
+ * `withoutFormulaGuard` restores it. (csv-stringify's `escape_formulas` knows neither these nor ignored characters, and
+ * adds 10 KB to the page.)
  */
 const FORMULA = /^'*(?:[\s\p{Cc}\p{Cf}]*[=+\-@＝＋－＠]|[\t\r\n])/u;
 
 /**
- * One value of a CSV file (RFC 4180). Text that a spreadsheet would run as a formula gets an apostrophe before it:
- * file names and answers of others may come from anywhere. Numbers stay numbers, negative ones too.
+ * One value of a CSV file (RFC 4180). Text that a spreadsheet would run as a formula gets an apostrophe before it,
+ * because file names may come from strangers. Numbers stay numbers, also negative ones.
  */
 export function csvCell(value: string | number | null): string {
   if (value === null) return '';
@@ -15,7 +17,7 @@ export function csvCell(value: string | number | null): string {
   return /[",;\t\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-/** The text that `csvCell` was given, of what a reader of CSV has found. */
+/** The text that was given to `csvCell`, from the cell that a reader of CSV returns. */
 export function withoutFormulaGuard(cell: string): string {
   return cell.startsWith("'") && FORMULA.test(cell) ? cell.slice(1) : cell;
 }

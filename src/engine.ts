@@ -1,5 +1,5 @@
 import type { Classifier } from './classify/classifier.ts';
-import { createClassifier } from './classify/create-classifier.ts';
+import { createClipClassifier } from './classify/clip-classifier.ts';
 import { loadEncoders } from './clip/encoders.ts';
 import type { CompiledModel } from './clip/graph/compiled-model.ts';
 import { resizeAndCrop } from './clip/preprocessing.ts';
@@ -44,7 +44,7 @@ export async function startEngine(
     observer.inferenceBrokeDown();
   };
   const encoders = await loadEncoders(compiled, threads, onBreakdown, observer);
-  const classifier = createClassifier({
+  const classifier = createClipClassifier({
     model: {
       name: compiled.name,
       sha256: compiled.sha256,

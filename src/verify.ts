@@ -88,7 +88,7 @@ async function compare(
 ): Promise<0 | 1> {
   const labels = published.map(([label]) => label);
   const categories = classifier.parseCategories(new TextEncoder().encode(JSON.stringify(labels)));
-  const collection = classifier.collect(new AbortController().signal);
+  const collection = classifier.collect({ signal: new AbortController().signal });
   await collection.add('CLIP.png', picture);
   const [broken] = await collection.broken();
   if (broken !== undefined) {

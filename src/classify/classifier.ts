@@ -1,32 +1,30 @@
 import type { PrecisionReport } from '../clip/graph/compiled-model.ts';
-import type { EncodeTimes } from '../clip/image-encoder.ts';
 import type { LoadingProgress } from '../clip/store/progress-display.ts';
+import type { QuestionOptions } from '../contract/options.ts';
 import type { ErrorCode, ServiceError } from '../errors.ts';
-import type { FrameJpeg, VideoDescription } from '../media/video/video.ts';
+import type { FrameJpeg, FrameProgress, VideoDescription } from '../media/video/video.ts';
+import type { WorkContext } from '../work-context.ts';
 
-/** Which model answers: shown by `/health` and by detailed answers. */
+/** The model that answers, as `/health` and detailed answers show it. */
 export interface ModelSummary {
   readonly name: string;
   readonly sha256: string;
   readonly precision: 'fp32' | 'int8';
   readonly embeddingDimension: number;
   readonly imageResolution: number;
-  /** How int8 compares with fp32 on its weights; absent where nothing was compared. */
+  /** How int8 compares with fp32 on this model's weights; absent where nothing was compared. */
   readonly precisionReport?: PrecisionReport;
 }
 
-/** How categories become text: each template has one `{}`; several are averaged and renormalised. */
-export interface LabelOptions {
-  /** Default: the label verbatim. */
-  readonly templates?: readonly string[];
-}
+/** How categories become text: each template has one `{}`; several are averaged and renormalised. Default: `{}`. */
+export type LabelOptions = Pick<QuestionOptions, 'template'>;
 
 export interface RankingOptions extends LabelOptions {
   /** How many candidates each ranking keeps (scores are still over all of them). Default: all. */
   readonly limit?: number;
 }
 
-/** One candidate's standing. */
+/** How well one candidate fits. */
 export interface CandidateScore<Name = string> {
   /** The candidate: a category for a file, a file or a frame's timestamp for a category. */
   readonly name: Name;
@@ -49,7 +47,7 @@ export interface BrokenFile {
   readonly error: string;
 }
 
-/** What to say of a picture at which something was thrown. */
+/** Makes the error of one picture from what was thrown while it was read or encoded. */
 export type FaultOf = (thrown: unknown) => ServiceError | undefined;
 
 /** A parsed categories document. */
@@ -58,43 +56,31 @@ export interface Categories {
   readonly labels: readonly string[];
 }
 
-/**
- * Where the time of one request goes. Its pictures are worked on side by side, and with those of others: what they
- * take is added up, and may be more than has passed.
- */
-export interface WorkTimes extends EncodeTimes {
-  /** Waiting for a place. */
-  queueMs: number;
-  decodeMs: number;
-  /** Until all labels are there, from the cache or encoded. */
-  labelsMs: number;
-}
-
-/** A complete picture, whose bytes may lie elsewhere until there is room for them. */
+/** A complete picture. Its bytes may be on the disk until there is memory for them. */
 export interface StoredPicture {
   readonly byteLength: number;
-  /** Its first bytes, by which its format is told; may be called before `read`. */
+  /** Its first bytes, from which its format is recognised. May be called before `read`. */
   head(): Promise<Uint8Array> | Uint8Array;
-  /** Called once at most. */
+  /** Called at most once. */
   read(): Promise<Uint8Array> | Uint8Array;
 }
 
 /** The pictures of one request: encoded while they arrive, kept as embeddings only. */
 export interface PictureCollection {
   /**
-   * Takes one picture. Resolves as soon as the caller may hand over the next one: awaiting it is the
-   * back-pressure. A picture that cannot be used does not throw; it ends up in `broken()`.
+   * Adds one picture. Resolves when the caller may add the next one: awaiting it is the back-pressure. A picture
+   * that cannot be used does not throw; `broken()` names it.
    * @param name the file's name, exactly as sent; a second picture of the same name becomes `name (2)`
-   * @param picture its bytes are the collection's from now on: their memory is given back once they are decoded.
-   *   What is stored elsewhere is read before this resolves
+   * @param picture its bytes belong to the collection from now on, which frees their memory after decoding. Bytes on
+   *   the disk are read before this resolves
    * @returns a promise that settles when the work on the picture is over
    */
   add(name: string, picture: Uint8Array | StoredPicture): Promise<{ readonly settled: Promise<void> }>;
-  /** Takes note, in its place, of a picture that the shell could not take whole (too many bytes, say). */
+  /** Adds a picture that the caller could not receive completely, for example because it has too many bytes. */
   refuse(name: string, fault: ServiceError): void;
-  /** What the pictures taken and refused so far are called in the answer, in the order sent. */
+  /** The names in the answer of all pictures added and refused so far, in the order sent. */
   names(): readonly string[];
-  /** Waits for all pictures taken so far. In the order sent. */
+  /** Waits for all pictures added so far. In the order sent. */
   broken(): Promise<readonly BrokenFile[]>;
   /** For every sound picture, in the order sent: the categories, best first. */
   rankCategories(categories: Categories, options: RankingOptions): Promise<readonly Ranking[]>;
@@ -102,51 +88,33 @@ export interface PictureCollection {
   rankFiles(categories: Categories, options: RankingOptions): Promise<readonly Ranking[]>;
 }
 
-/** The use cases, as the HTTP shell sees them. It knows no HTTP, and the shell knows no pixels. */
+/** The use cases. Their callers are http and the command line, which know no pixels. */
 export interface Classifier {
   readonly model: ModelSummary;
   /**
-   * @param signal aborted when the client leaves: queued work is dropped, waiting calls reject
-   * @param times what the work takes is added to
-   * @param faultOf makes a picture's fault of what was thrown for a reason that is none of a picture's; undefined, or
-   * where it returns undefined: all that asks for outcomes rejects
+   * @param faultOf makes a picture's fault of an error that is not about the picture. Where it is left out or returns
+   *   undefined, every call that waits for the pictures rejects with the error
    */
-  collect(signal: AbortSignal, times?: WorkTimes, faultOf?: FaultOf): PictureCollection;
+  collect(work: WorkContext, faultOf?: FaultOf): PictureCollection;
   readonly searchVideo: SearchVideo;
   /** @throws ServiceError categories_malformed, categories_missing, categories_too_many */
   parseCategories(document: Uint8Array): Categories;
   /** @throws ServiceError label_too_long, categories_too_many, before any picture work is wasted */
-  checkLabels(categories: Categories, options: LabelOptions, signal: AbortSignal): Promise<void>;
+  checkLabels(categories: Categories, options: LabelOptions, work: WorkContext): Promise<void>;
 }
 
 export type { FrameJpeg, VideoDescription };
 
-/** How far the search through a video has come. */
-export type SearchProgress =
-  /** Other videos are being looked through first. */
-  | { readonly stage: 'waiting' }
-  /** What frames there are is read. */
-  | { readonly stage: 'indexing'; readonly secondsDone: number }
-  | {
-      readonly stage: 'searching';
-      /** Seconds of the video. */
-      readonly secondsDone: number;
-      readonly secondsTotal: number;
-      /** Found worth looking at so far. */
-      readonly frames: number;
-    };
+/** How far the search through a video has come. `waiting`: other videos are searched first. */
+export type SearchProgress = { readonly stage: 'waiting' } | FrameProgress;
 
 interface VideoSearchOptions extends RankingOptions {
-  /** Aborted when the client leaves. */
-  readonly signal: AbortSignal;
   readonly onProgress?: (progress: SearchProgress) => void;
-  /** Called when it has its place: no other videos are waited for any more. */
+  /** Called when the search has its place and waits for no other video. */
   readonly onBegin?: () => void;
-  /** What the work takes is added to. */
-  readonly times?: WorkTimes;
 }
 
-/** One frame's standing for a category. */
+/** How well one frame fits a category. */
 export interface FrameScore {
   /** Seconds from the beginning of the video. */
   readonly timestamp: number;
@@ -162,19 +130,17 @@ interface FrameRanking {
   readonly frames: readonly FrameScore[];
 }
 
-/**
- * A video that was looked through. It holds one of the few places for videos until it is disposed of.
- */
+/** A video that was searched. It holds one of the few places for videos until it is disposed of. */
 export interface VideoSearch extends AsyncDisposable {
   readonly video: VideoDescription;
   readonly framesConsidered: number;
   readonly scenes: number;
   /** In the order of the categories. */
   readonly rankings: readonly FrameRanking[];
-  /** Sentences about what could not be used of the video. */
+  /** Sentences about the parts of the video that could not be used. */
   readonly warnings: readonly string[];
   /**
-   * Frames as they are displayed, at full size. All at once cost much less than one by one.
+   * Frames as they are displayed, at full size. One call for all costs much less than one call each.
    * @param timestamps of frames in the rankings, in any order
    * @returns one JPEG file for each, ascending
    * @throws ServiceError video_broken; the reason of the search's signal
@@ -191,13 +157,14 @@ export type SearchVideo = (
   path: string,
   categories: Categories,
   options: VideoSearchOptions,
+  work: WorkContext,
 ) => Promise<VideoSearch>;
 
 export type { LoadingProgress };
 
 /**
- * What the service can do right now. `sentence` is for a person; where the model cannot be had it
- * names the file to put where.
+ * Whether the service can answer now. `sentence` is for a person. Where the model is unavailable, it names the file
+ * that is missing and its place.
  */
 export type EngineState =
   | { readonly state: 'loading'; readonly sentence: string; readonly progress: LoadingProgress }

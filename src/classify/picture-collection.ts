@@ -1,5 +1,6 @@
 import type { EngineObserver } from '../engine-observer.ts';
 import { type ErrorCode, ServiceError } from '../errors.ts';
+import type { WorkContext } from '../work-context.ts';
 import type { BrokenFile, FaultOf, PictureCollection, StoredPicture } from './classifier.ts';
 
 /**
@@ -20,13 +21,13 @@ export function createFileNames(): (name: string) => string {
   };
 }
 
-/** A picture of the request that became an embedding [D]. */
+/** A picture of the request, as its embedding [D]. */
 interface EncodedPicture {
   readonly file: string;
   readonly embedding: Float32Array;
 }
 
-/** What is wrong with a picture, and not with the request or with us. */
+/** Codes that are about one picture; all others end the request. */
 const pictureFaults: ReadonlySet<ErrorCode> = new Set([
   'image_empty',
   'image_unsupported',
@@ -37,15 +38,15 @@ const pictureFaults: ReadonlySet<ErrorCode> = new Set([
 type Outcome = EncodedPicture | BrokenFile;
 
 /**
- * Takes a picture's bytes; resolves when the next one may come, with the promise of its embedding. The
- * embedding is promised inside an object because a bare promise would be awaited along.
+ * Encodes a picture. Resolves when the next one may come, with the promise of the embedding. That promise is inside
+ * an object, because awaiting the call would await a bare promise, too.
  */
 export type EncodePicture = (
   picture: Uint8Array | StoredPicture,
-  signal: AbortSignal,
+  work: WorkContext,
 ) => Promise<{ readonly embedding: Promise<Float32Array> }>;
 
-/** What one request has sent so far, in its order: of every picture 2 KB of embedding, or its fault. */
+/** The pictures that one request has sent so far, in its order: each is 2 KB of embedding, or a fault. */
 interface EncodedCollection {
   add: PictureCollection['add'];
   refuse(name: string, fault: ServiceError): void;
@@ -56,7 +57,7 @@ interface EncodedCollection {
 
 export function createEncodedCollection(
   encode: EncodePicture,
-  signal: AbortSignal,
+  work: WorkContext,
   observer: Pick<EngineObserver, 'pictureEncoded' | 'pictureBroken'>,
   faultOf: FaultOf = () => undefined,
 ): EncodedCollection {
@@ -70,9 +71,9 @@ export function createEncodedCollection(
     return file;
   };
 
-  const settle = async (file: string, work: Promise<Float32Array>): Promise<Outcome> => {
+  const settle = async (file: string, encoding: Promise<Float32Array>): Promise<Outcome> => {
     try {
-      const embedding = await work;
+      const embedding = await encoding;
       observer.pictureEncoded();
       return { file, embedding };
     } catch (thrown) {
@@ -86,11 +87,11 @@ export function createEncodedCollection(
 
   return {
     async add(name, picture) {
-      signal.throwIfAborted();
+      work.signal.throwIfAborted();
       const file = take(name);
-      const { embedding } = await encode(picture, signal);
+      const { embedding } = await encode(picture, work);
       const outcome = settle(file, embedding);
-      // A fault that is not the picture's is thrown to whoever asks for the outcomes, if anybody still does.
+      // An error that is not about the picture rejects the calls that wait for outcomes, not this promise.
       const settled = outcome.then(
         () => undefined,
         () => undefined,

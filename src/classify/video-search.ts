@@ -1,19 +1,13 @@
 import type { ImageEncoder } from '../clip/image-encoder.ts';
 import { type EngineObserver, unobserved } from '../engine-observer.ts';
 import { ServiceError } from '../errors.ts';
-import type { FrameProgress, FramesOptions, OpenVideoOptions, VideoReader } from '../media/video/video.ts';
+import type { FramesOptions, OpenVideoOptions, VideoReader } from '../media/video/video.ts';
 import { CrowdedOut, type VideoPlaces } from '../media/video/video-places.ts';
-import type {
-  Categories,
-  FrameJpeg,
-  LabelOptions,
-  SearchProgress,
-  SearchVideo,
-  WorkTimes,
-} from './classifier.ts';
+import type { WorkContext } from '../work-context.ts';
+import type { Categories, FrameJpeg, LabelOptions, SearchVideo } from './classifier.ts';
 import { rankEach } from './ranking.ts';
 
-/** What of an open video the search needs. */
+/** The part of an open video that the search uses. */
 export type VideoSource = Pick<VideoReader, 'description' | 'scenes' | 'warnings' | 'frames' | 'jpegs'> &
   AsyncDisposable;
 
@@ -25,22 +19,21 @@ export type OpenVideo = (
 
 export interface VideoSearchParts {
   readonly openVideo: OpenVideo;
-  /** What of a frame the model sees. */
+  /** The part of a frame that the model sees. */
   readonly framing: FramesOptions;
   readonly places: VideoPlaces;
   readonly imageEncoder: ImageEncoder;
   readonly logitScale: number;
-  /** One embedding [D] a label. */
+  /** @returns one embedding [D] for each label */
   readonly encodeLabels: (
     categories: Categories,
     options: LabelOptions,
-    signal: AbortSignal,
-    times?: WorkTimes,
+    work: WorkContext,
   ) => Promise<readonly Float32Array[]>;
   readonly observer?: EngineObserver;
 }
 
-/** A frame of which 2 KB are left. */
+/** A frame, as its embedding of 2 KB. */
 interface EncodedFrame {
   readonly timestamp: number;
   /** [D] float32, L2-normalised. */
@@ -50,8 +43,9 @@ interface EncodedFrame {
 export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
   const { openVideo, framing, places, imageEncoder, logitScale, encodeLabels, observer = unobserved } = parts;
 
-  return async (path, categories, { signal, onProgress = () => undefined, onBegin, times, ...options }) => {
-    /** Opens the video, which may be open beside others. */
+  return async (path, categories, { onProgress = () => undefined, onBegin, ...options }, work) => {
+    const { signal, times } = work;
+    /** Waits for a place and opens the video. */
     const open = async (openSignal: AbortSignal, expectedBytes?: number): Promise<OpenSource> => {
       onProgress({ stage: 'waiting' });
       await using held = new AsyncDisposableStack();
@@ -59,26 +53,20 @@ export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
       const place = held.use(await places.enter(signal, expectedBytes));
       if (times) times.queueMs += performance.now() - askedAt;
       onBegin?.();
-      const source = held.use(
-        await openVideo(path, {
-          signal: openSignal,
-          onProgress: (progress) => onProgress(searchProgress(progress)),
-          place,
-        }),
-      );
+      const source = held.use(await openVideo(path, { signal: openSignal, onProgress, place }));
       const kept = held.move();
       return { source, [Symbol.asyncDispose]: () => kept.disposeAsync() };
     };
 
-    /** From the beginning: of an attempt that was ended for others' sake nothing is left. */
+    /** Searches from the beginning: an attempt that was ended to give its memory to others leaves nothing. */
     const search = async (expectedBytes?: number) => {
       const failure = new AbortController();
-      const either = AbortSignal.any([signal, failure.signal]);
+      const both = { ...work, signal: AbortSignal.any([signal, failure.signal]) };
       await using held = new AsyncDisposableStack();
-      const { source } = held.use(await open(either, expectedBytes));
+      const { source } = held.use(await open(both.signal, expectedBytes));
       const [frames, labels] = await bothOrNeither(
-        encodeFrames(source.frames(framing), imageEncoder, either, failure, times),
-        encodeLabels(categories, options, either, times),
+        encodeFrames(source.frames(framing), imageEncoder, both, failure),
+        encodeLabels(categories, options, both),
         failure,
       );
       const kept = held.move();
@@ -98,12 +86,13 @@ export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
         names: frames.map(({ timestamp }) => timestamp),
         embeddings: frames.map(({ embedding }) => embedding),
       },
-      { logitScale, limit: options.limit, signal },
+      { logitScale, limit: options.limit },
+      work,
     );
 
     async function* jpegs(timestamps: readonly number[]): AsyncGenerator<FrameJpeg> {
       const missing = new Set(timestamps);
-      /** What one way of opening the video gives of them. */
+      /** Those of the missing frames that one opening of the video gives. */
       async function* from(opened: VideoSource): AsyncGenerator<FrameJpeg> {
         for await (const frame of opened.jpegs(missing)) {
           missing.delete(frame.timestamp);
@@ -147,7 +136,7 @@ interface OpenSource extends AsyncDisposable {
   readonly source: VideoSource;
 }
 
-/** Tries again, in a place of the memory that it takes, as often as others crowd it out. */
+/** Tries again each time that others crowd it out, in a place of the memory that it has needed so far. */
 async function unlessCrowded<Result>(
   attempt: (expectedBytes: number | undefined) => Promise<Result>,
   bytes: number | undefined,
@@ -163,17 +152,16 @@ async function unlessCrowded<Result>(
 }
 
 /**
- * Encodes the frames while the decoding goes on, which waits where slots are taken.
- * @param failure aborted with the fault of the first frame that cannot be encoded
- * @param times as long as the decoder has to be waited for, it decodes
+ * Encodes the frames while the decoding goes on; decoding waits while all slots are taken. The time that this waits
+ * for the decoder counts as decoding.
+ * @param failure aborted with the error of the first frame that cannot be encoded
  * @returns in the order of the frames
  */
 async function encodeFrames(
   frames: ReturnType<VideoSource['frames']>,
   imageEncoder: ImageEncoder,
-  signal: AbortSignal,
+  { signal, times }: WorkContext,
   failure: AbortController,
-  times: WorkTimes | undefined,
 ): Promise<readonly EncodedFrame[]> {
   const encoding: Promise<EncodedFrame>[] = [];
   let askedAt = performance.now();
@@ -182,7 +170,7 @@ async function encodeFrames(
     using slot = await imageEncoder.acquireSlot(signal);
     slot.pixels.set(pixels);
     const encoded = slot.encode(signal, times).then((embedding) => ({ timestamp, embedding }));
-    // Where one fails, decoding the others is in vain; who awaits them all is told.
+    // Ends the decoding where one frame fails; the error itself is thrown where all are awaited.
     encoded.catch((fault: unknown) => failure.abort(fault));
     encoding.push(encoded);
     askedAt = performance.now();
@@ -190,7 +178,7 @@ async function encodeFrames(
   return await Promise.all(encoding);
 }
 
-/** Frames that were decoded once are expected to be decodable again. */
+/** A frame that was decoded once can be decoded again; where it cannot, the file is damaged. */
 function undecodable(timestamp: number): ServiceError {
   return new ServiceError(
     'video_broken',
@@ -198,13 +186,7 @@ function undecodable(timestamp: number): ServiceError {
   );
 }
 
-function searchProgress({ stage, secondsDone, secondsTotal = 0, frames }: FrameProgress): SearchProgress {
-  return stage === 'indexing'
-    ? { stage, secondsDone }
-    : { stage: 'searching', secondsDone, secondsTotal, frames };
-}
-
-/** Waits for both; where one fails, the other is told and waited for, so that nothing of it is still in use. */
+/** Waits for both. Where one fails, the other is aborted and waited for, so that it uses nothing any more. */
 async function bothOrNeither<A, B>(a: Promise<A>, b: Promise<B>, failure: AbortController): Promise<[A, B]> {
   try {
     return await Promise.all([a, b]);

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import * as v from 'valibot';
-import { optionsSchema } from '../contract/options.ts';
+import { type QuestionOptions, questionKeys, questionSchema } from '../contract/options.ts';
 import type { FormatName } from './output/line-format.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -72,11 +72,7 @@ export interface Command {
   /** Files and folders; of a video the one file. */
   readonly paths: readonly string[];
   readonly categories: { readonly file: string | undefined; readonly words: readonly string[] };
-  /** Each with one `{}`; undefined: labels verbatim. */
-  readonly templates: readonly string[] | undefined;
-  /** 0 to 1. */
-  readonly threshold: number | undefined;
-  readonly topK: number;
+  readonly question: QuestionOptions;
   readonly format: FormatName;
   /** A file; undefined: standard output. */
   readonly output: string | undefined;
@@ -89,12 +85,9 @@ export interface Command {
 const text = { type: 'string', multiple: true } as const;
 const flag = { type: 'boolean' } as const;
 
-const options = {
+const ownOptions = {
   categories: text,
   category: text,
-  template: text,
-  threshold: text,
-  'top-k': text,
   best: flag,
   video: text,
   json: flag,
@@ -108,9 +101,8 @@ const options = {
   help: { type: 'boolean', short: 'h' },
 } as const;
 
-/** The same rules as for the options of a request. */
-const { template, threshold, top_k } = optionsSchema.entries;
-const questionSchema = v.object({ template, threshold, 'top-k': top_k });
+/** The options of a request, by their names there and here. */
+const questionOptions = questionKeys.map((key) => [key, key.replaceAll('_', '-')] as const);
 
 /**
  * @param argv without the runtime and the script
@@ -123,16 +115,7 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
 
   const single = (name: 'categories' | 'video' | 'output' | 'copy-to' | 'move-to' | 'server') =>
     nonEmpty(name, onlyOne(name, values[name]));
-  const question = v.safeParse(questionSchema, {
-    template: values.template,
-    threshold: onlyOne('threshold', values.threshold),
-    'top-k': onlyOne('top-k', values['top-k']),
-  });
-  if (!question.success) {
-    const faults = question.issues.map((issue) => `--${issue.path?.[0]?.key} ${issue.message}`);
-    throw new UsageError(`${faults.join('; ')}.`);
-  }
-
+  const question = readQuestion(values);
   const video = single('video');
   const file = single('categories');
   const words = values.category ?? [];
@@ -156,9 +139,7 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
     task,
     paths: video === undefined ? positionals : [video],
     categories: { file, words },
-    templates: question.output.template,
-    threshold: question.output.threshold,
-    topK: question.output['top-k'],
+    question,
     format: values.json ? 'json' : values.csv ? 'csv' : 'text',
     output,
     sorting,
@@ -167,9 +148,32 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
   };
 }
 
+/**
+ * Reads the options of a request, by the rules of the contract.
+ * @throws UsageError
+ */
+function readQuestion(values: Readonly<Record<string, unknown>>): QuestionOptions {
+  const given = questionOptions.flatMap(([key, name]) => {
+    const texts = v.parse(v.optional(v.array(v.string())), values[name]);
+    if (texts === undefined) return [];
+    return [[key, key === 'template' ? texts : onlyOne(name, texts)]];
+  });
+  const question = v.safeParse(questionSchema, Object.fromEntries(given));
+  if (question.success) return question.output;
+  const names = new Map<unknown, string>(questionOptions);
+  const faults = question.issues.map((issue) => `--${names.get(issue.path?.[0]?.key)} ${issue.message}`);
+  throw new UsageError(`${faults.join('; ')}.`);
+}
+
 function readArguments(argv: readonly string[]) {
+  const asked = Object.fromEntries(questionOptions.map(([, name]) => [name, text]));
   try {
-    return parseArgs({ args: [...argv], options, allowPositionals: true, strict: true });
+    return parseArgs({
+      args: [...argv],
+      options: { ...asked, ...ownOptions },
+      allowPositionals: true,
+      strict: true,
+    });
   } catch (fault) {
     if (!(fault instanceof TypeError)) throw fault;
     // "Unknown option '--jason'. To specify a positional argument starting with a '-', …"

@@ -34,12 +34,12 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) {
 
 async function run(command: Command): Promise<number> {
   const { signal } = stopping;
-  const { templates, threshold, topK, server, isQuiet } = command;
+  const { server, isQuiet } = command;
   const config = parseConfig(undefined, []);
   // A server has limits of its own.
   const maxCategories = server ? Number.POSITIVE_INFINITY : config.limits.categories;
   const categories = await readCategories(command.categories, maxCategories);
-  const question = { categories, templates, threshold, topK };
+  const question = { ...command.question, categories };
   const tally = createTally(terminal);
   try {
     await tasks[command.task]({

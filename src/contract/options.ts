@@ -1,18 +1,18 @@
 import * as v from 'valibot';
 import { ServiceError } from '../errors.ts';
 
-/** Texts that one request may have encoded where it puts its categories into several templates. */
+/** Most texts in one request, categories × templates, where there are several templates. */
 export const MAX_TEXTS = 10_000;
 
 const MAX_TEMPLATES = 100;
 const MAX_TEMPLATE_LENGTH = 1000;
 const MAX_TOP_K = 1000;
-/** More than any request has: every option once, and more templates than are accepted. */
+/** More than a valid query can have: each option once, and 100 templates. */
 const MAX_QUERY_OPTIONS = 1000;
-/** Faults that are named; a longer sentence helps nobody. */
+/** How many faults one sentence names. */
 const SHOWN_FAULTS = 5;
 
-/** Python's `requests` writes True. */
+/** In lower case, because Python's `requests` writes `True`. */
 const flag = v.pipe(
   v.string(),
   v.toLowerCase(),
@@ -30,8 +30,25 @@ const template = v.pipe(
   ),
 );
 
-/** What all three endpoints have in common. */
-const common = {
+/** When the best candidate is good enough to be the answer: `decide` of the use cases reads them. */
+const rules = {
+  threshold: v.pipe(
+    v.optional(
+      v.pipe(
+        v.string(),
+        v.regex(/^(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,3})?$/i, 'must be a number from 0 to 1'),
+        v.transform(Number),
+        v.number(),
+        v.minValue(0, 'must be a number from 0 to 1'),
+        v.maxValue(1, 'must be a number from 0 to 1'),
+      ),
+    ),
+    v.description('The least score that counts, e.g. `0.5`: below it the answer is null. Default: none.'),
+  ),
+};
+
+/** What a question has beside its categories, at all three endpoints, on the command line and on the page. */
+export const questionSchema = v.object({
   top_k: v.pipe(
     v.optional(
       v.pipe(
@@ -49,43 +66,41 @@ const common = {
   ),
   template: v.pipe(
     v.optional(
-      v.pipe(v.array(template), v.maxLength(MAX_TEMPLATES, `must be given at most ${MAX_TEMPLATES} times`)),
+      v.pipe(
+        v.array(template),
+        v.maxLength(MAX_TEMPLATES, `must be given at most ${MAX_TEMPLATES} times`),
+        v.readonly(),
+      ),
     ),
     v.description(
       `A sentence around the category, e.g. \`a photo of a {}\`. Repeatable: several are averaged. With several, categories × templates may be at most ${MAX_TEXTS}. Default: the category as it is.`,
     ),
   ),
-  threshold: v.pipe(
-    v.optional(
-      v.pipe(
-        v.string(),
-        v.regex(/^(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,3})?$/i, 'must be a number from 0 to 1'),
-        v.transform(Number),
-        v.number(),
-        v.minValue(0, 'must be a number from 0 to 1'),
-        v.maxValue(1, 'must be a number from 0 to 1'),
+  ...rules,
+});
+
+/** The query options of /categorize and /image: what is accepted, and what the documentation says about it. */
+export const optionsSchema = v.pipe(
+  v.strictObject({
+    details: v.pipe(
+      v.optional(flag, 'false'),
+      v.description(
+        'true: scores, similarities and the model’s name beside each answer, and broken files under `errors`.',
       ),
     ),
-    v.description('The least score that counts, e.g. `0.5`: below it the answer is null. Default: none.'),
-  ),
-};
-
-/** The query options of /categorize and /image: what is accepted, and what the documentation says of it. */
-export const optionsSchema = v.strictObject({
-  details: v.pipe(
-    v.optional(flag, 'false'),
-    v.description(
-      'true: scores, similarities and the model’s name beside each answer, and broken files under `errors`.',
+    ...questionSchema.entries,
+    on_error: v.pipe(
+      v.optional(v.picklist(['fail', 'skip'], 'must be fail or skip')),
+      v.description(
+        'What one broken picture does. fail: the whole request is answered with 422, naming every broken file. skip: the others are answered; broken files stand under `errors` with details, and are null without (the header x-broken-files counts them). Default: fail without details, skip with.',
+      ),
     ),
-  ),
-  ...common,
-  on_error: v.pipe(
-    v.optional(v.picklist(['fail', 'skip'], 'must be fail or skip')),
-    v.description(
-      'What one broken picture does. fail: the whole request is answered with 422, naming every broken file. skip: the others are answered; broken files stand under `errors` with details, and are null without (the header x-broken-files counts them). Default: fail without details, skip with.',
-    ),
-  ),
-});
+  }),
+  v.transform((options) => ({
+    ...options,
+    on_error: options.on_error ?? (options.details ? 'skip' : 'fail'),
+  })),
+);
 
 /** The query options of /video. */
 export const videoOptionsSchema = v.strictObject({
@@ -95,52 +110,38 @@ export const videoOptionsSchema = v.strictObject({
       'true: times, scores, similarities and what is known of the video and the model beside each answer.',
     ),
   ),
-  ...common,
+  ...questionSchema.entries,
   images: v.pipe(
     v.optional(flag, 'true'),
     v.description('false: leaves the pictures out; the frames’ names remain, and their times with details.'),
   ),
 });
 
-interface CommonOptions {
-  readonly details: boolean;
-  readonly topK: number;
-  /** Each with one `{}`; undefined: labels verbatim. */
-  readonly templates: readonly string[] | undefined;
-  /** Least score, 0 to 1. */
-  readonly threshold: number | undefined;
-}
+/** The options of a question, by their names on the wire. */
+export const questionKeys = Object.keys(questionSchema.entries) as readonly (keyof QuestionOptions)[];
 
-export interface AnswerOptions extends CommonOptions {
-  readonly onError: 'fail' | 'skip';
-}
+/** The rules of `decide`. The keys of these objects are the names on the wire. */
+export type Rules = v.InferOutput<v.ObjectSchema<typeof rules, undefined>>;
+export type QuestionOptions = v.InferOutput<typeof questionSchema>;
+export type PictureOptions = v.InferOutput<typeof optionsSchema>;
+export type VideoOptions = v.InferOutput<typeof videoOptionsSchema>;
 
-export interface VideoOptions extends CommonOptions {
-  readonly images: boolean;
-}
+const defaultOptions = readQuery(optionsSchema, new URLSearchParams());
 
 /** @throws ServiceError option_invalid */
-export function parseOptions(query: URLSearchParams): AnswerOptions {
-  // Most requests ask for nothing special, those of a flood above all.
-  return query.size === 0 ? defaultOptions : readOptions(query);
-}
-
-const defaultOptions = readOptions(new URLSearchParams());
-
-function readOptions(query: URLSearchParams): AnswerOptions {
-  const { details, top_k, template: templates, threshold, on_error } = readQuery(optionsSchema, query);
-  return { details, topK: top_k, templates, threshold, onError: on_error ?? (details ? 'skip' : 'fail') };
+export function parseOptions(query: URLSearchParams): PictureOptions {
+  // Most requests have no options, and those of a flood have none.
+  return query.size === 0 ? defaultOptions : readQuery(optionsSchema, query);
 }
 
 /** @throws ServiceError option_invalid */
 export function parseVideoOptions(query: URLSearchParams): VideoOptions {
-  const { details, top_k, template: templates, threshold, images } = readQuery(videoOptionsSchema, query);
-  return { details, topK: top_k, templates, threshold, images };
+  return readQuery(videoOptionsSchema, query);
 }
 
 export type QuerySchema = typeof optionsSchema | typeof videoOptionsSchema;
 
-/** Names the first faults at once. */
+/** @throws ServiceError option_invalid, with a sentence that names the first faults */
 function readQuery<Schema extends QuerySchema>(
   schema: Schema,
   query: URLSearchParams,

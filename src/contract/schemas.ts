@@ -88,9 +88,9 @@ export const videoDetailsSchema = v.object({
     duration: seconds('Length'),
     width: v.pipe(v.number(), v.description('As displayed, like the height.')),
     height: v.number(),
-    frameRate: v.pipe(v.number(), v.description('Frames a second, on average.')),
+    frame_rate: v.pipe(v.number(), v.description('Frames a second, on average.')),
     codec: v.string(),
-    framesConsidered: v.pipe(v.number(), v.description('Frames that the model has looked at.')),
+    frames_considered: v.pipe(v.number(), v.description('Frames that the model has looked at.')),
     scenes: v.pipe(v.number(), v.description('How many scenes were found.')),
   }),
   results: v.array(

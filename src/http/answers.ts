@@ -1,21 +1,20 @@
 import type {
   BrokenFile,
-  CandidateScore,
   Categories,
   ModelSummary,
   PictureCollection,
   Ranking,
-  RankingOptions,
 } from '../classify/classifier.ts';
-import type { AnswerOptions } from '../contract/options.ts';
-import type { CategorizeDetails, ImageDetails, WireModel } from '../contract/schemas.ts';
+import { DECIDING_CANDIDATES, decide } from '../classify/decide.ts';
+import type { PictureOptions } from '../contract/options.ts';
+import type { WireModel } from '../contract/schemas.ts';
 import { ServiceError } from '../errors.ts';
 import type { JsonText } from './json-answer.ts';
 import type { Lease } from './resources.ts';
 
 /**
  * The text of a JSON object with its keys in the given order, in pieces. A JavaScript object would move keys such
- * as "10" to the front and swallow "__proto__", and both are sound file names and labels.
+ * as "10" to the front and lose "__proto__"; both are valid file names and labels.
  * @param entries distinct keys, each with a JSON value
  */
 export function* jsonObject(entries: Iterable<readonly [string, unknown]>): Generator<string> {
@@ -27,7 +26,7 @@ export function* jsonObject(entries: Iterable<readonly [string, unknown]>): Gene
   yield before === '{' ? '{}' : '}';
 }
 
-/** The items of a JSON array, each as it is written, with what stands between them. */
+/** The items of a JSON array with the commas between them, in pieces. */
 export function* jsonItems(items: Iterable<object>): Generator<string> {
   let before = '';
   for (const item of items) {
@@ -39,91 +38,62 @@ export function* jsonItems(items: Iterable<object>): Generator<string> {
 /** An answer to /categorize or /image. */
 export interface Answer extends JsonText {
   readonly brokenFiles: number;
-  /** Why it is no success, where it is none. */
+  /** The error that this answer is, where it is one. */
   readonly refusal?: ServiceError;
 }
 
-/** What is asked of a request's pictures. */
+/** A request's pictures and the question about them. */
 interface PictureQuestion {
   readonly model: ModelSummary;
   readonly collection: PictureCollection;
   readonly categories: Categories;
-  readonly options: AnswerOptions;
-  /** Of the request; the rankings are held by it. */
+  readonly options: PictureOptions;
+  /** Of the request; it accounts for the memory of the rankings. */
   readonly lease: Pick<Lease, 'take'>;
 }
 
-/** Some 20 MB of JSON. The five best of every subject are always listed. */
+/** Some 20 MB of JSON. The five best of every subject may always be listed. */
 const MAX_LISTED_SCORES = 250_000;
 const ALWAYS_LISTED = 5;
-/** The object around a score and a similarity. */
+/** A score and a similarity as an object. */
 const SCORE_BYTES = 100;
 
 /** /categorize: for every picture the best category. */
-export async function answerCategorize({
-  model,
-  collection,
-  categories,
-  options,
-  lease,
-}: PictureQuestion): Promise<Answer> {
-  const broken = await collection.broken();
-  const refusal = refusalOf(broken, options);
-  if (refusal) return refusal;
-  const names = collection.names();
-  const asked = rankingOptions(options, names.length, categories.labels.length);
-  lease.take('keptBytes', names.length * Math.min(asked.limit, categories.labels.length) * SCORE_BYTES);
-  const rankings = await collection.rankCategories(categories, asked);
-  const advice = adviceOf(options, names, categories.labels);
-  if (options.details) {
-    const results = function* () {
-      for (const { name, candidates } of rankings) {
-        yield {
-          head: { file: name, category: winner(candidates, options.threshold), ...standing(candidates) },
-          scores: scoresOf('category', candidates),
-        };
-      }
-    };
-    return { pieces: () => detailed(model, results(), broken), advice, brokenFiles: broken.length };
-  }
-  const bestOf = new Map(rankings.map((ranking) => [ranking.name, ranking.candidates]));
-  const entries = function* () {
-    for (const file of names) yield [file, winner(bestOf.get(file) ?? [], options.threshold)] as const;
-  };
-  return { pieces: () => jsonObject(entries()), advice, brokenFiles: broken.length };
+export function answerCategorize(asked: PictureQuestion): Promise<Answer> {
+  return answer(asked, { subject: 'file', candidate: 'category' });
 }
 
 /** /image: for every category the best picture. */
-export async function answerImage({
-  model,
-  collection,
-  categories,
-  options,
-  lease,
-}: PictureQuestion): Promise<Answer> {
+export function answerImage(asked: PictureQuestion): Promise<Answer> {
+  return answer(asked, { subject: 'category', candidate: 'file' });
+}
+
+/** What is compared with what: for every subject, the best candidate is the answer. */
+type Sides =
+  | { readonly subject: 'file'; readonly candidate: 'category' }
+  | { readonly subject: 'category'; readonly candidate: 'file' };
+
+async function answer(
+  { model, collection, categories, options, lease }: PictureQuestion,
+  sides: Sides,
+): Promise<Answer> {
   const broken = await collection.broken();
   const refusal = refusalOf(broken, options);
   if (refusal) return refusal;
-  const names = collection.names();
-  const asked = rankingOptions(options, categories.labels.length, names.length);
-  lease.take('keptBytes', categories.labels.length * Math.min(asked.limit, names.length) * SCORE_BYTES);
-  const rankings = await collection.rankFiles(categories, asked);
-  const advice = adviceOf(options, names, categories.labels);
-  if (options.details) {
-    const results = function* () {
-      for (const { name, candidates } of rankings) {
-        yield {
-          head: { category: name, file: winner(candidates, options.threshold), ...standing(candidates) },
-          scores: scoresOf('file', candidates),
-        };
-      }
-    };
-    return { pieces: () => detailed(model, results(), broken), advice, brokenFiles: broken.length };
-  }
-  const entries = function* () {
-    for (const ranking of rankings) yield plainEntry(ranking, options);
-  };
-  return { pieces: () => jsonObject(entries()), advice, brokenFiles: broken.length };
+  const files = collection.names();
+  const { labels } = categories;
+  const [subjects, candidates] = sides.subject === 'file' ? [files, labels] : [labels, files];
+  const limit = rankingLimit(options, subjects.length, candidates.length);
+  lease.take('keptBytes', subjects.length * Math.min(limit, candidates.length) * SCORE_BYTES);
+  const asked = { ...options, limit };
+  const rankings =
+    sides.subject === 'file'
+      ? await collection.rankCategories(categories, asked)
+      : await collection.rankFiles(categories, asked);
+  const pieces = options.details
+    ? () => detailed({ model, rankings, sides, options, errors: broken })
+    : () => jsonObject(plainEntries(subjects, rankings, options));
+  return { pieces, advice: adviceOf(options, files, labels), brokenFiles: broken.length };
 }
 
 export function wireModel(model: ModelSummary): WireModel {
@@ -137,15 +107,15 @@ export function wireModel(model: ModelSummary): WireModel {
 }
 
 /**
- * The refusal of a request with broken pictures, unless it goes on without them: files_broken, or
- * image_unsupported where nothing else is wrong. Its list of them may be long, so it is no error that is thrown.
+ * The refusal of a request with broken pictures, unless `on_error` is skip: files_broken, or image_unsupported where
+ * that is the fault of all of them. It is an answer, not a thrown error, because its list of files may be long.
  */
 export function refusalOf(
   broken: readonly BrokenFile[],
-  { onError }: Pick<AnswerOptions, 'onError'>,
+  { on_error }: Pick<PictureOptions, 'on_error'>,
 ): Answer | undefined {
   const [first] = broken;
-  if (!first || onError === 'skip') return undefined;
+  if (!first || on_error === 'skip') return undefined;
   const others = broken.length - 1;
   const sentence =
     others === 0
@@ -168,33 +138,33 @@ export function refusalOf(
 }
 
 /**
- * What the engine is asked for.
+ * How many candidates of each ranking the answer needs.
  * @throws ServiceError option_invalid where the answer would be enormous
  */
-export function rankingOptions(
-  { details, topK, templates }: Pick<AnswerOptions, 'details' | 'topK' | 'templates'>,
+export function rankingLimit(
+  { details, top_k }: Pick<PictureOptions, 'details' | 'top_k'>,
   subjects: number,
   candidates: number,
-): RankingOptions & { readonly limit: number } {
-  const limit = details ? topK : 1;
+): number {
+  const limit = Math.max(details ? top_k : 1, DECIDING_CANDIDATES);
   const listed = subjects * Math.min(limit, candidates);
   if (limit > ALWAYS_LISTED && listed > MAX_LISTED_SCORES) {
     throw new ServiceError(
       'option_invalid',
-      `The option top_k=${topK} would list ${listed} scores, at most ${MAX_LISTED_SCORES} are accepted; ask for a smaller top_k or send less at once.`,
+      `The option top_k=${top_k} would list ${listed} scores, at most ${MAX_LISTED_SCORES} are accepted; ask for a smaller top_k or send less at once.`,
     );
   }
-  return { limit, ...(templates && { templates }) };
+  return limit;
 }
 
-/** @returns makes a sentence: what of a request makes its answer long, with numbers */
+/** @returns makes a sentence that says how to get a shorter answer, with numbers */
 export function adviceOf(
-  { details, topK }: Pick<AnswerOptions, 'details' | 'topK'>,
+  { details, top_k }: Pick<PictureOptions, 'details' | 'top_k'>,
   names: readonly string[],
   labels: readonly string[],
 ): () => string {
   return () => {
-    const cures = details && topK > 1 ? [`ask for a smaller top_k than ${topK}`] : [];
+    const cures = details && top_k > 1 ? [`ask for a smaller top_k than ${top_k}`] : [];
     const longest = longestOf([
       ...names.map((text) => ({ kind: 'file name', text })),
       ...labels.map((text) => ({ kind: 'category', text })),
@@ -218,7 +188,7 @@ interface Named {
 function longestOf(candidates: readonly Named[]): (Named & { readonly bytes: number }) | undefined {
   let longest: (Named & { readonly bytes: number }) | undefined;
   for (const { kind, text } of candidates) {
-    // No character takes more than six bytes.
+    // A character takes at most six bytes.
     if (longest && 6 * text.length + 2 <= longest.bytes) continue;
     const bytes = Buffer.byteLength(JSON.stringify(text));
     if (!longest || bytes > longest.bytes) longest = { kind, text, bytes };
@@ -226,19 +196,41 @@ function longestOf(candidates: readonly Named[]): (Named & { readonly bytes: num
   return longest;
 }
 
-interface DetailedResult {
-  readonly head: Omit<CategorizeDetails['results'][number] | ImageDetails['results'][number], 'scores'>;
-  readonly scores: Iterable<object>;
+/** A subject without a ranking is a broken file: its answer is null. */
+function* plainEntries(
+  subjects: readonly string[],
+  rankings: readonly Ranking[],
+  options: PictureOptions,
+): Generator<readonly [string, string | null]> {
+  const rankedFor = new Map(rankings.map(({ name, candidates }) => [name, candidates]));
+  for (const subject of subjects) {
+    yield [subject, decide(rankedFor.get(subject) ?? [], options)?.name ?? null];
+  }
 }
 
-function* detailed(
-  model: ModelSummary,
-  results: Iterable<DetailedResult>,
-  errors: readonly BrokenFile[],
-): Generator<string> {
+interface DetailedAnswer {
+  readonly model: ModelSummary;
+  readonly rankings: readonly Ranking[];
+  readonly sides: Sides;
+  readonly options: PictureOptions;
+  readonly errors: readonly BrokenFile[];
+}
+
+/** Score and similarity are those of the best candidate, also where it is not good enough to be the answer. */
+function* detailed({ model, rankings, sides, options, errors }: DetailedAnswer): Generator<string> {
   yield `{"model":${JSON.stringify(wireModel(model))},"results":[`;
   let before = '';
-  for (const { head, scores } of results) {
+  for (const { name, candidates } of rankings) {
+    const [best] = candidates;
+    const head = {
+      [sides.subject]: name,
+      [sides.candidate]: decide(candidates, options)?.name ?? null,
+      score: best?.score ?? null,
+      similarity: best?.similarity ?? null,
+    };
+    const scores = candidates
+      .slice(0, options.top_k)
+      .map(({ name, score, similarity }) => ({ [sides.candidate]: name, score, similarity }));
     yield `${before}${JSON.stringify(head).slice(0, -1)},"scores":[`;
     yield* jsonItems(scores);
     yield ']}';
@@ -247,25 +239,4 @@ function* detailed(
   yield '],"errors":[';
   yield* jsonItems(errors);
   yield ']}';
-}
-
-function* scoresOf(key: 'category' | 'file', candidates: readonly CandidateScore[]): Generator<object> {
-  for (const { name, score, similarity } of candidates) yield { [key]: name, score, similarity };
-}
-
-function plainEntry(
-  { name, candidates }: Ranking,
-  { threshold }: AnswerOptions,
-): readonly [string, string | null] {
-  return [name, winner(candidates, threshold)];
-}
-
-function winner(candidates: readonly CandidateScore[], threshold = 0): string | null {
-  const [best] = candidates;
-  return best && best.score >= threshold ? best.name : null;
-}
-
-/** How good the best candidate is, also where it stays below the threshold. */
-function standing([best]: readonly CandidateScore[]) {
-  return { score: best?.score ?? null, similarity: best?.similarity ?? null };
 }

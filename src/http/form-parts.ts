@@ -221,11 +221,11 @@ const TEXTS_AT_ONCE = 2048;
 /** Takes memory for encoding labels. Long lists have a budget of their own, so that they cannot block short ones. */
 export function takeLabelMemory(
   { labels }: Categories,
-  { templates }: LabelOptions,
+  { template }: LabelOptions,
   embeddingDimension: number,
   lease: Lease,
 ): void {
-  const texts = labels.length * (templates?.length ?? 1);
+  const texts = labels.length * (template?.length ?? 1);
   const bytes = (labels.length + Math.min(texts, TEXTS_AT_ONCE)) * embeddingDimension * 4;
   lease.take(bytes > FEW_BYTES ? 'labelBytes' : 'keptBytes', bytes);
 }

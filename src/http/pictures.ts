@@ -1,7 +1,7 @@
 import type { Categories, Classifier, PictureCollection } from '../classify/classifier.ts';
 import type { Config } from '../config.ts';
 import { statusOf } from '../contract/codes.ts';
-import { type AnswerOptions, parseOptions } from '../contract/options.ts';
+import { type PictureOptions, parseOptions } from '../contract/options.ts';
 import { invariant, ServiceError } from '../errors.ts';
 import { type Answer, answerCategorize, answerImage, refusalOf } from './answers.ts';
 import {
@@ -88,7 +88,7 @@ interface PictureJob {
   readonly endpoint: PictureEndpoint;
   readonly request: Request;
   readonly boundary: string;
-  readonly options: AnswerOptions;
+  readonly options: PictureOptions;
   readonly lease: Lease;
   readonly record: RequestTally;
 }
@@ -96,8 +96,7 @@ interface PictureJob {
 async function answerOf(use: keyof typeof answers, job: PictureJob): Promise<Answer> {
   const { endpoint, request, boundary, options, lease, record } = job;
   const { classifier, admission, spools, spaceOf, onStorageFault } = endpoint;
-  const collection = classifier.collect(lease.signal, record.work);
-  const labelOptions = { ...(options.templates && { templates: options.templates }) };
+  const collection = classifier.collect({ signal: lease.signal, times: record.work });
   await using stored = new AsyncDisposableStack();
   let opening: Promise<Spool> | undefined;
   const spool = () => {
@@ -113,8 +112,8 @@ async function answerOf(use: keyof typeof answers, job: PictureJob): Promise<Ans
       collection,
       room: { lease, spool, onStorageFault },
       work,
-      endsWithFault: options.onError === 'fail',
-      checkLabels: (sent) => classifier.checkLabels(sent, labelOptions, lease.signal),
+      endsWithFault: options.on_error === 'fail',
+      checkLabels: (sent) => classifier.checkLabels(sent, options, lease),
     });
     lease.give('pictureUploads', 1);
     if (!categories) {
@@ -122,7 +121,7 @@ async function answerOf(use: keyof typeof answers, job: PictureJob): Promise<Ans
       invariant(refusal, 'an upload ended early without a fault.');
       return refusal;
     }
-    takeLabelMemory(categories, labelOptions, classifier.model.embeddingDimension, lease);
+    takeLabelMemory(categories, options, classifier.model.embeddingDimension, lease);
     return await answers[use]({ model: classifier.model, collection, categories, options, lease });
   } finally {
     record.files = collection.names().length;

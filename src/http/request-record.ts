@@ -1,5 +1,5 @@
-import type { WorkTimes } from '../classify/classifier.ts';
 import { type ErrorCode, ServiceError } from '../errors.ts';
+import type { WorkTimes } from '../work-context.ts';
 
 const acceptable = /^[A-Za-z0-9._:+/=-]{1,64}$/;
 

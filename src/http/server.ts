@@ -20,8 +20,7 @@ import {
   type ResourceLimits,
 } from './resources.ts';
 import { createSpaceGauge, createSpools, type SpoolOptions, storageFull } from './spool.ts';
-import { classifyVideo } from './video/classify-video.ts';
-import type { NewsPace } from './video/progress-news.ts';
+import { type NewsPace, respondToVideo } from './video/video-endpoint.ts';
 
 /** Settings for tests; operators have no need to change them. */
 export interface ServerTuning {
@@ -235,7 +234,7 @@ export function createServer(options: ServerOptions): HttpServer {
     guard(request.headers);
     const classifier = readyClassifier(engine());
     return await untimed(request, (restoreTimeout) =>
-      classifyVideo(
+      respondToVideo(
         request,
         {
           classifier,

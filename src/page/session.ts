@@ -1,6 +1,6 @@
 import type { VideoProgress } from '../contract/schemas.ts';
 import { createPhotoList, type FoundFile } from './intake/photo-list.ts';
-import { type ShownVideo, separatePictures } from './results/frame-pictures.ts';
+import { type ShownVideo, separatePictures } from './results/frames.ts';
 import { answerTo, type Photo, type Question } from './results/photo.ts';
 import { classifyPhotos, RunStopped } from './service/classify-photos.ts';
 import { classifyVideo } from './service/classify-video.ts';
@@ -125,7 +125,7 @@ export function createSession(requests: Requests, changed: () => void): Session 
     const outcome = await classifyVideo({
       signal,
       pause,
-      post: (signal, onSent, onText) => requests.sendVideo(file, wanted, signal, onSent, onText),
+      post: (signal, onSent, onText) => requests.sendVideo(file, wanted, { signal, onSent, onText }),
       onSent: (sentBytes) => tell({ sentBytes, wait: undefined }),
       onProgress: (progress) => tell({ video: progress, wait: undefined }),
       onWait: (wait) => tell({ wait, video: undefined }),

@@ -8,7 +8,13 @@ describe('rank', () => {
   test('orders by cosine and scores with the softmax of the scaled cosines', () => {
     const candidates = [vector(0, 1), vector(1, 0), vector(-1, 0)];
     // exp(2·0), exp(2·1), exp(2·−1) = 1, 7.389056, 0.135335; their sum is 8.524391
-    expect(rank(vector(1, 0), candidates, ['across', 'along', 'against'], 2)).toEqual([
+    expect(
+      rank(
+        vector(1, 0),
+        { names: ['across', 'along', 'against'], embeddings: candidates },
+        { logitScale: 2 },
+      ),
+    ).toEqual([
       { name: 'along', score: expect.closeTo(0.866813, 6), similarity: 1 },
       { name: 'across', score: expect.closeTo(0.11731, 6), similarity: 0 },
       { name: 'against', score: expect.closeTo(0.015876, 6), similarity: -1 },
@@ -19,7 +25,9 @@ describe('rank', () => {
     const subject = vector(0.5, 0.25, 0.5, 0.25, 0.5, 0.125, 0.25);
     const candidate = vector(0.5, 1, -0.5, 0.5, 0.25, 1, -0.5);
     // 0.25 + 0.25 − 0.25 + 0.125 + 0.125 + 0.125 − 0.125
-    expect(rank(subject, [candidate], ['only'], 100)).toEqual([{ name: 'only', score: 1, similarity: 0.5 }]);
+    expect(rank(subject, { names: ['only'], embeddings: [candidate] }, { logitScale: 100 })).toEqual([
+      { name: 'only', score: 1, similarity: 0.5 },
+    ]);
   });
 
   test('leaves ties in input order', () => {
@@ -27,13 +35,21 @@ describe('rank', () => {
     const names = ['b', 'a', '__proto__', 'c'];
     const candidates = [same, same, same, vector(0, 1)];
     for (const limit of [1, 2, 3, 4, undefined]) {
-      const ranking = rank(vector(1, 0), candidates, names, 100, limit);
+      const ranking = rank(
+        vector(1, 0),
+        { names: names, embeddings: candidates },
+        { logitScale: 100, limit },
+      );
       expect(ranking.map(({ name }) => name)).toEqual(names.slice(0, limit));
     }
   });
 
   test('does not overflow where a scale makes exponentials larger than a double holds', () => {
-    const ranking = rank(vector(1, 0), [vector(1, 0), vector(-1, 0)], ['yes', 'no'], 5000);
+    const ranking = rank(
+      vector(1, 0),
+      { names: ['yes', 'no'], embeddings: [vector(1, 0), vector(-1, 0)] },
+      { logitScale: 5000 },
+    );
     expect(ranking.map(({ score }) => score)).toEqual([1, 0]);
   });
 
@@ -41,17 +57,25 @@ describe('rank', () => {
     // Each component is sqrt(1/3) rounded up to float32: the product is 1.00000006.
     const diagonal = vector(0.577350318, 0.577350318, 0.577350318);
     const opposite = diagonal.map((value) => -value);
-    const ranking = rank(diagonal, [opposite, diagonal], ['opposite', 'same'], 100);
+    const ranking = rank(
+      diagonal,
+      { names: ['opposite', 'same'], embeddings: [opposite, diagonal] },
+      { logitScale: 100 },
+    );
     expect(ranking.map(({ similarity }) => similarity)).toEqual([1, -1]);
   });
 
   test('has nothing to say about no candidates', () => {
-    expect(rank(vector(1, 0), [], [], 100)).toEqual([]);
+    expect(rank(vector(1, 0), { names: [], embeddings: [] }, { logitScale: 100 })).toEqual([]);
   });
 
   test('refuses names and embeddings that do not belong together', () => {
-    expect(() => rank(vector(1), [vector(1)], ['one', 'two'], 100)).toThrow('2 names for 1 candidates');
-    expect(() => rank(vector(1), [vector(1, 0)], ['one'], 100)).toThrow('embeddings of 1 and 2');
+    expect(() =>
+      rank(vector(1), { names: ['one', 'two'], embeddings: [vector(1)] }, { logitScale: 100 }),
+    ).toThrow('2 names for 1 candidates');
+    expect(() =>
+      rank(vector(1), { names: ['one'], embeddings: [vector(1, 0)] }, { logitScale: 100 }),
+    ).toThrow('embeddings of 1 and 2');
   });
 
   const components = fc.float({ min: -1, max: 1, noNaN: true });
@@ -68,7 +92,7 @@ describe('rank', () => {
       fc.property(rankings, ({ subject, candidates, other, logitScale }) => {
         const embeddings = candidates.map((value) => vector(value, other, 0, value, -value));
         const names = candidates.map((_, index) => `candidate ${index}`);
-        const all = rank(subject, embeddings, names, logitScale);
+        const all = rank(subject, { names: names, embeddings: embeddings }, { logitScale: logitScale });
         expect(all.length).toBe(candidates.length);
         if (all.length > 0) expect(all.reduce((sum, { score }) => sum + score, 0)).toBeCloseTo(1, 12);
         const order = all.map(({ name }) => names.indexOf(name));
@@ -78,7 +102,9 @@ describe('rank', () => {
           if (before.similarity === after.similarity) expect(order[i - 1]!).toBeLessThan(order[i]!);
         }
         for (let limit = 0; limit <= all.length; limit++) {
-          expect(rank(subject, embeddings, names, logitScale, limit)).toEqual(all.slice(0, limit));
+          expect(
+            rank(subject, { names: names, embeddings: embeddings }, { logitScale: logitScale, limit }),
+          ).toEqual(all.slice(0, limit));
         }
       }),
     );

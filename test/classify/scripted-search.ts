@@ -75,7 +75,7 @@ export function scriptedSearch(world: World = {}) {
       expect(options).toBe(framing);
       for (const [index, [timestamp, text]] of frames.entries()) {
         await onFrame?.(index, signal);
-        onProgress({ stage: 'decoding', secondsDone: timestamp, secondsTotal: 10, frames: index + 1 });
+        onProgress({ stage: 'searching', secondsDone: timestamp, secondsTotal: 10, frames: index + 1 });
         seen.found += 1;
         const pixels = new Uint8Array(64);
         pixels.set(new TextEncoder().encode(text));
@@ -101,7 +101,7 @@ export function scriptedSearch(world: World = {}) {
     async openVideo(_, { signal, onProgress, place }) {
       seen.opened += 1;
       seen.places.push(place);
-      onProgress({ stage: 'indexing', secondsDone: 3, secondsTotal: undefined, frames: 0 });
+      onProgress({ stage: 'indexing', secondsDone: 3 });
       await onOpen?.();
       seen.open += 1;
       seen.mostOpen = Math.max(seen.mostOpen, seen.open);
@@ -134,7 +134,7 @@ export function scriptedSearch(world: World = {}) {
         };
       },
     },
-    async encodeLabels({ labels }, _, signal) {
+    async encodeLabels({ labels }, _, { signal }) {
       await onLabels?.(signal);
       return labels.map(embed);
     },

@@ -23,7 +23,7 @@ describe('the search for the best frames', () => {
         [7.25, 'green'],
       ],
     });
-    const found = await search('film', { labels: ['green', 'red'] }, { signal: stay });
+    const found = await search('film', { labels: ['green', 'red'] }, {}, { signal: stay });
     expect(found).toMatchObject({
       video: { duration: 10, width: 640, height: 360, frameRate: 25, codec: 'h264' },
       framesConsidered: 3,
@@ -56,11 +56,17 @@ describe('the search for the best frames', () => {
       [2, 'green'],
       [3, 'blue'],
     ];
-    await using all = await scriptedSearch({ frames }).search('film', { labels: ['red'] }, { signal: stay });
+    await using all = await scriptedSearch({ frames }).search(
+      'film',
+      { labels: ['red'] },
+      {},
+      { signal: stay },
+    );
     await using best = await scriptedSearch({ frames }).search(
       'film',
       { labels: ['red'] },
-      { signal: stay, limit: 1 },
+      { limit: 1 },
+      { signal: stay },
     );
     expect(best.rankings[0]?.frames).toEqual(all.rankings[0]?.frames.slice(0, 1) as never);
     expect(best.framesConsidered).toBe(3);
@@ -74,7 +80,7 @@ describe('the search for the best frames', () => {
         [9, 'red'],
       ],
     });
-    await using found = await search('film', { labels: ['red'] }, { signal: stay });
+    await using found = await search('film', { labels: ['red'] }, {}, { signal: stay });
     expect(found.rankings[0]?.frames.map(({ timestamp }) => timestamp)).toEqual([4, 6, 9]);
   });
 
@@ -82,7 +88,7 @@ describe('the search for the best frames', () => {
     const gate = Promise.withResolvers<void>();
     const frames: Scripted = Array.from({ length: 10 }, (_, index) => [index, 'red']);
     const { search, seen } = scriptedSearch({ frames, slots: 3, onEncode: () => gate.promise });
-    const searching = search('film', { labels: ['red'] }, { signal: stay });
+    const searching = search('film', { labels: ['red'] }, {}, { signal: stay });
     // One more waits for a slot.
     while (seen.found < 4) await Bun.sleep(1);
     await Bun.sleep(30);
@@ -102,7 +108,7 @@ describe('the search for the best frames', () => {
         while (!labelled) await Bun.sleep(1);
       },
     });
-    await using found = await search('film', { labels: ['red'] }, { signal: stay });
+    await using found = await search('film', { labels: ['red'] }, {}, { signal: stay });
     expect(found.framesConsidered).toBe(1);
   });
 
@@ -112,7 +118,8 @@ describe('the search for the best frames', () => {
     await using _ = await search(
       'film',
       { labels: ['red'] },
-      { signal: stay, onProgress: (progress) => told.push(progress) },
+      { onProgress: (progress) => told.push(progress) },
+      { signal: stay },
     );
     expect(told).toEqual([
       { stage: 'waiting' },
@@ -128,7 +135,7 @@ describe('the search for the best frames', () => {
         [123, 'blue'],
       ],
     });
-    await using found = await search('film', { labels: ['red', 'blue'] }, { signal: stay });
+    await using found = await search('film', { labels: ['red', 'blue'] }, {}, { signal: stay });
     expect(await faultOf(Array.fromAsync(found.jpegs([4, 123])))).toMatchObject({
       code: 'video_broken',
       message: 'The video is damaged: its frame at 123.000 s cannot be decoded at full size.',
@@ -137,7 +144,7 @@ describe('the search for the best frames', () => {
 
   test('a video without a frame is broken', async () => {
     const { search, seen, placesForVideos } = scriptedSearch({ frames: [] });
-    expect(await faultOf(search('film', { labels: ['red'] }, { signal: stay }))).toMatchObject({
+    expect(await faultOf(search('film', { labels: ['red'] }, {}, { signal: stay }))).toMatchObject({
       code: 'video_broken',
     });
     expect([seen.open, placesForVideos.used]).toEqual([0, 0]);
@@ -148,7 +155,7 @@ describe('places for videos', () => {
   test('so many are open at the same time, until their searches are disposed of', async () => {
     const { search, seen } = scriptedSearch({ places: 2 });
     const searches = Array.from({ length: 6 }, async () => {
-      await using found = await search('film', { labels: ['red'] }, { signal: stay });
+      await using found = await search('film', { labels: ['red'] }, {}, { signal: stay });
       await Bun.sleep(5);
       expect(found.framesConsidered).toBe(1);
     });
@@ -158,9 +165,9 @@ describe('places for videos', () => {
 
   test('a client that leaves while it waits is not served', async () => {
     const { search, seen } = scriptedSearch();
-    await using _held = await search('film', { labels: ['red'] }, { signal: stay });
+    await using _held = await search('film', { labels: ['red'] }, {}, { signal: stay });
     const leaving = new AbortController();
-    const waiting = faultOf(search('film', { labels: ['red'] }, { signal: leaving.signal }));
+    const waiting = faultOf(search('film', { labels: ['red'] }, {}, { signal: leaving.signal }));
     leaving.abort(new Error('gone'));
     expect(await waiting).toEqual(new Error('gone'));
     expect(seen.opened).toBe(1);
@@ -185,7 +192,8 @@ describe('a decoder that others crowd out', () => {
     const found = await search(
       'film',
       { labels: ['red'] },
-      { signal: stay, onProgress: ({ stage }) => stages.push(stage) },
+      { onProgress: ({ stage }) => stages.push(stage) },
+      { signal: stay },
     );
     expect(found.framesConsidered).toBe(2);
     expect(found.rankings[0]?.frames[0]?.timestamp).toBe(1);
@@ -203,7 +211,7 @@ describe('a decoder that others crowd out', () => {
         if (timestamp === 2 && crowded-- > 0) throw new CrowdedOut(400);
       },
     });
-    const found = await search('film', { labels: ['red'] }, { signal: stay });
+    const found = await search('film', { labels: ['red'] }, {}, { signal: stay });
     expect((await Array.fromAsync(found.jpegs([1, 2]))).map(({ timestamp }) => timestamp)).toEqual([1, 2]);
     expect(seen).toMatchObject({ opened: 2, open: 1, expected: [undefined, 400] });
     await found[Symbol.asyncDispose]();
@@ -229,7 +237,7 @@ describe('what fails stops all else, and gives everything back', () => {
     ],
   ])('%s', async (_, world) => {
     const { search, seen, semaphore, placesForVideos } = scriptedSearch({ frames, ...world });
-    expect(await faultOf(search('film', { labels: ['red'] }, { signal: stay }))).toBe(reason);
+    expect(await faultOf(search('film', { labels: ['red'] }, {}, { signal: stay }))).toBe(reason);
     expect(seen.found).toBeLessThan(50);
     expect([seen.open, placesForVideos.used]).toEqual([0, 0]);
     // What is in a batch already runs to its end.
@@ -244,7 +252,7 @@ describe('what fails stops all else, and gives everything back', () => {
   ])('a client that leaves while it %s', async (_, world, found) => {
     const leaving = new AbortController();
     const { search, seen, semaphore, placesForVideos } = scriptedSearch({ frames, ...world });
-    const searching = faultOf(search('film', { labels: ['red'] }, { signal: leaving.signal }));
+    const searching = faultOf(search('film', { labels: ['red'] }, {}, { signal: leaving.signal }));
     while (seen.found < found) await Bun.sleep(1);
     leaving.abort(reason);
     expect(await searching).toBe(reason);

@@ -14,9 +14,7 @@ describe('a command', () => {
       task: 'categorize',
       paths: ['photos', 'a.jpg'],
       categories: { file: 'cats.json', words: [] },
-      templates: undefined,
-      threshold: undefined,
-      topK: 5,
+      question: { top_k: 5 },
       format: 'text',
       output: undefined,
       sorting: undefined,
@@ -30,9 +28,7 @@ describe('a command', () => {
     const command = parseCommand([...argv, '--template', 'a {}', '--template', '{}!']);
     expect(command).toMatchObject({
       categories: { file: undefined, words: ['a,b', 'c'] },
-      threshold: 0.5,
-      topK: 3,
-      templates: ['a {}', '{}!'],
+      question: { threshold: 0.5, top_k: 3, template: ['a {}', '{}!'] },
     });
   });
 

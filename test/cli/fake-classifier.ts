@@ -6,6 +6,7 @@ import type {
   PictureCollection,
   Ranking,
 } from '../../src/classify/classifier.ts';
+import type { WorkContext } from '../../src/work-context.ts';
 
 /** A "picture" of a word: recognised as a GIF, and nothing more. */
 export function pictureOf(word: string): string {
@@ -29,7 +30,7 @@ export interface FakeClassifier {
  */
 export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): FakeClassifier {
   const added: string[] = [];
-  const collect = (signal: AbortSignal, _times?: unknown, faultOf?: FaultOf): PictureCollection => {
+  const collect = ({ signal }: WorkContext, faultOf?: FaultOf): PictureCollection => {
     const words: [name: string, word: string][] = [];
     const faults: BrokenFile[] = [];
     const names: string[] = [];

@@ -7,10 +7,10 @@ describe('query options', () => {
   test('have defaults', () => {
     expect(parse('')).toEqual({
       details: false,
-      topK: 5,
-      templates: undefined,
+      top_k: 5,
+      template: undefined,
       threshold: undefined,
-      onError: 'fail',
+      on_error: 'fail',
     });
   });
 
@@ -19,17 +19,17 @@ describe('query options', () => {
       parse('details=true&top_k=3&template=a+photo+of+a+%7B%7D&template={}&threshold=0.25&on_error=fail'),
     ).toEqual({
       details: true,
-      topK: 3,
-      templates: ['a photo of a {}', '{}'],
+      top_k: 3,
+      template: ['a photo of a {}', '{}'],
       threshold: 0.25,
-      onError: 'fail',
+      on_error: 'fail',
     });
   });
 
   test('on_error: details skip, plain answers fail, unless told otherwise', () => {
-    expect(parse('details=true').onError).toBe('skip');
-    expect(parse('details=false').onError).toBe('fail');
-    expect(parse('on_error=skip').onError).toBe('skip');
+    expect(parse('details=true').on_error).toBe('skip');
+    expect(parse('details=false').on_error).toBe('fail');
+    expect(parse('on_error=skip').on_error).toBe('skip');
   });
 
   test('details=True, as Python writes it, is true', () => {
@@ -86,8 +86,8 @@ describe('query options of /video', () => {
   test('have defaults', () => {
     expect(parseVideo('')).toEqual({
       details: false,
-      topK: 5,
-      templates: undefined,
+      top_k: 5,
+      template: undefined,
       threshold: undefined,
       images: true,
     });
@@ -96,8 +96,8 @@ describe('query options of /video', () => {
   test('are read', () => {
     expect(parseVideo('details=true&top_k=3&template=a+%7B%7D&threshold=0.25&images=False')).toEqual({
       details: true,
-      topK: 3,
-      templates: ['a {}'],
+      top_k: 3,
+      template: ['a {}'],
       threshold: 0.25,
       images: false,
     });

@@ -62,6 +62,12 @@ describe('the rooms', () => {
     expect(readers).toEqual(['src/config.ts']);
   });
 
+  test('only classify/decide compares a score with the rules of a question', () => {
+    const comparison = /[<>]=? *\(?(?:\w+\.)*threshold\b|\bscore(?:\)|\w|\.)* [<>]=? /;
+    const deciding = files.filter(({ text }) => comparison.test(text)).map(({ path }) => path);
+    expect(deciding.filter((path) => !path.startsWith('src/clip/'))).toEqual(['src/classify/decide.ts']);
+  });
+
   const forbidden: readonly [room: string, from: RegExp, to: RegExp, which: 'imports' | 'names'][] = [
     ['native knows no domain', /^native\//, /^(?:src|models)\//, 'names'],
     [
@@ -122,10 +128,21 @@ describe('the rooms', () => {
       'names',
     ],
     ['http sees no pixels and no tensors', /^src\/http\//, /^(?:native\/|src\/(?:clip|media)\/)/, 'names'],
-    ['http knows of the classifier only its types', /^src\/http\//, /^src\/classify\//, 'imports'],
+    [
+      'http knows of the classifier only its types, and how an answer is decided',
+      /^src\/http\//,
+      /^src\/classify\/(?!decide\.ts)/,
+      'imports',
+    ],
+    [
+      'deciding an answer knows only the types of the contract',
+      /^src\/classify\/decide\.ts$/,
+      /./,
+      'imports',
+    ],
     [
       'leaf modules import nothing of ours but leaves',
-      /^src\/(?:config|csv-cell|errors|garbage|log|memory-plan|semaphore|turns)\.ts$/,
+      /^src\/(?:config|csv-cell|errors|garbage|log|memory-plan|semaphore|turns|work-context)\.ts$/,
       /^(?:src\/(?!(?:log|memory-plan)\.ts)|native\/|models\/)/,
       'names',
     ],

@@ -68,7 +68,7 @@ export function createFakeEngine({
   const videos = createFakeVideos(behaviour);
   const added: FakeEngine['added'] = [];
   const signals: AbortSignal[] = [];
-  const collect = (signal: AbortSignal): PictureCollection => {
+  const collect: Classifier['collect'] = ({ signal }): PictureCollection => {
     const names: string[] = [];
     const words = new Map<string, string>();
     const faults: BrokenFile[] = [];
@@ -125,11 +125,9 @@ export function createFakeEngine({
       if (labels.length > 1000) throw new ServiceError('categories_too_many', 'Too many.');
       return { labels };
     },
-    async checkLabels({ labels }, { templates = ['{}'] }, signal) {
+    async checkLabels({ labels }, { template = ['{}'] }, { signal }) {
       await onCheckLabels?.(signal);
-      const length = Math.max(
-        ...labels.flatMap((label) => templates.map((t) => t.length + label.length - 2)),
-      );
+      const length = Math.max(...labels.flatMap((label) => template.map((t) => t.length + label.length - 2)));
       if (length > longestLabel) throw new ServiceError('label_too_long', 'Too long.');
     },
   };

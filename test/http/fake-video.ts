@@ -43,7 +43,7 @@ export function createFakeVideos({
     signals: [],
     rendered: [],
     closed: 0,
-    async searchVideo(path, { labels }, { signal, limit, onProgress = () => undefined, onBegin }) {
+    async searchVideo(path, { labels }, { limit, onProgress = () => undefined, onBegin }, { signal }) {
       onProgress({ stage: 'waiting' });
       using held = new DisposableStack();
       held.use(await semaphore.acquire(1, signal));

@@ -136,11 +136,11 @@ describe('a JSON text', () => {
 
 describe('what is told of an answer that would be enormous', () => {
   test('the option and the longest name, with what it takes', () => {
-    const advice = adviceOf({ details: true, topK: 30 }, ['a.jpg', '"'.repeat(60)], ['cat']);
+    const advice = adviceOf({ details: true, top_k: 30 }, ['a.jpg', '"'.repeat(60)], ['cat']);
     expect(advice()).toBe(
       `Ask for a smaller top_k than 30, or shorten names (the longest, the file name ${JSON.stringify(`${'"'.repeat(40)}…`)}, takes 122 bytes in JSON), or send less at once.`,
     );
-    expect(adviceOf({ details: false, topK: 5 }, ['a'], ['a\u0001b'])()).toBe(
+    expect(adviceOf({ details: false, top_k: 5 }, ['a'], ['a\u0001b'])()).toBe(
       'Shorten names (the longest, the category "a\\u0001b", takes 10 bytes in JSON), or send less at once.',
     );
   });
@@ -152,14 +152,14 @@ test('the list of broken pictures of a refusal is bounded as well', async () => 
     code: 'image_broken' as const,
     error: 'It is broken.',
   }));
-  const refusal = refusalOf(broken, { onError: 'fail' });
+  const refusal = refusalOf(broken, { on_error: 'fail' });
   if (!refusal) throw new Error('no refusal');
   const { enter } = create();
   const fault = await sendJson(refusal, { status: 422, headers: {} }, enter(), () => undefined).catch(
     (reason: unknown) => reason,
   );
   expect(fault).toMatchObject({ code: 'option_invalid', message: expect.stringContaining('20000 files') });
-  const few = refusalOf(broken.slice(0, 3), { onError: 'fail' });
+  const few = refusalOf(broken.slice(0, 3), { on_error: 'fail' });
   if (!few) throw new Error('no refusal');
   const { response } = await sendJson(few, { status: 422, headers: {} }, enter(), () => undefined);
   expect(await response.json()).toMatchObject({ code: 'files_broken', errors: broken.slice(0, 3) });

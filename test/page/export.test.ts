@@ -16,7 +16,7 @@ const results = {
   ],
   question,
   model: 'demo',
-  threshold: 0.6,
+  rules: { threshold: 0.6 },
   topK: 1,
 };
 const read = (csv: string): unknown => parse(csv, { bom: true });
@@ -62,7 +62,7 @@ describe('photos that are saved', () => {
 });
 
 describe('a video that is saved', () => {
-  const saved = { name: 'film.mp4', details: videoDetails, threshold: 0.3, topK: 2 };
+  const saved = { name: 'film.mp4', details: videoDetails, rules: { threshold: 0.3 }, topK: 2 };
 
   test('as JSON: the frames that are shown, without their pictures', () => {
     const text = videoJson(saved);

@@ -16,7 +16,7 @@ describe('photos by category', () => {
   ];
 
   test('each stands where its best score is, the clearest first', () => {
-    const { groups, empty, undecided, broken, waiting } = groupByCategory(photos, question, 0);
+    const { groups, empty, undecided, broken, waiting } = groupByCategory(photos, question, {});
     expect(groups.map(({ label, photos }) => [label, paths(photos)])).toEqual([
       [0, ['2.jpg', '0.jpg']],
       [1, ['1.jpg']],
@@ -29,13 +29,13 @@ describe('photos by category', () => {
 
   test('a score below the threshold decides nothing, one at it does', () => {
     const threshold = Math.fround(0.8);
-    const { groups, undecided } = groupByCategory(photos, question, threshold);
+    const { groups, undecided } = groupByCategory(photos, question, { threshold });
     expect(groups.map(({ photos }) => paths(photos))).toEqual([['2.jpg'], ['1.jpg']]);
     expect(paths(undecided)).toEqual(['0.jpg']);
   });
 
   test('answers to an earlier question count as none', () => {
-    const { groups, waiting } = groupByCategory(photos, { ...question }, 0);
+    const { groups, waiting } = groupByCategory(photos, { ...question }, {});
     expect(groups).toEqual([]);
     expect(paths(waiting)).toEqual(['0.jpg', '1.jpg', '2.jpg', '4.jpg']);
   });
@@ -45,7 +45,7 @@ describe('photos by category', () => {
     fc.assert(
       fc.property(fc.array(scores), fc.double({ min: 0, max: 1, noNaN: true }), (all, threshold) => {
         const some = all.map((one, id) => answeredPhoto(id, question, one));
-        const { groups, undecided } = groupByCategory(some, question, threshold);
+        const { groups, undecided } = groupByCategory(some, question, { threshold });
         const seen = [...groups.flatMap((group) => group.photos), ...undecided].map(({ id }) => id);
         expect(seen.sort((a, b) => a - b)).toEqual([...some.keys()]);
       }),
@@ -60,7 +60,7 @@ describe('the best photos of each category', () => {
       answeredPhoto(1, question, [0.7, 0.2, 0.1]),
       answeredPhoto(2, question, [0.7, 0.3, 0]),
     ];
-    expect(bestPhotos(photos, question, 2, 0).map(paths)).toEqual([
+    expect(bestPhotos(photos, question, 2, {}).map(paths)).toEqual([
       ['1.jpg', '2.jpg'],
       ['0.jpg', '2.jpg'],
       ['1.jpg', '0.jpg'],
@@ -70,7 +70,7 @@ describe('the best photos of each category', () => {
   test('need the least score that counts, and an answer to this question', () => {
     const other: Question = { ...question };
     const photos = [answeredPhoto(0, question, [0.4, 0.6, 0]), answeredPhoto(1, other, [1, 0, 0])];
-    expect(bestPhotos(photos, question, 3, 0.5).map(paths)).toEqual([[], ['0.jpg'], []]);
+    expect(bestPhotos(photos, question, 3, { threshold: 0.5 }).map(paths)).toEqual([[], ['0.jpg'], []]);
   });
 
   test('are the first of the sorted list, however many are asked for', () => {
@@ -80,7 +80,7 @@ describe('the best photos of each category', () => {
         const one: Question = { labels: ['cat'], template: '' };
         const photos = all.map((value, id) => answeredPhoto(id, one, [value / 20]));
         const sorted = photos.toSorted((a, b) => b.answer!.scores[0]! - a.answer!.scores[0]!);
-        expect(paths(bestPhotos(photos, one, count, 0)[0])).toEqual(paths(sorted.slice(0, count))!);
+        expect(paths(bestPhotos(photos, one, count, {})[0])).toEqual(paths(sorted.slice(0, count))!);
       }),
     );
   });

@@ -7,9 +7,9 @@ export const videoDetails: VideoDetails = {
     duration: 10,
     width: 640,
     height: 360,
-    frameRate: 25,
+    frame_rate: 25,
     codec: 'h264',
-    framesConsidered: 4,
+    frames_considered: 4,
     scenes: 3,
   },
   results: [

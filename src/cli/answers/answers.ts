@@ -1,17 +1,12 @@
 import type { Categories } from '../../classify/classifier.ts';
+import type { QuestionOptions } from '../../contract/options.ts';
 import type { FoundFile } from '../files/find-files.ts';
 import type { FileFaultCode } from '../files/read-picture.ts';
 import type { AnsweringModel } from '../output/provenance.ts';
 
-/** What is asked of every picture. */
-export interface Question {
+/** What is asked of every picture: options as on the wire, and the categories. */
+export interface Question extends QuestionOptions {
   readonly categories: Categories;
-  /** Each with one `{}`; undefined: labels verbatim. */
-  readonly templates: readonly string[] | undefined;
-  /** Least score that counts, 0 to 1. */
-  readonly threshold: number | undefined;
-  /** How many candidates are listed beside the best. */
-  readonly topK: number;
 }
 
 export interface Standing {
@@ -25,7 +20,7 @@ export interface Standing {
 export interface AnsweredFile extends Standing {
   readonly kind: 'answered';
   readonly file: string;
-  /** null: the best one stays below the threshold. */
+  /** null: the best one is not good enough. */
   readonly category: string | null;
   /** Best first. */
   readonly scores: readonly ({ readonly category: string } & Standing)[];
@@ -38,7 +33,7 @@ export interface BrokenFile {
   readonly error: string;
 }
 
-/** Lay in a folder and is no picture. */
+/** A file of a folder that is not a picture. */
 export interface SkippedFile {
   readonly kind: 'skipped';
   readonly file: string;
@@ -47,10 +42,10 @@ export interface SkippedFile {
 
 export type FileOutcome = AnsweredFile | BrokenFile | SkippedFile;
 
-/** A category's best picture. The standing is null where there is no sound picture at all. */
+/** A category's best picture. Score and similarity are null where no picture can be used. */
 export interface BestFile {
   readonly category: string;
-  /** null: the best one stays below the threshold, or there is none. */
+  /** null: the best one is not good enough, or there is none. */
   readonly file: string | null;
   readonly score: number | null;
   readonly similarity: number | null;
@@ -60,43 +55,43 @@ export interface BestFile {
 /** A category's best frame. */
 export interface BestFrame extends Standing {
   readonly category: string;
-  /** Seconds from the beginning of the video; null: the best one stays below the threshold. */
+  /** Seconds from the beginning of the video; null: the best one is not good enough. */
   readonly timestamp: number | null;
   readonly scores: readonly ({ readonly timestamp: number } & Standing)[];
 }
 
-/** Whose best frame it is. */
+/** The categories that a frame is the answer to. */
 export function categoriesOf(frames: readonly BestFrame[], timestamp: number): readonly string[] {
   return frames.filter((frame) => frame.timestamp === timestamp).map(({ category }) => category);
 }
 
 export interface VideoAnswer {
   readonly frames: readonly BestFrame[];
-  /** Sentences about what could not be used of the video. */
+  /** Sentences about the parts of the video that could not be used. */
   readonly warnings: readonly string[];
 }
 
 export interface VideoRequest {
   readonly path: string;
-  /** Told how far the search has come; the total is undefined while it is not known. */
+  /** Called with the progress of the search; the total is undefined while it is not known. */
   readonly onProgress: (secondsDone: number, secondsTotal: number | undefined) => void;
   /**
-   * Takes the frames that are an answer, one by one.
-   * @param categories whose best frame it is
+   * Called with each frame that is an answer.
+   * @param categories that it is the answer to
    * @param jpeg a JPEG file
    */
   readonly takeJpeg?: (timestamp: number, categories: readonly string[], jpeg: Uint8Array) => Promise<void>;
 }
 
-/** Whoever answers: the engine in this process, or a server. */
+/** The engine in this process, or a server. */
 export interface Answers extends AsyncDisposable {
-  /** Which model answers; undefined while nobody knows. */
+  /** The model that answers; undefined until a server has answered. */
   readonly model: AnsweringModel | undefined;
-  /** Answers file by file, in their order, as they come; keeps nothing of those that were given. */
+  /** Answers file by file, in their order. Keeps nothing of the answers that were given. */
   categorize(files: readonly FoundFile[]): AsyncIterable<FileOutcome>;
   /**
    * Compares all files with each other.
-   * @param tell hears of every file: its fault, or that it was taken; of some faults after that
+   * @param tell called for every file: it was taken, or its fault. Some faults come after their file was taken
    */
   best(files: readonly FoundFile[], tell: (outcome: TakenFile) => void): Promise<readonly BestFile[]>;
   video(request: VideoRequest): Promise<VideoAnswer>;

@@ -1,6 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Classifier, RankingOptions } from '../../classify/classifier.ts';
-import { ServiceError } from '../../errors.ts';
+import type { Classifier } from '../../classify/classifier.ts';
+import { DECIDING_CANDIDATES, decide } from '../../classify/decide.ts';
+import { invariant, ServiceError } from '../../errors.ts';
+import type { WorkContext } from '../../work-context.ts';
 import type { FoundFile } from '../files/find-files.ts';
 import { type ReadFile, readPicture } from '../files/read-picture.ts';
 import {
@@ -18,26 +20,31 @@ import {
 import { createFaultWatch, unexpectedFault } from './fault-watch.ts';
 import { chunksOf, inOrder } from './in-order.ts';
 
-/** Looks for the best frames of a video with the classifier in this process. */
+/** The question, with the number of candidates that deciding and listing need. */
+function asked(question: Question) {
+  return { ...question, limit: Math.max(question.top_k, DECIDING_CANDIDATES) };
+}
+
+/** Searches a video with the classifier in this process. */
 async function searchVideoHere(
   classifier: Classifier,
-  { categories, threshold = 0 }: Question,
-  options: RankingOptions,
+  question: Question,
   { path, onProgress, takeJpeg }: VideoRequest,
-  signal: AbortSignal,
+  work: WorkContext,
 ): Promise<VideoAnswer> {
-  await using search = await classifier.searchVideo(path, categories, {
-    ...options,
-    signal,
+  const options: Parameters<Classifier['searchVideo']>[2] = {
+    ...asked(question),
     onProgress(progress) {
       if (progress.stage === 'searching') onProgress(progress.secondsDone, progress.secondsTotal);
     },
-  });
-  const frames = search.rankings.map(({ category, frames: scores }) => {
-    const [best] = scores;
-    if (!best) throw new Error('a ranking without a frame: this is a bug');
-    const { timestamp, score, similarity } = best;
-    return { category, timestamp: score >= threshold ? timestamp : null, score, similarity, scores };
+  };
+  await using search = await classifier.searchVideo(path, question.categories, options, work);
+  const frames = search.rankings.map(({ category, frames: ranked }) => {
+    const [best] = ranked;
+    invariant(best, 'a ranking without a frame');
+    const { score, similarity } = best;
+    const timestamp = decide(ranked, question)?.timestamp ?? null;
+    return { category, timestamp, score, similarity, scores: ranked.slice(0, question.top_k) };
   });
   if (takeJpeg) {
     const winners = frames.flatMap(({ timestamp }) => timestamp ?? []);
@@ -54,20 +61,20 @@ interface EngineAnswersOptions {
   readonly signal: AbortSignal;
   /** Ends the engine. */
   readonly dispose: () => Promise<void>;
-  /** How long a breakdown of inference is waited for. */
+  /** How long to wait after inference has broken down. */
   readonly restartMs?: number;
 }
 
-/** So often a picture is shown to inference that breaks down each time. */
+/** How often a picture is tried while inference breaks down. */
 const ATTEMPTS = 5;
-/** When a new inference thread usually has its graphs. */
+/** A new inference thread has usually loaded its graphs by then. */
 const RESTART_MS = 5000;
 
-/** Answers of so many pictures come at once: every second or so. */
+/** Pictures whose answers come at once: every second or so. */
 const CHUNK_FILES = 32;
-/** While one chunk is ranked, the next ones are read and encoded. */
+/** While one chunk is ranked, the next one is read and encoded. */
 const CHUNKS_AT_ONCE = 2;
-/** Read ahead of the encoder; each may have as many bytes as a picture may. */
+/** Pictures read ahead of the encoder, each of any size that is accepted. */
 const READS_AT_ONCE = 3;
 
 /**
@@ -78,10 +85,10 @@ export async function createEngineAnswers(
   classifier: Classifier,
   { question, maxImageBytes, signal, dispose, restartMs = RESTART_MS }: EngineAnswersOptions,
 ): Promise<Answers> {
-  const { categories, templates, threshold, topK } = question;
-  const options: RankingOptions = { limit: topK, ...(templates && { templates }) };
+  const { categories } = question;
+  const options = asked(question);
 
-  /** @returns what is wrong with the picture, where it could not be taken */
+  /** @returns the picture's fault, where it could not be taken */
   const orFault = async (take: () => Promise<void>): Promise<Omit<BrokenFile, 'file'> | undefined> => {
     try {
       await take();
@@ -93,7 +100,7 @@ export async function createEngineAnswers(
     }
   };
 
-  /** Reads files ahead and hands the pictures among them over. @returns the others, by their place */
+  /** Reads files ahead and adds the pictures among them. @returns the others, by their place */
   const takeAll = async (
     files: readonly FoundFile[],
     add: (place: number, bytes: Uint8Array) => Promise<unknown>,
@@ -123,14 +130,14 @@ export async function createEngineAnswers(
     return left;
   };
 
-  /** One picture's fault must not keep the others from their answers, whatever it is. */
+  /** Whatever fails at one picture, the others get their answers. */
   const collect = () =>
-    classifier.collect(signal, undefined, (thrown) => {
+    classifier.collect({ signal }, (thrown) => {
       if (signal.aborted || thrown instanceof ServiceError) return isRestarting(thrown) ? thrown : undefined;
       return unexpectedFault(thrown);
     });
 
-  /** Asks again while inference is being restarted. */
+  /** Tries again while inference is being restarted. */
   const whileRestarting = async <T>(ask: () => Promise<T>): Promise<T> => {
     for (let attempt = 1; ; attempt++) {
       try {
@@ -152,15 +159,18 @@ export async function createEngineAnswers(
       const fault = faultOf.get(String(place));
       const outcome = left.get(place) ?? (fault && { kind: 'broken' as const, ...fault, file });
       if (outcome) return outcome;
-      const [best, ...others] = rankingOf.get(String(place)) ?? [];
-      if (!best) throw new Error('a sound picture without a ranking: this is a bug');
+      const ranked = rankingOf.get(String(place)) ?? [];
+      const [best] = ranked;
+      invariant(best, 'a sound picture without a ranking');
       return {
         kind: 'answered',
         file,
-        category: best.score >= (threshold ?? 0) ? best.name : null,
+        category: decide(ranked, question)?.name ?? null,
         score: best.score,
         similarity: best.similarity,
-        scores: [best, ...others].map(({ name, ...standing }) => ({ category: name, ...standing })),
+        scores: ranked
+          .slice(0, question.top_k)
+          .map(({ name, ...standing }) => ({ category: name, ...standing })),
       };
     });
   };
@@ -177,7 +187,7 @@ export async function createEngineAnswers(
     return outcomes;
   };
 
-  // Of no pictures: encodes the labels once, before several chunks ask for them at the same time.
+  // Without pictures, this encodes the labels once, before several chunks need them at the same time.
   await whileRestarting(() => collect().rankCategories(categories, options));
 
   return {
@@ -195,7 +205,7 @@ export async function createEngineAnswers(
 
     async best(files, tell) {
       const collection = collect();
-      // A picture that is shown again has a new name, behind its place.
+      // A picture that is tried again has a new name, which begins with its place.
       const placeOf = (name: string): number => Number.parseInt(name, 10);
       const pathOf = (name: string): string => files[placeOf(name)]?.path ?? name;
       await takeAll(files, (place, bytes) => collection.add(`${place}`, bytes), tell);
@@ -224,22 +234,25 @@ export async function createEngineAnswers(
       const rankings = await whileRestarting(() => collection.rankFiles(categories, options));
       return rankings.map(({ name: category, candidates }): BestFile => {
         const [best] = candidates;
+        const answer = decide(candidates, question);
         return {
           category,
-          file: best && best.score >= (threshold ?? 0) ? pathOf(best.name) : null,
+          file: answer && pathOf(answer.name),
           score: best?.score ?? null,
           similarity: best?.similarity ?? null,
-          scores: candidates.map(({ name, ...standing }) => ({ file: pathOf(name), ...standing })),
+          scores: candidates
+            .slice(0, question.top_k)
+            .map(({ name, ...standing }) => ({ file: pathOf(name), ...standing })),
         };
       });
     },
 
-    video: (request) => searchVideoHere(classifier, question, options, request, signal),
+    video: (request) => searchVideoHere(classifier, question, request, { signal }),
     [Symbol.asyncDispose]: dispose,
   };
 }
 
-/** Of a fault that was thrown, and of a picture's outcome. */
+/** @param fault an error that was thrown, or a picture's outcome */
 function isRestarting(fault: unknown): fault is ServiceError {
   return typeof fault === 'object' && fault !== null && 'code' in fault && fault.code === 'engine_restarting';
 }

@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { questionKeys } from '../../contract/options.ts';
 import {
   categorizeDetailsSchema,
   imageDetailsSchema,
@@ -26,10 +27,11 @@ import { chunksOf, inOrder } from './in-order.ts';
 import { type FormPart, mayBeAFile, type PostForm, ServerError } from './server-client.ts';
 
 /** What this command asks of every endpoint: the detailed answer. */
-function queryOf({ templates, threshold, topK }: Question): URLSearchParams {
-  const query = new URLSearchParams({ details: 'true', top_k: String(topK) });
-  for (const template of templates ?? []) query.append('template', template);
-  if (threshold !== undefined) query.set('threshold', String(threshold));
+function queryOf(question: Question): URLSearchParams {
+  const query = new URLSearchParams({ details: 'true' });
+  for (const name of questionKeys) {
+    for (const value of [question[name] ?? []].flat()) query.append(name, String(value));
+  }
   return query;
 }
 

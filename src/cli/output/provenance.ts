@@ -1,14 +1,14 @@
 import { lstat } from 'node:fs/promises';
 import * as v from 'valibot';
+import { type QuestionOptions, questionKeys } from '../../contract/options.ts';
 import { errnoOf } from '../files/errno.ts';
 import { UsageError } from '../usage-error.ts';
 import { replaceFile } from './claim.ts';
 
-const schema = v.object({
+/** Further keys are the other options of a question, by their names on the wire; null: not given. */
+const schema = v.looseObject({
   categories: v.array(v.string()),
   templates: v.nullable(v.array(v.string())),
-  threshold: v.nullable(v.number()),
-  top_k: v.number(),
   model: v.nullable(
     v.object({ name: v.string(), precision: v.picklist(['fp32', 'int8']), sha256: v.string() }),
   ),
@@ -20,8 +20,18 @@ const schema = v.object({
  */
 export type Provenance = v.InferOutput<typeof schema>;
 
-/** What was asked, without who answered. */
-export type AskedQuestion = Omit<Provenance, 'model'>;
+/** What was asked, without the model that answered. */
+export interface AskedQuestion extends Readonly<Record<string, unknown>> {
+  readonly categories: string[];
+  readonly templates: string[] | null;
+}
+
+export function askedQuestion(labels: readonly string[], question: QuestionOptions): AskedQuestion {
+  const { template: _, ...others } = Object.fromEntries(
+    questionKeys.map((key) => [key, question[key] ?? null]),
+  );
+  return { categories: [...labels], templates: question.template ? [...question.template] : null, ...others };
+}
 
 /** The model is null until the first answer. */
 export type AnsweringModel = NonNullable<Provenance['model']>;
@@ -83,12 +93,7 @@ export function checkQuestion(output: string, then: Provenance | undefined, now:
       `${output} has answers, and ${provenancePath(output)}, which says to what question, is missing; give another --output.`,
     );
   }
-  const changes = [
-    ...categoriesChange(then.categories, now.categories),
-    ...optionChange('--template', then.templates, now.templates),
-    ...optionChange('--threshold', then.threshold, now.threshold),
-    ...optionChange('--top-k', then.top_k, now.top_k),
-  ];
+  const changes = [...categoriesChange(then.categories, now.categories), ...optionChanges(then, now)];
   if (changes.length > 0) throw otherAnswers(output, 'answers another question', changes);
 }
 
@@ -121,7 +126,13 @@ function categoriesChange(then: readonly string[], now: readonly string[]): read
   ];
 }
 
-function optionChange(name: string, then: unknown, now: unknown): readonly string[] {
-  const [before, after] = [then, now].map((value) => (value === null ? 'not given' : JSON.stringify(value)));
-  return before === after ? [] : [`${name} was ${before}, and is ${after} now`];
+function optionChanges(then: Provenance, now: AskedQuestion): readonly string[] {
+  const { categories: _, ...options } = now;
+  return Object.entries(options).flatMap(([name, value]) => {
+    const [before, after] = [then[name] ?? null, value].map((it) =>
+      it === null ? 'not given' : JSON.stringify(it),
+    );
+    const option = name === 'templates' ? 'template' : name.replaceAll('_', '-');
+    return before === after ? [] : [`--${option} was ${before}, and is ${after} now`];
+  });
 }

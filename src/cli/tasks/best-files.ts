@@ -5,12 +5,11 @@ import { bestFileTable, lineFormats, type OutputRecord, withTarget } from '../ou
 import { reserveOutput } from '../output/output.ts';
 import { createSorter } from '../sorting/sorter.ts';
 import { createProgress } from '../terminal/progress.ts';
-import { countLeftOut } from './categorize.ts';
-import { orFault, type TaskParts, writeRecords } from './task.ts';
+import { countLeftOut, orFault, type TaskParts, writeRecords } from './task.ts';
 
 /**
- * Answers for every category which file fits it best. All are compared with each other, so that nothing is
- * known before the end: of every picture 2 KB are kept.
+ * Finds the file that fits each category best. All files are compared with each other, so all answers come at the
+ * end; until then 2 KB of each picture are kept.
  */
 export async function findBestFiles(parts: TaskParts): Promise<void> {
   const { command, labels, terminal, tally, openAnswers, signal } = parts;
@@ -35,7 +34,7 @@ export async function findBestFiles(parts: TaskParts): Promise<void> {
       if (outcome.kind === 'broken') tally.fault(outcome.file, outcome.error);
       if (outcome.kind === 'skipped') tally.skip(outcome.what);
       if (outcome.kind !== 'taken') left += 1;
-      // That a picture is broken may turn out when it has been taken already.
+      // A picture that was taken may turn out to be broken later.
       done = Math.min(done + 1, found.files.length);
       progress.show(done, found.files.length, tally.remarks());
     })

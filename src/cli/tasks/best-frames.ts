@@ -10,7 +10,7 @@ import { createSorter } from '../sorting/sorter.ts';
 import { createProgress } from '../terminal/progress.ts';
 import { orFault, type TaskParts, writeRecords } from './task.ts';
 
-/** Answers for every category which frame of a video fits it best, and keeps these frames where wanted. */
+/** Finds the frame of a video that fits each category best, and saves these frames where that is asked for. */
 export async function findBestFrames(parts: TaskParts): Promise<void> {
   const { command, labels, terminal, tally, openAnswers } = parts;
   const { sorting, output } = command;
@@ -64,7 +64,7 @@ export async function findBestFrames(parts: TaskParts): Promise<void> {
 
 async function faultOf(path: string): Promise<string | undefined> {
   try {
-    return (await stat(path)).isFile() ? undefined : 'It is no file.';
+    return (await stat(path)).isFile() ? undefined : 'It is not a file.';
   } catch (fault) {
     return `It cannot be read, because ${reasonOf(fault)}.`;
   }

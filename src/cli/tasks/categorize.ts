@@ -5,13 +5,14 @@ import { type FoundFile, findFiles } from '../files/find-files.ts';
 import { claimFolder } from '../output/claim.ts';
 import { fileTable, lineFormats, withTarget } from '../output/line-format.ts';
 import { type ContinuedOutput, continueOutput, openStandardOutput } from '../output/output.ts';
+import { askedQuestion } from '../output/provenance.ts';
 import { createSorter } from '../sorting/sorter.ts';
 import type { CommandTerminal } from '../terminal/command-terminal.ts';
 import { createProgress } from '../terminal/progress.ts';
 import type { Tally } from './tally.ts';
-import { orFault, type TaskParts } from './task.ts';
+import { countLeftOut, orFault, type TaskParts } from './task.ts';
 
-/** Answers for every file which category fits it, and puts it there where that is wanted. */
+/** Finds the category of each file, and sorts the files where that is asked for. */
 export async function categorizeFiles(parts: TaskParts): Promise<void> {
   const { command, labels, terminal, tally, openAnswers, signal } = parts;
   const { sorting } = command;
@@ -25,7 +26,7 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
     signal,
   });
   for (const { path, error } of found.unreadable) {
-    // A file named by the person that an earlier run has moved.
+    // An earlier run may have moved a file that was named.
     if (!output.recorded.has(path)) tally.fault(path, error);
   }
   countLeftOut(found, tally);
@@ -47,7 +48,7 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
     else {
       signal.throwIfAborted();
       tally.recorded += 1;
-      // It was killed after its answer was written, maybe before the file was in its place.
+      // The earlier run may have been killed between the answer and the sorting.
       await sortFile(file.path, recorded.category);
     }
   }
@@ -70,7 +71,7 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
           if (category === null) tally.undecided += 1;
           if (sorting?.isDry) await output.write({ ...record, to: await planOf(file, category) });
           else {
-            // The answer first: where it ends in between, the next run finds it and sorts the file.
+            // The answer first: a run that is killed in between is continued by sorting the file.
             await output.write(record);
             await sortFile(file, category);
           }
@@ -87,35 +88,21 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
 }
 
 function openOutput(
-  { format, output, sorting, templates, threshold, topK }: Command,
+  { format, output, sorting, question }: Command,
   labels: readonly string[],
   terminal: CommandTerminal,
 ): Promise<ContinuedOutput> {
   const lines = lineFormats[format];
   if (output !== undefined) {
-    return continueOutput(output, lines, {
-      categories: [...labels],
-      templates: templates ? [...templates] : null,
-      threshold: threshold ?? null,
-      top_k: topK,
-    });
+    return continueOutput(output, lines, askedQuestion(labels, question));
   }
   const table = sorting?.isDry ? withTarget(fileTable) : fileTable;
   return openStandardOutput(terminal.print, lines, table);
 }
 
-/** What a file's content is, stays; whether the disk gives it, or the engine fails at it, is asked again next time. */
+/** Records faults of a file's content. Faults of the disk or the engine may pass: the next run tries that file again. */
 async function takeBroken(broken: BrokenFile, output: ContinuedOutput, tally: Tally): Promise<void> {
   const { kind: _, ...record } = broken;
   tally.fault(record.file, record.error);
   if (!isPassing(record)) await output.write(record);
-}
-
-/** Names and links that folders were not asked for. */
-export function countLeftOut(
-  { hidden, links }: { readonly hidden: number; readonly links: number },
-  tally: Tally,
-): void {
-  tally.skip('hidden', hidden);
-  tally.skip('symbolic links', links);
 }

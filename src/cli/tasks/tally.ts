@@ -2,20 +2,20 @@ import type { AnsweringModel } from '../output/provenance.ts';
 import type { CommandTerminal } from '../terminal/command-terminal.ts';
 import { count, duration } from '../terminal/progress.ts';
 
-/** What became of the files, for the last line and the exit code. */
+/** Counts the outcomes, for the last line and the exit code. */
 export interface Tally {
   /** Answered in this run. */
   answered: number;
   /** Answered in an earlier one. */
   recorded: number;
-  /** Answers without a category, because the best score is too low. */
+  /** Answers that are null, because the best candidate is not good enough. */
   undecided: number;
-  /** Of these, each was named. */
+  /** Files that cannot be used; each was named. */
   readonly faults: number;
   model: AnsweringModel | undefined;
   /** Names a file that cannot be used. */
   fault(file: string, error: string): void;
-  /** Counts files of folders that are no pictures. */
+  /** Counts files of folders that are not pictures. */
   skip(what: string, number?: number): void;
   /** Such as `3 broken`: for the status line. */
   remarks(): readonly string[];
@@ -23,7 +23,7 @@ export interface Tally {
 }
 
 const MOST_KINDS = 3;
-/** The start of the model is in it, too. */
+/** A rate is shown after this time: the seconds include the start of the model. */
 const RATE_AFTER_SECONDS = 5;
 
 export function createTally(terminal: CommandTerminal, now = () => performance.now()): Tally {

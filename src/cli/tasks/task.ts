@@ -6,7 +6,7 @@ import { NotSortedError } from '../sorting/file-operations.ts';
 import type { CommandTerminal } from '../terminal/command-terminal.ts';
 import type { Tally } from './tally.ts';
 
-/** Sorts one file; where that one cannot be sorted, it is named, and the others go on. */
+/** Sorts one file. One that cannot be sorted is named, and does not end the run. */
 export async function orFault<T>(tally: Tally, file: string, sort: () => Promise<T>): Promise<T | undefined> {
   try {
     return await sort();
@@ -35,14 +35,23 @@ export async function writeRecords(
   for (const record of records) await output.write(record);
 }
 
-/** What every task works with. */
+/** Counts hidden files and links of folders, which are left out. */
+export function countLeftOut(
+  { hidden, links }: { readonly hidden: number; readonly links: number },
+  tally: Tally,
+): void {
+  tally.skip('hidden', hidden);
+  tally.skip('symbolic links', links);
+}
+
+/** What every task receives. */
 export interface TaskParts {
   readonly command: Command;
   readonly labels: readonly string[];
   readonly terminal: CommandTerminal;
   readonly tally: Tally;
-  /** Called when it is known that there is something to be answered: the model takes a while. */
+  /** Called only where there is a file to answer for, because loading the model takes seconds. */
   readonly openAnswers: () => Promise<Answers>;
-  /** Aborted when the person interrupts. */
+  /** Aborted by Ctrl-C. */
   readonly signal: AbortSignal;
 }

@@ -124,9 +124,9 @@ export const videoDetails: VideoDetails = {
     duration: 184.32,
     width: 1920,
     height: 1080,
-    frameRate: 25,
+    frame_rate: 25,
     codec: 'h264',
-    framesConsidered: 61,
+    frames_considered: 61,
     scenes: 38,
   },
   results: [

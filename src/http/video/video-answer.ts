@@ -1,17 +1,19 @@
 import type { ModelSummary, VideoSearch } from '../../classify/classifier.ts';
+import { decide } from '../../classify/decide.ts';
 import { frameName } from '../../contract/frame-name.ts';
+import type { VideoOptions } from '../../contract/options.ts';
 import type { VideoDetails, VideoProgress } from '../../contract/schemas.ts';
-import type { ServiceError } from '../../errors.ts';
+import { invariant, type ServiceError } from '../../errors.ts';
 import { wireModel } from '../answers.ts';
 import { errorBody } from '../json-answer.ts';
 import type { StoredFile } from '../spool.ts';
 
-/** How events are written: what stands around the data of each. */
+/** How events are written: the text around the data of each. */
 export interface EventNotation {
   readonly contentType: string;
   /** @param name of the event, with the text before and after its data */
   around(name: 'progress' | 'result' | 'error'): readonly [before: string, after: string];
-  /** A sign of life. @param last what was told last, if anything */
+  /** A sign of life. @param last the last progress that was sent, if any */
   quiet(last: VideoProgress | undefined): string;
 }
 
@@ -19,11 +21,11 @@ export interface EventNotation {
 const ndjson: EventNotation = {
   contentType: 'application/x-ndjson; charset=utf-8',
   around: (name) => [`{"event":"${name}","data":`, '}\n'],
-  // It has no comments, and not every reader passes over an empty line.
+  // NDJSON has no comments, and not every reader ignores an empty line.
   quiet: (last) => (last ? progressEvent(ndjson, last) : ''),
 };
 
-/** Server-sent events, as WHATWG HTML defines them. JSON text has no line break of its own. */
+/** Server-sent events, as WHATWG HTML defines them. The data is one line: JSON text has no line breaks. */
 const sse: EventNotation = {
   contentType: 'text/event-stream; charset=utf-8',
   around: (name) => [`event: ${name}\ndata: `, '\n\n'],
@@ -36,7 +38,7 @@ export function progressEvent(notation: EventNotation, progress: VideoProgress):
   return notation.around('progress').join(JSON.stringify(progress));
 }
 
-/** The same body as an answer of its own would have. */
+/** The data is the body that an error response has. */
 export function errorEvent(notation: EventNotation, error: ServiceError): string {
   return notation.around('error').join(JSON.stringify(errorBody(error)));
 }
@@ -51,7 +53,7 @@ export async function* resultEvent(
   yield after;
 }
 
-/** How an answer travels: as one JSON document, or as events of which the last one holds it. */
+/** An answer is one JSON document, or events of which the last one holds it. */
 type AnswerFormat = 'json' | 'ndjson' | 'sse';
 
 const mediaTypes: ReadonlyMap<string, AnswerFormat> = new Map([
@@ -60,12 +62,12 @@ const mediaTypes: ReadonlyMap<string, AnswerFormat> = new Map([
   ['text/event-stream', 'sse'],
 ]);
 
-/** Half of the least step that a quality can make: of equal qualities a named type wins over "anything". */
+/** Half of the least step of a quality: of equal qualities, a named type wins over a wildcard. */
 const WILDCARD_MALUS = 0.0005;
 
 /**
- * The format that an Accept header prefers among those it names. Events are only for those who name them:
- * who accepts anything gets JSON, and so does who accepts neither.
+ * The format that an Accept header prefers. Events are sent only where their type is named; a wildcard, or a header
+ * that accepts no known type, gets JSON.
  */
 export function answerFormatOf(headers: Headers): AnswerFormat {
   let preferred: { format: AnswerFormat; quality: number } = { format: 'json', quality: 0 };
@@ -81,7 +83,7 @@ export function answerFormatOf(headers: Headers): AnswerFormat {
   return preferred.format;
 }
 
-/** RFC 9110, 12.4.2: 0 to 1, three decimals. What breaks that grammar is not asked for. */
+/** RFC 9110, 12.4.2: 0 to 1, three decimals. A weight that breaks that grammar counts as 0. */
 function qualityOf(parameters: readonly string[]): number {
   const weight = parameters.find((parameter) => parameter.startsWith('q='));
   if (weight === undefined) return 1;
@@ -89,63 +91,79 @@ function qualityOf(parameters: readonly string[]): number {
 }
 
 type Result = Omit<VideoDetails['results'][number], 'image'> & {
-  /** null: below the threshold; undefined: not asked for. */
-  readonly image: StoredFile | null | undefined;
+  /** null: no frame is good enough; undefined: not asked for. */
+  readonly image?: StoredFile | null | undefined;
 };
 
-/** What a search has found, complete but for the pictures, which lie on the disk. */
+/** What a search has found. The pictures are files on the disk. */
 export interface VideoAnswer extends Omit<VideoDetails, 'results'> {
   readonly results: readonly Result[];
 }
 
-/** The frames that are an answer, each once, in the order of time. */
-export function winningTimestamps({ rankings }: VideoSearch, threshold = 0): readonly number[] {
-  const winners = rankings
-    .flatMap(({ frames }) => frames.slice(0, 1))
-    .filter(({ score }) => score >= threshold);
-  return [...new Set(winners.map(({ timestamp }) => timestamp))].toSorted((a, b) => a - b);
+interface AnswerParts {
+  readonly model: ModelSummary;
+  /** As its client has it. */
+  readonly videoName: string;
+  readonly options: VideoOptions;
 }
 
-/**
- * @param videoName as its client has it
- * @param images of the winners, by timestamp; undefined where none is asked for
- */
+/** The answer without pictures. */
 export function composeAnswer(
-  model: ModelSummary,
-  search: VideoSearch,
-  videoName: string,
-  images: ReadonlyMap<number, StoredFile> | undefined,
-  threshold = 0,
+  { video, framesConsidered, scenes, rankings, warnings }: VideoSearch,
+  { model, videoName, options }: AnswerParts,
 ): VideoAnswer {
-  const { duration, width, height, frameRate, codec } = search.video;
-  const { framesConsidered, scenes, warnings } = search;
+  const { duration, width, height, frameRate, codec } = video;
   return {
     model: wireModel(model),
-    video: { duration, width, height, frameRate, codec, framesConsidered, scenes },
-    results: search.rankings.map(({ category, frames }) => {
+    video: {
+      duration,
+      width,
+      height,
+      frame_rate: frameRate,
+      codec,
+      frames_considered: framesConsidered,
+      scenes,
+    },
+    results: rankings.map(({ category, frames }) => {
       const [best] = frames;
-      if (!best) throw new Error('a ranking without a frame: this is a bug');
-      const { timestamp, score, similarity } = best;
-      const standing = { category, score, similarity, scores: [...frames] };
-      if (score < threshold) return { ...standing, file: null, timestamp: null, image: images && null };
-      return { ...standing, file: frameName(videoName, timestamp), timestamp, image: images?.get(timestamp) };
+      invariant(best, 'a ranking without a frame');
+      const { score, similarity } = best;
+      const timestamp = decide(frames, options)?.timestamp ?? null;
+      const scores = frames.slice(0, options.top_k);
+      const file = timestamp === null ? null : frameName(videoName, timestamp);
+      return { category, score, similarity, scores, file, timestamp };
     }),
     warnings: [...warnings],
   };
 }
 
-/** Whole groups of three bytes: the base64 of such blocks is the base64 of the file. */
+/** The frames that are an answer, each once, ascending. */
+export function winningTimestamps({ results }: VideoAnswer): readonly number[] {
+  const winners = new Set(results.flatMap(({ timestamp }) => timestamp ?? []));
+  return [...winners].sort((a, b) => a - b);
+}
+
+/** @param images of the winners, by timestamp */
+export function withImages(answer: VideoAnswer, images: ReadonlyMap<number, StoredFile>): VideoAnswer {
+  const results = answer.results.map((result) => ({
+    ...result,
+    image: result.timestamp === null ? null : images.get(result.timestamp),
+  }));
+  return { ...answer, results };
+}
+
+/** A multiple of three bytes, so that the base64 of the blocks, joined, is the base64 of the file. */
 const BLOCK_BYTES = 3 * 64 * 1024;
 
 /**
- * An answer's JSON text, piece by piece: a thousand categories with a picture each may be a gigabyte.
- * @param details the detailed shape; otherwise that of 2021: category → [file, picture]
+ * An answer's JSON text, in pieces: a thousand categories with a picture each may be a gigabyte.
+ * @param details the detailed shape; otherwise category → [file, picture]
  */
 export function answerJson(answer: VideoAnswer, details: boolean): AsyncGenerator<string> {
   return details ? detailedJson(answer) : plainJson(answer);
 }
 
-/** By hand, as `json-entries` does, for the keys' order. */
+/** Written by hand for the order of the keys, as `jsonObject` is. */
 async function* plainJson({ results }: VideoAnswer): AsyncGenerator<string> {
   for (const [index, { category, file, image }] of results.entries()) {
     yield `${index === 0 ? '{' : ','}${JSON.stringify(category)}:`;

@@ -27,7 +27,7 @@ async function perform(task: Exclude<VideoTask, { kind: 'more' | 'pause' | 'resu
   credit = picturesAhead;
   switch (task.kind) {
     case 'open': {
-      session = await openVideoSession(task.path, task, (seconds) => report('indexing', seconds));
+      session = await openVideoSession(task.path, task, report);
       say({ kind: 'opened', description: session.description, cpuSeconds: session.cpuSeconds });
       return;
     }
@@ -37,7 +37,7 @@ async function perform(task: Exclude<VideoTask, { kind: 'more' | 'pause' | 'resu
       for (; !step.done; step = steps.next()) {
         const { seconds, frame } = step.value;
         if (frame) await saySlowly({ kind: 'frame', ...frame });
-        await report('decoding', seconds);
+        await report(seconds);
       }
       say({ kind: 'found', ...step.value, warnings: [...step.value.warnings] });
       return;
@@ -47,7 +47,7 @@ async function perform(task: Exclude<VideoTask, { kind: 'more' | 'pause' | 'resu
       for (const picture of opened().jpegs(task.timestamps)) {
         if (picture) await saySlowly({ kind: 'jpeg', ...picture });
         seconds = picture?.timestamp ?? seconds;
-        await report('decoding', seconds);
+        await report(seconds);
       }
       say({ kind: 'jpegs done' });
       return;
@@ -71,10 +71,10 @@ async function saySlowly(message: VideoMessage): Promise<void> {
   say(message);
 }
 
-async function report(stage: 'indexing' | 'decoding', seconds: number): Promise<void> {
+async function report(seconds: number): Promise<void> {
   if (performance.now() - lastProgress < PROGRESS_MS) return;
   lastProgress = performance.now();
-  say({ kind: 'progress', stage, seconds });
+  say({ kind: 'progress', seconds });
   // Messages come in and go out between two turns.
   await new Promise((resolve) => setImmediate(resolve));
   if (!pause) return;

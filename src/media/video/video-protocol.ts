@@ -31,8 +31,8 @@ export const picturesAhead = 8;
 
 /** What the process says. */
 export const videoMessageSchema = v.variant('kind', [
-  /** It is alive: `stage` has come to this time of the video. */
-  v.object({ kind: v.literal('progress'), stage: v.picklist(['indexing', 'decoding']), seconds }),
+  /** It is alive: the task has come to this time of the video. */
+  v.object({ kind: v.literal('progress'), seconds }),
   v.object({
     kind: v.literal('opened'),
     description: v.object({

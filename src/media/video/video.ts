@@ -20,15 +20,18 @@ export interface ResizeAndCrop {
   readonly cropTop: number;
 }
 
-export interface FrameProgress {
-  /** `indexing`: what frames there are is read; `decoding`: those worth looking at are sought. */
-  readonly stage: 'indexing' | 'decoding';
-  readonly secondsDone: number;
-  /** Undefined while it is not known. */
-  readonly secondsTotal: number | undefined;
-  /** Frames found so far. */
-  readonly frames: number;
-}
+/** How far the work on an open video has come. Seconds are times of the video. */
+export type FrameProgress =
+  /** The list of its frames is read; the length is not known yet. */
+  | { readonly stage: 'indexing'; readonly secondsDone: number }
+  /** Frames worth looking at are sought. */
+  | {
+      readonly stage: 'searching';
+      readonly secondsDone: number;
+      readonly secondsTotal: number;
+      /** Found so far. */
+      readonly frames: number;
+    };
 
 export interface OpenVideoOptions {
   readonly limits: { readonly videoSeconds: number };
@@ -114,8 +117,7 @@ export async function openVideo(path: string, options: OpenVideoOptions): Promis
   const { childPath = videoChildPath, ...given } = options.process ?? {};
   const { size } = await stat(path);
   const process = startVideoProcess(childPath, { ...processLimits(size), ...given }, place);
-  const report = (secondsDone: number) =>
-    onProgress?.({ stage: 'indexing', secondsDone, secondsTotal: undefined, frames: 0 });
+  const report = (secondsDone: number) => onProgress?.({ stage: 'indexing', secondsDone });
   try {
     report(0);
     const opening = process.perform({ kind: 'open', path, threads, ...limits }, 'opened', signal);
@@ -173,7 +175,7 @@ function createReader(
       const report = (seconds: number) => {
         // A cut is known some frames after it.
         secondsDone = Math.max(secondsDone, seconds);
-        onProgress?.({ stage: 'decoding', secondsDone, secondsTotal: description.duration, frames });
+        onProgress?.({ stage: 'searching', secondsDone, secondsTotal: description.duration, frames });
       };
       report(0);
       for await (const message of process.perform(

@@ -1,76 +1,76 @@
+import { decide, isListed } from '../../classify/decide.ts';
+import type { Rules } from '../../contract/options.ts';
 import type { VideoDetails } from '../../contract/schemas.ts';
 import { csvCell } from '../../csv-cell.ts';
 import { bestPhotos, groupByCategory } from './grouping.ts';
-import { answerTo, type Photo, type Question } from './photo.ts';
+import { answerTo, bestOf, type Photo, type Question } from './photo.ts';
 
-/** A CSV document with a byte order mark, by which spreadsheets know it for UTF-8. */
+/** A CSV document. The byte order mark tells spreadsheets that it is UTF-8. */
 export function csvText(rows: readonly (readonly (string | number | null)[])[]): string {
   return `\ufeff${rows.map((row) => `${row.map(csvCell).join(',')}\r\n`).join('')}`;
 }
 
-/** What is saved of a video; pictures are not part of it. */
+/** A video's answers as they are shown, without pictures. */
 interface VideoResults {
   readonly name: string;
   readonly details: VideoDetails;
-  /** Least score that counts, 0 to 1. */
-  readonly threshold: number;
+  readonly rules: Rules;
   /** How many frames of a category are listed. */
   readonly topK: number;
 }
 
-export function videoJson({ name, details, threshold, topK }: VideoResults): string {
+export function videoJson({ name, details, rules, topK }: VideoResults): string {
   const { model, video, warnings } = details;
-  const results = details.results.map(({ category, score, similarity, timestamp, scores }) => ({
+  const results = details.results.map(({ category, score, similarity, scores }) => ({
     category,
-    timestamp: score >= threshold ? timestamp : null,
+    timestamp: decide(scores, rules)?.timestamp ?? null,
     score,
     similarity,
     scores: scores.slice(0, topK),
   }));
-  return `${JSON.stringify({ file: name, model, threshold, video, results, warnings }, null, 2)}\n`;
+  return `${JSON.stringify({ file: name, model, ...rules, video, results, warnings }, null, 2)}\n`;
 }
 
-/** One line a category and frame, best first. */
-export function videoCsv({ name, details, threshold, topK }: VideoResults): string {
+/** One line for each category and frame, best first. */
+export function videoCsv({ name, details, rules, topK }: VideoResults): string {
   return csvText([
     ['file', 'category', 'seconds', 'score', 'similarity'],
     ...details.results.flatMap(({ category, scores }) =>
       scores
         .slice(0, topK)
-        .filter(({ score }) => score >= threshold)
+        .filter((frame) => isListed(frame, rules))
         .map(({ timestamp, score, similarity }) => [name, category, timestamp, score, similarity]),
     ),
   ]);
 }
 
-/** What is saved: the answers to one question, as they are shown. */
+/** The answers to one question, as they are shown. */
 interface PhotoResults {
   readonly photos: readonly Photo[];
   readonly question: Question;
   /** Name of the model. */
   readonly model: string | undefined;
-  /** Least score that counts, 0 to 1. */
-  readonly threshold: number;
+  readonly rules: Rules;
   /** How many categories of a photo and photos of a category are listed. */
   readonly topK: number;
 }
 
 /** The detailed answer of /categorize for all photos together, and the best photos of every category. */
-export function photosJson({ photos, question, model, threshold, topK }: PhotoResults): string {
-  const best = bestPhotos(photos, question, topK, threshold);
+export function photosJson({ photos, question, model, rules, topK }: PhotoResults): string {
+  const best = bestPhotos(photos, question, topK, rules);
   const document = {
     model: model ?? null,
     template: question.template || null,
-    threshold,
+    ...rules,
     results: answered(photos, question).map(({ path, answer }) => {
-      const scores = answer.best.slice(0, topK).map((label) => ({
+      const ranked = bestOf(answer);
+      const scores = ranked.slice(0, topK).map(({ label, score, similarity }) => ({
         category: question.labels[label],
-        score: rounded(answer.scores[label]),
-        similarity: rounded(answer.similarities[label]),
+        score: rounded(score),
+        similarity: rounded(similarity),
       }));
-      const [first] = scores;
-      const isClear = (first?.score ?? 0) >= threshold;
-      return { file: path, ...first, category: isClear ? (first?.category ?? null) : null, scores };
+      const decided = decide(ranked, rules);
+      return { file: path, ...scores[0], category: decided && question.labels[decided.label], scores };
     }),
     best: question.labels.map((category, label) => ({
       category,
@@ -87,9 +87,9 @@ export function photosJson({ photos, question, model, threshold, topK }: PhotoRe
   return `${JSON.stringify(document, null, 2)}\n`;
 }
 
-/** One line a photo, in groups as they are shown. */
-export function photosCsv({ photos, question, threshold }: PhotoResults): string {
-  const { groups, undecided, broken } = groupByCategory(photos, question, threshold);
+/** One line for each photo, in groups as they are shown. */
+export function photosCsv({ photos, question, rules }: PhotoResults): string {
+  const { groups, undecided, broken } = groupByCategory(photos, question, rules);
   const line = ({ path, answer, fault }: Photo, label: number | undefined) => {
     const best = answer?.best[0] ?? -1;
     return [
@@ -115,7 +115,7 @@ function answered(photos: readonly Photo[], question: Question) {
   });
 }
 
-/** Kept in single precision: seven digits are what there is. */
+/** Answers are kept in single precision, which has seven digits. */
 function rounded(value: number | undefined): number | null {
   return value === undefined || Number.isNaN(value) ? null : Number(value.toPrecision(7));
 }

@@ -1,17 +1,18 @@
-import { answerTo, type Photo, type Question } from './photo.ts';
+import { decide, isListed } from '../../classify/decide.ts';
+import type { Rules } from '../../contract/options.ts';
+import { answerTo, bestOf, type Photo, type Question } from './photo.ts';
 
 /**
- * For each category the photos that fit it best, best first, equal ones in the order given. Ranked by
- * similarity: photos come from several requests, and a softmax over photos (the score of /image) only holds
- * within one; over all of them it would give this same order.
+ * For each category the photos that fit it best, best first, equal ones in the order given. They are ranked by
+ * similarity. The scores of /image are a softmax over the photos of one request, and these photos come from several;
+ * over all photos, such scores would have the same order.
  * @param count how many for each category
- * @param threshold least score a photo has for the category, 0 to 1
  */
 export function bestPhotos(
   photos: readonly Photo[],
   question: Question,
   count: number,
-  threshold: number,
+  rules: Rules,
 ): readonly (readonly Photo[])[] {
   const answered = photos.filter((photo) => !photo.fault && answerTo(photo, question));
   return question.labels.map((_, label) => {
@@ -19,11 +20,11 @@ export function bestPhotos(
     for (const photo of answered) {
       const similarity = similarityTo(photo, label);
       // NaN where the service listed only other categories.
-      if (!(similarity >= -1) || (photo.answer?.scores[label] ?? 0) < threshold) continue;
+      if (Number.isNaN(similarity) || !isListed({ score: photo.answer?.scores[label] ?? 0 }, rules)) continue;
       const last = best[count - 1];
       if (last && similarity <= similarityTo(last, label)) continue;
       let place = best.length;
-      while (place > 0 && similarity > similarityTo(best[place - 1] as Photo, label)) place--;
+      while (place > 0 && similarity > similarityTo(best[place - 1]!, label)) place--;
       best.splice(place, 0, photo);
       if (best.length > count) best.pop();
     }
@@ -35,38 +36,39 @@ function similarityTo({ answer }: Photo, label: number): number {
   return answer?.similarities[label] ?? Number.NaN;
 }
 
-/** Photos that belong together, best first. */
+/** The photos of one category, best first. */
 interface PhotoGroup {
   /** Index of the category. */
   readonly label: number;
   readonly photos: readonly Photo[];
 }
 
-/** Every photo in exactly one place. */
+/** Each photo is in exactly one of these places. */
 export interface Grouping {
-  /** Categories that got photos, in the order written. */
+  /** Categories with photos, in the order written. */
   readonly groups: readonly PhotoGroup[];
-  /** Categories that got none. */
+  /** Categories without photos. */
   readonly empty: readonly number[];
-  /** The best category's score is below the threshold. */
+  /** The best category is not good enough. */
   readonly undecided: readonly Photo[];
   readonly broken: readonly Photo[];
-  /** Not asked yet, or asked something else. */
+  /** Without an answer to this question. */
   readonly waiting: readonly Photo[];
 }
 
-/** @param threshold least score of the best category, 0 to 1 */
-export function groupByCategory(photos: readonly Photo[], question: Question, threshold: number): Grouping {
+/** Groups photos by the category that is their answer. */
+export function groupByCategory(photos: readonly Photo[], question: Question, rules: Rules): Grouping {
   const byLabel: Photo[][] = question.labels.map(() => []);
   const undecided: Photo[] = [];
   const broken: Photo[] = [];
   const waiting: Photo[] = [];
   for (const photo of photos) {
-    const [label] = answerTo(photo, question)?.best ?? [];
+    const answer = answerTo(photo, question);
+    const decided = answer && decide(bestOf(answer), rules);
     if (photo.fault) broken.push(photo);
-    else if (label === undefined) waiting.push(photo);
-    else if (bestScore(photo) < threshold) undecided.push(photo);
-    else byLabel[label]?.push(photo);
+    else if (!answer || answer.best.length === 0) waiting.push(photo);
+    else if (!decided) undecided.push(photo);
+    else byLabel[decided.label]?.push(photo);
   }
   const bestFirst = (a: Photo, b: Photo) => bestScore(b) - bestScore(a) || a.id - b.id;
   const all = byLabel.map((photos, label): PhotoGroup => ({ label, photos: photos.sort(bestFirst) }));

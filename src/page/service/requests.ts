@@ -1,7 +1,7 @@
 import type { Photo, Question } from '../results/photo.ts';
 import { MAX_TOP_K } from './photo-answers.ts';
 import type { Received } from './refusal.ts';
-import { send } from './send.ts';
+import { type Sending, send } from './send.ts';
 
 /** The requests the page sends, with the key, where one is needed. */
 export interface Requests {
@@ -17,9 +17,7 @@ export interface Requests {
   sendVideo(
     video: File,
     question: Question,
-    signal: AbortSignal,
-    onSent: (bytes: number) => void,
-    onText: (text: string) => void,
+    events: Pick<Sending, 'signal' | 'onSent' | 'onText'>,
   ): Promise<Received>;
 }
 
@@ -46,7 +44,7 @@ export function createRequests(): Requests {
       const path = `categorize?${query(question, { details: 'true', top_k: String(topK) })}`;
       return send({ path, form, accept: 'application/json', apiKey, signal, onSent });
     },
-    sendVideo(video, question, signal, onSent, onText) {
+    sendVideo(video, question, events) {
       const form = new FormData();
       form.append('categories', JSON.stringify({ categories: question.labels }));
       form.append('video', video, 'video');
@@ -55,7 +53,7 @@ export function createRequests(): Requests {
         top_k: String(VIDEO_TOP_K),
         images: String(question.labels.length <= MAX_PICTURES),
       })}`;
-      return send({ path, form, accept: 'application/x-ndjson', apiKey, signal, onSent, onText });
+      return send({ path, form, accept: 'application/x-ndjson', apiKey, ...events });
     },
   };
 }

@@ -3,13 +3,13 @@ import { create, createButton, setText } from './dom.ts';
 import { bytes as bytesText, percent } from './numbers.ts';
 import { lineElement } from './photo-tile.ts';
 
-/** One photo, large, with all that is known of it. */
+/** One photo, large, with its size and scores. */
 export interface PhotoDialog {
-  /** @param among the photos that the arrow keys lead to */
+  /** @param among the photos that the arrow keys go through */
   open(photo: Photo, among: readonly Photo[], question: Question | undefined): void;
 }
 
-/** More nobody reads; the download has as many as are asked for. */
+/** Scores that are shown; a longer list is slow to build and not read. */
 const MAX_LINES = 200;
 
 export function createPhotoDialog(dialog: HTMLDialogElement): PhotoDialog {
@@ -81,7 +81,7 @@ export function createPhotoDialog(dialog: HTMLDialogElement): PhotoDialog {
     if (key === 'ArrowLeft') step(-1);
     if (key === 'ArrowRight') step(1);
   });
-  // A click beside the window, on what lies behind it.
+  // A click on the backdrop.
   dialog.addEventListener('click', ({ target }) => {
     if (target === dialog) dialog.close();
   });

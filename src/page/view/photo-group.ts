@@ -5,18 +5,18 @@ import { createPhotoTile, type PhotoTile, type TileContent } from './photo-tile.
 import type { Thumbnails } from './thumbnails.ts';
 
 export interface GroupContent {
-  /** Names the group within the page: its kind, and after a hyphen which one of them. */
+  /** Unique within the page: the kind of group, and the number of its category after a hyphen. */
   readonly key: string;
   readonly heading: string;
-  /** Below the heading. */
+  /** A sentence below the heading. */
   readonly hint?: string;
   readonly photos: readonly Photo[];
-  /** How many are shown at first. */
+  /** How many photos are shown at first. */
   readonly first: number;
   readonly tile: (photo: Photo) => TileContent;
 }
 
-/** A heading and photos below it; of many, only some are in the page. */
+/** A heading and photos below it. Of many photos, only some are in the page. */
 export interface PhotoGroupView {
   readonly element: HTMLElement;
   show(content: GroupContent): void;

@@ -9,7 +9,7 @@ import type { TileContent } from './photo-tile.ts';
 import { createResultControls, type ShownOptions } from './result-controls.ts';
 import { createThumbnails } from './thumbnails.ts';
 
-/** Links to the groups, with their sizes: an overview, and a way to the last of many. */
+/** Links to the groups, with the number of photos in each. */
 interface GroupLinks {
   show(groups: readonly Pick<GroupContent, 'key' | 'heading' | 'photos'>[]): void;
 }
@@ -43,7 +43,7 @@ function createGroupLinks(nav: HTMLElement): GroupLinks {
 
 interface ShownPhotos {
   readonly photos: readonly Photo[];
-  /** undefined: nothing was asked yet. */
+  /** undefined: before the first run. */
   readonly question: Question | undefined;
   readonly model: string | undefined;
 }
@@ -53,7 +53,7 @@ interface PhotoResultsView {
   render(shown: ShownPhotos): void;
 }
 
-/** So many tiles at first in all groups together, more or less. */
+/** About this many tiles are shown at first, in all groups together. */
 const FIRST_TILES = 600;
 const MIN_FIRST = 4;
 const MAX_FIRST = 24;
@@ -79,7 +79,8 @@ export function createPhotoResults(tryBrokenAgain: () => void): PhotoResultsView
     onSave: (format) => {
       const { question } = shown;
       if (!question) return;
-      const results = { ...shown, question, threshold: controls.threshold, topK: controls.topK };
+      const { rules, topK } = controls;
+      const results = { ...shown, question, rules, topK };
       saveText('photos', format, format === 'json' ? photosJson(results) : photosCsv(results));
     },
   });
@@ -92,7 +93,7 @@ export function createPhotoResults(tryBrokenAgain: () => void): PhotoResultsView
     viewChoice.hidden = controls.element.hidden = !question;
     bestHint.hidden = !question || !byBest.checked;
     controls.setUnit(byBest.checked ? 'per category' : 'per photo');
-    const grouping = groupByCategory(photos, question ?? nothingAsked, controls.threshold);
+    const grouping = groupByCategory(photos, question ?? nothingAsked, controls.rules);
     const { broken, waiting } = grouping;
     const categories =
       byBest.checked && question
@@ -144,7 +145,7 @@ const nothingAsked: Question = { labels: [], template: '' };
 function categoryGroups(
   { groups, undecided }: Grouping,
   question: Question,
-  { threshold, topK }: ShownOptions,
+  { rules, topK }: ShownOptions,
 ): GroupContent[] {
   const first = firstTiles(groups.length);
   const tile = (photo: Photo): TileContent => ({
@@ -161,7 +162,7 @@ function categoryGroups(
     tile,
   }));
   if (undecided.length === 0) return contents;
-  const hint = `No category reaches ${percent(threshold)}.`;
+  const hint = `No category reaches ${percent(rules.threshold)}.`;
   return [
     ...contents,
     { key: 'undecided', heading: 'None of these', hint, photos: undecided, first: MAX_FIRST, tile },
@@ -171,12 +172,12 @@ function categoryGroups(
 function bestGroups(
   photos: readonly Photo[],
   question: Question,
-  { threshold, topK }: ShownOptions,
+  { rules, topK }: ShownOptions,
 ): GroupContent[] {
-  return bestPhotos(photos, question, topK, threshold).map((best, label) => ({
+  return bestPhotos(photos, question, topK, rules).map((best, label) => ({
     key: `best-${label}`,
     heading: question.labels[label] ?? '',
-    ...(best.length === 0 && { hint: `No photo reaches ${percent(threshold)} for it.` }),
+    ...(best.length === 0 && { hint: `No photo reaches ${percent(rules.threshold)} for it.` }),
     photos: best,
     first: topK,
     tile: ({ answer }) => {

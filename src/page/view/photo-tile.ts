@@ -2,7 +2,7 @@ import type { Photo } from '../results/photo.ts';
 import { create, setText } from './dom.ts';
 import type { Thumbnails } from './thumbnails.ts';
 
-/** One line below a photo: how it stands to a category. */
+/** One line below a photo: how well it fits a category. */
 export interface TileLine {
   readonly text: string;
   readonly value: string;
@@ -12,7 +12,7 @@ export interface TileLine {
 
 export interface TileContent {
   readonly lines: readonly TileLine[];
-  /** A sentence: what is wrong with the file. */
+  /** A sentence: why the file cannot be used. */
   readonly note?: string;
 }
 
@@ -55,7 +55,7 @@ export function createPhotoTile(photo: Photo, thumbnails: Thumbnails, open: () =
   };
 }
 
-/** The score, with a bar behind it for the eye. */
+/** The score, with a bar behind it. */
 export function lineElement({ text, value, share }: TileLine): HTMLLIElement {
   const line = create(
     'li',

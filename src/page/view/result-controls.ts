@@ -1,20 +1,20 @@
+import type { Rules } from '../../contract/options.ts';
 import { create, createButton, setText } from './dom.ts';
 
-/** What can be set of results that are there, without asking the service again. */
+/** What the controls set. The page applies it to the answers that it has, without another request. */
 export interface ShownOptions {
-  /** Least score that counts, 0 to 1. */
-  readonly threshold: number;
+  readonly rules: Rules & { readonly threshold: number };
   readonly topK: number;
 }
 
 export interface ResultControls extends ShownOptions {
   readonly element: HTMLElement;
-  /** @param unit of what the best are shown: `per category` */
+  /** @param unit of the number of best results, e.g. `per category` */
   setUnit(unit: string): void;
 }
 
 export interface ResultControlsOptions {
-  /** Of what this is about; begins the ids. */
+  /** `photos` or `video`; the ids begin with it. */
   readonly name: string;
   readonly topK: number;
   readonly onChange: () => void;
@@ -74,8 +74,8 @@ export function createResultControls(options: ResultControlsOptions): ResultCont
   return {
     element,
     setUnit: (text) => setText(unit, text),
-    get threshold() {
-      return range.valueAsNumber / 100;
+    get rules() {
+      return { threshold: range.valueAsNumber / 100 };
     },
     get topK() {
       const wanted = Math.round(best.valueAsNumber);

@@ -1,15 +1,23 @@
 import type { VideoDetails } from '../../contract/schemas.ts';
 import { videoCsv, videoJson } from '../results/export.ts';
-import { createFrameAddresses, type FrameAddresses, type ShownVideo } from '../results/frame-pictures.ts';
-import { lanesOf, type Mark, type Moment, marksOf, momentsOf } from '../results/moments.ts';
+import {
+  createFrameAddresses,
+  type FrameAddresses,
+  lanesOf,
+  type Mark,
+  type Moment,
+  marksOf,
+  momentsOf,
+  type ShownVideo,
+} from '../results/frames.ts';
 import { create, createButton, find, saveText, setText } from './dom.ts';
 import { count, percent, timecode } from './numbers.ts';
 import { createResultControls } from './result-controls.ts';
 
-/** The length of a video, with the best frames on it. */
+/** The time line of a video, with the best frames on it. */
 interface Timeline {
   show(marks: readonly Mark[], duration: number, pictures: FrameAddresses): void;
-  /** Where the video is. */
+  /** Moves the playhead. */
   setPosition(seconds: number): void;
 }
 
@@ -32,7 +40,7 @@ function createTimeline(element: HTMLElement, seek: (seconds: number) => void): 
   let length = 0;
   let placed: { readonly item: HTMLElement; readonly timestamp: number }[] = [];
 
-  // The marks are for the keyboard, as is the video's own control; this is for the pointer alone.
+  // For the pointer alone: the keyboard has the marks and the video's own controls.
   track.addEventListener('click', ({ clientX }) => {
     const { left, width } = track.getBoundingClientRect();
     if (width > 0) seek(((clientX - left) / width) * length);
@@ -110,14 +118,14 @@ export function createVideoResults(): VideoResultsView {
   let addresses: FrameAddresses | undefined;
 
   const seek = (seconds: number) => {
-    // A hair later: rounding must not end up in the frame before.
+    // A millisecond later, because rounding must not end up in the frame before.
     player.currentTime = seconds + 0.001;
     player.scrollIntoView({ block: 'nearest' });
   };
   const timeline = createTimeline(find('timeline', HTMLElement), seek);
   player.addEventListener('timeupdate', () => timeline.setPosition(player.currentTime));
   player.addEventListener('error', () => {
-    // Also told when the source is taken away.
+    // The event also comes when the source is removed.
     unplayable.hidden = !player.hasAttribute('src');
   });
 
@@ -125,7 +133,7 @@ export function createVideoResults(): VideoResultsView {
     const { details } = shown ?? {};
     answer.hidden = !details || !addresses;
     if (!details || !addresses) return;
-    const found = momentsOf(details, controls.threshold, controls.topK);
+    const found = momentsOf(details, controls.rules, controls.topK);
     timeline.show(marksOf(found), details.video.duration, addresses);
     moments.replaceChildren(...found.map((moment) => momentElement(moment, addresses, seek)));
     const missing = details.results.length - found.length;
@@ -133,7 +141,7 @@ export function createVideoResults(): VideoResultsView {
       moments.append(
         create('li', {
           class: 'hint',
-          text: `${count(missing, 'category', 'categories')} below ${percent(controls.threshold)}.`,
+          text: `${count(missing, 'category', 'categories')} below ${percent(controls.rules.threshold)}.`,
         }),
       );
     }
@@ -145,8 +153,8 @@ export function createVideoResults(): VideoResultsView {
     onChange: draw,
     onSave(format) {
       if (!shown?.details) return;
-      const { threshold, topK } = controls;
-      const results = { name: shown.file.name, details: shown.details, threshold, topK };
+      const { rules, topK } = controls;
+      const results = { name: shown.file.name, details: shown.details, rules, topK };
       saveText('video', format, format === 'json' ? videoJson(results) : videoCsv(results));
     },
   });
@@ -181,8 +189,8 @@ export function createVideoResults(): VideoResultsView {
 }
 
 function factsText({ video, model }: VideoDetails): string {
-  const { width, height, duration, framesConsidered, scenes } = video;
-  return `${width} × ${height}, ${timecode(duration)}; ${count(scenes, 'scene')}, ${count(framesConsidered, 'frame')} looked at by ${model.name}`;
+  const { width, height, duration, frames_considered, scenes } = video;
+  return `${width} × ${height}, ${timecode(duration)}; ${count(scenes, 'scene')}, ${count(frames_considered, 'frame')} looked at by ${model.name}`;
 }
 
 function momentElement(

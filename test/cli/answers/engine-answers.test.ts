@@ -8,9 +8,7 @@ import { type TemporaryFolder, temporaryFolder } from '../temporary-folder.ts';
 
 const question: Question = {
   categories: { labels: ['cat', 'dog', 'bird'] },
-  templates: undefined,
-  threshold: undefined,
-  topK: 2,
+  top_k: 2,
 };
 
 async function openAnswers(

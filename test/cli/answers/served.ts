@@ -8,9 +8,8 @@ import type { TemporaryFolder } from '../temporary-folder.ts';
 
 export const question: Question = {
   categories: { labels: ['cat', 'dog', 'a "b", c'] },
-  templates: undefined,
   threshold: 0.5,
-  topK: 2,
+  top_k: 2,
 };
 export const { signal } = new AbortController();
 const patience: Partial<ServerPatience> = { backOffMs: 1, busyPauseMs: 1, connections: 3 };

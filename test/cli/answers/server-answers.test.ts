@@ -91,8 +91,8 @@ describe('a server', () => {
     await using _ = server;
     await using folder = await temporaryFolder();
     const files = await filesOf(folder, ['cat']);
-    const templates = ['no place'];
-    const asked = answersOf(server.address('/'), { question: { ...question, templates } });
+    const template = ['no place'];
+    const asked = answersOf(server.address('/'), { question: { ...question, template } });
     expect(Array.fromAsync(asked.categorize(files))).rejects.toThrow(
       'The server says: Query options cannot be used',
     );

@@ -10,9 +10,9 @@ describe('a video', () => {
         duration: 10,
         width: 4,
         height: 2,
-        frameRate: 25,
+        frame_rate: 25,
         codec: 'h264',
-        framesConsidered: 3,
+        frames_considered: 3,
         scenes: 1,
       },
       results: [

@@ -135,7 +135,7 @@ describe('the best frames', () => {
     const missing = await runTask(['--video', folder.at('none.mp4')]);
     expect(missing.stderr).toContain('none.mp4: It cannot be read, because it does not exist.');
     const noFile = await runTask(['--video', folder.path]);
-    expect(noFile.stderr).toContain('It is no file.');
+    expect(noFile.stderr).toContain('It is not a file.');
   });
 
   test('are not looked for any more where something else breaks', async () => {

@@ -36,7 +36,7 @@ export async function runTask(argv: readonly string[], options: RunOptions = {})
   const tally = createTally(terminal, () => 0);
   const { classifier, added } = createFakeClassifier(options);
   const { interruptAfter = Number.POSITIVE_INFINITY } = options;
-  const question = { ...command, categories: { labels } };
+  const question = { ...command.question, categories: { labels } };
   const openAnswers = async (): Promise<Answers> => {
     if (options.answers) return options.answers;
     const dispose = async () => undefined;

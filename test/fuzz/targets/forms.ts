@@ -69,7 +69,7 @@ export const forms: Target = {
         for (const parse of [parseOptions, parseVideoOptions]) {
           const options = refusal(() => parse(query));
           if (options instanceof ServiceError) check(options.message.length < 20_000, 'a very long sentence');
-          else check(options.topK >= 1 && options.topK <= 1000, `top_k is ${options.topK}`);
+          else check(options.top_k >= 1 && options.top_k <= 1000, `top_k is ${options.top_k}`);
         }
         return;
       }

@@ -100,9 +100,9 @@ describe('the detailed answer', () => {
     duration: 9,
     width: 640,
     height: 360,
-    frameRate: 25,
+    frame_rate: 25,
     codec: 'h264',
-    framesConsidered: 3,
+    frames_considered: 3,
     scenes: 3,
   };
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import type { FaultOf } from '../../src/classify/classifier.ts';
-import { createClassifier } from '../../src/classify/create-classifier.ts';
+import { createClipClassifier } from '../../src/classify/clip-classifier.ts';
 import { createLabelEncoder } from '../../src/clip/label-encoder.ts';
 import { ServiceError } from '../../src/errors.ts';
 import { createVideoPlaces } from '../../src/media/video/video-places.ts';
@@ -23,7 +23,7 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
   const encodedTexts: string[] = [];
   const garbage: number[] = [];
   const { observer, told } = createRecordingObserver();
-  const classifier = createClassifier({
+  const classifier = createClipClassifier({
     model: { name: 'fake', sha256: '0', precision: 'fp32', embeddingDimension: 3, imageResolution: 8 },
     logitScale: 10,
     imageEncoder: {
@@ -79,7 +79,7 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
 }
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
-const stay = new AbortController().signal;
+const stay = { signal: new AbortController().signal };
 
 describe('classifier', () => {
   test('ranks the categories for every picture, in the order sent', async () => {
@@ -103,7 +103,7 @@ describe('classifier', () => {
   test('tells of its pictures, and each request what they took', async () => {
     const { classifier, told } = textualClassifier();
     const times = { queueMs: 0, decodeMs: 0, batchWaitMs: 0, inferenceMs: 0, labelsMs: 0 };
-    const collection = classifier.collect(stay, times);
+    const collection = classifier.collect({ ...stay, times });
     await collection.add('sound.jpg', bytesOf('red'));
     await collection.add('broken.jpg', bytesOf('broken'));
     collection.refuse('large.jpg', new ServiceError('image_too_large', 'Too large.'));
@@ -132,7 +132,7 @@ describe('classifier', () => {
   test('a fault that is no picture’s rejects, or is one where the caller says so', async () => {
     const { classifier } = textualClassifier();
     const unexpected = async (faultOf?: FaultOf) => {
-      const collection = classifier.collect(stay, undefined, faultOf);
+      const collection = classifier.collect(stay, faultOf);
       await collection.add('b.jpg', bytesOf('bug'));
       await collection.add('c.jpg', bytesOf('red'));
       return collection;
@@ -234,7 +234,7 @@ describe('classifier', () => {
   test('a client that left gets no further work', async () => {
     const { classifier, semaphore } = textualClassifier(1);
     const leaving = new AbortController();
-    const collection = classifier.collect(leaving.signal);
+    const collection = classifier.collect(leaving);
     await collection.add('1.jpg', bytesOf('red'));
     const waiting = collection.add('2.jpg', bytesOf('red')).catch((reason: unknown) => reason);
     leaving.abort(new Error('gone'));
@@ -248,7 +248,10 @@ describe('classifier', () => {
     const collection = classifier.collect(stay);
     await collection.add('1.jpg', bytesOf('red'));
     const templates = ['a {}', 'green {}'];
-    const [ranking] = await collection.rankCategories({ labels: ['$& red', 'blue'] }, { templates });
+    const [ranking] = await collection.rankCategories(
+      { labels: ['$& red', 'blue'] },
+      { template: templates },
+    );
     expect(encodedTexts).toEqual(['a $& red', 'green $& red', 'a blue', 'green blue']);
     expect(ranking?.candidates[0]?.name).toBe('$& red');
     const [verbatim] = await collection.rankCategories({ labels: ['$& red', 'blue'] }, {});
@@ -260,7 +263,7 @@ describe('classifier', () => {
     const categories = { labels: ['a label of some length'] };
     await classifier.checkLabels(categories, {}, stay);
     const fault = await classifier
-      .checkLabels(categories, { templates: ['a very long template around {}'] }, stay)
+      .checkLabels(categories, { template: ['a very long template around {}'] }, stay)
       .catch((reason: unknown) => reason);
     expect(String(fault)).toContain('is too long');
     expect(encodedTexts).toEqual([]);
@@ -275,9 +278,7 @@ describe('classifier', () => {
       turns += 1;
       if (turns === 2) leaving.abort(new Error('gone'));
     }, 0);
-    const fault = await classifier
-      .checkLabels({ labels }, {}, leaving.signal)
-      .catch((reason: unknown) => reason);
+    const fault = await classifier.checkLabels({ labels }, {}, leaving).catch((reason: unknown) => reason);
     clearInterval(others);
     expect(fault).toEqual(new Error('gone'));
   });
@@ -287,17 +288,17 @@ describe('classifier', () => {
     const { signal } = new AbortController();
     const labels = (count: number) => Array.from({ length: count }, (_, index) => `label ${index}`);
     const templates = Array.from({ length: 100 }, (_, index) => `${index} {}`);
-    await classifier.checkLabels({ labels: labels(100) }, { templates }, signal);
+    await classifier.checkLabels({ labels: labels(100) }, { template: templates }, { signal });
     const fault = await classifier
-      .checkLabels({ labels: labels(101) }, { templates }, signal)
+      .checkLabels({ labels: labels(101) }, { template: templates }, { signal })
       .catch((reason: unknown) => reason);
     expect(fault).toMatchObject({
       code: 'categories_too_many',
       message:
-        '101 categories in 100 templates are 10100 texts; at most 10000 are accepted. Send fewer templates, or at most 100 categories with so many.',
+        '101 categories in 100 templates are 10100 texts; at most 10000 are accepted. Send fewer templates, or at most 100 categories with that many.',
       details: { categories: 101, templates: 100, limit: 10_000 },
     });
     // A single template is one text for each of the categories that the operator lets in.
-    await classifier.checkLabels({ labels: labels(10_001) }, { templates: ['a {}'] }, signal);
+    await classifier.checkLabels({ labels: labels(10_001) }, { template: ['a {}'] }, { signal });
   });
 });

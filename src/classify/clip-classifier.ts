@@ -7,8 +7,9 @@ import { giveBack, type NoteGarbage } from '../garbage.ts';
 import type { FramesOptions } from '../media/video/video.ts';
 import type { VideoPlaces } from '../media/video/video-places.ts';
 import { createSemaphore, type Permit } from '../semaphore.ts';
+import type { WorkContext } from '../work-context.ts';
 import { parseCategories } from './categories.ts';
-import type { Categories, Classifier, LabelOptions, ModelSummary, WorkTimes } from './classifier.ts';
+import type { Categories, Classifier, LabelOptions, ModelSummary, RankingOptions } from './classifier.ts';
 import { createEncodedCollection, type EncodePicture } from './picture-collection.ts';
 import { rankEach } from './ranking.ts';
 import { createVideoSearch, type OpenVideo } from './video-search.ts';
@@ -23,32 +24,32 @@ export interface ClassifierParts {
    * @throws ServiceError image_empty, image_unsupported, image_too_large, image_broken
    */
   readonly loadPicture: (bytes: Uint8Array, pixels: Uint8Array, signal: AbortSignal) => Promise<void>;
-  /** Whether a picture is decoded in another process, and may take seconds. */
+  /** Whether a picture is decoded in another process, which may take seconds. */
   readonly isIsolated: (bytes: Uint8Array) => boolean;
-  /** Places that such pictures may take of the encoder's at a time: the others are all other pictures'. */
+  /** How many of the encoder's slots such pictures may hold at a time. */
   readonly isolatedAtOnce: number;
   readonly openVideo: OpenVideo;
-  /** What of a video's frame the model sees. */
+  /** The part of a video's frame that the model sees. */
   readonly framing: FramesOptions;
-  /** Where videos are decoded side by side. */
+  /** The places of the videos that are decoded at the same time. */
   readonly videoPlaces: VideoPlaces;
   readonly maxCategories: number;
-  /** Memory for pictures that have arrived and are not decoded yet; a larger one waits until it is alone. */
+  /** Memory for pictures that have arrived and are not decoded yet. A larger picture waits until it is alone. */
   readonly undecodedBytes: number;
-  /** Told how many bytes every picture had, once it is decoded: what they came in may be garbage now. */
+  /** Called after each decoding with the picture's size: the memory that its bytes came in may be garbage now. */
   readonly noteGarbage: NoteGarbage;
   readonly observer?: EngineObserver;
 }
 
+/** Labels as they are. */
 const verbatim = ['{}'] as const;
 
-/** Joins the encoders and the decoders to the three use cases. */
-export function createClassifier(parts: ClassifierParts): Classifier {
+/** Makes the use cases of CLIP's encoders and the decoders. */
+export function createClipClassifier(parts: ClassifierParts): Classifier {
   const { model, logitScale, imageEncoder, labelEncoder, loadPicture, isIsolated, maxCategories } = parts;
   const { openVideo, framing, videoPlaces, noteGarbage, observer = unobserved } = parts;
 
   const undecoded = createSemaphore(parts.undecodedBytes);
-
   const isolated = createSemaphore(parts.isolatedAtOnce);
 
   const decode = async (bytes: Uint8Array, slot: PixelSlot, share: Permit, signal: AbortSignal) => {
@@ -56,47 +57,44 @@ export function createClassifier(parts: ClassifierParts): Classifier {
       using _ = share;
       await loadPicture(bytes, slot.pixels, signal);
     } finally {
-      // Nothing reads them any more, even where the client has left: a decoder that has begun is waited for.
+      // Nothing reads the bytes any more: a decoder that has begun is waited for, also where the client has left.
       noteGarbage(bytes.byteLength);
       giveBack(bytes);
     }
   };
 
-  const encodeNoting =
-    (times?: WorkTimes): EncodePicture =>
-    async (picture, signal) => {
-      const isWhole = picture instanceof Uint8Array;
-      using places = new DisposableStack();
-      // Pictures that take long wait in a queue of their own, and hold up only their like.
-      const head = isWhole ? picture : await picture.head();
-      const turn = isIsolated(head) ? places.use(await isolated.acquire(1, signal)) : undefined;
-      const share = places.use(await undecoded.acquire(picture.byteLength, signal));
-      const bytes = isWhole ? picture : await picture.read();
-      const slot = await imageEncoder.acquireSlot(signal);
-      places.move();
-      const encodeSlot = async () => {
-        using held = slot;
-        const beganAt = performance.now();
-        {
-          using _turn = turn;
-          await decode(bytes, held, share, signal);
-        }
-        const ms = performance.now() - beganAt;
-        observer.pictureDecoded(ms);
-        if (times) times.decodeMs += ms;
-        return await held.encode(signal, times);
-      };
-      return { embedding: encodeSlot() };
+  const encodePicture: EncodePicture = async (picture, { signal, times }) => {
+    const isWhole = picture instanceof Uint8Array;
+    using places = new DisposableStack();
+    // Pictures that take long have a queue of their own: they do not delay the others.
+    const head = isWhole ? picture : await picture.head();
+    const turn = isIsolated(head) ? places.use(await isolated.acquire(1, signal)) : undefined;
+    const share = places.use(await undecoded.acquire(picture.byteLength, signal));
+    const bytes = isWhole ? picture : await picture.read();
+    const slot = await imageEncoder.acquireSlot(signal);
+    places.move();
+    const encodeSlot = async () => {
+      using held = slot;
+      const beganAt = performance.now();
+      {
+        using _turn = turn;
+        await decode(bytes, held, share, signal);
+      }
+      const ms = performance.now() - beganAt;
+      observer.pictureDecoded(ms);
+      if (times) times.decodeMs += ms;
+      return await held.encode(signal, times);
     };
+    return { embedding: encodeSlot() };
+  };
 
   const encodeLabels = async (
     { labels }: Categories,
-    { templates = verbatim }: LabelOptions,
-    signal: AbortSignal,
-    times?: WorkTimes,
+    { template = verbatim }: LabelOptions,
+    { signal, times }: WorkContext,
   ): Promise<readonly Float32Array[]> => {
     const beganAt = performance.now();
-    const embeddings = await labelEncoder.encode(labels, templates, signal);
+    const embeddings = await labelEncoder.encode(labels, template, signal);
     if (times) times.labelsMs += performance.now() - beganAt;
     return embeddings;
   };
@@ -113,25 +111,21 @@ export function createClassifier(parts: ClassifierParts): Classifier {
       observer,
     }),
     parseCategories: (document) => parseCategories(document, maxCategories),
-    async checkLabels({ labels }, { templates = verbatim }, signal) {
-      if (templates.length > 1 && labels.length * templates.length > MAX_TEXTS) {
-        throw tooManyTexts(labels.length, templates.length);
+    async checkLabels({ labels }, { template = verbatim }, { signal }) {
+      if (template.length > 1 && labels.length * template.length > MAX_TEXTS) {
+        throw tooManyTexts(labels.length, template.length);
       }
-      await labelEncoder.check(labels, templates, signal);
+      await labelEncoder.check(labels, template, signal);
     },
-    collect(signal, times, faultOf) {
-      const { add, refuse, names, broken, encoded } = createEncodedCollection(
-        encodeNoting(times),
-        signal,
-        observer,
-        faultOf,
-      );
+    collect(work, faultOf) {
+      const collection = createEncodedCollection(encodePicture, work, observer, faultOf);
+      const { add, refuse, names, broken, encoded } = collection;
 
       /** Both sides of every comparison, each in the order sent. */
-      const sides = async (categories: Categories, options: LabelOptions) => {
+      const sides = async (categories: Categories, { limit, ...options }: RankingOptions) => {
         const [pictures, labelEmbeddings] = await Promise.all([
           encoded(),
-          encodeLabels(categories, options, signal, times),
+          encodeLabels(categories, options, work),
         ]);
         return {
           files: {
@@ -139,6 +133,7 @@ export function createClassifier(parts: ClassifierParts): Classifier {
             embeddings: pictures.map(({ embedding }) => embedding),
           },
           labels: { names: categories.labels, embeddings: labelEmbeddings },
+          ranking: { logitScale, limit },
         };
       };
 
@@ -148,12 +143,12 @@ export function createClassifier(parts: ClassifierParts): Classifier {
         names,
         broken,
         async rankCategories(categories, options) {
-          const { files, labels } = await sides(categories, options);
-          return await rankEach(files, labels, { logitScale, limit: options.limit, signal });
+          const { files, labels, ranking } = await sides(categories, options);
+          return await rankEach(files, labels, ranking, work);
         },
         async rankFiles(categories, options) {
-          const { files, labels } = await sides(categories, options);
-          return await rankEach(labels, files, { logitScale, limit: options.limit, signal });
+          const { files, labels, ranking } = await sides(categories, options);
+          return await rankEach(labels, files, ranking, work);
         },
       };
     },
@@ -163,7 +158,7 @@ export function createClassifier(parts: ClassifierParts): Classifier {
 function tooManyTexts(categories: number, templates: number): ServiceError {
   return new ServiceError(
     'categories_too_many',
-    `${categories} categories in ${templates} templates are ${categories * templates} texts; at most ${MAX_TEXTS} are accepted. Send fewer templates, or at most ${Math.floor(MAX_TEXTS / templates)} categories with so many.`,
+    `${categories} categories in ${templates} templates are ${categories * templates} texts; at most ${MAX_TEXTS} are accepted. Send fewer templates, or at most ${Math.floor(MAX_TEXTS / templates)} categories with that many.`,
     { categories, templates, limit: MAX_TEXTS },
   );
 }

@@ -1,12 +1,11 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { separatePictures } from '../../src/page/results/frame-pictures.ts';
-import { lanesOf, marksOf, momentsOf } from '../../src/page/results/moments.ts';
+import { lanesOf, marksOf, momentsOf, separatePictures } from '../../src/page/results/frames.ts';
 import { videoDetails } from './video-details.ts';
 
 describe('the best frames of a video', () => {
   test('are listed with the next best ones, as many as are asked for', () => {
-    expect(momentsOf(videoDetails, 0, 2).map(({ category, others }) => [category, others.length])).toEqual([
+    expect(momentsOf(videoDetails, {}, 2).map(({ category, others }) => [category, others.length])).toEqual([
       ['cat', 1],
       ['dog', 0],
       ['bird', 0],
@@ -14,14 +13,16 @@ describe('the best frames of a video', () => {
   });
 
   test('below the threshold are left out, and so are next best ones', () => {
-    expect(momentsOf(videoDetails, 0.5, 3).map(({ category, others }) => [category, others.length])).toEqual([
+    expect(
+      momentsOf(videoDetails, { threshold: 0.5 }, 3).map(({ category, others }) => [category, others.length]),
+    ).toEqual([
       ['cat', 0],
       ['dog', 0],
     ]);
   });
 
   test('stand on the time line once, in the order of time', () => {
-    expect(marksOf(momentsOf(videoDetails, 0, 1))).toEqual([
+    expect(marksOf(momentsOf(videoDetails, {}, 1))).toEqual([
       { timestamp: 0.5, categories: ['bird'] },
       { timestamp: 2, categories: ['cat', 'dog'] },
     ]);

@@ -6,9 +6,13 @@ import { inChunks, type StreamedBody, type StreamedResponse, streamBody } from '
 import { boundaryOf } from '../multipart.ts';
 import { type RequestTally, urlOf } from '../request-record.ts';
 import type { Lease, Resources } from '../resources.ts';
-import { findFrames, type PreparedAnswer, type SearchJob, type SearchRoom } from './find-frames.ts';
-import { createNews, type NewsPace } from './progress-news.ts';
-import { videoTooLarge } from './receive-video.ts';
+import {
+  type PreparedAnswer,
+  prepareAnswer,
+  type SearchJob,
+  type SearchRoom,
+  videoTooLarge,
+} from './prepare-answer.ts';
 import {
   answerFormatOf,
   answerJson,
@@ -19,21 +23,77 @@ import {
   resultEvent,
 } from './video-answer.ts';
 
+export interface NewsPace {
+  /** Least time between two items. */
+  readonly paceMs: number;
+  /** After this time without an item, `quiet` is given. */
+  readonly quietMs: number;
+}
+
+/** The latest news of some work, at the pace of its reader. */
+export interface News<Item> extends AsyncIterable<Item | 'quiet'> {
+  tell(item: Item): void;
+  /** Ends the iteration; an item that was not read yet is dropped. */
+  close(): void;
+}
+
+/**
+ * Keeps only the newest item, so that nothing piles up while the reader is slow. Iterating gives it, then waits;
+ * `quiet` is given where there was no item for a while.
+ */
+export function createNews<Item>({ paceMs, quietMs }: NewsPace): News<Item> {
+  let latest: { readonly item: Item } | undefined;
+  let isClosed = false;
+  let wake = (_isNews: boolean) => {};
+
+  /** @param forNews whether an item ends the pause, as `close` does */
+  const pause = (ms: number, forNews: boolean) =>
+    new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      wake = (isNews) => {
+        if (isNews && !forNews) return;
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+
+  return {
+    tell(item) {
+      latest = { item };
+      wake(true);
+    },
+    close() {
+      isClosed = true;
+      wake(false);
+    },
+    async *[Symbol.asyncIterator]() {
+      while (!isClosed) {
+        if (!latest) await pause(quietMs, true);
+        if (isClosed) return;
+        const news = latest;
+        latest = undefined;
+        yield news ? news.item : 'quiet';
+        if (!isClosed) await pause(paceMs, false);
+      }
+    },
+  };
+}
+
 export interface VideoEndpoint extends SearchRoom {
   readonly resources: Resources;
   readonly pace: NewsPace;
-  /** Called when an answer that was streamed is complete, and the connection is still its own. */
+  /** Called when a streamed answer is complete, while its connection is still its own. */
   readonly beforeClose: () => void;
-  /** What a client is told of a fault; takes note of those that are ours. */
+  /** Makes the error that the client receives; logs those that are bugs of the service. */
   readonly explain: (fault: unknown) => ServiceError;
 }
 
 /**
- * One request to /video, from its query to its answer: one JSON document when all is done, or, for those
- * who ask for it, events from the beginning.
- * @throws ServiceError; with it, all work of this request is dropped
+ * One request to /video, from its query to its answer: one JSON document at the end, or events from the beginning
+ * where the request asks for them.
+ * @throws ServiceError, after which all work of this request is dropped
  */
-export async function classifyVideo(
+export async function respondToVideo(
   request: Request,
   endpoint: VideoEndpoint,
   tally: RequestTally,
@@ -44,7 +104,7 @@ export async function classifyVideo(
   endpoint.admission.refuseWhenFull();
   const lease = endpoint.resources.enter('videoUploads', request);
   const search: Search = (report) =>
-    findFrames(endpoint, { request, boundary, options, tally, lease, report });
+    prepareAnswer(endpoint, { request, boundary, options, tally, lease, report });
   const format = answerFormatOf(request.headers);
   const job = { options, search, lease };
   return format === 'json'
@@ -100,7 +160,7 @@ function respondWithEvents(
   );
   return streamedResponse(body, {
     'content-type': notation.contentType,
-    // Proxies of nginx's kind would keep events back until there are many of them.
+    // nginx would buffer the events until there are many of them.
     'x-accel-buffering': 'no',
   });
 }
@@ -108,7 +168,7 @@ function respondWithEvents(
 type Outcome = { readonly prepared: PreparedAnswer } | { readonly fault: unknown };
 
 /**
- * Searches, and tells how it goes. Where nobody can be told any more, the search is given up and waited for.
+ * Searches and reports the progress. Where reporting fails, the search is aborted and waited for.
  * @throws what `tell` throws
  */
 async function whileTelling(
@@ -125,7 +185,7 @@ async function whileTelling(
   try {
     let last: VideoProgress | undefined;
     for await (const item of news) {
-      // A search waits for its turn as its upload did before it, and a short upload may go untold in between.
+      // `waiting` comes before the upload and before the search; after a short upload, one follows the other.
       if (item !== 'quiet' && Bun.deepEquals(item, last)) continue;
       if (item !== 'quiet') last = item;
       await tell(item, last);
@@ -134,7 +194,7 @@ async function whileTelling(
     lease.abort(fault);
     const outcome = await searching;
     if ('prepared' in outcome) await outcome.prepared[Symbol.asyncDispose]();
-    // The client is still there to be told where it was the request that was ended.
+    // Where the service has ended the request, the client is still there and receives the reason.
     else if (!hasLeft(lease.signal.reason)) return outcome;
     throw fault;
   }
@@ -154,11 +214,11 @@ function streamedResponse(
   return { response: new Response(stream, { headers: { ...headers, 'cache-control': 'no-store' } }), ended };
 }
 
-/** Room for the form around the video: its boundaries and headers, and what comes before and after them. */
+/** The form around the video: boundaries, headers, and what comes before and after them. */
 const FORM_BYTES = 64 * 1024;
 
 /**
- * Refuses what is bound to be too much before it is sent.
+ * Refuses a body whose declared length is too much, before it is sent.
  * @throws ServiceError video_too_large
  */
 function checkDeclaredLength({ headers }: Request, maxVideoBytes: number): void {
