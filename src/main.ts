@@ -50,6 +50,7 @@ const config = (() => {
 })();
 const log = createLog(config.logLevel);
 if (config.memoryShortage) log.warn({}, config.memoryShortage);
+tellPerson('classify-images is starting.');
 
 let state: EngineState = {
   state: 'loading',
@@ -64,6 +65,7 @@ const stopping = new AbortController();
 // cannot read `/ready` try another replica if a port is closed, but they cannot resend an upload that was answered
 // with 503.
 let isOpen = false;
+let pageAddress = '';
 setTimeout(openPort, OPEN_AFTER_MS);
 const engine = startWithRetries();
 engine.catch((fault: unknown) => {
@@ -123,6 +125,7 @@ async function startWith(compiled: CompiledModel): Promise<Engine> {
   const { name, precision, sha256 } = compiled;
   log.info({ model: name, precision, sha256, threads: config.threads }, 'ready');
   setState({ state: 'ready', classifier: started.classifier });
+  tellPerson(`Ready. Open ${pageAddress} in a browser.`);
   return started;
 }
 
@@ -137,12 +140,21 @@ function reportLoading(progress: LoadingProgress): void {
   });
 }
 
+/** Says on standard output what a person at a terminal needs; a container's output is for its log lines. */
+function tellPerson(sentence: string): void {
+  if (process.stdout.isTTY || config.model.demoFallback) console.log(sentence);
+}
+
 function openPort(): void {
   if (isOpen || stopping.signal.aborted) return;
   isOpen = true;
   try {
     const { url } = server.listen();
     log.info({ url }, 'listening');
+    // A browser cannot open the address that stands for all addresses.
+    pageAddress = url.href.replace('//0.0.0.0:', '//localhost:').replace('//[::]:', '//localhost:');
+    if (state.state !== 'ready')
+      tellPerson(`${pageAddress} shows how far the model is. It answers when it is ready.`);
   } catch (fault) {
     const { code } = fault as NodeJS.ErrnoException;
     const cure = portCures[code ?? ''];

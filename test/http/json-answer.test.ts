@@ -23,7 +23,12 @@ const code = (expected: string) => expect.objectContaining({ code: expected });
 
 function create(limits: Partial<ResourceLimits> = {}) {
   const resources = createResources({ ...plenty, ...limits }, { patience, hurriedPatience: patience });
-  const enter = () => resources.enter('pictureUploads', new Request('http://localhost'));
+  const enter = () => {
+    const lease = resources.enter('pictureUploads', new Request('http://localhost'));
+    // A client has sent its request before there is an answer.
+    lease.credit('upload', 1);
+    return lease;
+  };
   return { resources, enter };
 }
 
