@@ -1,4 +1,4 @@
-import type { EngineState } from '../classify/classifier.ts';
+import type { Classifier, EngineState } from '../classify/classifier.ts';
 import type { Config } from '../config.ts';
 import { statusOf } from '../contract/codes.ts';
 import type { ServiceError } from '../errors.ts';
@@ -154,15 +154,6 @@ export function createServer(options: ServerOptions): HttpServer {
   };
   const fail = (thrown: unknown, request: Request) => errorResponse(explain(thrown, request));
 
-  /** Adds the `server-timing` header to an answer or an error. */
-  const timed = async (request: Request, work: Promise<Response>): Promise<Response> => {
-    const response = await work.catch((fault: unknown) => fail(fault, request));
-    const record = recordOf(request);
-    const totalMs = performance.now() - record.receivedAt;
-    response.headers.set('server-timing', serverTiming(timingOf(record), totalMs));
-    return response;
-  };
-
   let storageFaultAt = Number.NEGATIVE_INFINITY;
   const onStorageFault = ({ message }: ServiceError) => {
     if (performance.now() - storageFaultAt < STORAGE_FAULT_MS) return;
@@ -176,22 +167,28 @@ export function createServer(options: ServerOptions): HttpServer {
     return explain(fault, request);
   };
 
+  type Work = (
+    classifier: Classifier,
+    record: RequestRecord,
+    beforeClose: () => void,
+  ) => Promise<StreamedResponse>;
+
   /**
-   * Runs an endpoint without the time limit for idle connections, which would end long uploads, long waits and slow
-   * answers. The patience of the request's lease replaces it.
+   * Runs work without the time limit for idle connections, which would end long uploads, long waits and slow answers.
+   * The patience of the request's lease replaces it.
    */
-  const untimed = async (
-    request: Request,
-    work: (restoreTimeout: () => void) => Promise<StreamedResponse>,
-  ): Promise<Response> => {
+  const untimed = async (request: Request, work: Work): Promise<Response> => {
+    guard(request.headers);
+    const classifier = readyClassifier(engine());
+    const record = recordOf(request);
     server?.timeout(request, 0);
     // Without this, Bun would never close the connection when it is idle later.
     const restoreTimeout = () => server?.timeout(request, tuning.idleTimeoutSeconds);
     try {
-      const { response, ended } = await work(restoreTimeout);
+      const { response, ended } = await work(classifier, record, restoreTimeout);
       if (!ended) restoreTimeout();
       else {
-        recordOf(request).bodyEnded = ended.then((fault) => {
+        record.bodyEnded = ended.then((fault) => {
           if (fault !== undefined) noteLate(fault, request);
         });
       }
@@ -202,64 +199,57 @@ export function createServer(options: ServerOptions): HttpServer {
     }
   };
 
-  const classify = async (use: 'categorize' | 'image', request: Request): Promise<Response> => {
-    guard(request.headers);
-    const classifier = readyClassifier(engine());
+  /** Answers a request to an endpoint that classifies. The `server-timing` header is in errors, too. */
+  const classify = async (request: Request, work: Work): Promise<Response> => {
+    const response = await untimed(request, work).catch((fault: unknown) => fail(fault, request));
     const record = recordOf(request);
-    return await untimed(request, (restoreTimeout) =>
-      classifyPictures(
-        use,
-        request,
-        {
-          classifier,
-          admission,
-          resources,
-          partMemory,
-          spools,
-          spaceOf,
-          onStorageFault,
-          limits: config.limits,
-          passedOverBytes: tuning.passedOverBytes,
-          beforeClose: restoreTimeout,
-          note: (refusal) => {
-            record.fault = refusal.code;
-          },
-        },
-        record,
-      ),
-    );
+    const totalMs = performance.now() - record.receivedAt;
+    response.headers.set('server-timing', serverTiming(timingOf(record), totalMs));
+    return response;
   };
 
-  const searchVideo = async (request: Request): Promise<Response> => {
-    guard(request.headers);
-    const classifier = readyClassifier(engine());
-    return await untimed(request, (restoreTimeout) =>
-      respondToVideo(
-        request,
-        {
-          classifier,
-          admission: videoAdmission,
-          resources,
-          spools,
-          spaceOf,
-          limits: config.limits,
-          pace: tuning.progress,
-          beforeClose: restoreTimeout,
-          explain: (fault) => noteLate(fault, request),
-        },
-        recordOf(request),
-      ),
-    );
-  };
+  const shared = { resources, spools, spaceOf, limits: config.limits };
+  const pictures = (use: 'categorize' | 'image') => (request: Request) =>
+    classify(request, (classifier, record, beforeClose) => {
+      const note = (refusal: ServiceError) => {
+        record.fault = refusal.code;
+      };
+      const { passedOverBytes } = tuning;
+      const endpoint = {
+        ...shared,
+        classifier,
+        admission,
+        partMemory,
+        onStorageFault,
+        passedOverBytes,
+        beforeClose,
+        note,
+      };
+      return classifyPictures(use, request, endpoint, record);
+    });
+  const video = (request: Request) =>
+    classify(request, (classifier, record, beforeClose) => {
+      const explainLate = (fault: unknown) => noteLate(fault, request);
+      const pace = tuning.progress;
+      const endpoint = {
+        ...shared,
+        classifier,
+        admission: videoAdmission,
+        pace,
+        beforeClose,
+        explain: explainLate,
+      };
+      return respondToVideo(request, endpoint, record);
+    });
 
   const app = createApp(
     {
       health: () => healthOf(engine(), isDraining, Math.floor((performance.now() - startedAt) / 1000)),
       ready: () => readiness(engine(), isDraining),
       metrics: metrics.exposition,
-      categorize: (request) => timed(request, classify('categorize', request)),
-      image: (request) => timed(request, classify('image', request)),
-      video: (request) => timed(request, searchVideo(request)),
+      categorize: pictures('categorize'),
+      image: pictures('image'),
+      video,
     },
     describeOperations(config),
     fail,
