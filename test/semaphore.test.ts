@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import { createSemaphore } from '../src/semaphore.ts';
 
-/** Lets everything that is already decided happen. */
+/** Lets all pending promises settle. */
 const settle = () => Bun.sleep(0);
 
 describe('semaphore', () => {

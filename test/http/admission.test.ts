@@ -7,7 +7,7 @@ const resources = createResources(plenty, { patience, hurriedPatience: patience 
 const enter = () => resources.enter('pictureUploads', new Request('http://localhost'));
 const code = (expected: string) => expect.objectContaining({ code: expected });
 
-/** Something for the engine to do, which takes it and ends it when the test says so. */
+/** Work for the engine. The test decides when the engine accepts it and when it ends. */
 function task() {
   const [taken, settled] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
   const start = async () => {
@@ -33,7 +33,7 @@ describe('the queue before the engine', () => {
     first.take();
     await submitted;
     expect(counts()).toEqual([0, 1]);
-    // It waits with its second picture while its first is worked on, and counts once.
+    // Its second picture waits while its first is processed; the request counts once.
     const next = work.submit(second.start);
     expect(counts()).toEqual([1, 0]);
     first.settle();

@@ -3,7 +3,7 @@ import { categoriesPart, closing, filePart, part, postRaw } from './harness.ts';
 import { post } from './post-pictures.ts';
 import { film, startVideos, videoPart } from './video/video-server.ts';
 
-/** A part whose head is given in Latin-1: a byte for each character. */
+/** A part with its head in Latin-1: one byte per character. */
 function latin1Part(field: string, parameter: string, content: string): Buffer {
   const line = Buffer.from(`form-data; name="${field}"; ${parameter}`, 'latin1');
   const [before, after] = part('PLACE', content).toString('latin1').split('PLACE');
@@ -181,7 +181,7 @@ describe('the charset of categories', () => {
     ['none: UTF-8', typed('text/plain', Buffer.from(words))],
   ])('%s', async (_, document) => {
     const body = Buffer.concat([filePart('a.png', 'grün'), document, closing]);
-    // The stand-in for the classifier keeps a byte order mark out, as the real one does.
+    // The fake classifier removes a byte order mark, as the real one does.
     expect((await post('/categorize', body)).text).toBe('{"a.png":"grün"}');
   });
 

@@ -19,7 +19,7 @@ import {
 const MEBI = 1024 ** 2;
 const body = Buffer.concat([filePart('a', 'cat'), categoriesPart('cat,dog'), closing]);
 
-/** A server whose engine behaves as told. */
+/** A server with a controlled engine. */
 function startWith(behaviour: FakeBehaviour, options: StartOptions = {}) {
   const engine = createFakeEngine(behaviour);
   const server = start({ ...options, engine: { state: 'ready', classifier: engine.classifier } });
@@ -31,7 +31,7 @@ const aborted = (signal: AbortSignal) =>
     signal.addEventListener('abort', () => reject(signal.reason), { once: true });
   });
 
-/** The server is as it was: nobody holds a place, and a request is answered. */
+/** Checks that nothing is left: no place is held, and a request is answered. */
 async function expectSound(server: TestServer) {
   const response = await postRaw(server, '/categorize', body);
   expect(await response.text()).toBe('{"a":"cat"}');
@@ -101,7 +101,7 @@ describe('back-pressure', () => {
     await until(() => added.length === 1);
     await Bun.sleep(300);
     expect(added).toHaveLength(1);
-    // The rest of what left the client lies in the kernel's socket buffers.
+    // The other bytes that the client sent are in the kernel's socket buffers.
     expect(accepted).toBeLessThan(32);
     gate.resolve();
     await until(() => socket.received().includes('"63":'));
@@ -181,7 +181,7 @@ describe('a client that leaves', () => {
 });
 
 describe('a client that stalls', () => {
-  // Longer than this process may have to wait for its turn on a busy machine.
+  // Longer than a busy machine may suspend this process.
   const tuning = { patience: { waitMs: 1000, msPerKibibyte: 1000 } };
 
   test('is told so, and what it held is free', async () => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { parseContentDisposition } from '../../src/http/multipart.ts';
 
-/** A line in UTF-8, its bytes as the reader hands them over. */
+/** A line in UTF-8, as Latin-1 like the reader passes it. */
 const parse = (line: string | Buffer) =>
   parseContentDisposition(Buffer.from(line as string).toString('latin1'));
 const filenameOf = (line: string | Buffer) => {
@@ -120,7 +120,7 @@ describe('a part’s disposition', () => {
   test('whatever a browser sends comes out as the file is called', () => {
     const asBrowsersDo = (name: string) =>
       name.replaceAll('"', '%22').replaceAll('\r', '%0D').replaceAll('\n', '%0A');
-    // What neither browsers nor anybody else can tell apart once it is written.
+    // Encodings that are ambiguous, for browsers too.
     const isAmbiguous = (name: string) => /%22|%0[AD]|\\\\|\\"|\\$/i.test(name);
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 60 }), (name) => {

@@ -16,7 +16,7 @@ import {
 
 const body = Buffer.concat([filePart('a', 'cat'), categoriesPart('cat,dog'), closing]);
 
-/** A server whose engine takes its pictures when the test says so. */
+/** A server whose engine accepts pictures when the test says so. */
 function startGated(tuning: StartOptions['tuning'] = {}) {
   const gate = Promise.withResolvers<void>();
   const { classifier, added } = createFakeEngine({ onAdd: () => gate.promise });
@@ -52,7 +52,7 @@ describe('while it lingers', () => {
     expect([answer.status, await answer.text()]).toEqual([200, '{"a":"cat"}']);
     expect(isDrained).toBe(false);
 
-    // A connection from before is closed after its next answer, not in the middle of it.
+    // An open connection is closed after its next answer, not in the middle of it.
     kept.write(getReady);
     await until(() => kept.received().includes('shutting_down'));
     await until(() => kept.readyState !== 'open');

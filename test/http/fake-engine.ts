@@ -22,7 +22,7 @@ export const fakeModel: ModelSummary = {
   },
 };
 
-/** What a test may change, and what it may look at. */
+/** What a test may change and read. */
 export interface FakeEngine {
   readonly classifier: Classifier;
   /** Every picture that was added, in order. */
@@ -32,11 +32,11 @@ export interface FakeEngine {
 }
 
 export interface FakeBehaviour extends FakeVideoBehaviour {
-  /** Back-pressure: resolves when the next picture may come. */
+  /** Back-pressure: resolves when the engine accepts the next picture. */
   readonly onAdd?: (signal: AbortSignal) => Promise<void>;
-  /** Told of every picture's bytes, when its turn has come. */
+  /** Called with every picture's bytes at its turn. */
   readonly onBytes?: (bytes: Uint8Array) => void;
-  /** The work on a picture that was taken. */
+  /** The work on an accepted picture. */
   readonly onWork?: (signal: AbortSignal) => Promise<void>;
   readonly onRank?: (signal: AbortSignal) => Promise<void>;
   /** In characters. */
@@ -53,8 +53,8 @@ function abortOf(signal: AbortSignal): Promise<never> {
 }
 
 /**
- * A classifier of text "pictures": the content is the word it shows, and a candidate scores 0.8 when it
- * is that word, the others share the rest. Content that begins with "broken:CODE" is a broken picture.
+ * A classifier of text "pictures". The content is the word that the picture shows. A candidate scores 0.8 if it is that
+ * word; the others share the rest. Content that begins with "broken:CODE" is a broken picture.
  */
 export function createFakeEngine({
   onAdd,

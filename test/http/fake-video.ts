@@ -2,7 +2,7 @@ import type { FrameScore, SearchProgress, SearchVideo } from '../../src/classify
 import { type ErrorCode, ServiceError } from '../../src/errors.ts';
 import { createSemaphore } from '../../src/semaphore.ts';
 
-/** What a test may look at. */
+/** What a test may read. */
 export interface FakeVideos {
   readonly searchVideo: SearchVideo;
   readonly paths: string[];
@@ -16,19 +16,19 @@ export interface FakeVideos {
 export interface FakeVideoBehaviour {
   readonly onSearch?: (signal: AbortSignal, report: (progress: SearchProgress) => void) => Promise<void>;
   readonly onJpeg?: (timestamp: number, signal: AbortSignal) => Promise<void>;
-  /** Videos that are looked through at a time. Default: any number. */
+  /** Videos that are searched at a time. Default: any number. */
   readonly places?: number;
   /** Of each picture. */
   readonly jpegBytes?: number;
 }
 
-/** What the fake makes of a frame: bytes that no two frames share. */
+/** The fake JPEG of a frame: different bytes for each frame. */
 export function fakeJpeg(timestamp: number, bytes = 20): Uint8Array {
   return Buffer.alloc(bytes, `jpeg ${timestamp} `);
 }
 
 /**
- * Looks through text "videos": words with their times, as in `cat@1.5 dog@3`. The frame that shows a
+ * Searches text "videos": words with their times, as in `cat@1.5 dog@3`. The frame that shows a
  * category's word scores 0.8, the others share the rest. A text that begins with "broken:CODE" fails.
  */
 export function createFakeVideos({

@@ -5,7 +5,7 @@ import { readParts } from '../../src/http/multipart.ts';
 import { boundary, closing, filePart, part } from './harness.ts';
 import { cutAt } from './read-parts.ts';
 
-/** Each in a buffer of its own, as they come from a socket. */
+/** Each chunk in its own buffer, as from a socket. */
 async function* chunksOf(chunks: readonly Uint8Array[]) {
   for (const chunk of chunks) yield Uint8Array.from(chunk);
 }
@@ -98,7 +98,7 @@ describe('a part that is read whole', () => {
 
 describe('categories in a declared charset', () => {
   test('are decoded piece by piece as they are whole', async () => {
-    // Of two and four bytes: the pieces in which a document is decoded end within some.
+    // Characters of two and four bytes: some are split between the pieces that are decoded.
     const text = `x${'é🐈'.repeat(150_000)}`;
     const parts = Buffer.concat([
       part(
@@ -114,7 +114,7 @@ describe('categories in a declared charset', () => {
         decoded = Buffer.from(document).toString();
         return { labels: [] };
       });
-      // A comparison of such texts that fails would be printed whole.
+      // A failed comparison would print the whole texts.
       expect(decoded === text).toBe(true);
     }
   });

@@ -11,7 +11,7 @@ export interface LogLine {
   readonly fields: Record<string, unknown>;
 }
 
-/** A log that remembers. */
+/** A log that keeps its lines. */
 export function createMemoryLog(): { log: Log; lines: LogLine[] } {
   const lines: LogLine[] = [];
   const write = (level: string) => (fields: object) => {
@@ -125,7 +125,7 @@ export function requestHead(path: string, contentLength: number): string {
   ].join('\r\n');
 }
 
-/** What a gauge or counter shows, without asking over HTTP. */
+/** The value of a gauge or counter, read without HTTP. */
 export async function metricOf({ metrics }: Pick<TestServer, 'metrics'>, series: string): Promise<number> {
   const line = (await (await metrics.exposition()).text())
     .split('\n')
@@ -133,7 +133,7 @@ export async function metricOf({ metrics }: Pick<TestServer, 'metrics'>, series:
   return Number(line?.slice(series.length + 1));
 }
 
-/** Waits until so many requests are let in whose bodies are not complete. */
+/** Waits until this many admitted requests have incomplete bodies. */
 export async function untilUploading(
   server: Pick<TestServer, 'metrics'>,
   count: number,
@@ -144,7 +144,7 @@ export async function untilUploading(
   }
 }
 
-/** Waits until so many requests are worked on, or wait for their turn, in a queue. */
+/** Waits until this many requests of a queue run or wait. */
 export async function untilQueued(
   { metrics }: Pick<TestServer, 'metrics'>,
   state: 'running' | 'waiting',
@@ -155,7 +155,7 @@ export async function untilQueued(
   while ((await metricOf({ metrics }, series)) !== count) await Bun.sleep(5);
 }
 
-/** Nothing is held for any request: no memory, no space in the temporary folder, no upload, no turn. */
+/** Waits until requests hold nothing: no memory, no space in the temporary folder, no upload, no turn. */
 export async function untilIdle(server: Pick<TestServer, 'metrics'>): Promise<void> {
   const names =
     /^classify_images_(?:uploads_running|upload_bytes|request_memory_bytes|requests_running|requests_waiting)\{/;
@@ -166,7 +166,7 @@ export async function untilIdle(server: Pick<TestServer, 'metrics'>): Promise<vo
   }
 }
 
-/** Waits for something that happens elsewhere; the test's own time limit ends a wait in vain. */
+/** Waits for a condition. The test's time limit ends a wait in vain. */
 export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await Bun.sleep(5);
 }

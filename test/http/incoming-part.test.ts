@@ -23,7 +23,7 @@ interface RoomOptions {
   readonly createFile?: (path: string) => Promise<SpoolFile>;
 }
 
-/** One request, with so much memory for parts and a temporary folder. */
+/** One request with this much memory for parts, and a temporary folder. */
 function roomOf({ limits = {}, folder = directory, createFile }: RoomOptions = {}) {
   const all = { ...plenty, ...limits };
   const resources = createResources(all, { patience, hurriedPatience: patience });

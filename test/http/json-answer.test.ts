@@ -32,7 +32,7 @@ function create(limits: Partial<ResourceLimits> = {}) {
   return { resources, enter };
 }
 
-/** An array of so many numbered texts, each of a little more than a KiB, with letters of two bytes. */
+/** An array of numbered texts, each a little over 1 KiB, with characters of two bytes. */
 function* numbered(count: number) {
   yield '[';
   for (let index = 0; index < count; index++) {

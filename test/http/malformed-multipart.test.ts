@@ -100,7 +100,7 @@ describe('a malformed body', () => {
     );
   });
 
-  /** A form with all that is looked into: names of several kinds, charsets, folded lines. */
+  /** A form with every feature that is parsed: names of several kinds, charsets, folded lines. */
   const forms: readonly Buffer[] = [
     threeParts,
     Buffer.concat([

@@ -1,8 +1,8 @@
 import { start } from './harness.ts';
 
 /**
- * A server in a process of its own: tells its port, then, when asked, the most memory it ever had. An argument is
- * the memory for parts of uploads, in bytes.
+ * A server in its own process. It prints its port and, on request, its peak memory. The argument is the memory for
+ * parts of uploads, in bytes.
  */
 const [, , partBytes] = process.argv;
 const { port } = start(

@@ -13,7 +13,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-/** A server in a process of its own, whose temporary folder goes with it. */
+/** A server in its own process. Disposing it removes its temporary folder. */
 async function startAlone(...args: string[]) {
   const messages: Record<string, number>[] = [];
   const heard = async (key: string): Promise<number> => {
@@ -56,7 +56,7 @@ test('half a gigabyte of pictures passes through without being held', async () =
     headers: { 'content-type': `multipart/form-data; boundary=${boundary}` },
   });
   expect(Object.keys((await response.json()) as object)).toHaveLength(512);
-  // The process alone takes 60 MiB, what is not collected yet another 100 or 200; all of it would be 570.
+  // The process needs 60 MiB, and garbage that is not collected yet 100 or 200. Holding everything would need 570.
   expect(await server.peakBytes()).toBeLessThan(450 * MEBI);
 });
 
@@ -82,7 +82,7 @@ test('half a gigabyte of incomplete pictures of 250 clients lies in the temporar
   const piece = Buffer.alloc((2 * MEBI) / ROUNDS, 'x');
   for (let round = 1; round <= ROUNDS; round++) {
     for (const socket of sockets) socket.write(piece);
-    // The form's reader keeps the last bytes to itself: they may be the beginning of a boundary.
+    // The form reader keeps the last bytes, because they may be the start of a boundary.
     while ((await held()) < CLIENTS * (round * piece.length - 1000)) await Bun.sleep(5);
   }
   for (const socket of sockets) socket.destroy();

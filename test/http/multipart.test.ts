@@ -102,7 +102,7 @@ describe('the parts of a body', () => {
         const positions = [...new Set(cuts)].filter((at) => at < body.length).toSorted((a, b) => a - b);
         const parts = await read(cutAt(body, positions), bound);
         expect(parts.map(({ text }) => text)).toEqual(texts);
-        // Bun also cuts at a boundary in the middle of a line.
+        // Bun also splits at a boundary in the middle of a line.
         if (texts.some((text) => text.includes(`--${bound}`))) return;
         const oracle = await new Response(body, {
           headers: { 'content-type': `multipart/form-data; boundary="${bound}"` },
@@ -242,7 +242,7 @@ describe('the parts of a body', () => {
     const text = `x${unit.repeat(2 ** 20 / unit.length)}x`;
     const body = Buffer.from(`--${bound}\r\n${head}${text}\r\n--${bound}--`);
     const [only] = await read(cutAt(body, [65_536, 65_537, 200_000, 500_001]), bound);
-    // A comparison of such texts that fails would be printed whole.
+    // A failed comparison would print the whole texts.
     expect(only?.text === text).toBe(true);
   });
 

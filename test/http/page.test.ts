@@ -7,7 +7,7 @@ const browser = { accept: 'text/html,application/xhtml+xml,application/xml;q=0.9
 const get = ({ address }: TestServer, path: string, headers: Record<string, string> = browser) =>
   fetch(address(path), { headers });
 
-/** What the page loads from the server, as it names it. */
+/** The addresses that the page loads, as written in it. */
 async function assetsOf(server: TestServer): Promise<string[]> {
   const html = await (await get(server, '/')).text();
   return [...html.matchAll(/(?:src|href)="(assets\/[^"]+)"/g)].map(([, name]) => `/${name}`);

@@ -1,6 +1,6 @@
 import type { ResourceLimits } from '../../src/http/resources.ts';
 
-/** More than any test takes. */
+/** More than any test needs. */
 export const plenty: ResourceLimits = {
   pictureUploads: 1000,
   videoUploads: 1000,

@@ -1,6 +1,6 @@
 import { form, postRaw, type StartOptions, start } from './harness.ts';
 
-/** Posts a form to a server of its own. */
+/** Posts a form to a new server. */
 export async function post(path: string, body: FormData | Uint8Array, options: StartOptions = {}) {
   await using server = start(options);
   const response =

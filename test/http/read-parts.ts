@@ -23,7 +23,7 @@ export async function read(chunks: readonly Uint8Array[], bound = boundary): Pro
   return parts;
 }
 
-/** What a body is refused with. */
+/** The error for a body. */
 export const faultOf = async (chunks: readonly Uint8Array[]): Promise<ServiceError | undefined> => {
   try {
     await read(chunks);
@@ -34,11 +34,11 @@ export const faultOf = async (chunks: readonly Uint8Array[]): Promise<ServiceErr
   }
 };
 
-/** Cuts a body at ascending positions. */
+/** Splits a body at ascending positions. */
 export const cutAt = (body: Buffer, positions: readonly number[]) =>
   [0, ...positions].map((from, index) => body.subarray(from, positions[index] ?? body.length));
 
-/** A body with a name outside ASCII, something like a boundary in it, a preamble and an epilogue. */
+/** A body with a name outside ASCII, content that resembles a boundary, a preamble and an epilogue. */
 export const threeParts = Buffer.concat([
   Buffer.from('a preamble\r\n'),
   part(

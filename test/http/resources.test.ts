@@ -21,7 +21,7 @@ function create(limits: Partial<ResourceLimits> = {}, options: Partial<ResourceO
 const enter = (resources: ReturnType<typeof create>, signal?: AbortSignal) =>
   resources.enter('pictureUploads', new Request('http://localhost', signal ? { signal } : {}));
 
-/** Lets a client keep the service waiting for so long that it may have to make room. */
+/** Lets a client keep the service waiting until it may be ended for others. */
 async function silence(lease: Lease): Promise<unknown> {
   const waiting = lease.awaitClient(never(), 'upload').catch((fault: unknown) => fault);
   await Bun.sleep(1050);

@@ -14,7 +14,7 @@ import {
 
 const body = Buffer.concat([filePart('a', 'cat'), categoriesPart('cat,dog'), closing]);
 
-/** The metrics of a header by W3C's Server Timing, each with its duration; throws where it is not one. */
+/** Parses a header of W3C Server Timing to durations by name; throws if it is invalid. */
 function parseServerTiming(header: string | null): ReadonlyMap<string, number> {
   const entries = (header ?? '').split(', ').map((entry) => {
     const [, name, ms] = /^([a-z]+);dur=(\d+(?:\.\d+)?)$/.exec(entry) ?? [];

@@ -44,7 +44,7 @@ async function expectAnswered(server: TestServer) {
   expect([response.status, await response.text()]).toEqual([200, '{"a":"cat"}']);
 }
 
-/** Asks again as long as it is told to come back. */
+/** Sends again while the answer says to retry. */
 async function untilAnswered(server: TestServer) {
   for (;;) {
     const response = await postRaw(server, '/categorize', body);
@@ -55,7 +55,7 @@ async function untilAnswered(server: TestServer) {
   }
 }
 
-/** Begins an upload, and sends so much of its picture. */
+/** Starts an upload and sends this much of its picture. */
 async function beginUpload(server: TestServer, bytes: number) {
   const socket = await openSocket(server);
   socket.write(requestHead('/categorize', 10_000_000));
@@ -76,7 +76,7 @@ describe('slow clients beside a fast one', () => {
       {},
       {
         admission: { waiting: 1, waitingAtMost: 1, waitMs: 60_000 },
-        // As many as a machine with more memory takes.
+        // As many as a machine with more memory accepts.
         resources: { pictureUploads: 512 },
       },
     );
@@ -317,7 +317,7 @@ describe('a client that leaves while what it has sent is unread', () => {
   test.if(process.platform === 'linux')('is noticed, and its work ends', async () => {
     const { server, signals, added } = startWith({ onAdd: () => new Promise(() => undefined) });
     await using _ = server;
-    // More than the HTTP server reads ahead, and less than the system keeps.
+    // More than the HTTP server reads ahead, less than the system buffers.
     const many = Buffer.concat(
       Array.from({ length: 1600 }, (__, index) => filePart(`${index}`, 'x'.repeat(900))),
     );

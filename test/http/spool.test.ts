@@ -191,7 +191,7 @@ describe('the space of uploads', () => {
 });
 
 describe('what killed processes leave', () => {
-  /** Opens a spool in another process, which then ends or lives on. */
+  /** Opens a spool in another process, which then ends or keeps running. */
   async function otherProcess(afterwards: 'kill' | 'live') {
     const script = `
       import { createSpools } from ${JSON.stringify(join(import.meta.dir, '../../src/http/spool.ts'))};

@@ -3,7 +3,7 @@ import { streamBody } from '../../src/http/json-answer.ts';
 import { createResources } from '../../src/http/resources.ts';
 import { plenty } from './plenty.ts';
 
-/** A lease of its own, with as much patience as is told. */
+/** A new lease with this patience. */
 function leaseOf(signal?: AbortSignal, waitMs = 60_000) {
   const patience = { waitMs, msPerKibibyte: 1000 };
   const resources = createResources(plenty, { patience, hurriedPatience: patience });

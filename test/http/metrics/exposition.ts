@@ -5,7 +5,7 @@ export interface Sample {
   readonly value: number;
 }
 
-/** A metric with all that is exposed under it. */
+/** A metric with all its series. */
 export interface Family {
   readonly name: string;
   readonly help: string;
@@ -21,7 +21,7 @@ const labelPattern = /([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\[\\"n])*)"(?:,|$)
 
 /**
  * Reads Prometheus' text format, version 0.0.4, as strictly as Prometheus does.
- * @throws where a line breaks the format, a metric comes twice, or a series does
+ * @throws for an invalid line, or for a metric or series that occurs twice
  */
 export function parseExposition(text: string): readonly Family[] {
   if (!text.endsWith('\n')) throw new Error('the last line is not ended');

@@ -257,7 +257,7 @@ describe('the service', () => {
       { labels: { ...labels, precision: 'fp32', sha256: '00'.repeat(32) }, value: 1 },
     ]);
     const drained = server.server.drain();
-    // Its port is closed by now, or will be in a moment.
+    // Its port is closed now or in a moment.
     const draining = parseExposition(await (await server.metrics.exposition()).text());
     expect(read(draining, 'classify_images_model_ready')).toBe(1);
     expect(read(draining, 'classify_images_ready')).toBe(0);
@@ -266,12 +266,12 @@ describe('the service', () => {
 
   test('the longest stall of the event loop', async () => {
     await using server = start();
-    // There may have been others in this process before.
+    // Other tests of this process may have caused stalls before.
     await using _other = start();
     await scrape(server);
     const stalledAt = performance.now();
     while (performance.now() - stalledAt < 300);
-    // It is seen when the loop goes on.
+    // The stall is measured when the event loop continues.
     let stall = 0;
     while (stall < 0.2) stall = read(await scrape(server), 'classify_images_event_loop_stall_seconds') ?? 0;
     expect(stall).toBeLessThan(60);
