@@ -1,3 +1,4 @@
+import type { ResizeAndCrop } from '../geometry.ts';
 import type { DecodedFrame } from './decoded-frame.ts';
 import { createFrameFilter, type FrameForm } from './frame-filter.ts';
 import { type Orientation, orientationFilters } from './orientation.ts';
@@ -17,15 +18,8 @@ export function toneMapFilters({ highDynamicRange }: FrameForm): readonly string
   ];
 }
 
-/** Where a picture as shown meets a square. All values are whole pixels. */
-export interface PicturePlacement {
-  /** Size of the whole picture after resizing. */
-  readonly resizedWidth: number;
-  readonly resizedHeight: number;
-  /** Top left corner of the square that is cut out of it. */
-  readonly cropLeft: number;
-  readonly cropTop: number;
-  /** Side of the square. */
+export interface PicturePlacement extends ResizeAndCrop {
+  /** Side of the square, in pixels. */
   readonly side: number;
 }
 

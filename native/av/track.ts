@@ -10,11 +10,11 @@ import {
 } from 'node-av/constants';
 import type { Stream } from 'node-av/lib';
 import { avGetCodecName } from 'node-av/lib';
+import type { Size } from '../geometry.ts';
 import { type Orientation, orientationOf, upright } from './orientation.ts';
 
 /** The codecs whose decoders a client's bytes may reach. */
-export const codecs = ['h264', 'hevc', 'av1', 'vp9', 'vp8', 'mpeg4'] as const;
-export type VideoCodec = (typeof codecs)[number];
+export type VideoCodec = 'h264' | 'hevc' | 'av1' | 'vp9' | 'vp8' | 'mpeg4';
 
 const codecIds: ReadonlyMap<AVCodecID, VideoCodec> = new Map([
   [AV_CODEC_ID_H264, 'h264'],
@@ -24,11 +24,6 @@ const codecIds: ReadonlyMap<AVCodecID, VideoCodec> = new Map([
   [AV_CODEC_ID_VP8, 'vp8'],
   [AV_CODEC_ID_MPEG4, 'mpeg4'],
 ]);
-
-export interface Size {
-  readonly width: number;
-  readonly height: number;
-}
 
 /** A video track as its container describes it. */
 export interface VideoTrack {

@@ -1,4 +1,5 @@
-import { DecodeError, Intermediate, type Orientation, type Size } from './bitmap.ts';
+import type { Size } from '../geometry.ts';
+import { DecodeError, Intermediate, type Orientation } from './bitmap.ts';
 
 const SIGNATURE_BYTES = 8;
 const CHUNK_OVERHEAD_BYTES = 12;
@@ -101,11 +102,9 @@ export class StoredPng {
   }
 }
 
-export interface Window {
+export interface Window extends Size {
   readonly left: number;
   readonly top: number;
-  readonly width: number;
-  readonly height: number;
 }
 
 /** Reads a window of the pixels: [height, width, 4] u8 RGBA, row-major. */

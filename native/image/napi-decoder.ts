@@ -1,5 +1,5 @@
 import { Transformer } from '@napi-rs/image';
-import { DecodeError, Intermediate, type PictureHeader } from './bitmap.ts';
+import { DecodeError, Intermediate } from './bitmap.ts';
 
 /**
  * Decodes what `Bun.Image` cannot: TIFF (first page), AVIF, the first frame of an animated WebP, rare BMPs.
@@ -10,12 +10,12 @@ import { DecodeError, Intermediate, type PictureHeader } from './bitmap.ts';
  */
 export async function decodeToBitmap(
   bytes: Uint8Array,
-  header: PictureHeader,
+  { isAvif, isGrey }: { readonly isAvif: boolean; readonly isGrey: boolean },
   signal?: AbortSignal,
 ): Promise<Intermediate> {
-  const transformer = new Transformer(header.format === 'avif' ? withStillBrand(bytes) : bytes);
+  const transformer = new Transformer(isAvif ? withStillBrand(bytes) : bytes);
   // Grey pixels would become a BMP with a palette; an opacity of 1 changes nothing but makes them RGBA.
-  if (header.grey) transformer.opacity(1);
+  if (isGrey) transformer.opacity(1);
   try {
     return new Intermediate(await transformer.bmp(signal));
   } catch (cause) {

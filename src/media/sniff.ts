@@ -1,132 +1,237 @@
-import type { PictureFormat } from '../../native/image/bitmap.ts';
-import { latin1 } from './picture/format/byte-view.ts';
+import type { Container } from '../../native/av/demuxer.ts';
+import type { PictureFormat } from '../contract/formats.ts';
+import { readAvifHeader } from './picture/format/avif.ts';
+import { readBmpHeader } from './picture/format/bmp.ts';
+import { readGifHeader } from './picture/format/gif.ts';
+import { readJpegHeader } from './picture/format/jpeg.ts';
+import { latin1, type PictureHeader } from './picture/format/picture-header.ts';
+import { readPngHeader } from './picture/format/png.ts';
+import { readTiffHeader } from './picture/format/tiff.ts';
+import { readWebpHeader } from './picture/format/webp.ts';
+import { unsupportedPicture } from './picture/picture-errors.ts';
 
-/** What a file is by its content: a format that is decoded here, or a name for anything else. */
-export type Content = { readonly format: PictureFormat } | { readonly other: string };
+/** What a file is by its content. */
+interface Content {
+  /** Its name with an article: `a HEIC picture`. */
+  readonly name: string;
+  /** Set for a picture that is accepted. */
+  readonly format?: PictureFormat;
+  /** Set for a video that is accepted: the demuxer that reads it. */
+  readonly container?: Container;
+}
 
-/** [offset, bytes as Latin-1] that a file of this kind has. */
-type Signature = readonly [offset: number, bytes: string][];
+/** [offset, bytes as Latin-1] pairs that a file of this kind has. */
+type Signature = readonly (readonly [offset: number, bytes: string])[];
 
-const pictures: readonly [PictureFormat, Signature][] = [
-  ['jpeg', [[0, '\xff\xd8\xff']]],
-  ['png', [[0, '\x89PNG\r\n\x1a\n']]],
-  [
-    'webp',
-    [
-      [0, 'RIFF'],
-      [8, 'WEBP'],
+const riff = (kind: string): Signature => [
+  [0, 'RIFF'],
+  [8, kind],
+];
+const startsWith = (bytes: string): Signature => [[0, bytes]];
+const box = (type: string): Signature => [[4, type]];
+
+/** The signatures of each accepted picture format. The brands of AVIF are in `brands`. */
+const pictureSignatures: Readonly<
+  Record<PictureFormat, { readonly name: string; readonly any: Signature[] }>
+> = {
+  jpeg: { name: 'a JPEG picture', any: [startsWith('\xff\xd8\xff')] },
+  png: { name: 'a PNG picture', any: [startsWith('\x89PNG\r\n\x1a\n')] },
+  webp: { name: 'a WebP picture', any: [riff('WEBP')] },
+  gif: { name: 'a GIF picture', any: [startsWith('GIF87a'), startsWith('GIF89a')] },
+  tiff: { name: 'a TIFF picture', any: ['II*\0', 'MM\0*', 'II+\0', 'MM\0+'].map(startsWith) },
+  avif: { name: 'an AVIF picture', any: [] },
+  bmp: {
+    name: 'a BMP picture',
+    // Two letters are weak evidence. Every program that writes BMPs leaves the reserved field at 0.
+    any: [
+      [
+        [0, 'BM'],
+        [6, '\0\0\0\0'],
+      ],
     ],
-  ],
-  ['gif', [[0, 'GIF87a']]],
-  ['gif', [[0, 'GIF89a']]],
+  },
+};
+
+/** Everything else that has a signature. */
+const otherSignatures: readonly (Content & { readonly any: readonly Signature[] })[] = [
+  { name: 'a camera’s raw picture (CR2)', any: [[[8, 'CR\x02\0']]] },
+  { name: 'a camera’s raw picture (ORF)', any: [startsWith('IIRO'), startsWith('IIRS')] },
+  { name: 'a camera’s raw picture (RW2)', any: [startsWith('IIU\0')] },
+  { name: 'a camera’s raw picture (RAF)', any: [startsWith('FUJIFILMCCD-RAW')] },
+  { name: 'a camera’s raw picture (X3F)', any: [startsWith('FOVb')] },
+  { name: 'a JPEG XL picture', any: [startsWith('\xff\x0a'), box('JXL \r\n')] },
+  { name: 'a JPEG 2000 picture', any: [box('jP  \r\n'), startsWith('\xff\x4f\xff\x51')] },
+  { name: 'a Photoshop document', any: [startsWith('8BPS')] },
+  { name: 'a Windows icon', any: [startsWith('\0\0\x01\0')] },
+  { name: 'an OpenEXR picture', any: [startsWith('\x76\x2f\x31\x01')] },
+  { name: 'a Radiance HDR picture', any: [startsWith('#?RADIANCE')] },
+  { name: 'a QOI picture', any: [startsWith('qoif')] },
+  { name: 'a PDF document', any: [startsWith('%PDF-')] },
+  { name: 'a PostScript document', any: [startsWith('%!PS')] },
+  { name: 'a Matroska or WebM video', container: 'matroska', any: [startsWith('\x1a\x45\xdf\xa3')] },
+  { name: 'an AVI video', any: [riff('AVI ')] },
+  { name: 'a Flash video', any: [startsWith('FLV\x01')] },
+  { name: 'a WMV or ASF file', any: [startsWith('\x30\x26\xb2\x75')] },
+  { name: 'an MPEG program stream', any: [startsWith('\0\0\x01\xba')] },
+  { name: 'an MPEG video stream', any: [startsWith('\0\0\x01\xb3')] },
+  {
+    name: 'an MPEG transport stream',
+    any: [
+      [
+        [0, 'G'],
+        [188, 'G'],
+        [376, 'G'],
+      ],
+    ],
+  },
+  { name: 'a WAV sound', any: [riff('WAVE')] },
+  { name: 'an MP3 sound', any: [startsWith('ID3')] },
+  { name: 'an Ogg file', any: [startsWith('OggS')] },
+  { name: 'a playlist', any: [startsWith('#EXTM3U')] },
+  { name: 'a ZIP archive (or an office document)', any: [startsWith('PK\x03\x04')] },
+  { name: 'a gzip archive', any: [startsWith('\x1f\x8b')] },
 ];
 
-/** Two letters are little evidence: whatever writes BMPs leaves the reserved field at 0. */
-const bitmap: Signature = [
-  [0, 'BM'],
-  [6, '\0\0\0\0'],
+/** Files of the ISO base media file format that begin without a brand. */
+const isoBoxes: readonly (Content & { readonly any: readonly Signature[] })[] = [
+  {
+    name: 'a QuickTime video',
+    container: 'mov',
+    any: ['moov', 'mdat', 'wide', 'free', 'skip', 'pnot', 'uuid'].map(box),
+  },
+  { name: 'an MP4 video', container: 'mov', any: [box('styp')] },
 ];
 
-/** Checked before TIFF: cameras' raw pictures and others begin like one. */
-const others: readonly [what: string, Signature][] = [
-  ['a camera’s raw picture (CR2)', [[8, 'CR\x02\0']]],
-  ['a camera’s raw picture (ORF)', [[0, 'IIRO']]],
-  ['a camera’s raw picture (ORF)', [[0, 'IIRS']]],
-  ['a camera’s raw picture (RW2)', [[0, 'IIU\0']]],
-  ['a camera’s raw picture (RAF)', [[0, 'FUJIFILMCCD-RAW']]],
-  ['a camera’s raw picture (X3F)', [[0, 'FOVb']]],
-  ['a JPEG XL picture', [[0, '\xff\x0a']]],
-  ['a JPEG XL picture', [[4, 'JXL \r\n']]],
-  ['a JPEG 2000 picture', [[4, 'jP  \r\n']]],
-  ['a JPEG 2000 picture', [[0, '\xff\x4f\xff\x51']]],
-  ['a Photoshop document', [[0, '8BPS']]],
-  ['a Windows icon', [[0, '\0\0\x01\0']]],
-  ['an OpenEXR picture', [[0, '\x76\x2f\x31\x01']]],
-  ['a Radiance HDR picture', [[0, '#?RADIANCE']]],
-  ['a QOI picture', [[0, 'qoif']]],
-  ['a PDF document', [[0, '%PDF-']]],
-  ['a PostScript document', [[0, '%!PS']]],
-  ['a Matroska or WebM video', [[0, '\x1a\x45\xdf\xa3']]],
-  [
-    'an AVI video',
-    [
-      [0, 'RIFF'],
-      [8, 'AVI '],
-    ],
-  ],
-  ['a Flash video', [[0, 'FLV\x01']]],
-  ['an MPEG video', [[0, '\0\0\x01\xba']]],
-  [
-    'an MPEG transport stream',
-    [
-      [0, 'G'],
-      [188, 'G'],
-      [376, 'G'],
-    ],
-  ],
-  [
-    'a WAV sound',
-    [
-      [0, 'RIFF'],
-      [8, 'WAVE'],
-    ],
-  ],
-  ['an MP3 sound', [[0, 'ID3']]],
-  ['an Ogg sound or video', [[0, 'OggS']]],
-  ['a zip archive (or an office document)', [[0, 'PK\x03\x04']]],
-  ['a gzip archive', [[0, '\x1f\x8b']]],
+const { tiff, bmp, ...distinctPictures } = pictureSignatures;
+
+/** Tried in this order. TIFF comes late: raw pictures of cameras begin like one. */
+const signatures: readonly (Content & { readonly any: readonly Signature[] })[] = [
+  ...Object.entries(distinctPictures).map(([format, row]) => ({ ...row, format: format as PictureFormat })),
+  ...otherSignatures,
+  { ...tiff, format: 'tiff' },
 ];
 
-const tiffs: readonly Signature[] = [[[0, 'II*\0']], [[0, 'MM\0*']], [[0, 'II+\0']], [[0, 'MM\0+']]];
+/** Tried for what has neither a signature nor a brand. */
+const weakSignatures: typeof signatures = [...isoBoxes, { ...bmp, format: 'bmp' }];
 
-/** Brands of the ISO base media file format, by what the file is. */
-const brands: readonly [what: Content, pattern: RegExp][] = [
-  [{ format: 'avif' }, /^avi[fs]$/],
-  [{ other: 'a HEIC picture' }, /^(?:hei[cxms]|hev[cxms])$/],
-  [{ other: 'a camera’s raw picture (CR3)' }, /^crx $/],
-  [{ other: 'a HEIF picture' }, /^(?:mif[12]|msf1)$/],
-  [{ other: 'a QuickTime video' }, /^qt {2}$/],
-  [{ other: 'an MP4 video' }, /^(?:isom|iso\d|mp4\d|avc1|M4V|dash|3g)/],
+/** Brands of the ISO base media file format. A file may have several: the first row that matches one decides. */
+const brands: readonly (Content & { readonly pattern: RegExp })[] = [
+  { name: pictureSignatures.avif.name, format: 'avif', pattern: /^avi[fs]$/ },
+  { name: 'a HEIC picture', pattern: /^(?:hei[cxms]|hev[cxms])$/ },
+  { name: 'a camera’s raw picture (CR3)', pattern: /^crx $/ },
+  { name: 'a HEIF picture', pattern: /^(?:mif[12]|msf1)$/ },
+  { name: 'a QuickTime video', pattern: /^qt {2}$/ },
+  { name: 'an MP4 video', pattern: /^(?:isom|iso\d|mp4\d|avc1|M4V|dash|3g)/ },
 ];
 
-/** Of a file's compatible brands so many are looked at; real files have up to 20. */
-const MAXIMUM_BRANDS = 1000;
+/** Major brands of still pictures. The demuxer gets every other file with a brand: videos have hundreds of brands. */
+const stillBrands: ReadonlySet<string> = new Set(['avif', 'avis', 'heic', 'heix', 'mif1']);
 
-/** How much of a file is looked at to tell whether it is text. */
+/** How many of a file's compatible brands are read; real files have up to 20. */
+const MAX_BRANDS = 1000;
+
+/** How much of a file decides whether it is text. */
 const TEXT_SAMPLE_BYTES = 1024;
 
+/** Bytes of a file's beginning that are enough to recognise it. */
+export const SNIFFED_BYTES = 16 + 4 * MAX_BRANDS;
+
+const UNKNOWN = 'of an unknown format';
+
 /** Decides by content, never by name or declared type. */
-export function recognise(bytes: Uint8Array): Content {
+function recognise(bytes: Uint8Array): Content {
   const has = (signature: Signature) =>
     signature.every(([offset, text]) => latin1(bytes, offset, text.length) === text);
 
-  const picture = pictures.find(([, signature]) => has(signature));
-  if (picture) return { format: picture[0] };
-  const other = others.find(([, signature]) => has(signature));
-  if (other) return { other: other[0] };
-  if (tiffs.some(has)) return { format: 'tiff' };
+  const rowOf = (rows: typeof signatures) => rows.find(({ any }) => any.some(has));
+  const sure = rowOf(signatures);
+  if (sure) return sure;
   if (latin1(bytes, 4, 4) === 'ftyp') return recogniseBrand(bytes);
-  if (['moov', 'mdat', 'wide'].includes(latin1(bytes, 4, 4))) return { other: 'a QuickTime video' };
-  if (has(bitmap)) return { format: 'bmp' };
-  return { other: recogniseText(bytes) ?? 'of no known picture format' };
+  return rowOf(weakSignatures) ?? { name: recogniseText(bytes) ?? UNKNOWN };
 }
 
-/** A file may be several things at once: the brands are asked in our order, not in the file's. */
 function recogniseBrand(bytes: Uint8Array): Content {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const end = Math.min(bytes.length, Math.max(view.getUint32(0), 16), 16 + 4 * MAXIMUM_BRANDS);
+  const end = Math.min(bytes.length, Math.max(view.getUint32(0), 16), SNIFFED_BYTES);
   const found: string[] = [];
-  // The major brand, 4 bytes of version, then the compatible ones.
+  // The major brand, 4 bytes of version, then the compatible brands.
   for (let at = 8; at + 4 <= end; at += 4) if (at !== 12) found.push(latin1(bytes, at, 4));
-  const brand = brands.find(([, pattern]) => found.some((name) => pattern.test(name)));
-  return brand?.[0] ?? { other: 'of no known picture format' };
+  const { name = UNKNOWN, format } =
+    brands.find(({ pattern }) => found.some((brand) => pattern.test(brand))) ?? {};
+  const isStill = stillBrands.has(latin1(bytes, 8, 4));
+  return { name, ...(format && { format }), ...(!isStill && { container: 'mov' }) };
 }
 
 function recogniseText(bytes: Uint8Array): string | undefined {
   const sample = latin1(bytes, 0, TEXT_SAMPLE_BYTES);
   if (/<svg[\s>]/i.test(sample)) return 'an SVG drawing';
   if (/^\s*(?:<!doctype html|<html)/i.test(sample)) return 'an HTML page';
-  // No control characters but tab, line feed, form feed and carriage return.
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
+  // No control characters except tab, line feed, form feed and carriage return.
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern searches for control characters
   return /^[^\0-\x08\x0b\x0e-\x1f\x7f]*$/.test(sample) ? 'text' : undefined;
+}
+
+/**
+ * Recognises a picture.
+ * @param bytes the file, or at least its first `SNIFFED_BYTES`
+ * @returns the accepted format, or what the file is instead, with its article
+ */
+export function recognisePicture(
+  bytes: Uint8Array,
+): { readonly format: PictureFormat } | { readonly other: string } {
+  const { name, format } = recognise(bytes);
+  return format ? { format } : { other: name };
+}
+
+/**
+ * Decides which demuxer reads a video.
+ * @param bytes the file, or at least its first `SNIFFED_BYTES`
+ * @returns the demuxer's container, or what the file is instead, with its article
+ */
+export function recogniseVideo(
+  bytes: Uint8Array,
+): { readonly container: Container } | { readonly other: string } {
+  const { name, container } = recognise(bytes);
+  return container ? { container } : { other: name };
+}
+
+const readers: Readonly<Record<PictureFormat, (bytes: Uint8Array) => PictureHeader>> = {
+  jpeg: readJpegHeader,
+  png: readPngHeader,
+  webp: readWebpHeader,
+  gif: readGifHeader,
+  bmp: readBmpHeader,
+  tiff: readTiffHeader,
+  avif: readAvifHeader,
+};
+
+/**
+ * Reads a picture's header without decoding it, and checks that the file is complete.
+ * @throws ServiceError image_unsupported, image_broken, image_too_large (where a format has its own limit)
+ */
+export function readPictureHeader(bytes: Uint8Array): PictureHeader {
+  const content = recognisePicture(bytes);
+  if ('other' in content) throw unsupportedPicture(content.other);
+  return readers[content.format](bytes);
+}
+
+/**
+ * `builtin`: Bun.Image, in this process; for a JPEG it shrinks first, a GIF is made opaque first.
+ * `library`: @napi-rs/image, in a child process, because it aborts its process on some damaged files.
+ */
+export type PictureDecoder = 'builtin' | 'builtin jpeg' | 'builtin gif' | 'library';
+
+export const pictureDecoders: Readonly<Record<PictureFormat, PictureDecoder>> = {
+  jpeg: 'builtin jpeg',
+  png: 'builtin',
+  webp: 'builtin',
+  gif: 'builtin gif',
+  bmp: 'builtin',
+  tiff: 'library',
+  avif: 'library',
+};
+
+/** The library also decodes the rare variants of other formats. */
+export function decoderOf({ format, rare }: Pick<PictureHeader, 'format' | 'rare'>): PictureDecoder {
+  return rare ? 'library' : pictureDecoders[format];
 }

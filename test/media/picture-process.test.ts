@@ -2,13 +2,13 @@ import { describe, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import { DecodeError } from '../../native/image/bitmap.ts';
 import { resizeAndCrop } from '../../src/clip/preprocessing.ts';
-import { decodeSquare } from '../../src/media/picture/decode-square.ts';
+import { decodeSquare } from '../../src/media/picture/decode.ts';
 import { isIsolatedPicture } from '../../src/media/picture/picture.ts';
-import { readPictureHeader } from '../../src/media/picture/picture-header.ts';
 import {
   createPictureProcesses,
   type PictureProcessOptions,
 } from '../../src/media/picture/picture-process.ts';
+import { readPictureHeader } from '../../src/media/sniff.ts';
 import { fault, isolated, load } from './load-picture.ts';
 import {
   animatedWebp,

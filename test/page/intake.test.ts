@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { createPhotoList, fileKind } from '../../src/page/intake/photo-list.ts';
+import { acceptedFiles, createPhotoList, fileKind } from '../../src/page/intake/photo-list.ts';
 
 const found = (name: string, content = 'x', lastModified = 1) => ({
   file: new File([content], name, { lastModified }),
@@ -12,7 +12,9 @@ describe('a dropped file', () => {
     ['a.JPG', '', 'photo'],
     ['a.webp', 'image/webp', 'photo'],
     ['scan', 'image/png', 'photo'],
-    ['a.heic', '', 'photo'],
+    ['a.heic', '', 'other'],
+    ['a.heic', 'image/heic', 'photo'],
+    ['a.tif', '', 'photo'],
     ['film.MP4', 'video/mp4', 'video'],
     ['film.mkv', '', 'video'],
     ['clip', 'video/webm', 'video'],
@@ -24,6 +26,13 @@ describe('a dropped file', () => {
   ])('%s of the type %j is taken for a %s', (name, type, kind) => {
     expect(fileKind({ name, type })).toBe(kind);
   });
+});
+
+test('the file chooser offers what the service accepts, and nothing else', () => {
+  const offered = acceptedFiles.split(',');
+  for (const kind of ['.jpg', 'image/jpeg', '.avif', '.mkv', 'video/mp4', '.json'])
+    expect(offered).toContain(kind);
+  expect(offered.filter((kind) => /hei[cf]|\*/.test(kind))).toEqual([]);
 });
 
 describe('the list of photos', () => {

@@ -2,6 +2,7 @@ import { expect, test } from 'bun:test';
 import packageJson from '../../package.json';
 import { environmentSchema } from '../../src/config.ts';
 import { statusOf } from '../../src/contract/codes.ts';
+import { listTitles, pictureFormats, videoCodecs, videoContainers } from '../../src/contract/formats.ts';
 import { optionsSchema, videoOptionsSchema } from '../../src/contract/options.ts';
 import { errorCodes } from '../../src/errors.ts';
 import { codeIn, page, section, tableRows } from './markdown.ts';
@@ -45,6 +46,14 @@ test('each error code has its status, a cause and a cure', async () => {
     expect(cause).not.toBe('');
     expect(cure).not.toBe('');
   }
+});
+
+test('the formats are those of the service', async () => {
+  expect(readme).toContain(`- **Pictures**: ${listTitles(pictureFormats, 'and')}, decided by content`);
+  const videos = `${listTitles(videoContainers, 'and')} with ${listTitles(videoCodecs, 'or')}.`;
+  expect(readme).toContain(`- **Videos**: ${videos}`);
+  const sent = `Send ${listTitles(pictureFormats, 'or')}.`;
+  expect(section(await page('deploy/troubleshooting.md'), 'Error codes')).toContain(sent);
 });
 
 test('the scripts that are named exist', () => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import { parseCategories } from '../../src/classify/categories.ts';
 import { createTokenizer } from '../../src/clip/tokenizer/tokenizer.ts';
 import { ServiceError } from '../../src/errors.ts';
-import { readPictureHeader } from '../../src/media/picture/picture-header.ts';
+import { readPictureHeader } from '../../src/media/sniff.ts';
 import { worstDocuments, worstLabels, worstPictures } from './hostile/walkers.ts';
 
 /** Room for more pieces than any budget has. */
@@ -76,7 +76,7 @@ describe('pictures full of the smallest pieces are refused for them, or read at 
     'AVIF properties as many as may be': accepted,
     'AVIF with a long name of a plane': accepted,
     'AVIF boxes of nothing': /^image_broken: The AVIF picture has more than 10000 boxes in one place\.$/,
-    'brands as long as the file': /^image_unsupported: The file is of no known picture format;/,
+    'brands as long as the file': /^image_unsupported: The file is of an unknown format;/,
     'a text as long as a picture': /^image_unsupported: The file is text;/,
   };
 
@@ -101,7 +101,7 @@ describe('pictures full of the smallest pieces are refused for them, or read at 
     );
     expectOutcome(
       outcomeOf(() => readPictureHeader(brandsBefore(1000))),
-      /The file is of no known picture format;/,
+      /The file is of an unknown format;/,
     );
   });
 });

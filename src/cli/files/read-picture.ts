@@ -1,7 +1,8 @@
 import { open, stat } from 'node:fs/promises';
+import { hasEndingOf, pictureFormats } from '../../contract/formats.ts';
 import type { ErrorCode } from '../../errors.ts';
 import { emptyPicture, tooManyBytes, unsupportedPicture } from '../../media/picture/picture-errors.ts';
-import { recognise } from '../../media/sniff.ts';
+import { recognisePicture, SNIFFED_BYTES } from '../../media/sniff.ts';
 import { reasonOf } from './errno.ts';
 import type { FoundFile } from './find-files.ts';
 
@@ -14,12 +15,6 @@ export type ReadFile =
   /** Lay in a folder and is no picture. */
   | { readonly kind: 'skipped'; readonly what: string };
 
-/** More than what any format is recognised by. */
-const HEAD_BYTES = 4096;
-
-/** What a file says that wants to be a picture, whatever it is. */
-const pictureExtension = /\.(?:jpe?g|jfif|png|webp|gif|bmp|tiff?|avif)$/i;
-
 /**
  * Reads a file if it is a picture. Its content decides: of a film in a folder of photos only the beginning
  * is read. What calls itself a picture and is none, or was named by the person, is broken rather than skipped.
@@ -30,10 +25,10 @@ export async function readPicture({ path, isNamed }: FoundFile, maxBytes: number
     if (!(await stat(path)).isFile()) return broken('file_unreadable', 'It is neither a file nor a folder.');
     await using file = await open(path, 'r');
     const { size } = await file.stat();
-    const head = await readTo(file, Math.min(size, HEAD_BYTES));
-    const content = recognise(head);
+    const head = await readTo(file, Math.min(size, SNIFFED_BYTES));
+    const content = recognisePicture(head);
     if ('other' in content) {
-      if (!isNamed && !pictureExtension.test(path)) return { kind: 'skipped', what: content.other };
+      if (!isNamed && !hasEndingOf(pictureFormats, path)) return { kind: 'skipped', what: content.other };
       const { code, message } = head.length === 0 ? emptyPicture() : unsupportedPicture(content.other);
       return broken(code, message);
     }

@@ -1,6 +1,7 @@
 import type { DocumentDecoration } from 'elysia';
 import type { Config } from '../../config.ts';
 import { errorMeanings, statusOf } from '../../contract/codes.ts';
+import { listTitles, pictureFormats, videoCodecs, videoContainers } from '../../contract/formats.ts';
 import { optionsSchema, type QuerySchema, videoOptionsSchema } from '../../contract/options.ts';
 import * as schemas from '../../contract/schemas.ts';
 import type { ErrorCode } from '../../errors.ts';
@@ -103,7 +104,7 @@ function describeVideo({ limits, apiKey }: Pick<Config, 'limits' | 'apiKey'>): D
               video: {
                 type: 'string',
                 format: 'binary',
-                description: `One file: MP4, M4V or MOV, also WebM or Matroska, with H.264, HEVC, AV1, VP9 or MPEG-4, decided by content; at most ${limits.videoBytes} bytes and ${limits.videoSeconds} seconds.`,
+                description: `One file: ${listTitles(videoContainers, 'or')} with ${listTitles(videoCodecs, 'or')}, decided by content; at most ${limits.videoBytes} bytes and ${limits.videoSeconds} seconds.`,
               },
               categories: categoriesField(limits.categories),
             },
@@ -283,7 +284,7 @@ function uploadBody(limits: Config['limits']): NonNullable<DocumentDecoration['r
               items: { type: 'string', format: 'binary' },
               minItems: 1,
               maxItems: limits.files,
-              description: `Pictures, one part each: JPEG, PNG, WebP, GIF (first frame), BMP, TIFF or AVIF, decided by content; at most ${limits.imageBytes} bytes and ${limits.imagePixels} pixels each. A second file of the same name is answered as \`name (2)\`. Parts may also be named \`files[]\` or \`files[0]\`, \`files[1]\`.`,
+              description: `Pictures, one part each: ${listTitles(pictureFormats, 'or')}, decided by content; at most ${limits.imageBytes} bytes and ${limits.imagePixels} pixels each. A second file of the same name is answered as \`name (2)\`. Parts may also be named \`files[]\` or \`files[0]\`, \`files[1]\`.`,
             },
             categories: categoriesField(limits.categories),
           },

@@ -1,25 +1,17 @@
+import type { ResizeAndCrop, Size } from '../../../native/geometry.ts';
 import {
   bitmapSize,
   createBitmap,
   DecodeError,
   Intermediate,
   type Orientation,
-  type PictureHeader,
-  type ResizeAndCrop,
-  type Size,
-  shownSize,
-  turnedSize,
 } from '../../../native/image/bitmap.ts';
 import { decodeBuiltin, readWindow, StoredPng, type Window } from '../../../native/image/builtin-decoder.ts';
 import { decodeToBitmap } from '../../../native/image/napi-decoder.ts';
-import {
-  dropAlpha,
-  isOpaque,
-  MAXIMUM_PREMULTIPLIED_PIXELS,
-  premultiplyAlpha,
-  unpremultiplyAlpha,
-} from './premultiplied-alpha.ts';
-import { resizeCutPixels } from './resample/cut-pixels.ts';
+import type { PictureFormat } from '../../contract/formats.ts';
+import { decoderOf } from '../sniff.ts';
+import { type PictureHeader, shownSize, turnedSize } from './format/picture-header.ts';
+import { bicubicAxis, resampleBicubic, resizeCutPixels } from './resample/resample.ts';
 
 const EXTENSION = 0x21;
 const GRAPHIC_CONTROL = 0xf9;
@@ -138,7 +130,61 @@ const perPixelByFormat = {
   gif: bytesPerPixel.gif,
   tiff: bytesPerPixel.transcoded,
   avif: bytesPerPixel.avif,
-} as const;
+} as const satisfies Readonly<Record<Exclude<PictureFormat, 'jpeg'>, number>>;
+
+/**
+ * Pictures with opacity up to this size are resized as Pillow does, by way of a second decoding. In larger
+ * ones, shrunk a hundredfold and more, only the wholly transparent areas are made black.
+ */
+export const MAXIMUM_PREMULTIPLIED_PIXELS = 25_000_000;
+
+/**
+ * Multiplies colours by their opacity, in place, with Pillow's rounding (`MULDIV255`). Pillow resizes
+ * pictures with opacity so; resized without it, colours hidden under transparent areas bleed into the
+ * visible ones.
+ * @param pixels [n, 4] u8 RGBA
+ */
+export function premultiplyAlpha(pixels: Uint8Array): void {
+  // Most pixels are fully opaque or fully transparent: one comparison of a whole pixel settles those.
+  const words = new Uint32Array(pixels.buffer, pixels.byteOffset, pixels.length / 4);
+  for (let i = 0; i < words.length; i++) {
+    const alpha = words[i]! >>> 24;
+    if (alpha === 255) continue;
+    if (alpha === 0) {
+      words[i] = 0;
+      continue;
+    }
+    for (let at = i * 4, end = at + 3; at < end; at++) {
+      const product = pixels[at]! * alpha + 128;
+      pixels[at] = (product + (product >> 8)) >> 8;
+    }
+  }
+}
+
+/** The way back, with Pillow's truncation: a transparent pixel stays black. */
+export function unpremultiplyAlpha(pixels: Uint8Array): void {
+  for (let at = 0; at < pixels.length; at += 4) {
+    const alpha = pixels[at + 3]!;
+    if (alpha === 255 || alpha === 0) continue;
+    for (let channel = at; channel < at + 3; channel++) {
+      pixels[channel] = Math.min(255, Math.trunc((pixels[channel]! * 255) / alpha));
+    }
+  }
+}
+
+export function isOpaque(pixels: Uint8Array): boolean {
+  for (let at = 3; at < pixels.length; at += 4) if (pixels[at] !== 255) return false;
+  return true;
+}
+
+/** [n, 4] u8 RGBA → [n, 3] u8 RGB. The opacity is dropped, not applied, as the reference does. */
+export function dropAlpha(rgba: Uint8Array, rgb: Uint8Array): void {
+  for (let from = 0, to = 0; from < rgba.length; from += 4, to += 3) {
+    rgb[to] = rgba[from]!;
+    rgb[to + 1] = rgba[from + 1]!;
+    rgb[to + 2] = rgba[from + 2]!;
+  }
+}
 
 /** Main-thread work between two turns of the event loop: some 3 ms. */
 const PIXELS_PER_TURN = 500_000;
@@ -150,6 +196,61 @@ interface Decodable extends Size, Disposable {
   readonly orientation: Orientation;
 }
 
+/** How a picture becomes the model's square. */
+export interface SquareTask {
+  readonly header: PictureHeader;
+  readonly place: ResizeAndCrop;
+}
+
+/**
+ * Decodes a picture, turns it upright, resizes it and cuts the square out of it: in this process.
+ * @param target receives the square, [S, S, 3] u8 RGB, row-major
+ * @throws DecodeError; the signal's reason
+ */
+export async function decodeSquare(
+  bytes: Uint8Array,
+  task: SquareTask,
+  target: Uint8Array,
+  signal?: AbortSignal,
+): Promise<void> {
+  await (isExtremeRatio(task.place) ? decodeExtremeRatio : decodeResized)(bytes, task, target, signal);
+}
+
+/** 16 MiB of RGBA: at a resolution of 224 a strip of 84 : 1. */
+const MAXIMUM_RESIZED_PIXELS = 4 * 1024 ** 2;
+
+/**
+ * A strip resized until its short side fits is as long as its ratio says: 1 × 16,000 would become
+ * 224 × 3,584,000 pixels, 3 GB, of which a square is kept.
+ */
+export function isExtremeRatio({ resizedWidth, resizedHeight }: ResizeAndCrop): boolean {
+  return resizedWidth * resizedHeight > MAXIMUM_RESIZED_PIXELS;
+}
+
+/** What `decodeResized` does, but makes only the square: from the part of the picture that it depends on. */
+async function decodeExtremeRatio(
+  bytes: Uint8Array,
+  { header, place }: SquareTask,
+  target: Uint8Array,
+  signal?: AbortSignal,
+): Promise<void> {
+  const side = Math.sqrt(target.length / 3);
+  const { width, height } = shownSize(header);
+  const horizontal = bicubicAxis(width, place.resizedWidth, place.cropLeft, side);
+  const vertical = bicubicAxis(height, place.resizedHeight, place.cropTop, side);
+  const window = {
+    left: horizontal.sourceStart,
+    top: vertical.sourceStart,
+    width: horizontal.sourceEnd - horizontal.sourceStart,
+    height: vertical.sourceEnd - vertical.sourceStart,
+  };
+  const source = await decodeWindow(bytes, header, window, signal);
+  if (header.alpha) premultiplyAlpha(source);
+  const square = resampleBicubic(source, { horizontal, vertical });
+  if (header.alpha) unpremultiplyAlpha(square);
+  dropAlpha(square, target);
+}
+
 /**
  * Decodes a picture, turns it upright, resizes it and cuts a square out of it, as the reference does. What
  * takes long happens off the main thread.
@@ -158,21 +259,20 @@ interface Decodable extends Size, Disposable {
  */
 export async function decodeResized(
   bytes: Uint8Array,
-  header: PictureHeader,
-  geometry: ResizeAndCrop,
+  { header, place }: SquareTask,
   target: Uint8Array,
   signal?: AbortSignal,
 ): Promise<void> {
   const side = Math.sqrt(target.length / 3);
-  const resized = { width: geometry.resizedWidth, height: geometry.resizedHeight };
-  const square = { left: geometry.cropLeft, top: geometry.cropTop, width: side, height: side };
+  const resized = { width: place.resizedWidth, height: place.resizedHeight };
+  const square = { left: place.cropLeft, top: place.cropTop, width: side, height: side };
 
   if (header.format === 'jpeg') {
     const { covered, decoded } = jpegShrink(header, turnedSize(resized, header.orientation));
     if (covered.width < decoded.width || covered.height < decoded.height) {
       using png = await decodeBuiltin(bytes, { declaredPixels: pixelCount(header), resized: decoded });
       signal?.throwIfAborted();
-      resizeCutPixels(png.bytes, covered, geometry, header.orientation, target);
+      resizeCutPixels(png.bytes, { covered, place, orientation: header.orientation }, target);
       return;
     }
   }
@@ -219,18 +319,29 @@ async function makeDecodable(
   signal: AbortSignal | undefined,
 ): Promise<Decodable> {
   const { width, height, orientation, format } = header;
-  if (format === 'tiff' || format === 'avif' || header.rare) {
-    const bitmap = await decodeToBitmap(bytes, header, signal);
-    checkSize(bitmapSize(bitmap.bytes), header);
-    return made(bitmap, header, orientation);
+  const asItIs = (readable: Uint8Array) => ({
+    bytes: readable,
+    width,
+    height,
+    orientation,
+    [Symbol.dispose]() {},
+  });
+  switch (decoderOf(header)) {
+    case 'library': {
+      const bitmap = await decodeToBitmap(bytes, { isAvif: format === 'avif', isGrey: header.grey }, signal);
+      checkSize(bitmapSize(bitmap.bytes), header);
+      return made(bitmap, header, orientation);
+    }
+    case 'builtin jpeg': {
+      const { decoded } = jpegShrink(header, turnedSize(resized, orientation));
+      const png = await decodeBuiltin(bytes, { declaredPixels: pixelCount(header), resized: decoded });
+      return made(png, decoded, orientation);
+    }
+    case 'builtin gif':
+      return asItIs(opaqueGif(bytes));
+    case 'builtin':
+      return asItIs(bytes);
   }
-  if (format === 'jpeg') {
-    const { decoded } = jpegShrink(header, turnedSize(resized, orientation));
-    const png = await decodeBuiltin(bytes, { declaredPixels: pixelCount(header), resized: decoded });
-    return made(png, decoded, orientation);
-  }
-  const readable = format === 'gif' ? opaqueGif(bytes) : bytes;
-  return { bytes: readable, width, height, orientation, [Symbol.dispose]() {} };
 }
 
 function made(intermediate: Intermediate, { width, height }: Size, orientation: Orientation): Decodable {

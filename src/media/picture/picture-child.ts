@@ -1,8 +1,8 @@
 import { readSync, writeFileSync } from 'node:fs';
 import { DecodeError } from '../../../native/image/bitmap.ts';
 import { createGarbageNote, giveBack } from '../../garbage.ts';
-import { decodeSquare } from './decode-square.ts';
-import type { PictureMessage, PictureOrder } from './picture-protocol.ts';
+import { decodeSquare } from './decode.ts';
+import type { PictureMessage, PictureOrder } from './picture-process.ts';
 
 /**
  * Decodes pictures in a process of its own, one after the other. The libraries that read TIFF and AVIF end the process

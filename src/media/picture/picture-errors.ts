@@ -1,18 +1,12 @@
-import type { PictureFormat, PictureHeader } from '../../../native/image/bitmap.ts';
+import type { Size } from '../../../native/geometry.ts';
+import { listTitles, type PictureFormat, pictureFormats } from '../../contract/formats.ts';
 import { ServiceError } from '../../errors.ts';
 
-/** How people call the formats, in the order in which they are listed to them. */
-export const formatNames: Readonly<Record<PictureFormat, string>> = {
-  jpeg: 'JPEG',
-  png: 'PNG',
-  webp: 'WebP',
-  gif: 'GIF',
-  bmp: 'BMP',
-  tiff: 'TIFF',
-  avif: 'AVIF',
-};
+const ACCEPTED = `${listTitles(pictureFormats, 'and')} pictures are accepted`;
 
-const ACCEPTED = 'JPEG, PNG, WebP, GIF (its first frame), BMP, TIFF and AVIF pictures are accepted';
+interface DescribedPicture extends Size {
+  readonly format: PictureFormat;
+}
 
 export function emptyPicture(): ServiceError {
   return new ServiceError('image_empty', `The file is empty (0 bytes); ${ACCEPTED}.`);
@@ -27,7 +21,7 @@ export function unsupportedPicture(what: string): ServiceError {
 export function unsupportedVariant(format: PictureFormat, cause: unknown): ServiceError {
   return new ServiceError(
     'image_unsupported',
-    `The ${formatNames[format]} picture is of a kind that is not decoded here; grey and RGB ones with 8 bits a channel are accepted.`,
+    `The ${pictureFormats[format].title} picture is of a kind that is not decoded here; grey and RGB ones with 8 bits a channel are accepted.`,
     {},
     { cause },
   );
@@ -35,7 +29,12 @@ export function unsupportedVariant(format: PictureFormat, cause: unknown): Servi
 
 /** @param fault what is wrong, as the rest of a sentence: `is truncated` */
 export function brokenPicture(format: PictureFormat, fault: string, cause?: unknown): ServiceError {
-  return new ServiceError('image_broken', `The ${formatNames[format]} picture ${fault}.`, {}, { cause });
+  return new ServiceError(
+    'image_broken',
+    `The ${pictureFormats[format].title} picture ${fault}.`,
+    {},
+    { cause },
+  );
 }
 
 export function tooManyBytes(bytes: number, limit: number): ServiceError {
@@ -74,14 +73,14 @@ export function tooLong(width: number, height: number, limit: number): ServiceEr
 
 /** @param bytes what decoding it would take */
 export function tooMuchMemory(
-  { format, width, height }: PictureHeader,
+  { format, width, height }: DescribedPicture,
   bytes: number,
   limit: number,
 ): ServiceError {
   const megabytes = (count: number) => Math.ceil(count / 1e6);
   return new ServiceError(
     'image_too_large',
-    `Decoding the ${formatNames[format]} picture of ${width} × ${height} pixels would take ${megabytes(bytes)} MB of memory, at most ${megabytes(limit)} are there for one picture; save it smaller, or as a baseline JPEG.`,
+    `Decoding the ${pictureFormats[format].title} picture of ${width} × ${height} pixels would take ${megabytes(bytes)} MB of memory, at most ${megabytes(limit)} are there for one picture; save it smaller, or as a baseline JPEG.`,
     { width, height, limit: Math.floor(limit) },
   );
 }
@@ -89,26 +88,26 @@ export function tooMuchMemory(
 export function tooLargeToDecode(format: PictureFormat, cause: unknown): ServiceError {
   return new ServiceError(
     'image_too_large',
-    `The ${formatNames[format]} picture takes more memory than its decoder allows; save it as a JPEG or PNG.`,
+    `The ${pictureFormats[format].title} picture takes more memory than its decoder allows; save it as a JPEG or PNG.`,
     {},
     { cause },
   );
 }
 
 /** One whose decoder crashed. */
-export function fatalPicture({ format }: PictureHeader, cause: unknown): ServiceError {
+export function fatalPicture({ format }: DescribedPicture, cause: unknown): ServiceError {
   return brokenPicture(format, 'ended its decoder; save it again, as a JPEG or PNG', cause);
 }
 
-export function endlessPicture({ format }: PictureHeader): ServiceError {
+export function endlessPicture({ format }: DescribedPicture): ServiceError {
   return brokenPicture(format, 'is damaged: its data keep the decoder busy without end');
 }
 
 /** @param bytes what its decoder was granted */
-export function greedyPicture({ format, width, height }: PictureHeader, bytes: number): ServiceError {
+export function greedyPicture({ format, width, height }: DescribedPicture, bytes: number): ServiceError {
   return new ServiceError(
     'image_too_large',
-    `Decoding the ${formatNames[format]} picture of ${width} × ${height} pixels takes more than the ${Math.ceil(bytes / 1e6)} MB of memory that such a picture may have; save it as a JPEG or PNG.`,
+    `Decoding the ${pictureFormats[format].title} picture of ${width} × ${height} pixels takes more than the ${Math.ceil(bytes / 1e6)} MB of memory that such a picture may have; save it as a JPEG or PNG.`,
     { width, height, limit: Math.floor(bytes) },
   );
 }

@@ -2,14 +2,41 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import * as v from 'valibot';
+import type { ResizeAndCrop } from '../../../native/geometry.ts';
 import { DecodeError } from '../../../native/image/bitmap.ts';
 import { limitedCommand } from '../../child-process.ts';
 import { childEnvironment } from '../../config.ts';
 import type { ServiceError } from '../../errors.ts';
 import { createSemaphore } from '../../semaphore.ts';
-import type { SquareTask } from './decode-square.ts';
+import type { SquareTask } from './decode.ts';
+import type { PictureHeader } from './format/picture-header.ts';
 import { endlessPicture, fatalPicture, greedyPicture } from './picture-errors.ts';
-import { type PictureMessage, type PictureOrder, pictureMessageSchema } from './picture-protocol.ts';
+
+/** What a process that decodes pictures is told; the picture's bytes follow on its standard input. */
+export interface PictureOrder {
+  readonly byteLength: number;
+  readonly header: PictureHeader;
+  readonly place: ResizeAndCrop;
+  /** Side of the square. */
+  readonly side: number;
+}
+
+/** What the process says: once that it is there, then one word for each order. */
+export const pictureMessageSchema = v.variant('kind', [
+  v.object({ kind: v.literal('started') }),
+  v.object({
+    kind: v.literal('decoded'),
+    /** [side, side, 3] u8 RGB, row-major. */
+    pixels: v.custom<Uint8Array>((value) => value instanceof Uint8Array),
+  }),
+  v.object({
+    kind: v.literal('failed'),
+    /** A DecodeError's; undefined: not the picture's fault. */
+    reason: v.optional(v.picklist(['broken', 'unsupported', 'too_large'])),
+    message: v.string(),
+  }),
+]);
+export type PictureMessage = v.InferOutput<typeof pictureMessageSchema>;
 
 const MEBI = 1024 ** 2;
 

@@ -1,16 +1,10 @@
-import {
-  DecodeError,
-  type PictureFormat,
-  type PictureHeader,
-  type ResizeAndCrop,
-  shownSize,
-} from '../../../native/image/bitmap.ts';
+import type { ResizeAndCrop } from '../../../native/geometry.ts';
+import { DecodeError } from '../../../native/image/bitmap.ts';
 import type { ServiceError } from '../../errors.ts';
 import { createSemaphore } from '../../semaphore.ts';
-import { recognise } from '../sniff.ts';
-import { decodeCostBytes } from './decode.ts';
-import { decodeSquare, isExtremeRatio } from './decode-square.ts';
-import { latin1 } from './format/byte-view.ts';
+import { decoderOf, pictureDecoders, readPictureHeader, recognisePicture } from '../sniff.ts';
+import { decodeCostBytes, decodeSquare, isExtremeRatio } from './decode.ts';
+import { latin1, type PictureHeader, shownSize } from './format/picture-header.ts';
 import {
   brokenPicture,
   emptyPicture,
@@ -21,7 +15,6 @@ import {
   tooMuchMemory,
   unsupportedVariant,
 } from './picture-errors.ts';
-import { readPictureHeader } from './picture-header.ts';
 import type { PictureProcesses } from './picture-process.ts';
 
 export interface PictureLimits {
@@ -54,14 +47,6 @@ export interface PictureLoaderOptions {
  */
 export type LoadPicture = (bytes: Uint8Array, target: Uint8Array, signal?: AbortSignal) => Promise<void>;
 
-/** Formats whose decoder may end its process, however sound the file is. */
-const isolatedFormats: ReadonlySet<PictureFormat> = new Set(['tiff', 'avif']);
-
-/** The library that reads those formats reads other formats' rare variants, too. */
-function isIsolated({ format, rare }: Pick<PictureHeader, 'format' | 'rare'>): boolean {
-  return rare || isolatedFormats.has(format);
-}
-
 const VP8X_ANIMATION_FLAG = 0x02;
 
 /**
@@ -70,12 +55,12 @@ const VP8X_ANIMATION_FLAG = 0x02;
  * @param head its first bytes, 4 KiB or all of them
  */
 export function isIsolatedPicture(head: Uint8Array): boolean {
-  const content = recognise(head);
+  const content = recognisePicture(head);
   if ('other' in content) return false;
   if (content.format === 'webp') {
     return latin1(head, 12, 4) === 'VP8X' && ((head[20] ?? 0) & VP8X_ANIMATION_FLAG) !== 0;
   }
-  return content.format === 'bmp' || isolatedFormats.has(content.format);
+  return content.format === 'bmp' || pictureDecoders[content.format] === 'library';
 }
 
 /** Room for dozens of phone photos at a time, while pictures of 100 megapixels pass one by one. */
@@ -102,7 +87,8 @@ export function createPictureLoader(options: PictureLoaderOptions): LoadPicture 
       ? undefined
       : { width: place.resizedWidth, height: place.resizedHeight };
 
-    const leaves = isIsolated(header);
+    // The library ends its process on some damaged files, and on some sound ones.
+    const leaves = decoderOf(header) === 'library';
     // Another process needs the file, too.
     const cost = decodeCostBytes(header, resized) + (leaves ? bytes.length : 0);
     if (cost > maxDecodeBytes) throw tooMuchMemory(header, cost, maxDecodeBytes);

@@ -1,15 +1,13 @@
-import type { Size } from '../../../native/av/track.ts';
+import type { Size } from '../../../native/geometry.ts';
+import { listTitles, videoCodecs, videoContainers } from '../../contract/formats.ts';
 import { ServiceError } from '../../errors.ts';
 
-const CONTAINERS = 'MP4, M4V, MOV, WebM and MKV videos are accepted';
-const CODECS = 'H.264, HEVC, AV1, VP9, VP8 and MPEG-4 are accepted';
+const CONTAINERS = `${listTitles(videoContainers, 'and')} videos are accepted`;
+const CODECS = `${listTitles(videoCodecs, 'and')} are accepted`;
 
 /** @param what came, with its article: `an AVI video` */
-export function notAVideo(what: string | undefined): ServiceError {
-  return new ServiceError(
-    'video_unsupported',
-    `The file is ${what ?? 'no video that is known here'}; ${CONTAINERS}.`,
-  );
+export function notAVideo(what: string): ServiceError {
+  return new ServiceError('video_unsupported', `The file is ${what}; ${CONTAINERS}.`);
 }
 
 export function noVideoTrack(): ServiceError {

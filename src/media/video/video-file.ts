@@ -2,7 +2,7 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { AvError } from '../../../native/av/av-error.ts';
 import { type Container, type Demuxer, type MediaSource, openDemuxer } from '../../../native/av/demuxer.ts';
 import type { VideoCodec, VideoTrack } from '../../../native/av/track.ts';
-import { SNIFFED_BYTES, sniffContainer } from './container.ts';
+import { recogniseVideo, SNIFFED_BYTES } from '../sniff.ts';
 import { type PacketIndex, readPacketIndex } from './packet-index.ts';
 import {
   brokenVideo,
@@ -63,8 +63,9 @@ function sniff(path: string): { container: Container; bytes: number } {
   const beginning = new Uint8Array(SNIFFED_BYTES);
   const descriptor = openSync(path, 'r');
   try {
-    if (readSync(descriptor, beginning) === 0) throw emptyVideo();
-    const sniffed = sniffContainer(beginning);
+    const count = readSync(descriptor, beginning);
+    if (count === 0) throw emptyVideo();
+    const sniffed = recogniseVideo(beginning.subarray(0, count));
     if ('other' in sniffed) throw notAVideo(sniffed.other);
     return { container: sniffed.container, bytes: fstatSync(descriptor).size };
   } finally {

@@ -1,4 +1,5 @@
 import { stat } from 'node:fs/promises';
+import type { ResizeAndCrop } from '../../../native/geometry.ts';
 import { VIDEO_PROCESS_BYTES } from '../../memory-plan.ts';
 import { plausiblePixels, plausibleSeconds } from './decoding-budget.ts';
 import type { FrameJpeg } from './frame-jpegs.ts';
@@ -9,16 +10,6 @@ import type { FoundFrame, VideoDescription } from './video-session.ts';
 
 export type { FrameJpeg } from './frame-jpegs.ts';
 export type { FoundFrame, VideoDescription } from './video-session.ts';
-
-/** Where a picture of any size meets the model's square. All values are whole pixels. */
-export interface ResizeAndCrop {
-  /** Size after the resize. */
-  readonly resizedWidth: number;
-  readonly resizedHeight: number;
-  /** Top left corner of the square that is cut out of the resized picture. */
-  readonly cropLeft: number;
-  readonly cropTop: number;
-}
 
 /** How far the work on an open video has come. Seconds are times of the video. */
 export type FrameProgress =

@@ -1,3 +1,4 @@
+import { acceptOf, hasEndingOf, pictureFormats, videoContainers } from '../../contract/formats.ts';
 import type { Photo } from '../results/photo.ts';
 
 /** A file, and the folders it was found in below the one that was dropped. */
@@ -11,14 +12,15 @@ export interface FoundFile {
 /** What a file that was dropped or chosen is taken for; the service has the last word, by its content. */
 type FileKind = 'photo' | 'video' | 'categories' | 'other';
 
-const photoEndings = /\.(?:jpe?g|jfif|png|webp|gif|bmp|tiff?|avif|heic|heif)$/i;
-const videoEndings = /\.(?:mp4|m4v|mov|webm|mkv)$/i;
 const categoriesEndings = /\.(?:json|csv|tsv|txt)$/i;
+
+/** What the file chooser offers: everything that `fileKind` knows by its ending. */
+export const acceptedFiles = `${acceptOf(pictureFormats, videoContainers)},.json,.csv,.tsv,.txt`;
 
 /** By ending first: what systems say of a type differs, and is often nothing. */
 export function fileKind({ name, type }: { readonly name: string; readonly type: string }): FileKind {
-  if (photoEndings.test(name)) return 'photo';
-  if (videoEndings.test(name)) return 'video';
+  if (hasEndingOf(pictureFormats, name)) return 'photo';
+  if (hasEndingOf(videoContainers, name)) return 'video';
   if (categoriesEndings.test(name)) return 'categories';
   if (type.startsWith('image/')) return 'photo';
   if (type.startsWith('video/')) return 'video';

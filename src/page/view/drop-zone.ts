@@ -1,10 +1,11 @@
 import { chosenFiles, transferredFiles } from '../intake/dropped-files.ts';
-import type { FoundFile } from '../intake/photo-list.ts';
+import { acceptedFiles, type FoundFile } from '../intake/photo-list.ts';
 import { find } from './dom.ts';
 
 /** Takes files wherever they are dropped on the page, pasted into it, or chosen. */
 export function createDropZone(onFiles: (files: readonly FoundFile[]) => void): void {
   const zone = find('drop', HTMLElement);
+  find('files-input', HTMLInputElement).accept = acceptedFiles;
   for (const [button, input] of [
     ['choose-files', 'files-input'],
     ['choose-folder', 'folder-input'],

@@ -1,12 +1,12 @@
 import { openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { DecodeError, type Orientation, shownSize } from '../../../native/image/bitmap.ts';
+import { DecodeError, type Orientation } from '../../../native/image/bitmap.ts';
 import { decodeBuiltin } from '../../../native/image/builtin-decoder.ts';
 import { resizeAndCrop } from '../../../src/clip/preprocessing.ts';
 import { ServiceError } from '../../../src/errors.ts';
-import { opaqueGif } from '../../../src/media/picture/decode.ts';
-import { decodeSquare } from '../../../src/media/picture/decode-square.ts';
-import { readPictureHeader } from '../../../src/media/picture/picture-header.ts';
+import { decodeSquare, opaqueGif } from '../../../src/media/picture/decode.ts';
+import { shownSize } from '../../../src/media/picture/format/picture-header.ts';
+import { readPictureHeader } from '../../../src/media/sniff.ts';
 import { createRandom, type Random } from '../../robustness/random.ts';
 import { keepInput, keptInput } from '../watched-child.ts';
 import { hostileBmp } from './bmp.ts';

@@ -1,5 +1,5 @@
 import { ServiceError } from '../../../src/errors.ts';
-import { readPictureHeader } from '../../../src/media/picture/picture-header.ts';
+import { readPictureHeader } from '../../../src/media/sniff.ts';
 import {
   animatedWebp,
   avif,

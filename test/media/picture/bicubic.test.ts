@@ -2,7 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { createBitmap } from '../../../native/image/bitmap.ts';
 import { decodeBuiltin, readWindow, StoredPng } from '../../../native/image/builtin-decoder.ts';
-import { bicubicAxis, resampleBicubic } from '../../../src/media/picture/bicubic.ts';
+import { bicubicAxis, resampleBicubic } from '../../../src/media/picture/resample/resample.ts';
 
 /** Grey → [h, w, 4] u8. */
 function rgba(grey: readonly number[]): Uint8Array {
@@ -16,7 +16,7 @@ function resizeGrey(
 ): number[] {
   const horizontal = bicubicAxis(width, resizedWidth, 0, resizedWidth);
   const vertical = bicubicAxis(height, resizedHeight, 0, resizedHeight);
-  return [...resampleBicubic(rgba(grey), horizontal, vertical)].filter((_, at) => at % 4 === 0);
+  return [...resampleBicubic(rgba(grey), { horizontal, vertical })].filter((_, at) => at % 4 === 0);
 }
 
 /** Pillow's test picture: two bright and two dark quarters. */
@@ -100,7 +100,9 @@ describe('resampleBicubic', () => {
       needed.push(...grey.slice(y * width + horizontal.sourceStart, y * width + horizontal.sourceEnd));
     }
     expect(needed.length).toBeLessThan(grey.length / 4);
-    const window = [...resampleBicubic(rgba(needed), horizontal, vertical)].filter((_, at) => at % 4 === 0);
+    const window = [...resampleBicubic(rgba(needed), { horizontal, vertical })].filter(
+      (_, at) => at % 4 === 0,
+    );
     const expected = [30, 31, 32, 33].flatMap((y) =>
       whole.slice(y * resizedWidth + 9, y * resizedWidth + 14),
     );
@@ -123,11 +125,10 @@ describe('resampleBicubic', () => {
         // The decoder's limit counts the picture between its two passes, too.
         using png = await decodeBuiltin(bytes, { declaredPixels: 90 * 90, resized });
         const fast = readWindow(new StoredPng(png.bytes), { left: 0, top: 0, ...resized });
-        const readable = resampleBicubic(
-          pixels,
-          bicubicAxis(width, rw, 0, rw),
-          bicubicAxis(height, rh, 0, rh),
-        );
+        const readable = resampleBicubic(pixels, {
+          horizontal: bicubicAxis(width, rw, 0, rw),
+          vertical: bicubicAxis(height, rh, 0, rh),
+        });
         const differences = fast.map((value, at) => Math.abs(value - readable[at]!));
         // Its weights have 16 bits, those here 32.
         expect(Math.max(...differences)).toBeLessThanOrEqual(2);

@@ -1,11 +1,14 @@
 import { describe, expect, test } from 'bun:test';
-import { createBitmap, type Orientation, type PictureHeader } from '../../../native/image/bitmap.ts';
+import { createBitmap, type Orientation } from '../../../native/image/bitmap.ts';
 import { decodeBuiltin, readWindow, StoredPng } from '../../../native/image/builtin-decoder.ts';
 import { resizeAndCrop } from '../../../src/clip/preprocessing.ts';
-import { bicubicAxis, resampleBicubic } from '../../../src/media/picture/bicubic.ts';
-import { decodeResized } from '../../../src/media/picture/decode.ts';
-import { dropAlpha } from '../../../src/media/picture/premultiplied-alpha.ts';
-import { resizeCutPixels } from '../../../src/media/picture/resample/cut-pixels.ts';
+import { decodeResized, dropAlpha } from '../../../src/media/picture/decode.ts';
+import type { PictureHeader } from '../../../src/media/picture/format/picture-header.ts';
+import {
+  bicubicAxis,
+  resampleBicubic,
+  resizeCutPixels,
+} from '../../../src/media/picture/resample/resample.ts';
 
 const side = 20;
 /** A picture of 601 × 463 pixels at an eighth. */
@@ -49,7 +52,7 @@ describe('resizeCutPixels', () => {
         : { resizedWidth: 26, resizedHeight: side, cropLeft: crop.long, cropTop: crop.short };
       const target = new Uint8Array(side * side * 3);
       const png = await decodeBuiltin(bytes, { declaredPixels: decoded.width * decoded.height });
-      resizeCutPixels(png.bytes, covered, geometry, orientation, target);
+      resizeCutPixels(png.bytes, { covered, place: geometry, orientation }, target);
 
       // Mirrored, the part that is cut off on the left as shown is on the right as stored.
       const isMirrored = [2, 3, 7, 8].includes(orientation);
@@ -66,7 +69,7 @@ describe('resizeCutPixels', () => {
         to += row.length;
       }
       const expected = new Uint8Array(side * side * 3);
-      dropAlpha(resampleBicubic(window, horizontal, vertical), expected);
+      dropAlpha(resampleBicubic(window, { horizontal, vertical }), expected);
       for (let y = 0; y < side; y++) {
         for (let x = 0; x < side; x++) {
           const [storedX, storedY] = stored[orientation](x, y);
@@ -111,7 +114,7 @@ describe('a JPEG whose sides do not divide by eight', () => {
     const bytes = await bands(width, height);
     const geometry = resizeAndCrop(width, height, 224);
     const target = new Uint8Array(224 * 224 * 3);
-    await decodeResized(bytes, headerOf(width, height), geometry, target);
+    await decodeResized(bytes, { header: headerOf(width, height), place: geometry }, target);
 
     using png = await decodeBuiltin(bytes, { declaredPixels: width * height });
     using resized = await decodeBuiltin(png.bytes, {

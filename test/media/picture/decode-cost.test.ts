@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'bun:test';
-import type { PictureHeader, Size } from '../../../native/image/bitmap.ts';
+import type { Size } from '../../../native/geometry.ts';
 import { decodeCostBytes } from '../../../src/media/picture/decode.ts';
+import type { PictureHeader } from '../../../src/media/picture/format/picture-header.ts';
 
 const MEBI = 1024 ** 2;
 const resized = { width: 298, height: 224 };

@@ -1,12 +1,8 @@
 import { describe, expect, test } from 'bun:test';
-import {
-  createBitmap,
-  DecodeError,
-  type Orientation,
-  type PictureFormat,
-  type PictureHeader,
-} from '../../../native/image/bitmap.ts';
+import { createBitmap, DecodeError, type Orientation } from '../../../native/image/bitmap.ts';
+import type { PictureFormat } from '../../../src/contract/formats.ts';
 import { decodeResized, decodeWindow } from '../../../src/media/picture/decode.ts';
+import type { PictureHeader } from '../../../src/media/picture/format/picture-header.ts';
 import {
   animatedWebp,
   avif,
@@ -199,7 +195,7 @@ describe('decodeResized', () => {
 
   test('cuts the square out at its place', async () => {
     const target = new Uint8Array(height * height * 3);
-    await decodeResized(rgbPng(width, height), header('png'), geometry, target);
+    await decodeResized(rgbPng(width, height), { header: header('png'), place: geometry }, target);
     for (const [x, y] of [
       [0, 0],
       [8, 8],
@@ -213,7 +209,7 @@ describe('decodeResized', () => {
   test('a square may be written into shared memory, between others', async () => {
     const shared = new Uint8Array(new SharedArrayBuffer(height * height * 3 + 20)).fill(7);
     const target = shared.subarray(10, shared.length - 10);
-    await decodeResized(rgbPng(width, height), header('png'), geometry, target);
+    await decodeResized(rgbPng(width, height), { header: header('png'), place: geometry }, target);
     expect([...target.subarray(0, 3)]).toEqual([...scene(4, 0)].slice(0, 3));
     expect([...shared.subarray(0, 10), ...shared.subarray(shared.length - 10)]).toEqual(Array(20).fill(7));
   });
@@ -221,7 +217,11 @@ describe('decodeResized', () => {
   test('makes what is hidden under full transparency black', async () => {
     const target = new Uint8Array(height * height * 3);
     const left = { ...geometry, cropLeft: 0 };
-    await decodeResized(bmp(width, height, cutOut), header('bmp', { alpha: true }), left, target);
+    await decodeResized(
+      bmp(width, height, cutOut),
+      { header: header('bmp', { alpha: true }), place: left },
+      target,
+    );
     // Columns 0 to 8 are transparent, and hide white.
     expect(target.every((value) => value === 0)).toBe(true);
   });
@@ -231,7 +231,11 @@ describe('decodeResized', () => {
     const picture = bmp(64, 64, (x) => (x < 29 ? [255, 0, 255, 0] : [0, 200, 0, 255]));
     const target = new Uint8Array(16 * 16 * 3);
     const quarter = { resizedWidth: 16, resizedHeight: 16, cropLeft: 0, cropTop: 0 };
-    await decodeResized(picture, header('bmp', { width: 64, height: 64, alpha: true }), quarter, target);
+    await decodeResized(
+      picture,
+      { header: header('bmp', { width: 64, height: 64, alpha: true }), place: quarter },
+      target,
+    );
     for (let at = 0; at < target.length; at += 3) {
       expect(target[at]).toBe(0);
       expect(target[at + 2]).toBe(0);
@@ -241,7 +245,7 @@ describe('decodeResized', () => {
   test('ignores the opacity where the header says that the reference drops it first', async () => {
     const target = new Uint8Array(height * height * 3);
     const left = { ...geometry, cropLeft: 0 };
-    await decodeResized(bmp(width, height, cutOut), header('bmp'), left, target);
+    await decodeResized(bmp(width, height, cutOut), { header: header('bmp'), place: left }, target);
     expect([...target.subarray(0, 3)]).toEqual([255, 255, 255]);
   });
 
@@ -251,8 +255,7 @@ describe('decodeResized', () => {
     const target = new Uint8Array(height * height * 3);
     const decoding = decodeResized(
       await tiff(width, height),
-      header('tiff'),
-      geometry,
+      { header: header('tiff'), place: geometry },
       target,
       controller.signal,
     );

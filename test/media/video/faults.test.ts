@@ -42,7 +42,7 @@ describe('what cannot be used is refused with a sentence', () => {
     });
     expect(await refusal(await file('text.mp4', 'hello'))).toEqual({
       code: 'video_unsupported',
-      message: `The file is no video that is known here; ${ACCEPTED}`,
+      message: `The file is text; ${ACCEPTED}`,
     });
   });
 

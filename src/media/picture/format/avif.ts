@@ -1,6 +1,7 @@
-import type { Orientation, PictureHeader, Size } from '../../../../native/image/bitmap.ts';
+import type { Size } from '../../../../native/geometry.ts';
+import type { Orientation } from '../../../../native/image/bitmap.ts';
 import { tooManyPixels } from '../picture-errors.ts';
-import { ByteView } from './byte-view.ts';
+import { ByteView, type PictureHeader } from './picture-header.ts';
 
 const SEQUENCE_HEADER = 1;
 /** Units of a stream that is one picture: a handful, or one for each of up to 4,096 tiles. */

@@ -1,6 +1,5 @@
-import type { PictureHeader } from '../../../../native/image/bitmap.ts';
 import { unsupportedPicture } from '../picture-errors.ts';
-import { ByteView } from './byte-view.ts';
+import { ByteView, type PictureHeader } from './picture-header.ts';
 
 const FILE_HEADER_BYTES = 14;
 const CORE_HEADER_BYTES = 12;

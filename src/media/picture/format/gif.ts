@@ -1,5 +1,4 @@
-import type { PictureHeader } from '../../../../native/image/bitmap.ts';
-import { ByteView } from './byte-view.ts';
+import { ByteView, type PictureHeader } from './picture-header.ts';
 
 const EXTENSION = 0x21;
 const IMAGE = 0x2c;

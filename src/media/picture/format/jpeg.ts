@@ -1,7 +1,6 @@
-import type { Orientation, PictureHeader } from '../../../../native/image/bitmap.ts';
+import type { Orientation } from '../../../../native/image/bitmap.ts';
 import { tooManyScans, unsupportedPicture } from '../picture-errors.ts';
-import { ByteView } from './byte-view.ts';
-import { readExifOrientation, withoutExifPrefix } from './exif.ts';
+import { ByteView, type PictureHeader, readExifOrientation, withoutExifPrefix } from './picture-header.ts';
 
 const MARKER = 0xff;
 const TEM = 0x01;

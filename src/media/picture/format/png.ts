@@ -1,7 +1,5 @@
 import { crc32 } from 'node:zlib';
-import type { PictureHeader } from '../../../../native/image/bitmap.ts';
-import { ByteView } from './byte-view.ts';
-import { readExifOrientation } from './exif.ts';
+import { ByteView, type PictureHeader, readExifOrientation } from './picture-header.ts';
 
 const SIGNATURE_BYTES = 8;
 const CHUNK_OVERHEAD_BYTES = 12;

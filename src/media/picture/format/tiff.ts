@@ -1,7 +1,5 @@
-import type { PictureHeader } from '../../../../native/image/bitmap.ts';
 import { tooManyPixels, unsupportedPicture } from '../picture-errors.ts';
-import { ByteView } from './byte-view.ts';
-import { toOrientation } from './exif.ts';
+import { ByteView, type PictureHeader, toOrientation } from './picture-header.ts';
 
 /** The decoder's own limit on a picture's uncompressed bytes. */
 const MAXIMUM_DECODED_BYTES = 256 * 1024 ** 2;

@@ -1,6 +1,4 @@
-import type { PictureHeader } from '../../../../native/image/bitmap.ts';
-import { ByteView } from './byte-view.ts';
-import { readExifOrientation, withoutExifPrefix } from './exif.ts';
+import { ByteView, type PictureHeader, readExifOrientation, withoutExifPrefix } from './picture-header.ts';
 
 const RIFF_HEADER_BYTES = 12;
 const CHUNK_HEADER_BYTES = 8;

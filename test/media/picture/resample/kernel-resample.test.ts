@@ -1,13 +1,14 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { type BicubicAxis, bicubicAxis } from '../../../../src/media/picture/bicubic.ts';
 import {
+  type BicubicAxis,
+  bicubicAxis,
   createKernelResample,
   loadKernel,
-  type Place,
   type ResampleSquare,
   resamplePlainly,
-} from '../../../../src/media/picture/resample/cut-pixels.ts';
+  type TargetLayout,
+} from '../../../../src/media/picture/resample/resample.ts';
 
 const kernel = await loadKernel();
 
@@ -28,7 +29,7 @@ interface Picture {
   readonly side: number;
 }
 
-function resample(by: ResampleSquare, picture: Picture, place: Place): Uint8Array {
+function resample(by: ResampleSquare, picture: Picture, place: TargetLayout): Uint8Array {
   const { pixels, width, horizontal, vertical, side } = picture;
   const target = new Uint8Array(side * side * 3);
   let y = vertical.sourceStart;
@@ -36,13 +37,13 @@ function resample(by: ResampleSquare, picture: Picture, place: Place): Uint8Arra
     const from = (y++ * width + horizontal.sourceStart) * 4;
     row.set(pixels.subarray(from, from + row.length));
   };
-  by(readRow, horizontal, vertical, target, place);
+  by(readRow, { horizontal, vertical }, target, place);
   expect(y).toBe(vertical.sourceEnd);
   return target;
 }
 
 /** Rows from the left or the right, from the top or the bottom, and columns likewise. */
-function placesOf(side: number): Place[] {
+function placesOf(side: number): TargetLayout[] {
   const last = side - 1;
   return [
     [3, side * 3],

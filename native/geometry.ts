@@ -1,0 +1,15 @@
+/** All values are in whole pixels. */
+export interface Size {
+  readonly width: number;
+  readonly height: number;
+}
+
+/** How a picture becomes a square, measured on the picture as shown. */
+export interface ResizeAndCrop {
+  /** Size of the whole picture after resizing. */
+  readonly resizedWidth: number;
+  readonly resizedHeight: number;
+  /** Top left corner of the square that is cut out of the resized picture. */
+  readonly cropLeft: number;
+  readonly cropTop: number;
+}

@@ -1,0 +1,74 @@
+/**
+ * The pictures and videos that the service accepts: data only. Error sentences, the API document, the README and the
+ * page's file chooser are made from these tables or compared with them.
+ *
+ * To add a picture format, add a row here. The compiler then asks for its signature, reader and decoder in media.
+ */
+
+interface Format {
+  /** What people call it. */
+  readonly title: string;
+  /** What a sentence adds to the title in brackets: which part of the file is read. */
+  readonly note?: string;
+  /** File name endings in lower case, without the dot. */
+  readonly endings: readonly string[];
+  readonly mimeTypes: readonly string[];
+}
+
+/** In the order in which they are listed. */
+export const pictureFormats = {
+  jpeg: { title: 'JPEG', endings: ['jpg', 'jpeg', 'jfif'], mimeTypes: ['image/jpeg'] },
+  png: { title: 'PNG', endings: ['png'], mimeTypes: ['image/png'] },
+  webp: { title: 'WebP', endings: ['webp'], mimeTypes: ['image/webp'] },
+  gif: { title: 'GIF', note: 'first frame', endings: ['gif'], mimeTypes: ['image/gif'] },
+  bmp: { title: 'BMP', endings: ['bmp'], mimeTypes: ['image/bmp'] },
+  tiff: { title: 'TIFF', endings: ['tif', 'tiff'], mimeTypes: ['image/tiff'] },
+  avif: { title: 'AVIF', endings: ['avif'], mimeTypes: ['image/avif'] },
+} as const satisfies Record<string, Format>;
+
+export type PictureFormat = keyof typeof pictureFormats;
+
+/** In the order in which they are listed. */
+export const videoContainers = {
+  mp4: { title: 'MP4', endings: ['mp4'], mimeTypes: ['video/mp4'] },
+  m4v: { title: 'M4V', endings: ['m4v'], mimeTypes: ['video/x-m4v'] },
+  mov: { title: 'MOV', endings: ['mov'], mimeTypes: ['video/quicktime'] },
+  webm: { title: 'WebM', endings: ['webm'], mimeTypes: ['video/webm'] },
+  mkv: { title: 'MKV', endings: ['mkv'], mimeTypes: ['video/matroska', 'video/x-matroska'] },
+} as const satisfies Record<string, Format>;
+
+/** In the order in which they are listed. */
+export const videoCodecs = {
+  h264: { title: 'H.264' },
+  hevc: { title: 'HEVC' },
+  av1: { title: 'AV1' },
+  vp9: { title: 'VP9' },
+  vp8: { title: 'VP8' },
+  mpeg4: { title: 'MPEG-4' },
+} as const satisfies Record<string, Pick<Format, 'title' | 'note'>>;
+
+/**
+ * The titles of a table as part of a sentence: `JPEG, GIF (first frame) and AVIF`.
+ * @param conjunction the word before the last one
+ */
+export function listTitles(
+  table: Readonly<Record<string, Pick<Format, 'title' | 'note'>>>,
+  conjunction: 'and' | 'or',
+): string {
+  const titles = Object.values(table).map(({ title, note }) => (note ? `${title} (${note})` : title));
+  return `${titles.slice(0, -1).join(', ')} ${conjunction} ${titles.at(-1)}`;
+}
+
+/** Whether a file's name ends as the formats of a table do. */
+export function hasEndingOf(table: Readonly<Record<string, Format>>, name: string): boolean {
+  const ending = /\.([^./\\]+)$/.exec(name)?.[1]?.toLowerCase();
+  return ending !== undefined && Object.values(table).some(({ endings }) => endings.includes(ending));
+}
+
+/** The value of a file chooser's `accept` for all formats of the tables. */
+export function acceptOf(...tables: readonly Readonly<Record<string, Format>>[]): string {
+  const formats = tables.flatMap((table) => Object.values(table));
+  return formats
+    .flatMap(({ mimeTypes, endings }) => [...mimeTypes, ...endings.map((ending) => `.${ending}`)])
+    .join(',');
+}
