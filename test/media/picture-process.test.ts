@@ -205,7 +205,7 @@ describe('a process that decodes pictures', () => {
     await using some = whimsical();
     for (const picture of ['riddle', 'small']) {
       const { code, message } = await refusal(some.decode(picture));
-      expect(message).toContain('this is a bug');
+      expect(message).toContain('This is a bug');
       expect(code).toBeUndefined();
       expect(await some.decode('a picture')).toMatchObject({ pictures: 1 });
     }

@@ -1,5 +1,6 @@
 import { dirname, join } from 'node:path';
 import * as v from 'valibot';
+import { describeEnd } from '../../child-process.ts';
 import { childEnvironment } from '../../config.ts';
 import { ModelStoreError, storageFailure, unsoundCheckpoint } from './storage-error.ts';
 
@@ -99,11 +100,10 @@ function failure(outcome: Extract<CompileMessage, { kind: 'failed' }>, job: Comp
 }
 
 function endedEarly(signalCode: string | number | null, exitCode: number | null): ModelStoreError {
-  const how = signalCode === null ? `with exit code ${exitCode}` : `by ${signalCode}`;
-  // On Linux nobody else sends SIGKILL unasked.
+  // On Linux, only the out-of-memory killer sends SIGKILL unasked.
   const hint = signalCode === 'SIGKILL' ? ' The system usually does that when memory runs out.' : '';
   return new ModelStoreError(
     'compile_failed',
-    `The process that compiles the model was ended ${how}.${hint}`,
+    `The process that compiles the model ended with ${describeEnd(exitCode, signalCode)}.${hint}`,
   );
 }

@@ -1,11 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import * as v from 'valibot';
 import type { ResizeAndCrop } from '../../../native/geometry.ts';
 import { DecodeError } from '../../../native/image/bitmap.ts';
-import { limitedCommand } from '../../child-process.ts';
-import { childEnvironment } from '../../config.ts';
+import { startChild } from '../../child-process.ts';
 import type { ServiceError } from '../../errors.ts';
 import { createSemaphore } from '../../semaphore.ts';
 import type { SquareTask } from './decode.ts';
@@ -238,63 +236,48 @@ function startProcess(childPath: string, memoryBytes: number): PictureProcess {
   let settle: ((outcome: Outcome) => void) | undefined;
   let outcome: Ended | Death | undefined;
 
-  const child = Bun.spawn(limitedCommand(childPath, { memoryBytes }), {
-    env: childEnvironment(),
-    stdin: 'pipe',
-    stdout: 'ignore',
-    stderr: 'ignore',
-    ipc(message) {
-      const parsed = v.safeParse(pictureMessageSchema, message);
-      if (!parsed.success) end(riddle());
-      else if (parsed.output.kind === 'started') hadStarted = true;
-      else settle?.(parsed.output);
+  const child = startChild<PictureOrder, PictureMessage>({
+    program: childPath,
+    limits: { memoryBytes },
+    schema: pictureMessageSchema,
+    onMessage(message) {
+      if (message.kind === 'started') hadStarted = true;
+      else settle?.(message);
     },
-    onExit(_, exitCode, signalCode) {
-      const how = signalCode === null ? `exit code ${exitCode}` : `signal ${signalCode}`;
+    onUnknownMessage: (fault) => end(fault),
+    onEnd({ how, signal }) {
       outcome ??= {
         kind: 'died',
         how: `the process ended with ${how}`,
         hadStarted,
-        isByItself: hadStarted && signalCode !== 'SIGKILL',
+        isByItself: hadStarted && signal !== 'SIGKILL',
       };
       settle?.(outcome);
     },
   });
-  // One that waits for pictures holds up the end of nothing.
+  // A process that waits for pictures must not keep the service from exiting.
   child.unref();
 
   const end = (fault: Error, verdict?: ServiceError) => {
     outcome ??= { kind: 'ended', fault, ...(verdict && { verdict }) };
-    child.kill('SIGKILL');
-  };
-
-  const send = async (order: PictureOrder, bytes: Uint8Array) => {
-    try {
-      child.send(order);
-      for await (const slice of slicesOf(bytes)) {
-        child.stdin.write(slice);
-        await child.stdin.flush();
-      }
-    } catch {
-      // It is gone, and its exit tells why.
-    }
+    child.kill();
   };
 
   const watchOver = ({ task, signal }: Assignment, watch: PictureWatch): Disposable => {
     const { width, height } = task.header;
     const seconds = watch.baseSeconds + (width * height) / watch.pixelsPerSecond;
     const memory = watch.baseBytes + task.memoryBytes * MEMORY_TOLERANCE;
-    const secondsBefore = processorSeconds(child.pid);
+    const secondsBefore = child.cpuSeconds();
     const beganAt = performance.now();
     let unwantedAt = Number.POSITIVE_INFINITY;
     const timer = setInterval(() => {
       const now = performance.now();
       if (signal?.aborted) unwantedAt = Math.min(unwantedAt, now);
       if (now - unwantedAt > watch.unwantedMs) end(signal?.reason);
-      else if (residentBytes(child.pid) > memory) {
+      else if (child.residentBytes() > memory) {
         const fault = greedyPicture(task.header, memory);
         end(fault, fault);
-      } else if (processorSeconds(child.pid) - secondsBefore > seconds) {
+      } else if (child.cpuSeconds() - secondsBefore > seconds) {
         const fault = endlessPicture(task.header);
         end(fault, fault);
       } else if (now - beganAt > seconds * 1000 * WALL_FACTOR) end(endlessPicture(task.header));
@@ -311,16 +294,21 @@ function startProcess(childPath: string, memoryBytes: number): PictureProcess {
       settle = done.resolve;
       using _watching = watchOver(assignment, watch);
       // It may have died while it waited.
-      if (!outcome) await send({ byteLength: bytes.length, header, place, side }, bytes);
+      if (!outcome) {
+        child.send({ byteLength: bytes.length, header, place, side });
+        await child.write(slicesOf(bytes));
+      }
       const said = outcome ?? (await done.promise);
       settle = undefined;
-      if (said.kind === 'decoded' && said.pixels.length !== target.length) end(riddle());
+      if (said.kind === 'decoded' && said.pixels.length !== target.length) {
+        end(new Error('This is a bug: a decoding process answered with a square of another size.'));
+      }
       // Its last word counts for nothing where it was ended in the same moment.
       if (!outcome) return said;
       await child.exited;
       return outcome;
     },
-    residentBytes: () => residentBytes(child.pid),
+    residentBytes: child.residentBytes,
     async end(reason) {
       end(reason);
       await child.exited;
@@ -331,34 +319,6 @@ function startProcess(childPath: string, memoryBytes: number): PictureProcess {
 
 /** How much more than planned is believed to be the plan's fault. */
 const MEMORY_TOLERANCE = 2;
-const PAGE_BYTES = 4096;
-/** Linux counts a process's time in these, on every machine. */
-const TICKS_PER_SECOND = 100;
-
-/** From procfs, which answers at once. 0 where the system does not tell. */
-function residentBytes(pid: number): number {
-  return Number(readProcess(pid, 'statm').split(' ')[1] ?? 0) * PAGE_BYTES;
-}
-
-/** Of all its threads. 0 where the system does not tell. */
-function processorSeconds(pid: number): number {
-  const text = readProcess(pid, 'stat');
-  // Behind the program's name, which may have spaces and brackets.
-  const [userTicks, systemTicks] = text
-    .slice(text.lastIndexOf(')') + 2)
-    .split(' ')
-    .slice(11, 13);
-  return (Number(userTicks ?? 0) + Number(systemTicks ?? 0)) / TICKS_PER_SECOND;
-}
-
-function readProcess(pid: number, file: 'stat' | 'statm'): string {
-  try {
-    return readFileSync(`/proc/${pid}/${file}`, 'latin1');
-  } catch {
-    return '';
-  }
-}
-
 /** What is worth a turn of the event loop: some 0.2 ms of copying or hashing. */
 const SLICE_BYTES = 256 * 1024;
 
@@ -395,10 +355,6 @@ async function sha256Of(bytes: Uint8Array): Promise<string> {
   const hash = new Bun.CryptoHasher('sha256');
   for await (const slice of slicesOf(bytes)) hash.update(slice);
   return hash.digest('hex');
-}
-
-function riddle(): Error {
-  return new Error('a process that decodes pictures spoke in riddles: this is a bug');
 }
 
 function ended(): Error {

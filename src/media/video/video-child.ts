@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { AvError } from '../../../native/av/av-error.ts';
 import { ServiceError } from '../../errors.ts';
-import { picturesAhead, type VideoMessage, type VideoTask } from './video-protocol.ts';
+import type { VideoMessage, VideoTask } from './video-process.ts';
 import { openVideoSession, type VideoSession } from './video-session.ts';
 
 /**
@@ -17,6 +17,9 @@ const FIRST_TO_GO = '1000';
 
 const PROGRESS_MS = 200;
 
+/** Pictures that may be on their way: decoding goes on while the model reads them. */
+const PICTURES_AHEAD = 8;
+
 let session: VideoSession | undefined;
 let onMore: (() => void) | undefined;
 let pause: PromiseWithResolvers<void> | undefined;
@@ -24,7 +27,7 @@ let credit = 0;
 let lastProgress = 0;
 
 async function perform(task: Exclude<VideoTask, { kind: 'more' | 'pause' | 'resume' }>): Promise<void> {
-  credit = picturesAhead;
+  credit = PICTURES_AHEAD;
   switch (task.kind) {
     case 'open': {
       session = await openVideoSession(task.path, task, report);

@@ -1,12 +1,68 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
-import { limitedCommand } from '../../child-process.ts';
-import { childEnvironment } from '../../config.ts';
-import { ServiceError } from '../../errors.ts';
+import type { PicturePlacement } from '../../../native/av/picture-scaler.ts';
+import { type ChildEnd, startChild } from '../../child-process.ts';
+import { errorCodes, ServiceError } from '../../errors.ts';
 import { tooMuchMemory, tooMuchWork } from './video-errors.ts';
 import type { VideoPlace, VideoTurn } from './video-places.ts';
-import { type VideoMessage, type VideoTask, videoMessageSchema } from './video-protocol.ts';
+
+const seconds = v.pipe(v.number(), v.finite());
+const bytes = v.custom<Uint8Array>((value) => value instanceof Uint8Array);
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+
+/** What the process that decodes a video is told. One task at a time; a new one comes when the last is done. */
+export type VideoTask =
+  | { readonly kind: 'open'; readonly path: string; readonly videoSeconds: number; readonly threads: number }
+  | {
+      readonly kind: 'find';
+      readonly maximumFrames: number;
+      readonly placement: PicturePlacement;
+    }
+  | { readonly kind: 'jpegs'; readonly timestamps: readonly number[] }
+  /** So many of the pictures that were sent have been used: as many more may come. */
+  | { readonly kind: 'more'; readonly pictures: number }
+  /** Another video's turn has come: halt, and say so, until this one's comes again. */
+  | { readonly kind: 'pause' }
+  | { readonly kind: 'resume' };
+
+/** What the process says. */
+export const videoMessageSchema = v.variant('kind', [
+  /** It is alive: `stage` has come to this time of the video. */
+  v.object({ kind: v.literal('progress'), seconds }),
+  v.object({
+    kind: v.literal('opened'),
+    description: v.object({
+      duration: seconds,
+      width: count,
+      height: count,
+      frameRate: seconds,
+      codec: v.string(),
+    }),
+    /** Processor time that all that follows may take. */
+    cpuSeconds: seconds,
+  }),
+  /** It does nothing until it is told to resume. */
+  v.object({ kind: v.literal('paused') }),
+  v.object({ kind: v.literal('frame'), timestamp: seconds, scene: count, pixels: bytes }),
+  v.object({
+    kind: v.literal('found'),
+    scenes: count,
+    warnings: v.array(v.string()),
+    tally: v.object({ packets: count, frames: count, damaged: count, pixels: count }),
+  }),
+  v.object({ kind: v.literal('jpeg'), timestamp: seconds, jpeg: bytes }),
+  v.object({ kind: v.literal('jpegs done') }),
+  v.object({
+    kind: v.literal('failed'),
+    /** Undefined: not the video's fault. */
+    code: v.optional(v.picklist(errorCodes)),
+    /** The system gave it no more memory. */
+    outOfMemory: v.boolean(),
+    message: v.string(),
+    details: v.record(v.string(), v.unknown()),
+  }),
+]);
+export type VideoMessage = v.InferOutput<typeof videoMessageSchema>;
 
 /** The program that decodes; tests take the place of it. */
 export const videoChildPath = join(import.meta.dir, 'video-child.ts');
@@ -33,16 +89,13 @@ export interface VideoProcess extends AsyncDisposable {
    */
   perform(task: VideoTask, last: VideoMessage['kind'], signal: AbortSignal): AsyncGenerator<VideoMessage>;
   /** Limits the processor time that it may take from now on. */
-  limitCpu(seconds: number): Promise<void>;
+  limitCpu(seconds: number): void;
   /** Tells it to go on. */
   more(pictures: number): void;
 }
 
 /** A hostile file fills memory at some 2 GB a second. */
 const WATCH_MS = 100;
-const PAGE_BYTES = 4096;
-/** Linux counts a process's time in hundredths of a second wherever it shows it. */
-const TICKS_PER_SECOND = 100;
 /** A process that ends without a word, when it held so much of its memory, was refused more. */
 const FULL_SHARE = 0.9;
 /** The system counts time in ticks where it limits it, and more exactly where it tells it. */
@@ -75,30 +128,28 @@ export function startVideoProcess(
   };
   const stop = (reason: Error) => {
     end ??= reason;
-    child.kill('SIGKILL');
+    child.kill();
     notify();
   };
 
-  const child = Bun.spawn(limitedCommand(childPath, limits), {
-    env: childEnvironment(),
-    stdin: 'ignore',
-    stdout: 'ignore',
-    stderr: 'ignore',
-    ipc(message) {
+  const child = startChild<VideoTask, VideoMessage>({
+    program: childPath,
+    limits,
+    schema: videoMessageSchema,
+    onMessage(message) {
       lastWord = performance.now();
-      const parsed = v.safeParse(videoMessageSchema, message);
-      if (parsed.success && parsed.output.kind === 'paused') {
+      if (message.kind === 'paused') {
         if (pause) pause = 'halted';
         onHalted?.();
-      } else if (parsed.success) messages.push(parsed.output);
-      else stop(new Error('the process that decodes a video spoke in riddles: this is a bug'));
+      } else messages.push(message);
       notify();
     },
-    onExit(child, exitCode, signalCode) {
-      const cpuSeconds = Number(child.resourceUsage()?.cpuTime.total ?? 0n) / 1e6;
-      if (signalCode !== null && cpuSeconds >= CPU_SHARE * limits.cpuSeconds) end ??= tooMuchWork();
+    onUnknownMessage: (fault) => stop(fault),
+    onEnd(childEnd) {
+      const { signal, cpuSeconds } = childEnd;
+      if (signal !== undefined && cpuSeconds >= CPU_SHARE * limits.cpuSeconds) end ??= tooMuchWork();
       else if (heldBytes >= FULL_SHARE * limits.memoryBytes) end ??= tooMuchMemory(limits.memoryBytes);
-      else end ??= crashed(exitCode, signalCode);
+      else end ??= crashed(childEnd);
       place?.holds(0);
       notify();
     },
@@ -106,10 +157,9 @@ export function startVideoProcess(
   const crowdedOut = () => stop(place?.crowdedOut.reason);
   place?.crowdedOut.addEventListener('abort', crowdedOut, { once: true });
 
-  const watch = setInterval(async () => {
+  const watch = setInterval(() => {
     if (end) return;
-    heldBytes = await residentBytes(child.pid);
-    if (end) return;
+    heldBytes = child.residentBytes();
     place?.holds(heldBytes);
     if (end || !busy) return;
     const isSilent = wake && pause !== 'halted' && performance.now() - lastWord > limits.silenceMs;
@@ -119,7 +169,7 @@ export function startVideoProcess(
       );
     } else if (heldBytes > limits.memoryBytes) {
       stop(tooMuchMemory(limits.memoryBytes));
-    } else if ((await cpuSeconds(child.pid)) > cpuLimit) {
+    } else if (child.cpuSeconds() > cpuLimit) {
       stop(tooMuchWork());
     }
   }, WATCH_MS);
@@ -128,7 +178,7 @@ export function startVideoProcess(
     if (!pause) return;
     pause = undefined;
     lastWord = performance.now();
-    if (!end) child.send({ kind: 'resume' } satisfies VideoTask);
+    if (!end) child.send({ kind: 'resume' });
   };
   const waitForTurn = async (signal: AbortSignal): Promise<VideoTurn | undefined> => {
     if (!place) return undefined;
@@ -136,7 +186,7 @@ export function startVideoProcess(
       {
         pause() {
           pause = 'asked';
-          if (!end) child.send({ kind: 'pause' } satisfies VideoTask);
+          if (!end) child.send({ kind: 'pause' });
         },
         resume,
       },
@@ -182,11 +232,11 @@ export function startVideoProcess(
         signal.removeEventListener('abort', leave);
       }
     },
-    async limitCpu(seconds) {
-      cpuLimit = (await cpuSeconds(child.pid)) + seconds;
+    limitCpu(seconds) {
+      cpuLimit = child.cpuSeconds() + seconds;
     },
     more(pictures) {
-      if (!end) child.send({ kind: 'more', pictures } satisfies VideoTask);
+      if (!end) child.send({ kind: 'more', pictures });
     },
     async [Symbol.asyncDispose]() {
       clearInterval(watch);
@@ -197,8 +247,7 @@ export function startVideoProcess(
   };
 }
 
-function crashed(exitCode: number | null, signalCode: number | string | null): Error {
-  const how = signalCode === null ? `exit code ${exitCode}` : `signal ${signalCode}`;
+function crashed({ how }: ChildEnd): Error {
   return new ServiceError(
     'video_broken',
     'The video is damaged in a way that ended the decoder.',
@@ -215,26 +264,4 @@ function failure(
   return code === undefined
     ? new Error(`decoding a video failed: ${message}`)
     : new ServiceError(code, message, details);
-}
-
-/** 0 where the system does not tell. */
-async function residentBytes(pid: number): Promise<number> {
-  try {
-    const statm = await readFile(`/proc/${pid}/statm`, 'latin1');
-    return Number(statm.split(' ')[1]) * PAGE_BYTES;
-  } catch {
-    return 0;
-  }
-}
-
-/** Of all its threads; 0 where the system does not tell. */
-async function cpuSeconds(pid: number): Promise<number> {
-  try {
-    const stat = await readFile(`/proc/${pid}/stat`, 'latin1');
-    // The program's name may contain anything: the fields are counted behind its bracket.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
-  } catch {
-    return 0;
-  }
 }

@@ -114,7 +114,7 @@ export async function openVideo(path: string, options: OpenVideoOptions): Promis
     const opening = process.perform({ kind: 'open', path, threads, ...limits }, 'opened', signal);
     for await (const message of opening) {
       if (message.kind === 'opened') {
-        await process.limitCpu(message.cpuSeconds);
+        process.limitCpu(message.cpuSeconds);
         return createReader(process, message.description, options);
       }
       if (message.kind === 'progress') report(message.seconds);

@@ -86,7 +86,7 @@ describe('the process that compiles', () => {
     const { failure } = await compileWith(`process.kill(process.pid, 'SIGKILL'); await Bun.sleep(60_000);`);
     expect(failure).toMatchObject({ fault: 'compile_failed', retryable: true });
     expect(failure.message).toBe(
-      'The process that compiles the model was ended by SIGKILL. The system usually does that when memory runs out.',
+      'The process that compiles the model ended with signal SIGKILL. The system usually does that when memory runs out.',
     );
   });
 

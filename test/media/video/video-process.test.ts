@@ -71,7 +71,7 @@ describe('a video is decoded in a process of its own', () => {
 
   test('that is not believed everything', async () => {
     const fault = await refusal(open(video.path, { process: { childPath: child('riddling') } }));
-    expect(fault.message).toContain('this is a bug');
+    expect(fault.message).toContain('This is a bug');
     expect(fault.code).toBeUndefined();
   });
 
