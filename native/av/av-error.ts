@@ -1,4 +1,4 @@
-import { AVERROR_EAGAIN, AVERROR_ENOMEM, AVERROR_EOF, AVERROR_INVALIDDATA } from 'node-av/constants';
+import { AVERROR_EAGAIN, AVERROR_ENOMEM, AVERROR_EOF } from 'node-av/constants';
 import { FFmpegError } from 'node-av/lib';
 
 /** libav refused something. */
@@ -10,11 +10,6 @@ export class AvError extends Error {
   constructor(operation: string, code: number) {
     super(`${operation}: ${FFmpegError.strerror(code)}`);
     this.code = code;
-  }
-
-  /** The data do not mean anything, as opposed to a fault of the system or of ours. */
-  get isInvalidData(): boolean {
-    return this.code === AVERROR_INVALIDDATA;
   }
 
   get isOutOfMemory(): boolean {

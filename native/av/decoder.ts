@@ -51,7 +51,7 @@ export interface Decoder extends Disposable {
 }
 
 /** One packet cannot fail more often than this; whoever fails on is not coming to an end. */
-const MAXIMUM_FAULTS = 100;
+const MAX_FAULTS = 100;
 
 /**
  * Shows a fresh decoder the file's first packet. In it encoders leave their names, and decoders work around
@@ -118,7 +118,7 @@ export function createDecoder(demuxer: Demuxer, codec: VideoCodec, options: Deco
   };
 
   function* receive(): Generator<DecodedFrame> {
-    for (let faults = 0; faults < MAXIMUM_FAULTS; ) {
+    for (let faults = 0; faults < MAX_FAULTS; ) {
       frame.unref();
       const code = context.receiveFrameSync(frame);
       if (isNothing(code)) return;

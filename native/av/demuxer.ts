@@ -116,20 +116,23 @@ export function openDemuxer({ path, container, ignoreEdits }: MediaSource): Demu
     for (const stream of context.streams) {
       stream.discard = stream.index === video?.index ? AVDISCARD_DEFAULT : AVDISCARD_ALL;
     }
-    return createDemuxer(context, packet, video, container, free);
+    return createDemuxer({ context, packet, stream: video, container, free });
   } catch (fault) {
     free();
     throw fault;
   }
 }
 
-function createDemuxer(
-  context: FormatContext,
-  packet: Packet,
-  stream: Stream | undefined,
-  container: Container,
-  free: () => void,
-): Demuxer {
+interface OpenFile {
+  readonly context: FormatContext;
+  readonly packet: Packet;
+  /** The video track, if the file has one. */
+  readonly stream: Stream | undefined;
+  readonly container: Container;
+  readonly free: () => void;
+}
+
+function createDemuxer({ context, packet, stream, container, free }: OpenFile): Demuxer {
   const head: PacketHead = { pts: 0, dts: 0, duration: 0, size: 0, key: false, hidden: false };
   const readHead = () => {
     const { pts, dts } = packet;
@@ -175,7 +178,7 @@ function createDemuxer(
       head.pts = pts;
     },
     get native() {
-      if (!stream) throw new Error('a file without a video track has no packets: this is a bug');
+      if (!stream) throw new Error('This is a bug: a file without a video track has no packets.');
       return { packet, stream };
     },
     [Symbol.dispose]: free,

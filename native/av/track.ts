@@ -45,7 +45,7 @@ export interface VideoTrack {
 }
 
 /** Beyond this a pixel's aspect ratio is taken for damage: 720 × 480 in 2.39 : 1 needs 1.6. */
-const MAXIMUM_PIXEL_ASPECT = 4;
+const MAX_PIXEL_ASPECT = 4;
 
 /** Reads all that is wanted at once: a stream's fields lie in memory that goes with its file. */
 export function describeTrack(stream: Stream): VideoTrack {
@@ -55,7 +55,7 @@ export function describeTrack(stream: Stream): VideoTrack {
   const orientation = matrix ? orientationOf(matrix) : upright;
   const aspects = [stream.sampleAspectRatio, codecpar.sampleAspectRatio].map(({ num, den }) => num / den);
   const pixelAspect =
-    aspects.find((aspect) => aspect >= 1 / MAXIMUM_PIXEL_ASPECT && aspect <= MAXIMUM_PIXEL_ASPECT) ?? 1;
+    aspects.find((aspect) => aspect >= 1 / MAX_PIXEL_ASPECT && aspect <= MAX_PIXEL_ASPECT) ?? 1;
   const frameRates = [stream.avgFrameRate, stream.rFrameRate].map(({ num, den }) => num / den);
   return {
     codec: codecIds.get(codecpar.codecId),

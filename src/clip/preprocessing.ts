@@ -1,13 +1,3 @@
-/** Where a picture of any size meets the model's square input. All values are whole pixels. */
-export interface ResizeAndCrop {
-  /** Size after the bicubic resize; the shorter side equals the model's resolution. */
-  readonly resizedWidth: number;
-  readonly resizedHeight: number;
-  /** Top left corner of the square that is cut out of the resized picture. */
-  readonly cropLeft: number;
-  readonly cropTop: number;
-}
-
 /** Python's `round`: a half goes to the even neighbour. */
 function roundHalfToEven(value: number): number {
   const floor = Math.floor(value);
@@ -21,8 +11,9 @@ function roundHalfToEven(value: number): number {
  * torchvision `_compute_resized_output_size` and `center_crop`), to the pixel.
  * @param width of the picture as shown: after its EXIF orientation
  * @param resolution side of the square that the model takes
+ * @returns in whole pixels: the picture's size after the resize, and the square's top left corner in it
  */
-export function resizeAndCrop(width: number, height: number, resolution: number): ResizeAndCrop {
+export function resizeAndCrop(width: number, height: number, resolution: number) {
   // torchvision truncates the longer side instead of rounding it; the product is exact in a double.
   const [resizedWidth, resizedHeight] =
     width <= height

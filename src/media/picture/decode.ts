@@ -118,8 +118,7 @@ function pixelBytes(header: PictureHeader, resized: Size | undefined): number {
   }
   const ofFormat = format === 'avif' && header.alpha ? bytesPerPixel.avifWithAlpha : perPixelByFormat[format];
   const perPixel = header.rare ? bytesPerPixel.rare : ofFormat;
-  const premultiplied =
-    header.alpha && pixels <= MAXIMUM_PREMULTIPLIED_PIXELS ? bytesPerPixel.decodedTwice : 0;
+  const premultiplied = header.alpha && pixels <= MAX_PREMULTIPLIED_PIXELS ? bytesPerPixel.decodedTwice : 0;
   return pixels * (Math.max(perPixel, premultiplied) + turned);
 }
 
@@ -136,7 +135,7 @@ const perPixelByFormat = {
  * Pictures with opacity up to this size are resized as Pillow does, by way of a second decoding. In larger
  * ones, shrunk a hundredfold and more, only the wholly transparent areas are made black.
  */
-export const MAXIMUM_PREMULTIPLIED_PIXELS = 25_000_000;
+export const MAX_PREMULTIPLIED_PIXELS = 25_000_000;
 
 /**
  * Multiplies colours by their opacity, in place, with Pillow's rounding (`MULDIV255`). Pillow resizes
@@ -217,14 +216,14 @@ export async function decodeSquare(
 }
 
 /** 16 MiB of RGBA: at a resolution of 224 a strip of 84 : 1. */
-const MAXIMUM_RESIZED_PIXELS = 4 * 1024 ** 2;
+const MAX_RESIZED_PIXELS = 4 * 1024 ** 2;
 
 /**
  * A strip resized until its short side fits is as long as its ratio says: 1 × 16,000 would become
  * 224 × 3,584,000 pixels, 3 GB, of which a square is kept.
  */
 export function isExtremeRatio({ resizedWidth, resizedHeight }: ResizeAndCrop): boolean {
-  return resizedWidth * resizedHeight > MAXIMUM_RESIZED_PIXELS;
+  return resizedWidth * resizedHeight > MAX_RESIZED_PIXELS;
 }
 
 /** What `decodeResized` does, but makes only the square: from the part of the picture that it depends on. */
@@ -281,7 +280,7 @@ export async function decodeResized(
   let pixels = await resizeAndRead(decodable, resized, square);
   if (header.alpha && !isOpaque(pixels)) {
     signal?.throwIfAborted();
-    if (pixelCount(decodable) <= MAXIMUM_PREMULTIPLIED_PIXELS) {
+    if (pixelCount(decodable) <= MAX_PREMULTIPLIED_PIXELS) {
       using premultiplied = await premultipliedBitmap(decodable);
       signal?.throwIfAborted();
       pixels = await resizeAndRead(premultiplied, resized, square);

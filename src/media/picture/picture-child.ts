@@ -19,7 +19,7 @@ const noteGarbage = createGarbageNote(8 * 1024 ** 2);
 /** Kills: an ordinary exit would wait for a decoder that never comes to its end. */
 function end(): never {
   process.kill(process.pid, 'SIGKILL');
-  throw new Error('a killed process runs on: this is a bug');
+  throw new Error('This is a bug: a killed process runs on.');
 }
 
 /** Waits for the bytes: there is nothing else to do. */

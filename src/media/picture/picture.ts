@@ -105,14 +105,14 @@ export function createPictureLoader(options: PictureLoaderOptions): LoadPicture 
 }
 
 /** Decoders keep several rows of a picture in memory: up to 20 bytes for each of their pixels. */
-const MAXIMUM_SIDE = 1_000_000;
+const MAX_SIDE = 1_000_000;
 
 function readWithinLimits(bytes: Uint8Array, { imageBytes, imagePixels }: PictureLimits): PictureHeader {
   if (bytes.length === 0) throw emptyPicture();
   if (bytes.length > imageBytes) throw tooManyBytes(bytes.length, imageBytes);
   const header = readPictureHeader(bytes);
   const { width, height } = header;
-  if (Math.max(width, height) > MAXIMUM_SIDE) throw tooLong(width, height, MAXIMUM_SIDE);
+  if (Math.max(width, height) > MAX_SIDE) throw tooLong(width, height, MAX_SIDE);
   if (width * height > imagePixels) throw tooManyPixels(width, height, imagePixels);
   return header;
 }

@@ -30,7 +30,7 @@ const PIXELS_PER_BYTE = 2000;
 /** Screens that stand still cost no bytes: 1080p at 30 frames a second is plausible whatever it weighs, */
 const PIXELS_PER_SECOND = 1920 * 1080 * 30;
 /** but not for long, as a duration costs a client nothing. */
-const MAXIMUM_SECONDS = 600;
+const MAX_SECONDS = 600;
 
 /** At most so much of it for keyframes: the rest is for what lies between them. */
 const KEYFRAME_SHARE = 1 / 2;
@@ -52,7 +52,7 @@ const NANOSECONDS_PER_PIXEL = 20;
  */
 export function plausiblePixels(bytes: number, seconds: number): number {
   return Math.round(
-    BASE_PIXELS + PIXELS_PER_BYTE * bytes + PIXELS_PER_SECOND * Math.min(seconds, MAXIMUM_SECONDS),
+    BASE_PIXELS + PIXELS_PER_BYTE * bytes + PIXELS_PER_SECOND * Math.min(seconds, MAX_SECONDS),
   );
 }
 

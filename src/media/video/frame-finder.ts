@@ -45,18 +45,27 @@ interface Seen {
   readonly thumbnail: Thumbnail;
 }
 
+/** What frames are chosen from. */
+interface Choice<Capture> {
+  readonly index: PacketIndex;
+  /** The keyframes to decode, ascending. */
+  readonly positions: readonly number[];
+  readonly source: FrameSource<Capture>;
+  readonly budget: FrameBudget;
+  readonly habits: PacketHabits;
+}
+
 /**
- * Goes through a video and chooses the frames worth looking at: decodes keyframes alone, and between them
+ * Chooses the frames of a video that are worth looking at. Decodes the keyframes, and the frames between two keyframes
  * only where a scene may hide.
- * @param positions the keyframes to decode, ascending
  */
-export function* findFrames<Capture extends Disposable>(
-  index: PacketIndex,
-  positions: readonly number[],
-  source: FrameSource<Capture>,
-  budget: FrameBudget,
-  habits: PacketHabits,
-): Generator<FinderStep<Capture>, { readonly scenes: number }> {
+export function* chooseFrames<Capture extends Disposable>({
+  index,
+  positions,
+  source,
+  budget,
+  habits,
+}: Choice<Capture>): Generator<FinderStep<Capture>, { readonly scenes: number }> {
   using tracker = createSceneTracker<Capture>(budget);
   const keyframes = keyframeHabits(index);
   let last: Seen | undefined;
@@ -66,7 +75,9 @@ export function* findFrames<Capture extends Disposable>(
   function* explore(gap: Gap, changed: boolean | undefined, unseen: boolean): Generator<FinderStep<Capture>> {
     if (!budget.has(index.timestamps[gap.first] ?? 0)) return;
     const view = { changed, blank: lastKey !== undefined && isBlank(lastKey.thumbnail) };
-    const until = unseen ? Number.POSITIVE_INFINITY : suspectGap(index, gap, view, habits, keyframes);
+    const until = unseen
+      ? Number.POSITIVE_INFINITY
+      : suspectGap(gap, view, { index, packets: habits, keyframes });
     if (until === undefined) return;
     const end = gap.end < index.count ? index.timestamps[gap.end]! : Number.POSITIVE_INFINITY;
     const walk = createWalk(tracker, last);

@@ -16,7 +16,7 @@ interface JpegStore extends Disposable {
 }
 
 /** 3,000 pictures in 1080p; beyond it, frames are decoded once more. */
-const MAXIMUM_BYTES = 1024 ** 3;
+const MAX_BYTES = 1024 ** 3;
 
 /**
  * Some 300 KB a picture are too much for memory. The file has no name from the beginning, so that it goes
@@ -37,7 +37,7 @@ export function createJpegStore(path: string): JpegStore {
 
   return {
     put(timestamp, jpeg) {
-      if (full || end + jpeg.length > MAXIMUM_BYTES) return;
+      if (full || end + jpeg.length > MAX_BYTES) return;
       try {
         descriptor ??= open();
         const length = writeSync(descriptor, jpeg, 0, jpeg.length, end);

@@ -134,9 +134,9 @@ export function createFrameSource(
       function* seen(frames: Generator<DecodedFrame>) {
         for (const frame of frames) {
           const timestamp = timestampOf(frame, demuxer.startTime);
-          const position = frame.pts === undefined ? undefined : inDecoder.get(frame.pts);
+          const position = inDecoder.get(frame.pts!);
           if (timestamp === undefined || position === undefined) continue;
-          inDecoder.delete(frame.pts as number);
+          inDecoder.delete(frame.pts!);
           yield { ...see(frame, timestamp, 1), position };
         }
       }

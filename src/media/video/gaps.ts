@@ -31,10 +31,17 @@ export interface KeyframeHabits {
   readonly forcedAfter: number | undefined;
 }
 
+/** What is known of the whole file before its frames are decoded. */
+interface FileHabits {
+  readonly index: PacketIndex;
+  readonly packets: PacketHabits;
+  readonly keyframes: KeyframeHabits;
+}
+
 /** Hours without a keyframe are looked at as far as that may cost: what is known of so many packets takes 100 MB. */
 const MOST_PACKETS = 1_000_000;
 /** A shorter scene need not be found. */
-export const MINIMUM_SCENE_SECONDS = 0.7;
+const MIN_SCENE_SECONDS = 0.7;
 /** A cut's frame is surely shown as it is so long after it. */
 const SETTLING_SECONDS = 0.5;
 /** After a busy second a cross-fade may still go on for a while. */
@@ -110,11 +117,9 @@ export function keyframeHabits(index: Pick<PacketIndex, 'keys' | 'count'>): Keyf
  * @returns until when the gap has to be decoded, in seconds; undefined: not at all
  */
 export function suspectGap(
-  index: PacketIndex,
   gap: Gap,
   view: GapView,
-  packets: PacketHabits,
-  keyframes: KeyframeHabits,
+  { index, packets, keyframes }: FileHabits,
 ): number | undefined {
   const { timestamps } = index;
   const start = timestamps[gap.first]!;
@@ -123,7 +128,7 @@ export function suspectGap(
   if (index.hidden[gap.first]) return end;
   const closed = gap.end < index.count;
   // A scene that lasts beyond the next keyframe is seen there.
-  const latestStart = closed ? end - MINIMUM_SCENE_SECONDS + 0.1 : end;
+  const latestStart = closed ? end - MIN_SCENE_SECONDS + 0.1 : end;
   if (latestStart <= start || gap.end - gap.first < 2) return undefined;
 
   if (gap.end - gap.first > MOST_PACKETS) return end;

@@ -70,7 +70,7 @@ export interface SceneTracker<Capture> extends Disposable {
 }
 
 /** What flashes by in less is no scene: PySceneDetect has 0.6, less what frames that are left out may hide. */
-const MINIMUM_SECONDS = 0.5;
+const MIN_SECONDS = 0.5;
 /** A long scene gets a frame every so often. */
 const LONG_SECONDS = 8;
 /** Frames closer than this are alike: no use in comparing them. */
@@ -159,7 +159,7 @@ export function createSceneTracker<Capture extends Disposable>(budget: FrameBudg
   const outgrown = ({ timestamp, thumbnail, standing, key }: Sighting<Capture>): boolean => {
     const length = timestamp - start;
     if (length >= LONG_SECONDS) return true;
-    if (standing !== 'settled' || !best || length < MINIMUM_SECONDS) return false;
+    if (standing !== 'settled' || !best || length < MIN_SECONDS) return false;
     if (contentDifference(best.thumbnail, thumbnail) < DRIFTED_DIFFERENCE) return false;
     if (length >= (key ? RESTLESS_SECONDS / 2 : RESTLESS_SECONDS)) return true;
     // Where the stretch began in a transition, this frame takes the place of the one from there.
@@ -230,7 +230,7 @@ export function createSceneTracker<Capture extends Disposable>(budget: FrameBudg
     },
     cut(earliest, latest) {
       const starved = latest - servedUntil >= RESTLESS_SECONDS;
-      if (latest - start >= MINIMUM_SECONDS || starved) {
+      if (latest - start >= MIN_SECONDS || starved) {
         servedUntil = latest;
       } else {
         if (spare || lastChosen) drop(best);
@@ -238,7 +238,7 @@ export function createSceneTracker<Capture extends Disposable>(budget: FrameBudg
         best = undefined;
       }
       const chosen = choose();
-      if (latest - (sceneStart ?? latest) >= MINIMUM_SECONDS) scene++;
+      if (latest - (sceneStart ?? latest) >= MIN_SECONDS) scene++;
       sceneStart = earliest;
       begin(earliest);
       if (tentative && tentative.timestamp >= latest) best = tentative;

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { AvError } from '../../../native/av/av-error.ts';
-import { ServiceError } from '../../errors.ts';
+import { invariant, ServiceError } from '../../errors.ts';
 import type { VideoMessage, VideoTask } from './video-process.ts';
 import { openVideoSession, type VideoSession } from './video-session.ts';
 
@@ -42,7 +42,8 @@ async function perform(task: Exclude<VideoTask, { kind: 'more' | 'pause' | 'resu
         if (frame) await saySlowly({ kind: 'frame', ...frame });
         await report(seconds);
       }
-      say({ kind: 'found', ...step.value, warnings: [...step.value.warnings] });
+      const { scenes, warnings } = step.value;
+      say({ kind: 'found', scenes, warnings: [...warnings] });
       return;
     }
     case 'jpegs': {
@@ -59,7 +60,7 @@ async function perform(task: Exclude<VideoTask, { kind: 'more' | 'pause' | 'resu
 }
 
 function opened(): VideoSession {
-  if (!session) throw new Error('a video was asked for that is not open: this is a bug');
+  invariant(session, 'a video was asked for that is not open.');
   return session;
 }
 

@@ -28,15 +28,15 @@ export interface VideoFile {
 }
 
 /** HEVC's largest level; 8K. A frame of 10 bits takes 107 MB. */
-export const MAXIMUM_PIXELS = 8192 * 4352;
+export const MAX_PIXELS = 8192 * 4352;
 /** Four hours at 240 frames a second. The index takes 30 bytes a packet. */
-const MAXIMUM_PACKETS = 3_500_000;
+const MAX_PACKETS = 3_500_000;
 /** A frame that repeats the one before takes 5 to 13 bytes, and 4 more in the container's tables. */
 const PACKETS_PER_BYTE = 1 / 2;
 /** Packets of no bytes in a file of a few KB, as damage makes them. */
 const FREE_PACKETS = 10_000;
 /** An edit list may show some frames several times; other files' tables name the same bytes again and again. */
-const MAXIMUM_READ = { times: 4, bytes: 16 * 1024 ** 2 };
+const MAX_READ = { times: 4, bytes: 16 * 1024 ** 2 };
 /** A file that ends so much before its container says has been cut short. */
 const MISSING_SECONDS = 1;
 
@@ -83,18 +83,18 @@ async function look(
   if (!track) throw noVideoTrack();
   if (!track.codec) throw unsupportedCodec(track.codecName);
   const { width, height } = track.codedSize;
-  if (width * height > MAXIMUM_PIXELS) throw tooManyPixels(track.codedSize, MAXIMUM_PIXELS);
+  if (width * height > MAX_PIXELS) throw tooManyPixels(track.codedSize, MAX_PIXELS);
 
   const { bytes } = source;
-  const packets = Math.min(MAXIMUM_PACKETS, Math.round(FREE_PACKETS + bytes * PACKETS_PER_BYTE));
+  const packets = Math.min(MAX_PACKETS, Math.round(FREE_PACKETS + bytes * PACKETS_PER_BYTE));
   const limits = {
     seconds: maximumSeconds,
     packets,
-    bytes: MAXIMUM_READ.bytes + MAXIMUM_READ.times * bytes,
+    bytes: MAX_READ.bytes + MAX_READ.times * bytes,
   };
   const index = await readPacketIndex(demuxer, track.secondsPerTick, limits, onIndexed);
   if (index.end > maximumSeconds) throw tooLong(maximumSeconds);
-  if (index.count > MAXIMUM_PACKETS) throw tooManyPackets(MAXIMUM_PACKETS);
+  if (index.count > MAX_PACKETS) throw tooManyPackets(MAX_PACKETS);
   if (index.count > packets || index.bytes > limits.bytes) {
     throw brokenVideo('is damaged: it names more frames than its bytes can hold');
   }

@@ -66,7 +66,7 @@ export interface VideoPlacesOptions {
 }
 
 /** Each open one holds memory and a file: more of them would only make every turn rarer. */
-const MAXIMUM_OPEN = 4;
+const MAX_OPEN = 4;
 /** What a decoder takes for 1080p, its runtime included; small ones take 100 MiB. */
 const USUAL_BYTES = 200 * 1024 ** 2;
 /** A decoder that has held so much of it may grow by so much again. */
@@ -104,7 +104,7 @@ type Working = {
 
 export function createVideoPlaces(options: VideoPlacesOptions): VideoPlaces {
   const { running, memoryBytes, sliceMs = SLICE_MS, haltMs = HALT_MS } = options;
-  const usual = Math.min(USUAL_BYTES, memoryBytes / MAXIMUM_OPEN);
+  const usual = Math.min(USUAL_BYTES, memoryBytes / MAX_OPEN);
   /** In the order in which they came. */
   const open = new Set<Open>();
   const entering: Entering[] = [];
@@ -116,7 +116,7 @@ export function createVideoPlaces(options: VideoPlacesOptions): VideoPlaces {
   const fits = ({ expectedBytes }: Entering): boolean => {
     if (open.size === 0) return true;
     const taken = [...open].reduce((sum, place) => sum + reserved(place), 0);
-    return open.size < MAXIMUM_OPEN && taken + expectedBytes <= roomFor(expectedBytes);
+    return open.size < MAX_OPEN && taken + expectedBytes <= roomFor(expectedBytes);
   };
 
   /** A second large one leaves room for a small one beside both. */

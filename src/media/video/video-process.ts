@@ -48,7 +48,6 @@ export const videoMessageSchema = v.variant('kind', [
     kind: v.literal('found'),
     scenes: count,
     warnings: v.array(v.string()),
-    tally: v.object({ packets: count, frames: count, damaged: count, pixels: count }),
   }),
   v.object({ kind: v.literal('jpeg'), timestamp: seconds, jpeg: bytes }),
   v.object({ kind: v.literal('jpegs done') }),

@@ -8,14 +8,14 @@ import {
   plausiblePixels,
   plausibleSeconds,
 } from './decoding-budget.ts';
-import { findFrames } from './frame-finder.ts';
+import { chooseFrames } from './frame-finder.ts';
 import { createJpegStore, decodeJpegs, type FrameJpeg, PICTURE_PIXELS } from './frame-jpegs.ts';
 import { createFrameSource, type DecodingTally, type FrameCapture } from './frame-source.ts';
 import { packetHabits } from './gaps.ts';
 import { keyframePositions, type PacketIndex } from './packet-index.ts';
 import { type ChosenFrame, createFrameBudget } from './scene-tracker.ts';
 import { brokenVideo, tooManyPictures } from './video-errors.ts';
-import { lookIntoFile, MAXIMUM_PIXELS, type VideoFile } from './video-file.ts';
+import { lookIntoFile, MAX_PIXELS, type VideoFile } from './video-file.ts';
 
 /** Closer keyframes show nothing more: two of them are in every scene of 0.7 s. */
 const LEAST_SECONDS = 0.3;
@@ -111,7 +111,7 @@ export interface VideoSession extends Disposable {
 }
 
 /** More threads than this only hold more frames. */
-const MAXIMUM_THREADS = 4;
+const MAX_THREADS = 4;
 /** Decoding so many packets again costs more than keeping a picture of the frame, which takes some 15 ms. */
 const KEEP_AFTER_PACKETS = 300;
 /** Frames beyond 4K take some 50 MB each, and every thread some of them. */
@@ -119,7 +119,7 @@ const LARGE_PIXELS = 4096 * 2304;
 /** To make a picture of a frame takes as long as to decode so many. */
 const PICTURE_COST = 6;
 /** All pictures of an answer together: 8,000 in 1080p. */
-const MAXIMUM_PICTURE_BYTES = 2 * 1024 ** 3;
+const MAX_PICTURE_BYTES = 2 * 1024 ** 3;
 /** What a video may take beside decoding: to read and compare the heads of millions of packets. */
 const CPU_SECONDS_BESIDE = 120;
 
@@ -142,8 +142,8 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
   const { pixels = plausiblePixels } = limits;
   const { index, track, codec } = file;
   const framePixels = track.codedSize.width * track.codedSize.height;
-  const threads = framePixels > LARGE_PIXELS ? 1 : Math.min(limits.threads, MAXIMUM_THREADS);
-  const decoding = { threads, maximumPixels: MAXIMUM_PIXELS };
+  const threads = framePixels > LARGE_PIXELS ? 1 : Math.min(limits.threads, MAX_THREADS);
+  const decoding = { threads, maximumPixels: MAX_PIXELS };
   // Tables may name the same bytes again and again.
   const plausible = pixels(Math.min(index.bytes, file.bytes), index.end - index.start);
   const budget = createDecodingBudget(plausible);
@@ -166,7 +166,13 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
     const keyframes = thinOut(useful, plausibleKeyframes(plausible, framePixels));
     budget.reserve(keyframes.length * Math.max(framePixels, LEAST_FRAME_PIXELS));
     const frameBudget = createFrameBudget(maximumFrames, index.end);
-    const steps = findFrames(index, keyframes, source, frameBudget, packetHabits(codec));
+    const steps = chooseFrames({
+      index,
+      positions: keyframes,
+      source,
+      budget: frameBudget,
+      habits: packetHabits(codec),
+    });
     let step = steps.next();
     for (; !step.done; step = steps.next()) {
       const { seconds, chosen } = step.value;
@@ -186,7 +192,7 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
     let bytes = 0;
     const counted = (jpeg: Uint8Array): Uint8Array => {
       bytes += jpeg.length;
-      if (bytes > MAXIMUM_PICTURE_BYTES) throw tooManyPictures(MAXIMUM_PICTURE_BYTES);
+      if (bytes > MAX_PICTURE_BYTES) throw tooManyPictures(MAX_PICTURE_BYTES);
       return jpeg;
     };
     for (const timestamp of timestamps) {

@@ -3,7 +3,6 @@ import type { ResizeAndCrop } from '../../../native/geometry.ts';
 import { VIDEO_PROCESS_BYTES } from '../../memory-plan.ts';
 import { plausiblePixels, plausibleSeconds } from './decoding-budget.ts';
 import type { FrameJpeg } from './frame-jpegs.ts';
-import { brokenVideo } from './video-errors.ts';
 import type { VideoPlace } from './video-places.ts';
 import { type ProcessLimits, startVideoProcess, type VideoProcess, videoChildPath } from './video-process.ts';
 import type { FoundFrame, VideoDescription } from './video-session.ts';
@@ -53,14 +52,6 @@ export interface VideoReader extends AsyncDisposable {
   readonly scenes: number;
   /** After `frames`: what was wrong with the file, in sentences for a person. */
   readonly warnings: readonly string[];
-  /** After `frames`: what it cost. */
-  readonly tally: {
-    readonly packets: number;
-    readonly frames: number;
-    readonly damaged: number;
-    /** Of all frames whose packets were given to a decoder. */
-    readonly pixels: number;
-  };
   /**
    * Finds the frames worth looking at: in time order, one a scene and more of long ones, without near
    * duplicates. Decoding goes on while they are looked at, a few frames ahead. Once only.
@@ -73,15 +64,10 @@ export interface VideoReader extends AsyncDisposable {
    * @param timestamps of found frames, in any order
    */
   jpegs(timestamps: Iterable<number>): AsyncGenerator<FrameJpeg>;
-  /**
-   * One of them.
-   * @throws ServiceError video_broken
-   */
-  jpegAt(timestamp: number): Promise<Uint8Array>;
 }
 
 /** 8 a batch: some 6 s of work for the model on two cores. */
-const MAXIMUM_FRAMES = 512;
+const MAX_FRAMES = 512;
 
 /** To read the heads of millions of packets takes a minute, and all of a large file some seconds more. */
 const OPENING_CPU_SECONDS = { least: 180, perByte: 20e-9 };
@@ -119,7 +105,7 @@ export async function openVideo(path: string, options: OpenVideoOptions): Promis
       }
       if (message.kind === 'progress') report(message.seconds);
     }
-    throw new Error('a video was neither opened nor refused: this is a bug');
+    throw new Error('This is a bug: a video was neither opened nor refused.');
   } catch (fault) {
     await process[Symbol.asyncDispose]();
     throw fault;
@@ -133,20 +119,6 @@ function createReader(
 ): VideoReader {
   let scenes = 0;
   let warnings: readonly string[] = [];
-  let tally = { packets: 0, frames: 0, damaged: 0, pixels: 0 };
-
-  async function* jpegs(timestamps: Iterable<number>): AsyncGenerator<FrameJpeg> {
-    const ascending = [...new Set(timestamps)].sort((a, b) => a - b);
-    for await (const message of process.perform(
-      { kind: 'jpegs', timestamps: ascending },
-      'jpegs done',
-      signal,
-    )) {
-      if (message.kind !== 'jpeg') continue;
-      yield { timestamp: message.timestamp, jpeg: message.jpeg };
-      process.more(1);
-    }
-  }
 
   return {
     description,
@@ -156,10 +128,7 @@ function createReader(
     get warnings() {
       return warnings;
     },
-    get tally() {
-      return tally;
-    },
-    async *frames({ geometry, side, maximumFrames = MAXIMUM_FRAMES }) {
+    async *frames({ geometry, side, maximumFrames = MAX_FRAMES }) {
       const placement = { ...geometry(description.width, description.height), side };
       let frames = 0;
       let secondsDone = 0;
@@ -175,7 +144,7 @@ function createReader(
         signal,
       )) {
         if (message.kind === 'progress') report(message.seconds);
-        if (message.kind === 'found') ({ scenes, warnings, tally } = message);
+        if (message.kind === 'found') ({ scenes, warnings } = message);
         if (message.kind !== 'frame') continue;
         frames++;
         const { timestamp, scene, pixels } = message;
@@ -183,12 +152,17 @@ function createReader(
         process.more(1);
       }
     },
-    jpegs,
-    async jpegAt(timestamp) {
-      let found: Uint8Array | undefined;
-      for await (const { jpeg } of jpegs([timestamp])) found = jpeg;
-      if (found) return found;
-      throw brokenVideo(`is damaged: its frame at ${timestamp.toFixed(3)} s cannot be decoded again`);
+    async *jpegs(timestamps: Iterable<number>): AsyncGenerator<FrameJpeg> {
+      const ascending = [...new Set(timestamps)].sort((a, b) => a - b);
+      for await (const message of process.perform(
+        { kind: 'jpegs', timestamps: ascending },
+        'jpegs done',
+        signal,
+      )) {
+        if (message.kind !== 'jpeg') continue;
+        yield { timestamp: message.timestamp, jpeg: message.jpeg };
+        process.more(1);
+      }
     },
     [Symbol.asyncDispose]: () => process[Symbol.asyncDispose](),
   };

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { type FrameSource, findFrames, type SeenFrame } from '../../../src/media/video/frame-finder.ts';
+import { chooseFrames, type FrameSource, type SeenFrame } from '../../../src/media/video/frame-finder.ts';
 import { packetHabits } from '../../../src/media/video/gaps.ts';
 import { keyframePositions } from '../../../src/media/video/packet-index.ts';
 import { createFrameBudget } from '../../../src/media/video/scene-tracker.ts';
@@ -48,14 +48,14 @@ function find(
   };
   const budget = createFrameBudget(maximumFrames, index.end);
   const positions = keyframePositions(index).filter((at) => !index.hidden[at]);
-  const steps = findFrames(index, positions, source, budget, packetHabits('h264'));
+  const steps = chooseFrames({ index, positions, source, budget, habits: packetHabits('h264') });
   const timestamps: number[] = [];
   let step = steps.next();
   for (; !step.done; step = steps.next()) if (step.value.chosen) timestamps.push(step.value.chosen.timestamp);
   return { timestamps, scenes: step.value.scenes, runs };
 }
 
-describe('findFrames', () => {
+describe('chooseFrames', () => {
   test('decodes keyframes only where they show everything', () => {
     const outcome = find([...group(100, still), ...group(100, still)], (timestamp) =>
       timestamp < 4 ? red : blue,

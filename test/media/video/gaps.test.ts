@@ -15,11 +15,9 @@ function suspicions(
   const keyframes = keyframePositions(index);
   return keyframes.map((first, order) =>
     suspectGap(
-      index,
       { first, end: keyframes[order + 1] ?? index.count },
       order === keyframes.length - 1 ? { ...view, changed: undefined } : view,
-      packetHabits(codec),
-      keyframeHabits(index),
+      { index, packets: packetHabits(codec), keyframes: keyframeHabits(index) },
     ),
   );
 }

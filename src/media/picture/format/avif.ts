@@ -5,11 +5,11 @@ import { ByteView, type PictureHeader } from './picture-header.ts';
 
 const SEQUENCE_HEADER = 1;
 /** Units of a stream that is one picture: a handful, or one for each of up to 4,096 tiles. */
-const MAXIMUM_UNITS_OF_ONE_SEQUENCE = 10_000;
+const MAX_UNITS_OF_ONE_SEQUENCE = 10_000;
 /** A sequence header is read bit by bit, and takes as long as this many units that are passed over. */
 const UNITS_A_HEADER = 50;
 /** The specification's longest variable-length number. */
-const MAXIMUM_LEADING_ZEROS = 32;
+const MAX_LEADING_ZEROS = 32;
 
 /** Bytes by their offset, which goes up. A `Uint8Array` is one. */
 interface ByteSource {
@@ -33,7 +33,7 @@ const LAST_LEVEL_WITHOUT_TIER = 7;
  */
 export function* readSequenceSizes(
   stream: ByteSource,
-  budget: UnitBudget = { left: MAXIMUM_UNITS_OF_ONE_SEQUENCE },
+  budget: UnitBudget = { left: MAX_UNITS_OF_ONE_SEQUENCE },
 ): Generator<Size> {
   for (let at = 0; at < stream.length; ) {
     budget.left -= 1;
@@ -84,7 +84,7 @@ function skipUnsignedVariableLength(bits: BitReader): void {
   let zeros = 0;
   while (bits.read(1) === 0) {
     zeros += 1;
-    if (zeros > MAXIMUM_LEADING_ZEROS) throw new RangeError('its AV1 stream has a number that is too long');
+    if (zeros > MAX_LEADING_ZEROS) throw new RangeError('its AV1 stream has a number that is too long');
   }
   bits.skip(zeros);
 }
@@ -142,9 +142,9 @@ interface Box {
 const HEADER_BYTES = 8;
 const LONG_HEADER_BYTES = 16;
 /** In one place; a still picture has a dozen. */
-const MAXIMUM_BOXES = 10_000;
+const MAX_BOXES = 10_000;
 /** Tables of items: a picture of a thousand tiles has some 20 KB of them. */
-const MAXIMUM_TABLE_BYTES = 1024 ** 2;
+const MAX_TABLE_BYTES = 1024 ** 2;
 
 /**
  * The boxes that lie one behind the other between two offsets.
@@ -154,7 +154,7 @@ function* readBoxes(view: ByteView, from: number, to: number): Generator<Box> {
   let count = 0;
   for (let at = from; at + HEADER_BYTES <= to; ) {
     count += 1;
-    if (count > MAXIMUM_BOXES) throw view.broken(`has more than ${MAXIMUM_BOXES} boxes in one place`);
+    if (count > MAX_BOXES) throw view.broken(`has more than ${MAX_BOXES} boxes in one place`);
     const shortSize = view.uint32(at);
     // 1: the size follows in 64 bits; 0: up to the end.
     const size = shortSize === 1 ? view.uint64(at + HEADER_BYTES) : shortSize || to - at;
@@ -175,12 +175,12 @@ function findBox(boxes: Iterable<Box>, type: string): Box | undefined {
 function findTable(view: ByteView, boxes: Iterable<Box>, type: string): Box {
   const box = findBox(boxes, type);
   if (!box) throw view.broken(`lacks its ${type} box`);
-  if (box.end - box.start > MAXIMUM_TABLE_BYTES) throw view.broken(`has an oversized ${type} box`);
+  if (box.end - box.start > MAX_TABLE_BYTES) throw view.broken(`has an oversized ${type} box`);
   return box;
 }
 
 /** Items and pieces of items in one table: a picture of a thousand tiles has as many of each. */
-const MAXIMUM_PIECES = 100_000;
+const MAX_PIECES = 100_000;
 
 /** A FullBox begins with a byte of version and 3 of flags. */
 const FULL_BOX_BYTES = 4;
@@ -279,7 +279,7 @@ function readLocations(view: ByteView, meta: readonly Box[]): ReadonlyMap<number
   // A piece may take no bytes of the table: its size says nothing about how many there are.
   const takeNote = () => {
     count += 1;
-    if (count > MAXIMUM_PIECES) throw view.broken(`has more than ${MAXIMUM_PIECES} pieces of data`);
+    if (count > MAX_PIECES) throw view.broken(`has more than ${MAX_PIECES} pieces of data`);
   };
   for (let left = number(version > 1 ? 4 : 2); left > 0 && at < box.end; left--) {
     takeNote();
@@ -306,11 +306,11 @@ function readLocations(view: ByteView, meta: readonly Box[]): ReadonlyMap<number
  * Decoding takes some 15 bytes a pixel: planes, RGBA, and the copies on their way out. Cameras that save
  * AVIF make 12 to 24 megapixels.
  */
-const MAXIMUM_PIXELS = 50_000_000;
+const MAX_PIXELS = 50_000_000;
 /** Units of all of a picture's streams: three for each of up to a thousand tiles, with a header in one of them. */
-const MAXIMUM_UNITS = 250_000;
+const MAX_UNITS = 250_000;
 /** The longest name of a plane's kind in use has 44 characters. */
-const MAXIMUM_NAME_BYTES = 256;
+const MAX_NAME_BYTES = 256;
 
 /** Reads an AVIF's header: size and orientation of its primary item. */
 export function readAvifHeader(bytes: Uint8Array): PictureHeader {
@@ -332,8 +332,8 @@ export function readAvifHeader(bytes: Uint8Array): PictureHeader {
   // Tiles and alpha planes are decoded as well.
   const sizes = properties.filter(({ type }) => type === 'ispe').map((box) => readSize(view, box));
   const largest = [size, ...sizes].reduce((a, b) => (pixelCount(b) > pixelCount(a) ? b : a));
-  if (pixelCount(largest) > MAXIMUM_PIXELS) {
-    throw tooManyPixels(largest.width, largest.height, MAXIMUM_PIXELS, 'an AVIF');
+  if (pixelCount(largest) > MAX_PIXELS) {
+    throw tooManyPixels(largest.width, largest.height, MAX_PIXELS, 'an AVIF');
   }
   requireDeclaredStreams(view, children, pixelCount(largest));
 
@@ -370,7 +370,7 @@ function pixelCount({ width, height }: Size): number {
  */
 function requireDeclaredStreams(view: ByteView, meta: readonly Box[], declaredPixels: number): void {
   const locations = readLocations(view, meta);
-  const budget: UnitBudget = { left: MAXIMUM_UNITS };
+  const budget: UnitBudget = { left: MAX_UNITS };
   let length = 0;
   for (const id of readAv1ItemIds(view, meta)) {
     const pieces = locations.get(id) ?? [];
@@ -413,7 +413,7 @@ function joined(bytes: Uint8Array, pieces: readonly Box[]): ByteSource {
 
 function isAlpha(view: ByteView, { type, start, end }: Box): boolean {
   const name = start + FULL_BOX_BYTES;
-  return type === 'auxC' && view.ascii(name, Math.min(end - name, MAXIMUM_NAME_BYTES)).includes(':alpha');
+  return type === 'auxC' && view.ascii(name, Math.min(end - name, MAX_NAME_BYTES)).includes(':alpha');
 }
 
 /** EXIF's number of a rotation by 0, 90, 180 and 270 degrees against the clock … */

@@ -4,9 +4,9 @@ const EXTENSION = 0x21;
 const IMAGE = 0x2c;
 const COLOUR_TABLE_FLAG = 0x80;
 /** Before the first frame there are comments and metadata, a few KB of them. */
-const MAXIMUM_EXTENSION_BLOCKS = 1_000_000;
+const MAX_EXTENSION_BLOCKS = 1_000_000;
 /** Encoders fill their blocks, with 255 bytes each: 263,000 for the largest picture. */
-const MAXIMUM_PIXEL_BLOCKS = 10_000_000;
+const MAX_PIXEL_BLOCKS = 10_000_000;
 
 /**
  * Reads a GIF's first frame: the picture is that frame, also where it is smaller than the canvas. Frames
@@ -15,7 +15,7 @@ const MAXIMUM_PIXEL_BLOCKS = 10_000_000;
 export function readGifHeader(bytes: Uint8Array): PictureHeader {
   const view = new ByteView(bytes, 'gif', 'little');
   let at = 13 + colourTableBytes(view.uint8(10));
-  let blocks = MAXIMUM_EXTENSION_BLOCKS;
+  let blocks = MAX_EXTENSION_BLOCKS;
   while (view.uint8(at) === EXTENSION) {
     const chain = walkSubBlocks(view, at + 2, blocks);
     at = chain.end;
@@ -28,7 +28,7 @@ export function readGifHeader(bytes: Uint8Array): PictureHeader {
   const height = view.uint16(at + 7);
   if (width === 0 || height === 0) throw view.broken(`declares ${width} × ${height} pixels`);
   const codeSize = at + 10 + colourTableBytes(view.uint8(at + 9));
-  walkSubBlocks(view, codeSize + 1, MAXIMUM_PIXEL_BLOCKS);
+  walkSubBlocks(view, codeSize + 1, MAX_PIXEL_BLOCKS);
 
   return {
     format: 'gif',

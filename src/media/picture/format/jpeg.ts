@@ -17,18 +17,18 @@ const COEFFICIENT_BYTES = 2;
  * A progressive picture has about 10 scans, at most some 60. Every scan costs a pass over all of the
  * picture, however few bytes it has: thousands of empty ones would keep a decoder busy for hours.
  */
-const MAXIMUM_SCANS = 100;
+const MAX_SCANS = 100;
 /**
  * Blocks that a decoder passes in all scans together: 20 passes over the largest pictures, many more over those of
  * cameras. A hundred passes over 100 megapixels would keep it busy for a minute.
  */
-const MAXIMUM_PASSED_BLOCKS = 100_000_000;
+const MAX_PASSED_BLOCKS = 100_000_000;
 const ACCEPTED_PASSES = 20;
 /**
  * A picture has some tens of segments, and at most a restart marker for each of its 16 × 16 pixels: 390,000 for 100
  * megapixels, of which encoders write one for each row of them.
  */
-const MAXIMUM_MARKERS = 500_000;
+const MAX_MARKERS = 500_000;
 
 interface Frame {
   readonly width: number;
@@ -82,8 +82,8 @@ export function readJpegHeader(bytes: Uint8Array): PictureHeader {
     } else if (marker === SOS) {
       if (!frame) throw view.broken('has pixel data before its size');
       scans.count += 1;
-      if (scans.count > MAXIMUM_SCANS) {
-        throw view.broken(`has more than ${MAXIMUM_SCANS} scans; at most that many are accepted`);
+      if (scans.count > MAX_SCANS) {
+        throw view.broken(`has more than ${MAX_SCANS} scans; at most that many are accepted`);
       }
       const components = view.uint8(at + 2);
       scans.interleaved &&= components === frame.components;
@@ -97,7 +97,7 @@ export function readJpegHeader(bytes: Uint8Array): PictureHeader {
   }
   if (!frame) throw view.broken('has no frame header');
   requirePixelData(view, frame, scans);
-  if (scans.passedBlocks > Math.max(MAXIMUM_PASSED_BLOCKS, ACCEPTED_PASSES * frame.blocks)) {
+  if (scans.passedBlocks > Math.max(MAX_PASSED_BLOCKS, ACCEPTED_PASSES * frame.blocks)) {
     throw tooManyScans(frame.width, frame.height, scans.count);
   }
 
@@ -129,8 +129,8 @@ function createMarkerFinder(view: ByteView) {
       const code = bytes[at + 1];
       if (at === -1 || code === undefined) throw withoutEnd(view);
       count += 1;
-      if (count > MAXIMUM_MARKERS) {
-        throw view.broken(`has more than ${MAXIMUM_MARKERS} markers and fill bytes`);
+      if (count > MAX_MARKERS) {
+        throw view.broken(`has more than ${MAX_MARKERS} markers and fill bytes`);
       }
       if (code !== MARKER && !(inScan && isRestart(code))) return at + 1;
       at += code === MARKER ? 1 : 2;

@@ -16,9 +16,9 @@ const samplesByColourType: ReadonlyMap<number, number> = new Map([
  * Encoders write pixels in chunks of 8 KiB and more, 8,192 for the largest picture. Each chunk's checksum takes a call
  * into native code.
  */
-const MAXIMUM_CHUNKS = 100_000;
+const MAX_CHUNKS = 100_000;
 /** Deflate's best: 258 bytes from a bit of length code and a bit of distance code. */
-const MAXIMUM_DEFLATE_RATIO = 1032;
+const MAX_DEFLATE_RATIO = 1032;
 
 /**
  * Reads a PNG's header, and walks its chunks to the end. The checksums of the chunks that make the pixels
@@ -41,7 +41,7 @@ export function readPngHeader(bytes: Uint8Array): PictureHeader {
   let chunks = 0;
   for (let type = ''; type !== 'IEND'; ) {
     chunks += 1;
-    if (chunks > MAXIMUM_CHUNKS) throw view.broken(`has more than ${MAXIMUM_CHUNKS} chunks`);
+    if (chunks > MAX_CHUNKS) throw view.broken(`has more than ${MAX_CHUNKS} chunks`);
     const length = view.uint32(at);
     type = view.fourCc(at + 4);
     const data = at + 8;
@@ -54,7 +54,7 @@ export function readPngHeader(bytes: Uint8Array): PictureHeader {
     if (type === 'eXIf') exif = bytes.subarray(data, data + length);
     at += CHUNK_OVERHEAD_BYTES + length;
   }
-  if (dataBytes * MAXIMUM_DEFLATE_RATIO < (width * height * samples * bitDepth) / 8) {
+  if (dataBytes * MAX_DEFLATE_RATIO < (width * height * samples * bitDepth) / 8) {
     throw view.truncated(`${width} × ${height} pixels are declared, but only ${dataBytes} bytes hold pixels`);
   }
 

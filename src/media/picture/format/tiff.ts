@@ -2,11 +2,11 @@ import { tooManyPixels, unsupportedPicture } from '../picture-errors.ts';
 import { ByteView, type PictureHeader, toOrientation } from './picture-header.ts';
 
 /** The decoder's own limit on a picture's uncompressed bytes. */
-const MAXIMUM_DECODED_BYTES = 256 * 1024 ** 2;
+const MAX_DECODED_BYTES = 256 * 1024 ** 2;
 /** Strips and tiles: a 100-megapixel picture in tiles of 16 × 16 has 400,000. */
-const MAXIMUM_VALUES = 500_000;
+const MAX_VALUES = 500_000;
 /** A classic directory cannot have more; real ones have up to a hundred. */
-const MAXIMUM_ENTRIES = 65_535;
+const MAX_ENTRIES = 65_535;
 
 const tags = {
   newSubfileType: 254,
@@ -67,7 +67,7 @@ export function readTiffHeader(bytes: Uint8Array): PictureHeader {
   const samples = first(tags.samplesPerPixel) ?? 1;
   const bitsPerPixel = samples * (first(tags.bitsPerSample) ?? 1);
   if (bitsPerPixel === 0) throw view.broken('declares pixels of no bits');
-  const maximumPixels = Math.trunc((MAXIMUM_DECODED_BYTES * 8) / bitsPerPixel);
+  const maximumPixels = Math.trunc((MAX_DECODED_BYTES * 8) / bitsPerPixel);
   if (width * height > maximumPixels) {
     throw tooManyPixels(width, height, maximumPixels, `a TIFF of ${bitsPerPixel} bits a pixel`);
   }
@@ -98,7 +98,7 @@ function readDirectory(view: ByteView): ReadonlyMap<number, Values> {
   const big = view.uint16(2) === 43;
   const offset = big ? view.uint64(8) : view.uint32(4);
   const entryCount = big ? view.uint64(offset) : view.uint16(offset);
-  if (entryCount > MAXIMUM_ENTRIES) throw view.broken(`has a directory of ${entryCount} tags`);
+  if (entryCount > MAX_ENTRIES) throw view.broken(`has a directory of ${entryCount} tags`);
   const entryBytes = big ? 20 : 12;
   const entriesOffset = offset + (big ? 8 : 2);
   view.require(entriesOffset + entryCount * entryBytes);
@@ -111,7 +111,7 @@ function readDirectory(view: ByteView): ReadonlyMap<number, Values> {
     const bytesEach = bytesByType.get(view.uint16(entry + 2));
     if (!wanted.has(tag) || bytesEach === undefined || directory.has(tag)) continue;
     const count = big ? view.uint64(entry + 4) : view.uint32(entry + 4);
-    if (count > MAXIMUM_VALUES) throw view.broken(`has a tag ${tag} of ${count} values`);
+    if (count > MAX_VALUES) throw view.broken(`has a tag ${tag} of ${count} values`);
     const inline = entry + (big ? 12 : 8);
     const fits = count * bytesEach <= (big ? 8 : 4);
     const at = fits ? inline : big ? view.uint64(inline) : view.uint32(inline);

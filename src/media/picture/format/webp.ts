@@ -3,7 +3,7 @@ import { ByteView, type PictureHeader, readExifOrientation, withoutExifPrefix } 
 const RIFF_HEADER_BYTES = 12;
 const CHUNK_HEADER_BYTES = 8;
 /** A still picture has up to eight; an animation one for each of its frames. */
-const MAXIMUM_CHUNKS = 100_000;
+const MAX_CHUNKS = 100_000;
 const ALPHA_FLAG = 0x10;
 const ANIMATION_FLAG = 0x02;
 
@@ -19,7 +19,7 @@ export function readWebpHeader(bytes: Uint8Array): PictureHeader {
   let chunks = 0;
   for (let at = RIFF_HEADER_BYTES; at + CHUNK_HEADER_BYTES <= end; ) {
     chunks += 1;
-    if (chunks > MAXIMUM_CHUNKS) throw view.broken(`has more than ${MAXIMUM_CHUNKS} chunks`);
+    if (chunks > MAX_CHUNKS) throw view.broken(`has more than ${MAX_CHUNKS} chunks`);
     const type = view.fourCc(at);
     const length = view.uint32(at + 4);
     const data = at + CHUNK_HEADER_BYTES;
