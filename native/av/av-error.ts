@@ -1,7 +1,7 @@
 import { AVERROR_EAGAIN, AVERROR_ENOMEM, AVERROR_EOF } from 'node-av/constants';
 import { FFmpegError } from 'node-av/lib';
 
-/** libav refused something. */
+/** libav reported an error. */
 export class AvError extends Error {
   override readonly name = 'AvError';
   /** libav's code, negative. */
@@ -27,7 +27,7 @@ export function check(code: number, operation: string): number {
   return code;
 }
 
-/** Nothing to be had now (more input is needed), or nothing more at all. */
+/** libav has no output now: it needs more input, or has reached the end. */
 export function isNothing(code: number): boolean {
   return code === AVERROR_EAGAIN || code === AVERROR_EOF;
 }

@@ -18,19 +18,19 @@ import {
 import { avGetPixFmtName, type Frame } from 'node-av/lib';
 import { AvError } from './av-error.ts';
 
-/** A decoded picture in libav's memory; good until the decoder's next one. */
+/** A decoded picture in libav's memory, valid until the decoder's next one. */
 export interface DecodedFrame {
-  /** Presentation time in the track's ticks; undefined where nobody knows. */
+  /** Presentation time in the track's ticks; undefined where unknown. */
   readonly pts: number | undefined;
   readonly width: number;
   readonly height: number;
-  /** Parts of it were damaged and have been made up. */
+  /** Parts were damaged; libav has filled them in. */
   readonly damaged: boolean;
-  /** For the filters of this room. */
+  /** For the filters in this folder. */
   readonly native: Frame;
 }
 
-/** A decoded picture that stays: one of the decoder's buffers is kept from being used again. */
+/** A decoded picture that stays valid: it keeps one of the decoder's buffers from being reused. */
 export interface HeldFrame extends DecodedFrame, Disposable {}
 
 export function holdFrame(frame: DecodedFrame): HeldFrame {
@@ -39,7 +39,7 @@ export function holdFrame(frame: DecodedFrame): HeldFrame {
   return { ...frame, native, [Symbol.dispose]: () => native.free() };
 }
 
-/** Matrices that the scaler knows by name; others are guessed like those that are not told. */
+/** Matrices that the scaler knows by name. Others are guessed as if unspecified. */
 const knownMatrices: ReadonlySet<AVColorSpace> = new Set([
   AVCOL_SPC_BT709,
   AVCOL_SPC_FCC,
@@ -52,10 +52,10 @@ const knownMatrices: ReadonlySet<AVColorSpace> = new Set([
 /** As players guess: standard definition is up to 576 lines of up to 1279 pixels. */
 const HIGH_DEFINITION = { width: 1280, height: 577 };
 
-/** Sees a frame as ours, after telling it what its colours must mean where the file is silent about that. */
+/** Wraps a frame, after setting the colour space that the file leaves unspecified. */
 export function describeFrame(frame: Frame): DecodedFrame {
   settleColours(frame);
-  // libav's best effort is a guess between presentation and decoding times, and wrong where packets were left out.
+  // libav's best effort is a guess between presentation and decoding times, and wrong if packets were left out.
   const pts = frame.pts === AV_NOPTS_VALUE ? frame.bestEffortTimestamp : frame.pts;
   return {
     pts: pts === AV_NOPTS_VALUE ? undefined : Number(pts),

@@ -14,19 +14,19 @@ import { type DecodedFrame, describeFrame } from './decoded-frame.ts';
 import type { Demuxer } from './demuxer.ts';
 import type { VideoCodec } from './track.ts';
 
-/** What a decoder may leave out: frames that no other frame needs, or all but keyframes. */
+/** Frames that a decoder leaves out: none, those without dependents, or all but keyframes. */
 export type Skip = 'nothing' | 'nonreference' | 'nonkey';
 
 export interface DecoderOptions {
   readonly skip: Skip;
   /**
-   * Packets come out of their context, each to be decoded alone. Otherwise HEVC's keyframes come out in
-   * a wrong order: they count from frames that were left out.
+   * Each packet is decoded alone, out of context. Otherwise HEVC's keyframes are returned in a wrong order, because their
+   * order counts from frames that were left out.
    */
   readonly alone?: boolean;
-  /** Each thread holds a few more frames; together they help a packet that is decoded alone only if its encoder planned it. */
+  /** Each thread holds a few more frames; they speed up a single packet only if its encoder planned it. */
   readonly threads: number;
-  /** A larger frame, wherever it comes in the stream, is not decoded: no memory is taken for it. */
+  /** A larger frame anywhere in the stream is not decoded, and no memory is allocated for it. */
   readonly maximumPixels: number;
 }
 
@@ -34,29 +34,29 @@ export interface Decoder extends Disposable {
   /** Packets and frames so far that could not be decoded. */
   readonly failures: number;
   /**
-   * Pixels so far: every packet counts as a frame of the size that the stream has come to, whether a frame comes
-   * of it or not. A stream may name a size that its container does not.
+   * Pixels so far. Every packet counts as a frame of the stream's current size, whether it yields a frame or not. The
+   * stream's size may differ from the container's.
    */
   readonly pixels: number;
   /**
-   * Decodes the packet that a demuxer has come to.
-   * @returns frames that are ready now, each good until the next one is asked for
+   * Decodes a demuxer's current packet.
+   * @returns frames that are ready now, each valid until the next one is requested
    * @throws AvError out of memory; damaged data only count as failures
    */
   decode(demuxer: Demuxer): Generator<DecodedFrame>;
   /** The frames still in the decoder, after the last packet. */
   flush(): Generator<DecodedFrame>;
-  /** Forgets all frames: the next packet is a keyframe from somewhere else. */
+  /** Forgets all frames. The next packet must be a keyframe, from anywhere in the file. */
   reset(): void;
 }
 
-/** One packet cannot fail more often than this; whoever fails on is not coming to an end. */
+/** One packet cannot fail more often than this. A decoder that keeps failing would never end. */
 const MAX_FAULTS = 100;
 
 /**
- * Shows a fresh decoder the file's first packet. In it encoders leave their names, and decoders work around
- * the faults of some of their versions: H.264 of old x264s in 4:4:4 is garbage to who has not seen it.
- * @param demuxer at its beginning; it stands at that packet afterwards
+ * Decodes the file's first packet with a new decoder. Encoders write their names there, and decoders work around the
+ * faults of some versions: without it, H.264 in 4:4:4 of old x264 versions is decoded to garbage.
+ * @param demuxer at its beginning; that packet is its current one afterwards
  */
 export function introduceEncoder(demuxer: Demuxer, decoder: Decoder): void {
   if (!demuxer.next()) return;
@@ -64,7 +64,7 @@ export function introduceEncoder(demuxer: Demuxer, decoder: Decoder): void {
   decoder.reset();
 }
 
-/** By name: an id alone may choose a decoder of some hardware. */
+/** By name: an id alone may choose a hardware decoder. */
 const decoderNames: Readonly<Record<VideoCodec, FFVideoDecoder>> = {
   h264: FF_DECODER_H264,
   hevc: FF_DECODER_HEVC,
@@ -83,7 +83,7 @@ const skipOptions: Readonly<Record<Skip, string>> = {
 /**
  * A decoder for a demuxer's track.
  *
- * Options are set one by one: node-av frees a dictionary of them twice.
+ * Options are set one by one, because node-av frees a dictionary of them twice.
  * @throws AvError
  */
 export function createDecoder(demuxer: Demuxer, codec: VideoCodec, options: DecoderOptions): Decoder {
@@ -110,7 +110,7 @@ export function createDecoder(demuxer: Demuxer, codec: VideoCodec, options: Deco
     throw fault;
   }
 
-  /** Counts damage; anything else is a fault. */
+  /** Counts damage; throws any other error. */
   const fail = (code: number): void => {
     const fault = new AvError('decode', code);
     if (fault.isOutOfMemory) throw fault;
@@ -141,7 +141,7 @@ export function createDecoder(demuxer: Demuxer, codec: VideoCodec, options: Deco
     *decode() {
       let code = context.sendPacketSync(packet);
       if (isNothing(code)) {
-        // The decoder is full: its frames have to be taken first.
+        // The decoder is full: read its frames first.
         yield* receive();
         code = context.sendPacketSync(packet);
       }

@@ -16,23 +16,23 @@ import { describeTrack, type VideoTrack } from './track.ts';
 
 let quiet = false;
 
-/** libav reports every oddity of a file on standard error: errors are returned to us anyway. */
+/** Silences libav, which writes every oddity of a file to standard error. Its calls return errors anyway. */
 function quietLibrary(): void {
   if (quiet) return;
   Log.setLevel(AV_LOG_QUIET);
   quiet = true;
 }
 
-/** The containers whose demuxers a client's bytes may reach, by libav's names. */
+/** The containers whose demuxers may read untrusted bytes, by libav's names. */
 export type Container = 'mov' | 'matroska';
 
 /** A packet of the video track, without its data. Times are in the track's ticks. */
 export interface PacketHead {
-  /** Presentation time; the decoding time where the container tells no other. */
+  /** Presentation time; the decoding time if the container has no presentation time. */
   pts: number;
-  /** Decoding time; the presentation time where the container tells no other. */
+  /** Decoding time; the presentation time if the container has no decoding time. */
   dts: number;
-  /** 0 where the container does not tell. */
+  /** 0 if the container does not say. */
   duration: number;
   /** Bytes. */
   size: number;
@@ -46,37 +46,37 @@ export interface PacketHead {
 export interface Demuxer extends Disposable {
   /** Undefined: the file has no video track. */
   readonly track: VideoTrack | undefined;
-  /** Which of its times tells a packet from others, whatever way the demuxer came to it. */
+  /** The time that identifies a packet, however the demuxer reached it. */
   readonly identity: 'pts' | 'dts';
   /** Where the file's time begins, in seconds on the tracks' own clock. */
   readonly startTime: number;
   /** How long the container says the track lasts, in seconds; 0 where it does not say. */
   readonly declaredDuration: number;
-  /** The packet that `next` has come to. */
+  /** The current packet's head. */
   readonly head: Readonly<PacketHead>;
   /**
-   * Moves on to the track's next packet.
+   * Moves to the track's next packet.
    * @returns false: there are no more
    * @throws AvError
    */
   next(): boolean;
   /**
-   * Goes to a keyframe's packet; `next` moves on to it, or to one before it.
+   * Seeks to a keyframe's packet. The following `next` moves to it, or to a packet before it.
    * @throws AvError
    */
   seek(keyframe: Pick<PacketHead, 'pts' | 'dts'>): void;
   /**
-   * Lets `next` pass over everything but keyframes, without reading it from the disk where that is
-   * possible. Presentation times are wrong then: the mov demuxer does not count the offsets that it passes.
+   * Lets `next` skip everything but keyframes, if possible without reading it from disk. Presentation times are then
+   * wrong, because the mov demuxer does not count the offsets that it skips.
    */
   keyframesOnly(): void;
   /** Corrects the current packet's presentation time, in ticks. */
   setPts(pts: number): void;
-  /** For the decoder of this room: the packet itself, and the track as libav knows it. */
+  /** For the decoder in this folder: libav's packet and track. */
   readonly native: { readonly packet: Packet; readonly stream: Stream };
 }
 
-/** Of libav's components only these; nothing that a file names outside itself is ever opened. */
+/** Allows only these components of libav. Nothing that a file refers to outside itself is opened. */
 const options = {
   format_whitelist: 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm',
   codec_whitelist: 'h264,hevc,libdav1d,vp9,vp8,mpeg4',
@@ -88,7 +88,7 @@ const movOptions = { enable_drefs: '0', use_absolute_path: '0' };
 export interface MediaSource {
   readonly path: string;
   readonly container: Container;
-  /** Show also what the container's edit lists hide. */
+  /** Show also the frames that the container's edit lists hide. */
   readonly ignoreEdits: boolean;
 }
 
@@ -146,7 +146,7 @@ function createDemuxer({ context, packet, stream, container, free }: OpenFile): 
   const startTime = context.startTime;
   return {
     track: stream && describeTrack(stream),
-    // Of decoding times matroska files say nothing: libav makes them up from the packets before.
+    // Matroska files have no decoding times: libav derives them from earlier packets.
     identity: container === 'mov' ? 'dts' : 'pts',
     startTime: startTime === AV_NOPTS_VALUE ? 0 : Number(startTime) / 1e6,
     declaredDuration: declaredDuration(stream),
@@ -198,7 +198,7 @@ function isVideo(stream: Stream): boolean {
   );
 }
 
-/** The one a player would show: with most pixels, the first of equals; tracks nobody here can decode come last. */
+/** The track that a player would show: the most pixels, then the first. Tracks without a decoder here come last. */
 function bestVideo(streams: readonly Stream[]): Stream | undefined {
   const rank = (stream: Stream): number => {
     const { codec, codedSize } = describeTrack(stream);

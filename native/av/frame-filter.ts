@@ -8,7 +8,7 @@ import { Filter, type FilterContext, FilterGraph, Frame } from 'node-av/lib';
 import { AvError, check } from './av-error.ts';
 import type { DecodedFrame } from './decoded-frame.ts';
 
-/** What a chain of filters is built for. A stream may change all of it from one frame to the next. */
+/** The frame properties that a filter chain is built for. A stream may change all of them between frames. */
 export interface FrameForm {
   readonly width: number;
   readonly height: number;
@@ -16,16 +16,16 @@ export interface FrameForm {
   readonly highDynamicRange: boolean;
 }
 
-/** A chain of libav's filters that every frame passes alone. */
+/** A chain of libav's filters that processes each frame separately. */
 export interface FrameFilter extends Disposable {
   /**
-   * @returns the filtered frame, good until the next call
+   * @returns the filtered frame, valid until the next call
    * @throws AvError
    */
   apply(frame: DecodedFrame): Frame;
 }
 
-/** @param describe the filters in libav's words (`scale=…`, `format=…`) for frames of this form */
+/** @param describe the filters in libav's syntax (`scale=…`, `format=…`) for frames of this form */
 export function createFrameFilter(describe: (form: FrameForm) => readonly string[]): FrameFilter {
   const output = new Frame();
   output.alloc();
@@ -73,7 +73,7 @@ function sourceParameters(frame: Frame): string {
   ].join(':');
 }
 
-/** Links the filters by hand: parsing a description would leave it unclear who frees its end points. */
+/** Links the filters by hand: after parsing a description, the owner of the end points would be unclear. */
 function buildGraph(parameters: string, chain: readonly string[]): Graph {
   const graph = new FilterGraph();
   try {

@@ -23,7 +23,7 @@ const QUANTISER = 2;
 /** libav counts quantisers in units of 1/118. */
 const QP_TO_LAMBDA = 118;
 
-/** @param maximumPixels larger pictures are made smaller, in their proportions */
+/** @param maximumPixels larger pictures are made smaller, with their aspect ratio kept */
 export function createJpegEncoder(
   pixelAspect: number,
   orientation: Orientation,
@@ -49,7 +49,7 @@ function within(pixels: number, { width, height }: Size): Size {
   return { width: Math.max(1, Math.floor(width * scale)), height: Math.max(1, Math.floor(height * scale)) };
 }
 
-/** An encoder of its own for every picture: it is cheap, and a stream may change its size. */
+/** Makes a new encoder for every picture: it is cheap, and a stream may change its size. */
 function encodeFrame(frame: Frame): Uint8Array {
   const codec = Codec.findEncoderByName(FF_ENCODER_MJPEG);
   if (!codec) throw new Error('libav was built without a JPEG encoder');

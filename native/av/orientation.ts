@@ -1,6 +1,6 @@
-/** How a player turns a decoded frame before it shows it: mirrored first, then turned. */
+/** How a player turns a decoded frame before showing it: first mirrored, then turned. */
 export interface Orientation {
-  /** Left and right change places. */
+  /** Left and right are swapped. */
   readonly mirrored: boolean;
   /** Quarter turns clockwise. */
   readonly turns: 0 | 1 | 2 | 3;
@@ -12,8 +12,8 @@ export const upright: Orientation = { mirrored: false, turns: 0 };
 const MATRIX_BYTES = 36;
 
 /**
- * Reads a display matrix (ISO/IEC 14496-12, 8.2.2). Players turn by quarters only, so other angles go to
- * the nearest one.
+ * Reads a display matrix (ISO/IEC 14496-12, 8.2.2). Players turn by quarters only, so other angles are
+ * rounded to the nearest quarter.
  * @param matrix nine native-endian 32-bit numbers in rows; of these a b / c d turn and mirror
  */
 export function orientationOf(matrix: Uint8Array): Orientation {
@@ -34,7 +34,7 @@ export function orientationOf(matrix: Uint8Array): Orientation {
   return { mirrored, turns: (((quarters % 4) + 4) % 4) as Orientation['turns'] };
 }
 
-/** libav's filters that do it. */
+/** libav's filters for an orientation. */
 export function orientationFilters({ mirrored, turns }: Orientation): readonly string[] {
   const turning = [[], ['transpose=clock'], ['hflip', 'vflip'], ['transpose=cclock']][turns] as string[];
   return mirrored ? ['hflip', ...turning] : turning;

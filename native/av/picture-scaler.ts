@@ -7,8 +7,8 @@ import { type Orientation, orientationFilters } from './orientation.ts';
 export const SCALE_FLAGS = 'flags=bicubic+accurate_rnd';
 
 /**
- * Brings HDR into what pictures can show: BT.2390's curve, which leaves what is no brighter than white
- * paper nearly alone, and BT.709's primaries. The filter takes 10-bit 4:2:0.
+ * Converts HDR to the range of pictures: BT.2390's curve, which hardly changes anything up to the brightness of white
+ * paper, and BT.709's primaries. The filter takes 10-bit 4:2:0.
  */
 export function toneMapFilters({ highDynamicRange }: FrameForm): readonly string[] {
   if (!highDynamicRange) return [];
@@ -34,7 +34,7 @@ interface PictureScaler extends Disposable {
 
 export function createPictureScaler(placement: PicturePlacement, orientation: Orientation): PictureScaler {
   const { resizedWidth, resizedHeight, cropLeft, cropTop, side } = placement;
-  // The frame lies as coded until the last step: few pixels are left to turn then.
+  // The frame is turned in the last step, when it has few pixels.
   const [width, height] =
     orientation.turns % 2 === 0 ? [resizedWidth, resizedHeight] : [resizedHeight, resizedWidth];
   const filter = createFrameFilter((form) => [

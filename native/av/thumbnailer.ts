@@ -8,15 +8,15 @@ export interface RgbImage {
   readonly pixels: Uint8Array;
 }
 
-/** Makes small pictures of frames, fast and coarse: to compare frames, not to look at them. */
+/** Makes small pictures of frames, fast and coarse, for comparing frames. */
 export interface Thumbnailer extends Disposable {
   /** @throws AvError */
   make(frame: DecodedFrame): RgbImage;
 }
 
 /**
- * Samples rather than averages: 0.2 ms for a frame of 1920 × 1080, where averaging takes 1. Colours are
- * those of the frame's own curve and primaries; frames lie as coded.
+ * Samples rather than averages: 0.2 ms for a frame of 1920 × 1080, where averaging needs 1 ms. Colours are
+ * in the frame's own curve and primaries; frames are not turned.
  */
 export function createThumbnailer(width: number, height: number): Thumbnailer {
   const filter = createFrameFilter(() => [

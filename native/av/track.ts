@@ -13,7 +13,7 @@ import { avGetCodecName } from 'node-av/lib';
 import type { Size } from '../geometry.ts';
 import { type Orientation, orientationOf, upright } from './orientation.ts';
 
-/** The codecs whose decoders a client's bytes may reach. */
+/** The codecs whose decoders may read untrusted bytes. */
 export type VideoCodec = 'h264' | 'hevc' | 'av1' | 'vp9' | 'vp8' | 'mpeg4';
 
 const codecIds: ReadonlyMap<AVCodecID, VideoCodec> = new Map([
@@ -27,9 +27,9 @@ const codecIds: ReadonlyMap<AVCodecID, VideoCodec> = new Map([
 
 /** A video track as its container describes it. */
 export interface VideoTrack {
-  /** Undefined: none of those that are open to clients. */
+  /** Undefined: another codec. */
   readonly codec: VideoCodec | undefined;
-  /** libav's name of the codec, whichever it is. */
+  /** libav's name of the codec. */
   readonly codecName: string;
   /** Pixels as coded. */
   readonly codedSize: Size;
@@ -40,14 +40,14 @@ export interface VideoTrack {
   readonly orientation: Orientation;
   /** Seconds a tick of the track's timestamps takes. */
   readonly secondsPerTick: number;
-  /** Frames a second on average; undefined where the container cannot tell. */
+  /** Frames a second on average; undefined if the container does not say. */
   readonly frameRate: number | undefined;
 }
 
-/** Beyond this a pixel's aspect ratio is taken for damage: 720 × 480 in 2.39 : 1 needs 1.6. */
+/** A larger aspect ratio of a pixel counts as damage: 720 × 480 in 2.39 : 1 needs 1.6. */
 const MAX_PIXEL_ASPECT = 4;
 
-/** Reads all that is wanted at once: a stream's fields lie in memory that goes with its file. */
+/** Reads all fields at once: a stream's memory is freed with its file. */
 export function describeTrack(stream: Stream): VideoTrack {
   const { codecpar } = stream;
   const codedSize = { width: codecpar.width, height: codecpar.height };
@@ -69,7 +69,7 @@ export function describeTrack(stream: Stream): VideoTrack {
   };
 }
 
-/** Square pixels: the side that is short of them is stretched, so that no detail is lost. */
+/** The size with square pixels. The shorter side is stretched, so no detail is lost. */
 export function squareSize({ width, height }: Size, pixelAspect: number): Size {
   return pixelAspect >= 1
     ? { width: Math.round(width * pixelAspect), height }

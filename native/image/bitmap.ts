@@ -15,8 +15,8 @@ export class DecodeError extends Error {
 }
 
 /**
- * An intermediate picture of many megabytes. Disposing it gives its memory back at once: the garbage
- * collector sees a small object and takes its time, while the next pictures are being decoded.
+ * An intermediate picture of many megabytes. Disposing it frees its memory at once. The garbage collector sees only a
+ * small object and would free it late, while the next pictures are being decoded.
  */
 export class Intermediate implements Disposable {
   readonly bytes: Uint8Array;
@@ -27,7 +27,7 @@ export class Intermediate implements Disposable {
 
   [Symbol.dispose](): void {
     const { buffer, byteLength } = this.bytes;
-    // A view into a larger buffer shares it with others.
+    // A view into a larger buffer shares it with other views.
     if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
   }
 }
@@ -37,7 +37,7 @@ export type Orientation = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8;
 
 const FILE_HEADER_BYTES = 14;
 const V4_HEADER_BYTES = 108;
-/** Pixels begin on a multiple of 4, so that they can be seen as 32-bit words. */
+/** Pixels begin on a multiple of 4, so they can be read as 32-bit words. */
 const PIXELS_OFFSET = 124;
 const BITFIELDS = 3;
 

@@ -8,8 +8,8 @@ const ZLIB_HEADER_BYTES = 2;
 
 /**
  * Reads pixels out of a PNG as `Bun.Image` writes it at compression level 0: 8-bit RGBA, rows unfiltered,
- * deflate blocks stored as they are. That is its only lossless way out which costs no more than a copy,
- * and reading it so takes no inflate and no second decoder.
+ * deflate blocks stored uncompressed. It is the only lossless output of Bun.Image that costs no more than a copy, and
+ * reading it needs neither inflate nor a second decoder.
  */
 export class StoredPng {
   readonly width: number;
@@ -37,14 +37,14 @@ export class StoredPng {
     this.#skip(ZLIB_HEADER_BYTES);
   }
 
-  /** Passes over rows. */
+  /** Skips rows. */
   skipRows(count: number): void {
     this.#pass(count * (1 + this.width * 4));
     this.#nextRow += count;
   }
 
   /**
-   * Reads pixels of the next row: as many as `target` takes, [n, 4] u8 RGBA.
+   * Reads pixels of the next row: as many as fit into `target`, [n, 4] u8 RGBA.
    * @param first the first of them
    */
   readRow(target: Uint8Array, first = 0): void {
@@ -116,10 +116,10 @@ export function readWindow(stored: StoredPng, { left, top, width, height }: Wind
 }
 
 interface BuiltinDecodeOptions {
-  /** What the header declared; a picture that turns out larger is refused before memory is taken for it. */
+  /** The header's pixel count. A larger picture is refused before memory is allocated for it. */
   readonly declaredPixels: number;
   readonly orientation?: Orientation;
-  /** Size after the orientation. Pictures keep theirs where this is left out. */
+  /** Size after the orientation. Left out: the picture's own size. */
   readonly resized?: Size;
 }
 
@@ -128,15 +128,15 @@ interface BuiltinDecodeOptions {
  * resizes it with Pillow's antialiased bicubic filter (±1 of 255).
  *
  * A JPEG that is made smaller is shrunk by the inverse DCT first, to the smallest n/8 that is not below
- * `resized`: ask for `shrunkSize` first and resize that in a second step.
+ * `resized`: request the shrunk size first and resize that in a second step.
  * @returns the pixels as a PNG for `StoredPng`
  * @throws DecodeError
  */
 export async function decodeBuiltin(bytes: Uint8Array, options: BuiltinDecodeOptions): Promise<Intermediate> {
   const { declaredPixels, orientation = 1, resized } = options;
   const resizedPixels = resized ? resized.width * resized.height : 0;
-  // maxPixels bounds the input, the output, and what lies between the two passes of a resize: with the
-  // ratio kept, that is never the largest.
+  // maxPixels bounds the input, the output, and the picture between the two passes of a resize. With the ratio kept,
+  // the last is never the largest.
   const image = new Bun.Image(bytes, {
     autoOrient: false,
     maxPixels: Math.max(declaredPixels, resizedPixels),
@@ -160,7 +160,7 @@ const reasons: ReadonlyMap<string, DecodeError['reason']> = new Map([
   ['ERR_IMAGE_FORMAT_UNSUPPORTED', 'unsupported'],
 ]);
 
-/** Rotation is done before mirroring, in whatever order they are asked for. */
+/** Bun.Image rotates before it mirrors, in whatever order the calls are made. */
 function turnUpright(image: Bun.Image, orientation: Orientation): void {
   const degrees = { 1: 0, 2: 0, 3: 180, 4: 0, 5: 90, 6: 90, 7: 90, 8: 270 }[orientation];
   if (degrees !== 0) image.rotate(degrees);

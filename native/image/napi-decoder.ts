@@ -3,7 +3,7 @@ import { DecodeError, Intermediate } from './bitmap.ts';
 
 /**
  * Decodes what `Bun.Image` cannot: TIFF (first page), AVIF, the first frame of an animated WebP, rare BMPs.
- * Runs off the main thread. The orientation is not applied. An aborted signal only takes back work that has not
+ * Runs off the main thread. The orientation is not applied. An aborted signal cancels only work that has not
  * begun: when the promise settles, nothing reads the bytes any more.
  * @returns the pixels as a BMP of 24 or 32 bits, which `Bun.Image` reads
  * @throws DecodeError
@@ -33,7 +33,7 @@ function reasonOf(message: string): DecodeError['reason'] {
 
 const MAJOR_BRAND_OFFSET = 8;
 
-/** The library knows an AVIF by its major brand alone; a sequence's is `avis`, others leave it at `mif1`. */
+/** The library recognises an AVIF by its major brand only. A sequence has `avis`, some files have `mif1`. */
 function withStillBrand(bytes: Uint8Array): Uint8Array {
   const brand = new TextEncoder().encode('avif');
   if (Buffer.compare(bytes.subarray(MAJOR_BRAND_OFFSET, MAJOR_BRAND_OFFSET + 4), brand) === 0) return bytes;

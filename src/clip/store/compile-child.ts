@@ -11,8 +11,8 @@ import { percentOf } from './progress-display.ts';
 import { errnoOf, messageOf, storageErrnos } from './storage-error.ts';
 
 /**
- * Compiles one checkpoint in a process of its own, so that the memory it takes goes back to the
- * system. Whoever started it hears of progress and of the outcome.
+ * Compiles one checkpoint in a child process, so that its memory returns to the system. Reports progress and the outcome
+ * to the parent.
  */
 async function main(): Promise<void> {
   const job = v.parse(compileJobSchema, JSON.parse(process.argv[2] ?? ''));
@@ -43,7 +43,7 @@ async function main(): Promise<void> {
   }
 }
 
-/** Passes progress on, a whole percent at a time. */
+/** Reports progress in whole percents. */
 function sayPercent(): (share: number) => void {
   let said = 0;
   return (share) => {
@@ -53,17 +53,17 @@ function sayPercent(): (share: number) => void {
   };
 }
 
-/** Synchronous, so that the last word is out before the process ends. */
+/** Writes synchronously, so that the last message is out before the process ends. */
 function say(message: CompileMessage): void {
   try {
     writeSync(1, `${JSON.stringify(message)}\n`);
   } catch {
-    // Nobody listens any more.
+    // The parent has ended.
     process.exit(1);
   }
 }
 
-// Standard input ends with the parent, and nobody would use what is compiled for a parent that is gone.
+// Standard input closes when the parent ends. The result would not be used then.
 process.stdin.resume().on('end', () => process.exit(1));
 await main();
 process.exit(0);

@@ -4,7 +4,7 @@ import { describeEnd } from '../../child-process.ts';
 import { childEnvironment } from '../../config.ts';
 import { ModelStoreError, storageFailure, unsoundCheckpoint } from './storage-error.ts';
 
-/** What the compile process is told, as JSON in its first argument. */
+/** The job of the compile process, as JSON in its first argument. */
 export const compileJobSchema = v.object({
   /** A checkpoint file; absent: the demo model. */
   checkpointPath: v.optional(v.string()),
@@ -16,16 +16,16 @@ export const compileJobSchema = v.object({
 });
 export type CompileJob = v.InferOutput<typeof compileJobSchema>;
 
-/** What the compile process says on its standard output, a JSON line each; the last word is `done` or `failed`. */
+/** Messages of the compile process: JSON lines on its standard output. The last is `done` or `failed`. */
 const compileMessageSchema = v.variant('kind', [
   v.object({ kind: v.literal('progress'), percent: v.number() }),
   v.object({ kind: v.literal('done') }),
   v.object({
     kind: v.literal('failed'),
-    /** Whose fault it is: the checkpoint's, the folder's, or ours. */
+    /** The cause: the checkpoint, the folder, or a bug. */
     fault: v.picklist(['checkpoint', 'storage', 'internal']),
     message: v.string(),
-    /** The file system's word, where it has one. */
+    /** The file system's error code, if any. */
     errno: v.optional(v.string()),
   }),
 ]);
@@ -33,7 +33,7 @@ export type CompileMessage = v.InferOutput<typeof compileMessageSchema>;
 
 const compileMessageLine = v.pipe(v.string(), v.parseJson(), compileMessageSchema);
 
-/** The program that compiles; tests take the place of it. */
+/** The program that compiles; tests replace it. */
 export const compileChildPath = join(import.meta.dir, 'compile-child.ts');
 
 /**
@@ -50,7 +50,7 @@ export async function compileInChild(
   let outcome: Exclude<CompileMessage, { kind: 'progress' }> | undefined;
   await using child = Bun.spawn([process.execPath, childPath, JSON.stringify(job)], {
     env: childEnvironment(),
-    // Never written to: its end tells the child that we are gone.
+    // Nothing is written to it. When it closes, the child knows that its parent has ended.
     stdin: 'pipe',
     stdout: 'pipe',
     stderr: 'inherit',
@@ -79,7 +79,7 @@ async function* messagesOf(output: ReadableStream<Uint8Array>): AsyncGenerator<C
     rest = lines.pop() ?? '';
     for (const line of lines) {
       const message = v.safeParse(compileMessageLine, line);
-      // A stray line of some library is not worth failing for.
+      // Lines that libraries print are ignored.
       if (message.success) yield message.output;
     }
   }

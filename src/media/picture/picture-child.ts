@@ -5,29 +5,29 @@ import { decodeSquare } from './decode.ts';
 import type { PictureMessage, PictureOrder } from './picture-process.ts';
 
 /**
- * Decodes pictures in a process of its own, one after the other. The libraries that read TIFF and AVIF end the process
- * on some damaged files, and no JavaScript can catch that: if they do, it is here.
+ * Decodes pictures in a child process, one after the other. The library that reads TIFF and AVIF aborts its process on
+ * some damaged files, and JavaScript cannot catch that.
  */
 
 /** The system ends this process rather than the service when memory runs out. */
 const FIRST_TO_GO = '1000';
 const STANDARD_INPUT = 0;
 
-/** A collection takes some milliseconds; without it, the last picture's pixels stay while the process waits. */
+/** Without a collection, which needs some milliseconds, the last picture's pixels stay while the process waits. */
 const noteGarbage = createGarbageNote(8 * 1024 ** 2);
 
-/** Kills: an ordinary exit would wait for a decoder that never comes to its end. */
+/** Kills the process: an ordinary exit would wait for a decoder that never ends. */
 function end(): never {
   process.kill(process.pid, 'SIGKILL');
   throw new Error('This is a bug: a killed process runs on.');
 }
 
-/** Waits for the bytes: there is nothing else to do. */
+/** Blocks until the bytes have arrived: the process has nothing else to do. */
 function receive(byteLength: number): Uint8Array {
   const bytes = new Uint8Array(byteLength);
   for (let at = 0; at < byteLength; ) {
     const count = readSync(STANDARD_INPUT, bytes, at, byteLength - at, null);
-    // The service is gone.
+    // The service has ended.
     if (count === 0) end();
     at += count;
   }
@@ -55,12 +55,12 @@ function say(message: PictureMessage): void {
 try {
   writeFileSync('/proc/self/oom_score_adj', FIRST_TO_GO);
 } catch {
-  // Not every system has it.
+  // Some systems do not have it.
 }
 process.on('disconnect', end);
 process.on('message', async (order: PictureOrder) => {
   const message = await decode(order);
-  // Before the answer: how much memory is left behind decides whether this process is used again.
+  // Before the answer: the service reuses this process only if it holds little memory.
   noteGarbage(order.byteLength + order.header.width * order.header.height * 4);
   say(message);
 });

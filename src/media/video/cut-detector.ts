@@ -1,13 +1,13 @@
 /**
- * PySceneDetect's adaptive detector with the setting that did best on public data sets: a cut's difference
- * stands out from those of the frames around it, so that a fast camera makes none.
+ * PySceneDetect's adaptive detector, with the setting that scored best on public data sets. A cut is a difference that
+ * stands out from the differences of the frames around it. A fast camera therefore makes no cuts.
  */
 const THRESHOLD = 3.5;
-/** Frames looked at on either side. */
+/** Frames compared on either side. */
 const WINDOW = 3;
 /**
- * Least difference of a cut, of 255, however quiet it is around it. What is where changes all the time
- * under a fast camera, which colours there are does not: there these tell a cut.
+ * The least difference of a cut, of 255. A fast camera changes where things are, but hardly which colours occur: there
+ * the colours reveal a cut.
  */
 const LEAST = { content: 15, colour: 10 };
 
@@ -18,24 +18,24 @@ export interface FrameDifference {
 }
 
 /**
- * How a frame stands to a cut: `settled` if none of the last few frames can have begun a scene, `after` if one
- * of them can, `jump` if it is this one.
+ * A frame's relation to a cut. `settled`: none of the last few frames can have begun a scene. `after`: one of them can.
+ * `jump`: this frame can.
  */
 export type Standing = 'settled' | 'after' | 'jump';
 
 /** What is known after one more frame. */
 export interface Judgement {
-  /** The time of a frame that began a new scene: one of the last few. */
+  /** The time of the frame that began a new scene; one of the last few frames. */
   readonly cutAt: number | undefined;
   readonly standing: Standing;
 }
 
-/** Finds cuts in frames that follow closely upon each other. */
+/** Finds cuts in closely spaced frames. */
 export interface CutDetector {
   look(timestamp: number, difference: FrameDifference): Judgement;
   /**
-   * The frames end here, or are interrupted.
-   * @returns the time of the last frame of those not judged yet that began a scene
+   * Ends a run of frames.
+   * @returns the time of the last unjudged frame that began a scene
    */
   finish(): number | undefined;
 }
@@ -43,7 +43,7 @@ export interface CutDetector {
 interface Step {
   readonly timestamp: number;
   readonly difference: FrameDifference;
-  /** Whatever comes after it. */
+  /** Judges without the frames after it. */
   readonly mayBeCut: boolean;
 }
 
@@ -61,7 +61,7 @@ export function createCutDetector(): CutDetector {
 
   return {
     look(timestamp, difference) {
-      // The frames after it may all be still: then its difference stands out half as much from the mean.
+      // If all frames after it are still, its difference stands out half as much from the mean.
       const mayBeCut = standsOut(difference, steps.slice(-WINDOW), 1 / 2);
       steps.push({ timestamp, difference, mayBeCut });
       let cutAt: number | undefined;

@@ -1,23 +1,23 @@
 /**
- * How much of a video may be decoded, in pixels. A file of a few bytes a frame can name a year of decoding; what it
- * may cost is in proportion to what its client sent, and to what the time that it is shown for makes plausible.
+ * Limits how much of a video is decoded, in pixels. A file with a few bytes a frame can demand a year of decoding. The
+ * limit grows with the bytes that the client sent and with the duration of the video.
  */
 export interface DecodingBudget {
-  /** All that may be spent. */
+  /** The whole budget. */
   readonly pixels: number;
   readonly spent: number;
-  /** Whether frames between keyframes may still be decoded: what the chosen keyframes take is kept for them. */
+  /** Whether frames between keyframes may still be decoded. The share reserved for keyframes is not available to them. */
   readonly allowsWalking: boolean;
   /** Whether keyframes may still be decoded. */
   readonly allowsKeyframes: boolean;
-  /** Keeps a share for keyframes: what remains is for walking. */
+  /** Reserves a share for keyframes. The rest is for the frames between them. */
   reserve(pixels: number): void;
-  /** A keyframe of those that a share was kept for. */
+  /** Spends from the share reserved for keyframes. */
   spendOnKeyframe(pixels: number): void;
   spend(pixels: number): void;
 }
 
-/** One minute of 1080p at 30 frames a second: a short clip may cost so much, however few bytes it has. */
+/** One minute of 1080p at 30 frames a second. Every video may cost this much, however few bytes it has. */
 const BASE_PIXELS = 1920 * 1080 * 30 * 60;
 
 /**
@@ -27,25 +27,25 @@ const BASE_PIXELS = 1920 * 1080 * 30 * 60;
  */
 const PIXELS_PER_BYTE = 2000;
 
-/** Screens that stand still cost no bytes: 1080p at 30 frames a second is plausible whatever it weighs, */
+/** Still screens need few bytes: 1080p at 30 frames a second is plausible at any file size, */
 const PIXELS_PER_SECOND = 1920 * 1080 * 30;
 /** but not for long, as a duration costs a client nothing. */
 const MAX_SECONDS = 600;
 
-/** At most so much of it for keyframes: the rest is for what lies between them. */
+/** The largest share for keyframes. The rest is for the frames between them. */
 const KEYFRAME_SHARE = 1 / 2;
 
-/** The least that a frame costs: to read, compare and count it takes as long as to decode so many pixels. */
+/** The least cost of a frame: reading, comparing and counting it costs as much as decoding this number of pixels. */
 export const LEAST_FRAME_PIXELS = 100_000;
 
 /**
  * Nanoseconds of processor time a pixel: 1 for frames that repeat the one before, 4 for H.264, up to 8 for HEVC
- * and AV1 in 10 bits. More than twice the worst of them has not decoded what it seems to.
+ * and AV1 in 10 bits. A process that needs more than twice the worst of these is not decoding the pixels it counts.
  */
 const NANOSECONDS_PER_PIXEL = 20;
 
 /**
- * What decoding a video may cost.
+ * The pixels that decoding a video may cost.
  * @param bytes of the file that are the video's
  * @param seconds that it is shown for
  * @returns pixels
@@ -56,13 +56,13 @@ export function plausiblePixels(bytes: number, seconds: number): number {
   );
 }
 
-/** How many keyframes of so many pixels may be decoded: one at least. */
+/** How many keyframes of this size may be decoded: at least one. */
 export function plausibleKeyframes(budgetPixels: number, framePixels: number): number {
   const each = Math.max(framePixels, LEAST_FRAME_PIXELS);
   return Math.max(1, Math.floor((budgetPixels * KEYFRAME_SHARE) / each));
 }
 
-/** Processor time that so many pixels may take on a slow machine, in seconds. */
+/** Processor time that decoding these pixels may need on a slow machine, in seconds. */
 export function plausibleSeconds(pixels: number): number {
   return (pixels * NANOSECONDS_PER_PIXEL) / 1e9;
 }

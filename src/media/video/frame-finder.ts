@@ -11,30 +11,30 @@ import {
 } from './scene-tracker.ts';
 import { colourDifference, contentDifference, type Thumbnail } from './thumbnail.ts';
 
-/** A frame in the decoder's hands. */
+/** A decoded frame that the decoder still owns. */
 export interface SeenFrame<Capture> {
   readonly timestamp: number;
   readonly thumbnail: Thumbnail;
-  /** Keeps the frame; possible only until the next one is asked for. */
+  /** Keeps the frame. Call it before the next frame is requested. */
   capture(): Capture;
 }
 
-/** What decodes. Both of its ways through the file go on side by side. */
+/** The decoder of a file. Both of its generators may be active at once. */
 export interface FrameSource<Capture> {
-  /** Decodes some keyframes, in their order; those that are damaged are left out. */
+  /** Decodes the given keyframes in order. Damaged ones are left out. */
   keyframes(positions: readonly number[]): Generator<SeenFrame<Capture> & { readonly position: number }>;
-  /** Decodes everything from a keyframe on that other frames build upon, until it is stopped. */
+  /** Decodes all reference frames from a keyframe on, until the caller stops. */
   from(position: number): Generator<SeenFrame<Capture>>;
 }
 
-/** A step on the way through the video. */
+/** A step through the video. */
 export interface FinderStep<Capture> {
-  /** The time that has been reached, in seconds. */
+  /** The time reached, in seconds. */
   readonly seconds: number;
   readonly chosen: ChosenFrame<Capture> | undefined;
 }
 
-/** Frames further apart than this are compared as pictures of two scenes may be. */
+/** Frames further apart than this are compared like pictures of two scenes. */
 const SPARSE_SECONDS = 0.3;
 
 /** Frames closer than this need not all be compared: half of a screen recording's, or of a phone's slow motion. */
@@ -71,7 +71,7 @@ export function* chooseFrames<Capture extends Disposable>({
   let last: Seen | undefined;
   let lastKey: (Seen & { readonly position: number }) | undefined;
 
-  /** Decodes the frames between two keyframes as far as that is needed. */
+  /** Decodes the frames between two keyframes as far as needed. */
   function* explore(gap: Gap, changed: boolean | undefined, unseen: boolean): Generator<FinderStep<Capture>> {
     if (!budget.has(index.timestamps[gap.first] ?? 0)) return;
     const view = { changed, blank: lastKey !== undefined && isBlank(lastKey.thumbnail) };
@@ -114,12 +114,12 @@ export function* chooseFrames<Capture extends Disposable>({
   return { scenes: tracker.scenes };
 }
 
-/** Where decoding can begin at all: some files have no packet that says so. */
+/** The first position where decoding can begin. Some files mark no keyframe at all. */
 function firstKeyframe({ keys }: PacketIndex): number {
   return Math.max(0, keys.indexOf(1));
 }
 
-/** Goes through frames that follow closely upon each other. */
+/** Goes through closely spaced frames. */
 function createWalk<Capture extends Disposable>(tracker: SceneTracker<Capture>, start: Seen | undefined) {
   const detector = createCutDetector();
   let last = start;
@@ -140,7 +140,7 @@ function createWalk<Capture extends Disposable>(tracker: SceneTracker<Capture>, 
     get last() {
       return last;
     },
-    /** What is being shown has been seen well enough. */
+    /** The current stretch needs no further frame. */
     get satisfied() {
       return standing === 'settled' && !tracker.seeking;
     },
@@ -148,7 +148,7 @@ function createWalk<Capture extends Disposable>(tracker: SceneTracker<Capture>, 
       const { timestamp, thumbnail } = frame;
       standing = 'settled';
       if (last) {
-        // The keyframe once more, or a frame that is shown before it.
+        // The keyframe again, or a frame shown before it.
         if (timestamp <= last.timestamp) return;
         if (timestamp - last.timestamp > SPARSE_SECONDS) {
           yield* finish();

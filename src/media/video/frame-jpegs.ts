@@ -10,18 +10,18 @@ import type { VideoFile } from './video-file.ts';
 
 /** Pictures kept on disk, by their frames' timestamps. */
 interface JpegStore extends Disposable {
-  /** Keeps a picture, or not where there is no room for it. */
+  /** Keeps a picture if there is room for it. */
   put(timestamp: number, jpeg: Uint8Array): void;
   get(timestamp: number): Uint8Array | undefined;
 }
 
-/** 3,000 pictures in 1080p; beyond it, frames are decoded once more. */
+/** 3,000 pictures in 1080p. Frames of further pictures are decoded again. */
 const MAX_BYTES = 1024 ** 3;
 
 /**
- * Some 300 KB a picture are too much for memory. The file has no name from the beginning, so that it goes
+ * Keeps pictures on disk: some 300 KB a picture are too much for memory. The file is unlinked at once, so it disappears
  * with the process, however that ends.
- * @param path of the file, taken for a moment when the first picture comes
+ * @param path of the file, which exists for a moment when the first picture is stored
  */
 export function createJpegStore(path: string): JpegStore {
   const places = new Map<number, { readonly position: number; readonly length: number }>();
@@ -45,7 +45,7 @@ export function createJpegStore(path: string): JpegStore {
         places.set(timestamp, { position: end, length });
         end += length;
       } catch {
-        // The disk is full, or may not be written: the frame can be decoded once more instead.
+        // The disk is full or not writable. The frame can be decoded again instead.
         full = true;
       }
     },
@@ -69,21 +69,21 @@ export interface FrameJpeg {
 }
 
 /**
- * All pictures of an answer may have so many pixels: 512 frames in 4K. Where they would have more, each is made
- * smaller. A picture takes as long as to decode six frames.
+ * The most pixels that all pictures of an answer together may have: 512 frames in 4K. Beyond it, each picture is made
+ * smaller. Making a picture costs as much as decoding six frames.
  */
 export const PICTURE_PIXELS = 512 * 3840 * 2160;
 
-/** The largest size of each of so many pictures, in pixels. */
+/** The largest size of each picture, in pixels. */
 function pixelsOfEach(pictures: number): number {
   return PICTURE_PIXELS / Math.max(1, pictures);
 }
 
 /**
- * Decodes frames once more, at full size, each from the keyframe it needs; frames of the same keyframe in
- * one go. Where a frame cannot be decoded this time, the next one that can stands for it.
+ * Decodes frames again, at full size, each from its keyframe. Frames of the same keyframe are decoded in one pass. If a
+ * frame cannot be decoded this time, the next decodable frame replaces it.
  * @param timestamps of chosen frames, ascending
- * @returns `undefined` now and then, while no picture is ready; nothing more when the budget is used up
+ * @returns pictures, and `undefined` now and then while none is ready. It ends early when the budget is used up.
  */
 export function* decodeJpegs(
   file: VideoFile,
@@ -95,7 +95,7 @@ export function* decodeJpegs(
   using stack = new DisposableStack();
   const open = () => stack.use(openDemuxer(file.source));
   let demuxer = open();
-  // Chosen frames are such as others build upon: the rest can be left out here too.
+  // Chosen frames are reference frames, so all others can be left out.
   using decoder = createDecoder(demuxer, file.codec, { ...limits, skip: 'nonreference' });
   introduceEncoder(demuxer, decoder);
   using encoder = createJpegEncoder(track.pixelAspect, track.orientation, pixelsOfEach(timestamps.length));
@@ -105,7 +105,7 @@ export function* decodeJpegs(
     const start = keyframeBefore(index, (waiting[0] as { position: number }).position);
     decoder.reset();
     if (!goToPacket(demuxer, index, start)) {
-      // Damaged tables lead astray; what was read once from the beginning can be read so again.
+      // The file's table is wrong: read from the beginning, as the first time.
       demuxer = open();
       if (!readOnTo(demuxer, { pts: index.pts[start]!, dts: index.dts[start]! })) {
         waiting.shift();
@@ -133,12 +133,12 @@ export function* decodeJpegs(
       budget.spend(Math.max(decoder.pixels - before, LEAST_FRAME_PIXELS));
       if (!budget.allowsKeyframes) break;
       yield undefined;
-      // Going on costs as much as decoding up to there; from another keyframe it may be less.
+      // Going on decodes every frame up to the next one wanted. A later keyframe may be closer.
       const next = waiting[0];
       if (!next || (reached !== undefined && keyframeBefore(index, next.position) > start)) break;
     } while (demuxer.next());
     yield* answer(decoder.flush());
-    // Nothing decodable comes after it.
+    // No decodable frame follows.
     if (reached === undefined) waiting.shift();
   }
 }
@@ -147,7 +147,7 @@ function isAtOrAfter({ pts }: DecodedFrame, target: number): boolean {
   return pts !== undefined && pts >= target;
 }
 
-/** The packet that is shown closest to this time. */
+/** The packet that is shown closest to a time. */
 function positionOf({ timestamps }: PacketIndex, timestamp: number): number {
   let closest = 0;
   for (let at = 1; at < timestamps.length; at++) {

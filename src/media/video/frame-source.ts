@@ -8,12 +8,12 @@ import { type PacketIndex, toSeconds } from './packet-index.ts';
 import { makeThumbnail, thumbnailSize } from './thumbnail.ts';
 import type { VideoFile } from './video-file.ts';
 
-/** Reading over so many packets costs less than looking for a place in a file that has no table of them. */
+/** Reading over fewer packets than this costs less than a seek in a file without a table of packets. */
 const READ_ON = 300;
 
 /**
- * Brings a demuxer to a packet, wherever it stands: the packet is the demuxer's current one then.
- * @returns false: the packet is not there any more
+ * Moves a demuxer to a packet, which becomes its current one.
+ * @returns false: the packet was not found
  */
 export function goToPacket(demuxer: Demuxer, index: PacketIndex, position: number): boolean {
   const target = { pts: index.pts[position]!, dts: index.dts[position]! };
@@ -23,14 +23,14 @@ export function goToPacket(demuxer: Demuxer, index: PacketIndex, position: numbe
   }
   demuxer.seek(target);
   if (readOnTo(demuxer, target, index.count)) return true;
-  // The file's table led astray: from its beginning.
+  // The file's table is wrong: read from the beginning.
   demuxer.seek({ pts: index.pts[0]!, dts: index.dts[0]! });
   return readOnTo(demuxer, target, index.count);
 }
 
 /**
  * Reads on to a keyframe's packet.
- * @returns false: it does not come
+ * @returns false: the packet was not found
  */
 export function readOnTo(demuxer: Demuxer, target: Ticks, packets = Number.POSITIVE_INFINITY): boolean {
   const { head, identity } = demuxer;
@@ -58,7 +58,7 @@ export interface DecodingLimits {
   readonly maximumPixels: number;
 }
 
-/** What has been decoded, and what of it was damaged. */
+/** Counts of what was decoded. */
 export interface DecodingTally {
   /** Packets given to a decoder. */
   packets: number;
@@ -66,21 +66,21 @@ export interface DecodingTally {
   damaged: number;
   /** Of all frames whose packets were given to a decoder. */
   pixels: number;
-  /** The time at which the budget was used up, in seconds; undefined: it was enough. */
+  /** The time at which the budget was used up, in seconds; undefined: the budget sufficed. */
   cutAt: number | undefined;
 }
 
 /** A frame that may be chosen. */
 export interface FrameCapture extends Disposable {
   readonly frame: HeldFrame;
-  /** How many packets had to be decoded from the keyframe on until it came. */
+  /** How many packets were decoded from the keyframe up to this frame. */
   readonly packetsDecoded: number;
 }
 
 /** A file's frames as libav decodes them. */
 interface NativeFrameSource extends FrameSource<FrameCapture>, Disposable {}
 
-/** Where a budget is used up, frames between keyframes come no more; where even keyframes use it up, these neither. */
+/** When the budget is used up, no more frames are decoded: first those between keyframes, then keyframes. */
 export function createFrameSource(
   file: VideoFile,
   limits: DecodingLimits,
@@ -97,7 +97,7 @@ export function createFrameSource(
     const decoder = owned.use(createDecoder(demuxer, file.codec, { ...limits, skip, alone }));
     return { demuxer, decoder };
   };
-  /** Opened only if it is needed: most videos show everything in their keyframes. */
+  /** Opened on first use: for most videos the keyframes suffice. */
   let walking: { demuxer: Demuxer; decoder: Decoder } | undefined;
 
   const see = (frame: DecodedFrame, timestamp: number, packetsDecoded: number): SeenFrame<FrameCapture> => {
@@ -112,7 +112,7 @@ export function createFrameSource(
       },
     };
   };
-  /** @returns what a packet cost, whose decoder was at so many pixels before it */
+  /** @returns the cost of a packet in pixels, from the decoder's count before it */
   const costSince = (before: number, decoder: Decoder): number => {
     const pixels = decoder.pixels - before;
     tally.pixels += pixels;

@@ -1,33 +1,33 @@
 import { keyframePositions, type PacketIndex } from './packet-index.ts';
 
-/** Packets between two keyframes that are decoded alone: what happens there is not seen. */
+/** Packets between two keyframes. They are not decoded unless a scene may hide there. */
 export interface Gap {
   /** Positions in the packet index: the keyframe that begins it, and the one that ends it or the count. */
   readonly first: number;
   readonly end: number;
 }
 
-/** What is known of a gap beside its packets. */
+/** What the decoded keyframes show about a gap. */
 export interface GapView {
-  /** The keyframes around it show something else; undefined: there is only one. */
+  /** Whether the keyframes around it differ; undefined: there is only one. */
   readonly changed: boolean | undefined;
-  /** The first keyframe shows next to nothing: black, white, one colour. */
+  /** The first keyframe is almost empty: black, white or one colour. */
   readonly blank: boolean;
 }
 
 /** How a codec spreads its bytes over frames. */
 export interface PacketHabits {
-  /** Seconds from one frame that others build upon to the next: one of them is in every such window. */
+  /** Every window of this length has a reference frame. */
   readonly windowSeconds: number;
-  /** How long before a frame is shown its bytes may come. */
+  /** How long before a frame is shown its bytes may be stored. */
   readonly aheadSeconds: number;
 }
 
-/** What an encoder did in the whole file. */
+/** Where an encoder placed keyframes in the whole file. */
 export interface KeyframeHabits {
-  /** Keyframes stand where scenes begin: not, or not only, at fixed distances. */
+  /** Keyframes stand where scenes begin, not only at fixed distances. */
   readonly atCuts: boolean;
-  /** Packets after which a keyframe comes whether a scene begins or not; undefined: nobody can tell. */
+  /** Packets after which a keyframe is forced; undefined: unknown. */
   readonly forcedAfter: number | undefined;
 }
 
@@ -38,23 +38,23 @@ interface FileHabits {
   readonly keyframes: KeyframeHabits;
 }
 
-/** Hours without a keyframe are looked at as far as that may cost: what is known of so many packets takes 100 MB. */
+/** Longer gaps are decoded as far as the budget allows: examining more packets than this needs over 100 MB. */
 const MOST_PACKETS = 1_000_000;
 /** A shorter scene need not be found. */
 const MIN_SCENE_SECONDS = 0.7;
-/** A cut's frame is surely shown as it is so long after it. */
+/** Seconds after a cut until its frame is certainly shown in full quality. */
 const SETTLING_SECONDS = 0.5;
 /** After a busy second a cross-fade may still go on for a while. */
 const FADED_SETTLING_SECONDS = 1;
-/** A gap longer than this is looked into also without suspicion if enough has changed for a frame every so often. */
+/** A longer gap is decoded even without suspicion if its bytes suffice for a frame every 10 s. */
 const BLIND_SECONDS = { gap: 15, perKeyframe: 10 };
-/** Two cross-fades with a scene between them take so long at least. */
+/** The least duration of two cross-fades with a scene between them. */
 const FADED_SCENE_SECONDS = 1.2;
-/** And so many bytes, of a keyframe's. A slide show whose slides all have the same length has less. */
+/** Their least bytes, as a share of a keyframe's. A slide show with slides of equal length has less. */
 const FADED_SCENE_BYTES = 0.25;
 
 /**
- * How heavy a packet must be to betray a cut, as shares of the lighter keyframe and of the usual packets
+ * How heavy a packet must be to reveal a cut, as shares of the lighter keyframe and of the usual packets
  * of its gap. Measured cuts without a keyframe: 0.36 to 7 keyframes, 1.8 to 28 times the usual packet with
  * x264, x265, MPEG-4 and rate control of all kinds; 1.65 with SVT-AV1. Where keyframes stand at cuts, one
  * is missing only if the last one is too close, and then the packet is all but a keyframe.
@@ -70,20 +70,20 @@ const HEAVY_BESIDE_KEYFRAMES = { ofKeyframe: 0.5, ofUsual: 2.5, ofAround: 5 };
 const WINDOWS_AROUND = 6;
 
 /**
- * Where the usual packet is so heavy, of the keyframe, a strict bit rate or noise hides cuts. What hides in
- * the file's last gap, no later keyframe shows.
+ * If the usual packet has at least this share of the keyframe's bytes, a strict bit rate or noise hides cuts. No later
+ * keyframe shows a scene that hides in the file's last gap.
  */
 const TELLING_NOTHING = 0.35;
 
 /**
- * A cross-fade brings no heavy packet but a busy second: so many times the gap's usual second, and bytes
- * enough for a new picture.
+ * A cross-fade has no heavy packet but a busy second: several times the bytes of the gap's usual second, and enough for
+ * a new picture.
  */
 const BUSY = { ofKeyframe: 1, ofUsual: 2 };
 const BUSY_BESIDE_KEYFRAMES = { ofKeyframe: 1, ofUsual: 3 };
 /**
- * Where something has changed and the keyframe came because it was due, less betrays a cross-fade: measured
- * were 1.5 to 16 times the usual second for fades, 1.25 for a camera that changes as much by itself.
+ * If the picture has changed and the keyframe was due anyway, less reveals a cross-fade. Measured: 1.5 to 16 times the
+ * usual second for fades, 1.25 for a moving camera with as much change.
  */
 const BUSY_BEFORE_DUE_KEYFRAME = { ofKeyframe: 0.25, ofUsual: 1.4 };
 
@@ -94,15 +94,15 @@ export function packetHabits(codec: string): PacketHabits {
     : { windowSeconds: 0.25, aheadSeconds: 0 };
 }
 
-/** Most files are made either with a keyframe wherever a scene begins, or with one every so many frames. */
+/** Most files have a keyframe wherever a scene begins, or one at a fixed distance. */
 export function keyframeHabits(index: Pick<PacketIndex, 'keys' | 'count'>): KeyframeHabits {
   const positions = keyframePositions(index);
   const distances = positions.map((at, order) => (positions[order + 1] ?? index.count) - at);
-  // The last one ends with the file.
+  // The last distance ends with the file.
   const whole = distances.length > 1 ? distances.slice(0, -1) : distances;
   const longest = whole.reduce((most, distance) => Math.max(most, distance), 0);
   const early = whole.filter((distance) => distance < 0.9 * longest).length;
-  // Scenes of about one length look like that too, but then it is not far from the others' lengths.
+  // Scenes of similar length look the same, but then the longest is close to the usual length.
   const usual = median(whole);
   const regular = whole.filter((distance) => distance === longest).length >= 2;
   const forced = regular && (longest >= 2 * usual || longest === usual);
@@ -114,7 +114,7 @@ export function keyframeHabits(index: Pick<PacketIndex, 'keys' | 'count'>): Keyf
 
 /**
  * Decides from the packets alone whether a scene may hide in a gap.
- * @returns until when the gap has to be decoded, in seconds; undefined: not at all
+ * @returns the time up to which the gap must be decoded, in seconds; undefined: not at all
  */
 export function suspectGap(
   gap: Gap,
@@ -124,10 +124,10 @@ export function suspectGap(
   const { timestamps } = index;
   const start = timestamps[gap.first]!;
   const end = gap.end < index.count ? timestamps[gap.end]! : index.end;
-  // Nobody saw the first frame.
+  // The first frame is not shown.
   if (index.hidden[gap.first]) return end;
   const closed = gap.end < index.count;
-  // A scene that lasts beyond the next keyframe is seen there.
+  // The next keyframe shows a scene that lasts beyond it.
   const latestStart = closed ? end - MIN_SCENE_SECONDS + 0.1 : end;
   if (latestStart <= start || gap.end - gap.first < 2) return undefined;
 
@@ -144,7 +144,7 @@ export function suspectGap(
   const active = bytes * BLIND_SECONDS.perKeyframe >= keyframe * (end - start);
   if (active && end - start > BLIND_SECONDS.gap) return end;
 
-  // Light packets say nothing: others build upon few of them.
+  // Light packets are ignored: few other packets depend on them.
   const most = windows(steps, packets.windowSeconds, Math.max);
   const usual = median(most.map(({ value }) => value));
   if (!closed && !keyframes.atCuts && usual >= TELLING_NOTHING * keyframe) return end;

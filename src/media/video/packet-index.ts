@@ -1,6 +1,6 @@
 import type { Demuxer } from '../../../native/av/demuxer.ts';
 
-/** A video track's packets in decoding order: what is known of every frame before any is decoded. */
+/** A video track's packets in decoding order, known before any frame is decoded. */
 export interface PacketIndex {
   readonly count: number;
   /** Presentation times in seconds; the file begins at 0. */
@@ -11,37 +11,37 @@ export interface PacketIndex {
   /** Sizes in bytes, and their sum. */
   readonly sizes: Uint32Array;
   readonly bytes: number;
-  /** 1: the packet can be decoded alone. */
+  /** 1: the packet is a keyframe, which can be decoded alone. */
   readonly keys: Uint8Array;
   /** 1: an edit list keeps the frame from being shown. */
   readonly hidden: Uint8Array;
-  /** When the first frame is shown and when the last one has been, in seconds. */
+  /** When the first frame appears and when the last one disappears, in seconds. */
   readonly start: number;
   readonly end: number;
-  /** The file's packets broke off with an error. */
+  /** Reading ended with an error. */
   readonly brokenOff: boolean;
 }
 
 export interface IndexLimits {
   /** Reading stops when a frame is shown later than this. */
   readonly seconds: number;
-  /** Reading stops after so many packets. */
+  /** Reading stops after this number of packets. */
   readonly packets: number;
-  /** Reading stops after packets of so many bytes. */
+  /** Reading stops after packets of this size in all. */
   readonly bytes: number;
 }
 
 /** Packets between two turns of the event loop: some 20 ms. */
 const PACKETS_PER_TURN = 2000;
-/** Their columns, and those that they grew out of, take tens of megabytes. */
+/** The columns of more packets, with the arrays they outgrew, need tens of megabytes. */
 const MANY_PACKETS = 500_000;
 /** Bytes between two turns: libav reads all of a packet. */
 const BYTES_PER_TURN = 16 * 1024 ** 2;
 
 /**
  * Reads the heads of all packets: 12 µs each where the file is in memory.
- * @param onTurn called now and then with the time that has been reached; may throw to stop the reading
- * @returns what was read, also where a limit stopped it: `end` or `count` is beyond the limit then
+ * @param onTurn called now and then with the time reached; it may throw to stop the reading
+ * @returns the packets read. If a limit stopped the reading, `end` or `count` is beyond the limit.
  */
 export async function readPacketIndex(
   demuxer: Demuxer,
@@ -85,7 +85,7 @@ export async function readPacketIndex(
       await onTurn(timestamp);
     }
   }
-  // What long columns grew out of would stay until the runtime finds it worth while.
+  // Otherwise the outgrown arrays stay until the runtime collects them.
   if (count > MANY_PACKETS) Bun.gc(true);
   return {
     count,
@@ -102,7 +102,7 @@ export async function readPacketIndex(
   };
 }
 
-/** A time on the file's own clock, to the microsecond: `startTime` is not known any better. */
+/** A time on the file's own clock, to the microsecond: `startTime` has no higher precision. */
 export function toSeconds(ticks: number, secondsPerTick: number, startTime: number): number {
   return Math.round((ticks * secondsPerTick - startTime) * 1e6) / 1e6;
 }

@@ -1,7 +1,7 @@
 import type { Standing } from './cut-detector.ts';
 import { blockDifference, colourDifference, contentDifference, type Thumbnail } from './thumbnail.ts';
 
-/** How many frames may be chosen, spread over a video whose scenes are not known beforehand. */
+/** Limits how many frames are chosen, spread over a video whose scenes are not known beforehand. */
 export interface FrameBudget {
   readonly spent: number;
   /** Whether one more frame may be chosen at this time of the video, in seconds. */
@@ -9,11 +9,11 @@ export interface FrameBudget {
   spend(): void;
 }
 
-/** What may be spent at once, at the beginning or anywhere else. The rest comes evenly with the video's time. */
+/** The share that may be spent at once. The rest becomes available evenly over the video's duration. */
 const BURST_SHARE = 1 / 4;
 
 /**
- * What quiet stretches leave is saved for busy ones.
+ * Quiet stretches save frames for busy ones.
  * @param frames that may be chosen in all
  * @param seconds the video's duration
  */
@@ -38,13 +38,13 @@ export interface Sighting<Capture> {
   readonly timestamp: number;
   readonly thumbnail: Thumbnail;
   readonly standing: Standing;
-  /** A keyframe: coded best, and often all that is seen of the seconds after it. */
+  /** A keyframe: it is coded best, and is often the only frame seen of the seconds after it. */
   readonly key: boolean;
-  /** Keeps the frame; possible only now. */
+  /** Keeps the frame. Call it before the next frame is requested. */
   capture(): Capture;
 }
 
-/** A frame that stands for a scene, or for some seconds of a long one. Whoever gets it disposes the capture. */
+/** A frame that stands for a scene, or for some seconds of a long one. The receiver disposes the capture. */
 export interface ChosenFrame<Capture> {
   readonly timestamp: number;
   /** Counts scenes from 0. */
@@ -56,40 +56,40 @@ export interface ChosenFrame<Capture> {
 export interface SceneTracker<Capture> extends Disposable {
   /** Scenes so far. */
   readonly scenes: number;
-  /** No frame of what is being shown can be chosen yet. */
+  /** No frame of the current stretch can be chosen yet. */
   readonly seeking: boolean;
-  /** @returns the frame chosen for what this one ended, if any */
+  /** @returns the frame chosen for the stretch that this frame ended, if any */
   look(sighting: Sighting<Capture>): ChosenFrame<Capture> | undefined;
   /**
    * A new scene began at some time between these two, in seconds; the frames that follow show it.
    * @returns the frame chosen for the scene that ended, if any
    */
   cut(earliest: number, latest: number): ChosenFrame<Capture> | undefined;
-  /** The video is over. */
+  /** Ends the video. */
   finish(): ChosenFrame<Capture> | undefined;
 }
 
-/** What flashes by in less is no scene: PySceneDetect has 0.6, less what frames that are left out may hide. */
+/** Shorter stretches are not scenes. PySceneDetect has 0.6; frames that are left out may hide the difference. */
 const MIN_SECONDS = 0.5;
-/** A long scene gets a frame every so often. */
+/** Seconds between the frames of a long scene. */
 const LONG_SECONDS = 8;
-/** Frames closer than this are alike: no use in comparing them. */
+/** Frames closer than this are too similar to compare. */
 const CANDIDATE_SECONDS = 0.2;
-/** A later frame must be so many times as good to be taken instead: the first of a scene is as good as any. */
+/** How many times better a later frame must be to replace an earlier one. */
 const WORTHWHILE = 1.6;
-/** Without a cut, so much difference makes something else of a scene, of 255: a cross-fade, a long pan. */
+/** Without a cut, this difference, of 255, makes a new stretch: a cross-fade or a long pan. */
 const DRIFTED_DIFFERENCE = 20;
-/** What changes less in the given time rests, of 255. */
+/** A picture that changes less than this in the given time is at rest, of 255. */
 const RESTING = { difference: 6, seconds: 0.2 };
-/** Where nothing rests, a frame every so often must do: a fast camera, a strobe of scenes too short to count. */
+/** Where nothing rests, frames are chosen at this distance: a fast camera, or a strobe of very short scenes. */
 const RESTLESS_SECONDS = 2;
 
-/** Frames that differ less are taken for the same, in the mean and in any eighth of the picture, of 255. */
+/** Frames that differ less count as the same, in the mean and in any eighth of the picture, of 255. */
 const DUPLICATE = { content: 3, block: 16 };
 
 /** Black, white and one-coloured pictures have less contrast, of 255. */
 const BLANK_CONTRAST = 4;
-/** What is left of a frame's quality if it is blank, beside a cut, or in fast motion or a cross-fade. */
+/** The factor on a frame's quality if it is blank, beside a cut, or in fast motion or a cross-fade. */
 const BLANK = 0.1;
 const UNSETTLED = 0.3;
 const RESTLESS = 0.5;
@@ -99,8 +99,8 @@ export function isBlank({ contrast }: Thumbnail): boolean {
 }
 
 /**
- * Whether a new scene began between two frames that are too far apart to see it. A camera that moves
- * changes what is where, but much less which colours there are.
+ * Whether a new scene began between two frames that are too far apart to see it. A moving camera
+ * changes where things are, but much less which colours occur.
  */
 export function isSparseCut(a: Thumbnail, b: Thumbnail): boolean {
   return contentDifference(a, b) >= 20 && colourDifference(a, b) >= 12;
@@ -110,7 +110,7 @@ interface Candidate<Capture> {
   readonly timestamp: number;
   readonly thumbnail: Thumbnail;
   readonly quality: number;
-  /** Something moved fast, or changed, when it was shown. */
+  /** Something moved fast, or changed, while the frame was shown. */
   readonly restless: boolean;
   readonly capture: Capture;
 }
@@ -118,19 +118,19 @@ interface Candidate<Capture> {
 export function createSceneTracker<Capture extends Disposable>(budget: FrameBudget): SceneTracker<Capture> {
   let scene = 0;
   let sceneStart: number | undefined;
-  /** The stretch of the scene for which a frame is being sought. */
+  /** The stretch of the scene that needs a frame. */
   let start = 0;
   let best: Candidate<Capture> | undefined;
-  /** A frame that belongs to this stretch or, after a cut that is not certain yet, to the next one. */
+  /** A frame of this stretch, or of the next one after a cut that is not certain yet. */
   let tentative: Candidate<Capture> | undefined;
   let considered = Number.NEGATIVE_INFINITY;
   /** Frames of a moment ago and of the moment before it. */
   let recent: Moment | undefined;
   let earlier: Moment | undefined;
   let lastChosen: Moment | undefined;
-  /** Since here there were only scenes too short to count. */
+  /** From this time on, all scenes were too short to count. */
   let servedUntil = 0;
-  /** From a scene too short to count, for videos that have no other. */
+  /** A frame of a scene too short to count, for videos without any longer scene. */
   let spare: Candidate<Capture> | undefined;
 
   const choose = (): ChosenFrame<Capture> | undefined => {
@@ -155,18 +155,18 @@ export function createSceneTracker<Capture extends Disposable>(budget: FrameBudg
     considered = Number.NEGATIVE_INFINITY;
   };
 
-  /** The stretch is over because of what this frame shows, though no cut was seen. */
+  /** Whether this frame ends the stretch although no cut was seen. */
   const outgrown = ({ timestamp, thumbnail, standing, key }: Sighting<Capture>): boolean => {
     const length = timestamp - start;
     if (length >= LONG_SECONDS) return true;
     if (standing !== 'settled' || !best || length < MIN_SECONDS) return false;
     if (contentDifference(best.thumbnail, thumbnail) < DRIFTED_DIFFERENCE) return false;
     if (length >= (key ? RESTLESS_SECONDS / 2 : RESTLESS_SECONDS)) return true;
-    // Where the stretch began in a transition, this frame takes the place of the one from there.
+    // If the stretch began in a transition, this frame replaces the one from there.
     return !best.restless && rests(timestamp, thumbnail) === true;
   };
 
-  /** Undefined: nobody can tell, the frames are too far apart. */
+  /** Undefined: unknown, because the frames are too far apart. */
   const rests = (timestamp: number, thumbnail: Thumbnail): boolean | undefined => {
     for (const moment of [recent, earlier]) {
       if (!moment) continue;
@@ -187,7 +187,7 @@ export function createSceneTracker<Capture extends Disposable>(budget: FrameBudg
   const consider = (sighting: Sighting<Capture>) => {
     const { timestamp, thumbnail, standing, key } = sighting;
     if (standing !== 'settled') {
-      // It may turn out to belong to another scene than `best`.
+      // It may belong to another scene than `best`.
       const fresh = !tentative || timestamp - tentative.timestamp >= CANDIDATE_SECONDS;
       if (standing === 'jump' || !fresh) return;
       const quality = qualityOf(thumbnail) * UNSETTLED;
@@ -274,7 +274,7 @@ interface Moment {
   readonly thumbnail: Thumbnail;
 }
 
-/** Detail is worth more than anything; a blank frame is worth next to nothing. */
+/** Detail counts most. A blank frame counts almost nothing. */
 function qualityOf(thumbnail: Thumbnail): number {
   return (1 + thumbnail.detail) * (isBlank(thumbnail) ? BLANK : 1);
 }

@@ -8,21 +8,21 @@ const BLOCK = 4;
 const LONG_SIDE = 256;
 const SHORT_SIDE_MINIMUM = 16;
 
-/** What is kept of a frame to compare it with others: a small picture and what it is like. */
+/** A small picture of a frame and its statistics, for comparing frames. */
 export interface Thumbnail {
   readonly columns: number;
   readonly rows: number;
   /** [rows, columns, 3] u8 RGB, row-major. */
   readonly cells: Uint8Array;
-  /** For each colour the numbers of its values, cumulated: [3, 256]. */
+  /** Cumulative histogram of each colour, [3, 256]. */
   readonly distribution: Float32Array;
   /** Mean difference of neighbouring pixels' brightness, of 255: low for blurred and empty pictures. */
   readonly detail: number;
-  /** Standard deviation of the cells' brightness, of 255: next to nothing for a black or white picture. */
+  /** Standard deviation of the cells' brightness, of 255: near 0 for a black or white picture. */
   readonly contrast: number;
 }
 
-/** The small frame's size for frames of this one: whole cells. */
+/** The small picture's size for a frame size: a whole number of cells. */
 export function thumbnailSize(width: number, height: number): { width: number; height: number } {
   const scale = LONG_SIDE / Math.max(width, height);
   const side = (size: number) => Math.max(SHORT_SIDE_MINIMUM, Math.round((size * scale) / CELL) * CELL);
@@ -74,7 +74,7 @@ function cumulate(cells: Uint8Array): Float32Array {
   return distribution;
 }
 
-/** Green stands for brightness: it has most of it. */
+/** Green stands for brightness: it contributes most of it. */
 function meanGradient(pixels: Uint8Array, width: number, height: number): number {
   let sum = 0;
   for (let y = 1; y < height; y += 2) {
@@ -109,7 +109,7 @@ export function contentDifference(a: Thumbnail, b: Thumbnail): number {
 }
 
 /**
- * Difference of what colours there are, wherever they are: the earth mover's distance of the colours'
+ * Difference of the colours that occur, wherever they are: the earth mover's distance of the colours'
  * distributions, 0 to 255. Cuts make it large; a camera that turns does so slowly.
  */
 export function colourDifference(a: Thumbnail, b: Thumbnail): number {
@@ -119,7 +119,7 @@ export function colourDifference(a: Thumbnail, b: Thumbnail): number {
   return sum / 3;
 }
 
-/** Largest difference of one block's mean colour, 0 to 255: something small has moved or come. */
+/** Largest difference of one block's mean colour, 0 to 255: something small has moved or appeared. */
 export function blockDifference(a: Thumbnail, b: Thumbnail): number {
   if (a.cells.length !== b.cells.length) return 255;
   let largest = 0;

@@ -6,11 +6,11 @@ import type { VideoMessage, VideoTask } from './video-process.ts';
 import { openVideoSession, type VideoSession } from './video-session.ts';
 
 /**
- * Decodes one video in a process of its own. libav is a million lines of C that see a stranger's bytes: if
- * they crash, never end or take all memory, it is here that they do.
+ * Decodes one video in a child process. libav is a million lines of C that read untrusted bytes. If it crashes, never
+ * ends or uses up all memory, only this process is affected.
  */
 
-/** Between photos and this, photos go first. */
+/** Photos have priority over videos. */
 const NICENESS = 10;
 /** The system ends this process rather than the service when memory runs out. */
 const FIRST_TO_GO = '1000';
@@ -64,7 +64,7 @@ function opened(): VideoSession {
   return session;
 }
 
-/** Sends a picture as soon as whoever uses them is not too far behind. */
+/** Sends a picture as soon as the receiver is not too far behind. */
 async function saySlowly(message: VideoMessage): Promise<void> {
   while (credit === 0) {
     await new Promise<void>((resolve) => {
@@ -79,7 +79,7 @@ async function report(seconds: number): Promise<void> {
   if (performance.now() - lastProgress < PROGRESS_MS) return;
   lastProgress = performance.now();
   say({ kind: 'progress', seconds });
-  // Messages come in and go out between two turns.
+  // Messages are received and sent between two turns of the event loop.
   await new Promise((resolve) => setImmediate(resolve));
   if (!pause) return;
   say({ kind: 'paused' });
@@ -98,7 +98,7 @@ function failure(fault: unknown): VideoMessage {
 }
 
 function isOutOfMemory(fault: unknown): boolean {
-  // The runtime's own words for an array that it has no memory for.
+  // The runtime's error for an array that does not fit into memory.
   return fault instanceof AvError
     ? fault.isOutOfMemory
     : fault instanceof RangeError && /memory/i.test(fault.message);
@@ -109,7 +109,7 @@ function yieldToOthers(): void {
     setPriority(NICENESS);
     writeFileSync('/proc/self/oom_score_adj', FIRST_TO_GO);
   } catch {
-    // Not every system lets it.
+    // Some systems do not allow it.
   }
 }
 

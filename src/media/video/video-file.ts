@@ -15,7 +15,7 @@ import {
   unsupportedCodec,
 } from './video-errors.ts';
 
-/** A file that has been looked into. */
+/** A video file whose packets have been indexed. */
 export interface VideoFile {
   readonly source: MediaSource;
   /** Its length. */
@@ -23,25 +23,25 @@ export interface VideoFile {
   readonly codec: VideoCodec;
   readonly track: VideoTrack;
   readonly index: PacketIndex;
-  /** What is wrong with it, in sentences for a person. */
+  /** Faults of the file, as sentences for a person. */
   readonly warnings: readonly string[];
 }
 
-/** HEVC's largest level; 8K. A frame of 10 bits takes 107 MB. */
+/** HEVC's largest level: 8K. A frame of 10 bits needs 107 MB. */
 export const MAX_PIXELS = 8192 * 4352;
-/** Four hours at 240 frames a second. The index takes 30 bytes a packet. */
+/** Four hours at 240 frames a second. The index needs 30 bytes a packet. */
 const MAX_PACKETS = 3_500_000;
-/** A frame that repeats the one before takes 5 to 13 bytes, and 4 more in the container's tables. */
+/** A frame that repeats the one before has 5 to 13 bytes, and 4 more in the container's tables. */
 const PACKETS_PER_BYTE = 1 / 2;
-/** Packets of no bytes in a file of a few KB, as damage makes them. */
+/** Allowed besides: damaged files of a few KB name empty packets. */
 const FREE_PACKETS = 10_000;
-/** An edit list may show some frames several times; other files' tables name the same bytes again and again. */
+/** An edit list may show frames several times. Hostile tables name the same bytes again and again. */
 const MAX_READ = { times: 4, bytes: 16 * 1024 ** 2 };
-/** A file that ends so much before its container says has been cut short. */
+/** A file that ends earlier than its container says, by more than this, has been cut short. */
 const MISSING_SECONDS = 1;
 
 /**
- * Looks into a file: what it is, and all of its packets' heads.
+ * Recognises a file and reads the heads of all its packets.
  * @param maximumSeconds it may last
  * @param onIndexed called now and then with the seconds that have been indexed
  * @throws ServiceError video_unsupported, video_too_large, video_broken
@@ -54,7 +54,7 @@ export async function lookIntoFile(
   const { container, bytes } = sniff(path);
   const source = { path, container, bytes, ignoreEdits: false };
   const file = await look(source, maximumSeconds, onIndexed);
-  // An edit list of no length hides everything: careless muxers write one for a single frame.
+  // An edit list of length 0 hides everything. Some muxers write one for a single frame.
   const allHidden = file.index.hidden.indexOf(0) < 0;
   return allHidden ? await look({ ...source, ignoreEdits: true }, maximumSeconds, onIndexed) : file;
 }

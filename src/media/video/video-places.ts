@@ -1,32 +1,32 @@
 /**
- * Serves several videos fairly: some are open, fewer are decoded at a time, and those take turns. A long film keeps
- * a short clip waiting for some seconds only. All open ones together stay within the memory of those that run.
+ * Shares the processor and the memory between videos. Some videos are open, fewer are decoded at a time, and these
+ * take turns: a long film delays a short clip by seconds only. All open videos share one memory budget.
  */
 export interface VideoPlaces {
   /** Videos that are open. */
   readonly open: number;
-  /** Videos that wait to be opened. */
+  /** Videos waiting to be opened. */
   readonly waiting: number;
   /**
    * Waits until one more video may be opened.
-   * @param expectedBytes of memory, where it is known from before
+   * @param expectedBytes memory that the video needs, if an earlier attempt showed it
    * @throws the signal's reason
    */
   enter(signal: AbortSignal, expectedBytes?: number): Promise<VideoPlace>;
 }
 
-/** What can be made to wait, by its own doing: it says so when it has come to a halt. */
+/** Work that can halt on request. It reports when it has halted. */
 export interface Pausable {
-  /** Asks it to halt; it calls the turn's `halted` soon. */
+  /** Asks the work to halt. It then calls the turn's `halted`. */
   pause(): void;
   resume(): void;
 }
 
-/** One video's place among the open ones; disposing it gives everything back, a turn, too. */
+/** One video's place among the open videos. Disposing it frees its memory and its turn. */
 export interface VideoPlace extends Disposable {
   /**
-   * Aborted with `CrowdedOut` where its decoder has outgrown what the others leave: it ends, and its video may be
-   * tried again in a place of the memory that it had come to.
+   * Aborted with `CrowdedOut` when the decoder outgrows the memory that the other videos leave. The decoder must end.
+   * Its video may be tried again in a place with the memory that it had reached.
    */
   readonly crowdedOut: AbortSignal;
   /**
@@ -34,20 +34,20 @@ export interface VideoPlace extends Disposable {
    * @throws the signal's reason
    */
   turn(work: Pausable, signal: AbortSignal): Promise<VideoTurn>;
-  /** Says how much memory its decoder holds now. */
+  /** Reports how much memory the decoder holds now. */
   holds(bytes: number): void;
 }
 
-/** Disposing it lets others work. */
+/** Permission to work. Disposing it lets another video work. */
 export interface VideoTurn extends Disposable {
-  /** The work has come to a halt: another one goes on meanwhile. */
+  /** Reports that the work has halted, so another video may work. */
   halted(): void;
 }
 
-/** A decoder had to end because others needed the memory. */
+/** A decoder had to end because other videos needed its memory. */
 export class CrowdedOut extends Error {
   override readonly name = 'CrowdedOut';
-  /** What it held. */
+  /** Memory that the decoder held. */
   readonly bytes: number;
 
   constructor(bytes: number) {
@@ -65,30 +65,30 @@ export interface VideoPlacesOptions {
   readonly haltMs?: number;
 }
 
-/** Each open one holds memory and a file: more of them would only make every turn rarer. */
+/** Each open video holds memory and a file. More open videos would only make turns rarer. */
 const MAX_OPEN = 4;
-/** What a decoder takes for 1080p, its runtime included; small ones take 100 MiB. */
+/** Memory of a decoder for 1080p, including its runtime. Small videos need 100 MiB. */
 const USUAL_BYTES = 200 * 1024 ** 2;
 /** A decoder that has held so much of it may grow by so much again. */
 const GROWTH = 1.2;
-/** How long one works while another waits. */
+/** How long one video works while another waits. */
 const SLICE_MS = 2000;
 /**
- * A call of the decoder does not end sooner for being asked. The next one begins beside it then, and the system
- * shares the processor between them.
+ * A running call of the decoder cannot be interrupted. After this time the next video starts beside it, and the
+ * system shares the processor between them.
  */
 const HALT_MS = 1000;
 
 interface Open {
   readonly expectedBytes: number;
-  /** What its decoder holds. */
+  /** Memory that the decoder holds. */
   bytes: number;
   readonly crowding: AbortController;
 }
 
 interface Entering {
   readonly expectedBytes: number;
-  /** Those that were open when it came: while one of them stays, others may pass. */
+  /** Videos that were open when this one arrived. While one of them stays open, later videos may pass this one. */
   readonly before: Set<Open>;
   grant(): void;
 }
@@ -96,7 +96,7 @@ interface Entering {
 type Working = {
   readonly work: Pausable;
   state: 'waiting' | 'working' | 'halting' | 'over';
-  /** It was granted a turn before. */
+  /** Whether it has had a turn before. */
   begun: boolean;
   grant(): void;
   timer?: ReturnType<typeof setTimeout>;
@@ -105,10 +105,10 @@ type Working = {
 export function createVideoPlaces(options: VideoPlacesOptions): VideoPlaces {
   const { running, memoryBytes, sliceMs = SLICE_MS, haltMs = HALT_MS } = options;
   const usual = Math.min(USUAL_BYTES, memoryBytes / MAX_OPEN);
-  /** In the order in which they came. */
+  /** In order of arrival. */
   const open = new Set<Open>();
   const entering: Entering[] = [];
-  /** Waiting for a turn, in their order. */
+  /** Videos waiting for a turn, in order. */
   const queue: Working[] = [];
   let working = 0;
 
@@ -119,7 +119,7 @@ export function createVideoPlaces(options: VideoPlacesOptions): VideoPlaces {
     return open.size < MAX_OPEN && taken + expectedBytes <= roomFor(expectedBytes);
   };
 
-  /** A second large one leaves room for a small one beside both. */
+  /** A second large video leaves room for a small one beside both. */
   const roomFor = (bytes: number): number => (bytes > usual ? memoryBytes - usual : memoryBytes);
 
   const letIn = () => {
@@ -129,7 +129,7 @@ export function createVideoPlaces(options: VideoPlacesOptions): VideoPlaces {
         entering.splice(at, 1);
         waiter.grant();
       } else if (waiter.before.size === 0) {
-        // It has waited for all who were there before: no other may take the room that it needs.
+        // It has waited for every video that was open at its arrival. No later video may take the room that it needs.
         return;
       } else {
         at++;
@@ -152,7 +152,7 @@ export function createVideoPlaces(options: VideoPlacesOptions): VideoPlaces {
     }
   };
 
-  /** Gives the processor to another one, if one waits. */
+  /** Gives the processor to the next waiting video. */
   const endSlice = (one: Working) => {
     if (one.state !== 'working') return;
     if (queue.length === 0) {
@@ -182,13 +182,13 @@ export function createVideoPlaces(options: VideoPlacesOptions): VideoPlaces {
     next();
   };
 
-  /** Ends the youngest ones that hold what others need. The eldest stays: it may have all. */
+  /** Ends the newest videos that hold memory others need. The oldest stays: it may have all of it. */
   const makeRoom = () => {
     const [eldest, ...younger] = open;
     if (!eldest) return;
     const held = [...open].reduce((sum, { bytes }) => sum + bytes, 0);
     const youngest = younger.findLast(({ crowding }) => !crowding.signal.aborted);
-    // Those that were ended give their memory back in a moment.
+    // Ended videos free their memory shortly.
     const ending = younger.some(({ crowding }) => crowding.signal.aborted);
     if (!youngest || ending || held <= roomFor(youngest.bytes)) return;
     youngest.crowding.abort(new CrowdedOut(youngest.bytes));

@@ -10,7 +10,7 @@ const seconds = v.pipe(v.number(), v.finite());
 const bytes = v.custom<Uint8Array>((value) => value instanceof Uint8Array);
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 
-/** What the process that decodes a video is told. One task at a time; a new one comes when the last is done. */
+/** Messages to the process that decodes a video. The next task is sent after the last one is done. */
 export type VideoTask =
   | { readonly kind: 'open'; readonly path: string; readonly videoSeconds: number; readonly threads: number }
   | {
@@ -19,15 +19,15 @@ export type VideoTask =
       readonly placement: PicturePlacement;
     }
   | { readonly kind: 'jpegs'; readonly timestamps: readonly number[] }
-  /** So many of the pictures that were sent have been used: as many more may come. */
+  /** This number of sent pictures has been used. The process may send as many more. */
   | { readonly kind: 'more'; readonly pictures: number }
-  /** Another video's turn has come: halt, and say so, until this one's comes again. */
+  /** Another video has its turn: halt, report it, and wait for `resume`. */
   | { readonly kind: 'pause' }
   | { readonly kind: 'resume' };
 
-/** What the process says. */
+/** Messages from the process. */
 export const videoMessageSchema = v.variant('kind', [
-  /** It is alive: `stage` has come to this time of the video. */
+  /** A sign of life: the task has reached this time of the video. */
   v.object({ kind: v.literal('progress'), seconds }),
   v.object({
     kind: v.literal('opened'),
@@ -38,10 +38,10 @@ export const videoMessageSchema = v.variant('kind', [
       frameRate: seconds,
       codec: v.string(),
     }),
-    /** Processor time that all that follows may take. */
+    /** Processor time that all later tasks together may use. */
     cpuSeconds: seconds,
   }),
-  /** It does nothing until it is told to resume. */
+  /** It has halted until `resume`. */
   v.object({ kind: v.literal('paused') }),
   v.object({ kind: v.literal('frame'), timestamp: seconds, scene: count, pixels: bytes }),
   v.object({
@@ -55,7 +55,7 @@ export const videoMessageSchema = v.variant('kind', [
     kind: v.literal('failed'),
     /** Undefined: not the video's fault. */
     code: v.optional(v.picklist(errorCodes)),
-    /** The system gave it no more memory. */
+    /** The system refused it more memory. */
     outOfMemory: v.boolean(),
     message: v.string(),
     details: v.record(v.string(), v.unknown()),
@@ -63,46 +63,46 @@ export const videoMessageSchema = v.variant('kind', [
 ]);
 export type VideoMessage = v.InferOutput<typeof videoMessageSchema>;
 
-/** The program that decodes; tests take the place of it. */
+/** The program that decodes; tests replace it. */
 export const videoChildPath = join(import.meta.dir, 'video-child.ts');
 
-/** What the process may take before it is ended. */
+/** The process is ended beyond these limits. */
 export interface ProcessLimits {
   /** Resident memory. */
   readonly memoryBytes: number;
-  /** Without a word while it has something to do. */
+  /** Time without a message while it has a task. */
   readonly silenceMs: number;
-  /** Processor time until it knows what the video may take. */
+  /** Processor time until it has reported its own limit for the video. */
   readonly openingCpuSeconds: number;
-  /** Processor time that any video of this size may take: the system ends the process behind it. */
+  /** Processor time that any video of this size may use. Beyond it, the system ends the process. */
   readonly cpuSeconds: number;
 }
 
 /** A process that decodes one video. */
 export interface VideoProcess extends AsyncDisposable {
   /**
-   * Gives it a task and yields what it says, the last word too. Giving up before that ends the process.
+   * Sends a task and yields the process's messages up to and including the last. Leaving earlier ends the process.
    * @param last the message that ends the task
-   * @throws ServiceError what the process failed with, video_broken if it was ended by what it decodes; the
-   * signal's reason
+   * @throws ServiceError the failure that the process reported, or video_broken if the process died; the signal's
+   * reason
    */
   perform(task: VideoTask, last: VideoMessage['kind'], signal: AbortSignal): AsyncGenerator<VideoMessage>;
-  /** Limits the processor time that it may take from now on. */
+  /** Limits the processor time that it may use from now on. */
   limitCpu(seconds: number): void;
-  /** Tells it to go on. */
+  /** Allows it to send this number of pictures more. */
   more(pictures: number): void;
 }
 
 /** A hostile file fills memory at some 2 GB a second. */
 const WATCH_MS = 100;
-/** A process that ends without a word, when it held so much of its memory, was refused more. */
+/** A process that ends silently while it holds this share of its memory was refused more. */
 const FULL_SHARE = 0.9;
-/** The system counts time in ticks where it limits it, and more exactly where it tells it. */
+/** The system enforces the limit in ticks, but reports the time exactly: the two differ. */
 const CPU_SHARE = 0.75;
 
 /**
  * Starts a process that decodes.
- * @param place among all videos that are open; left out: the only one
+ * @param place among all open videos; left out: this is the only video
  */
 export function startVideoProcess(
   childPath: string,
@@ -113,9 +113,9 @@ export function startVideoProcess(
   let wake: (() => void) | undefined;
   let end: Error | undefined;
   let busy = false;
-  /** Since when a word is overdue. */
+  /** When the last message arrived, or when we began to wait for one. */
   let lastWord = 0;
-  /** It has halted for others, or was asked to. */
+  /** It has halted for other videos, or was asked to. */
   let pause: 'asked' | 'halted' | undefined;
   let onHalted: (() => void) | undefined;
   let heldBytes = 0;
@@ -226,7 +226,7 @@ export function startVideoProcess(
         busy = false;
         resume();
         turn?.[Symbol.dispose]();
-        // What else it says would be taken for the answer to another task.
+        // Its later messages would be taken for the answer to another task.
         if (!done) stop(new Error('a task was given up before its end'));
         signal.removeEventListener('abort', leave);
       }

@@ -17,13 +17,13 @@ import { type ChosenFrame, createFrameBudget } from './scene-tracker.ts';
 import { brokenVideo, tooManyPictures } from './video-errors.ts';
 import { lookIntoFile, MAX_PIXELS, type VideoFile } from './video-file.ts';
 
-/** Closer keyframes show nothing more: two of them are in every scene of 0.7 s. */
+/** Closer keyframes show nothing new: every scene of 0.7 s has two of them. */
 const LEAST_SECONDS = 0.3;
-/** Looking at so many keyframes for each frame that may be chosen leaves enough to choose from. */
+/** Keyframes to decode for each frame that may be chosen: enough to choose from. */
 const KEYFRAMES_PER_FRAME = 8;
 
 /**
- * Which keyframes to decode: all that are shown, but no more than are useful.
+ * Chooses the keyframes to decode: all that are shown, but no more than are useful.
  * @param maximumFrames that may be chosen in all
  * @returns positions in the packet index, ascending
  */
@@ -38,7 +38,7 @@ export function chooseKeyframes(index: PacketIndex, maximumFrames: number): numb
   });
 }
 
-/** So many positions of these, evenly: for a video of more keyframes than may be decoded. */
+/** Selects positions evenly, for a video with more keyframes than may be decoded. */
 function thinOut(positions: readonly number[], most: number): number[] {
   if (positions.length <= most) return [...positions];
   return Array.from(
@@ -59,7 +59,7 @@ export interface VideoDescription {
   readonly codec: string;
 }
 
-/** A frame worth looking at, as the model takes it. */
+/** A frame worth looking at, as the model's input. */
 export interface FoundFrame {
   /** Seconds since the video's beginning. */
   readonly timestamp: number;
@@ -72,29 +72,29 @@ export interface FoundFrame {
 interface SessionLimits {
   readonly videoSeconds: number;
   readonly threads: number;
-  /** Pixels that decoding a file of so many bytes and seconds may cost; tests set it. */
+  /** The pixels that decoding a file may cost, by its bytes and seconds; tests set it. */
   readonly pixels?: (bytes: number, seconds: number) => number;
 }
 
-/** A step of `find`: how far it has come, with or without a frame. */
+/** A step of `find`: the time it has reached, in seconds, and a frame if one was chosen. */
 interface FindStep {
   readonly seconds: number;
   readonly frame?: FoundFrame;
 }
 
-/** What is known after `find`. */
+/** The result of `find`. */
 interface FindSummary {
   readonly scenes: number;
-  /** What was wrong with the file, in sentences for a person. */
+  /** Faults of the file, as sentences for a person. */
   readonly warnings: readonly string[];
   /** How much had to be decoded. */
   readonly tally: Readonly<DecodingTally>;
 }
 
-/** A video file that is being looked at, in this thread: every step blocks it for some milliseconds. */
+/** An open video file. It works in this thread: every step blocks it for some milliseconds. */
 export interface VideoSession extends Disposable {
   readonly description: VideoDescription;
-  /** Processor time that all that follows may take, in seconds: what its size and duration make plausible. */
+  /** Processor time that all later work may use, in seconds: plausible for the file's size and duration. */
   readonly cpuSeconds: number;
   /**
    * Finds the frames worth looking at, in time order.
@@ -104,7 +104,7 @@ export interface VideoSession extends Disposable {
   find(placement: PicturePlacement, maximumFrames: number): Generator<FindStep, FindSummary>;
   /**
    * JPEGs of found frames, by their timestamps, ascending: at full size, unless there are hundreds in 8K. Damaged
-   * ones may be left out. `undefined` comes now and then while none is ready.
+   * ones may be left out. Yields `undefined` now and then while none is ready.
    * @throws ServiceError video_too_large
    */
   jpegs(timestamps: readonly number[]): Generator<FrameJpeg | undefined>;
@@ -112,15 +112,15 @@ export interface VideoSession extends Disposable {
 
 /** More threads than this only hold more frames. */
 const MAX_THREADS = 4;
-/** Decoding so many packets again costs more than keeping a picture of the frame, which takes some 15 ms. */
+/** Decoding more packets than this again costs more than keeping a picture of the frame, which needs some 15 ms. */
 const KEEP_AFTER_PACKETS = 300;
-/** Frames beyond 4K take some 50 MB each, and every thread some of them. */
+/** Frames beyond 4K need some 50 MB each, and every thread holds several. */
 const LARGE_PIXELS = 4096 * 2304;
-/** To make a picture of a frame takes as long as to decode so many. */
+/** Making a picture of a frame costs as much as decoding this number of frames. */
 const PICTURE_COST = 6;
 /** All pictures of an answer together: 8,000 in 1080p. */
 const MAX_PICTURE_BYTES = 2 * 1024 ** 3;
-/** What a video may take beside decoding: to read and compare the heads of millions of packets. */
+/** Processor time besides decoding: reading and comparing the heads of millions of packets. */
 const CPU_SECONDS_BESIDE = 120;
 
 /**
@@ -144,7 +144,7 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
   const framePixels = track.codedSize.width * track.codedSize.height;
   const threads = framePixels > LARGE_PIXELS ? 1 : Math.min(limits.threads, MAX_THREADS);
   const decoding = { threads, maximumPixels: MAX_PIXELS };
-  // Tables may name the same bytes again and again.
+  // A container's tables may name the same bytes repeatedly.
   const plausible = pixels(Math.min(index.bytes, file.bytes), index.end - index.start);
   const budget = createDecodingBudget(plausible);
   const kept = createJpegStore(`${file.source.path}.frames`);
@@ -200,7 +200,7 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
       if (jpeg) yield { timestamp, jpeg: counted(jpeg) };
       else missing.push(timestamp);
     }
-    // What could be decoded once can be decoded again, and its pictures be made.
+    // Allows every frame to be decoded again and made into a picture.
     const again = createDecodingBudget(plausible + PICTURE_COST * PICTURE_PIXELS);
     for (const picture of decodeJpegs(file, decoding, again, missing)) {
       if (picture) counted(picture.jpeg);
@@ -222,7 +222,7 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
   };
 }
 
-/** What libav cannot make sense of is the file's fault. */
+/** libav's errors are the file's fault, except when memory runs out. */
 function* withOurErrors<Value, Result>(steps: Generator<Value, Result>): Generator<Value, Result> {
   try {
     return yield* steps;
@@ -232,7 +232,7 @@ function* withOurErrors<Value, Result>(steps: Generator<Value, Result>): Generat
   }
 }
 
-/** Pixels to decode: to find frames, and to decode them again; but no more than there are, and pictures of them. */
+/** Pixels to decode: once to find frames, once to decode them again, and the cost of their pictures. */
 function workOf({ count }: VideoFile['index'], framePixels: number, plausible: number): number {
   const all = count * Math.max(framePixels, LEAST_FRAME_PIXELS);
   return 2 * Math.min(plausible, 2 * all) + PICTURE_COST * Math.min(PICTURE_PIXELS, all);

@@ -27,12 +27,12 @@ export interface OpenVideoOptions {
   readonly limits: { readonly videoSeconds: number };
   /** Threads that decode, beside the one that looks at frames. */
   readonly threads: number;
-  /** Aborted when nobody wants the video any more: what goes on stops within milliseconds. */
+  /** Aborted when the video is not needed any more. The work then stops within milliseconds. */
   readonly signal: AbortSignal;
   readonly onProgress?: (progress: FrameProgress) => void;
-  /** Among the videos that are open; left out: the only one. It stays until the reader is disposed. */
+  /** The place among the open videos, kept until the reader is disposed. Left out: this is the only video. */
   readonly place?: VideoPlace;
-  /** What the process that decodes may take. */
+  /** Limits of the process that decodes; tests set them. */
   readonly process?: Partial<ProcessLimits> & { readonly childPath?: string };
 }
 
@@ -45,7 +45,7 @@ export interface FramesOptions {
   readonly maximumFrames?: number;
 }
 
-/** A video file that is being looked at, in a process of its own. */
+/** A video file that is open in a child process. */
 export interface VideoReader extends AsyncDisposable {
   readonly description: VideoDescription;
   /** After `frames`: scenes that were told apart. */
@@ -69,10 +69,10 @@ export interface VideoReader extends AsyncDisposable {
 /** 8 a batch: some 6 s of work for the model on two cores. */
 const MAX_FRAMES = 512;
 
-/** To read the heads of millions of packets takes a minute, and all of a large file some seconds more. */
+/** Reading the heads of millions of packets needs a minute, and reading a large file some seconds more. */
 const OPENING_CPU_SECONDS = { least: 180, perByte: 20e-9 };
 
-/** What a process may take for a file of so many bytes, whatever is in it. */
+/** The limits of a process that decodes a file of this size, whatever the file contains. */
 function processLimits(bytes: number): ProcessLimits {
   const opening = OPENING_CPU_SECONDS.least + OPENING_CPU_SECONDS.perByte * bytes;
   return {
@@ -133,7 +133,7 @@ function createReader(
       let frames = 0;
       let secondsDone = 0;
       const report = (seconds: number) => {
-        // A cut is known some frames after it.
+        // A cut is detected some frames later.
         secondsDone = Math.max(secondsDone, seconds);
         onProgress?.({ stage: 'searching', secondsDone, secondsTotal: description.duration, frames });
       };
