@@ -175,7 +175,10 @@ export const healthSchema = v.object({
   uptime_seconds: v.number(),
 });
 
-export const readySchema = v.object({ ready: v.literal(true), model: modelSchema });
+export const readySchema = v.object({
+  ready: v.pipe(v.boolean(), v.description('Always true: otherwise the answer is an error.')),
+  model: modelSchema,
+});
 
 export type WireModel = v.InferOutput<typeof modelSchema>;
 export type WirePrecisionReport = v.InferOutput<typeof precisionReportSchema>;

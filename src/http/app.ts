@@ -55,8 +55,10 @@ export function createApp(
     )
     .use(api)
     .get('/assets/:name', ({ request, params }) => page.asset(request, params.name))
-    .get('/swagger', () =>
-      textResponse(pageHtml, 'text/html; charset=utf-8', { 'content-security-policy': pagePolicy }),
+    .get('/swagger', ({ request }) =>
+      textResponse(pageHtml(urlOf(request).pathname), 'text/html; charset=utf-8', {
+        'content-security-policy': pagePolicy,
+      }),
     )
     .get('/swagger/json', async () => textResponse(await document(), 'application/json; charset=utf-8'));
   for (const { path, contentType, content } of assets) {

@@ -83,6 +83,34 @@ describe('the OpenAPI document', () => {
     ]);
   });
 
+  test('lists the typed detailed answer first: generated clients use the first schema that fits', () => {
+    for (const path of uploads) {
+      const schema = document.paths[path]?.post?.responses['200']?.content['application/json']?.schema;
+      expect(schema?.oneOf).toMatchObject([
+        { required: expect.arrayContaining(['model', 'results']) },
+        { additionalProperties: expect.anything() },
+      ]);
+    }
+  });
+
+  test('gives the literal of /ready a type', () => {
+    const { schema } = document.paths['/ready']?.get?.responses['200']?.content['application/json'] ?? {};
+    expect(schema?.properties).toMatchObject({ ready: { type: 'boolean' } });
+  });
+
+  test.each(['/swagger', '/swagger/'])('the page at %s finds its files below a path prefix', async (path) => {
+    const html = await (await fetch(server.address(path))).text();
+    const links = [...html.matchAll(/(?:href|src)="([^"]+)"/g)].map(([, link = '']) => link);
+    expect(links.length).toBe(4);
+    for (const link of links) {
+      const { pathname } = new URL(link, `http://proxy.test/clip${path}`);
+      expect(pathname).toStartWith('/clip/swagger/assets/');
+      expect((await fetch(server.address(pathname.slice('/clip'.length)))).status).toBe(200);
+    }
+    const script = await (await fetch(server.address('/swagger/assets/start.js'))).text();
+    expect(script).not.toContain("'/swagger");
+  });
+
   test('every answer has an example, and every example is an answer', () => {
     let examined = 0;
     for (const [path, methods] of Object.entries(document.paths)) {
@@ -243,7 +271,7 @@ describe('the documentation page', () => {
     const references = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, reference = '']) => reference);
     expect(references).toHaveLength(4);
     for (const reference of references) {
-      const response = await fetch(server.address(reference));
+      const response = await fetch(server.address(`/${reference}`));
       expect(response.status).toBe(200);
       const type = reference.endsWith('.js')
         ? 'text/javascript'
@@ -258,7 +286,7 @@ describe('the documentation page', () => {
   test('its start script asks no public validator, and reads the document here', async () => {
     const script = await (await fetch(server.address('/swagger/assets/start.js'))).text();
     expect(script).toContain('validatorUrl: null');
-    expect(script).toContain("url: '/swagger/json'");
+    expect(script).toContain("url: new URL('../json', document.currentScript.src).href");
   });
 
   test.each(['index.html', 'swagger-ui.js', 'package.json', '..%2fpackage.json', '../../package.json', ''])(

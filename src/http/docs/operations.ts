@@ -119,7 +119,8 @@ function describeVideo({ limits, apiKey }: Pick<Config, 'limits' | 'apiKey'>): D
         content: {
           'application/json': {
             schema: {
-              oneOf: [openApiSchema(schemas.videoAnswerSchema), openApiSchema(schemas.videoDetailsSchema)],
+              // Generated clients use the first schema that fits: the open record comes last.
+              oneOf: [openApiSchema(schemas.videoDetailsSchema), openApiSchema(schemas.videoAnswerSchema)],
             },
             examples: {
               plain: { summary: 'As it is', value: examples.videoAnswer },
@@ -235,8 +236,8 @@ export function describeOperations({ limits, apiKey }: Pick<Config, 'limits' | '
         200: pictureAnswer('File name → category; with details=true scores, too.', {
           schema: {
             oneOf: [
-              openApiSchema(schemas.categorizeAnswerSchema),
               openApiSchema(schemas.categorizeDetailsSchema),
+              openApiSchema(schemas.categorizeAnswerSchema),
             ],
           },
           examples: {
@@ -254,7 +255,7 @@ export function describeOperations({ limits, apiKey }: Pick<Config, 'limits' | '
       responses: {
         200: pictureAnswer('Category → file name; with details=true scores, too.', {
           schema: {
-            oneOf: [openApiSchema(schemas.imageAnswerSchema), openApiSchema(schemas.imageDetailsSchema)],
+            oneOf: [openApiSchema(schemas.imageDetailsSchema), openApiSchema(schemas.imageAnswerSchema)],
           },
           examples: {
             plain: { summary: 'As it is', value: examples.imageAnswer },

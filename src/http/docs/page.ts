@@ -1,25 +1,30 @@
 import { errorMeanings } from '../../contract/codes.ts';
 
 /**
- * The documentation page, all of it from this server: networks without the internet see it, too, and
- * nobody else learns that it was opened.
+ * The documentation page, all of it from this server: networks without the internet can open it, and
+ * no other server learns that it was opened.
+ * @param path of the request: addresses are relative to it
  */
-export const pageHtml = `<!doctype html>
+export function pageHtml(path: string): string {
+  // Relative addresses, so that the page also works below a path of a reverse proxy.
+  const base = path.endsWith('/') ? '' : 'swagger/';
+  return `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>classify-images</title>
-<link rel="stylesheet" href="/swagger/assets/swagger-ui.css">
-<link rel="icon" type="image/png" sizes="32x32" href="/swagger/assets/favicon-32x32.png">
+<link rel="stylesheet" href="${base}assets/swagger-ui.css">
+<link rel="icon" type="image/png" sizes="32x32" href="${base}assets/favicon-32x32.png">
 </head>
 <body>
 <div id="swagger-ui"></div>
-<script src="/swagger/assets/swagger-ui-bundle.js"></script>
-<script src="/swagger/assets/start.js"></script>
+<script src="${base}assets/swagger-ui-bundle.js"></script>
+<script src="${base}assets/start.js"></script>
 </body>
 </html>
 `;
+}
 
 /** Scripts and answers from here only; Swagger UI sets style attributes and draws with data: pictures. */
 export const pagePolicy = [
@@ -35,7 +40,7 @@ export const pagePolicy = [
 
 /** `validatorUrl`: otherwise the page asks a public server to judge the document. */
 const startScript = `window.ui = SwaggerUIBundle({
-  url: '/swagger/json',
+  url: new URL('../json', document.currentScript.src).href,
   dom_id: '#swagger-ui',
   validatorUrl: null,
   deepLinking: true,
