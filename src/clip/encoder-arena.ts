@@ -2,32 +2,37 @@ import type { ArenaTensor } from '../../native/onnx/worker.ts';
 import type { ClipArchitecture } from './architecture.ts';
 
 /** Larger batches only cost memory: images/s stops rising at 4 to 8. */
-export const maxImageBatch = 8;
+export const MAX_IMAGE_BATCH = 8;
 /** Labels are short: 32 of ten tokens cost the text encoder what two pictures cost the vision encoder. */
-export const maxTextBatch = 32;
-/** While one batch runs the next may wait complete, and as many again may be decoding. */
-const pixelSlots = 2 * maxImageBatch;
+export const MAX_TEXT_BATCH = 32;
+/** One batch that waits while another runs, and as many pictures again that are being decoded. */
+const PIXEL_SLOTS = 2 * MAX_IMAGE_BATCH;
 
-/** Cache lines: neither side's writes disturb the other's. */
+/** In bytes: a cache line, so that both threads never write to the same one. */
 const ALIGNMENT = 64;
 
-/** Where everything lies in the memory shared with the inference worker. Offsets and lengths in bytes. */
+/** A batch's embeddings. */
+export interface EmbeddingTensor extends ArenaTensor {
+  readonly dims: readonly [count: number, dimension: number];
+}
+
+/** Layout of the memory shared with the inference worker. Offsets and lengths in bytes. */
 export interface EncoderArena {
   readonly bytes: number;
-  /** Side of the square picture. */
+  /** Side of the square picture, in pixels. */
   readonly resolution: number;
   readonly slots: number;
   readonly slotBytes: number;
   /** Pictures on their way to a batch: `slots` × [S, S, 3] uint8. */
   slotOffset(slot: number): number;
-  /** The batch that runs: [n, S, S, 3] uint8, RGB, row-major. */
+  /** The running batch: [n, S, S, 3] uint8, RGB, row-major. */
   pixels(count: number): ArenaTensor;
   /** [n, D] float32, L2-normalised. */
-  imageEmbeddings(count: number): ArenaTensor;
+  imageEmbeddings(count: number): EmbeddingTensor;
   /** [n, length] int32. */
   inputIds(count: number, length: number): ArenaTensor;
   /** [n, D] float32, L2-normalised. */
-  textEmbeddings(count: number): ArenaTensor;
+  textEmbeddings(count: number): EmbeddingTensor;
 }
 
 export function layOutEncoderArena({ vision, text, embeddingDimension }: ClipArchitecture): EncoderArena {
@@ -39,16 +44,16 @@ export function layOutEncoderArena({ vision, text, embeddingDimension }: ClipArc
     bytes = alignUp(bytes + length);
     return offset;
   };
-  const slotsOffset = reserve(pixelSlots * slotBytes);
-  const pixelsOffset = reserve(maxImageBatch * resolution * resolution * 3);
-  const imageEmbeddingsOffset = reserve(maxImageBatch * embeddingDimension * 4);
-  const inputIdsOffset = reserve(maxTextBatch * text.contextLength * 4);
-  const textEmbeddingsOffset = reserve(maxTextBatch * embeddingDimension * 4);
+  const slotsOffset = reserve(PIXEL_SLOTS * slotBytes);
+  const pixelsOffset = reserve(MAX_IMAGE_BATCH * resolution * resolution * 3);
+  const imageEmbeddingsOffset = reserve(MAX_IMAGE_BATCH * embeddingDimension * 4);
+  const inputIdsOffset = reserve(MAX_TEXT_BATCH * text.contextLength * 4);
+  const textEmbeddingsOffset = reserve(MAX_TEXT_BATCH * embeddingDimension * 4);
 
   return {
     bytes,
     resolution,
-    slots: pixelSlots,
+    slots: PIXEL_SLOTS,
     slotBytes,
     slotOffset: (slot) => slotsOffset + slot * slotBytes,
     pixels: (count) => ({
@@ -76,6 +81,16 @@ export function layOutEncoderArena({ vision, text, embeddingDimension }: ClipArc
       byteOffset: textEmbeddingsOffset,
     }),
   };
+}
+
+/** Copies the rows of a [count, D] float32 tensor out of the arena, before the next batch overwrites it. */
+export function copyRows(
+  arena: SharedArrayBuffer,
+  { byteOffset, dims: [count, width] }: EmbeddingTensor,
+): Float32Array[] {
+  return Array.from({ length: count }, (_, row) =>
+    new Float32Array(arena, byteOffset + row * width * 4, width).slice(),
+  );
 }
 
 function alignUp(bytes: number): number {

@@ -5,7 +5,7 @@ import { layOutEncoderArena } from './encoder-arena.ts';
 import type { CompiledModel } from './graph/compiled-model.ts';
 import { createImageEncoder, type ImageEncoder } from './image-encoder.ts';
 import { createLabelEncoder, type LabelEncoder } from './label-encoder.ts';
-import { createTextEncoder, type Tokenize } from './text-encoder.ts';
+import { createTextTower, type Tokenize } from './text-encoder.ts';
 import { createTokenizer } from './tokenizer/tokenizer.ts';
 
 /** Both towers of a loaded model. */
@@ -36,13 +36,13 @@ export async function loadEncoders(
     const tokenizer = createTokenizer();
     const tokenize: Tokenize = (text) => tokenizer.tokenize(text, compiled.architecture.text.contextLength);
     const imageEncoder = createImageEncoder(worker, arena, threads, observer);
-    const textEncoder = createTextEncoder(worker, arena, tokenize, observer);
+    const textTower = createTextTower(worker, arena, tokenize, observer);
     using slot = await imageEncoder.acquireSlot();
-    await Promise.all([slot.encode(), textEncoder.encode(['a photo'])]);
+    await Promise.all([slot.encode(), textTower.encode(['a photo'])]);
 
     return {
       imageEncoder,
-      labelEncoder: createLabelEncoder(textEncoder, tokenize, observer),
+      labelEncoder: createLabelEncoder(textTower, observer),
       [Symbol.asyncDispose]: () => worker[Symbol.asyncDispose](),
     };
   } catch (fault) {

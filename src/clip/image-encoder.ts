@@ -1,30 +1,31 @@
 import type { OnnxWorker } from '../../native/onnx/worker.ts';
 import { type EngineObserver, unobserved } from '../engine-observer.ts';
+import { invariant } from '../errors.ts';
 import { createSemaphore, type Permit } from '../semaphore.ts';
 import { createBatcher } from './batcher.ts';
-import { type EncoderArena, maxImageBatch } from './encoder-arena.ts';
+import { copyRows, type EncoderArena, MAX_IMAGE_BATCH } from './encoder-arena.ts';
 
-/** Where the time of some pictures goes once they are decoded, added up over them. */
+/** Times of decoded pictures, each summed over the pictures. */
 export interface EncodeTimes {
   batchWaitMs: number;
   /** A picture's share of its batch's time. */
   inferenceMs: number;
 }
 
-/** A place for one picture in the arena, held from before it is decoded until its batch begins. */
+/** Room for one picture in the arena, held from before it is decoded until its batch begins. */
 export interface PixelSlot extends Disposable {
-  /** [S, S, 3] uint8, RGB, row-major: to be filled. */
+  /** [S, S, 3] uint8, RGB, row-major. The caller fills it. */
   readonly pixels: Uint8Array;
   /**
-   * Hands the filled slot over; it is given back by the encoder.
-   * @param times what this picture takes is added to
-   * @returns imageEmbedding [D] float32, L2-normalised
+   * Encodes the filled slot. The encoder frees it.
+   * @param times this picture's times are added to it
+   * @returns the embedding, [D] float32, L2-normalised
    */
   encode(signal?: AbortSignal, times?: EncodeTimes): Promise<Float32Array>;
 }
 
 export interface ImageEncoder {
-  /** Waits for a free slot: the back-pressure on whoever reads pictures. */
+  /** Waits for a free slot. The wait is the back-pressure on the code that reads pictures. */
   acquireSlot(signal?: AbortSignal): Promise<PixelSlot>;
 }
 
@@ -35,7 +36,7 @@ interface FilledSlot {
 }
 
 /**
- * The vision tower behind a batcher: pictures of all requests share its batches.
+ * Puts a batcher in front of the vision graph: pictures of all requests share its batches.
  * @param threads cores that decoding and inference share
  */
 export function createImageEncoder(
@@ -44,7 +45,7 @@ export function createImageEncoder(
   threads: number,
   observer: EngineObserver = unobserved,
 ): ImageEncoder {
-  // Slots whose pictures are still being decoded.
+  // Counts the slots whose pictures are still being decoded.
   let filling = 0;
   const slots = createSemaphore(arena.slots);
   const pixelsPerPicture = arena.resolution * arena.resolution * 3;
@@ -54,22 +55,22 @@ export function createImageEncoder(
   );
   const batchPixels = new Uint8Array(
     worker.arena,
-    arena.pixels(maxImageBatch).byteOffset,
-    maxImageBatch * pixelsPerPicture,
+    arena.pixels(MAX_IMAGE_BATCH).byteOffset,
+    MAX_IMAGE_BATCH * pixelsPerPicture,
   );
 
   const batcher = createBatcher<FilledSlot, Float32Array>({
-    maxBatch: () => maxImageBatch,
+    maxBatch: () => MAX_IMAGE_BATCH,
     compatible: () => true,
-    // Small batches cost up to half more a picture. While decoding keeps every core busy, waiting for a
-    // full one costs nothing; but nobody waits long for pictures that take long to decode.
+    // A picture in a small batch costs up to half more. Waiting for a full batch costs nothing while decoding
+    // keeps every core busy. The limit keeps pictures that decode slowly from delaying the others.
     hold: () => filling >= threads,
     holdMs: 100,
     skip: ({ permit }) => permit[Symbol.dispose](),
     async run(batch, waitsMs) {
       const beganAt = performance.now();
-      // A batch must lie in one piece; copying 8 pictures takes 0.1 ms of the batch's 90 and frees the
-      // slots, so that decoding goes on while the model runs.
+      // A batch must be contiguous. Copying 8 pictures takes 0.1 ms of the batch's 90 and frees the slots, so
+      // that decoding goes on while the model runs.
       batch.forEach(({ pixels, permit }, index) => {
         batchPixels.set(pixels, index * pixelsPerPicture);
         permit[Symbol.dispose]();
@@ -83,7 +84,7 @@ export function createImageEncoder(
         times.batchWaitMs += waitsMs[index] ?? 0;
         times.inferenceMs += ms / batch.length;
       }
-      return copyRows(worker.arena, output.byteOffset, batch.length, output.dims[1] as number);
+      return copyRows(worker.arena, output);
     },
   });
 
@@ -91,7 +92,7 @@ export function createImageEncoder(
     async acquireSlot(signal) {
       const permit = await slots.acquire(1, signal);
       const pixels = free.pop();
-      if (!pixels) throw new Error('a permit without a free slot: this is a bug');
+      invariant(pixels, 'a permit was given without a free slot');
       filling += 1;
       let held = true;
       const giveBack: Permit = {
@@ -122,16 +123,4 @@ export function createImageEncoder(
       };
     },
   };
-}
-
-/** Copies the rows of a [count, width] float32 tensor out of the arena, before the next batch overwrites it. */
-export function copyRows(
-  arena: SharedArrayBuffer,
-  byteOffset: number,
-  count: number,
-  width: number,
-): Float32Array[] {
-  return Array.from({ length: count }, (_, row) =>
-    new Float32Array(arena, byteOffset + row * width * 4, width).slice(),
-  );
 }

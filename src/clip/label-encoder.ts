@@ -1,50 +1,51 @@
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { type EngineObserver, unobserved } from '../engine-observer.ts';
+import { invariant } from '../errors.ts';
 import { takeTurns } from '../turns.ts';
-import type { TextEncoder, Tokenize } from './text-encoder.ts';
+import type { TextTower } from './text-encoder.ts';
 
 /**
- * One embedding for a label that is said in several ways: the mean, L2-normalised again, as in open_clip's
- * zero_shot_classifier. A single embedding is returned as it is, to the bit.
+ * The embedding of a label in several templates: the mean, L2-normalised again, as in open_clip's
+ * zero_shot_classifier. A single embedding is returned unchanged, to the bit.
  * @param embeddings at least one, [D] float32 each, L2-normalised
  * @returns [D] float32, L2-normalised; zeros where the embeddings cancel out
  */
 export function averageEmbedding(embeddings: readonly Float32Array[]): Float32Array {
   const [first] = embeddings;
-  if (!first) throw new Error('no embeddings to average: this is a bug');
+  invariant(first, 'there are no embeddings to average');
   if (embeddings.length === 1) return first;
   const sum = new Float64Array(first.length);
   for (const embedding of embeddings) {
-    for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] as number) + (embedding[i] as number);
+    for (let i = 0; i < sum.length; i++) sum[i] = sum[i]! + embedding[i]!;
   }
-  // The division by the count is left out: normalising undoes it.
+  // Normalising makes a division by the count unnecessary.
   const norm = Math.sqrt(sum.reduce((squares, value) => squares + value * value, 0));
   return Float32Array.from(sum, (value) => (norm === 0 ? 0 : value / norm));
 }
 
 /** Some 14,000 short labels with 2 KB of embedding each. */
-const cacheBytes = 36 * 1024 ** 2;
-/** The objects around a label and its embedding: what 100,000 of them were seen to take beside their bytes. */
+const CACHE_BYTES = 36 * 1024 ** 2;
+/** Objects around a label and its embedding, measured with 100,000 of them. */
 const ENTRY_OVERHEAD_BYTES = 400;
 
 /**
- * Labels are encoded in portions of so many texts: 4 MB of embeddings, and what a client that leaves has waited
- * for so far stays known.
+ * Labels are encoded in portions of this many texts, 4 MB of embeddings. After each portion its labels are cached,
+ * so that a client that leaves and comes back does not wait for them again.
  */
-const textsPerPortion = 2048;
+const TEXTS_PER_PORTION = 2048;
 
-/** Labels, each said by the same templates, of which each has one `{}`. */
+/** Encodes labels in templates, each of which has one `{}`. */
 export interface LabelEncoder {
   /**
-   * Looks at every text before any is encoded.
+   * Checks every text before any is encoded.
    * @throws ServiceError label_too_long; the signal's reason
    */
   check(labels: readonly string[], templates: readonly string[], signal?: AbortSignal): Promise<void>;
   /**
-   * @param labels distinct; known ones are answered from a cache
-   * @returns one embedding [D] float32, L2-normalised, a label: the average over the templates. Not to be
-   *   written to
+   * @param labels distinct; cached ones are not encoded again
+   * @returns one embedding [D] float32, L2-normalised, per label: the average over the templates. The caller must
+   *   not write to it
    * @throws ServiceError label_too_long; the signal's reason
    */
   encode(
@@ -54,13 +55,12 @@ export interface LabelEncoder {
   ): Promise<readonly Float32Array[]>;
 }
 
-/** Puts labels into templates, has the texts encoded, and remembers what came of each label. */
+/** Puts labels into templates, encodes the texts, and caches the embedding of each label. */
 export function createLabelEncoder(
-  textEncoder: TextEncoder,
-  tokenize: Tokenize,
+  textTower: TextTower,
   observer: EngineObserver = unobserved,
 ): LabelEncoder {
-  const cache = new LRUCache<string, Float32Array>({ maxSize: cacheBytes, sizeCalculation: entryBytes });
+  const cache = new LRUCache<string, Float32Array>({ maxSize: CACHE_BYTES, sizeCalculation: entryBytes });
 
   return {
     async check(labels, templates, signal) {
@@ -69,7 +69,7 @@ export function createLabelEncoder(
       for (const label of labels) {
         if (cache.has(prefix + label)) continue;
         for (const template of templates) {
-          tokenize(fill(template, label));
+          textTower.check(fill(template, label));
           if (turns.isOver) await turns.next();
         }
       }
@@ -78,9 +78,9 @@ export function createLabelEncoder(
     async encode(labels, templates, signal) {
       const prefix = keyPrefix(templates);
       const embeddings = new Map<string, Float32Array>();
-      // What one call asks for never displaces what it asks for itself: asked again for more than the cache
-      // holds, it finds as much as fits instead of nothing.
-      let room = cacheBytes;
+      // A call does not displace its own labels from the cache. A second call with more labels than the cache
+      // holds then finds those that fit, not none.
+      let room = CACHE_BYTES;
       for (const label of labels) {
         const embedding = cache.get(prefix + label);
         if (!embedding) continue;
@@ -90,11 +90,11 @@ export function createLabelEncoder(
       const unknown = labels.filter((label) => !embeddings.has(label));
       observer.textsLookedUp(embeddings.size, unknown.length);
 
-      const portion = Math.max(1, Math.floor(textsPerPortion / templates.length));
+      const portion = Math.max(1, Math.floor(TEXTS_PER_PORTION / templates.length));
       for (let start = 0; start < unknown.length; start += portion) {
         const some = unknown.slice(start, start + portion);
         const texts = some.flatMap((label) => templates.map((template) => fill(template, label)));
-        const encoded = await textEncoder.encode(texts, signal);
+        const encoded = await textTower.encode(texts, signal);
         for (const [index, label] of some.entries()) {
           const first = index * templates.length;
           const embedding = averageEmbedding(encoded.slice(first, first + templates.length));
@@ -103,22 +103,22 @@ export function createLabelEncoder(
           if (room >= 0) cache.set(prefix + label, embedding);
         }
       }
-      return labels.map((label) => embeddings.get(label) as Float32Array);
+      return labels.map((label) => embeddings.get(label)!);
     },
   };
 }
 
-/** Always as long as itself, so that no label can pass for another one in other templates. */
+/** All prefixes have one length, so that two pairs of templates and label never share a key. */
 function keyPrefix(templates: readonly string[]): string {
   return createHash('sha256').update(JSON.stringify(templates)).digest('base64');
 }
 
-/** A character may take two bytes. */
+/** In bytes. A character may take two. */
 function entryBytes(embedding: Float32Array, key: string): number {
   return embedding.byteLength + 2 * key.length + ENTRY_OVERHEAD_BYTES;
 }
 
-/** A function, not a string, as replacement: `$&` in a label is a label. */
+/** The replacement is a function, because `$&` in a string has a meaning of its own. */
 function fill(template: string, label: string): string {
   return template.replace('{}', () => label);
 }

@@ -1,23 +1,37 @@
+import { LRUCache } from 'lru-cache';
 import type { OnnxWorker } from '../../native/onnx/worker.ts';
 import { type EngineObserver, unobserved } from '../engine-observer.ts';
 import { takeTurns } from '../turns.ts';
 import { createBatcher } from './batcher.ts';
-import { type EncoderArena, maxTextBatch } from './encoder-arena.ts';
-import { copyRows } from './image-encoder.ts';
+import { copyRows, type EncoderArena, MAX_TEXT_BATCH } from './encoder-arena.ts';
 
 /** About as much work as a batch of pictures. */
-const tokensPerBatch = 512;
+const TOKENS_PER_BATCH = 512;
 
 /**
- * Of one call, so many texts wait or run at a time: enough for full batches one after another, and few enough
- * that another client's single label does not come after thousands.
+ * Texts of one call that wait or run at a time: enough for full batches one after another, and few enough that
+ * another client's single label does not come after thousands.
  */
-const textsInFlight = 2 * maxTextBatch;
+const TEXTS_IN_FLIGHT = 2 * MAX_TEXT_BATCH;
 
-export interface TextEncoder {
+/**
+ * Memory for the ids of checked texts that are not encoded yet: some 10,000 short ones. The ids of a request beyond
+ * that are computed again.
+ */
+const MAX_CHECKED_BYTES = 4 * 1024 ** 2;
+/** Objects around a text and its ids, estimated. */
+const ENTRY_OVERHEAD_BYTES = 300;
+
+/** The text tower: one text, one embedding. */
+export interface TextTower {
   /**
-   * @param texts as sent; one that comes twice is encoded once
-   * @returns one textEmbedding [D] float32, L2-normalised, a text, in the same order
+   * Tokenizes a text and keeps the ids until it is encoded.
+   * @throws ServiceError label_too_long
+   */
+  check(text: string): void;
+  /**
+   * @param texts a text that comes twice is encoded once
+   * @returns one embedding [D] float32, L2-normalised, per text, in the same order
    * @throws ServiceError label_too_long; the signal's reason
    */
   encode(texts: readonly string[], signal?: AbortSignal): Promise<readonly Float32Array[]>;
@@ -26,18 +40,29 @@ export interface TextEncoder {
 /** text → ids [L] int32, start and end token included. */
 export type Tokenize = (text: string) => Int32Array;
 
-/** The text tower behind a tokenizer and a batcher. */
-export function createTextEncoder(
+/** Puts a tokenizer and a batcher in front of the text graph. */
+export function createTextTower(
   worker: OnnxWorker,
   arena: EncoderArena,
   tokenize: Tokenize,
   observer: EngineObserver = unobserved,
-): TextEncoder {
+): TextTower {
+  const checked = new LRUCache<string, Int32Array>({
+    maxSize: MAX_CHECKED_BYTES,
+    sizeCalculation: (ids, text) => ids.byteLength + 2 * text.length + ENTRY_OVERHEAD_BYTES,
+  });
+
+  const takeIds = (text: string): Int32Array => {
+    const ids = checked.get(text);
+    checked.delete(text);
+    return ids ?? tokenize(text);
+  };
+
   const batcher = createBatcher<Int32Array, Float32Array>({
     // Long texts are many tokens: pictures must not wait behind a second of them.
-    maxBatch: (ids) => Math.min(maxTextBatch, Math.max(1, Math.floor(tokensPerBatch / ids.length))),
-    // Only texts of one length share a batch: no padding is computed, and no text's digits can depend
-    // on how long its neighbours are.
+    maxBatch: (ids) => Math.min(MAX_TEXT_BATCH, Math.max(1, Math.floor(TOKENS_PER_BATCH / ids.length))),
+    // Only texts of one length share a batch. No padding is computed, and an embedding cannot depend on the
+    // length of its neighbours.
     compatible: (first, other) => first.length === other.length,
     async run(batch, waitsMs) {
       const beganAt = performance.now();
@@ -50,7 +75,7 @@ export function createTextEncoder(
       const output = arena.textEmbeddings(batch.length);
       await worker.run('text', [input], [output]);
       observer.batchRun('text', batch.length, performance.now() - beganAt, waitsMs[0] ?? 0);
-      return copyRows(worker.arena, output.byteOffset, batch.length, output.dims[1] as number);
+      return copyRows(worker.arena, output);
     },
   });
 
@@ -62,25 +87,28 @@ export function createTextEncoder(
     const tokenized = new Map<string, Int32Array>();
     const turns = takeTurns(signal);
     for (const text of texts) {
-      if (!tokenized.has(text)) tokenized.set(text, tokenize(text));
+      if (!tokenized.has(text)) tokenized.set(text, takeIds(text));
       if (turns.isOver) await turns.next();
     }
     return tokenized;
   };
 
   return {
+    check(text) {
+      if (!checked.has(text)) checked.set(text, tokenize(text));
+    },
     async encode(texts, signal) {
       const embeddings = new Map<string, Float32Array>();
       const tokenized = await tokenizeAll(texts, signal);
-      // One after another, those of one length fill batches together.
+      // Texts of one length follow each other, so that they fill batches together.
       const waiting = [...tokenized].sort(([, first], [, other]) => first.length - other.length).values();
       const encodeWaiting = async () => {
         for (const [text, ids] of waiting) {
           embeddings.set(text, await batcher.submit(ids, signal, waiting));
         }
       };
-      await Promise.all(Array.from({ length: textsInFlight }, encodeWaiting));
-      return texts.map((text) => embeddings.get(text) as Float32Array);
+      await Promise.all(Array.from({ length: TEXTS_IN_FLIGHT }, encodeWaiting));
+      return texts.map((text) => embeddings.get(text)!);
     },
   };
 }

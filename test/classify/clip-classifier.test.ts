@@ -41,19 +41,16 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
         };
       },
     },
-    labelEncoder: createLabelEncoder(
-      {
-        async encode(texts) {
-          encodedTexts.push(...texts);
-          return texts.map(embed);
-        },
-      },
-      (text) => {
+    labelEncoder: createLabelEncoder({
+      check(text) {
         for (let work = 0; work < 3000; work++) Math.sqrt(work);
         if (text.length > 40) throw new ServiceError('label_too_long', `"${text}" is too long.`);
-        return new Int32Array();
       },
-    ),
+      async encode(texts) {
+        encodedTexts.push(...texts);
+        return texts.map(embed);
+      },
+    }),
     isIsolated: (bytes) => new TextDecoder().decode(bytes).includes('slow'),
     isolatedAtOnce: 1,
     async loadPicture(bytes, pixels) {

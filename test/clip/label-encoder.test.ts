@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import { createLabelEncoder } from '../../src/clip/label-encoder.ts';
-import type { TextEncoder } from '../../src/clip/text-encoder.ts';
+import type { TextTower } from '../../src/clip/text-encoder.ts';
 import { createRecordingObserver } from '../fixtures/recording-observer.ts';
 
 const verbatim = ['{}'];
@@ -8,7 +8,8 @@ const verbatim = ['{}'];
 /** A text's embedding is [1, its length, …], not normalised; all texts that were encoded are noted. */
 function notingEncoder(width = 2) {
   const texts: string[] = [];
-  const textEncoder: TextEncoder = {
+  const textTower: TextTower = {
+    check() {},
     async encode(asked, signal) {
       signal?.throwIfAborted();
       texts.push(...asked);
@@ -16,7 +17,7 @@ function notingEncoder(width = 2) {
     },
   };
   const { observer, told } = createRecordingObserver();
-  return { encoder: createLabelEncoder(textEncoder, () => new Int32Array(2), observer), texts, told };
+  return { encoder: createLabelEncoder(textTower, observer), texts, told };
 }
 
 describe('label encoder', () => {
@@ -74,7 +75,8 @@ describe('label encoder', () => {
   test('what was encoded before its client left stays known', async () => {
     const leaving = new AbortController();
     const texts: string[] = [];
-    const textEncoder: TextEncoder = {
+    const textTower: TextTower = {
+      check() {},
       async encode(asked, signal) {
         signal?.throwIfAborted();
         texts.push(...asked);
@@ -82,7 +84,7 @@ describe('label encoder', () => {
         return asked.map(() => Float32Array.of(1));
       },
     };
-    const encoder = createLabelEncoder(textEncoder, () => new Int32Array(2));
+    const encoder = createLabelEncoder(textTower);
     const labels = Array.from({ length: 3000 }, (_, index) => `thing ${index}`);
     const fault = await encoder.encode(labels, verbatim, leaving.signal).catch((reason: unknown) => reason);
     expect(String(fault)).toBe('Error: gone');
@@ -99,10 +101,9 @@ describe('label encoder', () => {
 
   test('only labels that are not known are checked', async () => {
     const checked: string[] = [];
-    const textEncoder: TextEncoder = { encode: async (asked) => asked.map(() => Float32Array.of(1)) };
-    const encoder = createLabelEncoder(textEncoder, (text) => {
-      checked.push(text);
-      return new Int32Array(2);
+    const encoder = createLabelEncoder({
+      check: (text) => checked.push(text),
+      encode: async (asked) => asked.map(() => Float32Array.of(1)),
     });
     await encoder.encode(['cat'], ['a {}']);
     await encoder.check(['cat', 'dog'], ['a {}']);
@@ -111,12 +112,13 @@ describe('label encoder', () => {
 
   test('a label in many templates is checked in turns with everything else', async () => {
     const { observer } = createRecordingObserver();
-    const textEncoder: TextEncoder = { encode: async (asked) => asked.map(() => Float32Array.of(1)) };
-    const slow = () => {
-      Bun.sleepSync(1);
-      return new Int32Array(2);
-    };
-    const encoder = createLabelEncoder(textEncoder, slow, observer);
+    const encoder = createLabelEncoder(
+      {
+        check: () => Bun.sleepSync(1),
+        encode: async (asked) => asked.map(() => Float32Array.of(1)),
+      },
+      observer,
+    );
     let turns = 0;
     const counting = setInterval(() => {
       turns += 1;

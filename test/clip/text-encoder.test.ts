@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import type { ArenaTensor, OnnxWorker } from '../../native/onnx/worker.ts';
 import { layOutEncoderArena } from '../../src/clip/encoder-arena.ts';
-import { createTextEncoder } from '../../src/clip/text-encoder.ts';
+import { createTextTower } from '../../src/clip/text-encoder.ts';
 import { createRecordingObserver } from '../fixtures/recording-observer.ts';
 
 const tower = { width: 64, layers: 1, heads: 1 };
@@ -49,7 +49,7 @@ const padded = (first: number, length: number) => String(first).padEnd(length, '
 describe('text encoder', () => {
   test('every text gets its own embedding, in the order sent', async () => {
     const { worker, batches } = countingWorker();
-    const encoder = createTextEncoder(worker, arena, tokenize);
+    const encoder = createTextTower(worker, arena, tokenize);
     const texts = Array.from({ length: 300 }, (_, index) => padded(index, 5 + (index % 7)));
     const embeddings = await encoder.encode(texts);
     expect(embeddings.map((embedding) => [...embedding])).toEqual(
@@ -60,16 +60,46 @@ describe('text encoder', () => {
 
   test('a text that comes twice is encoded once', async () => {
     const { worker, batches } = countingWorker();
-    const encoder = createTextEncoder(worker, arena, tokenize);
+    const encoder = createTextTower(worker, arena, tokenize);
     const [first, second, third] = await encoder.encode(['1 a', '2 b', '1 a']);
     expect([first, second, third].map((embedding) => embedding?.[0])).toEqual([1, 2, 1]);
     expect(batches.flat()).toEqual([1, 2]);
   });
 
+  test('a text that was checked is not tokenized a second time', async () => {
+    const { worker } = countingWorker();
+    const tokenized: string[] = [];
+    const encoder = createTextTower(worker, arena, (text) => {
+      tokenized.push(text);
+      return tokenize(text);
+    });
+    encoder.check('1 a');
+    encoder.check('1 a');
+    const [checked, other] = await encoder.encode(['1 a', '2 b']);
+    expect([checked, other].map((embedding) => embedding?.[0])).toEqual([1, 2]);
+    expect(tokenized).toEqual(['1 a', '2 b']);
+  });
+
+  test('of more checked texts than it keeps, the rest is tokenized again', async () => {
+    const { worker } = countingWorker();
+    let tokenized = 0;
+    const encoder = createTextTower(worker, arena, (text) => {
+      tokenized += 1;
+      return tokenize(text);
+    });
+    const texts = Array.from({ length: 20_000 }, (_, index) => padded(index, 6));
+    for (const text of texts) encoder.check(text);
+    expect((await encoder.encode(texts)).map((embedding) => embedding[0])).toEqual(
+      texts.map((_, index) => index),
+    );
+    expect(tokenized).toBeGreaterThan(20_000);
+    expect(tokenized).toBeLessThan(35_000);
+  });
+
   test('tells of its batches', async () => {
     const { worker } = countingWorker();
     const { observer, told } = createRecordingObserver();
-    const encoder = createTextEncoder(worker, arena, tokenize, observer);
+    const encoder = createTextTower(worker, arena, tokenize, observer);
     await encoder.encode(['1 a', '2 b', '3 ccc']);
     expect(told).toEqual([
       ['batch', 'text', 2],
@@ -79,14 +109,14 @@ describe('text encoder', () => {
 
   test('texts of one length fill batches, in whatever order they come', async () => {
     const { worker, batches } = countingWorker();
-    const encoder = createTextEncoder(worker, arena, tokenize);
+    const encoder = createTextTower(worker, arena, tokenize);
     await encoder.encode(Array.from({ length: 1024 }, (_, index) => padded(index, 6 + (index % 2))));
     expect(batches.map((batch) => batch.length)).toEqual(Array(32).fill(32));
   });
 
   test('a single text does not wait for all of those that came before it in one call', async () => {
     const { worker, batches } = countingWorker();
-    const encoder = createTextEncoder(worker, arena, tokenize);
+    const encoder = createTextTower(worker, arena, tokenize);
     const many = encoder.encode(Array.from({ length: 3200 }, (_, index) => padded(index, 6)));
     while (batches.length < 3) await Bun.sleep(1);
     const before = batches.length;
@@ -100,7 +130,7 @@ describe('text encoder', () => {
 
   test('what a client that left still had to come is not encoded', async () => {
     const { worker, batches } = countingWorker();
-    const encoder = createTextEncoder(worker, arena, tokenize);
+    const encoder = createTextTower(worker, arena, tokenize);
     const leaving = new AbortController();
     const many = encoder.encode(
       Array.from({ length: 3200 }, (_, index) => padded(index, 6)),
@@ -120,7 +150,7 @@ describe('text encoder', () => {
       Bun.sleepSync(1);
       return tokenize(text);
     };
-    const encoder = createTextEncoder(worker, arena, slow);
+    const encoder = createTextTower(worker, arena, slow);
     let turns = 0;
     const counting = setInterval(() => {
       turns += 1;
