@@ -1,8 +1,8 @@
 import type { Classifier } from './classify/classifier.ts';
 import { createClipClassifier } from './classify/clip-classifier.ts';
 import { loadEncoders } from './clip/encoders.ts';
+import { familyNamed } from './clip/family.ts';
 import type { CompiledModel } from './clip/graph/compiled-model.ts';
-import { resizeAndCrop } from './clip/preprocessing.ts';
 import type { Config } from './config.ts';
 import { type EngineObserver, unobserved } from './engine-observer.ts';
 import { createGarbageNote } from './garbage.ts';
@@ -25,7 +25,8 @@ export async function startEngine(
   observer: EngineObserver = unobserved,
 ): Promise<Engine> {
   const { imageResolution } = compiled.architecture.vision;
-  const geometry = (width: number, height: number) => resizeAndCrop(width, height, imageResolution);
+  const family = familyNamed(compiled.family);
+  const geometry = (width: number, height: number) => family.placePicture(width, height, imageResolution);
   const { limits, memory, threads } = config;
   const isolated = createPictureProcesses({
     processes: memory.pictureProcesses,
@@ -53,7 +54,7 @@ export async function startEngine(
       imageResolution,
       ...(compiled.precisionReport && { precisionReport: compiled.precisionReport }),
     },
-    logitScale: compiled.logitScale,
+    score: family.createScore(compiled),
     imageEncoder: encoders.imageEncoder,
     labelEncoder: encoders.labelEncoder,
     loadPicture,

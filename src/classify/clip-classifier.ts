@@ -1,3 +1,4 @@
+import type { Score } from '../clip/family.ts';
 import type { ImageEncoder, PixelSlot } from '../clip/image-encoder.ts';
 import type { LabelEncoder } from '../clip/label-encoder.ts';
 import { MAX_TEXTS } from '../contract/options.ts';
@@ -16,7 +17,7 @@ import { createVideoSearch, type OpenVideo } from './video-search.ts';
 
 export interface ClassifierParts {
   readonly model: ModelSummary;
-  readonly logitScale: number;
+  readonly score: Score;
   readonly imageEncoder: ImageEncoder;
   readonly labelEncoder: LabelEncoder;
   /**
@@ -46,7 +47,7 @@ const verbatim = ['{}'] as const;
 
 /** Makes the use cases of CLIP's encoders and the decoders. */
 export function createClipClassifier(parts: ClassifierParts): Classifier {
-  const { model, logitScale, imageEncoder, labelEncoder, loadPicture, isIsolated, maxCategories } = parts;
+  const { model, score, imageEncoder, labelEncoder, loadPicture, isIsolated, maxCategories } = parts;
   const { openVideo, framing, videoPlaces, noteGarbage, observer = unobserved } = parts;
 
   const undecoded = createSemaphore(parts.undecodedBytes);
@@ -106,7 +107,7 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
       framing,
       places: videoPlaces,
       imageEncoder,
-      logitScale,
+      score,
       encodeLabels,
       observer,
     }),
@@ -133,7 +134,7 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
             embeddings: pictures.map(({ embedding }) => embedding),
           },
           labels: { names: categories.labels, embeddings: labelEmbeddings },
-          ranking: { logitScale, limit },
+          ranking: { score, limit },
         };
       };
 

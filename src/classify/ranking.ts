@@ -1,3 +1,4 @@
+import type { Score } from '../clip/family.ts';
 import { invariant } from '../errors.ts';
 import { takeTurns } from '../turns.ts';
 import type { WorkContext } from '../work-context.ts';
@@ -10,8 +11,8 @@ interface NamedEmbeddings<Name = string> {
 }
 
 interface RankOptions {
-  /** exp(logit_scale): cosines are multiplied by it before the softmax. */
-  readonly logitScale: number;
+  /** Of the model: turns cosines into scores. */
+  readonly score: Score;
   /**
    * How many of the best to return; default: all. Only these become objects, so that ranking 10,000 pictures by
    * 1,000 categories does not hold ten million of them.
@@ -21,19 +22,19 @@ interface RankOptions {
 
 /**
  * Ranks candidates against one subject: categories against a picture, or pictures against a category.
- * The softmax is over all candidates, whatever the limit is.
+ * Scores are computed over all candidates, whatever the limit is.
  * @param subject embedding [D] float32, L2-normalised
  * @returns best first; ties in input order
  */
 export function rank<Name = string>(
   subject: Float32Array,
   { names, embeddings }: NamedEmbeddings<Name>,
-  { logitScale, limit = Number.POSITIVE_INFINITY }: RankOptions,
+  { score, limit = Number.POSITIVE_INFINITY }: RankOptions,
 ): CandidateScore<Name>[] {
   const sameCount = names.length === embeddings.length;
   invariant(sameCount, `${names.length} names for ${embeddings.length} candidates`);
   const similarities = Float64Array.from(embeddings, (candidate) => cosine(subject, candidate));
-  const scores = softmax(similarities, logitScale);
+  const scores = score(similarities);
   return bestIndices(similarities, limit).map((index) => ({
     name: names[index]!,
     score: scores[index]!,
@@ -60,14 +61,6 @@ function cosine(a: Float32Array, b: Float32Array): number {
   }
   for (let i = fours; i < a.length; i++) sum0 += a[i]! * b[i]!;
   return Math.min(1, Math.max(-1, sum0 + sum1 + (sum2 + sum3)));
-}
-
-/** In double precision. The largest logit is subtracted first, so that no exponential overflows. */
-function softmax(similarities: Float64Array, logitScale: number): Float64Array {
-  const largest = similarities.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
-  const exponentials = similarities.map((similarity) => Math.exp(logitScale * (similarity - largest)));
-  const sum = exponentials.reduce((a, b) => a + b, 0);
-  return exponentials.map((exponential) => exponential / sum);
 }
 
 /** Indices of the `limit` largest values, largest first, ties in input order. */

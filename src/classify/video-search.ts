@@ -1,3 +1,4 @@
+import type { Score } from '../clip/family.ts';
 import type { ImageEncoder } from '../clip/image-encoder.ts';
 import { type EngineObserver, unobserved } from '../engine-observer.ts';
 import { ServiceError } from '../errors.ts';
@@ -23,7 +24,7 @@ export interface VideoSearchParts {
   readonly framing: FramesOptions;
   readonly places: VideoPlaces;
   readonly imageEncoder: ImageEncoder;
-  readonly logitScale: number;
+  readonly score: Score;
   /** @returns one embedding [D] for each label */
   readonly encodeLabels: (
     categories: Categories,
@@ -41,7 +42,7 @@ interface EncodedFrame {
 }
 
 export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
-  const { openVideo, framing, places, imageEncoder, logitScale, encodeLabels, observer = unobserved } = parts;
+  const { openVideo, framing, places, imageEncoder, score, encodeLabels, observer = unobserved } = parts;
 
   return async (path, categories, { onProgress = () => undefined, onBegin, ...options }, work) => {
     const { signal, times } = work;
@@ -86,7 +87,7 @@ export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
         names: frames.map(({ timestamp }) => timestamp),
         embeddings: frames.map(({ embedding }) => embedding),
       },
-      { logitScale, limit: options.limit },
+      { score, limit: options.limit },
       work,
     );
 

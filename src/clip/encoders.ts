@@ -2,11 +2,11 @@ import { InferenceThreadError, type OnnxWorker, startOnnxWorker } from '../../na
 import { type EngineObserver, unobserved } from '../engine-observer.ts';
 import { ServiceError } from '../errors.ts';
 import { layOutEncoderArena } from './encoder-arena.ts';
+import { familyNamed } from './family.ts';
 import type { CompiledModel } from './graph/compiled-model.ts';
 import { createImageEncoder, type ImageEncoder } from './image-encoder.ts';
 import { createLabelEncoder, type LabelEncoder } from './label-encoder.ts';
-import { createTextTower, type Tokenize } from './text-encoder.ts';
-import { createTokenizer } from './tokenizer/tokenizer.ts';
+import { createTextTower } from './text-encoder.ts';
 
 /** Both towers of a loaded model. */
 export interface Encoders extends AsyncDisposable {
@@ -33,8 +33,7 @@ export async function loadEncoders(
     await worker.load('vision', compiled.visionGraphPath, 'few');
     await worker.load('text', compiled.textGraphPath, 'many');
 
-    const tokenizer = createTokenizer();
-    const tokenize: Tokenize = (text) => tokenizer.tokenize(text, compiled.architecture.text.contextLength);
+    const tokenize = familyNamed(compiled.family).createTokenizer(compiled.architecture.text.contextLength);
     const imageEncoder = createImageEncoder(worker, arena, threads, observer);
     const textTower = createTextTower(worker, arena, tokenize, observer);
     using slot = await imageEncoder.acquireSlot();

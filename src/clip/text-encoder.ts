@@ -4,6 +4,7 @@ import { type EngineObserver, unobserved } from '../engine-observer.ts';
 import { takeTurns } from '../turns.ts';
 import { createBatcher } from './batcher.ts';
 import { copyRows, type EncoderArena, MAX_TEXT_BATCH } from './encoder-arena.ts';
+import type { Tokenize } from './family.ts';
 
 /** About as much work as a batch of pictures. */
 const TOKENS_PER_BATCH = 512;
@@ -36,9 +37,6 @@ export interface TextTower {
    */
   encode(texts: readonly string[], signal?: AbortSignal): Promise<readonly Float32Array[]>;
 }
-
-/** text → ids [L] int32, start and end token included. */
-export type Tokenize = (text: string) => Int32Array;
 
 /** Puts a tokenizer and a batcher in front of the text graph. */
 export function createTextTower(

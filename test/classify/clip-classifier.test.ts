@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import type { FaultOf } from '../../src/classify/classifier.ts';
 import { createClipClassifier } from '../../src/classify/clip-classifier.ts';
+import { softmax } from '../../src/clip/clip-family.ts';
 import { createLabelEncoder } from '../../src/clip/label-encoder.ts';
 import { ServiceError } from '../../src/errors.ts';
 import { createVideoPlaces } from '../../src/media/video/video-places.ts';
@@ -25,7 +26,7 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
   const { observer, told } = createRecordingObserver();
   const classifier = createClipClassifier({
     model: { name: 'fake', sha256: '0', precision: 'fp32', embeddingDimension: 3, imageResolution: 8 },
-    logitScale: 10,
+    score: softmax(10),
     imageEncoder: {
       async acquireSlot(signal) {
         const permit = await semaphore.acquire(1, signal);

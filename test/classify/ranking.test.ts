@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { rank } from '../../src/classify/ranking.ts';
+import { softmax } from '../../src/clip/clip-family.ts';
 
 const vector = (...values: number[]) => Float32Array.of(...values);
 
@@ -12,7 +13,7 @@ describe('rank', () => {
       rank(
         vector(1, 0),
         { names: ['across', 'along', 'against'], embeddings: candidates },
-        { logitScale: 2 },
+        { score: softmax(2) },
       ),
     ).toEqual([
       { name: 'along', score: expect.closeTo(0.866813, 6), similarity: 1 },
@@ -25,7 +26,7 @@ describe('rank', () => {
     const subject = vector(0.5, 0.25, 0.5, 0.25, 0.5, 0.125, 0.25);
     const candidate = vector(0.5, 1, -0.5, 0.5, 0.25, 1, -0.5);
     // 0.25 + 0.25 − 0.25 + 0.125 + 0.125 + 0.125 − 0.125
-    expect(rank(subject, { names: ['only'], embeddings: [candidate] }, { logitScale: 100 })).toEqual([
+    expect(rank(subject, { names: ['only'], embeddings: [candidate] }, { score: softmax(100) })).toEqual([
       { name: 'only', score: 1, similarity: 0.5 },
     ]);
   });
@@ -38,7 +39,7 @@ describe('rank', () => {
       const ranking = rank(
         vector(1, 0),
         { names: names, embeddings: candidates },
-        { logitScale: 100, limit },
+        { score: softmax(100), limit },
       );
       expect(ranking.map(({ name }) => name)).toEqual(names.slice(0, limit));
     }
@@ -48,7 +49,7 @@ describe('rank', () => {
     const ranking = rank(
       vector(1, 0),
       { names: ['yes', 'no'], embeddings: [vector(1, 0), vector(-1, 0)] },
-      { logitScale: 5000 },
+      { score: softmax(5000) },
     );
     expect(ranking.map(({ score }) => score)).toEqual([1, 0]);
   });
@@ -60,21 +61,21 @@ describe('rank', () => {
     const ranking = rank(
       diagonal,
       { names: ['opposite', 'same'], embeddings: [opposite, diagonal] },
-      { logitScale: 100 },
+      { score: softmax(100) },
     );
     expect(ranking.map(({ similarity }) => similarity)).toEqual([1, -1]);
   });
 
   test('has nothing to say about no candidates', () => {
-    expect(rank(vector(1, 0), { names: [], embeddings: [] }, { logitScale: 100 })).toEqual([]);
+    expect(rank(vector(1, 0), { names: [], embeddings: [] }, { score: softmax(100) })).toEqual([]);
   });
 
   test('refuses names and embeddings that do not belong together', () => {
     expect(() =>
-      rank(vector(1), { names: ['one', 'two'], embeddings: [vector(1)] }, { logitScale: 100 }),
+      rank(vector(1), { names: ['one', 'two'], embeddings: [vector(1)] }, { score: softmax(100) }),
     ).toThrow('2 names for 1 candidates');
     expect(() =>
-      rank(vector(1), { names: ['one'], embeddings: [vector(1, 0)] }, { logitScale: 100 }),
+      rank(vector(1), { names: ['one'], embeddings: [vector(1, 0)] }, { score: softmax(100) }),
     ).toThrow('embeddings of 1 and 2');
   });
 
@@ -92,7 +93,7 @@ describe('rank', () => {
       fc.property(rankings, ({ subject, candidates, other, logitScale }) => {
         const embeddings = candidates.map((value) => vector(value, other, 0, value, -value));
         const names = candidates.map((_, index) => `candidate ${index}`);
-        const all = rank(subject, { names: names, embeddings: embeddings }, { logitScale: logitScale });
+        const all = rank(subject, { names: names, embeddings: embeddings }, { score: softmax(logitScale) });
         expect(all.length).toBe(candidates.length);
         if (all.length > 0) expect(all.reduce((sum, { score }) => sum + score, 0)).toBeCloseTo(1, 12);
         const order = all.map(({ name }) => names.indexOf(name));
@@ -103,7 +104,7 @@ describe('rank', () => {
         }
         for (let limit = 0; limit <= all.length; limit++) {
           expect(
-            rank(subject, { names: names, embeddings: embeddings }, { logitScale: logitScale, limit }),
+            rank(subject, { names: names, embeddings: embeddings }, { score: softmax(logitScale), limit }),
           ).toEqual(all.slice(0, limit));
         }
       }),

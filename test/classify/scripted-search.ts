@@ -1,5 +1,6 @@
 import { expect } from 'bun:test';
 import { createVideoSearch, type VideoSource } from '../../src/classify/video-search.ts';
+import { softmax } from '../../src/clip/clip-family.ts';
 import type { FrameProgress } from '../../src/media/video/video.ts';
 import type { VideoPlace, VideoPlaces } from '../../src/media/video/video-places.ts';
 import { createSemaphore, type Semaphore } from '../../src/semaphore.ts';
@@ -109,7 +110,7 @@ export function scriptedSearch(world: World = {}) {
     },
     framing,
     places: placesOf(placesForVideos, seen.expected),
-    logitScale: 10,
+    score: softmax(10),
     imageEncoder: {
       async acquireSlot(signal) {
         const permit = await semaphore.acquire(1, signal);

@@ -118,7 +118,7 @@ describe('the rooms', () => {
     [
       'the store knows neither the tokenizer nor the encoders',
       /^src\/clip\/store\//,
-      /^src\/clip\/(?!store\/|graph\/|checkpoint\/|precision\/|demo\/|tokenizer\/|architecture\.ts|family\.ts)/,
+      /^src\/clip\/(?!store\/|graph\/|checkpoint\/|precision\/|demo\/|architecture\.ts|family\.ts)/,
       'names',
     ],
     [
@@ -126,6 +126,12 @@ describe('the rooms', () => {
       /^src\/clip\/precision\//,
       /^src\/clip\/(?:store\/|\w+-encoder\.ts|encoders\.ts|batcher\.ts)/,
       'names',
+    ],
+    [
+      'what is of one model family is reached through the family',
+      /^src\/(?!clip\/(?:clip-)?family\.ts|clip\/(?:tokenizer|checkpoint)\/)/,
+      /^src\/clip\/(?:clip-family\.ts|preprocessing\.ts|tokenizer\/|graph\/(?:text|vision)-graph\.ts|checkpoint\/(?:clip-(?:checkpoint|weights)|architecture-from-shapes|open-clip-config)\.ts)/,
+      'imports',
     ],
     ['http sees no pixels and no tensors', /^src\/http\//, /^(?:native\/|src\/(?:clip|media)\/)/, 'names'],
     [

@@ -54,7 +54,7 @@ async function probedRanges(checkpoint: Checkpoint): Promise<ActivationRanges> {
   await using directory = await temporaryDirectory();
   const { architecture } = checkpoint;
   await compileModel(checkpoint, identity, { precision: 'fp32', observed: true }, directory.path);
-  const probes = probesFor(architecture);
+  const probes = probesFor({ family: 'clip', architecture });
   const tower = (name: 'vision' | 'text') => ({
     graphPath: `${directory.path}/${observedGraphFiles[name]}`,
     embeddingDimension: architecture.embeddingDimension,

@@ -22,6 +22,8 @@ export type CheckpointLayout = 'torchscript' | 'state_dict' | 'huggingface' | 'c
  * `token_embedding.weight`, …) and with its shapes. Disposing closes the file.
  */
 export interface Checkpoint extends Disposable {
+  /** The model family that the weights belong to, by its name. */
+  readonly family: string;
   readonly layout: CheckpointLayout;
   readonly architecture: ClipArchitecture;
   readonly weights: ReadonlyMap<string, WeightTensor>;

@@ -19,6 +19,7 @@ const LOGIT_SCALE = 30;
  */
 export function demoCheckpoint(): Checkpoint {
   return {
+    family: 'clip',
     layout: 'constructed',
     architecture: {
       embeddingDimension: EMBEDDING_DIMENSION,

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import { familyNamed } from '../family.ts';
 import {
   BUILDER_VERSION,
   type CompiledModelDescription,
@@ -13,9 +14,7 @@ import {
 import { GraphBuilder, WeightFile } from './graph-builder.ts';
 import { createLinear } from './linear.ts';
 import { type CompileProgress, NamedWeights } from './named-weights.ts';
-import { buildTextGraph } from './text-graph.ts';
 import type { ActivationRanges, Parts } from './transformer.ts';
-import { buildVisionGraph } from './vision-graph.ts';
 
 /** What to make of a checkpoint. */
 export type CompileTarget =
@@ -46,15 +45,19 @@ export async function compileModel(
 ): Promise<CompiledModelDescription> {
   const weights = new NamedWeights(checkpoint, onProgress);
   const { architecture } = checkpoint;
-  await writeGraph(directory, 'vision', weights, target, (parts) => buildVisionGraph(parts, architecture));
-  await writeGraph(directory, 'text', weights, target, (parts) => buildTextGraph(parts, architecture));
-  const [logitScale] = weights.read('logit_scale', []);
+  const family = familyNamed(checkpoint.family);
+  for (const tower of ['vision', 'text'] as const) {
+    await writeGraph({ directory, tower, weights, target }, (parts) =>
+      family.buildGraph(tower, parts, architecture),
+    );
+  }
   const description: CompiledModelDescription = {
     ...identity,
     precision: target.precision,
     builderVersion: BUILDER_VERSION,
+    family: family.name,
     architecture,
-    logitScale: Math.exp(logitScale as number),
+    ...family.readScoreParameters(weights),
   };
   const checksum = (file: string) => fileChecksum(join(directory, file));
   const stored = {
@@ -71,11 +74,15 @@ export async function compileModel(
   return description;
 }
 
+interface TowerFiles {
+  readonly directory: string;
+  readonly tower: keyof typeof graphFiles;
+  readonly weights: NamedWeights;
+  readonly target: CompileTarget;
+}
+
 async function writeGraph(
-  directory: string,
-  tower: keyof typeof graphFiles,
-  weights: NamedWeights,
-  target: CompileTarget,
+  { directory, tower, weights, target }: TowerFiles,
   build: (parts: Parts) => Promise<void>,
 ): Promise<void> {
   const { precision } = target;

@@ -94,6 +94,8 @@ export interface CompiledModelDescription {
   readonly sha256: string;
   readonly precision: Precision;
   readonly builderVersion: number;
+  /** Name of the model family that built the graphs, and that tokenizes, places pictures and scores for them. */
+  readonly family: string;
   readonly architecture: ClipArchitecture;
   /** exp(logit_scale): cosines are multiplied with it before the softmax. */
   readonly logitScale: number;
@@ -131,6 +133,8 @@ const descriptionSchema = v.object({
   sha256: v.pipe(v.string(), v.hash(['sha256'])),
   precision: v.picklist(['fp32', 'int8']),
   builderVersion: v.literal(BUILDER_VERSION),
+  /** Absent in models that were compiled before there was a second family to tell from. */
+  family: v.optional(v.string(), 'clip'),
   architecture: v.object({
     embeddingDimension: count,
     activation: v.picklist(['quick_gelu', 'gelu']),

@@ -160,7 +160,7 @@ export async function compileAtPrecision(request: CompileRequest): Promise<void>
     return;
   }
   const step = stepper(onShare);
-  const probes = probesFor(checkpoint.architecture);
+  const probes = probesFor(checkpoint);
   const compile = async (target: CompileTarget): Promise<CompiledModelDescription> => {
     const folder = join(directory, target.precision);
     await mkdir(folder);

@@ -1,5 +1,5 @@
-import type { ClipArchitecture } from '../architecture.ts';
-import { createTokenizer } from '../tokenizer/tokenizer.ts';
+import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import { familyNamed } from '../family.ts';
 
 /** RGB, 0 to 1 each; what is beyond is cut off. */
 type Colour = readonly [red: number, green: number, blue: number];
@@ -383,16 +383,19 @@ export interface Probes {
   readonly texts: readonly ProbeText[];
 }
 
-/** The probes for one architecture: its size of pictures, and the texts that are not too long for it. */
-export function probesFor({ vision, text }: ClipArchitecture): Probes {
-  const tokenizer = createTokenizer();
+/** The probes for one model: pictures of its size, and the texts that are not too long for it. */
+export function probesFor({
+  family: name,
+  architecture: { vision, text },
+}: Pick<Checkpoint, 'family' | 'architecture'>): Probes {
+  const tokenize = familyNamed(name).createTokenizer(Number.POSITIVE_INFINITY);
   const side = vision.imageResolution;
   return {
     side,
     positions: (side / vision.patchSize) ** 2 + 1,
     pictures: [...probePictures(side)],
     texts: probeTexts
-      .map((label) => ({ text: label, ids: tokenizer.tokenize(label, Number.POSITIVE_INFINITY) }))
+      .map((label) => ({ text: label, ids: tokenize(label) }))
       .filter(({ ids }) => ids.length <= text.contextLength),
   };
 }

@@ -3,8 +3,8 @@ import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { CheckpointError } from '../checkpoint/checkpoint-file.ts';
 import { openCheckpoint } from '../checkpoint/open-checkpoint.ts';
 import { DEMO_MODEL_NAME, demoCheckpoint, demoCheckpointSha256 } from '../demo/demo-checkpoint.ts';
+import { familyNamed } from '../family.ts';
 import type { CompiledModel } from '../graph/compiled-model.ts';
-import { endToken } from '../tokenizer/tokenizer.ts';
 import { rememberedSha256 } from './checksum.ts';
 import { obtainCheckpoint } from './obtain-checkpoint.ts';
 import { cacheRoots, obtainCompiled } from './obtain-compiled.ts';
@@ -53,19 +53,17 @@ export async function prepareModel(
   return await obtainCompiled(identified, precision, roots, context, report, signal);
 }
 
-/** Ids of the tokenizer, whose last is that of the end. */
-const VOCABULARY_SIZE = endToken + 1;
-
 /** Opening reads a checkpoint's table of contents only, so it is done at every start. */
 async function inspectCheckpoint(path: string): Promise<Pick<Checkpoint, 'architecture' | 'assumption'>> {
   try {
     using checkpoint = await openCheckpoint(path);
     const { architecture, assumption } = checkpoint;
     const { vocabularySize } = architecture.text;
-    if (vocabularySize !== VOCABULARY_SIZE) {
+    const family = familyNamed(checkpoint.family);
+    if (vocabularySize !== family.vocabularySize) {
       throw unsoundCheckpoint(
-        `The checkpoint ${path} cannot be used: it knows ${vocabularySize} tokens, so its texts are not cut up by ` +
-          `OpenAI's tokenizer, which has ${VOCABULARY_SIZE} and is the one that is supported.`,
+        `The checkpoint ${path} cannot be used: it knows ${vocabularySize} tokens, so its tokenizer is not ` +
+          `${family.tokenizerName}, which has ${family.vocabularySize} and is the only one supported for its kind.`,
       );
     }
     return { architecture, ...(assumption === undefined ? {} : { assumption }) };

@@ -44,6 +44,7 @@ describe('compileModel', () => {
       sha256: identity.sha256,
       precision: 'fp32',
       builderVersion: BUILDER_VERSION,
+      family: 'clip',
       architecture: tinyArchitecture,
       logitScale: expect.closeTo(100, 4),
     });

@@ -44,6 +44,7 @@ describe('readCompiledModel', () => {
       sha256: identity.sha256,
       precision: 'fp32',
       builderVersion: BUILDER_VERSION,
+      family: 'clip',
       architecture: tinyArchitecture,
       logitScale: expect.closeTo(100, 4),
       visionGraphPath: inside('vision.onnx'),
@@ -104,6 +105,11 @@ describe('readCompiledModel', () => {
   test('refuses a model of another builder version', async () => {
     await editDescription({ builderVersion: BUILDER_VERSION + 1 });
     await expectFault(/does not describe a compiled model: builderVersion: /);
+  });
+
+  test('takes a model from before families were named for a CLIP', async () => {
+    await editDescription({ family: undefined });
+    expect(await readCompiledModel(directory.path)).toMatchObject({ family: 'clip' });
   });
 
   test('names every field that is missing or wrong', async () => {

@@ -32,7 +32,7 @@ export function randomCheckpoint(architecture: ClipArchitecture, seed: number): 
     const values = Float32Array.from({ length: size }, () => (isScale ? 1 : 0) + magnitude * next());
     weights.set(name, tensor(shape, name === 'logit_scale' ? Float32Array.of(Math.log(100)) : values));
   }
-  return { layout: 'constructed', architecture, weights, [Symbol.dispose]() {} };
+  return { family: 'clip', layout: 'constructed', architecture, weights, [Symbol.dispose]() {} };
 }
 
 export function tensor(shape: readonly number[], values: Float32Array): WeightTensor {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test';
+import type { ClipArchitecture } from '../../../src/clip/architecture.ts';
 import { probePictureCount, probePictures, probesFor } from '../../../src/clip/precision/probes.ts';
 import { tinyArchitecture } from '../graph/architectures.ts';
 
@@ -7,6 +8,7 @@ const architecture = {
   vision: { ...tinyArchitecture.vision, imageResolution: 32 },
   text: { ...tinyArchitecture.text, contextLength: 77 },
 };
+const clipProbes = (size: ClipArchitecture) => probesFor({ family: 'clip', architecture: size });
 const mean = (values: ArrayLike<number>) =>
   Array.from(values).reduce((sum, value) => sum + value, 0) / values.length;
 /** How far a value is from that of the next pixel, on average. */
@@ -41,12 +43,12 @@ describe('probe pictures', () => {
 
 test('probes say how many positions a picture takes', () => {
   const sizes = { imageResolution: 224, width: 64, layers: 1, heads: 1 };
-  expect(probesFor({ ...architecture, vision: { ...sizes, patchSize: 32 } }).positions).toBe(50);
-  expect(probesFor({ ...architecture, vision: { ...sizes, patchSize: 14 } }).positions).toBe(257);
+  expect(clipProbes({ ...architecture, vision: { ...sizes, patchSize: 32 } }).positions).toBe(50);
+  expect(clipProbes({ ...architecture, vision: { ...sizes, patchSize: 14 } }).positions).toBe(257);
 });
 
 describe('probe texts', () => {
-  const { texts } = probesFor(architecture);
+  const { texts } = clipProbes(architecture);
 
   test('are many, of many lengths, and all different', () => {
     expect(texts.length).toBeGreaterThanOrEqual(200);
@@ -57,7 +59,7 @@ describe('probe texts', () => {
   });
 
   test('are left out where they are too long for the model', () => {
-    const few = probesFor({ ...architecture, text: { ...architecture.text, contextLength: 5 } }).texts;
+    const few = clipProbes({ ...architecture, text: { ...architecture.text, contextLength: 5 } }).texts;
     expect(few.length).toBeLessThan(texts.length);
     expect(Math.max(...few.map(({ ids }) => ids.length))).toBe(5);
   });

@@ -1,0 +1,43 @@
+import type { ClipArchitecture } from './architecture.ts';
+import { describeClip, isClip } from './checkpoint/clip-checkpoint.ts';
+import type { NamedWeights } from './graph/named-weights.ts';
+import type { Parts } from './graph/transformer.ts';
+import { resizeAndCrop } from './preprocessing.ts';
+import { createTokenizer, endToken } from './tokenizer/tokenizer.ts';
+
+/** OpenAI's CLIP with a vision transformer, as OpenAI, OpenCLIP and Hugging Face publish it. */
+export const clipFamily = {
+  name: 'clip',
+  // The end token has the last id.
+  vocabularySize: endToken + 1,
+  tokenizerName: "OpenAI's tokenizer",
+  recognises: isClip,
+  describe: describeClip,
+  createTokenizer(contextLength: number) {
+    const tokenizer = createTokenizer();
+    return (text: string) => tokenizer.tokenize(text, contextLength);
+  },
+  placePicture: resizeAndCrop,
+  readScoreParameters(weights: NamedWeights) {
+    const [logitScale] = weights.read('logit_scale', []);
+    return { logitScale: Math.exp(logitScale!) };
+  },
+  createScore: ({ logitScale }: { readonly logitScale: number }) => softmax(logitScale),
+  async buildGraph(tower: 'vision' | 'text', parts: Parts, architecture: ClipArchitecture) {
+    // Loaded when a model is compiled: the service that only runs one does without the ONNX format.
+    const { buildTextGraph } = await import('./graph/text-graph.ts');
+    const { buildVisionGraph } = await import('./graph/vision-graph.ts');
+    const build = tower === 'vision' ? buildVisionGraph : buildTextGraph;
+    await build(parts, architecture);
+  },
+};
+
+/** In double precision. The largest logit is subtracted first, so that no exponential overflows. */
+export function softmax(logitScale: number): (similarities: Float64Array) => Float64Array {
+  return (similarities) => {
+    const largest = similarities.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+    const exponentials = similarities.map((similarity) => Math.exp(logitScale * (similarity - largest)));
+    const sum = exponentials.reduce((a, b) => a + b, 0);
+    return exponentials.map((exponential) => exponential / sum);
+  };
+}
