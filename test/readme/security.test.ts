@@ -64,7 +64,7 @@ test('the limits that an operator may set are those of the settings, all of them
 test('the fixed limits are those of the code', async () => {
   expect(limitOf('bytes of the categories')).toBe(await constant('MAX_CATEGORIES_BYTES'));
   expect(limitOf('bytes of a file name')).toBe(await constant('MAX_FILE_NAME_BYTES'));
-  expect(limitOf('frames of one video that the model looks at')).toBe(await constant('MAXIMUM_FRAMES'));
+  expect(limitOf('frames of one video that the model looks at')).toBe(await constant('MAX_FRAMES'));
 });
 
 test('the limits of options are those that requests are held to', () => {
