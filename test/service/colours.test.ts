@@ -117,7 +117,7 @@ describe('the service as a process', () => {
     const cache = join(folder, 'other');
     const settings = { CLIP_MODEL: 'demo', CLIP_CACHE: cache, PORT: port };
     const fault = await startService(settings).catch((reason: unknown) => reason);
-    expect(String(fault)).toContain(`cannot listen on 127.0.0.1:${port}: another program has this port`);
+    expect(String(fault)).toContain(`cannot listen on 127.0.0.1:${port}: another program uses this port`);
     expect(String(fault)).not.toContain('stack');
     // It was opened while the model was being compiled.
     expect(await readdir(join(cache, 'compiled'))).toEqual([]);
