@@ -36,7 +36,8 @@ describe('a service that is told to stop', () => {
     const service = await startService(demo(cache.path));
     await service.ready();
     const stopped = service.stop('SIGTERM');
-    while (!messages(service).some((message) => String(message).startsWith('shutting down'))) await Bun.sleep(5);
+    while (!messages(service).some((message) => String(message).startsWith('shutting down')))
+      await Bun.sleep(5);
     process.kill(service.pid, 'SIGTERM');
     expect(await stopped).toBe(143);
     expect(messages(service)).not.toContain('stopped');
