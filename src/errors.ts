@@ -69,3 +69,8 @@ export class ServiceError extends Error {
 export function invariant(condition: unknown, sentence: string): asserts condition {
   if (!condition) throw new Error(`This is a bug: ${sentence}`);
 }
+
+/** The system's code of a fault of the file system or the network, such as ENOENT; undefined where it has none. */
+export function errnoOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { lstat, mkdtemp, open, readdir, readFile, rm, statfs } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ServiceError } from '../errors.ts';
+import { errnoOf, ServiceError } from '../errors.ts';
 import { giveBack } from '../garbage.ts';
 import { type Lease, overloaded } from './resources.ts';
 
@@ -291,10 +291,6 @@ async function storing<T>(work: () => Promise<T>): Promise<T> {
     }
     throw error;
   }
-}
-
-function errnoOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error ? String(error.code) : undefined;
 }
 
 /** A complete part. Its bytes are in memory or in the temporary folder. */

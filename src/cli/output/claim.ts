@@ -2,7 +2,8 @@ import { dlopen, read } from 'bun:ffi';
 import { constants } from 'node:fs';
 import { type FileHandle, lstat, mkdir, open, rename, rm, rmdir } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { errnoOf, reasonOf } from '../files/errno.ts';
+import { errnoOf } from '../../errors.ts';
+import { reasonOf } from '../files/errno.ts';
 import { UsageError } from '../usage-error.ts';
 
 // What this command writes is written by one run at a time, and into nothing that a link leads to: in a folder of

@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises';
-import { errnoOf, reasonOf } from '../files/errno.ts';
+import { errnoOf } from '../../errors.ts';
+import { reasonOf } from '../files/errno.ts';
 import { UsageError } from '../usage-error.ts';
 import { claimFile, type ReservedFile, reserveFile } from './claim.ts';
 import { fileTable, type LineFormat, type OutputRecord, type Table } from './line-format.ts';

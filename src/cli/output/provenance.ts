@@ -1,7 +1,7 @@
 import { lstat } from 'node:fs/promises';
 import * as v from 'valibot';
 import { type QuestionOptions, questionKeys } from '../../contract/options.ts';
-import { errnoOf } from '../files/errno.ts';
+import { errnoOf } from '../../errors.ts';
 import { UsageError } from '../usage-error.ts';
 import { replaceFile } from './claim.ts';
 

@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import * as fs from 'node:fs/promises';
 import { open, readdir } from 'node:fs/promises';
 import { basename, join, parse, resolve } from 'node:path';
-import { errnoOf } from '../files/errno.ts';
+import { errnoOf } from '../../errors.ts';
 
 /** What `lstat` tells, as far as sorting asks. */
 interface FileFacts {

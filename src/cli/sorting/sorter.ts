@@ -1,6 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { errnoOf, reasonOf } from '../files/errno.ts';
+import { errnoOf } from '../../errors.ts';
+import { reasonOf } from '../files/errno.ts';
 import { folderFault } from '../output/claim.ts';
 import { UsageError } from '../usage-error.ts';
 import {

@@ -1,5 +1,6 @@
 import { writeSync } from 'node:fs';
 import * as v from 'valibot';
+import { errnoOf } from '../../errors.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { CheckpointError } from '../checkpoint/checkpoint-file.ts';
 import { openCheckpoint } from '../checkpoint/open-checkpoint.ts';
@@ -8,7 +9,7 @@ import { UnusableWeightError } from '../graph/named-weights.ts';
 import { compileAtPrecision } from '../precision/compile-at-precision.ts';
 import { type CompileMessage, compileJobSchema } from './compile-process.ts';
 import { percentOf } from './progress-display.ts';
-import { errnoOf, messageOf, storageErrnos } from './storage-error.ts';
+import { messageOf, storageErrnos } from './storage-error.ts';
 
 /**
  * Compiles one checkpoint in a child process, so that its memory returns to the system. Reports progress and the outcome

@@ -4,11 +4,12 @@ import { type FileHandle, lstat, open, readdir, readFile, rename, rm, writeFile 
 import { dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import * as v from 'valibot';
+import { errnoOf } from '../../errors.ts';
 import type { Log } from '../../log.ts';
 import { fileSha256 } from './checksum.ts';
 import { percentOf, type ReportProgress } from './progress-display.ts';
 import { type DownloadSource, displayUrl } from './search.ts';
-import { errnoOf, freeBytes, megabytes, messageOf, storageFull, storing } from './storage-error.ts';
+import { freeBytes, megabytes, messageOf, storageFull, storing } from './storage-error.ts';
 import type { StoreTimings } from './store-timings.ts';
 
 /** A source did not deliver. The message says why, for the log. */

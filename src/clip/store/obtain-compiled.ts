@@ -2,6 +2,7 @@ import { lstat, mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import lockfile from 'proper-lockfile';
+import { errnoOf } from '../../errors.ts';
 import type { Log } from '../../log.ts';
 import type { ClipArchitecture } from '../architecture.ts';
 import {
@@ -13,7 +14,7 @@ import {
 import { compileInChild } from './compile-process.ts';
 import type { ReportProgress } from './progress-display.ts';
 import { firstWritable } from './search.ts';
-import { errnoOf, ModelStoreError, messageOf, storageFailure, storing } from './storage-error.ts';
+import { ModelStoreError, messageOf, storageFailure, storing } from './storage-error.ts';
 import type { StoreContext } from './store-context.ts';
 
 /** Sole ownership among all processes, other containers on the same volume included. */

@@ -2,8 +2,9 @@ import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, extname, isAbsolute, join, resolve } from 'node:path';
 import type { ManifestModel } from '../../../models/manifest.ts';
+import { errnoOf } from '../../errors.ts';
 import { DEMO_MODEL_NAME } from '../demo/demo-checkpoint.ts';
-import { errnoOf, ModelStoreError, storageFailure } from './storage-error.ts';
+import { ModelStoreError, storageFailure } from './storage-error.ts';
 
 /** A place to download from. Size and sum are unknown for an address that an operator gave. */
 export interface DownloadSource {

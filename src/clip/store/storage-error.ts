@@ -1,4 +1,5 @@
 import { statfs } from 'node:fs/promises';
+import { errnoOf } from '../../errors.ts';
 
 /** What went wrong, for those who branch on it. */
 export type ModelStoreFault =
@@ -29,12 +30,6 @@ export class ModelStoreError extends Error {
 /** @param sentence which file it is, and what is wrong with it */
 export function unsoundCheckpoint(sentence: string, options?: ErrorOptions): ModelStoreError {
   return new ModelStoreError('checkpoint_unsound', `${sentence} Replace or remove it.`, options);
-}
-
-/** The file system's word for what went wrong (`ENOSPC`, …); undefined where the error is of another kind. */
-export function errnoOf(error: unknown): string | undefined {
-  if (!(error instanceof Error) || !('code' in error)) return undefined;
-  return typeof error.code === 'string' ? error.code : undefined;
 }
 
 export function messageOf(error: unknown): string {
