@@ -1,87 +1,96 @@
 import { parseArgs } from 'node:util';
 import * as v from 'valibot';
+import { parseCategories } from '../classify/categories.ts';
+import type { Categories } from '../classify/classifier.ts';
 import { type QuestionOptions, questionKeys, questionSchema } from '../contract/options.ts';
+import { ServiceError } from '../errors.ts';
 import type { FormatName } from './output/line-format.ts';
-import { UsageError } from './usage-error.ts';
+import { reasonOf, UsageError } from './usage-error.ts';
 
-export const help = `Sorts pictures, or finds the best ones, by plain words.
+export const help = `Sorts photos into categories that you write yourself, or finds the best photo
+or video frame for each category.
 
   bun run classify PHOTOS… --categories cats.json [options]
   bun run classify --video clip.mp4 --categories cats.json [options]
 
-PHOTOS are picture files and folders, which are looked through with all folders in them.
-Categories are a JSON, CSV or text file, or words given one by one.
+PHOTOS: picture files, and folders (searched with all subfolders).
+Categories: a JSON, CSV or text file, or one --category for each.
 
-What is asked
-  --categories FILE   {"categories":["a","b"]}, ["a","b"], or text with commas or lines
-  --category WORDS    one more category; repeatable
-  --template TEXT     a sentence around each category, e.g. "a photo of a {}"; repeatable,
-                      several are averaged
-  --threshold NUMBER  0 to 1: where the best score is less, there is no answer
-  --top-k NUMBER      how many candidates --json lists (5)
-  --best              the best photo for each category, instead of the category of each photo
-  --video FILE        the best frame of a video for each category
+Question
+  --categories FILE   {"categories":["a","b"]}, ["a","b"], or text with one
+                      category per line or commas between them
+  --category TEXT     one more category; repeatable
+  --template TEXT     a sentence around each category, e.g. "a photo of a {}";
+                      repeatable, several are averaged
+  --threshold NUMBER  0 to 1: below this score a photo gets no category
+  --top-k NUMBER      how many candidates --json lists for each answer (5)
+  --best              find the best photo for each category
+  --video FILE        find the best frame of a video for each category
 
-What becomes of the answers
-  (nothing)           lines: category, tab, file; "-" where the best score is too low
-  --json              one JSON object a line, with the scores
+Output
+  (default)           one line per answer: category, tab, file;
+                      "-" where the best score is below the threshold
+  --json              one JSON object per line, with the scores
   --csv               a table with a header
-  --output FILE       into a file. Interrupted, or killed: the same command goes on where it
-                      stopped, and skips what the file already has. FILE.question.json says what
-                      was asked, and of which model; another question is refused. So is a
-                      symbolic link, and a file that another run writes
-  --copy-to DIR       copies each photo into DIR/category/; with --best the best ones; with
-                      --video the best frames, as JPEG files
-  --move-to DIR       moves each photo into DIR/category/
-  --dry-run           only says where --copy-to or --move-to would put each file
+  --output FILE       write the answers to FILE. If it is interrupted, run the
+                      same command again: it continues. FILE.question.json
+                      stores the question and the model; a run with another
+                      question or model is refused, and so is a symbolic link
+  --copy-to DIR       copy each photo to DIR/category/; with --best the best
+                      photos; with --video the best frames, as JPEG files
+  --move-to DIR       move each photo to DIR/category/
+  --dry-run           with --copy-to or --move-to: only print the targets
 
-Sorting never overwrites: where a name is taken, the file becomes "name (2).jpg". Broken photos,
-and those below the threshold, stay where they are. Doing it again changes nothing. DIR may be a
-symbolic link; the folder of a category in it may not. One run at a time sorts into DIR.
+Sorting never overwrites a file: if a name is taken, "name (2).jpg" is used.
+Broken photos and photos below the threshold stay where they are. Running the
+same command again changes nothing. DIR may be a symbolic link, the category
+folders in it may not. Only one run at a time can sort into DIR.
 
-How it is done
-  --server URL        asks a running service instead of loading the model here; a busy one, or one
-                      that is starting, is waited for
-  --quiet             says nothing but warnings and errors
-  --help
+Other options
+  --server URL        ask a running service instead of loading the model here;
+                      waits while the service is busy or starting
+  --quiet             print only warnings and errors
+  --help              print this text
 
-The settings of the service count here, too: CLIP_MODEL, CLIP_CACHE, CLIP_PRECISION, THREADS,
-MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS, MAX_VIDEO_SECONDS, MAX_CATEGORIES, LOG_LEVEL. With --server,
-API_KEY is sent along: as an option, everybody on the machine could read it.
+Environment: CLIP_MODEL, CLIP_CACHE, CLIP_PRECISION, THREADS, MAX_IMAGE_BYTES,
+MAX_IMAGE_PIXELS, MAX_VIDEO_SECONDS, MAX_CATEGORIES and LOG_LEVEL work as in the
+service. With --server, API_KEY is sent to it (not an option, because other
+users could see it in the process list).
 
-Exit codes: 0 all is well; 1 some files cannot be used, each is named on standard error;
-2 nothing can be done: wrong options or settings, no model, no server, a full disk;
-130 interrupted.
+Exit codes: 0 success; 1 some files could not be used (standard error names
+them); 2 nothing was done, or the run had to stop: wrong options or settings,
+no model, no server, a full disk; 130 interrupted.
 
-Answers go to standard output, all else to standard error. Bun itself says there what it runs,
-unless it is called as "bun run --silent classify". From other folders: bun PATH/src/cli/main.ts
+Answers go to standard output, everything else to standard error. Use
+"bun run --silent classify" to hide Bun's own line. From another folder, use
+"bun PATH/src/cli/main.ts".
 `;
 
-/** Where files are put by category. */
+/** How files are put into folders by category. */
 interface Sorting {
   readonly directory: string;
   readonly action: 'move' | 'copy';
-  /** Only said, not done. */
+  /** Lists the targets, and changes no file. */
   readonly isDry: boolean;
 }
 
-/** What was asked for, all of it checked as far as it can be without looking at any file. */
+/** The command line, checked as far as possible without reading any file. */
 export interface Command {
   /** `best`: the best photo for each category; `video`: the best frame. */
   readonly task: 'categorize' | 'best' | 'video';
-  /** Files and folders; of a video the one file. */
+  /** Files and folders; with `video` exactly one file. */
   readonly paths: readonly string[];
   readonly categories: { readonly file: string | undefined; readonly words: readonly string[] };
   readonly question: QuestionOptions;
   readonly format: FormatName;
-  /** A file; undefined: standard output. */
+  /** A path; undefined: standard output. */
   readonly output: string | undefined;
   readonly sorting: Sorting | undefined;
   readonly server: URL | undefined;
   readonly isQuiet: boolean;
 }
 
-// Repeatable, all of them: what is to be given once is checked, where it would be passed over otherwise.
+// All are repeatable, because `parseArgs` would silently drop a value that is given twice; `onlyOne` refuses it.
 const text = { type: 'string', multiple: true } as const;
 const flag = { type: 'boolean' } as const;
 
@@ -101,12 +110,12 @@ const ownOptions = {
   help: { type: 'boolean', short: 'h' },
 } as const;
 
-/** The options of a request, by their names there and here. */
+/** The options of a request: [name on the wire, name on the command line]. */
 const questionOptions = questionKeys.map((key) => [key, key.replaceAll('_', '-')] as const);
 
 /**
  * @param argv without the runtime and the script
- * @returns 'help' where that was asked for
+ * @returns 'help' for --help
  * @throws UsageError
  */
 export function parseCommand(argv: readonly string[]): Command | 'help' {
@@ -120,15 +129,16 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
   const file = single('categories');
   const words = values.category ?? [];
   if (file === undefined && words.length === 0) {
-    throw new UsageError('There are no categories; give --categories FILE, or --category for each.');
+    throw new UsageError('No categories given. Use --categories FILE, or one --category for each.');
   }
-  if (values.json && values.csv) throw new UsageError('--json and --csv exclude each other.');
-  if (video !== undefined && values.best) throw new UsageError('--video and --best exclude each other.');
+  if (values.json && values.csv) throw new UsageError('--json and --csv cannot be combined.');
+  if (video !== undefined && values.best)
+    throw new UsageError('--video cannot be combined with --best; it always finds the best frames.');
   if (video !== undefined && positionals.length > 0) {
-    throw new UsageError('With --video there are no photos beside it; look for both one after the other.');
+    throw new UsageError('--video cannot be combined with photos; run it separately.');
   }
   if (video === undefined && positionals.length === 0) {
-    throw new UsageError('There are no photos; name files or folders, or a film with --video.');
+    throw new UsageError('No photos given. Name files or folders, or a video with --video.');
   }
   const task = video === undefined ? (values.best ? 'best' : 'categorize') : 'video';
   const output = single('output');
@@ -183,7 +193,7 @@ function readArguments(argv: readonly string[]) {
 
 function onlyOne(name: string, given: readonly string[] | undefined): string | undefined {
   if (given !== undefined && given.length > 1) {
-    throw new UsageError(`--${name} is given ${given.length} times, once is accepted.`);
+    throw new UsageError(`--${name} is given ${given.length} times; it is accepted once.`);
   }
   return given?.[0];
 }
@@ -199,28 +209,34 @@ function sortingOf(
   isDry: boolean,
 ): Sorting | undefined {
   if (moveTo !== undefined && copyTo !== undefined) {
-    throw new UsageError('--move-to and --copy-to exclude each other.');
+    throw new UsageError('--move-to and --copy-to cannot be combined.');
   }
   if (moveTo !== undefined) return { directory: moveTo, action: 'move', isDry };
   if (copyTo !== undefined) return { directory: copyTo, action: 'copy', isDry };
-  if (isDry) throw new UsageError('--dry-run goes with --move-to or --copy-to: nothing else changes files.');
+  if (isDry) throw new UsageError('--dry-run needs --move-to or --copy-to.');
   return undefined;
 }
 
 function checkSorting(task: Command['task'], sorting: Sorting | undefined, output: string | undefined): void {
   if (sorting?.action === 'move' && task === 'best') {
     throw new UsageError(
-      '--best goes with --copy-to, not with --move-to: one photo may be the best for several categories.',
+      '--best cannot be combined with --move-to, because one photo may be the best for several categories; use --copy-to.',
     );
   }
   if (sorting?.action === 'move' && task === 'video') {
-    throw new UsageError('--video goes with --copy-to, not with --move-to: frames are copies.');
+    throw new UsageError(
+      '--video cannot be combined with --move-to, because frames are copies; use --copy-to.',
+    );
   }
   if (sorting?.isDry && output !== undefined) {
-    throw new UsageError('--dry-run goes without --output: the file would tell of what was not done.');
+    throw new UsageError(
+      '--dry-run cannot be combined with --output, because the next run would continue that file.',
+    );
   }
   if (sorting?.isDry && task === 'video') {
-    throw new UsageError('--dry-run goes without --video; without --copy-to its frames are only listed.');
+    throw new UsageError(
+      '--dry-run cannot be combined with --video; leave out --copy-to to only list the frames.',
+    );
   }
 }
 
@@ -229,8 +245,39 @@ function serverUrl(given: string | undefined): URL | undefined {
   const url = URL.parse(given);
   if (url === null || !/^https?:$/.test(url.protocol)) {
     throw new UsageError(
-      `--server ${JSON.stringify(given)} is no http or https URL, e.g. http://localhost:8080.`,
+      `--server ${JSON.stringify(given)} is not an http or https URL, such as http://localhost:8080.`,
     );
   }
   return url;
+}
+
+/**
+ * Reads the categories of a file, then those given one by one.
+ * @throws UsageError
+ */
+export async function readCategories(
+  { file, words }: Command['categories'],
+  maxCategories: number,
+): Promise<Categories> {
+  const listed = file === undefined ? [] : await readListed(file);
+  return parsed(JSON.stringify([...listed, ...words]), maxCategories);
+}
+
+async function readListed(file: string): Promise<readonly string[]> {
+  const document = await Bun.file(file)
+    .bytes()
+    .catch((fault: unknown) => {
+      throw new UsageError(`The categories file ${file} cannot be read, because ${reasonOf(fault)}.`);
+    });
+  return parsed(document, Number.POSITIVE_INFINITY, `${file}: `).labels;
+}
+
+function parsed(document: string | Uint8Array, maxCategories: number, where = ''): Categories {
+  try {
+    const bytes = typeof document === 'string' ? new TextEncoder().encode(document) : document;
+    return parseCategories(bytes, maxCategories);
+  } catch (fault) {
+    if (fault instanceof ServiceError) throw new UsageError(`${where}${fault.message}`);
+    throw fault;
+  }
 }

@@ -1,14 +1,12 @@
 import { ModelStoreError } from '../clip/store/storage-error.ts';
 import { ConfigError, parseConfig } from '../config.ts';
 import { ServiceError } from '../errors.ts';
-import { type Command, help, parseCommand } from './arguments.ts';
-import { readCategories } from './categories-source.ts';
+import { type Command, help, parseCommand, readCategories } from './arguments.ts';
 import { openAnswers } from './open-answers.ts';
-import { findBestFiles } from './tasks/best-files.ts';
-import { findBestFrames } from './tasks/best-frames.ts';
+import { findBestFiles, findBestFrames } from './tasks/best.ts';
 import { categorizeFiles } from './tasks/categorize.ts';
-import { createTally } from './tasks/tally.ts';
-import { createCommandTerminal, ReaderGoneError } from './terminal/command-terminal.ts';
+import { createTally } from './tasks/task.ts';
+import { createCommandTerminal, ReaderGoneError } from './terminal.ts';
 import { UsageError } from './usage-error.ts';
 
 const exitCodes = { ok: 0, filesBroken: 1, impossible: 2, interrupted: 130 } as const;
@@ -17,14 +15,16 @@ const tasks = { categorize: categorizeFiles, best: findBestFiles, video: findBes
 
 const terminal = createCommandTerminal(process.stdout, process.stderr);
 const stopping = new AbortController();
-process.stdout.on('error', (fault) => stopping.abort(new ReaderGoneError('nobody reads', { cause: fault })));
+process.stdout.on('error', (fault) =>
+  stopping.abort(new ReaderGoneError('standard output is closed', { cause: fault })),
+);
 process.stderr.on('error', () => undefined);
-/** `bun run` passes on what the terminal sends to it and to this process alike: one Ctrl-C arrives twice. */
+/** The terminal sends Ctrl-C to `bun run` and to this process, and `bun run` passes it on: it arrives twice. */
 const ECHO_MS = 500;
 let stoppedAtMs = Number.POSITIVE_INFINITY;
 for (const name of ['SIGINT', 'SIGTERM'] as const) {
   process.on(name, () => {
-    // Whoever asks twice does not want to wait.
+    // A second Ctrl-C ends the process at once.
     if (performance.now() - stoppedAtMs > ECHO_MS) process.exit(exitCodes.interrupted);
     if (stopping.signal.aborted) return;
     stoppedAtMs = performance.now();
@@ -36,7 +36,7 @@ async function run(command: Command): Promise<number> {
   const { signal } = stopping;
   const { server, isQuiet } = command;
   const config = parseConfig(undefined, []);
-  // A server has limits of its own.
+  // The server checks its own limit.
   const maxCategories = server ? Number.POSITIVE_INFINITY : config.limits.categories;
   const categories = await readCategories(command.categories, maxCategories);
   const question = { ...command.question, categories };
@@ -52,8 +52,8 @@ async function run(command: Command): Promise<number> {
     });
   } catch (fault) {
     if (!signal.aborted) throw fault;
-    const isLeft = signal.reason instanceof ReaderGoneError;
-    if (!isQuiet && !isLeft) terminal.note(`Interrupted: ${tally.summary()}${continuing(command)}`);
+    const isPipeClosed = signal.reason instanceof ReaderGoneError;
+    if (!isQuiet && !isPipeClosed) terminal.note(`Interrupted: ${tally.summary()}${continuing(command)}`);
     return exitCodes.interrupted;
   }
   if (!isQuiet) terminal.note(tally.summary());
@@ -61,10 +61,10 @@ async function run(command: Command): Promise<number> {
 }
 
 function continuing({ output, task }: Command): string {
-  return output !== undefined && task === 'categorize' ? ' The same command goes on from here.' : '';
+  return output !== undefined && task === 'categorize' ? ' Run the same command again to continue.' : '';
 }
 
-/** What the person can set right, in a sentence. */
+/** @returns the sentence of a fault that the person can correct; undefined for a bug */
 function sentenceOf(fault: unknown): string | undefined {
   const isExpected =
     fault instanceof UsageError ||
@@ -74,7 +74,7 @@ function sentenceOf(fault: unknown): string | undefined {
   return isExpected ? fault.message : undefined;
 }
 
-/** With its stack, line by line: its message may hold a file's name, too. */
+/** Prints the stack line by line, because `note` escapes line feeds: the message may contain a file name. */
 function noteBug(fault: unknown): void {
   for (const line of `This is a bug: ${Bun.inspect(fault)}`.split('\n')) terminal.note(line);
 }

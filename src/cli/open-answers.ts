@@ -9,9 +9,9 @@ import { createEngineAnswers } from './answers/engine-answers.ts';
 import { createServerAnswers } from './answers/server-answers.ts';
 import { createServerClient } from './answers/server-client.ts';
 import type { Command } from './arguments.ts';
-import type { CommandTerminal } from './terminal/command-terminal.ts';
+import type { CommandTerminal } from './terminal.ts';
 
-/** What the engine says while it starts, as sentences for the person who waits. */
+/** A log that prints the engine's messages as sentences. */
 function createEngineLog(level: LogLevel, note: (sentence: string) => void): Log {
   const write =
     (itsLevel: LogLevel) =>
@@ -43,7 +43,7 @@ interface OpenAnswersOptions {
 }
 
 /**
- * A server where one is named, else the engine in this process.
+ * Uses the server if one is given, otherwise an engine in this process.
  * @throws ModelStoreError, UsageError, ServiceError; the signal's reason
  */
 export async function openAnswers(options: OpenAnswersOptions): Promise<Answers> {
@@ -58,7 +58,7 @@ export async function openAnswers(options: OpenAnswersOptions): Promise<Answers>
 
 const stageWords: Readonly<Partial<Record<LoadingProgress['stage'], string>>> = {
   verifying: 'Checking the model…',
-  compiling: 'Compiling the model, which happens once…',
+  compiling: 'Preparing the model (only once)…',
   warming_up: 'Loading the model…',
 };
 
@@ -67,7 +67,7 @@ async function openEngine(options: OpenAnswersOptions): Promise<Answers> {
   const level = command.isQuiet ? 'warn' : config.logLevel;
   const log = createEngineLog(level, (sentence) => terminal.note(sentence));
   const report = ({ stage }: Pick<LoadingProgress, 'stage'>) => {
-    // A download draws a bar of its own.
+    // A download draws its own bar.
     if (terminal.isInteractive && !command.isQuiet) terminal.status(stageWords[stage] ?? '');
   };
   const store = { model: config.model, log, ...(command.isQuiet && { terminal: null }) };

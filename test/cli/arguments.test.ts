@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'bun:test';
-import { type Command, parseCommand } from '../../src/cli/arguments.ts';
+import { type Command, parseCommand, readCategories } from '../../src/cli/arguments.ts';
 import { UsageError } from '../../src/cli/usage-error.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 
 const parse = (line: string): Command => {
   const command = parseCommand(line.split(' '));
@@ -69,24 +70,24 @@ describe('a command', () => {
 
 describe('a command is refused', () => {
   const refused: readonly [line: string, sentence: string][] = [
-    ['p', 'There are no categories'],
-    ['--category c', 'There are no photos'],
+    ['p', 'No categories given'],
+    ['--category c', 'No photos given'],
     ['p --category c --jason', "Unknown option '--jason'"],
     ['p --category c --threshold 2', '--threshold must be a number from 0 to 1'],
     ['p --category c --threshold 0.1 --threshold 0.2', '--threshold is given 2 times'],
     ['p --category c --template photo --top-k 0', '--template must hold {} exactly once'],
     ['p --category c --template photo --top-k 0', '--top-k must be at least 1'],
-    ['p --category c --json --csv', '--json and --csv exclude each other'],
-    ['p --category c --move-to a --copy-to b', '--move-to and --copy-to exclude each other'],
+    ['p --category c --json --csv', '--json and --csv cannot be combined'],
+    ['p --category c --move-to a --copy-to b', '--move-to and --copy-to cannot be combined'],
     ['p --category c --move-to a --move-to b', '--move-to is given 2 times'],
-    ['p --category c --dry-run', '--dry-run goes with --move-to or --copy-to'],
-    ['p --category c --dry-run --copy-to a --output o', '--dry-run goes without --output'],
-    ['p --category c --best --move-to a', '--best goes with --copy-to'],
-    ['--video v --category c --move-to a', '--video goes with --copy-to'],
-    ['--video v --category c --copy-to a --dry-run', '--dry-run goes without --video'],
-    ['--video v --category c --best', '--video and --best exclude each other'],
-    ['p --video v --category c', 'With --video there are no photos beside it'],
-    ['p --category c --server localhost:8080', '"localhost:8080" is no http or https URL'],
+    ['p --category c --dry-run', '--dry-run needs --move-to or --copy-to'],
+    ['p --category c --dry-run --copy-to a --output o', '--dry-run cannot be combined with --output'],
+    ['p --category c --best --move-to a', '--best cannot be combined with --move-to'],
+    ['--video v --category c --move-to a', '--video cannot be combined with --move-to'],
+    ['--video v --category c --copy-to a --dry-run', '--dry-run cannot be combined with --video'],
+    ['--video v --category c --best', '--video cannot be combined with --best'],
+    ['p --video v --category c', '--video cannot be combined with photos; run it separately.'],
+    ['p --category c --server localhost:8080', '"localhost:8080" is not an http or https URL'],
     ['p --category c --output ', '--output is empty'],
   ];
   for (const [line, sentence] of refused) {
@@ -95,4 +96,35 @@ describe('a command is refused', () => {
       expect(() => parse(line)).toThrow(sentence);
     });
   }
+});
+
+describe('categories', () => {
+  test('come from a file, then one by one', async () => {
+    await using folder = await temporaryFolder();
+    await folder.write({ 'cats.json': '{"categories":["a","b"]}' });
+    const { labels } = await readCategories({ file: folder.at('cats.json'), words: ['c, d', 'a'] }, 10);
+    expect(labels).toEqual(['a', 'b', 'c, d']);
+  });
+
+  test('given one by one are taken as they are', async () => {
+    const words = ['[1', '{', 'a;b', ' x '];
+    expect((await readCategories({ file: undefined, words }, 10)).labels).toEqual(['[1', '{', 'a;b', 'x']);
+  });
+
+  test('are refused with the name of the file', async () => {
+    await using folder = await temporaryFolder();
+    await folder.write({ 'cats.json': '["a"' });
+    const reading = readCategories({ file: folder.at('cats.json'), words: [] }, 10);
+    expect(reading).rejects.toThrow(UsageError);
+    expect(reading).rejects.toThrow(`${folder.at('cats.json')}: The categories document starts as JSON`);
+    const missing = readCategories({ file: folder.at('none'), words: [] }, 10);
+    expect(missing).rejects.toThrow('none cannot be read, because it does not exist.');
+  });
+
+  test('are not more than the limit, all together', async () => {
+    await using folder = await temporaryFolder();
+    await folder.write({ 'cats.txt': 'a\nb' });
+    const reading = readCategories({ file: folder.at('cats.txt'), words: ['c'] }, 2);
+    expect(reading).rejects.toThrow('3 categories came; at most 2 are accepted.');
+  });
 });

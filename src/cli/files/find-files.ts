@@ -1,44 +1,39 @@
 import type { Dirent } from 'node:fs';
 import { lstat, readdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { reasonOf } from './errno.ts';
+import { reasonOf } from '../usage-error.ts';
 
 /** A regular file that may be a picture. */
 export interface FoundFile {
   readonly path: string;
-  /** Whether the person named it, rather than a folder it lies in: then it has to be a picture. */
+  /** Named on the command line itself, not found in a folder: then it has to be a picture. */
   readonly isNamed: boolean;
 }
 
-/** What cannot be looked at at all. */
 export interface UnreadablePath {
   readonly path: string;
   readonly error: string;
 }
 
-/** Everything that the paths given lead to. 100 bytes a file, which is little beside anything else. */
 export interface FoundFiles {
-  /** Each path once; those of a folder in the order of their names, whatever order the disk has. */
+  /** Each path once; the entries of a folder in the order of their names. */
   readonly files: readonly FoundFile[];
   readonly unreadable: readonly UnreadablePath[];
-  /** Left out of folders: names that begin with a dot. */
+  /** Number of entries left out because their names begin with a dot. */
   readonly hidden: number;
-  /** Left out of folders: symbolic links, where they are not followed. */
+  /** Number of symbolic links left out. */
   readonly links: number;
 }
 
 export interface FindOptions {
-  /** A folder that is not walked into: what lies there has been sorted already. It need not exist. */
+  /** A folder to leave out, because its files are sorted already. It may be missing. */
   readonly except?: string;
-  /**
-   * Whether symbolic links in folders are followed. Each folder is walked once, however many links lead
-   * to it, so that circles end.
-   */
+  /** Follow symbolic links in folders. Each folder is searched once, so circles of links end. */
   readonly followLinks: boolean;
   readonly signal: AbortSignal;
 }
 
-/** Finds the files that are meant by the paths given: files as they are, folders with all that is in them. */
+/** Lists the files that the paths name: files themselves, folders with all subfolders. */
 export async function findFiles(
   paths: readonly string[],
   { except, followLinks, signal }: FindOptions,
@@ -79,7 +74,7 @@ export async function findFiles(
         return;
       }
       if (kind === 'file') return take(path, false);
-      // Pipes, sockets and devices are no pictures.
+      // Pipes, sockets and devices.
       if (kind === 'other') return;
       const { id, isFolder, isFile } = await identify(path);
       if (isFolder) await walk(path, id);
@@ -107,7 +102,7 @@ export async function findFiles(
 
 type Kind = 'file' | 'folder' | 'link' | 'other';
 
-/** Some file systems do not tell kinds along with names. */
+/** Some file systems list names without kinds. */
 async function kindOf(path: string, entry: Dirent): Promise<Kind> {
   const known = kindIn(entry);
   return known === 'other' ? kindIn(await lstat(path)) : known;

@@ -3,25 +3,25 @@ import { hasEndingOf, pictureFormats } from '../../contract/formats.ts';
 import type { ErrorCode } from '../../errors.ts';
 import { emptyPicture, tooManyBytes, unsupportedPicture } from '../../media/picture/picture-errors.ts';
 import { recognisePicture, SNIFFED_BYTES } from '../../media/sniff.ts';
-import { reasonOf } from './errno.ts';
+import { reasonOf } from '../usage-error.ts';
 import type { FoundFile } from './find-files.ts';
 
-/** Why a file has no answer: the engine's codes, and one for files that the disk does not give. */
+/** Why a file has no answer: a code of the engine, or `file_unreadable` for a fault of the disk. */
 export type FileFaultCode = ErrorCode | 'file_unreadable';
 
 export type ReadFile =
   | { readonly kind: 'picture'; readonly bytes: Uint8Array }
   | { readonly kind: 'broken'; readonly code: FileFaultCode; readonly error: string }
-  /** Lay in a folder and is no picture. */
+  /** Found in a folder, and not a picture. */
   | { readonly kind: 'skipped'; readonly what: string };
 
 /**
- * Reads a file if it is a picture. Its content decides: of a film in a folder of photos only the beginning
- * is read. What calls itself a picture and is none, or was named by the person, is broken rather than skipped.
+ * Reads a file if it is a picture. Its content decides; only the beginning of other files is read. A file that
+ * is not a picture is broken if the command line names it or its name ends like a picture's, otherwise skipped.
  */
 export async function readPicture({ path, isNamed }: FoundFile, maxBytes: number): Promise<ReadFile> {
   try {
-    // Asked before opening, which would wait at a pipe until somebody writes.
+    // Checked before opening: opening a pipe would wait for a writer.
     if (!(await stat(path)).isFile()) return broken('file_unreadable', 'It is neither a file nor a folder.');
     await using file = await open(path, 'r');
     const { size } = await file.stat();
@@ -55,7 +55,7 @@ interface Readable {
   ): Promise<{ readonly bytesRead: number }>;
 }
 
-/** The first bytes of a file, fewer where it has become shorter. */
+/** @returns the first bytes of a file; fewer if the file has become shorter */
 async function readTo(file: Readable, bytes: number): Promise<Uint8Array> {
   const buffer = Buffer.allocUnsafeSlow(bytes);
   let filled = 0;

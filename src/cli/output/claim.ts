@@ -3,16 +3,15 @@ import { constants } from 'node:fs';
 import { type FileHandle, lstat, mkdir, open, rename, rm, rmdir } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { errnoOf } from '../../errors.ts';
-import { reasonOf } from '../files/errno.ts';
-import { UsageError } from '../usage-error.ts';
+import { reasonOf, UsageError } from '../usage-error.ts';
 
-// What this command writes is written by one run at a time, and into nothing that a link leads to: in a folder of
-// several people anyone can put a link where a name can be foreseen. Folders that the person names may be links.
+// One run at a time writes an output, and never through a symbolic link: in a shared folder, other users could put
+// a link under a name they can predict. Folders named on the command line may be links.
 
 /**
- * Opens a file for reading and appending, and keeps other runs from it until it is closed.
- * @returns the file, and whether it was made by this call
- * @throws UsageError for a symbolic link, for what is not a file, and where another run writes it; what opening throws
+ * Opens a file for reading and appending, and locks out other runs until it is closed.
+ * @returns the file, and whether this call created it
+ * @throws UsageError for a symbolic link, for a path that is not a file, and while another run writes it; errors of `open`
  */
 export async function claimFile(
   path: string,
@@ -21,7 +20,7 @@ export async function claimFile(
   for (;;) {
     const present = await lstat(path).catch(ignoreMissing);
     if (present?.isSymbolicLink()) throw symbolicLink(path);
-    // A device or a pipe cannot be read back; opening one may wait for ever.
+    // A device or a pipe cannot be read back, and opening one may never return.
     if (present && !present.isFile()) throw notAFile(path);
     const flags = present ? appending : appending | constants.O_CREAT | constants.O_EXCL;
     let file: FileHandle;
@@ -29,7 +28,7 @@ export async function claimFile(
       file = await open(path, flags, 0o666);
     } catch (fault) {
       const errno = errnoOf(fault);
-      // Made or removed in between: looked at anew. A link that was made in between is seen then.
+      // The file was created or removed since `lstat`: look again. That also finds a new link.
       if (present ? errno === 'ENOENT' || errno === 'ELOOP' : errno === 'EEXIST') continue;
       throw fault;
     }
@@ -45,13 +44,13 @@ export async function claimFile(
 }
 
 /**
- * Puts a file in its place as a whole: whenever the process ends, the old one or the new one is there. Of a link that
- * has its name, the link is replaced.
+ * Replaces a file atomically: if the process is killed, either the old or the new file exists. If the path is a
+ * link, the link is replaced, not its target.
  */
 export async function replaceFile(path: string, content: string): Promise<void> {
   const part = `${path}.${crypto.randomUUID()}.part`;
   try {
-    // Fails where the name is taken, by a link too.
+    // Fails if the name is taken, even by a link.
     await using file = await open(part, 'wx');
     await file.writeFile(content);
     await file.sync();
@@ -68,15 +67,14 @@ export async function replaceFile(path: string, content: string): Promise<void> 
   await syncFolder(dirname(path));
 }
 
-/** A file that is there for this run alone, empty until `write`. */
+/** A file locked for this run, empty until `write`. Disposing removes it if nothing was written. */
 export interface ReservedFile extends AsyncDisposable {
-  /** Its content, at once. */
   write(content: string): Promise<void>;
 }
 
 /**
- * Takes a name for what is written at the end. An empty file is taken over: a run that was killed leaves one.
- * @throws UsageError where something is there, or another run has reserved it; what opening throws
+ * Reserves a name for content that is written at the end. An empty file is reused, because a killed run leaves one.
+ * @throws UsageError if the file has content, or another run has reserved it; errors of `open`
  */
 export async function reserveFile(path: string): Promise<ReservedFile> {
   const { file } = await claimFile(path);
@@ -87,7 +85,7 @@ export async function reserveFile(path: string): Promise<ReservedFile> {
   };
   if ((await file.stat()).size > 0) {
     await file.close();
-    throw new UsageError(`${path} is there already; give another file, or remove it.`);
+    throw new UsageError(`${path} already exists; name another file, or remove it.`);
   }
   return {
     async write(content) {
@@ -98,16 +96,16 @@ export async function reserveFile(path: string): Promise<ReservedFile> {
   };
 }
 
-/** Somebody may have put another file in its place. */
+/** Removes a file, unless another file has taken its place. */
 async function removeIfSame(path: string, file: FileHandle): Promise<void> {
   const [ours, present] = await Promise.all([file.stat(), lstat(path).catch(ignoreMissing)]);
   if (present?.ino === ours.ino && present.dev === ours.dev && present.size === 0) await rm(path);
 }
 
 /**
- * Makes a folder if need be, and keeps other runs from putting files there until it is disposed of; what was made
- * and is still empty then is removed.
- * @throws UsageError where another run does, or it cannot be made
+ * Creates a folder if it is missing, and locks out other runs until disposed. Disposing removes the folders that
+ * were created and are still empty.
+ * @throws UsageError if another run has locked it, or it cannot be created
  */
 export async function claimFolder(path: string): Promise<AsyncDisposable> {
   let made: string | undefined;
@@ -120,7 +118,7 @@ export async function claimFolder(path: string): Promise<AsyncDisposable> {
   }
   if (!lock(folder.fd)) {
     await folder.close();
-    throw anotherRun(`Another run puts files into ${path}`, 'folder');
+    throw anotherRun(`Another run is putting files into ${path}`, 'folder');
   }
   return {
     async [Symbol.asyncDispose]() {
@@ -130,7 +128,7 @@ export async function claimFolder(path: string): Promise<AsyncDisposable> {
   };
 }
 
-/** Removes folders from the inner one to the outer one, as far as they are empty. */
+/** Removes the inner folder and its parents up to the outer one, as long as they are empty. */
 async function removeEmpty(inner: string, outer: string): Promise<void> {
   try {
     for (let folder = inner; ; folder = dirname(folder)) {
@@ -142,12 +140,12 @@ async function removeEmpty(inner: string, outer: string): Promise<void> {
   }
 }
 
-/** What to throw where a folder cannot be made. */
+/** The error to throw if a folder cannot be created. */
 export function folderFault(folder: string, fault: unknown): unknown {
   const errno = errnoOf(fault);
   if (errno === undefined) return fault;
-  const reason = errno === 'EEXIST' ? 'a file of that name is there' : reasonOf(fault);
-  return new UsageError(`The folder ${folder} cannot be made, because ${reason}.`);
+  const reason = errno === 'EEXIST' ? 'a file has that name' : reasonOf(fault);
+  return new UsageError(`The folder ${folder} cannot be created, because ${reason}.`);
 }
 
 async function syncFolder(path: string): Promise<void> {
@@ -155,14 +153,14 @@ async function syncFolder(path: string): Promise<void> {
     await using folder = await open(path, 'r');
     await folder.sync();
   } catch {
-    // Some file systems have nothing to do for a folder, and say so.
+    // Some file systems refuse to sync folders.
   }
 }
 
-/** Windows has no such flag. */
+/** Windows does not have this flag. */
 const NO_FOLLOW = constants.O_NOFOLLOW ?? 0;
 
-/** `wouldBlock`: the number of the error that a lock of somebody else makes. */
+/** `wouldBlock`: the errno if another process holds the lock. */
 const cLibraries: Partial<Record<NodeJS.Platform, { readonly name: string; readonly wouldBlock: number }>> = {
   linux: { name: 'libc.so.6', wouldBlock: 11 },
   darwin: { name: 'libSystem.B.dylib', wouldBlock: 35 },
@@ -171,9 +169,9 @@ const cLibraries: Partial<Record<NodeJS.Platform, { readonly name: string; reado
 const LOCK_EXCLUSIVELY_OR_FAIL = 2 | 4;
 
 /**
- * Locks an open file or folder until it is closed, or its process ends in whatever way. A lock file would stay behind
- * when a run is killed, and keep the next one waiting.
- * @returns false where another one holds the lock; true also where there are no locks
+ * Locks an open file or folder until it is closed or the process ends. A lock file would stay behind when a run is
+ * killed, and block the next run.
+ * @returns false if another process holds the lock; true also if the system has no locks
  */
 function lock(descriptor: number): boolean {
   const system = cLibraries[process.platform];
@@ -182,12 +180,12 @@ function lock(descriptor: number): boolean {
   try {
     library = openLibrary(system.name);
   } catch {
-    // A system with another C library.
+    // The system has another C library.
     return true;
   }
   const { flock, errno } = library;
   if (flock(descriptor, LOCK_EXCLUSIVELY_OR_FAIL) === 0) return true;
-  // Some network drives know no locks.
+  // Some network drives do not support locks.
   return errno() !== system.wouldBlock;
 }
 
@@ -212,13 +210,13 @@ function ignoreMissing(fault: unknown): undefined {
 }
 
 function symbolicLink(path: string): UsageError {
-  return new UsageError(`${path} is a symbolic link, which is not followed; name the file that it leads to.`);
+  return new UsageError(`${path} is a symbolic link, which is not followed; name the file it points to.`);
 }
 
 function notAFile(path: string): UsageError {
-  return new UsageError(`${path} is not a file; name one, or leave --output out.`);
+  return new UsageError(`${path} is not a file; name a file, or leave out --output.`);
 }
 
 function anotherRun(what: string, kind: 'file' | 'folder'): UsageError {
-  return new UsageError(`${what}. Wait until it has ended, or give another ${kind}.`);
+  return new UsageError(`${what}. Wait until that run ends, or name another ${kind}.`);
 }

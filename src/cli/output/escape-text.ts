@@ -1,6 +1,6 @@
 /**
- * What tells a terminal or a viewer something instead of being shown: control characters (C0, C1 and DEL), line and
- * paragraph separators, and what turns the direction of writing round, by which one name can look like another.
+ * Characters that control a terminal or a viewer: control characters (C0, C1 and DEL), line and paragraph separators,
+ * and changes of the writing direction, which can make one name look like another.
  */
 const UNSAFE = '\\p{Cc}\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069';
 const unsafe = new RegExp(`[${UNSAFE}]`, 'gu');
@@ -20,40 +20,40 @@ function unicodeEscape(character: string): string {
 }
 
 /**
- * A text that stays on its line and in its column, and tells a terminal nothing: what is not shown is written with a
- * backslash, and so is the backslash. File names may have any of it.
+ * Escapes unsafe characters and backslashes, so that the text stays on its line and in its column. File names may
+ * contain any of them. `unescapeText` reverses it.
  */
 export function escapeText(text: string): string {
   return text.replace(unsafeOrBackslash, escapeCharacter);
 }
 
-/** A text for a terminal, on one line: without what is not shown, otherwise as it is. */
+/** Escapes unsafe characters for a terminal; the result is one line. */
 export function withoutControls(text: string): string {
   return text.replace(unsafe, escapeCharacter);
 }
 
-/** The same for a text of several lines, which may have tabs. */
+/** As `withoutControls`, but keeps line feeds and tabs. */
 export function withoutControlsInLines(text: string): string {
   return text.replace(unsafeButLines, escapeCharacter);
 }
 
-/** JSON that a terminal can be given: JSON itself leaves C1 and the directions of writing as they are. */
+/** Escapes unsafe characters in JSON; JSON.stringify leaves C1 and writing directions as they are. */
 export function escapeJson(json: string): string {
   return json.replace(unsafe, unicodeEscape);
 }
 
-/** Undefined where the text was not written by `escapeText`. */
+/** @returns undefined if the text was not written by `escapeText` */
 export function unescapeText(text: string): string | undefined {
   if (anyUnsafe.test(text)) return undefined;
-  let isOurs = true;
+  let isEscaped = true;
   const plain = text.replace(
     /\\(?:([\\tnr])|u([0-9a-f]{4}))?/g,
     (_, letter: string | undefined, code: string | undefined) => {
       const character =
         letter === undefined ? String.fromCharCode(Number.parseInt(code ?? '', 16)) : characters[letter];
-      if (letter === undefined && (code === undefined || !anyUnsafe.test(character ?? ''))) isOurs = false;
+      if (letter === undefined && (code === undefined || !anyUnsafe.test(character ?? ''))) isEscaped = false;
       return character ?? '';
     },
   );
-  return isOurs ? plain : undefined;
+  return isEscaped ? plain : undefined;
 }

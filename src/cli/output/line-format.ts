@@ -5,11 +5,11 @@ import { escapeJson, escapeText, unescapeText } from './escape-text.ts';
 /** One answer, with the keys of the service's detailed answers. */
 export type OutputRecord = Readonly<Record<string, unknown>>;
 
-/** The kinds of answers, and which of their keys stand where only some can. */
+/** The keys that a table or a text line shows of a kind of answer. */
 export interface Table {
-  /** Of a CSV file. */
+  /** Columns of a CSV file. */
   readonly columns: readonly string[];
-  /** Of the plain text: what lacks one of these is left out. */
+  /** Columns of plain text. A record without one of them is left out. */
   readonly words: readonly string[];
 }
 
@@ -26,27 +26,26 @@ export const bestFrameTable: Table = {
   words: ['category', 'file'],
 };
 
-/** The same with a last column: where a file would be put. */
+/** Adds a last column `to`: where a file would be put. */
 export function withTarget({ columns, words }: Table): Table {
   return { columns: [...columns, 'to'], words: [...words, 'to'] };
 }
 
 export type FormatName = 'text' | 'json' | 'csv';
 
-/** How answers are written: each as one record that ends in a line feed. */
+/** How answers are written: one record each, ending in a line feed. */
 export interface LineFormat {
   readonly name: FormatName;
-  /** What comes before the first record. */
   header(table: Table): string;
-  /** Empty for what this format leaves out. */
+  /** Empty if this format leaves the record out. */
   line(record: OutputRecord, table: Table): string;
   /** Whether a line feed within double quotes belongs to the record. */
   readonly isQuoted: boolean;
-  /** Reads a record back, without its line feed. Undefined: it is none of this format. */
+  /** Reads a record without its line feed. Undefined: the text is not of this format. */
   parse(text: string, table: Table): OutputRecord | undefined;
 }
 
-/** `category<TAB>file`; `-` where there is none. */
+/** `category<TAB>file`; `-` for no category. */
 const text: LineFormat = {
   name: 'text',
   header: () => '',
@@ -63,7 +62,7 @@ const text: LineFormat = {
   },
 };
 
-/** JSON Lines: one object a line, so that half an output is as sound as a whole one. */
+/** JSON Lines: one object per line, so that an interrupted output is valid. */
 const json: LineFormat = {
   name: 'json',
   header: () => '',
@@ -80,7 +79,7 @@ const json: LineFormat = {
   },
 };
 
-/** RFC 4180, with line feeds alone. A spreadsheet runs nothing of it as a formula. */
+/** RFC 4180 with line feeds. Spreadsheets do not run its cells as formulas. */
 const csv: LineFormat = {
   name: 'csv',
   header: ({ columns }) => csvLine(columns),

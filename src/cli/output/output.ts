@@ -1,7 +1,6 @@
-import { rm } from 'node:fs/promises';
+import { type FileHandle, rm } from 'node:fs/promises';
 import { errnoOf } from '../../errors.ts';
-import { reasonOf } from '../files/errno.ts';
-import { UsageError } from '../usage-error.ts';
+import { reasonOf, UsageError } from '../usage-error.ts';
 import { claimFile, type ReservedFile, reserveFile } from './claim.ts';
 import { fileTable, type LineFormat, type OutputRecord, type Table } from './line-format.ts';
 import {
@@ -11,25 +10,21 @@ import {
   keepProvenance,
   readProvenance,
 } from './provenance.ts';
-import { type RecordedFile, type RecordedFiles, readRecordedFiles } from './recorded-files.ts';
 
-/** Where answers go, record by record. */
 export interface Output extends AsyncDisposable {
-  /** Resolves when the record is written as a whole. */
   write(record: OutputRecord): Promise<void>;
 }
 
-/** An output that knows what an earlier run has written into it. */
+/** An output that may have answers of an earlier run. */
 export interface ContinuedOutput extends Output {
   readonly recorded: ReadonlyMap<string, RecordedFile>;
   /**
-   * To be told before an answer is written which model has given it.
-   * @throws UsageError where the answers that are there are of another one
+   * To be called with the answering model before an answer is written.
+   * @throws UsageError if the earlier answers are of another model
    */
   answeredBy(model: AnsweringModel): Promise<void>;
 }
 
-/** Writes to standard output. */
 export async function openStandardOutput(
   print: (text: string) => Promise<void>,
   format: LineFormat,
@@ -49,10 +44,10 @@ export async function openStandardOutput(
 }
 
 /**
- * Appends to a file that may be there from an earlier run; a record that was cut off by its end is removed.
- * A second file beside it remembers what was asked. Other runs are kept from both until it is disposed of.
- * @throws UsageError where the file is something else, answers something else, is being written by another run, or
- * cannot be written
+ * Appends to a file that may exist from an earlier run; an incomplete last record is removed. A second file beside it
+ * stores the question. Other runs are locked out of both until disposed.
+ * @throws UsageError if the file was not written by this command, answers another question, is being written by
+ * another run, or cannot be written
  */
 export async function continueOutput(
   path: string,
@@ -94,15 +89,14 @@ export async function continueOutput(
   });
 }
 
-/** Takes records that are all known at once. */
 export interface ReservedOutput extends AsyncDisposable {
-  /** The file has them all, or none of them. @throws UsageError */
+  /** Writes all records or none. @throws UsageError */
   write(records: readonly OutputRecord[], format: LineFormat, table: Table): Promise<void>;
 }
 
 /**
- * Reserves a file that is not there yet, before the work begins: a second run is told at once.
- * @throws UsageError where it is there, or another run has reserved it, or it cannot be written
+ * Reserves a new file before the work begins, so that a second run fails at once.
+ * @throws UsageError if it exists, another run has reserved it, or it cannot be written
  */
 export async function reserveOutput(path: string): Promise<ReservedOutput> {
   const reserved: ReservedFile = await orUsageError(path, () => reserveFile(path));
@@ -122,4 +116,152 @@ async function orUsageError<T>(path: string, work: () => Promise<T>): Promise<T>
     if (errnoOf(fault) === undefined) throw fault;
     throw new UsageError(`${path} cannot be written, because ${reasonOf(fault)}.`);
   }
+}
+
+/** A record without its line feed, and where the next one begins, in bytes. */
+interface SplitRecord {
+  readonly text: string;
+  readonly end: number;
+}
+
+const LINE_FEED = 0x0a;
+const QUOTE = 0x22;
+
+/**
+ * Splits a file into its records. An incomplete record at the end has an undefined `end`.
+ * @param isQuoted whether line feeds within double quotes belong to the record
+ */
+export async function* splitRecords(
+  chunks: AsyncIterable<Uint8Array>,
+  isQuoted: boolean,
+): AsyncGenerator<SplitRecord | { readonly text: string; readonly end: undefined }> {
+  // A record may begin with U+FEFF, which is not a byte order mark there.
+  const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+  let pieces: Uint8Array[] = [];
+  let offset = 0;
+  let isWithinQuotes = false;
+  for await (const chunk of chunks) {
+    let start = 0;
+    for (let at = 0; at < chunk.length; at++) {
+      const byte = chunk[at];
+      if (byte === QUOTE && isQuoted) isWithinQuotes = !isWithinQuotes;
+      if (byte !== LINE_FEED || isWithinQuotes) continue;
+      pieces.push(chunk.subarray(start, at));
+      yield { text: decoder.decode(Buffer.concat(pieces)), end: offset + at + 1 };
+      pieces = [];
+      start = at + 1;
+    }
+    if (start < chunk.length) pieces.push(Uint8Array.from(chunk.subarray(start)));
+    offset += chunk.length;
+  }
+  if (pieces.length > 0) yield { text: decoder.decode(Buffer.concat(pieces)), end: undefined };
+}
+
+/** What an earlier run has recorded about a file. */
+export type RecordedFile =
+  | { readonly kind: 'answered'; readonly category: string | null }
+  | { readonly kind: 'broken'; readonly code: string; readonly error: string };
+
+export interface RecordedFiles {
+  /** By path. */
+  readonly files: ReadonlyMap<string, RecordedFile>;
+  /** The length of the complete records: the next record goes there. */
+  readonly bytes: number;
+}
+
+/**
+ * Reads the records of an earlier run, even if it was killed within one. Content that this command would not write
+ * is refused, so that no other file is mistaken for an output.
+ * @param path for the error message
+ * @param labels the categories of the earlier run
+ * @throws UsageError
+ */
+export async function readRecordedFiles(
+  path: string,
+  file: FileHandle,
+  format: LineFormat,
+  labels: readonly string[],
+): Promise<RecordedFiles> {
+  const files = new Map<string, RecordedFile>();
+  const known = new Set(labels);
+  const header = format.header(fileTable);
+  let bytes = 0;
+  let expectsHeader = header !== '';
+  for await (const { text, end } of splitRecords(contentOf(file), format.isQuoted)) {
+    if (end === undefined) {
+      if (mayBeCut(text, expectsHeader ? header : undefined, format, known)) break;
+      throw foreign(path, format);
+    }
+    if (expectsHeader) {
+      if (`${text}\n` !== header) throw foreign(path, format);
+      expectsHeader = false;
+    } else {
+      const record = format.parse(text, fileTable);
+      const recorded = record && recordedFileOf(record, known);
+      if (!recorded) throw foreign(path, format);
+      files.set(recorded.file, recorded.outcome);
+    }
+    bytes = end;
+  }
+  return { files, bytes };
+}
+
+const BLOCK_BYTES = 64 * 1024;
+
+/** The whole file, independent of its write position. It stays open. */
+async function* contentOf(file: FileHandle): AsyncGenerator<Uint8Array> {
+  const block = Buffer.allocUnsafe(BLOCK_BYTES);
+  for (let at = 0; ; ) {
+    const { bytesRead } = await file.read(block, 0, BLOCK_BYTES, at);
+    if (bytesRead === 0) return;
+    yield block.subarray(0, bytesRead);
+    at += bytesRead;
+  }
+}
+
+/** @param known the categories; in text, `-` means none unless a category has that name */
+function recordedFileOf(
+  record: OutputRecord,
+  known: ReadonlySet<string>,
+): { readonly file: string; readonly outcome: RecordedFile } | undefined {
+  const { file, category, code, error } = record;
+  if (typeof file !== 'string' || file === '') return undefined;
+  if (typeof error === 'string' && error !== '') {
+    return { file, outcome: { kind: 'broken', code: String(code), error } };
+  }
+  if (category === null || category === '' || (category === '-' && !known.has('-'))) {
+    return { file, outcome: { kind: 'answered', category: null } };
+  }
+  if (typeof category !== 'string' || !known.has(category)) return undefined;
+  return { file, outcome: { kind: 'answered', category } };
+}
+
+/** Whether an incomplete record can be the beginning of one that this command writes. */
+function mayBeCut(
+  text: string,
+  header: string | undefined,
+  format: LineFormat,
+  labels: ReadonlySet<string>,
+): boolean {
+  if (header !== undefined) return header.startsWith(text);
+  switch (format.name) {
+    case 'csv':
+      return true;
+    case 'json':
+      return begins(text, '{"file":"');
+    case 'text':
+      return ['-', ...labels].some((label) =>
+        begins(text, `${format.line({ category: label, file: '' }, fileTable).trimEnd()}\t`),
+      );
+  }
+}
+
+function begins(text: string, beginning: string): boolean {
+  return text.startsWith(beginning) || beginning.startsWith(text);
+}
+
+function foreign(path: string, format: LineFormat): UsageError {
+  return new UsageError(
+    `${path} exists and was not written by this command as ${format.name}; it stays unchanged. Name another file, or use the format that it has.`,
+  );
 }

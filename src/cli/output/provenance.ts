@@ -5,7 +5,7 @@ import { errnoOf } from '../../errors.ts';
 import { UsageError } from '../usage-error.ts';
 import { replaceFile } from './claim.ts';
 
-/** Further keys are the other options of a question, by their names on the wire; null: not given. */
+/** Further keys: the other options of the question by their names on the wire; null: not given. */
 const schema = v.looseObject({
   categories: v.array(v.string()),
   templates: v.nullable(v.array(v.string())),
@@ -15,12 +15,11 @@ const schema = v.looseObject({
 });
 
 /**
- * What the answers of an output are answers to. Where anything of it differs, scores cannot be compared, and
- * the answers must not stand in one file.
+ * The question and the model of an output's answers. If they differ, scores cannot be compared, so the answers must
+ * not be in one file.
  */
 export type Provenance = v.InferOutput<typeof schema>;
 
-/** What was asked, without the model that answered. */
 export interface AskedQuestion extends Readonly<Record<string, unknown>> {
   readonly categories: string[];
   readonly templates: string[] | null;
@@ -33,17 +32,16 @@ export function askedQuestion(labels: readonly string[], question: QuestionOptio
   return { categories: [...labels], templates: question.template ? [...question.template] : null, ...others };
 }
 
-/** The model is null until the first answer. */
 export type AnsweringModel = NonNullable<Provenance['model']>;
 
-/** Stands beside the output, because neither a table nor plain lines have a place for it. */
+/** A file beside the output, because tables and plain lines have no place for it. */
 function provenancePath(output: string): string {
   return `${output}.question.json`;
 }
 
 /**
- * @returns undefined where there is none
- * @throws UsageError where the file is something else
+ * @returns undefined if the file is missing
+ * @throws UsageError if this command did not write the file
  */
 export async function readProvenance(output: string): Promise<Provenance | undefined> {
   const path = provenancePath(output);
@@ -51,18 +49,18 @@ export async function readProvenance(output: string): Promise<Provenance | undef
     if (errnoOf(fault) !== 'ENOENT') throw fault;
   });
   if (present === undefined) return undefined;
-  // Reading a pipe may never end, and what a link leads to is not ours to replace.
+  // Reading a pipe may never end, and a link's target must not be replaced.
   const text = present.isFile() ? await Bun.file(path).text() : undefined;
   const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), schema), text);
   if (parsed.success) return parsed.output;
-  throw new UsageError(`${path} is there and was not written by this command; give another --output.`);
+  throw new UsageError(`${path} exists and was not written by this command; use another --output.`);
 }
 
 /**
- * Remembers what is asked.
- * @param then what the answers that are there answer; undefined where there are none yet
- * @returns what has to be told, before an answer is written, which model has given it; it throws UsageError
- * where the answers that are there are of another one
+ * Stores the question.
+ * @param then question and model of the answers in the output; undefined if it has no answers
+ * @returns to be called with the answering model before an answer is written; throws UsageError if the answers in the
+ * output are of another model
  */
 export async function keepProvenance(
   output: string,
@@ -84,28 +82,28 @@ function writeProvenance(output: string, provenance: Provenance): Promise<void> 
 }
 
 /**
- * @param then what the answers that are there answer; undefined where nobody knows
- * @throws UsageError that says what has changed
+ * @param then question and model of the answers in the output; undefined if unknown
+ * @throws UsageError with the differences
  */
 export function checkQuestion(output: string, then: Provenance | undefined, now: AskedQuestion): void {
   if (!then) {
     throw new UsageError(
-      `${output} has answers, and ${provenancePath(output)}, which says to what question, is missing; give another --output.`,
+      `${output} has answers, but ${provenancePath(output)}, which stores their question, is missing; use another --output.`,
     );
   }
   const changes = [...categoriesChange(then.categories, now.categories), ...optionChanges(then, now)];
-  if (changes.length > 0) throw otherAnswers(output, 'answers another question', changes);
+  if (changes.length > 0) throw otherAnswers(output, 'has answers to another question', changes);
 }
 
 function checkModel(output: string, then: AnsweringModel, now: AnsweringModel): void {
   if (then.sha256 === now.sha256 && then.precision === now.precision) return;
-  const change = `it was ${inFull(then)}, and is ${inFull(now)} now`;
-  throw otherAnswers(output, 'holds answers of another model', [change]);
+  const change = `it was ${inFull(then)} and is now ${inFull(now)}`;
+  throw otherAnswers(output, 'has answers of another model', [change]);
 }
 
 function otherAnswers(output: string, what: string, changes: readonly string[]): UsageError {
   return new UsageError(
-    `${output} ${what}: ${changes.join('; ')}. Ask as then to go on with it, or give another --output to begin anew.`,
+    `${output} ${what}: ${changes.join('; ')}. Use the earlier question and model to continue, or another --output to start anew.`,
   );
 }
 
@@ -118,10 +116,10 @@ function categoriesChange(then: readonly string[], now: readonly string[]): read
   const added = now.find((label) => !then.includes(label));
   const isReordered = then.some((label, index) => label !== now[index]);
   return [
-    ...(gone !== undefined ? [`${JSON.stringify(gone)} was one of the categories, and is none now`] : []),
-    ...(added !== undefined ? [`${JSON.stringify(added)} was none of the categories, and is one now`] : []),
+    ...(gone !== undefined ? [`the category ${JSON.stringify(gone)} is missing now`] : []),
+    ...(added !== undefined ? [`the category ${JSON.stringify(added)} is new`] : []),
     ...(gone === undefined && added === undefined && isReordered
-      ? ['the categories were in another order']
+      ? ['the categories are in another order']
       : []),
   ];
 }
@@ -130,9 +128,9 @@ function optionChanges(then: Provenance, now: AskedQuestion): readonly string[] 
   const { categories: _, ...options } = now;
   return Object.entries(options).flatMap(([name, value]) => {
     const [before, after] = [then[name] ?? null, value].map((it) =>
-      it === null ? 'not given' : JSON.stringify(it),
+      it === null ? 'not set' : JSON.stringify(it),
     );
     const option = name === 'templates' ? 'template' : name.replaceAll('_', '-');
-    return before === after ? [] : [`--${option} was ${before}, and is ${after} now`];
+    return before === after ? [] : [`--${option} was ${before} and is now ${after}`];
   });
 }

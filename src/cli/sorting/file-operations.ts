@@ -5,7 +5,7 @@ import { open, readdir } from 'node:fs/promises';
 import { basename, join, parse, resolve } from 'node:path';
 import { errnoOf } from '../../errors.ts';
 
-/** What `lstat` tells, as far as sorting asks. */
+/** The part of `lstat` that sorting uses. */
 interface FileFacts {
   readonly dev: bigint;
   readonly ino: bigint;
@@ -16,20 +16,20 @@ interface FileFacts {
   isSymbolicLink(): boolean;
 }
 
-/** The steps that sorting is made of. Tests let each of them fail, and end the process before and after. */
+/** The file operations of sorting. Tests let each of them fail, and kill the process before and after it. */
 export interface FileOperations {
-  /** Undefined: there is nothing of this name. */
+  /** Undefined: the path does not exist. */
   facts(path: string): Promise<FileFacts | undefined>;
   makeFolder(path: string): Promise<void>;
-  /** A second name for a file. @throws EEXIST where the name is taken: the one way to never overwrite */
+  /** Adds a second name to a file. @throws EEXIST if the name is taken: the only way that never overwrites */
   link(existing: string, name: string): Promise<void>;
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
-  /** Copies content, permissions and times. What has the name loses it, and other names of it stay whole. */
+  /** Copies content, permissions and times. Replaces `to`, but not other names of the same file. */
   copy(from: string, to: string): Promise<void>;
   /** As `copy`. */
   write(path: string, bytes: Uint8Array): Promise<void>;
-  /** Resolves when a file or a folder's list of names would survive a power cut. */
+  /** Resolves when a file, or a folder's list of names, would survive a power cut. */
   sync(path: string): Promise<void>;
 }
 
@@ -50,10 +50,10 @@ export const fileOperations: FileOperations = {
   unlink: fs.unlink,
   async copy(from, to) {
     await fs.rm(to, { force: true });
-    // Shares the blocks instead of copying them, where the file system can.
+    // Shares the blocks if the file system can.
     await fs.copyFile(from, to, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
     const { atimeMs, mtimeMs } = await fs.stat(from);
-    // Not `utimes`: that would follow a link that somebody has put in its place meanwhile.
+    // Not `utimes`: it would follow a link that has replaced the file meanwhile.
     await fs.lutimes(to, atimeMs / 1000, mtimeMs / 1000);
   },
   async write(path, bytes) {
@@ -65,7 +65,7 @@ export const fileOperations: FileOperations = {
     try {
       await file.sync();
     } catch (error) {
-      // Some file systems have nothing to do for a folder, and say so.
+      // Some file systems refuse to sync folders.
       if (errnoOf(error) !== 'EINVAL') throw error;
     } finally {
       await file.close();
@@ -73,15 +73,15 @@ export const fileOperations: FileOperations = {
   },
 };
 
-/** Leaves room for ` (2)` within the 255 bytes that file systems allow. */
+/** Leaves room for ` (2)` within the 255 bytes of a name. */
 const MAX_FOLDER_NAME_BYTES = 200;
 
-/** Windows takes these for devices, with any extension; sorted folders end up on USB sticks. */
+/** Windows reads these as devices, with any extension; sorted folders may be copied to USB sticks. */
 const deviceName = /^(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?=\.|$)/i;
 
 /**
- * A folder name for every label: one component, never hidden, never `.` or `..`, sound on every file system.
- * Labels that would share a folder, also where upper and lower case are the same, are told apart by ` (2)`.
+ * A folder name for every label: one component, never hidden, never `.` or `..`, valid on every file system.
+ * Labels that would share a folder, even only without regard to case, get ` (2)`.
  */
 export function folderNames(labels: readonly string[]): ReadonlyMap<string, string> {
   const taken = new Set<string>();
@@ -100,7 +100,7 @@ function folderName(label: string): string {
   const name = label
     .toWellFormed()
     .normalize('NFC')
-    // Separators, what Windows refuses, and control characters.
+    // Separators, characters that Windows refuses, and control characters.
     .replace(/[/\\:*?"<>|\p{Cc}]/gu, '_')
     .replace(/^ +/, '')
     .replace(/^\.+/, (dots) => '_'.repeat(dots.length))
@@ -109,12 +109,12 @@ function folderName(label: string): string {
   return shorten(name, MAX_FOLDER_NAME_BYTES).replace(/[ .]+$/, '') || '_';
 }
 
-/** As file systems without case compare names. */
+/** Compares names as file systems that ignore case do. */
 export function foldCase(name: string): string {
   return name.normalize('NFC').toUpperCase().toLowerCase();
 }
 
-/** The longest beginning of whole characters, as a person counts them, that has at most `maxBytes` in UTF-8. */
+/** The longest beginning of whole graphemes with at most `maxBytes` in UTF-8. */
 function shorten(text: string, maxBytes: number): string {
   if (Buffer.byteLength(text) <= maxBytes) return text;
   let bytes = 0;
@@ -127,10 +127,10 @@ function shorten(text: string, maxBytes: number): string {
   return kept;
 }
 
-/** What file systems allow for one component. */
+/** The limit of file systems for one component. */
 const MAX_NAME_BYTES = 255;
 
-/** `photo.jpg`, `photo (2).jpg`, `photo (3).jpg`, …: what a file may be called where names are taken. */
+/** `photo.jpg`, `photo (2).jpg`, `photo (3).jpg`, …: names to try in turn. */
 export function* numberedNames(name: string, from = 1): Generator<string> {
   if (from <= 1) yield name;
   const { name: stem, ext } = parse(name);
@@ -140,29 +140,35 @@ export function* numberedNames(name: string, from = 1): Generator<string> {
   }
 }
 
-/** What `link` fails with on FAT, network drives and the like, and for files of other people. */
+/** Errors of `link` on FAT, on network drives, and for files of other users. */
 const withoutLinks = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
+
+interface Naming {
+  readonly name: string;
+  /** The first number to try. */
+  readonly from: number;
+  readonly isSame?: (target: string) => Promise<boolean>;
+}
 
 interface GivenName {
   readonly target: string;
   /** 1 for the file's own name, 2 for `name (2)`. */
   readonly number: number;
-  /** Whether the old name is there, too, to be removed. */
+  /** Whether the old name still exists and has to be removed. */
   readonly isSecondName: boolean;
 }
 
 /**
- * Gives a file of the same file system the first free name in a folder. Linking cannot overwrite; where
- * there are no links, the name is looked up first, and only another program could take it in between.
- * @param isOurs whether a name that is taken leads to this file already
- * @throws EXDEV where the folder lies on another file system
+ * Gives a file the first free name in a folder of the same file system. Linking cannot overwrite. Without links, the
+ * name is looked up first; only another program could take it before the rename.
+ * @param isSame whether a taken name already is a name of this file
+ * @throws EXDEV if the folder is on another file system
  */
 async function giveName(
   operations: FileOperations,
   file: string,
   folder: string,
-  { name, from = 1 }: { readonly name: string; readonly from?: number },
-  isOurs: (target: string) => Promise<boolean> = async () => false,
+  { name, from, isSame = async () => false }: Naming,
 ): Promise<GivenName> {
   let number = from;
   for (const candidate of numberedNames(name, from)) {
@@ -173,7 +179,7 @@ async function giveName(
     } catch (fault) {
       const errno = errnoOf(fault) ?? '';
       if (errno === 'EEXIST') {
-        if (await isOurs(target)) return { target, number, isSecondName: true };
+        if (await isSame(target)) return { target, number, isSecondName: true };
       } else if (!withoutLinks.has(errno)) {
         throw fault;
       } else if ((await operations.facts(target)) === undefined) {
@@ -183,14 +189,14 @@ async function giveName(
     }
     number += 1;
   }
-  throw new Error('the names never end: this is a bug');
+  throw new Error('This is a bug: the names never end');
 }
 
 const pattern = /^\.classify-[0-9a-f]{16}\.part$/;
 
 /**
- * Where a file is copied to before it gets its name. The same source has the same one in every run, so that
- * a run finds what one that was killed had begun.
+ * The path of a copy before it gets its name. It is the same in every run, so that a run finds the copy of a killed
+ * run.
  */
 export function temporaryPath(source: string, folder: string): string {
   const digest = createHash('sha256').update(resolve(source)).digest('hex');
@@ -201,13 +207,13 @@ export function isTemporaryName(name: string): boolean {
   return pattern.test(name);
 }
 
-/** What a new file is made of. */
+/** The content of a new file. */
 export interface Content {
   /** Bytes. */
   readonly size: bigint;
-  /** What it is called where the name is free. */
+  /** The preferred name. */
   readonly name: string;
-  /** Where it comes from: tells its temporary file from those of others. */
+  /** The origin: determines the name of the temporary file. */
   readonly source: string;
   isIn(path: string): Promise<boolean>;
   writeTo(operations: FileOperations, path: string): Promise<void>;
@@ -215,12 +221,12 @@ export interface Content {
 
 interface Copied {
   readonly target: string;
-  /** Whether the same content was there already under that name. */
+  /** Whether an equal file already had that name. */
   readonly wasThere: boolean;
 }
 
 /**
- * The name that a copy has or will have: that of an equal file of the name, or the first free one.
+ * The name of a copy: that of an equal file, or the first free one.
  * @param isPlanned names that count as taken
  */
 export async function nameForCopy(
@@ -239,10 +245,10 @@ export async function nameForCopy(
     }
     number += 1;
   }
-  throw new Error('the names never end: this is a bug');
+  throw new Error('This is a bug: the names never end');
 }
 
-/** Makes a file in a folder. It appears under its name when it is complete and on the disk for good. */
+/** Creates a file in a folder. It gets its name only after it is complete and synced to the disk. */
 export async function makeCopy(
   operations: FileOperations,
   content: Content,
@@ -261,7 +267,7 @@ export async function makeCopy(
   return { target: given.target, wasThere: false };
 }
 
-/** Writes a temporary file; what cannot be written whole does not stay on what may be a full disk. */
+/** Writes a temporary file, and removes it on failure: the disk may be full. */
 async function orRemove(
   operations: FileOperations,
   temporary: string,
@@ -283,7 +289,7 @@ async function unlinkIfThere(operations: FileOperations, path: string): Promise<
   }
 }
 
-/** A file could not be sorted and stays where it is; the others can. The message is a sentence. */
+/** One file could not be sorted and stays where it is. The message is a sentence. */
 export class NotSortedError extends Error {
   override readonly name = 'NotSortedError';
 }
@@ -304,7 +310,7 @@ export async function haveSameContent(a: string, b: string): Promise<boolean> {
       fileB.read(blockB, 0, BLOCK_BYTES, at),
     ]);
     const bytes = Math.min(readA.bytesRead, readB.bytesRead);
-    // One of them has become shorter meanwhile.
+    // One of the files has become shorter meanwhile.
     if (bytes === 0) return false;
     if (!blockA.subarray(0, bytes).equals(blockB.subarray(0, bytes))) return false;
     at += bytes;
@@ -319,16 +325,17 @@ export async function hasContent(path: string, bytes: Uint8Array): Promise<boole
 }
 
 /**
- * Moves a file into a folder under the first free name. At every moment the whole file has a name; a move
- * that was killed anywhere is completed by the next one.
+ * Moves a file into a folder under the first free name. The whole file has a name at every moment. If a move is
+ * killed, the next move completes it.
  *
- * - On one file system: a second name by `link`, then the first is removed. Whoever finds both, goes on there.
- * - Across file systems: a copy under a temporary name, on the disk for good (`fsync`) before it gets its
- *   name by `link`, then the source is removed, the temporary name last. Whoever finds a temporary name of
- *   a file that has another one, too, knows that the copy was complete. Where there are no links, a process
- *   that is killed between the name and the removal leaves a copy, and the next move makes a second one.
+ * - On one file system: `link` adds the new name, then the old name is removed. If a run finds both, it continues
+ *   there.
+ * - Across file systems: the file is copied under a temporary name and synced. Then `link` adds its name, the source
+ *   is removed, and the temporary name last. A temporary name of a file with a second name means that the copy is
+ *   complete. Without links, a process killed between the naming and the removal leaves a copy, and the next move
+ *   makes another.
  * @param from the first number worth trying
- * @throws NotSortedError; what the operations throw
+ * @throws NotSortedError; errors of the operations
  */
 export async function moveFile(
   operations: FileOperations,
@@ -337,25 +344,29 @@ export async function moveFile(
   from = 1,
 ): Promise<GivenName> {
   const facts = await operations.facts(source);
-  if (!facts) throw new NotSortedError('It is gone.');
+  if (!facts) throw new NotSortedError('It no longer exists.');
   if (!facts.isFile()) {
-    // Its target may be relative, and lead nowhere from another folder.
-    throw new NotSortedError('It is a symbolic link, which is not moved; name the file that it leads to.');
+    // A relative target would be wrong in another folder.
+    throw new NotSortedError('It is a symbolic link, which is not moved; name the file it points to.');
   }
   const completed = await completeMove(operations, source, folder);
   if (completed !== undefined) return { target: completed, number: 1, isSecondName: true };
   const hasOtherNames = facts.nlink > 1n;
-  const naming = { name: basename(source), from: hasOtherNames ? 1 : from };
+  const naming: Naming = {
+    name: basename(source),
+    from: hasOtherNames ? 1 : from,
+    async isSame(target) {
+      const taken = await operations.facts(target);
+      // With one link only, the target is the same name seen by another path, which must not be removed.
+      return hasOtherNames && taken !== undefined && isSameFile(taken, facts);
+    },
+  };
   let given: GivenName;
   try {
-    given = await giveName(operations, source, folder, naming, async (target) => {
-      const taken = await operations.facts(target);
-      // One link only: the same name seen by another way, which must not be removed.
-      return hasOtherNames && taken !== undefined && isSameFile(taken, facts);
-    });
+    given = await giveName(operations, source, folder, naming);
   } catch (fault) {
     if (errnoOf(fault) !== 'EXDEV') throw fault;
-    return await moveAcross(operations, source, facts, folder, naming);
+    return await moveAcross(operations, { source, facts }, folder, { ...naming, isSame: async () => false });
   }
   if (given.isSecondName) await removeSource(operations, source, [given.target]);
   return given;
@@ -363,10 +374,9 @@ export async function moveFile(
 
 async function moveAcross(
   operations: FileOperations,
-  source: string,
-  facts: FileFacts,
+  { source, facts }: { readonly source: string; readonly facts: FileFacts },
   folder: string,
-  naming: { readonly name: string; readonly from: number },
+  naming: Naming,
 ): Promise<GivenName> {
   const temporary = temporaryPath(source, folder);
   await orRemove(operations, temporary, async () => {
@@ -377,7 +387,7 @@ async function moveAcross(
   const isUnchanged = after?.size === facts.size && after.mtimeNs === facts.mtimeNs;
   if (!isUnchanged || copied?.size !== facts.size) {
     await operations.unlink(temporary);
-    throw new NotSortedError('It was changed while it was being moved, and stays where it is.');
+    throw new NotSortedError('It changed while it was being moved, and stays where it is.');
   }
   const given = await giveName(operations, temporary, folder, naming);
   await operations.sync(folder);
@@ -387,7 +397,7 @@ async function moveAcross(
   return given;
 }
 
-/** @returns where the file is, if an earlier move had come so far that only the source was left to be removed */
+/** Completes a move that was killed before it removed the source. @returns the target; undefined if there is none */
 async function completeMove(
   operations: FileOperations,
   source: string,
@@ -396,7 +406,7 @@ async function completeMove(
   const temporary = temporaryPath(source, folder);
   const begun = await operations.facts(temporary);
   if (!begun) return undefined;
-  // Another file may have come to the same place since.
+  // Another file may have the same path now.
   if (begun.nlink > 1n && (await haveSameContent(source, temporary))) {
     for (const name of await readdir(folder)) {
       const target = join(folder, name);
@@ -413,7 +423,7 @@ async function completeMove(
   return undefined;
 }
 
-/** Where it cannot be removed, what was made of it is taken back: it stays in one place. */
+/** Removes the source. On failure the copies are removed instead, so that the file stays in one place. */
 async function removeSource(
   operations: FileOperations,
   source: string,

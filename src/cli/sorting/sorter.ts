@@ -1,9 +1,8 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { errnoOf } from '../../errors.ts';
-import { reasonOf } from '../files/errno.ts';
 import { folderFault } from '../output/claim.ts';
-import { UsageError } from '../usage-error.ts';
+import { reasonOf, UsageError } from '../usage-error.ts';
 import {
   type Content,
   type FileOperations,
@@ -20,7 +19,7 @@ import {
 } from './file-operations.ts';
 
 export interface SorterOptions {
-  /** Gets a folder for each category that something is put into. */
+  /** Parent of the category folders, which are created when needed. */
   readonly directory: string;
   readonly labels: readonly string[];
   readonly action: 'move' | 'copy';
@@ -28,24 +27,24 @@ export interface SorterOptions {
 }
 
 /**
- * Puts files into folders by category. Nothing is ever overwritten: names that are taken get ` (2)`. Doing
- * it again changes nothing: what lies in its folder stays, and an equal copy is not made twice.
+ * Puts files into folders by category. Files are never overwritten: if a name is taken, ` (2)` is added. A second run
+ * changes nothing: files in their folder stay, and an equal copy is not made twice.
  */
 export interface Sorter {
   /**
    * @returns where the file is now
-   * @throws NotSortedError; UsageError where no other file could be sorted either
+   * @throws NotSortedError; UsageError if no other file could be sorted either
    */
   place(source: string, category: string): Promise<string>;
-  /** @param source where the bytes come from, the same in every run */
+  /** @param source the origin of the bytes, the same in every run */
   placeBytes(name: string, bytes: Uint8Array, source: string, category: string): Promise<string>;
-  /** Where `place` would put the file, if all that was planned so far were done. */
+  /** Where `place` would put the file after everything planned so far. */
   plan(source: string, category: string): Promise<string>;
-  /** Removes what killed runs have left: second names of files that are complete. */
+  /** Removes temporary names that killed runs left for complete files. */
   finish(): Promise<void>;
 }
 
-/** Nothing more can be written, whatever the file. */
+/** No other file could be written either. */
 const fatalErrnos = new Set(['ENOSPC', 'EDQUOT', 'EROFS']);
 
 export function createSorter({
@@ -57,12 +56,12 @@ export function createSorter({
   const names = folderNames(labels);
   const made = new Set<string>();
   const planned = new Set<string>();
-  /** By folded target path: the number to try first, where many files have one name. */
+  /** [folded target path] the number to try first, for many files of one name. */
   const nextNumbers = new Map<string, number>();
 
   const folderOf = (category: string): string => {
     const name = names.get(category);
-    if (name === undefined) throw new Error(`no folder for ${JSON.stringify(category)}: this is a bug`);
+    if (name === undefined) throw new Error(`This is a bug: no folder for ${JSON.stringify(category)}`);
     return join(directory, name);
   };
 
@@ -75,10 +74,10 @@ export function createSorter({
     } catch (fault) {
       throw folderFault(folder, fault);
     }
-    // Its name can be foreseen: in a folder of several people anyone may have put a link there.
+    // The name is predictable: in a shared folder, another user may have put a link there.
     if ((await operations.facts(folder))?.isSymbolicLink()) {
       throw new UsageError(
-        `${folder} is a symbolic link, which is not followed; remove it, or give another folder than ${directory}.`,
+        `${folder} is a symbolic link, which is not followed; remove it, or use another folder than ${directory}.`,
       );
     }
     made.add(folder);
@@ -125,7 +124,7 @@ export function createSorter({
         const folder = folderOf(category);
         if (await liesIn(folder, source)) return source;
         const content = await contentOf(source);
-        // A move never takes an equal file for its own: both are kept.
+        // A move keeps both files, even if they are equal.
         const kept: Content = action === 'move' ? { ...content, isIn: async () => false } : content;
         const { target } = await nameForCopy(operations, kept, folder, (path) => planned.has(foldCase(path)));
         planned.add(foldCase(target));
@@ -143,7 +142,7 @@ export function createSorter({
   };
 }
 
-/** What cannot be removed does no harm: it is hidden, and takes no room. */
+/** A name that cannot be removed is harmless: it is hidden and uses no space. */
 async function removeSecondName(operations: FileOperations, path: string): Promise<void> {
   try {
     const facts = await operations.facts(path);
@@ -153,7 +152,7 @@ async function removeSecondName(operations: FileOperations, path: string): Promi
   }
 }
 
-/** Whether the file's folder is this one, by whatever way. */
+/** Whether the file is in this folder; paths may differ. */
 async function liesIn(folder: string, source: string): Promise<boolean> {
   const [wanted, present] = await Promise.all([
     stat(folder, { bigint: true }).catch(() => undefined),

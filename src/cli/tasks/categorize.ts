@@ -7,12 +7,10 @@ import { fileTable, lineFormats, withTarget } from '../output/line-format.ts';
 import { type ContinuedOutput, continueOutput, openStandardOutput } from '../output/output.ts';
 import { askedQuestion } from '../output/provenance.ts';
 import { createSorter } from '../sorting/sorter.ts';
-import type { CommandTerminal } from '../terminal/command-terminal.ts';
-import { createProgress } from '../terminal/progress.ts';
-import type { Tally } from './tally.ts';
-import { countLeftOut, orFault, type TaskParts } from './task.ts';
+import { type CommandTerminal, createProgress } from '../terminal.ts';
+import { countLeftOut, orFault, type Tally, type TaskParts } from './task.ts';
 
-/** Finds the category of each file, and sorts the files where that is asked for. */
+/** Finds the category of each file, and sorts the files if `sorting` is set. */
 export async function categorizeFiles(parts: TaskParts): Promise<void> {
   const { command, labels, terminal, tally, openAnswers, signal } = parts;
   const { sorting } = command;
@@ -26,7 +24,7 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
     signal,
   });
   for (const { path, error } of found.unreadable) {
-    // An earlier run may have moved a file that was named.
+    // An earlier run may have moved the file.
     if (!output.recorded.has(path)) tally.fault(path, error);
   }
   countLeftOut(found, tally);
@@ -71,7 +69,7 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
           if (category === null) tally.undecided += 1;
           if (sorting?.isDry) await output.write({ ...record, to: await planOf(file, category) });
           else {
-            // The answer first: a run that is killed in between is continued by sorting the file.
+            // The answer is written first: if the run is killed before the move, the next run sorts the file.
             await output.write(record);
             await sortFile(file, category);
           }
@@ -100,7 +98,7 @@ function openOutput(
   return openStandardOutput(terminal.print, lines, table);
 }
 
-/** Records faults of a file's content. Faults of the disk or the engine may pass: the next run tries that file again. */
+/** Records faults of a file's content. Faults of the disk or the engine are not recorded: the next run tries the file again. */
 async function takeBroken(broken: BrokenFile, output: ContinuedOutput, tally: Tally): Promise<void> {
   const { kind: _, ...record } = broken;
   tally.fault(record.file, record.error);

@@ -2,11 +2,11 @@ import type { Answers } from '../answers/answers.ts';
 import type { Command } from '../arguments.ts';
 import type { LineFormat, OutputRecord, Table } from '../output/line-format.ts';
 import { openStandardOutput, type ReservedOutput } from '../output/output.ts';
+import type { AnsweringModel } from '../output/provenance.ts';
 import { NotSortedError } from '../sorting/file-operations.ts';
-import type { CommandTerminal } from '../terminal/command-terminal.ts';
-import type { Tally } from './tally.ts';
+import { type CommandTerminal, count, duration } from '../terminal.ts';
 
-/** Sorts one file. One that cannot be sorted is named, and does not end the run. */
+/** Runs one step of sorting. A file that cannot be sorted is reported, and the run continues. */
 export async function orFault<T>(tally: Tally, file: string, sort: () => Promise<T>): Promise<T | undefined> {
   try {
     return await sort();
@@ -18,8 +18,8 @@ export async function orFault<T>(tally: Tally, file: string, sort: () => Promise
 }
 
 /**
- * Writes answers that are all known at once.
- * @param reserved undefined: to standard output
+ * Writes all answers at the end of a task.
+ * @param reserved undefined: standard output
  */
 export async function writeRecords(
   reserved: ReservedOutput | undefined,
@@ -35,23 +35,109 @@ export async function writeRecords(
   for (const record of records) await output.write(record);
 }
 
-/** Counts hidden files and links of folders, which are left out. */
+/** Counts the hidden files and links that were left out of folders. */
 export function countLeftOut(
   { hidden, links }: { readonly hidden: number; readonly links: number },
   tally: Tally,
 ): void {
-  tally.skip('hidden', hidden);
-  tally.skip('symbolic links', links);
+  tally.skip('hidden file', hidden);
+  tally.skip('symbolic link', links);
 }
 
-/** What every task receives. */
 export interface TaskParts {
   readonly command: Command;
   readonly labels: readonly string[];
   readonly terminal: CommandTerminal;
   readonly tally: Tally;
-  /** Called only where there is a file to answer for, because loading the model takes seconds. */
+  /** Called only if there is a file to classify, because loading the model takes seconds. */
   readonly openAnswers: () => Promise<Answers>;
   /** Aborted by Ctrl-C. */
   readonly signal: AbortSignal;
+}
+
+/** Counts outcomes for the summary and the exit code. */
+export interface Tally {
+  /** Answered in this run. */
+  answered: number;
+  /** Answered in an earlier run. */
+  recorded: number;
+  /** Answers without a category, because the best score is below the threshold. */
+  undecided: number;
+  /** Files that could not be used. */
+  readonly faults: number;
+  model: AnsweringModel | undefined;
+  /** Counts and reports a file that could not be used. */
+  fault(file: string, error: string): void;
+  /**
+   * Counts files of folders that are not pictures.
+   * @param what singular, with or without an article: `a HEIC picture`
+   */
+  skip(what: string, number?: number): void;
+  /** For the status line, such as `3 broken`. */
+  remarks(): readonly string[];
+  summary(): string;
+}
+
+const MAX_KINDS = 3;
+/** Shorter runs show no rate, because their time includes the start of the model. */
+const RATE_AFTER_SECONDS = 5;
+
+export function createTally(terminal: CommandTerminal, now = () => performance.now()): Tally {
+  const startMs = now();
+  const skipped = new Map<string, number>();
+  let faults = 0;
+  const skippedCount = () => skipped.values().reduce((sum, number) => sum + number, 0);
+  const faultRemark = () => (faults > 0 ? [`${count(faults)} broken`] : []);
+
+  return {
+    answered: 0,
+    recorded: 0,
+    undecided: 0,
+    model: undefined,
+    get faults() {
+      return faults;
+    },
+    fault(file, error) {
+      faults += 1;
+      terminal.note(`${file}: ${error}`);
+    },
+    skip(what, number = 1) {
+      if (number > 0) skipped.set(what, (skipped.get(what) ?? 0) + number);
+    },
+    remarks: () => [...faultRemark(), ...(skipped.size > 0 ? [`${count(skippedCount())} skipped`] : [])],
+    summary() {
+      const seconds = (now() - startMs) / 1000;
+      const hasRate = seconds >= RATE_AFTER_SECONDS && this.answered > 0;
+      const rate = hasRate ? ` (${(this.answered / seconds).toFixed(1)}/s)` : '';
+      const parts = [`${count(this.answered)} answered in ${duration(seconds)}${rate}`];
+      if (this.recorded > 0) parts.push(`${count(this.recorded)} answered in an earlier run`);
+      if (this.undecided > 0) parts.push(`${count(this.undecided)} below the threshold`);
+      parts.push(...faultRemark());
+      const sentences = [parts.join(', ')];
+      if (skipped.size > 0) sentences.push(`${count(skippedCount())} skipped: ${describeKinds(skipped)}`);
+      if (this.model !== undefined) sentences.push(`Model: ${this.model.name}, ${this.model.precision}`);
+      return `${sentences.join('. ')}.`;
+    },
+  };
+}
+
+/** `9 text files, 3 HEIC pictures, 2 others` */
+function describeKinds(kinds: ReadonlyMap<string, number>): string {
+  const sorted = [...kinds].toSorted(([, a], [, b]) => b - a);
+  const named = sorted
+    .slice(0, MAX_KINDS)
+    .map(([what, number]) => `${count(number)} ${nounOf(what, number)}`);
+  const others = sorted.slice(MAX_KINDS).reduce((sum, [, number]) => sum + number, 0);
+  return [...named, ...(others > 0 ? [`${count(others)} ${others === 1 ? 'other' : 'others'}`] : [])].join(
+    ', ',
+  );
+}
+
+/** @param what as error sentences name a file: `a HEIC picture`, `text`, `of an unknown format` */
+function nounOf(what: string, number: number): string {
+  const bare = what.replace(/^an? (?:camera’s )?/, '').replace(/ \(or .*\)$/, '');
+  if (bare.startsWith('of ')) return `${number === 1 ? 'file' : 'files'} ${bare}`;
+  const noun = bare === 'text' ? 'text file' : bare;
+  // `raw picture (CR2)`: the ending goes before the parenthesis.
+  return number === 1 ? noun : noun.replace(/(?= \(|$)/, 's');
 }

@@ -72,7 +72,7 @@ describe.each(Object.entries(ways))('an output that is written %s', (_, write) =
         const before = await folder.read();
         const fault = await refusal(folder.at('out'));
         expect(fault).toBeInstanceOf(UsageError);
-        expect(String(fault)).toContain('out is being written by another run. Wait until it has ended');
+        expect(String(fault)).toContain('out is being written by another run. Wait until that run ends');
         expect(await folder.read()).toEqual(before);
       }
     }
@@ -88,7 +88,7 @@ test('what was asked is not kept where a link leads', async () => {
     await using inner = await temporaryFolder(folder.path);
     await symlink(folder.at(target), inner.at('out.question.json'));
     const opening = continueOutput(inner.at('out'), lineFormats.json, asked);
-    expect(opening).rejects.toThrow('out.question.json is there and was not written by this command');
+    expect(opening).rejects.toThrow('out.question.json exists and was not written by this command');
     await opening.catch(() => undefined);
     expect(await inner.read()).toEqual({});
   }
@@ -120,7 +120,7 @@ describe('a folder that files are put into', () => {
       await using _ = await claimFolder(folder.at('sorted'));
       const second = claimFolder(folder.at('sorted'));
       expect(second).rejects.toThrow(UsageError);
-      expect(second).rejects.toThrow('Another run puts files into');
+      expect(second).rejects.toThrow('Another run is putting files into');
       await second.catch(() => undefined);
     }
     await using _ = await claimFolder(folder.at('sorted'));
@@ -144,7 +144,7 @@ describe('a folder that files are put into', () => {
   test('is named where it cannot be made', async () => {
     await using folder = await temporaryFolder();
     await folder.write({ file: '' });
-    const sentence = 'file cannot be made, because a file of that name is there.';
+    const sentence = 'file cannot be created, because a file has that name.';
     expect(claimFolder(folder.at('file'))).rejects.toThrow(sentence);
   });
 });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { bestFileTable, fileTable, lineFormats, withTarget } from '../../../src/cli/output/line-format.ts';
-import { splitRecords } from '../../../src/cli/output/recorded-files.ts';
+import { splitRecords } from '../../../src/cli/output/output.ts';
 
 const { text, json, csv } = lineFormats;
 const answered = { file: 'a "b",\n.jpg', category: 'x, y', score: 0.5, similarity: 0.25, scores: [] };

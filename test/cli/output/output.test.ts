@@ -74,21 +74,20 @@ for (const format of Object.values(lineFormats)) {
     test.each([
       [
         { categories: ['cat', 'bird'] },
-        '"a \\"dog\\",\\nor so" was one of the categories, and is none now; "bird" was none of the categories, and is one now.',
+        'the category "a \\"dog\\",\\nor so" is missing now; the category "bird" is new.',
       ],
-      [{ categories: asked.categories.toReversed() }, 'the categories were in another order.'],
-      [{ templates: ['a {}'] }, '--template was not given, and is ["a {}"] now.'],
-      [
-        { threshold: null, top_k: 3 },
-        '--threshold was 0.5, and is not given now; --top-k was 5, and is 3 now.',
-      ],
+      [{ categories: asked.categories.toReversed() }, 'the categories are in another order.'],
+      [{ templates: ['a {}'] }, '--template was not set and is now ["a {}"].'],
+      [{ threshold: null, top_k: 3 }, '--threshold was 0.5 and is now not set; --top-k was 5 and is now 3.'],
     ])('of another question is refused, and left as it is: %j', async (change, sentence) => {
       await using folder = await temporaryFolder();
       await run(folder.at('out'));
       const before = await folder.read();
       const again = continueOutput(folder.at('out'), format, { ...asked, ...change });
       expect(again).rejects.toThrow(UsageError);
-      expect(again).rejects.toThrow(`out answers another question: ${sentence} Ask as then to go on with it`);
+      expect(again).rejects.toThrow(
+        `out has answers to another question: ${sentence} Use the earlier question and model to continue`,
+      );
       await again.catch(() => undefined);
       expect(await folder.read()).toEqual(before);
     });
@@ -101,7 +100,7 @@ for (const format of Object.values(lineFormats)) {
       await output.answeredBy({ ...model, name: 'by another path' });
       const other = output.answeredBy({ ...model, precision: 'int8' });
       expect(other).rejects.toThrow(
-        'out holds answers of another model: it was ViT-B/32, fp32 (sha256 40d365715913…), and is ViT-B/32, int8',
+        'out has answers of another model: it was ViT-B/32, fp32 (sha256 40d365715913…) and is now ViT-B/32, int8',
       );
       await other.catch(() => undefined);
       expect(output.answeredBy({ ...model, sha256: 'f' })).rejects.toThrow(UsageError);
@@ -113,11 +112,11 @@ for (const format of Object.values(lineFormats)) {
       await run(folder.at('out'));
       await folder.write({ 'out.question.json': '{"mine":1}' });
       expect(continueOutput(folder.at('out'), format, asked)).rejects.toThrow(
-        'out.question.json is there and was not written by this command',
+        'out.question.json exists and was not written by this command',
       );
       await rm(folder.at('out.question.json'));
       expect(continueOutput(folder.at('out'), format, asked)).rejects.toThrow(
-        'out.question.json, which says to what question, is missing',
+        'out.question.json, which stores their question, is missing',
       );
     });
 

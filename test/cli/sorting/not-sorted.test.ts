@@ -36,7 +36,7 @@ describe('what cannot be sorted', () => {
     await folder.write({ 'a/x.jpg': 'first', 'sorted/cat': 'a file' });
     const placing = sorterIn(folder, 'move').place(folder.at('a/x.jpg'), 'cat');
     expect(placing).rejects.toThrow(UsageError);
-    expect(placing).rejects.toThrow('sorted/cat cannot be made, because a file of that name is there.');
+    expect(placing).rejects.toThrow('sorted/cat cannot be created, because a file has that name.');
   });
 
   test('ends everything where a category’s folder is a link, and nothing goes where it leads', async () => {
@@ -101,7 +101,7 @@ describe('what cannot be sorted', () => {
       },
     });
     const placing = place(folder.at('a/x.jpg'), 'cat');
-    expect(placing).rejects.toThrow('It was changed while it was being moved');
+    expect(placing).rejects.toThrow('It changed while it was being moved');
     await placing.catch(() => undefined);
     expect(await folder.read()).toEqual({ 'a/x.jpg': 'first, and more' });
   });

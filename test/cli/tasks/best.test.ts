@@ -66,7 +66,7 @@ describe('the best photos', () => {
     await runTask(command);
     expect(await Bun.file(folder.at('out.csv')).text()).toStartWith('category,file,score,similarity\ncat,');
     const again = await runTask(command);
-    expect(String(again.fault)).toContain('out.csv is there already');
+    expect(String(again.fault)).toContain('out.csv already exists');
     expect(again.asked).toEqual([]);
   });
 });

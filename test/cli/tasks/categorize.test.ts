@@ -51,7 +51,7 @@ describe('categorizing', () => {
     expect(stderr.replaceAll(folder.path, '')).toBe('/p/2.gif: It is broken.\n');
     expect(tally.faults).toBe(1);
     expect(tally.summary()).toBe(
-      '4 answered in 0 s, 1 below the threshold, 1 broken, 2 skipped (1 hidden, 1 text), model fake, fp32.',
+      '4 answered in 0 s, 1 below the threshold, 1 broken. 2 skipped: 1 hidden file, 1 text file. Model: fake, fp32.',
     );
   });
 
@@ -221,7 +221,7 @@ describe('an output file', () => {
     const before = await folder.read();
     const { fault, asked } = await runTask([...command, '--template', 'a photo of a {}']);
     expect(fault).toBeInstanceOf(UsageError);
-    expect(String(fault)).toContain('--template was not given, and is ["a photo of a {}"] now');
+    expect(String(fault)).toContain('--template was not set and is now ["a photo of a {}"]');
     expect(asked).toEqual([]);
     expect(await folder.read()).toEqual(before);
     expect((await runTask(command)).fault).toBeUndefined();
@@ -230,7 +230,7 @@ describe('an output file', () => {
   test('is refused where it is something else', async () => {
     await using folder = await photos();
     const { fault } = await runTask([folder.at('p'), '--output', folder.at('p/3.txt')]);
-    expect(String(fault)).toContain('p/3.txt is there and was not written by this command as text');
+    expect(String(fault)).toContain('p/3.txt exists and was not written by this command as text');
     expect(await Bun.file(folder.at('p/3.txt')).text()).toBe('text');
   });
 });

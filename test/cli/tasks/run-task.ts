@@ -1,11 +1,10 @@
 import type { Answers } from '../../../src/cli/answers/answers.ts';
 import { createEngineAnswers } from '../../../src/cli/answers/engine-answers.ts';
 import { type Command, parseCommand } from '../../../src/cli/arguments.ts';
-import { findBestFiles } from '../../../src/cli/tasks/best-files.ts';
-import { findBestFrames } from '../../../src/cli/tasks/best-frames.ts';
+import { findBestFiles, findBestFrames } from '../../../src/cli/tasks/best.ts';
 import { categorizeFiles } from '../../../src/cli/tasks/categorize.ts';
-import { createTally, type Tally } from '../../../src/cli/tasks/tally.ts';
-import { createCommandTerminal, type TextStream } from '../../../src/cli/terminal/command-terminal.ts';
+import { createTally, type Tally } from '../../../src/cli/tasks/task.ts';
+import { createCommandTerminal, type TextStream } from '../../../src/cli/terminal.ts';
 import { createFakeClassifier, type FakeClassifierOptions } from '../fake-classifier.ts';
 
 export interface TaskRun {

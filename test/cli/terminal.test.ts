@@ -1,10 +1,12 @@
 import { describe, expect, test } from 'bun:test';
 import {
   createCommandTerminal,
+  createPace,
+  createProgress,
+  duration,
   ReaderGoneError,
   type TextStream,
-} from '../../../src/cli/terminal/command-terminal.ts';
-import { createPace, createProgress, duration } from '../../../src/cli/terminal/progress.ts';
+} from '../../src/cli/terminal.ts';
 
 function stream(isTTY: boolean, columns = 80): TextStream & { readonly written: string[] } {
   const written: string[] = [];

@@ -1,0 +1,137 @@
+import { stat } from 'node:fs/promises';
+import { frameName } from '../../contract/frame-name.ts';
+import { ServiceError } from '../../errors.ts';
+import type { BestFile } from '../answers/answers.ts';
+import { ServerError } from '../answers/server-client.ts';
+import { findFiles } from '../files/find-files.ts';
+import { claimFolder } from '../output/claim.ts';
+import {
+  bestFileTable,
+  bestFrameTable,
+  lineFormats,
+  type OutputRecord,
+  withTarget,
+} from '../output/line-format.ts';
+import { reserveOutput } from '../output/output.ts';
+import { createSorter } from '../sorting/sorter.ts';
+import { createProgress } from '../terminal.ts';
+import { reasonOf } from '../usage-error.ts';
+import { countLeftOut, orFault, type TaskParts, writeRecords } from './task.ts';
+
+/**
+ * Finds the best file for each category. All files are compared with each other, so all answers come at the end.
+ * Until then 2 KB of each picture stay in memory.
+ */
+export async function findBestFiles(parts: TaskParts): Promise<void> {
+  const { command, labels, terminal, tally, openAnswers, signal } = parts;
+  const { sorting, output } = command;
+  await using reserved = output === undefined ? undefined : await reserveOutput(output);
+  await using _claim = sorting && !sorting.isDry ? await claimFolder(sorting.directory) : undefined;
+  const found = await findFiles(command.paths, {
+    ...(sorting && { except: sorting.directory }),
+    followLinks: true,
+    signal,
+  });
+  for (const { path, error } of found.unreadable) tally.fault(path, error);
+  countLeftOut(found, tally);
+  if (found.files.length === 0) return;
+
+  await using answers = await openAnswers();
+  const progress = createProgress({ terminal, unit: 'files', isQuiet: command.isQuiet });
+  let done = 0;
+  let left = 0;
+  const answer = await answers
+    .best(found.files, (outcome) => {
+      if (outcome.kind === 'broken') tally.fault(outcome.file, outcome.error);
+      if (outcome.kind === 'skipped') tally.skip(outcome.what);
+      if (outcome.kind !== 'taken') left += 1;
+      // A picture that was accepted may be reported again as broken.
+      done = Math.min(done + 1, found.files.length);
+      progress.show(done, found.files.length, tally.remarks());
+    })
+    .finally(() => progress.end());
+  tally.model = answers.model;
+  tally.answered = found.files.length - left;
+  tally.undecided = answer.filter(({ file }) => file === null).length;
+
+  const sorter = sorting && createSorter({ ...sorting, labels });
+  const sorted = async (best: BestFile) => {
+    signal.throwIfAborted();
+    const { file, category } = best;
+    const sort = sorting?.isDry ? sorter?.plan : sorter?.place;
+    const target = file === null ? undefined : await orFault(tally, file, async () => sort?.(file, category));
+    return sorting?.isDry ? { ...best, to: target ?? null } : best;
+  };
+  const records: OutputRecord[] = [];
+  for (const best of answer) records.push({ ...(await sorted(best)) });
+  if (!sorting?.isDry) await sorter?.finish();
+  const table = sorting?.isDry ? withTarget(bestFileTable) : bestFileTable;
+  await writeRecords(reserved, records, { format: lineFormats[command.format], table, terminal });
+}
+
+/** Finds the best frame of a video for each category, and saves the frames if `sorting` is set. */
+export async function findBestFrames(parts: TaskParts): Promise<void> {
+  const { command, labels, terminal, tally, openAnswers } = parts;
+  const { sorting, output } = command;
+  const [path = ''] = command.paths;
+  await using reserved = output === undefined ? undefined : await reserveOutput(output);
+  await using _claim = sorting && !sorting.isDry ? await claimFolder(sorting.directory) : undefined;
+  const fault = await faultOf(path);
+  if (fault !== undefined) return tally.fault(path, fault);
+
+  const sorter = sorting && createSorter({ ...sorting, labels });
+  const keep = async (timestamp: number, categories: readonly string[], jpeg: Uint8Array) => {
+    const name = frameName(path, timestamp);
+    for (const category of categories) {
+      await orFault(tally, name, async () => sorter?.placeBytes(name, jpeg, path, category));
+    }
+  };
+  await using answers = await openAnswers();
+  const progress = createProgress({ terminal, unit: 'seconds of video', isQuiet: command.isQuiet });
+  const answer = await answers
+    .video({
+      path,
+      onProgress(secondsDone, secondsTotal) {
+        if (secondsTotal !== undefined) progress.show(secondsDone, secondsTotal);
+      },
+      ...(sorter && { takeJpeg: keep }),
+    })
+    .catch((fault: unknown) => {
+      if (!isFaultOfVideo(fault)) throw fault;
+      tally.fault(path, fault.message);
+      return undefined;
+    })
+    .finally(() => progress.end());
+  tally.model = answers.model;
+  if (!answer) return;
+
+  for (const warning of answer.warnings) terminal.note(`${path}: ${warning}`);
+  const records = [];
+  for (const { category, ...best } of answer.frames) {
+    const file = best.timestamp === null ? null : frameName(path, best.timestamp);
+    if (file === null) tally.undecided += 1;
+    tally.answered += 1;
+    records.push({ category, file, ...best });
+  }
+  await sorter?.finish();
+  await writeRecords(reserved, records, {
+    format: lineFormats[command.format],
+    table: bestFrameTable,
+    terminal,
+  });
+}
+
+async function faultOf(path: string): Promise<string | undefined> {
+  try {
+    return (await stat(path)).isFile() ? undefined : 'It is not a file.';
+  } catch (fault) {
+    return `It cannot be read, because ${reasonOf(fault)}.`;
+  }
+}
+
+function isFaultOfVideo(fault: unknown): fault is ServiceError | ServerError {
+  return (
+    (fault instanceof ServiceError || fault instanceof ServerError) &&
+    fault.code?.startsWith('video_') === true
+  );
+}
