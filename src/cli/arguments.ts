@@ -187,7 +187,7 @@ function readArguments(argv: readonly string[]) {
   } catch (fault) {
     if (!(fault instanceof TypeError)) throw fault;
     // "Unknown option '--jason'. To specify a positional argument starting with a '-', …"
-    throw new UsageError(fault.message);
+    throw new UsageError(fault.message.replace(/\. To specify a positional.*/s, '; see --help.'));
   }
 }
 

@@ -108,7 +108,7 @@ interface ProgressOptions {
 interface Progress {
   /**
    * Stores the progress. The next tick shows it, so files that are answered together appear together.
-   * @param remarks further counts, such as `3 broken`
+   * @param remarks further counts, such as `3 failed`
    */
   show(done: number, total: number, remarks?: readonly string[]): void;
   /** Removes the bar. */

@@ -102,7 +102,7 @@ describe('progress', () => {
     for (const [ms, done] of steps) {
       nowMs = ms;
       progress.show(0, 50_000);
-      progress.show(done, 50_000, ['1 broken']);
+      progress.show(done, 50_000, ['1 failed']);
       tick();
     }
     return stderr.written;
@@ -116,17 +116,17 @@ describe('progress', () => {
 
   test('is a bar with rate and time left on a terminal', () => {
     expect(shown(true, false, steps)).toEqual([
-      '\r\u001b[K[----------------] 0 of 50,000 files, 1 broken',
-      '\r\u001b[K[----------------] 400 of 50,000 files, 40/s, 20 min 40 s left, 1 broken',
-      '\r\u001b[K[####------------] 12,500 of 50,000 files, 625/s, 1 min 0 s left, 1 broken',
+      '\r\u001b[K[----------------] 0 of 50,000 files, 1 failed',
+      '\r\u001b[K[----------------] 400 of 50,000 files, 40/s, 20 min 40 s left, 1 failed',
+      '\r\u001b[K[####------------] 12,500 of 50,000 files, 625/s, 1 min 0 s left, 1 failed',
     ]);
   });
 
   test('is a line now and then elsewhere', () => {
     expect(shown(false, false, steps)).toEqual([
-      '0 of 50,000 files, 1 broken\n',
-      '400 of 50,000 files, 40/s, 20 min 40 s left, 1 broken\n',
-      '12,500 of 50,000 files, 625/s, 1 min 0 s left, 1 broken\n',
+      '0 of 50,000 files, 1 failed\n',
+      '400 of 50,000 files, 40/s, 20 min 40 s left, 1 failed\n',
+      '12,500 of 50,000 files, 625/s, 1 min 0 s left, 1 failed\n',
     ]);
   });
 

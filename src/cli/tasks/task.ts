@@ -73,7 +73,7 @@ export interface Tally {
    * @param what singular, with or without an article: `a HEIC picture`
    */
   skip(what: string, number?: number): void;
-  /** For the status line, such as `3 broken`. */
+  /** For the status line, such as `3 failed`. */
   remarks(): readonly string[];
   summary(): string;
 }
@@ -87,7 +87,7 @@ export function createTally(terminal: CommandTerminal, now = () => performance.n
   const skipped = new Map<string, number>();
   let faults = 0;
   const skippedCount = () => skipped.values().reduce((sum, number) => sum + number, 0);
-  const faultRemark = () => (faults > 0 ? [`${count(faults)} broken`] : []);
+  const faultRemark = () => (faults > 0 ? [`${count(faults)} failed`] : []);
 
   return {
     answered: 0,

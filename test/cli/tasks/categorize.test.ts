@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test';
+import { createTally } from '../../../src/cli/tasks/task.ts';
 import { UsageError } from '../../../src/cli/usage-error.ts';
 import { pictureOf } from '../fake-classifier.ts';
 import { type TemporaryFolder, temporaryFolder } from '../temporary-folder.ts';
@@ -51,7 +52,7 @@ describe('categorizing', () => {
     expect(stderr.replaceAll(folder.path, '')).toBe('/p/2.gif: It is broken.\n');
     expect(tally.faults).toBe(1);
     expect(tally.summary()).toBe(
-      '4 answered in 0 s, 1 below the threshold, 1 broken. 2 skipped: 1 hidden file, 1 text file. Model: fake, fp32.',
+      '4 answered in 0 s, 1 below the threshold, 1 failed. 2 skipped: 1 hidden file, 1 text file. Model: fake, fp32.',
     );
   });
 
@@ -233,4 +234,19 @@ describe('an output file', () => {
     expect(String(fault)).toContain('p/3.txt exists and was not written by this command as text');
     expect(await Bun.file(folder.at('p/3.txt')).text()).toBe('text');
   });
+});
+
+test('the summary counts skipped files as nouns, the most frequent kinds first', () => {
+  const tally = createTally({ isInteractive: false, print: async () => {}, note() {}, status() {} }, () => 0);
+  tally.skip('text', 9);
+  tally.skip('a HEIC picture', 3);
+  tally.skip('a camera’s raw picture (CR2)', 2);
+  expect(tally.summary()).toBe(
+    '0 answered in 0 s. 14 skipped: 9 text files, 3 HEIC pictures, 2 raw pictures (CR2).',
+  );
+  for (let copy = 0; copy < 4; copy++) tally.skip('of an unknown format');
+  tally.skip('an MP4 video');
+  expect(tally.summary()).toEndWith(
+    '19 skipped: 9 text files, 4 files of an unknown format, 3 HEIC pictures, 3 others.',
+  );
 });
