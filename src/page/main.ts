@@ -5,13 +5,10 @@ import { type ServiceState, watchService } from './service/service-state.ts';
 import { createSession } from './session.ts';
 import { find, setText, throttled } from './view/dom.ts';
 import { createDropZone } from './view/drop-zone.ts';
-import { createKeyForm } from './view/key-form.ts';
-import { createLiveRegion } from './view/live-region.ts';
 import { bytes, count } from './view/numbers.ts';
 import { createPhotoResults } from './view/photo-results.ts';
-import { createProgress } from './view/progress.ts';
-import { createQuestionForm } from './view/question-form.ts';
-import { createServiceBanner } from './view/service-banner.ts';
+import { createKeyForm, createQuestionForm } from './view/question-form.ts';
+import { createLiveRegion, createProgress, createServiceBanner } from './view/status.ts';
 import { createVideoResults } from './view/video-results.ts';
 
 const live = createLiveRegion(find('live', HTMLElement));
@@ -82,9 +79,11 @@ async function takeFiles(files: readonly FoundFile[]): Promise<void> {
     find('files-note', HTMLElement),
     [
       ...(added > 0 ? [`${count(added, 'photo')} added.`] : []),
-      ...(photos.length > added ? [`${count(photos.length - added, 'photo')} already here.`] : []),
+      ...(photos.length > added ? [`${count(photos.length - added, 'photo')} already added.`] : []),
       ...(video ? [`Video ${video.name} added.`] : []),
-      ...(videos.length > 1 ? [`One video at a time: ${videos.length - 1} left out.`] : []),
+      ...(videos.length > 1
+        ? [`Only one video at a time: ${count(videos.length - 1, 'video')} left out.`]
+        : []),
       ...(leftOut > 0 ? [`${count(leftOut, 'other file')} in the folder left out.`] : []),
     ].join(' '),
   );

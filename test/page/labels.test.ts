@@ -35,7 +35,7 @@ describe('the categories field', () => {
     ['"open', 'never closed'],
     ['["a",', 'not valid JSON'],
     ['{"labels":[]}', 'no list named "categories"'],
-    ['[1]', 'no text'],
+    ['[1]', 'not text'],
   ])('%j is named as a fault', (text, sentence) => {
     expect(parseLabels(text)).toEqual({ labels: [], fault: expect.stringContaining(sentence) });
     expect(serviceReads(text)).toBeUndefined();

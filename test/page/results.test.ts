@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { bestPhotos, groupByCategory } from '../../src/page/results/grouping.ts';
-import type { Question } from '../../src/page/results/photo.ts';
+import { bestPhotos, groupByCategory, type Question } from '../../src/page/results/photo.ts';
 import { answeredPhoto, newPhoto, paths } from './photos.ts';
 
 const question: Question = { labels: ['cat', 'dog', 'bird'], template: '' };

@@ -1,12 +1,12 @@
-/** What the categories field holds, read as the service reads a categories document. */
+/** The categories in the field, read by the rules of the service. */
 export interface ParsedLabels {
   /** Trimmed, distinct, in the order written. */
   readonly labels: readonly string[];
-  /** A sentence where the text cannot be read; then there are no labels. */
+  /** A sentence if the text cannot be read; then `labels` is empty. */
   readonly fault: string | undefined;
 }
 
-/** Read here as well as by the service, so that the page can count them while they are typed. */
+/** The page reads labels itself, so that it can count them while a person types. */
 export function parseLabels(text: string): ParsedLabels {
   const read = /^\s*[[{]/.test(text) ? jsonLabels(text) : separatedLabels(text);
   if (typeof read === 'string') return { labels: [], fault: read };
@@ -15,7 +15,7 @@ export function parseLabels(text: string): ParsedLabels {
   return { labels: [...distinct], fault: undefined };
 }
 
-/** Labels as a person would type them: one a line, quoted where they would be read as something else. */
+/** The text of the field for these labels: one per line, quoted if necessary. */
 export function labelsText(labels: readonly string[]): string {
   return labels
     .map((label) =>
@@ -35,12 +35,12 @@ function jsonLabels(text: string): readonly string[] | string {
   if (!Array.isArray(list)) return 'This JSON has no list named "categories".';
   return list.every((label) => typeof label === 'string')
     ? list
-    : 'The list of categories holds something that is no text.';
+    : 'The list of categories has an entry that is not text.';
 }
 
 const headerLine = /^\s*categor(?:y|ies)[^\S\r\n]*[\r\n]/i;
 
-/** Lines; in them tabs, else semicolons, else commas; quotes around what contains one of these. */
+/** Reads lines, separated by tabs, else semicolons, else commas. Quotes protect separators. */
 function separatedLabels(text: string): readonly string[] | string {
   const cells = splitCells(text, delimiterOf(text));
   if (!cells) return 'A double quote is opened and never closed.';
@@ -54,7 +54,7 @@ function delimiterOf(text: string): string {
   return bare.replace(/&#?\w{1,32};/g, '').includes(';') ? ';' : ',';
 }
 
-/** @returns undefined where a quoted cell does not end */
+/** @returns undefined if a quote is not closed */
 function splitCells(text: string, delimiter: string): string[] | undefined {
   const cells: string[] = [];
   const separator = new RegExp(`[\\r\\n${delimiter}]`, 'g');

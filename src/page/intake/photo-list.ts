@@ -1,23 +1,23 @@
 import { acceptOf, hasEndingOf, pictureFormats, videoContainers } from '../../contract/formats.ts';
 import type { Photo } from '../results/photo.ts';
 
-/** A file, and the folders it was found in below the one that was dropped. */
+/** A file, and its folders within the dropped folder. */
 export interface FoundFile {
   readonly file: File;
-  /** With folders where there are any: `holiday/day 1/beach.jpg`. */
+  /** With folders, if any: `holiday/day 1/beach.jpg`. */
   readonly path: string;
   readonly inFolder: boolean;
 }
 
-/** What a file that was dropped or chosen is taken for; the service has the last word, by its content. */
+/** The kind of a file by its name. The service decides by its content. */
 type FileKind = 'photo' | 'video' | 'categories' | 'other';
 
 const categoriesEndings = /\.(?:json|csv|tsv|txt)$/i;
 
-/** What the file chooser offers: everything that `fileKind` knows by its ending. */
+/** For the file chooser: all endings that `fileKind` knows. */
 export const acceptedFiles = `${acceptOf(pictureFormats, videoContainers)},.json,.csv,.tsv,.txt`;
 
-/** By ending first: what systems say of a type differs, and is often nothing. */
+/** Endings come first, because operating systems report types differently or not at all. */
 export function fileKind({ name, type }: { readonly name: string; readonly type: string }): FileKind {
   if (hasEndingOf(pictureFormats, name)) return 'photo';
   if (hasEndingOf(videoContainers, name)) return 'video';
@@ -31,15 +31,15 @@ export function fileKind({ name, type }: { readonly name: string; readonly type:
 interface PhotoList {
   readonly all: readonly Photo[];
   /**
-   * Takes files, some at a time: a browser looks each of them up on the disk, and thousands take seconds.
-   * @param onSome called now and then while it lasts
-   * @returns how many were new; the same file, dropped again, is not taken twice
+   * Adds files in slices, because a browser reads the size of each file from the disk.
+   * @param onSome called between slices
+   * @returns the number of new files; a file that was added before is skipped
    */
   add(files: readonly FoundFile[], onSome?: () => void): Promise<number>;
   clear(): void;
 }
 
-/** A page that does not answer for longer feels stuck. */
+/** A longer slice would block the page noticeably. */
 const SLICE_MS = 30;
 
 export function createPhotoList(): PhotoList {
@@ -74,7 +74,7 @@ export function createPhotoList(): PhotoList {
           await new Promise((resolve) => setTimeout(resolve));
           restedAt = performance.now();
         }
-        // Cleared meanwhile.
+        // The list was cleared in the meantime.
         if (photos !== list) break;
         if (take(found)) added++;
       }

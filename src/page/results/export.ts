@@ -2,20 +2,19 @@ import { decide, isListed } from '../../classify/decide.ts';
 import type { Rules } from '../../contract/options.ts';
 import type { VideoDetails } from '../../contract/schemas.ts';
 import { csvCell } from '../../csv-cell.ts';
-import { bestPhotos, groupByCategory } from './grouping.ts';
-import { answerTo, bestOf, type Photo, type Question } from './photo.ts';
+import { answerTo, bestOf, bestPhotos, groupByCategory, type Photo, type Question } from './photo.ts';
 
-/** A CSV document. The byte order mark tells spreadsheets that it is UTF-8. */
+/** A CSV document. Spreadsheets recognise UTF-8 by the byte order mark. */
 export function csvText(rows: readonly (readonly (string | number | null)[])[]): string {
   return `\ufeff${rows.map((row) => `${row.map(csvCell).join(',')}\r\n`).join('')}`;
 }
 
-/** A video's answers as they are shown, without pictures. */
+/** The answers about a video, filtered as on the page. */
 interface VideoResults {
   readonly name: string;
   readonly details: VideoDetails;
   readonly rules: Rules;
-  /** How many frames of a category are listed. */
+  /** Frames per category. */
   readonly topK: number;
 }
 
@@ -31,7 +30,7 @@ export function videoJson({ name, details, rules, topK }: VideoResults): string 
   return `${JSON.stringify({ file: name, model, ...rules, video, results, warnings }, null, 2)}\n`;
 }
 
-/** One line for each category and frame, best first. */
+/** One line per category and frame, best first. */
 export function videoCsv({ name, details, rules, topK }: VideoResults): string {
   return csvText([
     ['file', 'category', 'seconds', 'score', 'similarity'],
@@ -44,18 +43,18 @@ export function videoCsv({ name, details, rules, topK }: VideoResults): string {
   ]);
 }
 
-/** The answers to one question, as they are shown. */
+/** The answers about photos, filtered as on the page. */
 interface PhotoResults {
   readonly photos: readonly Photo[];
   readonly question: Question;
   /** Name of the model. */
   readonly model: string | undefined;
   readonly rules: Rules;
-  /** How many categories of a photo and photos of a category are listed. */
+  /** Categories per photo, and photos per category. */
   readonly topK: number;
 }
 
-/** The detailed answer of /categorize for all photos together, and the best photos of every category. */
+/** All photos as in the detailed answer of /categorize, and the best photos of each category. */
 export function photosJson({ photos, question, model, rules, topK }: PhotoResults): string {
   const best = bestPhotos(photos, question, topK, rules);
   const document = {
@@ -87,7 +86,7 @@ export function photosJson({ photos, question, model, rules, topK }: PhotoResult
   return `${JSON.stringify(document, null, 2)}\n`;
 }
 
-/** One line for each photo, in groups as they are shown. */
+/** One line per photo, in the groups of the page. */
 export function photosCsv({ photos, question, rules }: PhotoResults): string {
   const { groups, undecided, broken } = groupByCategory(photos, question, rules);
   const line = ({ path, answer, fault }: Photo, label: number | undefined) => {
@@ -115,7 +114,7 @@ function answered(photos: readonly Photo[], question: Question) {
   });
 }
 
-/** Answers are kept in single precision, which has seven digits. */
+/** Answers are stored in single precision, which has seven digits. */
 function rounded(value: number | undefined): number | null {
   return value === undefined || Number.isNaN(value) ? null : Number(value.toPrecision(7));
 }

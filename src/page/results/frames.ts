@@ -10,19 +10,19 @@ export interface Moment {
   readonly timestamp: number;
   readonly score: number;
   readonly similarity: number;
-  /** Further frames that are good enough, best first. */
+  /** Further frames above the threshold, best first. */
   readonly others: readonly { readonly timestamp: number; readonly score: number }[];
 }
 
-/** A frame on the time line, with all categories that it is the best frame for. */
+/** A frame on the timeline, with all categories of which it is the best frame. */
 export interface Mark {
   readonly timestamp: number;
   readonly categories: readonly string[];
 }
 
 /**
- * Categories whose best frame is not good enough are left out.
- * @param topK how many frames of a category, the best one included
+ * Leaves out categories whose best frame is below the threshold.
+ * @param topK frames per category, including the best
  */
 export function momentsOf({ results }: Pick<VideoDetails, 'results'>, rules: Rules, topK: number): Moment[] {
   return results.flatMap(({ category, scores }) => {
@@ -32,7 +32,7 @@ export function momentsOf({ results }: Pick<VideoDetails, 'results'>, rules: Rul
   });
 }
 
-/** In the order of time. */
+/** Sorted by time. */
 export function marksOf(moments: readonly Moment[]): Mark[] {
   const byTime = Map.groupBy(moments, ({ timestamp }) => timestamp);
   return [...byTime]
@@ -41,11 +41,11 @@ export function marksOf(moments: readonly Moment[]): Mark[] {
 }
 
 /**
- * Puts marks into lanes, so that they do not cover each other: each goes to the first lane with room.
- * @param positions along the line, ascending, in any unit
+ * Puts each mark into the first lane with room, so that marks do not overlap.
+ * @param positions ascending, in any unit
  * @param width of a mark, in the same unit
- * @param maxLanes further ones cover others of the last lane
- * @returns the lane of each, from 0
+ * @param maxLanes marks without room overlap in the last lane
+ * @returns the lane of each mark, from 0
  */
 export function lanesOf(positions: readonly number[], width: number, maxLanes: number): number[] {
   const ends: number[] = [];
@@ -57,12 +57,12 @@ export function lanesOf(positions: readonly number[], width: number, maxLanes: n
   });
 }
 
-/** The frames' pictures, JPEG files by timestamp in seconds. */
+/** JPEG files of frames by timestamp in seconds. */
 type FramePictures = ReadonlyMap<number, Blob>;
 
 /**
- * Takes the pictures out of an answer: base64 would stay in the page's memory, blobs need not. A frame that is the
- * best one for several categories comes with each of them and is kept once.
+ * Moves the pictures of an answer into blobs, which browsers can keep on disk; base64 would stay in memory. A frame
+ * that is the best of several categories is stored once.
  */
 export function separatePictures(details: VideoDetails): {
   readonly details: VideoDetails;
@@ -93,9 +93,9 @@ export interface ShownVideo {
   readonly fault?: Fault;
 }
 
-/** Addresses of the frames' pictures, as an `<img>` takes them. */
+/** URLs of the frames' pictures for `<img>`. */
 export interface FrameAddresses {
-  /** @param timestamp seconds. @returns undefined where there is no picture of that frame */
+  /** @param timestamp seconds. @returns undefined if the frame has no picture */
   at(timestamp: number): string | undefined;
   release(): void;
 }

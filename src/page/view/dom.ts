@@ -1,19 +1,19 @@
 const types = { json: 'application/json', csv: 'text/csv' } as const;
 
-/** Hands a text to the browser as a download. */
+/** Saves a text as a download. */
 export function saveText(name: string, format: keyof typeof types, text: string): void {
   const url = URL.createObjectURL(new Blob([text], { type: types[format] }));
   const link = document.createElement('a');
   link.href = url;
   link.download = `${name}.${format}`;
   link.click();
-  // The browser has begun to read it by then.
+  // By then the browser has read the text.
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
 const PACE_MS = 150;
 
-/** Calls `draw` soon after it was asked for, however often, but not all the time. */
+/** Calls `draw` soon after each request, but at most every 150 ms. */
 export function throttled(draw: () => void): () => void {
   let isPlanned = false;
   let drawnAt = Number.NEGATIVE_INFINITY;
@@ -29,8 +29,7 @@ export function throttled(draw: () => void): () => void {
   };
 }
 
-/** Building and finding elements. Text is set as text alone: names of files and categories may be anything. */
-
+/** Text is set as text, never as HTML: names of files and categories may contain anything. */
 type Properties = {
   readonly class?: string;
   readonly text?: string;
@@ -52,26 +51,26 @@ export function create<Tag extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-/** A button that does not send the form it may stand in. */
+/** A button that does not submit the form around it. */
 export function createButton(text: string, onClick: () => void, className = 'button'): HTMLButtonElement {
   const button = create('button', { class: className, text, attributes: { type: 'button' } });
   button.addEventListener('click', onClick);
   return button;
 }
 
-/** An element of the page's HTML. */
+/** Finds an element of the page's HTML. @throws Error if it is missing or of another type */
 export function find<Type extends Element>(id: string, type: abstract new () => Type): Type {
   const element = document.getElementById(id);
   if (!(element instanceof type)) throw new Error(`the page has no ${type.name} with the id ${id}`);
   return element;
 }
 
-/** Sets text only where it differs, so that screen readers do not hear it again. */
+/** Sets a text only if it differs, so that screen readers do not announce it again. */
 export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Makes `children` the children of `parent`, moving as few as possible. */
+/** Makes `children` the children of `parent`, and moves as few as possible. */
 export function arrange(parent: Element, children: readonly Element[]): void {
   const wanted = new Set(children);
   for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();

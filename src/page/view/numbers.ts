@@ -10,7 +10,7 @@ export function number(value: number): string {
   return whole.format(value);
 }
 
-/** A share of one: `87 %`, `99.7 %`, `<0.1 %`; never rounded up to all or down to nothing. */
+/** A share of one: `87 %`, `99.7 %`, `<0.1 %`; never rounded to 0 or 100 %. */
 export function percent(share: number): string {
   const value = share * 100;
   if (value > 0 && value < 0.1) return '<0.1 %';
@@ -31,7 +31,7 @@ export function bytes(value: number): string {
   return `${scaled >= 99.95 ? Math.round(scaled) : scaled.toFixed(1)} ${units[unit]}`;
 }
 
-/** A stretch of time: `8 s`, `2 min 5 s`, `1 h 3 min`. */
+/** A duration: `8 s`, `2 min 5 s`, `1 h 3 min`. */
 export function duration(seconds: number): string {
   const total = Math.max(1, Math.round(seconds));
   if (total < 60) return `${total} s`;
@@ -40,11 +40,16 @@ export function duration(seconds: number): string {
   return minutes % 60 === 0 ? `${minutes / 60} h` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-/** A place in a video: `0:12.4`, `1:02:03.0`. */
+/** A position in a video: `0:12.4`, `1:02:03.0`. */
 export function timecode(seconds: number): string {
   const tenths = Math.floor(seconds * 10 + 1e-6);
   const hours = Math.floor(tenths / 36_000);
   const minutes = Math.floor(tenths / 600) % 60;
   const rest = `${String(Math.floor(tenths / 10) % 60).padStart(2, '0')}.${tenths % 10}`;
   return hours > 0 ? `${hours}:${String(minutes).padStart(2, '0')}:${rest}` : `${minutes}:${rest}`;
+}
+
+/** `Categories without a match: red, blue` */
+export function withoutMatch(categories: readonly string[]): string {
+  return `${categories.length === 1 ? 'Category' : 'Categories'} without a match: ${categories.join(', ')}`;
 }

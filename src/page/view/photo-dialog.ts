@@ -1,15 +1,15 @@
 import { answerTo, type Photo, type Question } from '../results/photo.ts';
 import { create, createButton, setText } from './dom.ts';
 import { bytes as bytesText, percent } from './numbers.ts';
-import { lineElement } from './photo-tile.ts';
+import { lineElement } from './photo-group.ts';
 
 /** One photo, large, with its size and scores. */
-export interface PhotoDialog {
-  /** @param among the photos that the arrow keys go through */
+interface PhotoDialog {
+  /** @param among the photos that the arrow keys step through */
   open(photo: Photo, among: readonly Photo[], question: Question | undefined): void;
 }
 
-/** Scores that are shown; a longer list is slow to build and not read. */
+/** A longer list would be slow to build. */
 const MAX_LINES = 200;
 
 export function createPhotoDialog(dialog: HTMLDialogElement): PhotoDialog {

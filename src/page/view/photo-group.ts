@@ -1,7 +1,6 @@
 import type { Photo } from '../results/photo.ts';
 import { arrange, create, createButton, setText } from './dom.ts';
 import { count, number } from './numbers.ts';
-import { createPhotoTile, type PhotoTile, type TileContent } from './photo-tile.ts';
 import type { Thumbnails } from './thumbnails.ts';
 
 export interface GroupContent {
@@ -16,7 +15,7 @@ export interface GroupContent {
   readonly tile: (photo: Photo) => TileContent;
 }
 
-/** A heading and photos below it. Of many photos, only some are in the page. */
+/** A heading with photos. Only some of many photos are on the page; a button shows more. */
 export interface PhotoGroupView {
   readonly element: HTMLElement;
   show(content: GroupContent): void;
@@ -92,4 +91,73 @@ export function createPhotoGroup(
       tiles.clear();
     },
   };
+}
+
+/** One line below a photo: its score for a category. */
+interface TileLine {
+  readonly text: string;
+  readonly value: string;
+  /** Length of the bar, 0 to 1. */
+  readonly share: number;
+}
+
+export interface TileContent {
+  readonly lines: readonly TileLine[];
+  /** Why the file cannot be used, as a sentence. */
+  readonly note?: string;
+}
+
+/** A photo in a list. */
+interface PhotoTile {
+  readonly element: HTMLLIElement;
+  show(content: TileContent): void;
+  focus(): void;
+  release(): void;
+}
+
+function createPhotoTile(photo: Photo, thumbnails: Thumbnails, open: () => void): PhotoTile {
+  const canvas = create('canvas', { attributes: { 'aria-hidden': 'true', width: '0', height: '0' } });
+  const name = create('span', { class: 'name', text: fileName(photo.path) });
+  const button = create(
+    'button',
+    { class: 'photo', attributes: { type: 'button', title: photo.path } },
+    canvas,
+    name,
+  );
+  button.addEventListener('click', open);
+  const lines = create('ul', { class: 'lines' });
+  const note = create('p', { class: 'note', hidden: true });
+  const element = create('li', { class: 'tile' }, button, note, lines);
+  thumbnails.show(canvas, photo);
+
+  let shown = '';
+  return {
+    element,
+    show(content) {
+      const key = JSON.stringify(content);
+      if (key === shown) return;
+      shown = key;
+      lines.replaceChildren(...content.lines.map(lineElement));
+      note.hidden = content.note === undefined;
+      setText(note, content.note ?? '');
+    },
+    focus: () => button.focus(),
+    release: () => thumbnails.release(canvas),
+  };
+}
+
+/** A score with a bar behind it. */
+export function lineElement({ text, value, share }: TileLine): HTMLLIElement {
+  const line = create(
+    'li',
+    {},
+    create('span', { class: 'label', text }),
+    create('span', { class: 'value', text: ` ${value}` }),
+  );
+  line.style.setProperty('--share', share.toFixed(4));
+  return line;
+}
+
+function fileName(path: string): string {
+  return path.split('/').at(-1) ?? path;
 }

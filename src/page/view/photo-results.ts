@@ -1,11 +1,16 @@
 import { photosCsv, photosJson } from '../results/export.ts';
-import { bestPhotos, type Grouping, groupByCategory } from '../results/grouping.ts';
-import { answerTo, type Photo, type Question } from '../results/photo.ts';
+import {
+  answerTo,
+  bestPhotos,
+  type Grouping,
+  groupByCategory,
+  type Photo,
+  type Question,
+} from '../results/photo.ts';
 import { arrange, create, createButton, find, saveText, setText } from './dom.ts';
-import { count, number, percent } from './numbers.ts';
+import { count, number, percent, withoutMatch } from './numbers.ts';
 import { createPhotoDialog } from './photo-dialog.ts';
-import { createPhotoGroup, type GroupContent, type PhotoGroupView } from './photo-group.ts';
-import type { TileContent } from './photo-tile.ts';
+import { createPhotoGroup, type GroupContent, type PhotoGroupView, type TileContent } from './photo-group.ts';
 import { createResultControls, type ShownOptions } from './result-controls.ts';
 import { createThumbnails } from './thumbnails.ts';
 
@@ -65,7 +70,7 @@ export function createPhotoResults(tryBrokenAgain: () => void): PhotoResultsView
   const unused = find('photo-unused', HTMLElement);
   const viewChoice = find('photo-view', HTMLFieldSetElement);
   const byBest = find('view-best', HTMLInputElement);
-  const bestHint = find('best-hint', HTMLElement);
+  const bestHint = find('best-hint', HTMLDetailsElement);
   const dialog = createPhotoDialog(find('photo-dialog', HTMLDialogElement));
   const thumbnails = createThumbnails();
   const tryAgain = createButton('Try these again', tryBrokenAgain);
@@ -92,7 +97,8 @@ export function createPhotoResults(tryBrokenAgain: () => void): PhotoResultsView
     section.hidden = photos.length === 0;
     viewChoice.hidden = controls.element.hidden = !question;
     bestHint.hidden = !question || !byBest.checked;
-    controls.setUnit(byBest.checked ? 'per category' : 'per photo');
+    if (byBest.checked) controls.setUnit('photo per category', 'photos per category');
+    else controls.setUnit('category per photo', 'categories per photo');
     const grouping = groupByCategory(photos, question ?? nothingAsked, controls.rules);
     const { broken, waiting } = grouping;
     const categories =
@@ -126,9 +132,9 @@ export function createPhotoResults(tryBrokenAgain: () => void): PhotoResultsView
     const brokenView = views.get('broken');
     if (brokenView && tryAgain.parentElement !== brokenView.element) brokenView.element.append(tryAgain);
     links.show(contents);
-    const unusedLabels = question && !byBest.checked && waiting.length === 0 ? grouping.empty : [];
-    unused.hidden = unusedLabels.length === 0;
-    setText(unused, `No photo: ${unusedLabels.map((label) => question?.labels[label]).join(', ')}`);
+    const empty = byBest.checked || waiting.length > 0 ? [] : grouping.empty;
+    unused.hidden = empty.length === 0;
+    setText(unused, withoutMatch(empty.map((label) => question?.labels[label] ?? '')));
   };
 
   return {
@@ -177,7 +183,7 @@ function bestGroups(
   return bestPhotos(photos, question, topK, rules).map((best, label) => ({
     key: `best-${label}`,
     heading: question.labels[label] ?? '',
-    ...(best.length === 0 && { hint: `No photo reaches ${percent(rules.threshold)} for it.` }),
+    ...(best.length === 0 && { hint: `No photo reaches ${percent(rules.threshold)} for this category.` }),
     photos: best,
     first: topK,
     tile: ({ answer }) => {
@@ -206,7 +212,7 @@ function brokenGroup(photos: readonly Photo[]): GroupContent {
 function waitingGroup(photos: readonly Photo[], question: Question | undefined): GroupContent {
   return {
     key: 'waiting',
-    heading: question ? 'Waiting' : 'Your photos',
+    heading: question ? 'Not classified yet' : 'Your photos',
     photos,
     first: MAX_FIRST,
     tile: () => ({ lines: [] }),

@@ -2,22 +2,22 @@ import { labelsText, type ParsedLabels, parseLabels } from '../intake/labels.ts'
 import { find, setText } from './dom.ts';
 import { count } from './numbers.ts';
 
-/** Which of its fields a sentence is about. */
-export type Field = 'labels' | 'template' | 'files';
+/** The field that a sentence is about. */
+type Field = 'labels' | 'template' | 'files';
 
-/** The fields in which is said what to look for. */
-export interface QuestionForm {
+/** The fields for files, categories and template. */
+interface QuestionForm {
   readonly labels: ParsedLabels;
   readonly template: string;
-  /** Takes a categories document that was dropped. */
+  /** Reads a categories document into the field. */
   readDocument(file: File): Promise<void>;
-  /** Says what is wrong with a field, and leads there. */
+  /** Shows a fault beside a field, and focuses it. */
   complain(field: Field, sentence: string): void;
-  /** @param plan what the button would do. @param isRunning shows the button that stops it instead */
+  /** @param plan what the button will do. @param isRunning shows the stop button instead */
   show(plan: string, isRunning: boolean): void;
 }
 
-export interface QuestionFormEvents {
+interface QuestionFormEvents {
   onChange(): void;
   onSubmit(): void;
   onStop(): void;
@@ -59,7 +59,7 @@ export function createQuestionForm({ onChange, onSubmit, onStop }: QuestionFormE
   const readDocument = async (file: File) => {
     const text = decode(new Uint8Array(await file.arrayBuffer()));
     const parsed = parseLabels(text);
-    // What cannot be read is shown as it is, to be set right.
+    // A text that cannot be read is shown unchanged, so that it can be corrected.
     labelsField.value = parsed.fault ? text : labelsText(parsed.labels);
     readLabels();
   };
@@ -113,4 +113,30 @@ function decode(bytes: Uint8Array): string {
   const [first, second] = bytes;
   const isUtf16 = (first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff);
   return new TextDecoder(isUtf16 ? (first === 0xff ? 'utf-16le' : 'utf-16be') : 'utf-8').decode(bytes);
+}
+
+/** Asks for the API key. The key is lost when the page is closed. */
+interface KeyForm {
+  /** @param reason the service's error message */
+  ask(reason: string): void;
+}
+
+export function createKeyForm(onKey: (key: string) => void): KeyForm {
+  const form = find('key-form', HTMLFormElement);
+  const field = find('key', HTMLInputElement);
+  const reason = find('key-reason', HTMLElement);
+  form.addEventListener('submit', (event) => {
+    event.preventDefault();
+    if (field.value === '') return;
+    form.hidden = true;
+    onKey(field.value);
+    field.value = '';
+  });
+  return {
+    ask(text) {
+      setText(reason, text);
+      form.hidden = false;
+      field.focus();
+    },
+  };
 }

@@ -1,19 +1,19 @@
 import type { Rules } from '../../contract/options.ts';
 import { create, createButton, setText } from './dom.ts';
 
-/** What the controls set. The page applies it to the answers that it has, without another request. */
+/** The settings of the controls. The page applies them to its answers, without a new request. */
 export interface ShownOptions {
   readonly rules: Rules & { readonly threshold: number };
   readonly topK: number;
 }
 
-export interface ResultControls extends ShownOptions {
+interface ResultControls extends ShownOptions {
   readonly element: HTMLElement;
-  /** @param unit of the number of best results, e.g. `per category` */
-  setUnit(unit: string): void;
+  /** Sets the words after the number of best results, e.g. `photos per category`. */
+  setUnit(singular: string, plural: string): void;
 }
 
-export interface ResultControlsOptions {
+interface ResultControlsOptions {
   /** `photos` or `video`; the ids begin with it. */
   readonly name: string;
   readonly topK: number;
@@ -26,7 +26,15 @@ const MAX_SHOWN = 10;
 export function createResultControls(options: ResultControlsOptions): ResultControls {
   const { name, topK, onChange, onSave } = options;
   const range = create('input', {
-    attributes: { id: `${name}-threshold`, type: 'range', min: '0', max: '100', step: '1', value: '0' },
+    attributes: {
+      id: `${name}-threshold`,
+      type: 'range',
+      min: '0',
+      max: '100',
+      step: '1',
+      value: '0',
+      'aria-describedby': `${name}-threshold-hint`,
+    },
   });
   const shownThreshold = create('output', { text: '0 %', attributes: { for: `${name}-threshold` } });
   const best = create('input', {
@@ -53,14 +61,19 @@ export function createResultControls(options: ResultControlsOptions): ResultCont
     create(
       'div',
       { class: 'control' },
-      create('label', { text: 'Least score', attributes: { for: range.id } }),
+      create('label', { text: 'Minimum score', attributes: { for: range.id } }),
       range,
       shownThreshold,
+      create('span', {
+        class: 'hint',
+        text: 'Hides weaker matches.',
+        attributes: { id: `${name}-threshold-hint` },
+      }),
     ),
     create(
       'div',
       { class: 'control' },
-      create('label', { text: 'Show the best', attributes: { for: best.id } }),
+      create('label', { text: 'Show top', attributes: { for: best.id } }),
       best,
       unit,
     ),
@@ -73,7 +86,9 @@ export function createResultControls(options: ResultControlsOptions): ResultCont
   );
   return {
     element,
-    setUnit: (text) => setText(unit, text),
+    setUnit(singular, plural) {
+      setText(unit, this.topK === 1 ? singular : plural);
+    },
     get rules() {
       return { threshold: range.valueAsNumber / 100 };
     },

@@ -1,29 +1,29 @@
 import type { Photo } from '../results/photo.ts';
 
-/** Draws photos small, only while they are near what is seen, so that memory does not grow with their count. */
+/** Draws thumbnails only near the visible part of the page, so that memory does not grow with the number of photos. */
 export interface Thumbnails {
   show(canvas: HTMLCanvasElement, photo: Photo): void;
   release(canvas: HTMLCanvasElement): void;
-  /** Gives back what is kept of photos that are not shown. */
+  /** Frees the thumbnails of photos that are not shown. */
   forget(): void;
 }
 
-/** Pixels of a thumbnail's side: a tile's on a display of double density, nearly. 230 KB each. */
+/** Pixels per side, nearly a tile on a display of double density. 230 KB each. */
 const SIDE = 240;
-/** A decoded photo is cut to a square after this: upright ones come out narrower than high. */
+/** Height of a decoded photo before it is cut to a square. */
 const DECODED_HEIGHT = 288;
-/** Each decodes one photo at its full size for a moment: 48 MB for 12 megapixels. */
+/** Each briefly holds one photo at full size: 48 MB for 12 megapixels. */
 const DECODERS = 2;
-/** Kept beside those on view, for scrolling back: 35 MB. */
+/** Thumbnails in memory, for scrolling back: 35 MB. */
 const KEPT = 150;
-/** Drawn a little before they come into view. */
+/** Thumbnails are drawn before they become visible. */
 const MARGIN = '300px';
 
 export function createThumbnails(): Thumbnails {
   const shown = new Map<Element, Photo>();
-  /** By photo; the order is that of last use. null: the browser cannot show it. */
+  /** By photo id, in order of last use. null: the browser cannot show the photo. */
   const kept = new Map<number, ImageBitmap | null>();
-  /** The newest first: that is where the eye is. */
+  /** Newest first, because those are visible. */
   let wanted: HTMLCanvasElement[] = [];
   let decoding = 0;
 
@@ -105,7 +105,7 @@ export function createThumbnails(): Thumbnails {
   };
 }
 
-/** The middle square, as the model sees it. @returns null where the browser cannot show the file */
+/** The middle square, as the model sees it. @returns null if the browser cannot show the file */
 async function decode(file: File): Promise<ImageBitmap | null> {
   try {
     const whole = await createImageBitmap(file, { resizeHeight: DECODED_HEIGHT, resizeQuality: 'medium' });

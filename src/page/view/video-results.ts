@@ -11,17 +11,17 @@ import {
   type ShownVideo,
 } from '../results/frames.ts';
 import { create, createButton, find, saveText, setText } from './dom.ts';
-import { count, percent, timecode } from './numbers.ts';
+import { count, percent, timecode, withoutMatch } from './numbers.ts';
 import { createResultControls } from './result-controls.ts';
 
-/** The time line of a video, with the best frames on it. */
+/** The timeline of a video with its best frames. */
 interface Timeline {
   show(marks: readonly Mark[], duration: number, pictures: FrameAddresses): void;
   /** Moves the playhead. */
   setPosition(seconds: number): void;
 }
 
-/** As in the style sheet: a mark's width with the gap beside it, and a lane's height. */
+/** As in the style sheet: a mark's width with its gap. */
 const MARK_WIDTH = 108;
 const MAX_LANES = 4;
 
@@ -40,7 +40,7 @@ function createTimeline(element: HTMLElement, seek: (seconds: number) => void): 
   let length = 0;
   let placed: { readonly item: HTMLElement; readonly timestamp: number }[] = [];
 
-  // For the pointer alone: the keyboard has the marks and the video's own controls.
+  // For pointers only: keyboards use the marks and the video's controls.
   track.addEventListener('click', ({ clientX }) => {
     const { left, width } = track.getBoundingClientRect();
     if (width > 0) seek(((clientX - left) / width) * length);
@@ -64,7 +64,7 @@ function createTimeline(element: HTMLElement, seek: (seconds: number) => void): 
 
   return {
     show(shown, duration, pictures) {
-      // A single frame has no length.
+      // A single frame has length 0.
       length = Math.max(duration, 0.001);
       placed = shown.map((mark) => ({
         item: markElement(mark, pictures.at(mark.timestamp), seek),
@@ -99,7 +99,7 @@ function markElement(
   return create('li', {}, button);
 }
 
-/** The video on the page, its time line and its best frames. */
+/** The video, its timeline and its best frames. */
 interface VideoResultsView {
   render(shown: ShownVideo | undefined): void;
 }
@@ -118,14 +118,14 @@ export function createVideoResults(): VideoResultsView {
   let addresses: FrameAddresses | undefined;
 
   const seek = (seconds: number) => {
-    // A millisecond later, because rounding must not end up in the frame before.
+    // One millisecond later, because rounding could show the frame before.
     player.currentTime = seconds + 0.001;
     player.scrollIntoView({ block: 'nearest' });
   };
   const timeline = createTimeline(find('timeline', HTMLElement), seek);
   player.addEventListener('timeupdate', () => timeline.setPosition(player.currentTime));
   player.addEventListener('error', () => {
-    // The event also comes when the source is removed.
+    // The event also fires when the source is removed.
     unplayable.hidden = !player.hasAttribute('src');
   });
 
@@ -136,15 +136,10 @@ export function createVideoResults(): VideoResultsView {
     const found = momentsOf(details, controls.rules, controls.topK);
     timeline.show(marksOf(found), details.video.duration, addresses);
     moments.replaceChildren(...found.map((moment) => momentElement(moment, addresses, seek)));
-    const missing = details.results.length - found.length;
-    if (missing > 0) {
-      moments.append(
-        create('li', {
-          class: 'hint',
-          text: `${count(missing, 'category', 'categories')} below ${percent(controls.rules.threshold)}.`,
-        }),
-      );
-    }
+    const shownCategories = new Set(found.map(({ category }) => category));
+    const missing = details.results.map(({ category }) => category).filter((it) => !shownCategories.has(it));
+    if (missing.length > 0) moments.append(create('li', { class: 'hint', text: withoutMatch(missing) }));
+    controls.setUnit('frame per category', 'frames per category');
   };
 
   const controls = createResultControls({
@@ -158,7 +153,6 @@ export function createVideoResults(): VideoResultsView {
       saveText('video', format, format === 'json' ? videoJson(results) : videoCsv(results));
     },
   });
-  controls.setUnit('per category');
   find('video-controls', HTMLElement).append(controls.element);
 
   const play = (file: File | undefined) => {
@@ -190,7 +184,7 @@ export function createVideoResults(): VideoResultsView {
 
 function factsText({ video, model }: VideoDetails): string {
   const { width, height, duration, frames_considered, scenes } = video;
-  return `${width} × ${height}, ${timecode(duration)}; ${count(scenes, 'scene')}, ${count(frames_considered, 'frame')} looked at by ${model.name}`;
+  return `${width} × ${height}, ${timecode(duration)}; ${count(scenes, 'scene')}, ${count(frames_considered, 'frame')} classified by ${model.name}`;
 }
 
 function momentElement(

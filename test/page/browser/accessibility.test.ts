@@ -55,7 +55,7 @@ const states: readonly (readonly [name: string, show: (page: Page) => Promise<un
     'the best photos',
     async (page) => {
       await showPhotos(page);
-      await page.getByLabel('The best of each category').check();
+      await page.getByLabel('Best photos per category').check();
     },
   ],
   [
@@ -110,7 +110,7 @@ describeInBrowser('the page is for everybody', () => {
         'clear',
         'labels',
         'choose-labels',
-        'A sentence around each category',
+        'Prompt template (advanced)',
         'classify',
         'view-groups',
         'photos-threshold',

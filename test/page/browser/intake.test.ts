@@ -68,7 +68,7 @@ describeInBrowser('what is dropped on the page', () => {
     stage.visit(async (page) => {
       const video = (name: string) => ({ ...textFile(name, name), mimeType: 'video/mp4' });
       await filesInput(page).setInputFiles([video('a.mp4'), video('b.mp4'), video('c.mov')]);
-      await page.getByText('Video c.mov added. One video at a time: 2 left out.').waitFor();
+      await page.getByText('Video c.mov added. Only one video at a time: 2 videos left out.').waitFor();
     }));
 
   test('a folder of nothing but a video gives the video; among photos it is left out', async () => {

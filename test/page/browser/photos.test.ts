@@ -62,7 +62,7 @@ describeInBrowser('photos on the page', () => {
         expect.stringContaining('truncated'),
         expect.stringContaining('JPEG, PNG, WebP'),
       ]);
-      expect(await page.getByText('No photo: pink').isVisible()).toBe(true);
+      expect(await page.getByText('Category without a match: pink').isVisible()).toBe(true);
       await takeScreenshot(page, 'photos');
     }));
 
@@ -71,8 +71,8 @@ describeInBrowser('photos on the page', () => {
       await filesInput(page).setInputFiles(await photos);
       await classify(page, 'something blue, something red');
       await untilClassified(page);
-      await page.getByLabel('The best of each category').check();
-      await page.getByRole('spinbutton', { name: 'Show the best' }).fill('1');
+      await page.getByLabel('Best photos per category').check();
+      await page.getByRole('spinbutton', { name: 'Show top' }).fill('1');
       await page.locator('.tile').nth(2).waitFor({ state: 'detached' });
       const groups = await groupsOf(page);
       expect(groups['something blue']).toEqual([expect.stringMatching(/^sea-\d/)]);
@@ -88,7 +88,7 @@ describeInBrowser('photos on the page', () => {
           `something blue, green\nyellow sand\na red evening, purple flowers, a dark night`,
         );
         await untilClassified(page);
-        await page.getByLabel('The best of each category').check();
+        await page.getByLabel('Best photos per category').check();
         await page.locator('.tile').nth(17).waitFor();
         expect(await page.locator('.tile').count()).toBe(18);
         await takeScreenshot(page, 'page');
@@ -96,7 +96,7 @@ describeInBrowser('photos on the page', () => {
       { viewport: { width: 1120, height: 1000 } },
     ));
 
-  test('least score and count change what is shown without asking again', () =>
+  test('minimum score and count change what is shown without asking again', () =>
     stage.visit(async (page) => {
       await filesInput(page).setInputFiles((await photos).slice(0, 4));
       await classify(page, 'yellow, orange, green, blue');
@@ -105,10 +105,10 @@ describeInBrowser('photos on the page', () => {
       expect(Object.keys(await groupsOf(page))).toEqual(['green', 'blue']);
       const lines = page.locator('.tile').first().locator('.lines li');
       expect(await lines.count()).toBe(3);
-      await page.getByRole('spinbutton', { name: 'Show the best' }).fill('1');
+      await page.getByRole('spinbutton', { name: 'Show top' }).fill('1');
       await lines.nth(1).waitFor({ state: 'detached' });
       // Nothing is as sure as that.
-      await page.getByRole('slider', { name: 'Least score' }).fill('100');
+      await page.getByRole('slider', { name: 'Minimum score' }).fill('100');
       await page.getByText('No category reaches 100 %.').waitFor();
       expect(Object.keys(await groupsOf(page))).toEqual(['None of these']);
       expect(requests).toEqual([]);
@@ -121,7 +121,7 @@ describeInBrowser('photos on the page', () => {
       await classify(page, 'green, blue');
       await untilClassified(page);
       const requests = requestsOf(page);
-      await page.getByText('A sentence around each category').click();
+      await page.getByText('Prompt template (advanced)').click();
       await page.getByLabel('Template').fill('a photo of something {}');
       await page.getByText('Sends 3 photos, as the question is a new one.').waitFor();
       await page.getByRole('button', { name: 'Classify' }).click();
@@ -130,7 +130,7 @@ describeInBrowser('photos on the page', () => {
         'a photo of something {}',
       ]);
       await filesInput(page).setInputFiles(paths.slice(2));
-      await page.getByText('1 photo added. 1 photo already here.').waitFor();
+      await page.getByText('1 photo added. 1 photo already added.').waitFor();
       await page.getByText('Sends 1 photo.').waitFor();
       await page.getByRole('button', { name: 'Classify' }).click();
       await untilClassified(page);

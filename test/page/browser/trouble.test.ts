@@ -36,7 +36,7 @@ describeInBrowser('when something is missing or wrong', () => {
   ])('categories %j with the template %j: said beside the field', (categories, template, sentence, field) =>
     stage.visit(async (page) => {
       await filesInput(page).setInputFiles(await scenePhotos(1));
-      await page.getByText('A sentence around each category').click();
+      await page.getByText('Prompt template (advanced)').click();
       await page.getByLabel('Template').fill(template);
       await classify(page, categories);
       await page.locator(`#${field}-fault`).filter({ hasText: sentence }).waitFor();
@@ -102,7 +102,7 @@ describeInBrowser('when something is missing or wrong', () => {
     await using server = start({ engine: () => state });
     await stage.visit(
       async (page) => {
-        const sentence = 'The model is being downloaded: 120 MB of 354 MB, about 1 min 15 s left.';
+        const sentence = 'Downloading the model: 120 MB of 354 MB, about 1 min 15 s left.';
         await page.locator('#banner-text').filter({ hasText: sentence }).waitFor();
         const bar = page.getByRole('progressbar', { name: 'Loading the model' });
         expect(Number(await bar.getAttribute('value'))).toBeCloseTo(120 / 354);

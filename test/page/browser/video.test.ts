@@ -80,17 +80,17 @@ describeInBrowser('a video on the page', () => {
       await takeScreenshot(page, 'video', true);
     }));
 
-  test('least score and count change what is shown; it is saved without a new upload', () =>
+  test('minimum score and count change what is shown; it is saved without a new upload', () =>
     stage.visit(async (page) => {
       await filesInput(page).setInputFiles([await film('film.webm')]);
       await classify(page, 'blue, pink');
       await untilClassified(page);
       expect(await page.locator('.moment').count()).toBe(2);
-      await page.getByRole('slider', { name: 'Least score' }).fill('100');
-      await page.getByText(/categor(?:y|ies) below 100 %\.$/).waitFor();
-      await page.getByRole('slider', { name: 'Least score' }).fill('0');
+      await page.getByRole('slider', { name: 'Minimum score' }).fill('100');
+      await page.getByText(/^Categor(?:y|ies) without a match: /).waitFor();
+      await page.getByRole('slider', { name: 'Minimum score' }).fill('0');
       const times = page.locator('.moment').first().locator('.time');
-      await page.getByRole('spinbutton', { name: 'Show the best' }).fill('2');
+      await page.getByRole('spinbutton', { name: 'Show top' }).fill('2');
       await times.nth(2).waitFor({ state: 'detached' });
       expect(await times.count()).toBe(2);
       const download = page.waitForEvent('download');
