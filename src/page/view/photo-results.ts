@@ -58,6 +58,11 @@ interface PhotoResultsView {
   render(shown: ShownPhotos): void;
 }
 
+const scoreNote =
+  'The score says how clearly a category wins over the others in the same photo. All categories of a photo share 100 %.';
+const bestNote =
+  'Photos are ranked by similarity, which compares a photo with this category only. The score says how clearly this category wins over the others in the same photo.';
+
 /** About this many tiles are shown at first, in all groups together. */
 const FIRST_TILES = 600;
 const MIN_FIRST = 4;
@@ -70,7 +75,6 @@ export function createPhotoResults(tryBrokenAgain: () => void): PhotoResultsView
   const unused = find('photo-unused', HTMLElement);
   const viewChoice = find('photo-view', HTMLFieldSetElement);
   const byBest = find('view-best', HTMLInputElement);
-  const bestHint = find('best-hint', HTMLDetailsElement);
   const dialog = createPhotoDialog(find('photo-dialog', HTMLDialogElement));
   const thumbnails = createThumbnails();
   const tryAgain = createButton('Try these again', tryBrokenAgain);
@@ -96,9 +100,8 @@ export function createPhotoResults(tryBrokenAgain: () => void): PhotoResultsView
     const { photos, question } = shown;
     section.hidden = photos.length === 0;
     viewChoice.hidden = controls.element.hidden = !question;
-    bestHint.hidden = !question || !byBest.checked;
-    if (byBest.checked) controls.setUnit('photo per category', 'photos per category');
-    else controls.setUnit('category per photo', 'categories per photo');
+    if (byBest.checked) controls.describe(['photo per category', 'photos per category'], bestNote);
+    else controls.describe(['category per photo', 'categories per photo'], scoreNote);
     const grouping = groupByCategory(photos, question ?? nothingAsked, controls.rules);
     const { broken, waiting } = grouping;
     const categories =
@@ -134,7 +137,8 @@ export function createPhotoResults(tryBrokenAgain: () => void): PhotoResultsView
     links.show(contents);
     const empty = byBest.checked || waiting.length > 0 ? [] : grouping.empty;
     unused.hidden = empty.length === 0;
-    setText(unused, withoutMatch(empty.map((label) => question?.labels[label] ?? '')));
+    const names = empty.map((label) => question?.labels[label] ?? '');
+    setText(unused, names.length > 0 ? withoutMatch(names) : '');
   };
 
   return {

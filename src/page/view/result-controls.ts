@@ -9,8 +9,12 @@ export interface ShownOptions {
 
 interface ResultControls extends ShownOptions {
   readonly element: HTMLElement;
-  /** Sets the words after the number of best results, e.g. `photos per category`. */
-  setUnit(singular: string, plural: string): void;
+  /**
+   * Sets the words of the current view.
+   * @param units after the number of best results, singular and plural: `photos per category`
+   * @param note what the numbers mean
+   */
+  describe(units: readonly [singular: string, plural: string], note: string): void;
 }
 
 interface ResultControlsOptions {
@@ -33,7 +37,7 @@ export function createResultControls(options: ResultControlsOptions): ResultCont
       max: '100',
       step: '1',
       value: '0',
-      'aria-describedby': `${name}-threshold-hint`,
+      title: 'Hides matches below this score.',
     },
   });
   const shownThreshold = create('output', { text: '0 %', attributes: { for: `${name}-threshold` } });
@@ -49,6 +53,7 @@ export function createResultControls(options: ResultControlsOptions): ResultCont
     },
   });
   const unit = create('span', { attributes: { id: `${name}-unit` } });
+  const note = create('p', { class: 'hint' });
   range.addEventListener('input', () => {
     shownThreshold.textContent = `${range.value} %`;
     range.setAttribute('aria-valuetext', `${range.value} percent`);
@@ -64,11 +69,6 @@ export function createResultControls(options: ResultControlsOptions): ResultCont
       create('label', { text: 'Minimum score', attributes: { for: range.id } }),
       range,
       shownThreshold,
-      create('span', {
-        class: 'hint',
-        text: 'Hides weaker matches.',
-        attributes: { id: `${name}-threshold-hint` },
-      }),
     ),
     create(
       'div',
@@ -76,6 +76,12 @@ export function createResultControls(options: ResultControlsOptions): ResultCont
       create('label', { text: 'Show top', attributes: { for: best.id } }),
       best,
       unit,
+    ),
+    create(
+      'details',
+      {},
+      create('summary', { class: 'help', text: '?', attributes: { 'aria-label': 'What the numbers mean' } }),
+      note,
     ),
     create(
       'div',
@@ -86,8 +92,9 @@ export function createResultControls(options: ResultControlsOptions): ResultCont
   );
   return {
     element,
-    setUnit(singular, plural) {
+    describe([singular, plural], explanation) {
       setText(unit, this.topK === 1 ? singular : plural);
+      setText(note, `${explanation} Matches below the minimum score are hidden.`);
     },
     get rules() {
       return { threshold: range.valueAsNumber / 100 };

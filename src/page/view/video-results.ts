@@ -99,6 +99,9 @@ function markElement(
   return create('li', {}, button);
 }
 
+const scoreNote =
+  'The score compares a frame with all other frames of the video: all frames share 100 %, so several equally good frames have low scores.';
+
 /** The video, its timeline and its best frames. */
 interface VideoResultsView {
   render(shown: ShownVideo | undefined): void;
@@ -139,7 +142,7 @@ export function createVideoResults(): VideoResultsView {
     const shownCategories = new Set(found.map(({ category }) => category));
     const missing = details.results.map(({ category }) => category).filter((it) => !shownCategories.has(it));
     if (missing.length > 0) moments.append(create('li', { class: 'hint', text: withoutMatch(missing) }));
-    controls.setUnit('frame per category', 'frames per category');
+    controls.describe(['frame per category', 'frames per category'], scoreNote);
   };
 
   const controls = createResultControls({

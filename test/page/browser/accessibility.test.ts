@@ -103,7 +103,7 @@ describeInBrowser('the page is for everybody', () => {
         if (reached.includes(name)) break;
         reached.push(name);
       }
-      expect(reached.slice(0, 16)).toEqual([
+      expect(reached.slice(0, 17)).toEqual([
         'API',
         'choose-files',
         'choose-folder',
@@ -115,6 +115,7 @@ describeInBrowser('the page is for everybody', () => {
         'view-groups',
         'photos-threshold',
         'photos-top-k',
+        '?',
         'Save as JSON',
         'Save as CSV',
         'Could not be used 1',

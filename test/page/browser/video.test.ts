@@ -87,7 +87,10 @@ describeInBrowser('a video on the page', () => {
       await untilClassified(page);
       expect(await page.locator('.moment').count()).toBe(2);
       await page.getByRole('slider', { name: 'Minimum score' }).fill('100');
-      await page.getByText(/^Categor(?:y|ies) without a match: /).waitFor();
+      await page
+        .locator('#moments')
+        .getByText(/^Categor(?:y|ies) without a match: /)
+        .waitFor();
       await page.getByRole('slider', { name: 'Minimum score' }).fill('0');
       const times = page.locator('.moment').first().locator('.time');
       await page.getByRole('spinbutton', { name: 'Show top' }).fill('2');
