@@ -187,7 +187,8 @@ function bestGroups(
   return bestPhotos(photos, question, topK, rules).map((best, label) => ({
     key: `best-${label}`,
     heading: question.labels[label] ?? '',
-    ...(best.length === 0 && { hint: `No photo reaches ${percent(rules.threshold)} for this category.` }),
+    ...(best.length === 0 &&
+      rules.threshold > 0 && { hint: `No photo reaches ${percent(rules.threshold)} for this category.` }),
     photos: best,
     first: topK,
     tile: ({ answer }) => {
