@@ -128,33 +128,42 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
   const video = single('video');
   const file = single('categories');
   const words = values.category ?? [];
-  if (file === undefined && words.length === 0) {
-    throw new UsageError('No categories given. Use --categories FILE, or one --category for each.');
-  }
-  if (values.json && values.csv) throw new UsageError('--json and --csv cannot be combined.');
-  if (video !== undefined && values.best)
-    throw new UsageError('--video cannot be combined with --best; it always finds the best frames.');
-  if (video !== undefined && positionals.length > 0) {
-    throw new UsageError('--video cannot be combined with photos; run it separately.');
-  }
-  if (video === undefined && positionals.length === 0) {
-    throw new UsageError('No photos given. Name files or folders, or a video with --video.');
-  }
-  const task = video === undefined ? (values.best ? 'best' : 'categorize') : 'video';
   const output = single('output');
-  const isDry = values['dry-run'] ?? false;
-  const sorting = sortingOf(single('move-to'), single('copy-to'), isDry);
-  checkSorting(task, sorting, output);
+  const [moveTo, copyTo] = [single('move-to'), single('copy-to')];
+  const { json = false, csv = false, best = false, 'dry-run': isDry = false, quiet = false } = values;
+  const isVideo = video !== undefined;
+  const isMove = moveTo !== undefined;
+  const directory = moveTo ?? copyTo;
+  const refused: readonly (readonly [isRefused: boolean, sentence: string])[] = [
+    [
+      file === undefined && words.length === 0,
+      'No categories given. Use --categories FILE or --category TEXT.',
+    ],
+    [json && csv, '--json and --csv cannot be combined.'],
+    [isVideo && best, '--video cannot be combined with --best; it always finds the best frames.'],
+    [isVideo && positionals.length > 0, '--video cannot be combined with photos; run it separately.'],
+    [
+      !isVideo && positionals.length === 0,
+      'No photos given. Name files or folders, or a video with --video.',
+    ],
+    [isMove && copyTo !== undefined, '--move-to and --copy-to cannot be combined.'],
+    [isDry && directory === undefined, '--dry-run needs --move-to or --copy-to.'],
+    [isMove && best, '--best cannot be combined with --move-to; use --copy-to.'],
+    [isMove && isVideo, '--video cannot be combined with --move-to; use --copy-to.'],
+    [isDry && output !== undefined, '--dry-run cannot be combined with --output.'],
+    [isDry && isVideo, '--dry-run cannot be combined with --video.'],
+  ];
+  for (const [isRefused, sentence] of refused) if (isRefused) throw new UsageError(sentence);
   return {
-    task,
-    paths: video === undefined ? positionals : [video],
+    task: isVideo ? 'video' : best ? 'best' : 'categorize',
+    paths: isVideo ? [video] : positionals,
     categories: { file, words },
     question,
-    format: values.json ? 'json' : values.csv ? 'csv' : 'text',
+    format: json ? 'json' : csv ? 'csv' : 'text',
     output,
-    sorting,
+    sorting: directory === undefined ? undefined : { directory, action: isMove ? 'move' : 'copy', isDry },
     server: serverUrl(single('server')),
-    isQuiet: values.quiet ?? false,
+    isQuiet: quiet,
   };
 }
 
@@ -201,43 +210,6 @@ function onlyOne(name: string, given: readonly string[] | undefined): string | u
 function nonEmpty(name: string, value: string | undefined): string | undefined {
   if (value?.trim() === '') throw new UsageError(`--${name} is empty.`);
   return value;
-}
-
-function sortingOf(
-  moveTo: string | undefined,
-  copyTo: string | undefined,
-  isDry: boolean,
-): Sorting | undefined {
-  if (moveTo !== undefined && copyTo !== undefined) {
-    throw new UsageError('--move-to and --copy-to cannot be combined.');
-  }
-  if (moveTo !== undefined) return { directory: moveTo, action: 'move', isDry };
-  if (copyTo !== undefined) return { directory: copyTo, action: 'copy', isDry };
-  if (isDry) throw new UsageError('--dry-run needs --move-to or --copy-to.');
-  return undefined;
-}
-
-function checkSorting(task: Command['task'], sorting: Sorting | undefined, output: string | undefined): void {
-  if (sorting?.action === 'move' && task === 'best') {
-    throw new UsageError(
-      '--best cannot be combined with --move-to, because one photo may be the best for several categories; use --copy-to.',
-    );
-  }
-  if (sorting?.action === 'move' && task === 'video') {
-    throw new UsageError(
-      '--video cannot be combined with --move-to, because frames are copies; use --copy-to.',
-    );
-  }
-  if (sorting?.isDry && output !== undefined) {
-    throw new UsageError(
-      '--dry-run cannot be combined with --output, because the next run would continue that file.',
-    );
-  }
-  if (sorting?.isDry && task === 'video') {
-    throw new UsageError(
-      '--dry-run cannot be combined with --video; leave out --copy-to to only list the frames.',
-    );
-  }
 }
 
 function serverUrl(given: string | undefined): URL | undefined {

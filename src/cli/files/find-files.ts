@@ -10,12 +10,12 @@ export interface FoundFile {
   readonly isNamed: boolean;
 }
 
-export interface UnreadablePath {
+interface UnreadablePath {
   readonly path: string;
   readonly error: string;
 }
 
-export interface FoundFiles {
+interface FoundFiles {
   /** Each path once; the entries of a folder in the order of their names. */
   readonly files: readonly FoundFile[];
   readonly unreadable: readonly UnreadablePath[];

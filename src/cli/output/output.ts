@@ -11,12 +11,9 @@ import {
   readProvenance,
 } from './provenance.ts';
 
-export interface Output extends AsyncDisposable {
-  write(record: OutputRecord): Promise<void>;
-}
-
 /** An output that may have answers of an earlier run. */
-export interface ContinuedOutput extends Output {
+export interface ContinuedOutput extends AsyncDisposable {
+  write(record: OutputRecord): Promise<void>;
   readonly recorded: ReadonlyMap<string, RecordedFile>;
   /**
    * To be called with the answering model before an answer is written.
@@ -158,11 +155,11 @@ export async function* splitRecords(
 }
 
 /** What an earlier run has recorded about a file. */
-export type RecordedFile =
+type RecordedFile =
   | { readonly kind: 'answered'; readonly category: string | null }
   | { readonly kind: 'broken'; readonly code: string; readonly error: string };
 
-export interface RecordedFiles {
+interface RecordedFiles {
   /** By path. */
   readonly files: ReadonlyMap<string, RecordedFile>;
   /** The length of the complete records: the next record goes there. */
@@ -176,7 +173,7 @@ export interface RecordedFiles {
  * @param labels the categories of the earlier run
  * @throws UsageError
  */
-export async function readRecordedFiles(
+async function readRecordedFiles(
   path: string,
   file: FileHandle,
   format: LineFormat,

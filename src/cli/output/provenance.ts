@@ -18,7 +18,7 @@ const schema = v.looseObject({
  * The question and the model of an output's answers. If they differ, scores cannot be compared, so the answers must
  * not be in one file.
  */
-export type Provenance = v.InferOutput<typeof schema>;
+type Provenance = v.InferOutput<typeof schema>;
 
 export interface AskedQuestion extends Readonly<Record<string, unknown>> {
   readonly categories: string[];

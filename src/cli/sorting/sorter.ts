@@ -18,7 +18,7 @@ import {
   nameForCopy,
 } from './file-operations.ts';
 
-export interface SorterOptions {
+interface SorterOptions {
   /** Parent of the category folders, which are created when needed. */
   readonly directory: string;
   readonly labels: readonly string[];
@@ -30,7 +30,7 @@ export interface SorterOptions {
  * Puts files into folders by category. Files are never overwritten: if a name is taken, ` (2)` is added. A second run
  * changes nothing: files in their folder stay, and an equal copy is not made twice.
  */
-export interface Sorter {
+interface Sorter {
   /**
    * @returns where the file is now
    * @throws NotSortedError; UsageError if no other file could be sorted either

@@ -3,16 +3,11 @@ import { create, createButton, setText } from './dom.ts';
 import { bytes as bytesText, percent } from './numbers.ts';
 import { lineElement } from './photo-group.ts';
 
-/** One photo, large, with its size and scores. */
-interface PhotoDialog {
-  /** @param among the photos that the arrow keys step through */
-  open(photo: Photo, among: readonly Photo[], question: Question | undefined): void;
-}
-
 /** A longer list would be slow to build. */
 const MAX_LINES = 200;
 
-export function createPhotoDialog(dialog: HTMLDialogElement): PhotoDialog {
+/** One photo, large, with its size and scores. */
+export function createPhotoDialog(dialog: HTMLDialogElement) {
   const image = create('img', { attributes: { alt: '' } });
   const unshowable = create('p', {
     class: 'hint',
@@ -87,7 +82,8 @@ export function createPhotoDialog(dialog: HTMLDialogElement): PhotoDialog {
   });
 
   return {
-    open(photo, among, asked) {
+    /** @param among the photos that the arrow keys step through */
+    open(photo: Photo, among: readonly Photo[], asked: Question | undefined) {
       photos = among;
       place = Math.max(0, among.indexOf(photo));
       question = asked;

@@ -43,7 +43,7 @@ export function createPhotoGroup(
     list,
     more,
   );
-  let tiles = new Map<Photo, PhotoTile>();
+  let tiles = new Map<Photo, ReturnType<typeof createPhotoTile>>();
   let content: GroupContent | undefined;
   let further = 0;
 
@@ -108,16 +108,9 @@ export interface TileContent {
 }
 
 /** A photo in a list. */
-interface PhotoTile {
-  readonly element: HTMLLIElement;
-  show(content: TileContent): void;
-  focus(): void;
-  release(): void;
-}
-
-function createPhotoTile(photo: Photo, thumbnails: Thumbnails, open: () => void): PhotoTile {
+function createPhotoTile(photo: Photo, thumbnails: Thumbnails, open: () => void) {
   const canvas = create('canvas', { attributes: { 'aria-hidden': 'true', width: '0', height: '0' } });
-  const name = create('span', { class: 'name', text: fileName(photo.path) });
+  const name = create('span', { class: 'name', text: photo.path.split('/').at(-1) ?? '' });
   const button = create(
     'button',
     { class: 'photo', attributes: { type: 'button', title: photo.path } },
@@ -133,7 +126,7 @@ function createPhotoTile(photo: Photo, thumbnails: Thumbnails, open: () => void)
   let shown = '';
   return {
     element,
-    show(content) {
+    show(content: TileContent) {
       const key = JSON.stringify(content);
       if (key === shown) return;
       shown = key;
@@ -156,8 +149,4 @@ export function lineElement({ text, value, share }: TileLine): HTMLLIElement {
   );
   line.style.setProperty('--share', share.toFixed(4));
   return line;
-}
-
-function fileName(path: string): string {
-  return path.split('/').at(-1) ?? path;
 }

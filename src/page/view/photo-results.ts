@@ -14,35 +14,27 @@ import { createPhotoGroup, type GroupContent, type PhotoGroupView, type TileCont
 import { createResultControls, type ShownOptions } from './result-controls.ts';
 import { createThumbnails } from './thumbnails.ts';
 
-/** Links to the groups, with the number of photos in each. */
-interface GroupLinks {
-  show(groups: readonly Pick<GroupContent, 'key' | 'heading' | 'photos'>[]): void;
-}
-
-function createGroupLinks(nav: HTMLElement): GroupLinks {
+/** Shows links to the groups, with the number of photos in each. */
+function createGroupLinks(
+  nav: HTMLElement,
+): (groups: readonly Pick<GroupContent, 'key' | 'heading' | 'photos'>[]) => void {
   let shown = '';
-  return {
-    show(groups) {
-      nav.hidden = groups.length < 2;
-      const wanted = JSON.stringify(groups.map(({ key, heading, photos }) => [key, heading, photos.length]));
-      if (wanted === shown) return;
-      shown = wanted;
-      nav.replaceChildren(
-        ...groups.map(({ key, heading, photos }) =>
-          create(
-            'a',
-            {
-              attributes: {
-                href: `#group-${key}`,
-                'aria-label': `${heading}, ${count(photos.length, 'photo')}`,
-              },
-            },
-            create('span', { text: heading }),
-            create('span', { class: 'count', text: ` ${number(photos.length)}` }),
-          ),
-        ),
-      );
-    },
+  return (groups) => {
+    nav.hidden = groups.length < 2;
+    const wanted = JSON.stringify(groups.map(({ key, heading, photos }) => [key, heading, photos.length]));
+    if (wanted === shown) return;
+    shown = wanted;
+    const links = groups.map(({ key, heading, photos }) =>
+      create(
+        'a',
+        {
+          attributes: { href: `#group-${key}`, 'aria-label': `${heading}, ${count(photos.length, 'photo')}` },
+        },
+        create('span', { text: heading }),
+        create('span', { class: 'count', text: ` ${number(photos.length)}` }),
+      ),
+    );
+    nav.replaceChildren(...links);
   };
 }
 
@@ -51,11 +43,6 @@ interface ShownPhotos {
   /** undefined: before the first run. */
   readonly question: Question | undefined;
   readonly model: string | undefined;
-}
-
-/** The photos on the page, in groups. */
-interface PhotoResultsView {
-  render(shown: ShownPhotos): void;
 }
 
 const scoreNote =
@@ -68,10 +55,11 @@ const FIRST_TILES = 600;
 const MIN_FIRST = 4;
 const MAX_FIRST = 24;
 
-export function createPhotoResults(tryBrokenAgain: () => void): PhotoResultsView {
+/** The photos on the page, in groups. */
+export function createPhotoResults(tryBrokenAgain: () => void) {
   const section = find('photo-results', HTMLElement);
   const list = find('photo-groups', HTMLElement);
-  const links = createGroupLinks(find('photo-jumps', HTMLElement));
+  const showLinks = createGroupLinks(find('photo-jumps', HTMLElement));
   const unused = find('photo-unused', HTMLElement);
   const viewChoice = find('photo-view', HTMLFieldSetElement);
   const byBest = find('view-best', HTMLInputElement);
@@ -134,7 +122,7 @@ export function createPhotoResults(tryBrokenAgain: () => void): PhotoResultsView
     );
     const brokenView = views.get('broken');
     if (brokenView && tryAgain.parentElement !== brokenView.element) brokenView.element.append(tryAgain);
-    links.show(contents);
+    showLinks(contents);
     const empty = byBest.checked || waiting.length > 0 ? [] : grouping.empty;
     unused.hidden = empty.length === 0;
     const names = empty.map((label) => question?.labels[label] ?? '');
@@ -142,7 +130,7 @@ export function createPhotoResults(tryBrokenAgain: () => void): PhotoResultsView
   };
 
   return {
-    render(next) {
+    render(next: ShownPhotos) {
       shown = next;
       draw();
       if (next.photos.length === 0) thumbnails.forget();

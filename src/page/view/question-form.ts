@@ -17,13 +17,11 @@ interface QuestionForm {
   show(plan: string, isRunning: boolean): void;
 }
 
-interface QuestionFormEvents {
-  onChange(): void;
-  onSubmit(): void;
-  onStop(): void;
-}
-
-export function createQuestionForm({ onChange, onSubmit, onStop }: QuestionFormEvents): QuestionForm {
+export function createQuestionForm({
+  onChange,
+  onSubmit,
+  onStop,
+}: Readonly<Record<'onChange' | 'onSubmit' | 'onStop', () => void>>): QuestionForm {
   const form = find('question', HTMLFormElement);
   const labelsField = find('labels', HTMLTextAreaElement);
   const labelsCount = find('labels-count', HTMLElement);
@@ -115,13 +113,8 @@ function decode(bytes: Uint8Array): string {
   return new TextDecoder(isUtf16 ? (first === 0xff ? 'utf-16le' : 'utf-16be') : 'utf-8').decode(bytes);
 }
 
-/** Asks for the API key. The key is lost when the page is closed. */
-interface KeyForm {
-  /** @param reason the service's error message */
-  ask(reason: string): void;
-}
-
-export function createKeyForm(onKey: (key: string) => void): KeyForm {
+/** Asks for the API key, and does not store it. */
+export function createKeyForm(onKey: (key: string) => void) {
   const form = find('key-form', HTMLFormElement);
   const field = find('key', HTMLInputElement);
   const reason = find('key-reason', HTMLElement);
@@ -133,7 +126,8 @@ export function createKeyForm(onKey: (key: string) => void): KeyForm {
     field.value = '';
   });
   return {
-    ask(text) {
+    /** @param text why the key is needed */
+    ask(text: string) {
       setText(reason, text);
       form.hidden = false;
       field.focus();

@@ -3,21 +3,18 @@ import type { RunProgress } from '../session.ts';
 import { find, setText } from './dom.ts';
 import { bytes, count, duration, number, timecode } from './numbers.ts';
 
-interface ProgressView {
-  show(progress: RunProgress | undefined): void;
-}
-
 /** The first seconds of a run do not predict the time left. */
 const GUESS_AFTER_MS = 4000;
 
-export function createProgress(live: LiveRegion): ProgressView {
+/** Shows the progress of a run, and announces it. */
+export function createProgress(live: LiveRegion) {
   const section = find('progress', HTMLElement);
   const bar = find('progress-bar', HTMLProgressElement);
   const text = find('progress-text', HTMLElement);
   const wait = find('progress-wait', HTMLElement);
   const pageTitle = document.title;
   return {
-    show(progress) {
+    show(progress: RunProgress | undefined) {
       section.hidden = !progress;
       const share = progress && shareOf(progress);
       // The title is visible while another tab is open.
@@ -96,11 +93,6 @@ export function createLiveRegion(element: Element): LiveRegion {
   };
 }
 
-/** Shows the model, or why the service cannot answer. */
-interface ServiceBanner {
-  show(state: ServiceState): void;
-}
-
 const stages = {
   searching: 'Looking for the model',
   downloading: 'Downloading the model',
@@ -109,13 +101,14 @@ const stages = {
   warming_up: 'Loading the model',
 } as const;
 
-export function createServiceBanner(): ServiceBanner {
+/** Shows the model, or why the service cannot answer. */
+export function createServiceBanner() {
   const banner = find('banner', HTMLElement);
   const text = find('banner-text', HTMLElement);
   const progress = find('banner-progress', HTMLProgressElement);
   const model = find('model', HTMLElement);
   return {
-    show(state) {
+    show(state: ServiceState) {
       const ready = state.state === 'ready' ? state.model : null;
       const isDemo = ready?.name === 'demo';
       banner.hidden = ready !== null && !isDemo;

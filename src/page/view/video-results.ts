@@ -14,19 +14,15 @@ import { create, createButton, find, saveText, setText } from './dom.ts';
 import { count, percent, timecode, withoutMatch } from './numbers.ts';
 import { createResultControls } from './result-controls.ts';
 
-/** The timeline of a video with its best frames. */
-interface Timeline {
-  show(marks: readonly Mark[], duration: number, pictures: FrameAddresses): void;
-  /** Moves the playhead. */
-  setPosition(seconds: number): void;
-}
-
 /** As in the style sheet: a mark's width with its gap. */
 const MARK_WIDTH = 108;
 const MAX_LANES = 4;
 
-/** @param seek called with seconds */
-function createTimeline(element: HTMLElement, seek: (seconds: number) => void): Timeline {
+/**
+ * The timeline of a video with its best frames.
+ * @param seek called with seconds
+ */
+function createTimeline(element: HTMLElement, seek: (seconds: number) => void) {
   const playhead = create('div', { class: 'playhead' });
   const track = create('div', { class: 'track' }, playhead);
   const marks = create('ol', { class: 'marks' });
@@ -63,7 +59,7 @@ function createTimeline(element: HTMLElement, seek: (seconds: number) => void): 
   new ResizeObserver(place).observe(element);
 
   return {
-    show(shown, duration, pictures) {
+    show(shown: readonly Mark[], duration: number, pictures: FrameAddresses) {
       // A single frame has length 0.
       length = Math.max(duration, 0.001);
       placed = shown.map((mark) => ({
@@ -76,7 +72,8 @@ function createTimeline(element: HTMLElement, seek: (seconds: number) => void): 
       if (end) end.textContent = timecode(duration);
       place();
     },
-    setPosition(seconds) {
+    /** Moves the playhead. */
+    setPosition(seconds: number) {
       playhead.style.left = `${Math.min(100, (seconds / Math.max(length, 0.001)) * 100)}%`;
     },
   };
@@ -103,11 +100,7 @@ const scoreNote =
   'The score compares a frame with all other frames of the video: all frames share 100 %, so several equally good frames have low scores.';
 
 /** The video, its timeline and its best frames. */
-interface VideoResultsView {
-  render(shown: ShownVideo | undefined): void;
-}
-
-export function createVideoResults(): VideoResultsView {
+export function createVideoResults() {
   const section = find('video-results', HTMLElement);
   const player = find('player', HTMLVideoElement);
   const unplayable = find('unplayable', HTMLElement);
@@ -167,7 +160,7 @@ export function createVideoResults(): VideoResultsView {
   };
 
   return {
-    render(next) {
+    render(next: ShownVideo | undefined) {
       if (next?.file !== shown?.file) play(next?.file);
       if (next?.details !== shown?.details) {
         addresses?.release();
