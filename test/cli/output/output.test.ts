@@ -181,7 +181,7 @@ describe('answers that are all known at once', () => {
     await using folder = await temporaryFolder();
     await write(folder.at('out'));
     expect(await folder.read()).toEqual({ out: 'category,file,score,similarity\ncat,1.jpg,0.9,0.3\n' });
-    expect(write(folder.at('out'))).rejects.toThrow('out is there already; give another file, or remove it.');
+    expect(write(folder.at('out'))).rejects.toThrow('out already exists; name another file, or remove it.');
   });
 
   test('leave nothing behind when they are not known after all', async () => {
