@@ -35,7 +35,7 @@ const run = (argv: readonly string[], environment: Record<string, string> = {}):
 
 const truncated = () => pictures[0]?.subarray(0, -200) ?? '';
 
-/** So many photos in ten albums, each number in several of them. */
+/** Writes photos into ten albums; the same file names occur in several albums. */
 async function photos(count: number): Promise<TemporaryFolder> {
   const folder = await temporaryFolder();
   for (let index = 0; index < count; index++) {
@@ -48,7 +48,7 @@ async function photos(count: number): Promise<TemporaryFolder> {
   return folder;
 }
 
-/** Resolves when a file has so many bytes. */
+/** Resolves when a file has at least this many bytes. */
 async function untilWritten(path: string, bytes: number): Promise<void> {
   while (((await stat(path).catch(() => undefined))?.size ?? 0) < bytes) await Bun.sleep(2);
 }
@@ -59,7 +59,7 @@ async function countFiles(path: string): Promise<number> {
 }
 
 describe('the command', () => {
-  test('sorts photos by plain words, and says only that on standard output', async () => {
+  test('sorts photos, and prints only the answers to standard output', async () => {
     await using folder = await photos(6);
     const { code, stdout, stderr } = await run([folder.path, ...categories, '--csv']);
     const lines = stdout
@@ -87,7 +87,7 @@ describe('the command', () => {
     expect(code).toBe(0);
   });
 
-  test('ends with 1 where a file is broken, and names it', async () => {
+  test('ends with 1 if a file is broken, and names it', async () => {
     await using folder = await photos(2);
     const cut = folder.at('p/cut.jpg');
     await folder.write({ 'p/cut.jpg': truncated() });
@@ -157,7 +157,7 @@ describe('the command', () => {
     expect(await countFiles(folder.at('p'))).toBe(1);
   });
 
-  test('shows a terminal nothing that tells it something, whatever it speaks of', async () => {
+  test('never prints control characters to a terminal', async () => {
     await using folder = await photos(1);
     const evil = 'a\u001b[2J\u009b5m\u202egpj\u2028.jpg';
     await folder.write({ [`p/${evil}`]: truncated() });
@@ -187,7 +187,7 @@ describe('the command', () => {
     expect(Math.max(...stdout.split('\n').map((line) => line.length))).toBeLessThanOrEqual(80);
   });
 
-  test('ends quietly when nobody reads its answers any more', async () => {
+  test('ends quietly when standard output is closed', async () => {
     await using folder = await photos(100);
     const script = `"${process.execPath}" src/cli/main.ts "$1" --category red --category blue --json | head -n 1`;
     const shell = Bun.spawn(['sh', '-c', script, 'sh', folder.path], {
@@ -225,10 +225,10 @@ describe('150 files, killed halfway and continued, are answered as in one go', (
         const running = startCommand(cache.path, argv);
         await untilWritten(folder.at('out'), 1);
         running.kill(signal);
-        // As `bun run` passes on what the terminal has sent already.
+        // Twice, as the terminal and `bun run` both send it.
         running.kill(signal);
         const killed = await running.result;
-        // It may have come to its end before the signal came, or as good as that.
+        // The run may have ended before the signal arrived.
         if (killed.code === 0 || (await written()) === whole) continue;
         expect(killed.code).toBe(code);
         if (signal === 'SIGINT') {

@@ -11,14 +11,14 @@ export interface CommandResult {
 export interface RunningCommand {
   readonly pid: number;
   kill(signal: NodeJS.Signals): void;
-  /** Waits for the end. */
+  /** Resolves when the command has ended. */
   readonly result: Promise<CommandResult>;
 }
 
 /**
- * Starts the real command in a process of its own, with the demo model.
+ * Starts the real command in a separate process, with the demo model.
  * @param cache folder for the compiled model
- * @param environment added to what a process needs to run at all; nothing else of the test's own is passed on
+ * @param environment added to the minimum that a process needs; other variables of the test are not passed on
  */
 export function startCommand(
   cache: string,
@@ -41,7 +41,7 @@ export function startCommand(
   const end = async (): Promise<CommandResult> => {
     const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
     await child.exited;
-    // As a shell tells of a process that a signal has ended.
+    // As a shell reports a process that was killed by a signal.
     const code = child.exitCode ?? 128 + (child.signalCode === 'SIGKILL' ? 9 : 0);
     return { code, stdout, stderr };
   };

@@ -8,25 +8,25 @@ import type {
 } from '../../src/classify/classifier.ts';
 import type { WorkContext } from '../../src/work-context.ts';
 
-/** A "picture" of a word: recognised as a GIF, and nothing more. */
+/** A "picture" of a word: only the signature of a GIF is valid. */
 export function pictureOf(word: string): string {
   return `GIF89a ${word}`;
 }
 
 export interface FakeClassifierOptions {
-  /** Delays the taking of a picture; what it throws is thrown while the picture is looked at. */
+  /** Delays `add`; its errors are thrown while the picture is classified. */
   readonly onAdd?: (word: string) => Promise<void>;
 }
 
 export interface FakeClassifier {
   readonly classifier: Classifier;
-  /** The words shown, in the order taken. */
+  /** The words of the pictures, in order of arrival. */
   readonly added: string[];
 }
 
 /**
- * Ranks pictures of words: a candidate scores 0.9 when it is the word, the others share the rest. A picture
- * of "broken" is broken.
+ * Ranks pictures of words: the matching candidate scores 0.9, the others share the rest. A picture of "broken" is
+ * broken.
  */
 export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): FakeClassifier {
   const added: string[] = [];

@@ -4,7 +4,7 @@ import { parseCategories } from '../../src/classify/categories.ts';
 import { labelsText, parseLabels } from '../../src/page/intake/labels.ts';
 
 const labelsOf = (text: string) => parseLabels(text).labels;
-/** What the service reads in a document; an empty list where it finds nothing. */
+/** The labels that the service reads; empty if it refuses the document. */
 function serviceReads(text: string): readonly string[] | undefined {
   try {
     return parseCategories(new TextEncoder().encode(text), 1000).labels;

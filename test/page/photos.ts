@@ -1,6 +1,6 @@
 import type { Photo, Question } from '../../src/page/results/photo.ts';
 
-/** A photo that was answered with these scores, one a category; similarities rise with them. */
+/** A photo with these scores, one per category; similarities rise with the scores. */
 export function answeredPhoto(id: number, question: Question, scores: readonly number[]): Photo {
   const best = [...scores.keys()].sort((a, b) => (scores[b] ?? 0) - (scores[a] ?? 0) || a - b).slice(0, 10);
   return {

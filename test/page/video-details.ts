@@ -1,6 +1,6 @@
 import type { VideoDetails } from '../../src/contract/schemas.ts';
 
-/** What the service says of a video of ten seconds: one frame is the best one for two categories. */
+/** The answer for a video of ten seconds: one frame is the best for two categories. */
 export const videoDetails: VideoDetails = {
   model: { name: 'demo', sha256: '00', precision: 'fp32', embedding_dimension: 64, image_resolution: 224 },
   video: {

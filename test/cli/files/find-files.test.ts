@@ -107,7 +107,7 @@ describe('what cannot be read is named', () => {
     expect(unreadable.map(({ path }) => path)).toEqual([folder.at('a.jpg')]);
   });
 
-  // Nothing is forbidden to root.
+  // Root may read every file.
   test.if(process.getuid?.() !== 0)('a folder that may not be entered', async () => {
     await using folder = await temporaryFolder();
     await folder.write({ 'closed/1.jpg': '', 'open/2.jpg': '' });

@@ -52,7 +52,7 @@ describe('a file is broken', () => {
   test('that has too many bytes, which are not read', async () => {
     await using folder = await temporaryFolder();
     await folder.write({ 'large.gif': pictureOf('x') });
-    // Sparse: it has this size and takes no room.
+    // A sparse file uses no space.
     await truncate(folder.at('large.gif'), 2 ** 40);
     const read = await readPicture({ path: folder.at('large.gif'), isNamed: false }, maxBytes);
     expect(read).toMatchObject({ kind: 'broken', code: 'image_too_large' });

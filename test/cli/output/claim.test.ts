@@ -9,7 +9,7 @@ import { type TemporaryFolder, temporaryFolder } from '../temporary-folder.ts';
 const asked = { categories: ['cat'], templates: null, threshold: null, top_k: 5 };
 const model = { name: 'ViT-B/32', precision: 'fp32', sha256: '40d365715913c9da' } as const;
 
-/** Writes an output as a whole run does, in either way. */
+/** Writes an output as a complete run does, in both ways. */
 const ways: Readonly<Record<string, (path: string) => Promise<void>>> = {
   'record by record': async (path) => {
     await using output = await continueOutput(path, lineFormats.json, asked);
@@ -23,7 +23,7 @@ const ways: Readonly<Record<string, (path: string) => Promise<void>>> = {
 };
 
 describe.each(Object.entries(ways))('an output that is written %s', (_, write) => {
-  /** Writes, and says why that was refused. */
+  /** Writes. @returns why it was refused */
   const refusal = (path: string): Promise<unknown> =>
     write(path).then(
       () => undefined,

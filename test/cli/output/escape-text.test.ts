@@ -8,7 +8,7 @@ import {
   withoutControlsInLines,
 } from '../../../src/cli/output/escape-text.ts';
 
-/** Control characters of both sets, separators of lines, and what turns the direction of writing round. */
+/** Control characters of both sets, line separators, and changes of the writing direction. */
 const unsafe = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/u;
 const unsafeCharacters = [
   ...Array.from({ length: 0xa0 }, (_, code) => String.fromCharCode(code)).filter((one) =>

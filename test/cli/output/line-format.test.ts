@@ -69,7 +69,7 @@ describe('records', () => {
           const written = records.map((one) => ({ ...one, similarity: 0, code: '', error: '' }));
           const bytes = Buffer.from(written.map((one) => format.line(one, fileTable)).join(''));
           async function* chunks() {
-            // The same memory again, as streams may do.
+            // Streams may reuse a buffer.
             const chunk = Buffer.alloc(size);
             for (let at = 0; at < bytes.length; at += size) {
               yield chunk.subarray(0, bytes.copy(chunk, 0, at, at + size));

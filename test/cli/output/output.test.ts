@@ -145,7 +145,7 @@ for (const format of Object.values(lineFormats)) {
           .map((other) => other.header(fileTable) + other.line(firstRecord, fileTable)),
       ];
       for (const other of others) {
-        // A cut JSON line of ours begins like this, and a cut CSV line may be anything.
+        // A cut JSON line begins like this, and a cut CSV line may be anything.
         await using folder = await temporaryFolder();
         await folder.write({ out: other });
         const opening = continueOutput(folder.at('out'), format, asked);

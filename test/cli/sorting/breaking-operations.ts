@@ -1,25 +1,25 @@
 import { open } from 'node:fs/promises';
 import { type FileOperations, fileOperations } from '../../../src/cli/sorting/file-operations.ts';
 
-/** The process ended here. */
+/** The process was killed at this step. */
 export class KilledError extends Error {}
 
 export interface Circumstances {
-  /** Paths that begin with this lie on another file system than all others. */
+  /** Paths with this prefix are on another file system. */
   readonly otherDisk?: string;
-  /** Whether the file system of `otherDisk`, or the only one, knows several names for a file. */
+  /** Whether the file system of `otherDisk`, or the only one, supports hard links. */
   readonly hasLinks?: boolean;
-  /** How many steps are done before the process is killed; the last one half, if it writes. */
+  /** Steps before the process is killed; a write as last step is done halfway. */
   readonly killedAfter?: number;
   /** Writing fails halfway. */
   readonly isFull?: boolean;
-  /** Removing fails, as in a folder that is read-only. */
+  /** Removing fails, as in a read-only folder. */
   readonly isReadOnly?: (path: string) => boolean;
 }
 
 const failure = (code: string) => Object.assign(new Error(code), { code });
 
-/** The real operations, under circumstances that a test cannot wait for. */
+/** The real operations with injected faults. */
 export function operationsUnder(circumstances: Circumstances): FileOperations & { readonly steps: number } {
   const { otherDisk, hasLinks = true, killedAfter = Infinity, isReadOnly, isFull = false } = circumstances;
   let steps = 0;
@@ -52,7 +52,7 @@ export function operationsUnder(circumstances: Circumstances): FileOperations & 
     makeFolder: (path) => step(() => fileOperations.makeFolder(path)),
     link: (existing, name) =>
       step(async () => {
-        // As the kernel does: a name that is taken comes first.
+        // The kernel also checks first whether the name is taken.
         if ((await fileOperations.facts(name)) !== undefined) throw failure('EEXIST');
         acrossDisks(existing, name);
         if (!hasLinks) throw failure('EPERM');

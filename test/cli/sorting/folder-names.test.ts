@@ -35,7 +35,7 @@ describe('a label as a folder name', () => {
 
   test('that is too long is cut between characters', () => {
     expect(nameOf('é'.repeat(300))).toBe('é'.repeat(100));
-    // 25 bytes each, one to the eye.
+    // 25 bytes each, but one visible character.
     expect(nameOf('👨‍👩‍👧‍👦'.repeat(20))).toBe('👨‍👩‍👧‍👦'.repeat(8));
   });
 

@@ -39,7 +39,7 @@ describe('a run that is killed', () => {
           await sortAll(folder, action, circumstances);
           const completed = await folder.read();
           if (isOther && !hasLinks && action === 'move') {
-            // Killed between the copy's name and the source's removal, there is no telling them from two files.
+            // If killed between the copy's naming and the source's removal, both look like two files.
             expect(new Set(Object.values(completed))).toEqual(new Set(Object.values(expected)));
             expect(Object.keys(completed).length).toBeLessThanOrEqual(Object.keys(expected).length + 1);
           } else expect(completed).toEqual(expected);
@@ -52,7 +52,7 @@ describe('a run that is killed', () => {
     await using folder = await temporaryFolder();
     await folder.write({ 'a/x.jpg': 'first' });
     const otherDisk = folder.at('sorted');
-    // Folder, its sync, link in vain, copy, sync, link, sync: the source is to be removed next.
+    // Folder, its sync, failed link, copy, sync, link, sync: the next step removes the source.
     await sortAll(folder, 'move', { otherDisk, killedAfter: 7 }).catch(() => undefined);
     expect(Object.values(await folder.read())).toEqual(['first', 'first', 'first']);
     await folder.write({ 'a/x.jpg': 'a new one of the same name' });
@@ -66,7 +66,7 @@ describe('a run that is killed', () => {
   test('leaves nothing through which the next copy writes into the last one', async () => {
     await using folder = await temporaryFolder();
     await folder.write({ 'a/x.jpg': 'first' });
-    // All but the removal of the temporary name.
+    // Everything except the removal of the temporary name.
     await sortAll(folder, 'copy', { killedAfter: 6 }).catch(() => undefined);
     expect(Object.values(await folder.read())).toEqual(['first', 'first', 'first']);
     await folder.write({ 'a/x.jpg': 'changed' });

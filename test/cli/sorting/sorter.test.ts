@@ -115,7 +115,7 @@ describe('sorting', () => {
       await place(folder.at(`${index}/x.jpg`), 'cat');
     }
     expect(await Bun.file(folder.at('sorted/cat/x (50).jpg')).text()).toBe('49');
-    // Two for the folder; for each file a link and a removal; the second one tries the first name.
+    // Two for the folder; a link and a removal for each file; the second file also tries the first name.
     expect(operations.steps).toBe(2 + 50 * 2 + 1);
   });
 });

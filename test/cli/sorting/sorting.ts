@@ -11,7 +11,7 @@ export function sorterIn(folder: TemporaryFolder, action: Action, circumstances:
   return { operations, ...createSorter({ directory, labels: ['cat', 'dog'], action, operations }) };
 }
 
-/** Sorts all of it into "cat" but what is not there any more, as a run does. */
+/** Sorts all files that still exist into "cat", as a run does. */
 export async function sortAll(folder: TemporaryFolder, action: Action, circumstances: Circumstances = {}) {
   const { operations, place, finish } = sorterIn(folder, action, circumstances);
   for (const name of ['a/x.jpg', 'b/x.jpg', 'c/x.jpg', 'c/y.jpg']) {

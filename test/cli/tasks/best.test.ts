@@ -71,7 +71,7 @@ describe('the best photos', () => {
   });
 });
 
-/** Answers of one frame that is the best for two categories. */
+/** Answers with one frame that is the best for two categories. */
 function videoAnswers(search: (request: VideoRequest) => Promise<void> = async () => undefined): Answers {
   const standing = { score: 0.9, similarity: 0.3, scores: [{ timestamp: 1.5, score: 0.9, similarity: 0.3 }] };
   return {

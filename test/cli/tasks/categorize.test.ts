@@ -173,7 +173,7 @@ describe('an output file', () => {
       const rest = await runTask(command('half'));
       expect(await Bun.file(folder.at('half')).text()).toBe(await Bun.file(folder.at('whole')).text());
       expect(half.stdout + rest.stdout).toBe('');
-      // Broken ones count in every run, and text alone has no place to remember them.
+      // Broken files count in every run; only the text format does not record them.
       expect([whole.tally.faults, rest.tally.faults]).toEqual([20, 20]);
       expect(rest.asked.length).toBe(format === '' ? 60 : 50);
       const third = await runTask(command('half'));

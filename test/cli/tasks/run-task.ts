@@ -11,13 +11,13 @@ export interface TaskRun {
   readonly stdout: string;
   readonly stderr: string;
   readonly tally: Tally;
-  /** Words of the pictures that the engine was asked about. */
+  /** Words of the pictures that the engine received. */
   readonly asked: readonly string[];
   readonly fault: unknown;
 }
 
 export interface RunOptions extends FakeClassifierOptions {
-  /** Interrupts the run when so many lines of output are written. */
+  /** Interrupts the run after this many answers. */
   readonly interruptAfter?: number;
   readonly answers?: Answers;
 }

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { type Browser, chromium } from 'playwright-core';
 
-/** Where systems keep a Chromium. */
+/** Usual paths of Chromium. */
 const places = [
   '/usr/bin/chromium',
   '/usr/bin/chromium-browser',
@@ -11,24 +11,24 @@ const places = [
 ];
 
 /**
- * undefined: there is no browser here, and what needs one cannot be tested. One that is there, or that
- * CHROMIUM_PATH names, has to start.
+ * undefined: no browser is installed, and its tests are skipped. A browser that is installed, or that CHROMIUM_PATH
+ * names, has to start.
  */
 export const chromiumPath = process.env.CHROMIUM_PATH || places.find((place) => existsSync(place));
 
 if (!chromiumPath) {
   console.warn(
-    '\n!!! SKIPPED: the page is not tested in a browser, as there is none. Install Chromium (Debian: apt-get install chromium) or name one with CHROMIUM_PATH. !!!\n',
+    '\n!!! SKIPPED: the page is not tested in a browser, because none is installed. Install Chromium (Debian: apt-get install chromium) or name one with CHROMIUM_PATH. !!!\n',
   );
 }
 
-/** Starts a browser with a profile of its own, which goes with it. It speaks to nobody but the test's server. */
+/** Starts a browser with a temporary profile. It connects only to the test's server. */
 export async function startBrowser(): Promise<Browser> {
   if (!chromiumPath) throw new Error('there is no Chromium');
   return await chromium.launch({
     executablePath: chromiumPath,
     args: [
-      // The sandbox needs rights that containers do not give; only our own page is opened.
+      // The sandbox needs rights that containers do not have; the tests open only our own page.
       '--no-sandbox',
       '--disable-gpu',
       '--disable-quic',

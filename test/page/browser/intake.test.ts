@@ -9,7 +9,7 @@ import { classify, describeInBrowser, filesInput, untilClassified, untilTrue, us
 async function drop(page: Page, files: readonly string[]): Promise<void> {
   const client = await page.context().newCDPSession(page);
   const data = { items: [], files: [...files], dragOperationsMask: 1 };
-  // The banner moves what lies below it: a drop on something else than was dragged over is none.
+  // The banner moves the page: a drop on another element than the one dragged over is ignored.
   await page.locator('#banner').waitFor();
   for (const type of ['dragEnter', 'dragOver', 'drop'] as const) {
     await client.send('Input.dispatchDragEvent', { type, x: 300, y: 300, data });

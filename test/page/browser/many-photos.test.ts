@@ -58,7 +58,7 @@ describeInBrowser('a thousand photos at once', () => {
         new MutationObserver(() => window.seen.push(bar.value)).observe(bar, { attributes: true });
       }`);
       await classify(page, scenes.map(({ colour }) => colour).join(', '));
-      // A browser that has to wait for its turn may see the end before it is asked for the beginning.
+      // A slow browser may show the end before the test looks for the beginning.
       await page
         .getByText(/^(?:[1-9]\d* of 1,000 photos classified|Everything is classified)/)
         .first()
@@ -71,7 +71,7 @@ describeInBrowser('a thousand photos at once', () => {
 
       const sizes = await page.locator('.group .count').allTextContents();
       expect(sizes.reduce((sum, text) => sum + Number(text), 0)).toBe(PHOTOS);
-      // All of the first group, seen from end to end.
+      // Scrolls through the whole first group.
       const group = page.locator('.group').first();
       for (const more = group.getByRole('button', { name: /^Show \d+ more/ }); await more.isVisible(); ) {
         await more.click();

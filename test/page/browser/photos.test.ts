@@ -25,7 +25,7 @@ async function groupsOf(page: Page): Promise<Record<string, string[]>> {
   return groups;
 }
 
-/** Addresses of all requests for classification from now on. */
+/** URLs of all later requests for classification. */
 function requestsOf(page: Page): string[] {
   const addresses: string[] = [];
   page.on('request', (request) => {
@@ -107,7 +107,7 @@ describeInBrowser('photos on the page', () => {
       expect(await lines.count()).toBe(3);
       await page.getByRole('spinbutton', { name: 'Show top' }).fill('1');
       await lines.nth(1).waitFor({ state: 'detached' });
-      // Nothing is as sure as that.
+      // No score reaches 100 %.
       await page.getByRole('slider', { name: 'Minimum score' }).fill('100');
       await page.getByText('No category reaches 100 %.').waitFor();
       expect(Object.keys(await groupsOf(page))).toEqual(['None of these']);

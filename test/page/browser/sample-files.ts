@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { paintScene, scenes } from './scenes.ts';
 
-/** A file, as the browser driver hands it to the page. */
+/** A file as Playwright passes it to the page. */
 export interface SampleFile {
   readonly name: string;
   readonly mimeType: string;

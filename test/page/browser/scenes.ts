@@ -6,7 +6,7 @@ export interface Scene {
   readonly sky: Colour;
   readonly sun: Colour;
   readonly hills: Colour;
-  /** What the demo model sees in it. */
+  /** The category that the demo model finds. */
   readonly colour: string;
 }
 

@@ -63,7 +63,7 @@ describeInBrowser('when something is missing or wrong', () => {
           new MutationObserver(() => window.said.push(wait.textContent)).observe(wait, { childList: true });
         }`);
         await page.getByRole('button', { name: 'Classify' }).click();
-        // Whoever looks a second later does not see it any more.
+        // The sentence is visible for one second only.
         const sentence = 'The service cannot be reached. Trying again in 1 s.';
         await untilTrue(page, `window.said.includes(${JSON.stringify(sentence)})`);
         await page.getByText(/^The service cannot be reached\. What is there already is kept/).waitFor();
@@ -125,7 +125,7 @@ async function waits(page: Page, sentence: string): Promise<void> {
   await page.locator('#progress-wait').filter({ hasText: sentence }).waitFor();
 }
 
-/** Says that it is busy, for as long as it is asked. */
+/** Answers that it is busy, for the whole test. */
 function busyEngine(): () => EngineState {
   const progress = { stage: 'searching', secondsLeft: 60 } as const;
   return () => ({ state: 'loading', sentence: 'Not yet.', progress });

@@ -21,7 +21,7 @@ const recipe: VideoRecipe = {
     { colour: 'yellow', seconds: 2.4 },
     { colour: 'purple', seconds: 1.6 },
   ],
-  // What every browser plays.
+  // Every browser plays this format.
   encoder: 'libvpx-vp9',
   options: { deadline: 'realtime', 'cpu-used': '8' },
   container: 'webm',
@@ -73,7 +73,7 @@ describeInBrowser('a video on the page', () => {
         .getByRole('button', { name: /^Go to 0:0[34]\.\d$/ })
         .press('Enter');
       await untilTrue(page, 'document.querySelector("video").currentTime < 4.8');
-      // The pictures are whole: nothing of them is missing.
+      // The pictures are complete.
       const widths = 'Array.from(document.querySelectorAll(".moment img"), (image) => image.naturalWidth)';
       await page.locator('.moment img').last().scrollIntoViewIfNeeded();
       await untilTrue(page, `${widths}.every((width) => width === 320)`);

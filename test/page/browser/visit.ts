@@ -6,7 +6,7 @@ import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { type Service, startService } from '../../service/service.ts';
 import { chromiumPath, startBrowser } from './chromium.ts';
 
-/** Tests that need a browser; where there is none they are skipped, which `chromium.ts` says loudly. */
+/** Tests that need a browser. Without one they are skipped, and `chromium.ts` prints a warning. */
 export const describeInBrowser = describe.if(chromiumPath !== undefined);
 
 /** A browser, the real service with the demo model, and a folder for what a test writes. */
@@ -14,7 +14,7 @@ export interface Stage {
   readonly service: Service;
   readonly folder: string;
   /**
-   * Opens the page as a new visitor, and closes it afterwards. Whatever the browser complains of fails the test.
+   * Opens the page as a new visitor, and closes it afterwards. Errors and warnings of the browser fail the test.
    * @param address default: the service's
    */
   visit(
@@ -58,14 +58,14 @@ export function useStage(environment: Readonly<Record<string, string>> = {}): St
         colorScheme: 'light',
         ...options,
       });
-      // Below the test's own limit, so that a wait in vain says what it waited for.
+      // Below the limit of the test, so that a failed wait reports its condition.
       context.setDefaultTimeout(120_000);
       const page = await context.newPage();
       const complaints: string[] = [];
       page.on('pageerror', ({ message }) => complaints.push(message));
       page.on('dialog', (dialog) => complaints.push(`a dialog: ${dialog.message()}`));
       page.on('console', (message) => {
-        // What the service refuses is the page's to show, and tests look for it there.
+        // The page shows refusals of the service, and the tests look for them there.
         const isRefusal = /^Failed to load resource: (?:the server responded|net::)/.test(message.text());
         if (/error|warning/.test(message.type()) && !isRefusal) complaints.push(message.text());
       });
@@ -77,13 +77,13 @@ export function useStage(environment: Readonly<Record<string, string>> = {}): St
 }
 
 /**
- * Writes what is seen into the folder that PAGE_SCREENSHOTS names, where it names one. The README's picture:
+ * Writes a screenshot into the folder PAGE_SCREENSHOTS, if it is set. The README's picture:
  * `PAGE_SCREENSHOTS=test/page/screenshots bun test test/page/browser/photos.test.ts -t 'the README shows them'`
  */
 export async function takeScreenshot(page: Page, name: string, fullPage = false): Promise<void> {
   const folder = process.env.PAGE_SCREENSHOTS;
   if (!folder) return;
-  // Thumbnails are drawn when they come into view.
+  // Thumbnails are drawn when they become visible.
   await page.waitForTimeout(700);
   await page.screenshot({ path: join(folder, `${name}.png`), fullPage });
 }
@@ -102,8 +102,8 @@ export async function untilClassified(page: Page): Promise<void> {
 export const filesInput = (page: Page) => page.locator('#files-input');
 
 /**
- * Waits until an expression is true in the page. Not the driver's own way of waiting: that one evaluates
- * within the page, where the content policy forbids it.
+ * Waits until an expression is true in the page. Playwright's own wait evaluates within the page, which the content
+ * policy forbids.
  */
 export async function untilTrue(page: Page, expression: string): Promise<void> {
   while (!(await page.evaluate(expression))) await Bun.sleep(20);
