@@ -2,6 +2,11 @@ import { join } from 'node:path';
 
 export const repository = join(import.meta.dir, '../..');
 
+/** All pages of the documentation, from the repository's root. */
+export const pagePaths = ['*.md', '{docs,deploy,models,src,native,test}/**/*.md'].flatMap((pattern) => [
+  ...new Bun.Glob(pattern).scanSync(repository),
+]);
+
 /** The text of a page of the documentation. */
 export const page = (path: string): Promise<string> => Bun.file(join(repository, path)).text();
 

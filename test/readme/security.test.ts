@@ -95,7 +95,3 @@ test('what is to be watched is there', async () => {
   expect(metrics.length).toBeGreaterThan(2);
   for (const metric of metrics) expect(families.map(({ name }) => name)).toContain(metric);
 });
-
-test('the README leads there', async () => {
-  expect(await page('README.md')).toContain('](SECURITY.md)');
-});
