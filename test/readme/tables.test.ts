@@ -1,12 +1,14 @@
 import { expect, test } from 'bun:test';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import * as v from 'valibot';
 import packageJson from '../../package.json';
 import { environmentSchema } from '../../src/config.ts';
 import { statusOf } from '../../src/contract/codes.ts';
 import { listTitles, pictureFormats, videoCodecs, videoContainers } from '../../src/contract/formats.ts';
 import { optionsSchema, videoOptionsSchema } from '../../src/contract/options.ts';
 import { errorCodes } from '../../src/errors.ts';
+import { start } from '../http/harness.ts';
 import { codeIn, page, pagePaths, repository, section, tableRows } from './markdown.ts';
 
 const rowsOf = (markdown: string, heading: string) => tableRows(section(markdown, heading));
@@ -31,6 +33,19 @@ test('the options are those of the three endpoints', async () => {
   const told = rows.map(([option = '']) => /^`(\w+)=/.exec(option)?.[1] ?? option);
   const known = new Set([...Object.keys(optionsSchema.entries), ...Object.keys(videoOptionsSchema.entries)]);
   expect(told.toSorted()).toEqual([...known].toSorted());
+});
+
+test('the endpoints are those of the API document', async () => {
+  const told = rowsOf(await page('docs/api.md'), 'Endpoints').flatMap(([endpoint = '']) => codeIn(endpoint));
+  await using server = start();
+  const document = v.parse(
+    v.object({ paths: v.record(v.string(), v.record(v.string(), v.unknown())) }),
+    await (await fetch(server.address('/swagger/json'))).json(),
+  );
+  const known = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+  );
+  expect(told.toSorted()).toEqual([...known, 'GET /swagger', 'GET /swagger/json'].toSorted());
 });
 
 test('each package has its reason, and no other is named', async () => {
