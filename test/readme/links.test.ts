@@ -3,14 +3,14 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { page, pagePaths, repository, withoutCode } from './markdown.ts';
 
-/** As GitHub makes them. */
+/** The anchor that GitHub makes. */
 const anchorOf = (heading: string) =>
   heading
     .toLowerCase()
     .replace(/[^\p{L}\p{N} _-]/gu, '')
     .replaceAll(' ', '-');
 
-/** What a page links to inside the repository, as [file, anchor]. */
+/** The links of a page to the repository's files, as [file, anchor]. */
 async function localLinks(path: string): Promise<readonly (readonly [string, string | undefined])[]> {
   const targets = [...withoutCode(await page(path)).matchAll(/\]\(([^)\s]+)\)/g)].map(
     ([, target = '']) => target,

@@ -9,7 +9,7 @@ import { describeInBrowser, useStage } from '../page/browser/visit.ts';
 import { type Service, startService } from '../service/service.ts';
 import { type CodeBlock, codeBlocks, page, pagePaths, repository } from './markdown.ts';
 
-/** How a block of a language is run, by what, from a file that holds it; blocks of other languages are not run. */
+/** The program that runs a block of a language, and the ending of the file for it. */
 const interpreters: Readonly<Record<string, { readonly program: string; readonly extension: string }>> = {
   sh: { program: 'sh', extension: 'sh' },
   js: { program: process.execPath, extension: 'mjs' },
@@ -99,8 +99,8 @@ async function run({ path, block: { language, code, line } }: Snippet): Promise<
 }
 
 /**
- * What an answer says, without what differs from photo to photo: numbers, times in frames' names, frames themselves,
- * which the page shows only the beginning of.
+ * An answer without what differs from photo to photo: numbers, times in the names of frames, and frames, of which the
+ * pages show only the beginning.
  */
 function essence(value: unknown): unknown {
   if (typeof value === 'number') return 'a number';

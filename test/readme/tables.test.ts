@@ -22,7 +22,7 @@ test('the settings are those of the service, with their defaults', async () => {
   ]);
   for (const [index, [name, known]] of defaults.entries()) {
     const told = rows[index]?.[2] ?? '';
-    // What depends on the machine, or is not set, is told in words.
+    // The page describes in words what depends on the machine or is not set.
     if (known !== undefined) expect([name, codeIn(told)[0]]).toEqual([name, known]);
     else expect(told).not.toBe('');
   }
