@@ -194,6 +194,6 @@ export function adviceForStatus(status: number): ClientAdvice {
 }
 
 /** @returns whether the files are the reason, so that other files may be accepted */
-export function isAboutFiles({ about }: ClientAdvice): boolean {
+export function isAboutFiles({ about }: Pick<ClientAdvice, 'about'>): boolean {
   return about === 'file' || about === 'files';
 }
