@@ -3,9 +3,9 @@ import type { ErrorCode } from '../errors.ts';
 /** What a client should do about an error, in the words of the documentation. */
 export const clientActions = {
   never_retry: 'Do not send it again as it is.',
-  wait: 'Send it again after `Retry-After`, as often as you can wait: the service will be able to answer.',
-  retry: 'Send it again after a pause that grows; give up after five attempts.',
-  send_less: 'Send less: fewer files, or smaller ones.',
+  wait: 'After `Retry-After`, send it again. Repeat that until it is answered.',
+  retry: 'Send it again after a pause. Double the pause each time, and stop after five attempts.',
+  send_less: 'Send less: fewer or smaller files, or fewer categories.',
 } as const;
 export type ClientAction = keyof typeof clientActions;
 
@@ -165,7 +165,10 @@ export function isErrorCode(code: unknown): code is ErrorCode {
   return typeof code === 'string' && Object.hasOwn(errorMeanings, code);
 }
 
-/** What a client can do about an answer that has none of our codes: it comes from a proxy. @param status 0: no answer came */
+/**
+ * What a client can do about an answer without one of our codes, which comes from a proxy.
+ * @param status 0: no answer came
+ */
 export function adviceForStatus(status: number): ClientAdvice {
   switch (status) {
     // A file at which the service or a proxy dies looks like a broken connection.

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import * as v from 'valibot';
 import packageJson from '../../package.json';
 import { environmentSchema } from '../../src/config.ts';
-import { statusOf } from '../../src/contract/codes.ts';
+import { adviceForStatus, clientActions, errorMeanings } from '../../src/contract/codes.ts';
 import { listTitles, pictureFormats, videoCodecs, videoContainers } from '../../src/contract/formats.ts';
 import { optionsSchema, videoOptionsSchema } from '../../src/contract/options.ts';
 import { errorCodes } from '../../src/errors.ts';
@@ -55,15 +55,30 @@ test('each package has its reason, and no other is named', async () => {
   expect(named.toSorted()).toEqual(known.toSorted());
 });
 
-test('each error code has its status, a cause and a cure', async () => {
+test('each error code has its status, the advice for clients, a cause and a cure', async () => {
   const rows = rowsOf(await page('deploy/troubleshooting.md'), 'Error codes');
-  expect(rows.map(([code = '', status = '']) => [codeIn(code)[0], Number(status)])).toEqual(
-    errorCodes.map((code) => [code, statusOf(code)]),
-  );
-  for (const [, , cause, cure] of rows) {
+  expect(
+    rows.map(([code = '', status, client = '']) => [codeIn(code)[0], Number(status), codeIn(client)[0]]),
+  ).toEqual(errorCodes.map((code) => [code, errorMeanings[code].status, errorMeanings[code].client]));
+  for (const [, , , cause, cure] of rows) {
     expect(cause).not.toBe('');
     expect(cure).not.toBe('');
   }
+});
+
+test('the advice for clients is the one of the service', async () => {
+  const rows = rowsOf(await page('deploy/troubleshooting.md'), 'When to send again');
+  const actions = rows.slice(0, 4).map(([action = '', words]) => [codeIn(action)[0], words]);
+  expect(Object.fromEntries(actions)).toEqual(clientActions);
+  const told = rows.flatMap(([answer = '', client = '']) =>
+    [...answer.matchAll(/\b\d{3}\b/g)].map(([status]) => [Number(status), codeIn(client)[0] ?? '']),
+  );
+  const known = told.map(([status]): (number | string)[] => [
+    Number(status),
+    adviceForStatus(Number(status)).client,
+  ]);
+  expect(told).toEqual(known);
+  expect(told.length).toBeGreaterThan(8);
 });
 
 test('the formats are those of the service', async () => {
