@@ -45,13 +45,14 @@ clear.addEventListener('click', () => {
   find('choose-files', HTMLButtonElement).focus();
 });
 
-let serviceState: ServiceState['state'] | undefined;
 watch.check();
 
 // A run is lost with the page.
 addEventListener('beforeunload', (event) => {
   if (session.progress) event.preventDefault();
 });
+
+let serviceState: ServiceState['state'] | undefined;
 
 function showState(state: ServiceState): void {
   banner.show(state);
