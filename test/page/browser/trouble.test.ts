@@ -119,6 +119,21 @@ describeInBrowser('when something is missing or wrong', () => {
       { address: server.address('/') },
     );
   });
+
+  test('while an operator has to bring the model, the page waits with the photos, and goes on', async () => {
+    let state: EngineState = { state: 'unavailable', sentence: 'Bring the file.', retryAfterSeconds: 1 };
+    await using server = start({ engine: () => state });
+    await stage.visit(
+      async (page) => {
+        await filesInput(page).setInputFiles([textFile('a.jpg', 'cat')]);
+        await classify(page, 'cat, dog');
+        await waits(page, 'Bring the file. Trying again in 1 s.');
+        state = { state: 'ready', classifier: createFakeEngine().classifier };
+        await untilClassified(page);
+      },
+      { address: server.address('/') },
+    );
+  });
 });
 
 async function waits(page: Page, sentence: string): Promise<void> {
