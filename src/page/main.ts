@@ -125,7 +125,7 @@ function outcomeText(): string {
   return [
     ...(session.photos.length > 0 ? [`${count(answered, 'photo')} classified.`] : []),
     ...(broken > 0 ? [`${count(broken, 'file')} could not be used.`] : []),
-    ...(session.video?.details ? ['The video is searched.'] : []),
+    ...(session.video?.details ? ['The video was searched.'] : []),
     ...(session.video?.fault ? [session.video.fault.sentence] : []),
   ].join(' ');
 }
@@ -152,9 +152,11 @@ function draw(): void {
 function planText(): string {
   if (session.progress || (session.photos.length === 0 && !session.video)) return '';
   const { photos, video, isNewQuestion } = session.outstanding(question.labels.labels, question.template);
-  const what = [...(photos > 0 ? [count(photos, 'photo')] : []), ...(video ? ['the video'] : [])];
-  if (what.length === 0) return 'Up to date.';
-  return isNewQuestion
-    ? `The question changed: ${what.join(' and ')} will be sent again.`
-    : `Sends ${what.join(' and ')}.`;
+  const what = [...(photos > 0 ? [count(photos, 'photo')] : []), ...(video ? ['the video'] : [])].join(
+    ' and ',
+  );
+  if (what === '') return 'Up to date.';
+  if (!isNewQuestion) return `${what.replace(/^t/, 'T')} will be sent.`;
+  const changed = session.question?.template === question.template ? 'categories' : 'template';
+  return `The ${changed} changed: ${photos > 1 ? 'all ' : ''}${what} will be sent again.`;
 }

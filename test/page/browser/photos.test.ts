@@ -123,15 +123,18 @@ describeInBrowser('photos on the page', () => {
       const requests = requestsOf(page);
       await page.getByText('Prompt template (advanced)').click();
       await page.getByLabel('Template').fill('a photo of something {}');
-      await page.getByText('The question changed: 3 photos will be sent again.').waitFor();
+      await page.getByText('The template changed: all 3 photos will be sent again.').waitFor();
       await page.getByRole('button', { name: 'Classify' }).click();
       await untilClassified(page);
       expect(requests.map((address) => new URL(address).searchParams.get('template'))).toEqual([
         'a photo of something {}',
       ]);
+      await page.getByRole('textbox', { name: 'Categories' }).fill('green');
+      await page.getByText('The categories changed: all 3 photos will be sent again.').waitFor();
+      await page.getByRole('textbox', { name: 'Categories' }).fill('green, blue');
       await filesInput(page).setInputFiles(paths.slice(2));
       await page.getByText('1 photo added. 1 photo already added.').waitFor();
-      await page.getByText('Sends 1 photo.').waitFor();
+      await page.getByText('1 photo will be sent.').waitFor();
       await page.getByRole('button', { name: 'Classify' }).click();
       await untilClassified(page);
       expect(Object.values(await groupsOf(page)).flat()).toHaveLength(4);

@@ -87,7 +87,7 @@ describeInBrowser('when something is missing or wrong', () => {
         expect(await page.evaluate('document.activeElement.id')).toBe('classify');
         expect(await page.locator('#progress').isVisible()).toBe(false);
         expect(await page.title()).toBe('classify-images');
-        await page.getByText('Sends 2 photos').waitFor();
+        await page.getByText('2 photos will be sent.').waitFor();
       },
       { address: server.address('/') },
     );
