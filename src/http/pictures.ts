@@ -1,33 +1,15 @@
-import type { Categories, Classifier, PictureCollection } from '../classify/classifier.ts';
+import type { Classifier, PictureCollection } from '../classify/classifier.ts';
 import type { Config } from '../config.ts';
 import { statusOf } from '../contract/codes.ts';
 import { type PictureOptions, parseOptions } from '../contract/options.ts';
 import { invariant, ServiceError } from '../errors.ts';
 import { type Answer, answerCategorize, answerImage, refusalOf } from './answers.ts';
-import {
-  categoriesMissing,
-  checkFileName,
-  fieldOf,
-  held,
-  holdLabels,
-  isLeftAlone,
-  readCategories,
-  takeLabelMemory,
-  unexpectedPart,
-} from './form-parts.ts';
+import { type PartMemory, type PartRoom, readBody, readForm, receivePart, takeLabelMemory } from './form.ts';
 import { type StreamedResponse, sendJson } from './json-answer.ts';
-import { boundaryOf, type Part, readBody, readParts } from './multipart.ts';
+import { boundaryOf, readParts } from './multipart.ts';
 import { type RequestTally, urlOf } from './request-record.ts';
 import type { Admission, EngineWork, Lease, Resources } from './resources.ts';
-import {
-  type IncomingPart,
-  type PartMemory,
-  type PartRoom,
-  receivePart,
-  type Spool,
-  type SpoolSpace,
-  type Spools,
-} from './spool.ts';
+import type { Spool, SpoolSpace, Spools } from './spool.ts';
 
 interface PictureEndpoint {
   readonly classifier: Classifier;
@@ -93,9 +75,13 @@ interface PictureJob {
   readonly record: RequestTally;
 }
 
+/** The objects around a picture's embedding and its name. */
+const PICTURE_BYTES = 400;
+
 async function answerOf(use: keyof typeof answers, job: PictureJob): Promise<Answer> {
   const { endpoint, request, boundary, options, lease, record } = job;
   const { classifier, admission, spools, spaceOf, onStorageFault } = endpoint;
+  const { model } = classifier;
   const collection = classifier.collect({ signal: lease.signal, times: record.work });
   await using stored = new AsyncDisposableStack();
   let opening: Promise<Spool> | undefined;
@@ -106,14 +92,21 @@ async function answerOf(use: keyof typeof answers, job: PictureJob): Promise<Ans
   const work = admission.createWork(lease, (ms) => {
     record.work.queueMs += ms;
   });
+  const upload: Upload = {
+    endpoint,
+    collection,
+    room: { lease, spool, onStorageFault },
+    work,
+    pictureBytes: model.embeddingDimension * 4 + PICTURE_BYTES,
+    endsWithFault: options.on_error === 'fail',
+  };
   try {
-    const categories = await receiveUpload(readParts(readBody(request, lease, record), boundary), {
-      endpoint,
-      collection,
-      room: { lease, spool, onStorageFault },
-      work,
-      endsWithFault: options.on_error === 'fail',
-      checkLabels: (sent) => classifier.checkLabels(sent, options, lease),
+    const parts = readParts(readBody(request, lease, record), boundary);
+    const categories = await readForm(parts, lease, {
+      field: 'files',
+      receive: (name, content) => receivePicture(name, content, upload),
+      parseCategories: classifier.parseCategories,
+      checkCategories: (sent) => classifier.checkLabels(sent, options, lease),
     });
     lease.give('pictureUploads', 1);
     if (!categories) {
@@ -121,8 +114,8 @@ async function answerOf(use: keyof typeof answers, job: PictureJob): Promise<Ans
       invariant(refusal, 'an upload ended early without a fault.');
       return refusal;
     }
-    takeLabelMemory(categories, options, classifier.model.embeddingDimension, lease);
-    return await answers[use]({ model: classifier.model, collection, categories, options, lease });
+    takeLabelMemory(categories, options, model.embeddingDimension, lease);
+    return await answers[use]({ model, collection, categories, options, lease });
   } finally {
     record.files = collection.names().length;
   }
@@ -133,85 +126,40 @@ interface Upload {
   readonly collection: PictureCollection;
   readonly room: PartRoom;
   readonly work: EngineWork;
+  /** Memory that a picture keeps until the answer, without its name. */
+  readonly pictureBytes: number;
   /** Whether one broken picture makes the request fail. */
   readonly endsWithFault: boolean;
-  /** Refuses categories before the rest of the form arrives. */
-  readonly checkLabels: (categories: Categories) => Promise<void>;
 }
-
-/** The objects around a picture's embedding and its name. */
-const PICTURE_BYTES = 400;
 
 /**
- * Reads the parts of the form, in any order. A complete picture goes to the collection at once, so that it is encoded
- * while the rest arrives.
- * @returns undefined if a picture is too large and makes the request fail: the rest is not read
+ * Receives a picture and gives it to the collection at once, so that it is encoded while the rest of the form arrives.
+ * @returns false if it is too large and makes the request fail
  * @throws ServiceError for everything except faults of single pictures
  */
-async function receiveUpload(parts: AsyncIterable<Part>, upload: Upload): Promise<Categories | undefined> {
-  const { endpoint, collection, room, work, endsWithFault, checkLabels } = upload;
-  const { classifier, limits, partMemory, passedOverBytes } = endpoint;
-  const { lease } = room;
-  const pictureBytes = classifier.model.embeddingDimension * 4 + PICTURE_BYTES;
-  let categories: Categories | undefined;
-  let fileCount = 0;
-  for await (const part of parts) {
-    switch (fieldOf(part)) {
-      case 'files': {
-        if (await isLeftAlone(part)) break;
-        const name = checkFileName(part, 'curl -F files=@photo.jpg');
-        fileCount += 1;
-        if (fileCount > limits.files) {
-          throw new ServiceError(
-            'files_too_many',
-            `More than ${limits.files} files were sent; at most ${limits.files} are accepted in one request.`,
-          );
-        }
-        lease.take('keptBytes', pictureBytes + 2 * name.length);
-        const content = part.content[Symbol.asyncIterator]();
-        const picture = await receivePart(content, limits.imageBytes, partMemory, room);
-        if (picture) {
-          await submit(picture, work, () => collection.add(name, picture));
-          break;
-        }
-        collection.refuse(name, imageTooLarge(limits.imageBytes));
-        if (endsWithFault) return undefined;
-        await passOver(content, passedOverBytes, () =>
-          endlessPicture(name, passedOverBytes, limits.imageBytes),
-        );
-        break;
-      }
-      case 'categories': {
-        const sent = await readCategories(held(part, lease), categories, (text) =>
-          classifier.parseCategories(text),
-        );
-        if (!sent) break;
-        categories = sent;
-        holdLabels(categories, lease);
-        await checkLabels(categories);
-        break;
-      }
-      default:
-        throw unexpectedPart(part, 'files (pictures, one part each) and categories (a file or a text field)');
-    }
-  }
-  if (fileCount === 0) {
+async function receivePicture(
+  name: string,
+  content: AsyncIterator<Uint8Array>,
+  { endpoint, collection, room, work, pictureBytes, endsWithFault }: Upload,
+): Promise<boolean> {
+  const { limits, partMemory, passedOverBytes } = endpoint;
+  if (collection.names().length >= limits.files) {
     throw new ServiceError(
-      'files_missing',
-      'No picture was sent; send each as a part named files, e.g. curl -F files=@photo.jpg.',
+      'files_too_many',
+      `More than ${limits.files} files were sent; at most ${limits.files} are accepted in one request.`,
     );
   }
-  if (!categories) throw categoriesMissing();
-  return categories;
-}
-
-async function submit(
-  picture: IncomingPart,
-  work: EngineWork,
-  start: Parameters<EngineWork['submit']>[0],
-): Promise<void> {
-  await using _ = picture;
-  await work.submit(start);
+  room.lease.take('keptBytes', pictureBytes + 2 * name.length);
+  const picture = await receivePart(content, limits.imageBytes, partMemory, room);
+  if (picture) {
+    await using _ = picture;
+    await work.submit(() => collection.add(name, picture));
+    return true;
+  }
+  collection.refuse(name, imageTooLarge(limits.imageBytes));
+  if (endsWithFault) return false;
+  await passOver(content, passedOverBytes, () => endlessPicture(name, passedOverBytes, limits.imageBytes));
+  return true;
 }
 
 /** Reads to the end of a part. @throws the fault after `maxBytes` */

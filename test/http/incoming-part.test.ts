@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import type { ServiceError } from '../../src/errors.ts';
+import { receivePart } from '../../src/http/form.ts';
 import { createResources, type Lease, type ResourceLimits } from '../../src/http/resources.ts';
-import { createSpools, receivePart, type Spool, type SpoolFile } from '../../src/http/spool.ts';
+import { createSpools, type Spool, type SpoolFile } from '../../src/http/spool.ts';
 import { plenty } from './plenty.ts';
 
 const patience = { waitMs: 60_000, msPerKibibyte: 1000 };

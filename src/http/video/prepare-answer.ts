@@ -2,21 +2,11 @@ import type { Categories, Classifier, SearchProgress, VideoSearch } from '../../
 import type { Config } from '../../config.ts';
 import type { VideoOptions } from '../../contract/options.ts';
 import type { VideoProgress } from '../../contract/schemas.ts';
-import { ServiceError } from '../../errors.ts';
+import { invariant, ServiceError } from '../../errors.ts';
 import { adviceOf, rankingLimit } from '../answers.ts';
-import {
-  categoriesMissing,
-  checkFileName,
-  fieldOf,
-  held,
-  holdLabels,
-  isLeftAlone,
-  readCategories,
-  takeLabelMemory,
-  unexpectedPart,
-} from '../form-parts.ts';
+import { readBody, readForm, takeLabelMemory } from '../form.ts';
 import { answerTooLarge, MAX_ANSWER_BYTES } from '../json-answer.ts';
-import { type Part, readBody, readParts } from '../multipart.ts';
+import { readParts } from '../multipart.ts';
 import type { RequestTally } from '../request-record.ts';
 import type { Admission, Lease } from '../resources.ts';
 import type { Spool, SpoolSpace, Spools, StoredFile } from '../spool.ts';
@@ -63,15 +53,37 @@ export async function prepareAnswer(room: SearchRoom, job: SearchJob): Promise<P
   await using files = new AsyncDisposableStack();
   const spool = files.use(await spools.open(spaceOf(lease)));
 
-  const parts = heldCategories(readParts(reported(readBody(request, lease, tally), job), boundary), lease);
-  const received = await receiveVideo(parts, spool, limits.videoBytes, async (document) => {
-    const categories = classifier.parseCategories(document);
-    holdLabels(categories, lease);
-    // Checked now, before the rest of a large upload.
-    searchLimit(options, categories);
-    await classifier.checkLabels(categories, options, lease);
-    return categories;
+  const declared = request.headers.get('content-length');
+  const total = declared === null ? {} : { bytes_total: Number(declared) };
+  const body = readBody(request, lease, tally, () => {
+    lease.signal.throwIfAborted();
+    report({ stage: 'uploading', bytes_done: tally.bytes, ...total });
   });
+  let video: Omit<ReceivedVideo, 'categories'> | undefined;
+  const categories = await readForm(readParts(body, boundary), lease, {
+    field: 'video',
+    async receive(name, content) {
+      if (video) {
+        throw new ServiceError(
+          'part_unexpected',
+          'The part video was sent twice; send one video in one request.',
+        );
+      }
+      const file = await spool.write('video', content, (bytes) => {
+        if (bytes > limits.videoBytes) throw videoTooLarge(limits.videoBytes);
+      });
+      if (file.bytes === 0) throw new ServiceError('video_broken', 'The video is empty: it has no bytes.');
+      video = { file, name };
+      return true;
+    },
+    parseCategories: classifier.parseCategories,
+    async checkCategories(sent) {
+      searchLimit(options, sent);
+      await classifier.checkLabels(sent, options, lease);
+    },
+  });
+  invariant(video && categories, 'a form without its parts was not refused.');
+  const received = { ...video, categories };
   lease.give('videoUploads', 1);
   tally.files = 1;
 
@@ -81,77 +93,12 @@ export async function prepareAnswer(room: SearchRoom, job: SearchJob): Promise<P
   return { answer, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
-async function* heldCategories(parts: AsyncIterable<Part>, lease: Lease): AsyncGenerator<Part> {
-  for await (const part of parts) yield part.name === 'categories' ? held(part, lease) : part;
-}
-
 /** A complete /video form. */
 interface ReceivedVideo {
   readonly file: StoredFile;
   /** The video's name on the client's side. */
   readonly name: string;
   readonly categories: Categories;
-}
-
-/**
- * Receives the parts of a /video form, in any order. The video is written to the disk while it arrives.
- * @param parse reads and checks the categories as soon as they have arrived
- * @throws ServiceError
- */
-async function receiveVideo(
-  parts: AsyncIterable<Part>,
-  spool: Spool,
-  maxBytes: number,
-  parse: (document: Uint8Array) => Promise<Categories>,
-): Promise<ReceivedVideo> {
-  let categories: Categories | undefined;
-  let video: Omit<ReceivedVideo, 'categories'> | undefined;
-  for await (const part of parts) {
-    switch (fieldOf(part)) {
-      case 'video': {
-        if (await isLeftAlone(part)) break;
-        const name = checkFileName(part, 'curl -F video=@film.mp4');
-        if (video) {
-          throw new ServiceError(
-            'part_unexpected',
-            'The part video was sent twice; send one video in one request.',
-          );
-        }
-        const file = await spool.write('video', atMost(maxBytes, part.content));
-        if (file.bytes === 0) throw new ServiceError('video_broken', 'The video is empty: it has no bytes.');
-        video = { file, name };
-        break;
-      }
-      case 'categories':
-        categories = (await readCategories(part, categories, parse)) ?? categories;
-        break;
-      case 'files':
-        throw new ServiceError(
-          'part_unexpected',
-          'There is a part named files; /video takes one video as a part named video, pictures go to /categorize or /image.',
-        );
-      default:
-        throw unexpectedPart(part, 'video (one file) and categories (a file or a text field)');
-    }
-  }
-  if (!video) {
-    throw new ServiceError(
-      'video_missing',
-      'No video was sent; send it as a part named video, e.g. curl -F video=@film.mp4.',
-    );
-  }
-  if (!categories) throw categoriesMissing();
-  return { ...video, categories };
-}
-
-/** @throws ServiceError video_too_large, at the first byte too many */
-async function* atMost(maxBytes: number, content: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  let bytes = 0;
-  for await (const chunk of content) {
-    bytes += chunk.byteLength;
-    if (bytes > maxBytes) throw videoTooLarge(maxBytes);
-    yield chunk;
-  }
 }
 
 export function videoTooLarge(maxBytes: number): ServiceError {
@@ -247,19 +194,6 @@ async function render(
     tell();
   }
   return images;
-}
-
-async function* reported(
-  body: AsyncIterable<Uint8Array>,
-  { request, tally, lease, report }: SearchJob,
-): AsyncGenerator<Uint8Array> {
-  const declared = request.headers.get('content-length');
-  const total = declared === null ? {} : { bytes_total: Number(declared) };
-  for await (const chunk of body) {
-    lease.signal.throwIfAborted();
-    report({ stage: 'uploading', bytes_done: tally.bytes, ...total });
-    yield chunk;
-  }
 }
 
 function wireProgress(progress: SearchProgress): VideoProgress {

@@ -1,7 +1,7 @@
 import { parseVideoOptions, type VideoOptions } from '../../contract/options.ts';
 import type { VideoProgress } from '../../contract/schemas.ts';
 import { ServiceError } from '../../errors.ts';
-import { MAX_CATEGORIES_BYTES } from '../form-parts.ts';
+import { MAX_CATEGORIES_BYTES } from '../form.ts';
 import { inChunks, type StreamedBody, type StreamedResponse, streamBody } from '../json-answer.ts';
 import { boundaryOf } from '../multipart.ts';
 import { type RequestTally, urlOf } from '../request-record.ts';
