@@ -2,8 +2,8 @@ import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import type { Categories, LabelOptions } from '../classify/classifier.ts';
 import { ServiceError } from '../errors.ts';
 import { giveBack } from '../garbage.ts';
+import type { RequestTally } from './metrics.ts';
 import type { Part, readParts } from './multipart.ts';
-import type { RequestTally } from './request-record.ts';
 import { type Lease, overloaded } from './resources.ts';
 import type { Spool, SpoolWriter, StoredFile } from './spool.ts';
 

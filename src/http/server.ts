@@ -3,20 +3,27 @@ import type { Config } from '../config.ts';
 import { statusOf } from '../contract/codes.ts';
 import type { ServiceError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { allowOrigin, createApp, createGuard, preflightResponse } from './app.ts';
-import { closedPeers, peerOf } from './closed-peers.ts';
+import { errorResponse, publicError, type StreamedResponse } from './answers.ts';
+import { allowOrigin, createApp, createGuard, preflightResponse, urlOf } from './app.ts';
 import { describeOperations } from './docs/operations.ts';
 import { healthOf, readiness, readyClassifier } from './health.ts';
-import { errorResponse, publicError, type StreamedResponse } from './json-answer.ts';
-import { type Metrics, probeEndpoints } from './metrics.ts';
+import {
+  createRecords,
+  type Metrics,
+  probeEndpoints,
+  type RequestRecord,
+  serverTiming,
+  timingOf,
+} from './metrics.ts';
 import { classifyPictures } from './pictures.ts';
-import { createRecords, type RequestRecord, serverTiming, timingOf, urlOf } from './request-record.ts';
 import {
   type AdmissionLimits,
+  closedPeers,
   createAdmission,
   createResources,
   type Lease,
   type Patience,
+  peerOf,
   type ResourceLimits,
 } from './resources.ts';
 import { createSpaceGauge, createSpools, type SpoolOptions, storageFull } from './spool.ts';
@@ -117,16 +124,17 @@ export function createServer(options: ServerOptions): HttpServer {
       return requests.filter((request) => closed.has(peerOf(server?.requestIP(request))));
     },
   });
-  const spaceOf = (lease: Lease) => ({
-    async take(bytes: number) {
-      await gauge.refresh();
-      if (lease.tryTake('temporaryBytes', bytes)) return;
-      // No other upload uses the space, so waiting would not help.
-      if (lease.isAlone('temporaryBytes')) throw storageFull();
-      lease.take('temporaryBytes', bytes);
-    },
-    give: (bytes: number) => lease.give('temporaryBytes', bytes),
-  });
+  const openSpool = (lease: Lease) =>
+    spools.open({
+      async take(bytes) {
+        await gauge.refresh();
+        if (lease.tryTake('temporaryBytes', bytes)) return;
+        // No other upload uses the space, so waiting would not help.
+        if (lease.isAlone('temporaryBytes')) throw storageFull();
+        lease.take('temporaryBytes', bytes);
+      },
+      give: (bytes) => lease.give('temporaryBytes', bytes),
+    });
   const partMemory = {
     get used() {
       return resources.used('partBytes');
@@ -208,38 +216,18 @@ export function createServer(options: ServerOptions): HttpServer {
     return response;
   };
 
-  const shared = { resources, spools, spaceOf, limits: config.limits };
+  const shared = { resources, openSpool, limits: config.limits };
+  const { passedOverBytes, progress: pace } = tuning;
   const pictures = (use: 'categorize' | 'image') => (request: Request) =>
     classify(request, (classifier, record, beforeClose) => {
-      const note = (refusal: ServiceError) => {
-        record.fault = refusal.code;
-      };
-      const { passedOverBytes } = tuning;
-      const endpoint = {
-        ...shared,
-        classifier,
-        admission,
-        partMemory,
-        onStorageFault,
-        passedOverBytes,
-        beforeClose,
-        note,
-      };
-      return classifyPictures(use, request, endpoint, record);
+      const own = { classifier, admission, partMemory, onStorageFault, passedOverBytes, beforeClose };
+      return classifyPictures(use, request, { ...shared, ...own }, record);
     });
   const video = (request: Request) =>
     classify(request, (classifier, record, beforeClose) => {
       const explainLate = (fault: unknown) => noteLate(fault, request);
-      const pace = tuning.progress;
-      const endpoint = {
-        ...shared,
-        classifier,
-        admission: videoAdmission,
-        pace,
-        beforeClose,
-        explain: explainLate,
-      };
-      return respondToVideo(request, endpoint, record);
+      const own = { classifier, admission: videoAdmission, pace, beforeClose, explain: explainLate };
+      return respondToVideo(request, { ...shared, ...own }, record);
     });
 
   const app = createApp(

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import { ServiceError } from '../../src/errors.ts';
-import { errorResponse } from '../../src/http/json-answer.ts';
+import { errorResponse } from '../../src/http/answers.ts';
 import { type Remedy, refusalOf } from '../../src/page/service/refusal.ts';
 
 /** What the service answers, as the page receives it. */

@@ -4,8 +4,7 @@ import { frameName } from '../../contract/frame-name.ts';
 import type { VideoOptions } from '../../contract/options.ts';
 import type { VideoDetails, VideoProgress } from '../../contract/schemas.ts';
 import { invariant, type ServiceError } from '../../errors.ts';
-import { wireModel } from '../answers.ts';
-import { errorBody } from '../json-answer.ts';
+import { errorBody, wireModel } from '../answers.ts';
 import type { StoredFile } from '../spool.ts';
 
 /** How events are written: the text around the data of each. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
-import { adviceOf, refusalOf } from '../../src/http/answers.ts';
-import { MAX_ANSWER_BYTES, sendJson } from '../../src/http/json-answer.ts';
+import { adviceOf, MAX_ANSWER_BYTES, sendJson } from '../../src/http/answers.ts';
+import { refusalOf } from '../../src/http/pictures.ts';
 import { createResources, type ResourceLimits } from '../../src/http/resources.ts';
 import {
   categoriesPart,
