@@ -3,15 +3,24 @@ import type { ImageEncoder, PixelSlot } from '../clip/image-encoder.ts';
 import type { LabelEncoder } from '../clip/label-encoder.ts';
 import { MAX_TEXTS } from '../contract/options.ts';
 import { type EngineObserver, unobserved } from '../engine-observer.ts';
-import { ServiceError } from '../errors.ts';
+import { type ErrorCode, ServiceError } from '../errors.ts';
 import { giveBack, type NoteGarbage } from '../garbage.ts';
 import type { FramesOptions } from '../media/video/video.ts';
 import type { VideoPlaces } from '../media/video/video-places.ts';
 import { createSemaphore, type Permit } from '../semaphore.ts';
 import type { WorkContext } from '../work-context.ts';
 import { parseCategories } from './categories.ts';
-import type { Categories, Classifier, LabelOptions, ModelSummary, RankingOptions } from './classifier.ts';
-import { createEncodedCollection, type EncodePicture } from './picture-collection.ts';
+import type {
+  BrokenFile,
+  Categories,
+  Classifier,
+  FaultOf,
+  LabelOptions,
+  ModelSummary,
+  PictureCollection,
+  RankingOptions,
+  StoredPicture,
+} from './classifier.ts';
 import { rankEach } from './ranking.ts';
 import { createVideoSearch, type OpenVideo } from './video-search.ts';
 
@@ -42,6 +51,22 @@ export interface ClassifierParts {
   readonly observer?: EngineObserver;
 }
 
+/** A picture of the request, as its embedding [D]. */
+interface EncodedPicture {
+  readonly file: string;
+  readonly embedding: Float32Array;
+}
+
+type Outcome = EncodedPicture | BrokenFile;
+
+/** Codes that are about one picture; all others end the request. */
+const pictureFaults: ReadonlySet<ErrorCode> = new Set([
+  'image_empty',
+  'image_unsupported',
+  'image_too_large',
+  'image_broken',
+]);
+
 /** Labels as they are. */
 const verbatim = ['{}'] as const;
 
@@ -64,7 +89,11 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
     }
   };
 
-  const encodePicture: EncodePicture = async (picture, { signal, times }) => {
+  /**
+   * Resolves when the next picture may come, with the promise of the embedding. That promise is inside an object,
+   * because awaiting the call would await a bare promise, too.
+   */
+  const encodePicture = async (picture: Uint8Array | StoredPicture, { signal, times }: WorkContext) => {
     const isWhole = picture instanceof Uint8Array;
     using places = new DisposableStack();
     // Pictures that take long have a queue of their own: they do not delay the others.
@@ -100,6 +129,80 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
     return embeddings;
   };
 
+  const collect = (work: WorkContext, faultOf: FaultOf = () => undefined): PictureCollection => {
+    const nameOf = createFileNames();
+    const names: string[] = [];
+    const outcomes: Promise<Outcome>[] = [];
+
+    const take = (name: string): string => {
+      const file = nameOf(name);
+      names.push(file);
+      return file;
+    };
+
+    const settle = async (file: string, encoding: Promise<Float32Array>): Promise<Outcome> => {
+      try {
+        const embedding = await encoding;
+        observer.pictureEncoded();
+        return { file, embedding };
+      } catch (thrown) {
+        const isPictures = thrown instanceof ServiceError && pictureFaults.has(thrown.code);
+        const fault = isPictures ? thrown : faultOf(thrown);
+        if (fault === undefined) throw thrown;
+        observer.pictureBroken(fault.code);
+        return { file, code: fault.code, error: fault.message };
+      }
+    };
+
+    const encoded = async () => (await Promise.all(outcomes)).filter((outcome) => 'embedding' in outcome);
+
+    /** Both sides of every comparison, each in the order sent. */
+    const sides = async (categories: Categories, { limit, ...options }: RankingOptions) => {
+      const [pictures, labelEmbeddings] = await Promise.all([
+        encoded(),
+        encodeLabels(categories, options, work),
+      ]);
+      return {
+        files: {
+          names: pictures.map(({ file }) => file),
+          embeddings: pictures.map(({ embedding }) => embedding),
+        },
+        labels: { names: categories.labels, embeddings: labelEmbeddings },
+        ranking: { score, limit },
+      };
+    };
+
+    return {
+      async add(name, picture) {
+        work.signal.throwIfAborted();
+        const file = take(name);
+        const { embedding } = await encodePicture(picture, work);
+        const outcome = settle(file, embedding);
+        // An error that is not about the picture rejects the calls that wait for outcomes, not this promise.
+        const settled = outcome.then(
+          () => undefined,
+          () => undefined,
+        );
+        outcomes.push(outcome);
+        return { settled };
+      },
+      refuse(name, { code, message }) {
+        observer.pictureBroken(code);
+        outcomes.push(Promise.resolve({ file: take(name), code, error: message }));
+      },
+      names: () => names,
+      broken: async () => (await Promise.all(outcomes)).filter((outcome) => 'error' in outcome),
+      async rankCategories(categories, options) {
+        const { files, labels, ranking } = await sides(categories, options);
+        return await rankEach(files, labels, ranking, work);
+      },
+      async rankFiles(categories, options) {
+        const { files, labels, ranking } = await sides(categories, options);
+        return await rankEach(labels, files, ranking, work);
+      },
+    };
+  };
+
   return {
     model,
     searchVideo: createVideoSearch({
@@ -118,41 +221,25 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
       }
       await labelEncoder.check(labels, template, signal);
     },
-    collect(work, faultOf) {
-      const collection = createEncodedCollection(encodePicture, work, observer, faultOf);
-      const { add, refuse, names, broken, encoded } = collection;
+    collect,
+  };
+}
 
-      /** Both sides of every comparison, each in the order sent. */
-      const sides = async (categories: Categories, { limit, ...options }: RankingOptions) => {
-        const [pictures, labelEmbeddings] = await Promise.all([
-          encoded(),
-          encodeLabels(categories, options, work),
-        ]);
-        return {
-          files: {
-            names: pictures.map(({ file }) => file),
-            embeddings: pictures.map(({ embedding }) => embedding),
-          },
-          labels: { names: categories.labels, embeddings: labelEmbeddings },
-          ranking: { score, limit },
-        };
-      };
-
-      return {
-        add,
-        refuse,
-        names,
-        broken,
-        async rankCategories(categories, options) {
-          const { files, labels, ranking } = await sides(categories, options);
-          return await rankEach(files, labels, ranking, work);
-        },
-        async rankFiles(categories, options) {
-          const { files, labels, ranking } = await sides(categories, options);
-          return await rankEach(labels, files, ranking, work);
-        },
-      };
-    },
+/**
+ * Keeps the names of one request apart: a second picture of the same name becomes `name (2)`, so that
+ * both have a place in an answer that is keyed by name.
+ */
+function createFileNames(): (name: string) => string {
+  const taken = new Set<string>();
+  const copies = new Map<string, number>();
+  return (name) => {
+    let unique = name;
+    for (let copy = copies.get(name) ?? 1; taken.has(unique); unique = `${name} (${copy})`) {
+      copy += 1;
+      copies.set(name, copy);
+    }
+    taken.add(unique);
+    return unique;
   };
 }
 
