@@ -24,7 +24,7 @@ import type {
 import { rankEach } from './ranking.ts';
 import { createVideoSearch, type OpenVideo } from './video-search.ts';
 
-export interface ClassifierParts {
+interface ClassifierParts {
   readonly model: ModelSummary;
   readonly score: Score;
   readonly imageEncoder: ImageEncoder;

@@ -18,7 +18,7 @@ export type OpenVideo = (
   options: Required<Pick<OpenVideoOptions, 'signal' | 'onProgress' | 'place'>>,
 ) => Promise<VideoSource>;
 
-export interface VideoSearchParts {
+interface VideoSearchParts {
   readonly openVideo: OpenVideo;
   /** The part of a frame that the model sees. */
   readonly framing: FramesOptions;

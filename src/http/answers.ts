@@ -4,6 +4,7 @@ import { statusOf } from '../contract/codes.ts';
 import type { PictureOptions } from '../contract/options.ts';
 import type { WireModel } from '../contract/schemas.ts';
 import { ServiceError } from '../errors.ts';
+import { takeTurns } from '../turns.ts';
 import type { Lease } from './resources.ts';
 
 /** A JSON text that is generated while it is sent. */
@@ -20,8 +21,6 @@ export const MAX_ANSWER_BYTES = 32 * 1024 ** 2;
 const CHUNK_LENGTH = 64 * 1024;
 /** Answers up to this size are generated once. Larger ones are generated to measure them, then again to send them. */
 const MADE_AT_ONCE_BYTES = 1024 ** 2;
-/** Generating yields the event loop after this time. */
-const TURN_MS = 10;
 /** How long a large answer waits for memory that other answers use. */
 const ROOM_WAIT_MS = 60_000;
 
@@ -43,7 +42,7 @@ export async function sendJson(
   };
   let chunks: Uint8Array[] = [];
   let bytes = 0;
-  for await (const chunk of inChunks(inTurns(pieces(), lease.signal))) {
+  for await (const chunk of generate(pieces(), lease.signal)) {
     bytes += chunk.byteLength;
     if (bytes > MAX_ANSWER_BYTES) throw answerTooLarge(advice());
     if (bytes <= MADE_AT_ONCE_BYTES) chunks.push(chunk);
@@ -56,7 +55,7 @@ export async function sendJson(
   }
   await lease.takeInTurn('answerBytes', bytes, ROOM_WAIT_MS);
   if (chunks.length === 0) {
-    for await (const chunk of inChunks(inTurns(pieces(), lease.signal))) chunks.push(chunk);
+    for await (const chunk of generate(pieces(), lease.signal)) chunks.push(chunk);
   }
   // Only the text is needed now.
   for (const resource of ['keptBytes', 'labelBytes'] as const) lease.give(resource, lease.held(resource));
@@ -81,9 +80,7 @@ export function answerTooLarge(advice: string): ServiceError {
 }
 
 /** Joins small pieces of text into chunks of a size that is efficient to send. */
-export async function* inChunks(
-  pieces: AsyncIterable<string> | Iterable<string>,
-): AsyncGenerator<Uint8Array> {
+export async function* inChunks(pieces: AsyncIterable<string>): AsyncGenerator<Uint8Array> {
   const encoder = new TextEncoder();
   let gathered = '';
   for await (const piece of pieces) {
@@ -95,22 +92,19 @@ export async function* inChunks(
   if (gathered !== '') yield encoder.encode(gathered);
 }
 
-/** Joins pieces, and yields the event loop when it has worked for TURN_MS. */
-async function* inTurns(pieces: Iterable<string>, signal: AbortSignal): AsyncGenerator<string> {
-  let beganAt = performance.now();
+/** Like `inChunks`, for pieces that are computed: other requests have their turns of the event loop in between. */
+async function* generate(pieces: Iterable<string>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const encoder = new TextEncoder();
+  const turns = takeTurns(signal);
   let gathered = '';
   for (const piece of pieces) {
     gathered += piece;
-    const isOver = performance.now() - beganAt >= TURN_MS;
-    if (!isOver && gathered.length < CHUNK_LENGTH) continue;
-    yield gathered;
+    if (turns.isOver) await turns.next();
+    if (gathered.length < CHUNK_LENGTH) continue;
+    yield encoder.encode(gathered);
     gathered = '';
-    if (!isOver) continue;
-    await new Promise((resolve) => setImmediate(resolve));
-    signal.throwIfAborted();
-    beganAt = performance.now();
   }
-  if (gathered !== '') yield gathered;
+  if (gathered !== '') yield encoder.encode(gathered);
 }
 
 /** The JSON body of every error: `{"error", "code", …}`. */

@@ -35,7 +35,7 @@ const fields = {
 } as const;
 
 /** What an endpoint does with the parts of its form. */
-export interface FormUse {
+interface FormUse {
   /** The field of its files. */
   readonly field: keyof typeof fields;
   /** Receives one file. The name is exactly as sent. @returns whether the rest of the form is needed */
@@ -267,7 +267,7 @@ export function takeLabelMemory(
 }
 
 /** A complete part. Its bytes are in memory or in the temporary folder. */
-export interface IncomingPart extends AsyncDisposable {
+interface IncomingPart extends AsyncDisposable {
   readonly byteLength: number;
   /** The first bytes, enough to recognise the format. Call it before `read`. @throws ServiceError storage_full */
   head(): Promise<Uint8Array> | Uint8Array;
@@ -286,12 +286,6 @@ export interface PartRoom {
   readonly onStorageFault: (fault: ServiceError) => void;
 }
 
-/** Memory for the parts of all requests, in bytes. */
-export interface PartMemory {
-  readonly used: number;
-  readonly capacity: number;
-}
-
 /** More than any format needs to be recognised. */
 const HEAD_BYTES = 4096;
 /** A part that has been arriving for longer counts as slow. */
@@ -308,7 +302,6 @@ const FAST_SHARE = 0.5;
 export async function receivePart(
   content: AsyncIterator<Uint8Array>,
   maxBytes: number,
-  memory: PartMemory,
   room: PartRoom,
 ): Promise<IncomingPart | undefined> {
   const { lease } = room;
@@ -318,7 +311,7 @@ export async function receivePart(
     lease.give('partBytes', gathered.byteLength);
     gathered.clear();
   };
-  const isSlow = () => performance.now() - beganAt >= SLOW_MS && memory.used > FAST_SHARE * memory.capacity;
+  const isSlow = () => performance.now() - beganAt >= SLOW_MS && lease.fullness('partBytes') > FAST_SHARE;
   let mayBeStored = true;
   try {
     for (;;) {

@@ -22,7 +22,7 @@ import {
   wireModel,
 } from './answers.ts';
 import { urlOf } from './app.ts';
-import { type PartMemory, type PartRoom, readBody, readForm, receivePart, takeLabelMemory } from './form.ts';
+import { type PartRoom, readBody, readForm, receivePart, takeLabelMemory } from './form.ts';
 import type { RequestRecord } from './metrics.ts';
 import { boundaryOf, readParts } from './multipart.ts';
 import type { Admission, EngineWork, Lease, Resources } from './resources.ts';
@@ -32,7 +32,6 @@ interface PictureEndpoint {
   readonly classifier: Classifier;
   readonly admission: Admission;
   readonly resources: Resources;
-  readonly partMemory: PartMemory;
   readonly openSpool: (lease: Lease) => Promise<Spool>;
   readonly onStorageFault: (fault: ServiceError) => void;
   readonly limits: Config['limits'];
@@ -160,7 +159,7 @@ async function receivePicture(
   content: AsyncIterator<Uint8Array>,
   { endpoint, collection, room, work, pictureBytes, endsWithFault }: Upload,
 ): Promise<boolean> {
-  const { limits, partMemory, passedOverBytes } = endpoint;
+  const { limits, passedOverBytes } = endpoint;
   if (collection.names().length >= limits.files) {
     throw new ServiceError(
       'files_too_many',
@@ -168,7 +167,7 @@ async function receivePicture(
     );
   }
   room.lease.take('keptBytes', pictureBytes + 2 * name.length);
-  const picture = await receivePart(content, limits.imageBytes, partMemory, room);
+  const picture = await receivePart(content, limits.imageBytes, room);
   if (picture) {
     await using _ = picture;
     await work.submit(() => collection.add(name, picture));

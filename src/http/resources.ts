@@ -48,6 +48,8 @@ export interface Lease extends Disposable {
   /** Like `take`, but waits for its turn. @throws ServiceError overloaded after `waitMs`; the signal's reason */
   takeInTurn(resource: Resource, amount: number, waitMs: number): Promise<void>;
   give(resource: Resource, amount: number): void;
+  /** The share of the limit that all requests hold, 0 to 1. */
+  fullness(resource: Resource): number;
   /** Whether no other request holds any of the resource. */
   isAlone(resource: Resource): boolean;
   /** Waits for the client while patience lasts. @throws what `work` throws; the signal's reason */
@@ -318,6 +320,7 @@ export function createResources(limits: ResourceLimits, options: ResourceOptions
         used[resource] -= owned;
         if (waiters.has(resource)) grantWaiters(resource);
       },
+      fullness: (resource) => used[resource] / limits[resource],
       isAlone: (resource) => used[resource] === (held.get(resource) ?? 0),
       awaitClient(work, occasion) {
         if (signal.aborted) {

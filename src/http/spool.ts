@@ -42,7 +42,7 @@ export interface Spool extends AsyncDisposable {
 }
 
 /** Space in the temporary folder, which requests must reserve before they write. */
-export interface SpoolSpace {
+interface SpoolSpace {
   /** @throws ServiceError overloaded, storage_full */
   take(bytes: number): Promise<void> | void;
   give(bytes: number): void;
@@ -50,7 +50,7 @@ export interface SpoolSpace {
 
 const unlimited: SpoolSpace = { take: () => undefined, give: () => undefined };
 
-export interface Spools {
+interface Spools {
   /** @throws ServiceError storage_full */
   open(space?: SpoolSpace): Promise<Spool>;
   /** The space in the temporary folder as the system reports it; undefined if it reports nothing. */

@@ -22,7 +22,7 @@ async function readWhole(content: AsyncIterator<Uint8Array>, maxBytes: number) {
     spool: () => Promise.reject(new Error('the memory is not full')),
     onStorageFault: () => undefined,
   };
-  await using part = await receivePart(content, maxBytes, { used: 0, capacity: 1 }, room);
+  await using part = await receivePart(content, maxBytes, room);
   return await part?.read();
 }
 

@@ -37,12 +37,6 @@ function roomOf({ limits = {}, folder = directory, createFile }: RoomOptions = {
     take: (bytes: number) => own.take('temporaryBytes', bytes),
     give: (bytes: number) => own.give('temporaryBytes', bytes),
   });
-  const memory = {
-    get used() {
-      return resources.used('partBytes');
-    },
-    capacity: all.partBytes,
-  };
   const room = {
     lease,
     spool: () => {
@@ -52,7 +46,7 @@ function roomOf({ limits = {}, folder = directory, createFile }: RoomOptions = {
     onStorageFault: (fault: ServiceError) => faults.push(fault),
   };
   const receive = (chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>, maxBytes = 1e9) =>
-    receivePart(iterate(chunks), maxBytes, memory, room);
+    receivePart(iterate(chunks), maxBytes, room);
   const end = async () => {
     await (await opening)?.[Symbol.asyncDispose]();
     lease[Symbol.dispose]();

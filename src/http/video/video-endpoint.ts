@@ -373,7 +373,7 @@ export interface NewsPace {
 }
 
 /** The latest news of some work, at the pace of its reader. */
-export interface News<Item> extends AsyncIterable<Item | 'quiet'> {
+interface News<Item> extends AsyncIterable<Item | 'quiet'> {
   tell(item: Item): void;
   /** Ends the iteration; an item that was not read yet is dropped. */
   close(): void;
