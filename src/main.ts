@@ -35,7 +35,8 @@ const stageSentences: Record<LoadingProgress['stage'], string> = {
 const portCures: Readonly<Record<string, string>> = {
   EADDRINUSE: 'another program uses this port; end it, or set PORT to a free one',
   EACCES: 'only privileged users may open this port; set PORT to one over 1023',
-  EADDRNOTAVAIL: 'this machine does not have the address; set HOST to one of its own, or to 0.0.0.0 for all',
+  EADDRNOTAVAIL:
+    'this machine does not have the address; set HOST to one of its addresses, or to 0.0.0.0 for all',
   EINVAL: 'HOST must be an address of this machine, or 0.0.0.0 for all',
 };
 
@@ -147,7 +148,7 @@ function openPort(): void {
   try {
     const { url } = server.listen();
     log.info({ url }, 'listening');
-    // A browser cannot open the address that stands for all addresses.
+    // A browser cannot open the address that means all addresses.
     pageAddress = url.href.replace('//0.0.0.0:', '//localhost:').replace('//[::]:', '//localhost:');
     if (state.state !== 'ready')
       tellPerson(`${pageAddress} shows how far the model is. It answers when it is ready.`);

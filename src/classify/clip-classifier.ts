@@ -30,7 +30,7 @@ interface ClassifierParts {
   readonly imageEncoder: ImageEncoder;
   readonly labelEncoder: LabelEncoder;
   /**
-   * Decodes a picture into `pixels`, [S, S, 3] uint8. Settles only when nothing reads `bytes` any more.
+   * Decodes a picture into `pixels`, [S, S, 3] uint8. Settles when nothing reads `bytes` any more.
    * @throws ServiceError image_empty, image_unsupported, image_too_large, image_broken
    */
   readonly loadPicture: (bytes: Uint8Array, pixels: Uint8Array, signal: AbortSignal) => Promise<void>;
@@ -41,10 +41,10 @@ interface ClassifierParts {
   readonly openVideo: OpenVideo;
   /** The part of a video's frame that the model sees. */
   readonly framing: FramesOptions;
-  /** The places of the videos that are decoded at the same time. */
+  /** Places for videos that are decoded at the same time. */
   readonly videoPlaces: VideoPlaces;
   readonly maxCategories: number;
-  /** Memory for pictures that have arrived and are not decoded yet. A larger picture waits until it is alone. */
+  /** Memory for complete pictures that are not decoded yet. A larger picture waits until it is alone. */
   readonly undecodedBytes: number;
   /** Called after each decoding with the picture's size: the memory that its bytes came in may be garbage now. */
   readonly noteGarbage: NoteGarbage;
@@ -67,10 +67,10 @@ const pictureFaults: ReadonlySet<ErrorCode> = new Set([
   'image_broken',
 ]);
 
-/** Labels as they are. */
+/** Leaves labels unchanged. */
 const verbatim = ['{}'] as const;
 
-/** Makes the use cases of CLIP's encoders and the decoders. */
+/** Joins the encoders and the decoders to the use cases. */
 export function createClipClassifier(parts: ClassifierParts): Classifier {
   const { model, score, imageEncoder, labelEncoder, loadPicture, isIsolated, maxCategories } = parts;
   const { openVideo, framing, videoPlaces, noteGarbage, observer = unobserved } = parts;
@@ -83,7 +83,7 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
       using _ = share;
       await loadPicture(bytes, slot.pixels, signal);
     } finally {
-      // Nothing reads the bytes any more: a decoder that has begun is waited for, also where the client has left.
+      // Nothing reads the bytes any more: `loadPicture` waits for its decoder even after the client has left.
       noteGarbage(bytes.byteLength);
       giveBack(bytes);
     }
@@ -96,7 +96,7 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
   const encodePicture = async (picture: Uint8Array | StoredPicture, { signal, times }: WorkContext) => {
     const isWhole = picture instanceof Uint8Array;
     using places = new DisposableStack();
-    // Pictures that take long have a queue of their own: they do not delay the others.
+    // Slow pictures wait in a separate queue, so that they do not delay the others.
     const head = isWhole ? picture : await picture.head();
     const turn = isIsolated(head) ? places.use(await isolated.acquire(1, signal)) : undefined;
     const share = places.use(await undecoded.acquire(picture.byteLength, signal));
@@ -226,8 +226,8 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
 }
 
 /**
- * Keeps the names of one request apart: a second picture of the same name becomes `name (2)`, so that
- * both have a place in an answer that is keyed by name.
+ * Keeps the names of one request distinct: a second picture of the same name becomes `name (2)`, because answers have
+ * the names as keys.
  */
 function createFileNames(): (name: string) => string {
   const taken = new Set<string>();

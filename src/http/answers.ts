@@ -271,7 +271,7 @@ export function wireModel(model: ModelSummary): WireModel {
 
 /**
  * How many candidates of each ranking the answer needs.
- * @throws ServiceError option_invalid where the answer would be enormous
+ * @throws ServiceError option_invalid if the answer would be enormous
  */
 export function rankingLimit(
   { details, top_k }: Pick<PictureOptions, 'details' | 'top_k'>,

@@ -189,7 +189,7 @@ function unexpectedPart(part: Part, endpoint: keyof typeof fields): ServiceError
   return new ServiceError(
     'part_unexpected',
     isPicture
-      ? 'There is a part named files; /video takes one video as a part named video, pictures go to /categorize or /image.'
+      ? 'The form has a part named files; /video accepts one video as a part named video. Send pictures to /categorize or /image.'
       : `The form has a part named ${shorten(part.name)}; accepted are ${fields[endpoint].accepted}.`,
   );
 }
@@ -254,7 +254,7 @@ const FEW_BYTES = 1024 ** 2;
 /** The label encoder encodes this many texts at a time. */
 const TEXTS_AT_ONCE = 2048;
 
-/** Takes memory for encoding labels. Long lists have a budget of their own, so that they cannot block short ones. */
+/** Reserves memory for encoding labels. Long lists have a separate budget, so that they cannot block short ones. */
 export function takeLabelMemory(
   { labels }: Categories,
   { template }: LabelOptions,

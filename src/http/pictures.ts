@@ -41,7 +41,7 @@ interface PictureEndpoint {
   readonly beforeClose: () => void;
 }
 
-/** What is compared with what: for every subject, the best candidate is the answer. */
+/** For every subject, the best candidate is the answer. */
 const sidesOf = {
   categorize: { subject: 'file', candidate: 'category' },
   image: { subject: 'category', candidate: 'file' },
@@ -211,7 +211,7 @@ function imageTooLarge(maxBytes: number): ServiceError {
 /** An answer to /categorize or /image. */
 interface Answer extends JsonText {
   readonly brokenFiles: number;
-  /** The error that this answer is, where it is one. */
+  /** Set if this answer is an error. */
   readonly refusal?: ServiceError;
 }
 
@@ -239,7 +239,7 @@ async function rankedAnswer(
 }
 
 /**
- * The refusal of a request with broken pictures, unless `on_error` is skip: files_broken, or image_unsupported where
+ * The refusal of a request with broken pictures, unless `on_error` is skip: files_broken, or image_unsupported if
  * that is the fault of all of them. It is an answer, not a thrown error, because its list of files may be long.
  */
 export function refusalOf(
@@ -289,7 +289,7 @@ interface DetailedAnswer {
   readonly errors: readonly BrokenFile[];
 }
 
-/** Score and similarity are those of the best candidate, also where it is not good enough to be the answer. */
+/** Score and similarity are those of the best candidate, even if it is not good enough to be the answer. */
 function* detailed({ model, rankings, use, options, errors }: DetailedAnswer): Generator<string> {
   const { subject, candidate } = sidesOf[use];
   yield `{"model":${JSON.stringify(wireModel(model))},"results":[`;

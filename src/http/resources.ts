@@ -453,7 +453,7 @@ function uploadStalled(sentence: string): ServiceError {
 /** The client's address and port, as text. */
 type Peer = string;
 
-/** Linux's number for a connection whose other side has closed. */
+/** Linux's number for a connection that the other side has closed. */
 const CLOSE_WAIT = '08';
 
 /** @returns '' for a request whose connection is gone */

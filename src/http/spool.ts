@@ -272,7 +272,7 @@ const fullErrnos = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 const refusalErrnos = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM', 'EROFS']);
 
 const STORAGE_FULL =
-  'The disk of the temporary folder is full: there is no room for the video. Free some space, or set TMPDIR to a folder with more of it.';
+  'The disk of the temporary folder is full: there is no room for the video. Free some space, or set TMPDIR to a folder with more space.';
 
 /** The error for a request that needs more space than the temporary folder has. */
 export function storageFull(): ServiceError {

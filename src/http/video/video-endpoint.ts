@@ -149,7 +149,7 @@ async function whileTelling(
     lease.abort(fault);
     const outcome = await searching;
     if ('prepared' in outcome) await outcome.prepared[Symbol.asyncDispose]();
-    // Where the service has ended the request, the client is still there and receives the reason.
+    // If the service has ended the request, the client is still there and receives the reason.
     else if (!hasLeft(lease.signal.reason)) return outcome;
     throw fault;
   }
@@ -175,9 +175,9 @@ interface PreparedAnswer extends AsyncDisposable {
 }
 
 /**
- * One request to /video, from its body to its answer: the upload, the search when its turn comes, and the best
- * frames as pictures. All errors are thrown here, before the answer begins. An answer that is read slowly holds its
- * pictures; it holds neither its video nor a place.
+ * Prepares the answer: receives the upload, searches the video when its turn comes, and renders the best frames. All
+ * errors are thrown here, before the answer begins. An answer that is read slowly holds its pictures, but neither its
+ * video nor a place.
  * @throws ServiceError; the signal's reason
  */
 async function prepareAnswer(job: VideoJob, report: Report): Promise<PreparedAnswer> {
@@ -307,12 +307,12 @@ function checkAnswerBytes(options: VideoOptions, { labels }: Categories, videoNa
   if (bytes > MAX_ANSWER_BYTES) throw answerTooLarge(adviceOf(options, [videoName], labels)());
 }
 
-/** @throws ServiceError option_invalid where the answer would be enormous with `top_k` frames for each category */
+/** @throws ServiceError option_invalid if the answer would be enormous with `top_k` frames for each category */
 function searchLimit(options: VideoOptions, { labels }: Categories): number {
   return rankingLimit(options, labels.length, options.top_k);
 }
 
-/** Makes one picture of each frame, also where the frame is the answer to several categories. */
+/** Makes one picture of each frame, even if the frame is the answer to several categories. */
 async function render(
   search: VideoSearch,
   timestamps: readonly number[],
@@ -353,11 +353,11 @@ function toMilliseconds(seconds: number): number {
   return Math.round(seconds * 1000) / 1000;
 }
 
-/** The form around the video: boundaries, headers, and what comes before and after them. */
+/** The rest of the form: boundaries, headers, a preamble and an epilogue. */
 const FORM_BYTES = 64 * 1024;
 
 /**
- * Refuses a body whose declared length is too much, before it is sent.
+ * Refuses a body whose declared length is too large, before it is sent.
  * @throws ServiceError video_too_large
  */
 function checkDeclaredLength({ headers }: Request, maxVideoBytes: number): void {
@@ -372,7 +372,7 @@ export interface NewsPace {
   readonly quietMs: number;
 }
 
-/** The latest news of some work, at the pace of its reader. */
+/** The latest progress of some work, at the pace of its reader. */
 interface News<Item> extends AsyncIterable<Item | 'quiet'> {
   tell(item: Item): void;
   /** Ends the iteration; an item that was not read yet is dropped. */
@@ -380,8 +380,8 @@ interface News<Item> extends AsyncIterable<Item | 'quiet'> {
 }
 
 /**
- * Keeps only the newest item, so that nothing piles up while the reader is slow. Iterating gives it, then waits;
- * `quiet` is given where there was no item for a while.
+ * Keeps only the newest item, so that nothing piles up while the reader is slow. The iteration gives it, then waits. It
+ * gives `quiet` if there was no item for a while.
  */
 export function createNews<Item>({ paceMs, quietMs }: NewsPace): News<Item> {
   let latest: { readonly item: Item } | undefined;
