@@ -2,7 +2,7 @@ import type { Score } from '../clip/family.ts';
 import type { ImageEncoder, PixelSlot } from '../clip/image-encoder.ts';
 import type { LabelEncoder } from '../clip/label-encoder.ts';
 import { MAX_TEXTS } from '../contract/options.ts';
-import { type EngineObserver, unobserved } from '../engine-observer.ts';
+import type { EngineObserver } from '../engine-observer.ts';
 import { type ErrorCode, ServiceError } from '../errors.ts';
 import { giveBack, type NoteGarbage } from '../garbage.ts';
 import type { FramesOptions } from '../media/video/video.ts';
@@ -48,7 +48,7 @@ interface ClassifierParts {
   readonly undecodedBytes: number;
   /** Called after each decoding with the picture's size: the memory that its bytes came in may be garbage now. */
   readonly noteGarbage: NoteGarbage;
-  readonly observer?: EngineObserver;
+  readonly observer: EngineObserver;
 }
 
 /** A picture of the request, as its embedding [D]. */
@@ -73,7 +73,7 @@ const verbatim = ['{}'] as const;
 /** Joins the encoders and the decoders to the use cases. */
 export function createClipClassifier(parts: ClassifierParts): Classifier {
   const { model, score, imageEncoder, labelEncoder, loadPicture, isIsolated, maxCategories } = parts;
-  const { openVideo, framing, videoPlaces, noteGarbage, observer = unobserved } = parts;
+  const { openVideo, framing, videoPlaces, noteGarbage, observer } = parts;
 
   const undecoded = createSemaphore(parts.undecodedBytes);
   const isolated = createSemaphore(parts.isolatedAtOnce);

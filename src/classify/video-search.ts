@@ -1,6 +1,6 @@
 import type { Score } from '../clip/family.ts';
 import type { ImageEncoder } from '../clip/image-encoder.ts';
-import { type EngineObserver, unobserved } from '../engine-observer.ts';
+import type { EngineObserver } from '../engine-observer.ts';
 import { ServiceError } from '../errors.ts';
 import type { FramesOptions, OpenVideoOptions, VideoReader } from '../media/video/video.ts';
 import { CrowdedOut, type VideoPlaces } from '../media/video/video-places.ts';
@@ -31,7 +31,7 @@ interface VideoSearchParts {
     options: LabelOptions,
     work: WorkContext,
   ) => Promise<readonly Float32Array[]>;
-  readonly observer?: EngineObserver;
+  readonly observer: EngineObserver;
 }
 
 /** A frame, as its embedding of 2 KB. */
@@ -42,7 +42,7 @@ interface EncodedFrame {
 }
 
 export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
-  const { openVideo, framing, places, imageEncoder, score, encodeLabels, observer = unobserved } = parts;
+  const { openVideo, framing, places, imageEncoder, score, encodeLabels, observer } = parts;
 
   return async (path, categories, { onProgress = () => undefined, onBegin, ...options }, work) => {
     const { signal, times } = work;

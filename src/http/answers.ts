@@ -5,7 +5,7 @@ import type { PictureOptions } from '../contract/options.ts';
 import type { WireModel } from '../contract/schemas.ts';
 import { ServiceError } from '../errors.ts';
 import { takeTurns } from '../turns.ts';
-import type { Lease } from './resources.ts';
+import { clientGone, type Lease } from './resources.ts';
 
 /** A JSON text that is generated while it is sent. */
 export interface JsonText {
@@ -131,8 +131,7 @@ export function errorResponse(error: ServiceError): Response {
  * @param hasLeft whether the client has left: that explains any other fault
  */
 export function publicError(thrown: unknown, requestId: string, hasLeft: boolean): ServiceError {
-  if (hasLeft)
-    return new ServiceError('client_gone', 'The client left before the answer.', {}, { cause: thrown });
+  if (hasLeft) return clientGone('The client left before the answer.', thrown);
   if (thrown instanceof ServiceError) return thrown;
   return new ServiceError(
     'internal',
@@ -193,8 +192,7 @@ export function streamBody(
       },
       cancel(cause) {
         isCancelled = true;
-        const sentence = 'The client left before its answer was complete.';
-        lease.abort(new ServiceError('client_gone', sentence, {}, { cause }));
+        lease.abort(clientGone('The client left before its answer was complete.', cause));
       },
     },
     { highWaterMark: 0 },

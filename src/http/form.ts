@@ -4,7 +4,7 @@ import { ServiceError } from '../errors.ts';
 import { giveBack } from '../garbage.ts';
 import type { RequestTally } from './metrics.ts';
 import type { Part, readParts } from './multipart.ts';
-import { type Lease, overloaded } from './resources.ts';
+import { clientGone, type Lease, overloaded } from './resources.ts';
 import type { Spool, SpoolWriter, StoredFile } from './spool.ts';
 
 /** A thousand labels of 77 tokens have some 400 KB; a longer document is not a list of categories. */
@@ -511,10 +511,5 @@ export async function* readBody(
 /** The stream fails only if the connection does. */
 function bodyFault(fault: unknown): never {
   if (fault instanceof ServiceError) throw fault;
-  throw new ServiceError(
-    'client_gone',
-    'The client left before its body was complete.',
-    {},
-    { cause: fault },
-  );
+  throw clientGone('The client left before its body was complete.', fault);
 }

@@ -109,12 +109,9 @@ const slowness = {
       uploadStalled('There was no room for other uploads, and this one was the slowest; send it again.'),
   },
   answer: {
-    stalled: () => new ServiceError('client_gone', 'The client stopped receiving its answer.'),
+    stalled: () => clientGone('The client stopped receiving its answer.'),
     evicted: () =>
-      new ServiceError(
-        'client_gone',
-        'The client received its answer too slowly, and the room was needed for others.',
-      ),
+      clientGone('The client received its answer too slowly, and the room was needed for others.'),
   },
 } as const;
 
@@ -247,17 +244,7 @@ export function createResources(limits: ResourceLimits, options: ResourceOptions
       release();
       for (const occasion of each) watches[occasion].interrupt?.(reason);
     };
-    const leave = () =>
-      abort(
-        new ServiceError(
-          'client_gone',
-          'The client left before the answer.',
-          {},
-          {
-            cause: request.signal.reason,
-          },
-        ),
-      );
+    const leave = () => abort(clientGone('The client left before the answer.', request.signal.reason));
     const add = (resource: Resource, amount: number) => {
       held.set(resource, (held.get(resource) ?? 0) + amount);
       used[resource] += amount;
@@ -404,9 +391,7 @@ export function createResources(limits: ResourceLimits, options: ResourceOptions
     isLooking = true;
     try {
       for (const request of await findAbandoned([...unread.keys()])) {
-        unread
-          .get(request)
-          ?.abort(new ServiceError('client_gone', 'The client left before its body was complete.'));
+        unread.get(request)?.abort(clientGone('The client left before its body was complete.'));
       }
     } finally {
       isLooking = false;
@@ -444,6 +429,11 @@ export function overloaded(why: string): ServiceError {
   return new ServiceError('overloaded', `${why}; try again in a moment.`, {
     retry_after_seconds: RETRY_AFTER_SECONDS,
   });
+}
+
+/** @param sentence says how the client left, or that it was too slow */
+export function clientGone(sentence: string, cause?: unknown): ServiceError {
+  return new ServiceError('client_gone', sentence, {}, { cause });
 }
 
 function uploadStalled(sentence: string): ServiceError {
