@@ -146,7 +146,7 @@ function openPort(): void {
   if (isOpen || stopping.signal.aborted) return;
   isOpen = true;
   try {
-    const { url } = server.listen();
+    const url = server.listen();
     log.info({ url }, 'listening');
     // A browser cannot open the address that means all addresses.
     pageAddress = url.href.replace('//0.0.0.0:', '//localhost:').replace('//[::]:', '//localhost:');

@@ -69,8 +69,8 @@ export const defaultTuning: ServerTuning = {
 };
 
 export interface HttpServer {
-  /** Opens the port. @throws the system's error, e.g. EADDRINUSE */
-  listen(): { readonly url: URL; readonly port: number };
+  /** Opens the port. @returns the address of the service @throws the system's error, e.g. EADDRINUSE */
+  listen(): URL;
   /**
    * Shuts down: `/ready` answers 503 at once, and every answer closes its connection. Resolves when all accepted
    * requests, waiting ones included, are answered.
@@ -297,7 +297,7 @@ export function createServer(options: ServerOptions): HttpServer {
       void spools.removeStale().then((folders) => {
         if (folders > 0) log.warn({ folders }, 'removed temporary folders that killed processes had left');
       });
-      return { url: server.url, port: server.port ?? config.port };
+      return server.url;
     },
     async drain(lingerMs = 0) {
       isDraining = true;
