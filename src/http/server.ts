@@ -6,7 +6,7 @@ import type { Log } from '../log.ts';
 import { errorResponse, publicError, type StreamedResponse } from './answers.ts';
 import { allowOrigin, createApp, createGuard, preflightResponse, urlOf } from './app.ts';
 import { describeOperations } from './docs/operations.ts';
-import { healthOf, readiness, readyClassifier } from './health.ts';
+import { healthOf, notReady, readiness } from './health.ts';
 import {
   createRecords,
   type Metrics,
@@ -183,13 +183,14 @@ export function createServer(options: ServerOptions): HttpServer {
    */
   const untimed = async (request: Request, work: Work): Promise<Response> => {
     guard(request.headers);
-    const classifier = readyClassifier(engine());
+    const state = engine();
+    if (state.state !== 'ready') throw notReady(state);
     const record = recordOf(request);
     server?.timeout(request, 0);
     // Without this, Bun would never close the connection when it is idle later.
     const restoreTimeout = () => server?.timeout(request, tuning.idleTimeoutSeconds);
     try {
-      const { response, ended } = await work(classifier, record, restoreTimeout);
+      const { response, ended } = await work(state.classifier, record, restoreTimeout);
       if (!ended) restoreTimeout();
       else {
         record.bodyEnded = ended.then((fault) => {
