@@ -8,9 +8,37 @@ import { memoryLimitBytes } from '../memory-plan.ts';
 import type { WorkTimes } from '../work-context.ts';
 import type { Admission, Resource, Resources } from './resources.ts';
 
+const exact: ReadonlySet<string> = new Set([
+  '/',
+  '/health',
+  '/ready',
+  '/metrics',
+  '/categorize',
+  '/image',
+  '/video',
+  '/swagger',
+  '/swagger/json',
+]);
+
+/** Folders of the pages' files. Each is counted as one endpoint. */
+const folders = ['/assets/', '/swagger/assets/'] as const;
+
+/** Orchestrators and Prometheus request these every few seconds. */
+export const probeEndpoints: ReadonlySet<string> = new Set(['/health', '/ready', '/metrics']);
+
+/** The endpoints that classify. */
+const workEndpoints = ['/categorize', '/image', '/video'] as const;
+
+/** @returns the label for a request: a known path, or `other` */
+function endpointLabel(path: string): string {
+  if (exact.has(path)) return path;
+  return folders.find((folder) => path.startsWith(folder)) ?? 'other';
+}
+
+/** Ids that are safe in a log and in a header. */
 const acceptable = /^[A-Za-z0-9._:+/=-]{1,64}$/;
 
-/** The client's id if it is safe in a log and in a header, otherwise a new one. */
+/** The client's id if it is acceptable, otherwise a new one. */
 function requestIdOf(headers: Headers): string {
   const given = headers.get('x-request-id');
   return given && acceptable.test(given) ? given : crypto.randomUUID();
@@ -92,33 +120,6 @@ export function serverTiming(timing: Timing, totalMs: number): string {
 
 function toTenths(ms: number): number {
   return Math.round(ms * 10) / 10;
-}
-
-const exact: ReadonlySet<string> = new Set([
-  '/',
-  '/health',
-  '/ready',
-  '/metrics',
-  '/categorize',
-  '/image',
-  '/video',
-  '/swagger',
-  '/swagger/json',
-]);
-
-/** Folders of the pages' files. Each is counted as one endpoint. */
-const folders = ['/assets/', '/swagger/assets/'] as const;
-
-/** Orchestrators and Prometheus request these every few seconds. */
-export const probeEndpoints: ReadonlySet<string> = new Set(['/health', '/ready', '/metrics']);
-
-/** The endpoints that classify. */
-const workEndpoints = ['/categorize', '/image', '/video'] as const;
-
-/** @returns the label for a request: a known path, or `other` */
-function endpointLabel(path: string): string {
-  if (exact.has(path)) return path;
-  return folders.find((folder) => path.startsWith(folder)) ?? 'other';
 }
 
 /** A small picture takes a millisecond, one of 100 megapixels a second, plus waiting for memory. */
