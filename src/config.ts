@@ -23,7 +23,7 @@ export interface Config {
   };
   readonly threads: number;
   readonly memory: MemoryPlan;
-  /** A sentence where the memory limit is too small for the plan. */
+  /** A sentence if the memory limit is too small for the plan. */
   readonly memoryShortage: string | undefined;
   readonly limits: {
     readonly files: number;

@@ -1,14 +1,13 @@
 /**
- * Text that a spreadsheet may run as a formula: a sign, after characters that it may ignore. Signs of full width count
- * in East Asian versions. Apostrophes in front belong to the match: text that begins with one is guarded, too, so that
- * `withoutFormulaGuard` restores it. (csv-stringify's `escape_formulas` knows neither these nor ignored characters, and
- * adds 10 KB to the page.)
+ * Text that a spreadsheet may run as a formula: a sign, after characters that it may ignore. East Asian versions accept
+ * signs of full width. Text that begins with an apostrophe is guarded, too, so that `withoutFormulaGuard` restores it.
+ * (csv-stringify's `escape_formulas` knows neither full width nor ignored characters, and adds 10 KB to the page.)
  */
 const FORMULA = /^'*(?:[\s\p{Cc}\p{Cf}]*[=+\-@＝＋－＠]|[\t\r\n])/u;
 
 /**
  * One value of a CSV file (RFC 4180). Text that a spreadsheet would run as a formula gets an apostrophe before it,
- * because file names may come from strangers. Numbers stay numbers, also negative ones.
+ * because file names may come from strangers. Negative numbers stay numbers.
  */
 export function csvCell(value: string | number | null): string {
   if (value === null) return '';

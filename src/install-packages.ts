@@ -1,6 +1,6 @@
 /**
- * Installs the packages of package.json before a command needs them: all of them, or with `--only-to-run` those of the
- * service alone. Says what it does where it takes long, on standard error, as standard output is for answers.
+ * Installs the packages of package.json before a command needs them: all, or with `--only-to-run` only those of the
+ * service. A long installation is announced on standard error, because standard output is for answers.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,8 +8,8 @@ import { join } from 'node:path';
 const root = join(import.meta.dir, '..');
 const onlyToRun = process.argv.includes('--only-to-run');
 const flags = onlyToRun ? ['--production'] : [];
-const lastOfThem = onlyToRun ? 'onnxruntime-node' : '@biomejs/biome';
-const isFirst = !existsSync(join(root, 'node_modules', lastOfThem));
+const sample = onlyToRun ? 'onnxruntime-node' : '@biomejs/biome';
+const isFirst = !existsSync(join(root, 'node_modules', sample));
 if (isFirst) {
   const what = onlyToRun
     ? 'the packages that the service needs (600 MB on disk)'

@@ -16,7 +16,7 @@ const LINGER_MS = 5000;
 /** A compiled model loads in a second. If loading lasts longer, clients and operators want to see why. */
 const OPEN_AFTER_MS = 10_000;
 
-/** With these, there is no checkpoint and none can be fetched. A damaged checkpoint must be seen, not replaced. */
+/** Faults that leave the service without a checkpoint. A damaged checkpoint must be seen, not replaced. */
 const missingModelFaults: ReadonlySet<ModelStoreFault> = new Set([
   'download_failed',
   'storage_failed',
@@ -35,10 +35,12 @@ const stageSentences: Record<LoadingProgress['stage'], string> = {
 const portCures: Readonly<Record<string, string>> = {
   EADDRINUSE: 'another program uses this port; end it, or set PORT to a free one',
   EACCES: 'only privileged users may open this port; set PORT to one over 1023',
-  EADDRNOTAVAIL: 'this machine does not have the address; set HOST to one of its own, or to 0.0.0.0 for all',
+  EADDRNOTAVAIL:
+    'this machine does not have the address; set HOST to one of its addresses, or to 0.0.0.0 for all',
   EINVAL: 'HOST must be an address of this machine, or 0.0.0.0 for all',
 };
 
+// Settings.
 const config = (() => {
   try {
     return parseConfig();
@@ -52,22 +54,20 @@ const log = createLog(config.logLevel);
 if (config.memoryShortage) log.warn({}, config.memoryShortage);
 tellPerson('classify-images is starting.');
 
+// Start. The port opens when the engine can answer, or when loading takes long: proxies that cannot read `/ready` try
+// another replica if a port is closed, but they cannot resend an upload that was answered with 503.
 let state: EngineState = {
   state: 'loading',
   sentence: 'The service has just started. Try again soon.',
   progress: { stage: 'searching' },
 };
-const metrics = createMetrics();
-const server = createServer({ config, engine: () => state, log, metrics });
-const stopping = new AbortController();
-
-// Start: the engine loads, and the port opens when the engine can answer or when loading takes long. Proxies that
-// cannot read `/ready` try another replica if a port is closed, but they cannot resend an upload that was answered
-// with 503.
 let isOpen = false;
 let pageAddress = '';
+const stopping = new AbortController();
+const metrics = createMetrics();
+const server = createServer({ config, engine: () => state, log, metrics });
 setTimeout(openPort, OPEN_AFTER_MS);
-const engine = startWithRetries();
+const engine = Promise.resolve().then(startWithRetries);
 engine.catch((fault: unknown) => {
   if (stopping.signal.aborted) return;
   if (fault instanceof ModelStoreError) log.error({ fault: fault.fault }, fault.message);
@@ -79,17 +79,9 @@ engine.catch((fault: unknown) => {
 let isStopping = false;
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop(signal));
 
-/** Sets what the server answers with until the engine's state changes again. */
-function setState(next: EngineState): void {
-  state = next;
-  const isSlow =
-    next.state === 'loading' &&
-    (next.progress.stage === 'downloading' || next.progress.stage === 'compiling');
-  if (next.state !== 'loading' || isSlow) openPort();
-}
-
 /**
- * Starts the engine. Tries until there is a model; in development, the demo model replaces a model that is missing.
+ * Prepares the model and starts the engine. It tries again until there is a model. In development, the demo model
+ * replaces a missing one.
  * @throws ModelStoreError if only other settings can help
  */
 async function startWithRetries(): Promise<Engine> {
@@ -119,6 +111,7 @@ async function startWithRetries(): Promise<Engine> {
   throw new Error('This is a bug: the retries have ended.');
 }
 
+/** Starts the engine with a compiled model. From then on the service is ready. */
 async function startWith(compiled: CompiledModel): Promise<Engine> {
   reportLoading({ stage: 'warming_up' });
   const started = await startEngine(compiled, config, log, metrics.engine);
@@ -140,18 +133,22 @@ function reportLoading(progress: LoadingProgress): void {
   });
 }
 
-/** Says on standard output what a person at a terminal needs; a container's output is for its log lines. */
-function tellPerson(sentence: string): void {
-  if (process.stdout.isTTY || config.model.demoFallback) console.log(sentence);
+/** Changes what the server answers, and opens the port when the state is worth asking for. */
+function setState(next: EngineState): void {
+  state = next;
+  const isSlow =
+    next.state === 'loading' &&
+    (next.progress.stage === 'downloading' || next.progress.stage === 'compiling');
+  if (next.state !== 'loading' || isSlow) openPort();
 }
 
 function openPort(): void {
   if (isOpen || stopping.signal.aborted) return;
   isOpen = true;
   try {
-    const { url } = server.listen();
+    const url = server.listen();
     log.info({ url }, 'listening');
-    // A browser cannot open the address that stands for all addresses.
+    // A browser cannot open the address that means all addresses.
     pageAddress = url.href.replace('//0.0.0.0:', '//localhost:').replace('//[::]:', '//localhost:');
     if (state.state !== 'ready')
       tellPerson(`${pageAddress} shows how far the model is. It answers when it is ready.`);
@@ -166,11 +163,9 @@ function openPort(): void {
   }
 }
 
-/** Ends with 1 after the engine has cleaned up. */
+/** Ends with 1 after the engine was disposed of. */
 async function giveUp(): Promise<never> {
   stopping.abort(new Error('The port cannot be opened.'));
-  // The first report of the engine may open the port, before `engine` is assigned.
-  await Promise.resolve();
   await disposeEngine();
   process.exit(1);
 }
@@ -198,4 +193,9 @@ async function stop(signal: 'SIGTERM' | 'SIGINT'): Promise<void> {
 async function disposeEngine(): Promise<void> {
   const started = await engine.catch(() => undefined);
   await started?.[Symbol.asyncDispose]();
+}
+
+/** Tells a person at a terminal. A container's standard output stays empty: its log lines go to standard error. */
+function tellPerson(sentence: string): void {
+  if (process.stdout.isTTY || config.model.demoFallback) console.log(sentence);
 }

@@ -108,7 +108,7 @@ export const memoryRows = {
   },
   temporaryMemoryBytes: {
     of: (machine) => shared(machine) / 4,
-    why: 'uploads in the temporary folder, where that folder is in memory (tmpfs)',
+    why: 'uploads in the temporary folder, if that folder is in memory (tmpfs)',
   },
   undecodedBytes: {
     of: (machine) => shared(machine) / 16,

@@ -1,33 +1,33 @@
-/** How long others wait for their turn of the event loop. */
-const turnMs = 10;
+/** How long one turn lasts, while all others wait. */
+const TURN_MS = 10;
 
-/** Long work that lets everybody else have a turn of the event loop now and then. */
+/** The turns of long work in the event loop, so that other work is not blocked. */
 export interface Turns {
-  /** Whether it is time for the others. */
+  /** Whether other work must have its turn now. */
   readonly isOver: boolean;
   /** Resolves when the next turn begins. @throws the signal's reason */
   next(): Promise<void>;
 }
 
-/** Long work that waits for its next turn, of all clients. */
+/** Long work of all requests that waits for its next turn. */
 const waiting: (() => void)[] = [];
 
-/** One of them goes on in each round of the event loop: ten together would take as long as one does in a second. */
-function goOn(): void {
+/** One continues in each round of the event loop: if ten did, the round would last ten turns. */
+function continueOne(): void {
   waiting.shift()?.();
-  if (waiting.length > 0) setImmediate(goOn);
+  if (waiting.length > 0) setImmediate(continueOne);
 }
 
 export function takeTurns(signal: AbortSignal | undefined): Turns {
   let beganAt = performance.now();
   return {
     get isOver() {
-      return performance.now() - beganAt >= turnMs;
+      return performance.now() - beganAt >= TURN_MS;
     },
     async next() {
       await new Promise<void>((resolve) => {
         waiting.push(resolve);
-        if (waiting.length === 1) setImmediate(goOn);
+        if (waiting.length === 1) setImmediate(continueOne);
       });
       signal?.throwIfAborted();
       beganAt = performance.now();

@@ -1,6 +1,6 @@
 /**
- * Where the time of one request goes, in milliseconds. Pictures are worked on side by side, and batches hold pictures
- * of several requests: their times are added up, and the sum may be more than has passed.
+ * How one request spends its time, in milliseconds. The times of pictures that are processed in parallel are added, so
+ * the sum may be longer than the request.
  */
 export interface WorkTimes {
   /** Waiting for a place. */
@@ -9,11 +9,11 @@ export interface WorkTimes {
   /** Waiting in the batcher. */
   batchWaitMs: number;
   inferenceMs: number;
-  /** Until the embeddings of all labels are there, from the cache or from the model. */
+  /** Waiting for the embeddings of all labels, from the cache or from the model. */
   labelsMs: number;
 }
 
-/** What accompanies all work of one request or command. */
+/** Accompanies all work of one request or command. */
 export interface WorkContext {
   /** Aborted when the client leaves: queued work is dropped, waiting calls reject with its reason. */
   readonly signal: AbortSignal;

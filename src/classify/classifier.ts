@@ -5,14 +5,14 @@ import type { ErrorCode, ServiceError } from '../errors.ts';
 import type { FrameJpeg, FrameProgress, VideoDescription } from '../media/video/video.ts';
 import type { WorkContext } from '../work-context.ts';
 
-/** The model that answers, as `/health` and detailed answers show it. */
+/** The model, as `/health` and detailed answers show it. */
 export interface ModelSummary {
   readonly name: string;
   readonly sha256: string;
   readonly precision: 'fp32' | 'int8';
   readonly embeddingDimension: number;
   readonly imageResolution: number;
-  /** How int8 compares with fp32 on this model's weights; absent where nothing was compared. */
+  /** How int8 compares with fp32 on this model's weights; absent if they were not compared. */
   readonly precisionReport?: PrecisionReport;
 }
 
@@ -20,7 +20,7 @@ export interface ModelSummary {
 export type LabelOptions = Pick<QuestionOptions, 'template'>;
 
 export interface RankingOptions extends LabelOptions {
-  /** How many candidates each ranking keeps (scores are still over all of them). Default: all. */
+  /** How many candidates each ranking keeps. Scores are still computed over all of them. Default: all. */
   readonly limit?: number;
 }
 
@@ -40,14 +40,14 @@ export interface Ranking<Candidate = string> {
   readonly candidates: readonly CandidateScore<Candidate>[];
 }
 
-/** A picture that could not be used, and why. */
+/** A picture that cannot be used, and the reason. */
 export interface BrokenFile {
   readonly file: string;
   readonly code: ErrorCode;
   readonly error: string;
 }
 
-/** Makes the error of one picture from what was thrown while it was read or encoded. */
+/** Makes the error of one picture from a fault that was thrown while it was read or encoded. */
 export type FaultOf = (thrown: unknown) => ServiceError | undefined;
 
 /** A parsed categories document. */
@@ -59,7 +59,7 @@ export interface Categories {
 /** A complete picture. Its bytes may be on the disk until there is memory for them. */
 export interface StoredPicture {
   readonly byteLength: number;
-  /** Its first bytes, from which its format is recognised. May be called before `read`. */
+  /** The first bytes, enough to recognise the format. May be called before `read`. */
   head(): Promise<Uint8Array> | Uint8Array;
   /** Called at most once. */
   read(): Promise<Uint8Array> | Uint8Array;
@@ -71,8 +71,8 @@ export interface PictureCollection {
    * Adds one picture. Resolves when the caller may add the next one: awaiting it is the back-pressure. A picture
    * that cannot be used does not throw; `broken()` names it.
    * @param name the file's name, exactly as sent; a second picture of the same name becomes `name (2)`
-   * @param picture its bytes belong to the collection from now on, which frees their memory after decoding. Bytes on
-   *   the disk are read before this resolves
+   * @param picture its bytes belong to the collection, which frees their memory after decoding. Bytes on the disk are
+   *   read before this resolves
    * @returns a promise that settles when the work on the picture is over
    */
   add(name: string, picture: Uint8Array | StoredPicture): Promise<{ readonly settled: Promise<void> }>;
@@ -80,11 +80,11 @@ export interface PictureCollection {
   refuse(name: string, fault: ServiceError): void;
   /** The names in the answer of all pictures added and refused so far, in the order sent. */
   names(): readonly string[];
-  /** Waits for all pictures added so far. In the order sent. */
+  /** Waits for all pictures added so far. @returns in the order sent */
   broken(): Promise<readonly BrokenFile[]>;
-  /** For every sound picture, in the order sent: the categories, best first. */
+  /** Ranks the categories for every usable picture. @returns in the order sent, the best category first */
   rankCategories(categories: Categories, options: RankingOptions): Promise<readonly Ranking[]>;
-  /** For every category, in the order sent: the sound pictures, best first. */
+  /** Ranks the usable pictures for every category. @returns in the order sent, the best picture first */
   rankFiles(categories: Categories, options: RankingOptions): Promise<readonly Ranking[]>;
 }
 
@@ -92,25 +92,25 @@ export interface PictureCollection {
 export interface Classifier {
   readonly model: ModelSummary;
   /**
-   * @param faultOf makes a picture's fault of an error that is not about the picture. Where it is left out or returns
+   * @param faultOf turns an error that is not about a picture into that picture's fault. Without it, or if it returns
    *   undefined, every call that waits for the pictures rejects with the error
    */
   collect(work: WorkContext, faultOf?: FaultOf): PictureCollection;
   readonly searchVideo: SearchVideo;
   /** @throws ServiceError categories_malformed, categories_missing, categories_too_many */
   parseCategories(document: Uint8Array): Categories;
-  /** @throws ServiceError label_too_long, categories_too_many, before any picture work is wasted */
+  /** @throws ServiceError label_too_long, categories_too_many */
   checkLabels(categories: Categories, options: LabelOptions, work: WorkContext): Promise<void>;
 }
 
 export type { FrameJpeg, VideoDescription };
 
-/** How far the search through a video has come. `waiting`: other videos are searched first. */
+/** The progress of a search. `waiting`: other videos are searched first. */
 export type SearchProgress = { readonly stage: 'waiting' } | FrameProgress;
 
 interface VideoSearchOptions extends RankingOptions {
   readonly onProgress?: (progress: SearchProgress) => void;
-  /** Called when the search has its place and waits for no other video. */
+  /** Called when the search has its place and does not wait for other videos any more. */
   readonly onBegin?: () => void;
 }
 
@@ -124,7 +124,7 @@ export interface FrameScore {
   readonly similarity: number;
 }
 
-/** The best frames for one category, best first; of equal ones the earliest. Never empty. */
+/** The best frames for one category, best first; ties by time. Never empty. */
 interface FrameRanking {
   readonly category: string;
   readonly frames: readonly FrameScore[];
@@ -163,8 +163,8 @@ export type SearchVideo = (
 export type { LoadingProgress };
 
 /**
- * Whether the service can answer now. `sentence` is for a person. Where the model is unavailable, it names the file
- * that is missing and its place.
+ * Whether the service can answer now. `sentence` is for a person. If the model is unavailable, it names the missing
+ * file and its place.
  */
 export type EngineState =
   | { readonly state: 'loading'; readonly sentence: string; readonly progress: LoadingProgress }

@@ -2,26 +2,35 @@ import type { Score } from '../clip/family.ts';
 import type { ImageEncoder, PixelSlot } from '../clip/image-encoder.ts';
 import type { LabelEncoder } from '../clip/label-encoder.ts';
 import { MAX_TEXTS } from '../contract/options.ts';
-import { type EngineObserver, unobserved } from '../engine-observer.ts';
-import { ServiceError } from '../errors.ts';
+import type { EngineObserver } from '../engine-observer.ts';
+import { type ErrorCode, ServiceError } from '../errors.ts';
 import { giveBack, type NoteGarbage } from '../garbage.ts';
 import type { FramesOptions } from '../media/video/video.ts';
 import type { VideoPlaces } from '../media/video/video-places.ts';
 import { createSemaphore, type Permit } from '../semaphore.ts';
 import type { WorkContext } from '../work-context.ts';
 import { parseCategories } from './categories.ts';
-import type { Categories, Classifier, LabelOptions, ModelSummary, RankingOptions } from './classifier.ts';
-import { createEncodedCollection, type EncodePicture } from './picture-collection.ts';
+import type {
+  BrokenFile,
+  Categories,
+  Classifier,
+  FaultOf,
+  LabelOptions,
+  ModelSummary,
+  PictureCollection,
+  RankingOptions,
+  StoredPicture,
+} from './classifier.ts';
 import { rankEach } from './ranking.ts';
 import { createVideoSearch, type OpenVideo } from './video-search.ts';
 
-export interface ClassifierParts {
+interface ClassifierParts {
   readonly model: ModelSummary;
   readonly score: Score;
   readonly imageEncoder: ImageEncoder;
   readonly labelEncoder: LabelEncoder;
   /**
-   * Decodes a picture into `pixels`, [S, S, 3] uint8. Settles only when nothing reads `bytes` any more.
+   * Decodes a picture into `pixels`, [S, S, 3] uint8. Settles when nothing reads `bytes` any more.
    * @throws ServiceError image_empty, image_unsupported, image_too_large, image_broken
    */
   readonly loadPicture: (bytes: Uint8Array, pixels: Uint8Array, signal: AbortSignal) => Promise<void>;
@@ -32,23 +41,39 @@ export interface ClassifierParts {
   readonly openVideo: OpenVideo;
   /** The part of a video's frame that the model sees. */
   readonly framing: FramesOptions;
-  /** The places of the videos that are decoded at the same time. */
+  /** Places for videos that are decoded at the same time. */
   readonly videoPlaces: VideoPlaces;
   readonly maxCategories: number;
-  /** Memory for pictures that have arrived and are not decoded yet. A larger picture waits until it is alone. */
+  /** Memory for complete pictures that are not decoded yet. A larger picture waits until it is alone. */
   readonly undecodedBytes: number;
   /** Called after each decoding with the picture's size: the memory that its bytes came in may be garbage now. */
   readonly noteGarbage: NoteGarbage;
-  readonly observer?: EngineObserver;
+  readonly observer: EngineObserver;
 }
 
-/** Labels as they are. */
+/** A picture of the request, as its embedding [D]. */
+interface EncodedPicture {
+  readonly file: string;
+  readonly embedding: Float32Array;
+}
+
+type Outcome = EncodedPicture | BrokenFile;
+
+/** Codes that are about one picture; all others end the request. */
+const pictureFaults: ReadonlySet<ErrorCode> = new Set([
+  'image_empty',
+  'image_unsupported',
+  'image_too_large',
+  'image_broken',
+]);
+
+/** Leaves labels unchanged. */
 const verbatim = ['{}'] as const;
 
-/** Makes the use cases of CLIP's encoders and the decoders. */
+/** Joins the encoders and the decoders to the use cases. */
 export function createClipClassifier(parts: ClassifierParts): Classifier {
   const { model, score, imageEncoder, labelEncoder, loadPicture, isIsolated, maxCategories } = parts;
-  const { openVideo, framing, videoPlaces, noteGarbage, observer = unobserved } = parts;
+  const { openVideo, framing, videoPlaces, noteGarbage, observer } = parts;
 
   const undecoded = createSemaphore(parts.undecodedBytes);
   const isolated = createSemaphore(parts.isolatedAtOnce);
@@ -58,16 +83,20 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
       using _ = share;
       await loadPicture(bytes, slot.pixels, signal);
     } finally {
-      // Nothing reads the bytes any more: a decoder that has begun is waited for, also where the client has left.
+      // Nothing reads the bytes any more: `loadPicture` waits for its decoder even after the client has left.
       noteGarbage(bytes.byteLength);
       giveBack(bytes);
     }
   };
 
-  const encodePicture: EncodePicture = async (picture, { signal, times }) => {
+  /**
+   * Resolves when the next picture may come, with the promise of the embedding. That promise is inside an object,
+   * because awaiting the call would await a bare promise, too.
+   */
+  const encodePicture = async (picture: Uint8Array | StoredPicture, { signal, times }: WorkContext) => {
     const isWhole = picture instanceof Uint8Array;
     using places = new DisposableStack();
-    // Pictures that take long have a queue of their own: they do not delay the others.
+    // Slow pictures wait in a separate queue, so that they do not delay the others.
     const head = isWhole ? picture : await picture.head();
     const turn = isIsolated(head) ? places.use(await isolated.acquire(1, signal)) : undefined;
     const share = places.use(await undecoded.acquire(picture.byteLength, signal));
@@ -100,6 +129,80 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
     return embeddings;
   };
 
+  const collect = (work: WorkContext, faultOf: FaultOf = () => undefined): PictureCollection => {
+    const nameOf = createFileNames();
+    const names: string[] = [];
+    const outcomes: Promise<Outcome>[] = [];
+
+    const take = (name: string): string => {
+      const file = nameOf(name);
+      names.push(file);
+      return file;
+    };
+
+    const settle = async (file: string, encoding: Promise<Float32Array>): Promise<Outcome> => {
+      try {
+        const embedding = await encoding;
+        observer.pictureEncoded();
+        return { file, embedding };
+      } catch (thrown) {
+        const isPictures = thrown instanceof ServiceError && pictureFaults.has(thrown.code);
+        const fault = isPictures ? thrown : faultOf(thrown);
+        if (fault === undefined) throw thrown;
+        observer.pictureBroken(fault.code);
+        return { file, code: fault.code, error: fault.message };
+      }
+    };
+
+    const encoded = async () => (await Promise.all(outcomes)).filter((outcome) => 'embedding' in outcome);
+
+    /** Both sides of every comparison, each in the order sent. */
+    const sides = async (categories: Categories, { limit, ...options }: RankingOptions) => {
+      const [pictures, labelEmbeddings] = await Promise.all([
+        encoded(),
+        encodeLabels(categories, options, work),
+      ]);
+      return {
+        files: {
+          names: pictures.map(({ file }) => file),
+          embeddings: pictures.map(({ embedding }) => embedding),
+        },
+        labels: { names: categories.labels, embeddings: labelEmbeddings },
+        ranking: { score, limit },
+      };
+    };
+
+    return {
+      async add(name, picture) {
+        work.signal.throwIfAborted();
+        const file = take(name);
+        const { embedding } = await encodePicture(picture, work);
+        const outcome = settle(file, embedding);
+        // An error that is not about the picture rejects the calls that wait for outcomes, not this promise.
+        const settled = outcome.then(
+          () => undefined,
+          () => undefined,
+        );
+        outcomes.push(outcome);
+        return { settled };
+      },
+      refuse(name, { code, message }) {
+        observer.pictureBroken(code);
+        outcomes.push(Promise.resolve({ file: take(name), code, error: message }));
+      },
+      names: () => names,
+      broken: async () => (await Promise.all(outcomes)).filter((outcome) => 'error' in outcome),
+      async rankCategories(categories, options) {
+        const { files, labels, ranking } = await sides(categories, options);
+        return await rankEach(files, labels, ranking, work);
+      },
+      async rankFiles(categories, options) {
+        const { files, labels, ranking } = await sides(categories, options);
+        return await rankEach(labels, files, ranking, work);
+      },
+    };
+  };
+
   return {
     model,
     searchVideo: createVideoSearch({
@@ -118,41 +221,25 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
       }
       await labelEncoder.check(labels, template, signal);
     },
-    collect(work, faultOf) {
-      const collection = createEncodedCollection(encodePicture, work, observer, faultOf);
-      const { add, refuse, names, broken, encoded } = collection;
+    collect,
+  };
+}
 
-      /** Both sides of every comparison, each in the order sent. */
-      const sides = async (categories: Categories, { limit, ...options }: RankingOptions) => {
-        const [pictures, labelEmbeddings] = await Promise.all([
-          encoded(),
-          encodeLabels(categories, options, work),
-        ]);
-        return {
-          files: {
-            names: pictures.map(({ file }) => file),
-            embeddings: pictures.map(({ embedding }) => embedding),
-          },
-          labels: { names: categories.labels, embeddings: labelEmbeddings },
-          ranking: { score, limit },
-        };
-      };
-
-      return {
-        add,
-        refuse,
-        names,
-        broken,
-        async rankCategories(categories, options) {
-          const { files, labels, ranking } = await sides(categories, options);
-          return await rankEach(files, labels, ranking, work);
-        },
-        async rankFiles(categories, options) {
-          const { files, labels, ranking } = await sides(categories, options);
-          return await rankEach(labels, files, ranking, work);
-        },
-      };
-    },
+/**
+ * Keeps the names of one request distinct: a second picture of the same name becomes `name (2)`, because answers have
+ * the names as keys.
+ */
+function createFileNames(): (name: string) => string {
+  const taken = new Set<string>();
+  const copies = new Map<string, number>();
+  return (name) => {
+    let unique = name;
+    for (let copy = copies.get(name) ?? 1; taken.has(unique); unique = `${name} (${copy})`) {
+      copy += 1;
+      copies.set(name, copy);
+    }
+    taken.add(unique);
+    return unique;
   };
 }
 

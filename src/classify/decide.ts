@@ -10,7 +10,7 @@ export const DECIDING_CANDIDATES = 1;
 
 /**
  * Decides which candidate is the answer. The service, the command line and the page all call this function.
- * @param ranked candidates, best first; at least `DECIDING_CANDIDATES` of them where there are as many
+ * @param ranked candidates, best first; at least `DECIDING_CANDIDATES`, if there are that many
  * @returns null: no candidate is good enough
  */
 export function decide<Candidate extends Scored>(

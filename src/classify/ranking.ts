@@ -4,18 +4,18 @@ import { takeTurns } from '../turns.ts';
 import type { WorkContext } from '../work-context.ts';
 import type { CandidateScore, Ranking } from './classifier.ts';
 
-/** Names and their embeddings, [D] float32, L2-normalised, in the order sent. */
+/** Names with their embeddings, [D] float32, L2-normalised. */
 interface NamedEmbeddings<Name = string> {
   readonly names: readonly Name[];
   readonly embeddings: readonly Float32Array[];
 }
 
 interface RankOptions {
-  /** Of the model: turns cosines into scores. */
+  /** The model's function from cosines to scores. */
   readonly score: Score;
   /**
-   * How many of the best to return; default: all. Only these become objects, so that ranking 10,000 pictures by
-   * 1,000 categories does not hold ten million of them.
+   * How many of the best to return; default: all. Only these become objects: 10,000 pictures by 1,000 categories would
+   * be ten million.
    */
   readonly limit?: number | undefined;
 }
@@ -43,8 +43,8 @@ export function rank<Name = string>(
 }
 
 /**
- * Cosine of L2-normalised vectors, clamped because rounding may carry the product past ±1. Four sums at once: one
- * alone waits for each addition and is about half as fast.
+ * Cosine of L2-normalised vectors, clamped because rounding may carry the product past ±1. Four sums are twice as fast
+ * as one, in which each addition waits for the last.
  */
 function cosine(a: Float32Array, b: Float32Array): number {
   invariant(a.length === b.length, `embeddings of ${a.length} and ${b.length}`);
@@ -79,7 +79,7 @@ function bestIndices(values: Float64Array, limit: number): number[] {
 }
 
 /**
- * Ranks the candidates for every subject. 10,000 pictures by 1,000 categories take seconds: other requests have their
+ * Ranks the candidates for every subject. 10,000 pictures by 1,000 categories need seconds: other requests have their
  * turns of the event loop in between.
  */
 export async function rankEach<Candidate = string>(

@@ -1,6 +1,6 @@
 import type { Score } from '../clip/family.ts';
 import type { ImageEncoder } from '../clip/image-encoder.ts';
-import { type EngineObserver, unobserved } from '../engine-observer.ts';
+import type { EngineObserver } from '../engine-observer.ts';
 import { ServiceError } from '../errors.ts';
 import type { FramesOptions, OpenVideoOptions, VideoReader } from '../media/video/video.ts';
 import { CrowdedOut, type VideoPlaces } from '../media/video/video-places.ts';
@@ -18,7 +18,7 @@ export type OpenVideo = (
   options: Required<Pick<OpenVideoOptions, 'signal' | 'onProgress' | 'place'>>,
 ) => Promise<VideoSource>;
 
-export interface VideoSearchParts {
+interface VideoSearchParts {
   readonly openVideo: OpenVideo;
   /** The part of a frame that the model sees. */
   readonly framing: FramesOptions;
@@ -31,7 +31,7 @@ export interface VideoSearchParts {
     options: LabelOptions,
     work: WorkContext,
   ) => Promise<readonly Float32Array[]>;
-  readonly observer?: EngineObserver;
+  readonly observer: EngineObserver;
 }
 
 /** A frame, as its embedding of 2 KB. */
@@ -42,7 +42,7 @@ interface EncodedFrame {
 }
 
 export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
-  const { openVideo, framing, places, imageEncoder, score, encodeLabels, observer = unobserved } = parts;
+  const { openVideo, framing, places, imageEncoder, score, encodeLabels, observer } = parts;
 
   return async (path, categories, { onProgress = () => undefined, onBegin, ...options }, work) => {
     const { signal, times } = work;
@@ -59,7 +59,7 @@ export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
       return { source, [Symbol.asyncDispose]: () => kept.disposeAsync() };
     };
 
-    /** Searches from the beginning: an attempt that was ended to give its memory to others leaves nothing. */
+    /** Searches from the beginning. An attempt that had to give its memory to others leaves nothing. */
     const search = async (expectedBytes?: number) => {
       const failure = new AbortController();
       const both = { ...work, signal: AbortSignal.any([signal, failure.signal]) };
@@ -93,7 +93,7 @@ export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
 
     async function* jpegs(timestamps: readonly number[]): AsyncGenerator<FrameJpeg> {
       const missing = new Set(timestamps);
-      /** Those of the missing frames that one opening of the video gives. */
+      /** Yields the missing frames as long as this opening of the video lasts. */
       async function* from(opened: VideoSource): AsyncGenerator<FrameJpeg> {
         for await (const frame of opened.jpegs(missing)) {
           missing.delete(frame.timestamp);
@@ -137,7 +137,7 @@ interface OpenSource extends AsyncDisposable {
   readonly source: VideoSource;
 }
 
-/** Tries again each time that others crowd it out, in a place of the memory that it has needed so far. */
+/** Tries again whenever other videos need its memory. The next place has the memory that it has needed so far. */
 async function unlessCrowded<Result>(
   attempt: (expectedBytes: number | undefined) => Promise<Result>,
   bytes: number | undefined,
@@ -153,8 +153,8 @@ async function unlessCrowded<Result>(
 }
 
 /**
- * Encodes the frames while the decoding goes on; decoding waits while all slots are taken. The time that this waits
- * for the decoder counts as decoding.
+ * Encodes frames while later ones are decoded; decoding waits while all slots are taken. The time that this waits for
+ * the decoder counts as decoding.
  * @param failure aborted with the error of the first frame that cannot be encoded
  * @returns in the order of the frames
  */
@@ -171,7 +171,7 @@ async function encodeFrames(
     using slot = await imageEncoder.acquireSlot(signal);
     slot.pixels.set(pixels);
     const encoded = slot.encode(signal, times).then((embedding) => ({ timestamp, embedding }));
-    // Ends the decoding where one frame fails; the error itself is thrown where all are awaited.
+    // If one frame fails, decoding ends; `Promise.all` throws the error.
     encoded.catch((fault: unknown) => failure.abort(fault));
     encoding.push(encoded);
     askedAt = performance.now();
@@ -179,7 +179,7 @@ async function encodeFrames(
   return await Promise.all(encoding);
 }
 
-/** A frame that was decoded once can be decoded again; where it cannot, the file is damaged. */
+/** A frame that was decoded once can be decoded again, unless the file is damaged. */
 function undecodable(timestamp: number): ServiceError {
   return new ServiceError(
     'video_broken',
@@ -187,7 +187,7 @@ function undecodable(timestamp: number): ServiceError {
   );
 }
 
-/** Waits for both. Where one fails, the other is aborted and waited for, so that it uses nothing any more. */
+/** Waits for both. If one fails, it aborts the other and waits until that uses nothing any more. */
 async function bothOrNeither<A, B>(a: Promise<A>, b: Promise<B>, failure: AbortController): Promise<[A, B]> {
   try {
     return await Promise.all([a, b]);

@@ -1,16 +1,233 @@
-import type {
-  BrokenFile,
-  Categories,
-  ModelSummary,
-  PictureCollection,
-  Ranking,
-} from '../classify/classifier.ts';
-import { DECIDING_CANDIDATES, decide } from '../classify/decide.ts';
+import type { ModelSummary } from '../classify/classifier.ts';
+import { DECIDING_CANDIDATES } from '../classify/decide.ts';
+import { statusOf } from '../contract/codes.ts';
 import type { PictureOptions } from '../contract/options.ts';
 import type { WireModel } from '../contract/schemas.ts';
 import { ServiceError } from '../errors.ts';
-import type { JsonText } from './json-answer.ts';
-import type { Lease } from './resources.ts';
+import { takeTurns } from '../turns.ts';
+import { clientGone, type Lease } from './resources.ts';
+
+/** A JSON text that is generated while it is sent. */
+export interface JsonText {
+  /** Generates the text in small pieces. Every call yields the same text. */
+  readonly pieces: () => Iterable<string>;
+  /** A sentence that says how the client could get a shorter answer. */
+  readonly advice: () => string;
+}
+
+/** 10,000 pictures with their five best categories need 5 MB. */
+export const MAX_ANSWER_BYTES = 32 * 1024 ** 2;
+/** About what a client's socket accepts at once. */
+const CHUNK_LENGTH = 64 * 1024;
+/** Answers up to this size are generated once. Larger ones are generated to measure them, then again to send them. */
+const MADE_AT_ONCE_BYTES = 1024 ** 2;
+/** How long a large answer waits for memory that other answers use. */
+const ROOM_WAIT_MS = 60_000;
+
+/**
+ * Sends a JSON text. A large one holds `answerBytes` until its client has received it.
+ * @param lease disposed when all is sent; for a small answer, before this returns
+ * @param beforeClose see streamBody
+ * @throws ServiceError option_invalid if the text is too long, overloaded; the signal's reason
+ */
+export async function sendJson(
+  { pieces, advice }: JsonText,
+  { status, headers }: { readonly status: number; readonly headers: Record<string, string> },
+  lease: Lease,
+  beforeClose: () => void,
+): Promise<StreamedResponse> {
+  const init = {
+    status,
+    headers: { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store', ...headers },
+  };
+  let chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of generate(pieces(), lease.signal)) {
+    bytes += chunk.byteLength;
+    if (bytes > MAX_ANSWER_BYTES) throw answerTooLarge(advice());
+    if (bytes <= MADE_AT_ONCE_BYTES) chunks.push(chunk);
+    else chunks = [];
+  }
+  const [only] = chunks;
+  if (only && chunks.length === 1) {
+    lease[Symbol.dispose]();
+    return { response: new Response(only, init), ended: undefined };
+  }
+  await lease.takeInTurn('answerBytes', bytes, ROOM_WAIT_MS);
+  if (chunks.length === 0) {
+    for await (const chunk of generate(pieces(), lease.signal)) chunks.push(chunk);
+  }
+  // Only the text is needed now.
+  for (const resource of ['keptBytes', 'labelBytes'] as const) lease.give(resource, lease.held(resource));
+  const { stream, ended } = streamBody(
+    async (write) => {
+      for (let chunk = chunks.shift(); chunk; chunk = chunks.shift()) {
+        await write(chunk);
+        lease.give('answerBytes', chunk.byteLength);
+      }
+    },
+    { lease, beforeClose },
+  );
+  return { response: new Response(stream, init), ended };
+}
+
+/** @param advice a sentence */
+export function answerTooLarge(advice: string): ServiceError {
+  return new ServiceError(
+    'option_invalid',
+    `The answer would have more than ${MAX_ANSWER_BYTES} bytes, the limit for an answer. ${advice}`,
+  );
+}
+
+/** Joins small pieces of text into chunks of a size that is efficient to send. */
+export async function* inChunks(pieces: AsyncIterable<string>): AsyncGenerator<Uint8Array> {
+  const encoder = new TextEncoder();
+  let gathered = '';
+  for await (const piece of pieces) {
+    gathered += piece;
+    if (gathered.length < CHUNK_LENGTH) continue;
+    yield encoder.encode(gathered);
+    gathered = '';
+  }
+  if (gathered !== '') yield encoder.encode(gathered);
+}
+
+/** Like `inChunks`, for pieces that are computed: other requests have their turns of the event loop in between. */
+async function* generate(pieces: Iterable<string>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const encoder = new TextEncoder();
+  const turns = takeTurns(signal);
+  let gathered = '';
+  for (const piece of pieces) {
+    gathered += piece;
+    if (turns.isOver) await turns.next();
+    if (gathered.length < CHUNK_LENGTH) continue;
+    yield encoder.encode(gathered);
+    gathered = '';
+  }
+  if (gathered !== '') yield encoder.encode(gathered);
+}
+
+/** The JSON body of every error: `{"error", "code", …}`. */
+export function errorBody({ code, message, details }: ServiceError) {
+  return { error: message, code, ...details };
+}
+
+/** The answer for an error. */
+export function errorResponse(error: ServiceError): Response {
+  const { code, details } = error;
+  const { retry_after_seconds: retryAfterSeconds, allow } = details;
+  const headers: Record<string, string> = {
+    'content-type': 'application/json; charset=utf-8',
+    'cache-control': 'no-store',
+  };
+  if (typeof retryAfterSeconds === 'number') headers['retry-after'] = String(retryAfterSeconds);
+  if (Array.isArray(allow)) headers.allow = allow.join(', ');
+  if (code === 'unauthorized') headers['www-authenticate'] = 'Bearer realm="classify-images"';
+  return new Response(JSON.stringify(errorBody(error)), { status: statusOf(code), headers });
+}
+
+/**
+ * Turns anything that was thrown into the error that the client gets.
+ * @param hasLeft whether the client has left: that explains any other fault
+ */
+export function publicError(thrown: unknown, requestId: string, hasLeft: boolean): ServiceError {
+  if (hasLeft) return clientGone('The client left before the answer.', thrown);
+  if (thrown instanceof ServiceError) return thrown;
+  return new ServiceError(
+    'internal',
+    `This is a bug: the service failed. Please report it with the request id ${requestId}.`,
+    { request_id: requestId },
+    { cause: thrown },
+  );
+}
+
+/** Sends a chunk. Resolves when the client has room for it. */
+interface Write {
+  (chunk: Uint8Array): Promise<void>;
+  /** Sends the last chunk without waiting, even after the request was aborted. */
+  last(chunk: Uint8Array): void;
+}
+
+/** A body that is generated while it is sent. */
+export interface StreamedBody {
+  readonly stream: ReadableStream<Uint8Array>;
+  /** Resolves when the body has ended: with undefined, or with the fault that ended it early. */
+  readonly ended: Promise<unknown>;
+}
+
+/** A response whose body may still be generated after its head was sent. */
+export interface StreamedResponse {
+  readonly response: Response;
+  /** See StreamedBody; undefined for a complete body. */
+  readonly ended: Promise<unknown> | undefined;
+}
+
+interface StreamOptions {
+  /** Of the request. It is disposed when the body has ended. Its signal is aborted when the client leaves. */
+  readonly lease: Pick<Lease, 'signal' | 'abort' | 'awaitClient' | 'credit' | typeof Symbol.dispose>;
+  /** Called when everything is written and the connection is still open for this answer. */
+  readonly beforeClose?: () => void;
+}
+
+/**
+ * Streams a response's body at the speed of its reader. `produce` starts at once and always ends: writing fails when
+ * the client has left or is too slow.
+ * @param produce a fault that it throws breaks the connection, so that clients see that the body is incomplete
+ */
+export function streamBody(
+  produce: (write: Write) => Promise<void>,
+  { lease, beforeClose }: StreamOptions,
+): StreamedBody {
+  let demand = Promise.withResolvers<void>();
+  let given = 0;
+  let controller: ReadableStreamDefaultController<Uint8Array> | undefined;
+  let isCancelled = false;
+  const stream = new ReadableStream<Uint8Array>(
+    {
+      start(own) {
+        controller = own;
+      },
+      pull() {
+        demand.resolve();
+      },
+      cancel(cause) {
+        isCancelled = true;
+        lease.abort(clientGone('The client left before its answer was complete.', cause));
+      },
+    },
+    { highWaterMark: 0 },
+  );
+
+  let isOver = false;
+  const writeNext = async (chunk: Uint8Array) => {
+    await lease.awaitClient(demand.promise, 'answer');
+    lease.credit('answer', given);
+    demand = Promise.withResolvers();
+    given = chunk.byteLength;
+    controller?.enqueue(chunk);
+  };
+  const write: Write = Object.assign(writeNext, {
+    last(chunk: Uint8Array) {
+      isOver = true;
+      controller?.enqueue(chunk);
+    },
+  });
+  const run = async (): Promise<unknown> => {
+    try {
+      await produce(write);
+      if (!isOver) lease.signal.throwIfAborted();
+      beforeClose?.();
+      controller?.close();
+      return undefined;
+    } catch (fault) {
+      if (!isCancelled) controller?.error(fault);
+      return fault;
+    } finally {
+      lease[Symbol.dispose]();
+    }
+  };
+  return { stream, ended: run() };
+}
 
 /**
  * The text of a JSON object with its keys in the given order, in pieces. A JavaScript object would move keys such
@@ -35,67 +252,11 @@ export function* jsonItems(items: Iterable<object>): Generator<string> {
   }
 }
 
-/** An answer to /categorize or /image. */
-export interface Answer extends JsonText {
-  readonly brokenFiles: number;
-  /** The error that this answer is, where it is one. */
-  readonly refusal?: ServiceError;
-}
-
-/** A request's pictures and the question about them. */
-interface PictureQuestion {
-  readonly model: ModelSummary;
-  readonly collection: PictureCollection;
-  readonly categories: Categories;
-  readonly options: PictureOptions;
-  /** Of the request; it accounts for the memory of the rankings. */
-  readonly lease: Pick<Lease, 'take'>;
-}
-
+/** A score and a similarity, as an object in memory and as JSON. */
+export const SCORE_BYTES = 100;
 /** Some 20 MB of JSON. The five best of every subject may always be listed. */
 const MAX_LISTED_SCORES = 250_000;
 const ALWAYS_LISTED = 5;
-/** A score and a similarity as an object. */
-const SCORE_BYTES = 100;
-
-/** /categorize: for every picture the best category. */
-export function answerCategorize(asked: PictureQuestion): Promise<Answer> {
-  return answer(asked, { subject: 'file', candidate: 'category' });
-}
-
-/** /image: for every category the best picture. */
-export function answerImage(asked: PictureQuestion): Promise<Answer> {
-  return answer(asked, { subject: 'category', candidate: 'file' });
-}
-
-/** What is compared with what: for every subject, the best candidate is the answer. */
-type Sides =
-  | { readonly subject: 'file'; readonly candidate: 'category' }
-  | { readonly subject: 'category'; readonly candidate: 'file' };
-
-async function answer(
-  { model, collection, categories, options, lease }: PictureQuestion,
-  sides: Sides,
-): Promise<Answer> {
-  const broken = await collection.broken();
-  const refusal = refusalOf(broken, options);
-  if (refusal) return refusal;
-  const files = collection.names();
-  const { labels } = categories;
-  const [subjects, candidates] = sides.subject === 'file' ? [files, labels] : [labels, files];
-  const limit = rankingLimit(options, subjects.length, candidates.length);
-  lease.take('keptBytes', subjects.length * Math.min(limit, candidates.length) * SCORE_BYTES);
-  const asked = { ...options, limit };
-  const rankings =
-    sides.subject === 'file'
-      ? await collection.rankCategories(categories, asked)
-      : await collection.rankFiles(categories, asked);
-  const pieces = options.details
-    ? () => detailed({ model, rankings, sides, options, errors: broken })
-    : () => jsonObject(plainEntries(subjects, rankings, options));
-  return { pieces, advice: adviceOf(options, files, labels), brokenFiles: broken.length };
-}
-
 export function wireModel(model: ModelSummary): WireModel {
   return {
     name: model.name,
@@ -107,39 +268,8 @@ export function wireModel(model: ModelSummary): WireModel {
 }
 
 /**
- * The refusal of a request with broken pictures, unless `on_error` is skip: files_broken, or image_unsupported where
- * that is the fault of all of them. It is an answer, not a thrown error, because its list of files may be long.
- */
-export function refusalOf(
-  broken: readonly BrokenFile[],
-  { on_error }: Pick<PictureOptions, 'on_error'>,
-): Answer | undefined {
-  const [first] = broken;
-  if (!first || on_error === 'skip') return undefined;
-  const others = broken.length - 1;
-  const sentence =
-    others === 0
-      ? `${JSON.stringify(first.file)} cannot be used: ${first.error}`
-      : `${broken.length} files cannot be used, the first of them ${JSON.stringify(first.file)}: ${first.error}`;
-  const code = broken.every((file) => file.code === 'image_unsupported')
-    ? 'image_unsupported'
-    : 'files_broken';
-  const pieces = function* () {
-    yield `${JSON.stringify({ error: sentence, code }).slice(0, -1)},"errors":[`;
-    yield* jsonItems(broken);
-    yield ']}';
-  };
-  return {
-    pieces,
-    advice: () => `It would name ${broken.length} files that cannot be used; send fewer, or shorter names.`,
-    brokenFiles: 0,
-    refusal: new ServiceError(code, sentence),
-  };
-}
-
-/**
  * How many candidates of each ranking the answer needs.
- * @throws ServiceError option_invalid where the answer would be enormous
+ * @throws ServiceError option_invalid if the answer would be enormous
  */
 export function rankingLimit(
   { details, top_k }: Pick<PictureOptions, 'details' | 'top_k'>,
@@ -194,49 +324,4 @@ function longestOf(candidates: readonly Named[]): (Named & { readonly bytes: num
     if (!longest || bytes > longest.bytes) longest = { kind, text, bytes };
   }
   return longest;
-}
-
-/** A subject without a ranking is a broken file: its answer is null. */
-function* plainEntries(
-  subjects: readonly string[],
-  rankings: readonly Ranking[],
-  options: PictureOptions,
-): Generator<readonly [string, string | null]> {
-  const rankedFor = new Map(rankings.map(({ name, candidates }) => [name, candidates]));
-  for (const subject of subjects) {
-    yield [subject, decide(rankedFor.get(subject) ?? [], options)?.name ?? null];
-  }
-}
-
-interface DetailedAnswer {
-  readonly model: ModelSummary;
-  readonly rankings: readonly Ranking[];
-  readonly sides: Sides;
-  readonly options: PictureOptions;
-  readonly errors: readonly BrokenFile[];
-}
-
-/** Score and similarity are those of the best candidate, also where it is not good enough to be the answer. */
-function* detailed({ model, rankings, sides, options, errors }: DetailedAnswer): Generator<string> {
-  yield `{"model":${JSON.stringify(wireModel(model))},"results":[`;
-  let before = '';
-  for (const { name, candidates } of rankings) {
-    const [best] = candidates;
-    const head = {
-      [sides.subject]: name,
-      [sides.candidate]: decide(candidates, options)?.name ?? null,
-      score: best?.score ?? null,
-      similarity: best?.similarity ?? null,
-    };
-    const scores = candidates
-      .slice(0, options.top_k)
-      .map(({ name, score, similarity }) => ({ [sides.candidate]: name, score, similarity }));
-    yield `${before}${JSON.stringify(head).slice(0, -1)},"scores":[`;
-    yield* jsonItems(scores);
-    yield ']}';
-    before = ',';
-  }
-  yield '],"errors":[';
-  yield* jsonItems(errors);
-  yield ']}';
 }

@@ -7,7 +7,6 @@ import type { Operations } from './docs/operations.ts';
 import { assets, pageHtml, pagePolicy } from './docs/page.ts';
 import { welcome } from './health.ts';
 import { asksForPage, createPage } from './page.ts';
-import { urlOf } from './request-record.ts';
 
 /** The handlers behind the routes. */
 interface Endpoints {
@@ -71,6 +70,18 @@ export function createApp(
     );
   }
   return app;
+}
+
+/**
+ * A request's URL. Bun copies the Host header into it unchecked: an invalid one makes the URL invalid. Without a Host
+ * header (HTTP/1.0, as some load balancers' health checks send) only the path is left.
+ * @throws ServiceError bad_request
+ */
+export function urlOf({ url, headers }: Request): URL {
+  const parsed = URL.parse(url, 'http://localhost');
+  if (parsed) return parsed;
+  const host = headers.get('host')?.slice(0, 100) ?? null;
+  throw new ServiceError('bad_request', `The Host header ${JSON.stringify(host)} is not a valid host.`);
 }
 
 interface Route {

@@ -1,5 +1,5 @@
 import { version } from '../../package.json';
-import type { Classifier, EngineState, LoadingProgress, ModelSummary } from '../classify/classifier.ts';
+import type { EngineState, LoadingProgress, ModelSummary } from '../classify/classifier.ts';
 import type { Health, Ready, WirePrecisionReport, WireProgress } from '../contract/schemas.ts';
 import { ServiceError } from '../errors.ts';
 import { wireModel } from './answers.ts';
@@ -45,29 +45,22 @@ export function readiness(state: EngineState, isDraining: boolean): Ready {
       retry_after_seconds: RETRY_AFTER_SECONDS,
     });
   }
-  return { ready: true, model: wireModel(readyClassifier(state).model) };
+  if (state.state !== 'ready') throw notReady(state);
+  return { ready: true, model: wireModel(state.classifier.model) };
 }
 
-/**
- * Returns the classifier if the model is loaded.
- * @throws ServiceError model_loading, model_missing
- */
-export function readyClassifier(state: EngineState): Classifier {
-  switch (state.state) {
-    case 'ready':
-      return state.classifier;
-    case 'loading': {
-      const { secondsLeft = RETRY_AFTER_SECONDS } = state.progress;
-      throw new ServiceError('model_loading', state.sentence, {
-        retry_after_seconds: Math.min(Math.max(Math.ceil(secondsLeft), 1), MAX_RETRY_AFTER_SECONDS),
-        progress: wireProgress(state.progress),
-      });
-    }
-    case 'unavailable':
-      throw new ServiceError('model_missing', state.sentence, {
-        retry_after_seconds: Math.max(Math.ceil(state.retryAfterSeconds), 1),
-      });
+/** The error for requests that need the model: model_loading or model_missing. */
+export function notReady(state: Exclude<EngineState, { state: 'ready' }>): ServiceError {
+  if (state.state === 'unavailable') {
+    return new ServiceError('model_missing', state.sentence, {
+      retry_after_seconds: Math.max(Math.ceil(state.retryAfterSeconds), 1),
+    });
   }
+  const { secondsLeft = RETRY_AFTER_SECONDS } = state.progress;
+  return new ServiceError('model_loading', state.sentence, {
+    retry_after_seconds: Math.min(Math.max(Math.ceil(secondsLeft), 1), MAX_RETRY_AFTER_SECONDS),
+    progress: wireProgress(state.progress),
+  });
 }
 
 function wirePrecisionReport({ precisionReport }: ModelSummary): WirePrecisionReport | null {

@@ -1,8 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import { ServiceError } from '../errors.ts';
-import type { RequestTally } from './request-record.ts';
-import type { Lease } from './resources.ts';
 
 /** The parameters of a `Content-Disposition: form-data` line. */
 interface ContentDisposition {
@@ -137,7 +135,7 @@ function characterAt(bytes: Buffer, at: number): number {
 export interface Part extends ContentDisposition {
   /** The charset in the part's Content-Type, as sent. */
   readonly charset: string | undefined;
-  readonly content: AsyncIterable<Uint8Array>;
+  readonly content: AsyncIterableIterator<Uint8Array>;
 }
 
 /**
@@ -426,39 +424,4 @@ function headersTooLarge(): ServiceError {
 
 function malformed(why: string): ServiceError {
   return new ServiceError('multipart_malformed', `The multipart body is malformed: ${why}.`);
-}
-
-/**
- * Reads a request's body chunk by chunk. It never reads ahead, so the rest stays in the client's socket. Only time spent
- * waiting for the client uses up its patience; our own work does not.
- * @param record gets the bytes and the time spent waiting
- * @throws ServiceError client_gone, upload_stalled
- */
-export async function* readBody(
-  request: Request,
-  lease: Pick<Lease, 'awaitClient' | 'credit'>,
-  record: Pick<RequestTally, 'uploadMs' | 'bytes'>,
-): AsyncGenerator<Uint8Array> {
-  if (!request.body) return;
-  const reader = request.body.getReader();
-  for (;;) {
-    const askedAt = performance.now();
-    const chunk = await lease.awaitClient(reader.read(), 'upload').catch(bodyFault);
-    record.uploadMs += performance.now() - askedAt;
-    if (chunk.done) return;
-    record.bytes += chunk.value.byteLength;
-    lease.credit('upload', chunk.value.byteLength);
-    yield chunk.value;
-  }
-}
-
-/** The stream fails only if the connection does. */
-function bodyFault(fault: unknown): never {
-  if (fault instanceof ServiceError) throw fault;
-  throw new ServiceError(
-    'client_gone',
-    'The client left before its body was complete.',
-    {},
-    { cause: fault },
-  );
 }

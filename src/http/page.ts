@@ -45,8 +45,8 @@ export function asksForPage(headers: Headers): boolean {
 }
 
 /**
- * Serves the files of `src/page`. The first request bundles them in memory, which takes some 20 ms and 10 MB. So there
- * is no build step, no file can be outdated, and a service without visitors pays nothing.
+ * Serves the files of `src/page`. The first request bundles them in memory, which needs some 20 ms and 10 MB. So there
+ * is no build step, no file is outdated, and a service without visitors needs no memory for it.
  */
 export function createPage(makeFiles: () => Promise<PageFiles> = bundle): Page {
   let made: Promise<PageFiles> | undefined;

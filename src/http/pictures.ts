@@ -1,63 +1,62 @@
-import type { Categories, Classifier, PictureCollection } from '../classify/classifier.ts';
+import type {
+  BrokenFile,
+  Categories,
+  Classifier,
+  PictureCollection,
+  Ranking,
+} from '../classify/classifier.ts';
+import { decide } from '../classify/decide.ts';
 import type { Config } from '../config.ts';
 import { statusOf } from '../contract/codes.ts';
 import { type PictureOptions, parseOptions } from '../contract/options.ts';
 import { invariant, ServiceError } from '../errors.ts';
-import { type Answer, answerCategorize, answerImage, refusalOf } from './answers.ts';
 import {
-  categoriesMissing,
-  checkFileName,
-  fieldOf,
-  held,
-  holdLabels,
-  isLeftAlone,
-  readCategories,
-  takeLabelMemory,
-  unexpectedPart,
-} from './form-parts.ts';
-import { type StreamedResponse, sendJson } from './json-answer.ts';
-import { boundaryOf, type Part, readBody, readParts } from './multipart.ts';
-import { type RequestTally, urlOf } from './request-record.ts';
+  adviceOf,
+  type JsonText,
+  jsonItems,
+  jsonObject,
+  rankingLimit,
+  SCORE_BYTES,
+  type StreamedResponse,
+  sendJson,
+  wireModel,
+} from './answers.ts';
+import { urlOf } from './app.ts';
+import { type PartRoom, readBody, readForm, receivePart, takeLabelMemory } from './form.ts';
+import type { RequestRecord } from './metrics.ts';
+import { boundaryOf, readParts } from './multipart.ts';
 import type { Admission, EngineWork, Lease, Resources } from './resources.ts';
-import {
-  type IncomingPart,
-  type PartMemory,
-  type PartRoom,
-  receivePart,
-  type Spool,
-  type SpoolSpace,
-  type Spools,
-} from './spool.ts';
+import type { Spool } from './spool.ts';
 
 interface PictureEndpoint {
   readonly classifier: Classifier;
   readonly admission: Admission;
   readonly resources: Resources;
-  readonly partMemory: PartMemory;
-  readonly spools: Spools;
-  readonly spaceOf: (lease: Lease) => SpoolSpace;
+  readonly openSpool: (lease: Lease) => Promise<Spool>;
   readonly onStorageFault: (fault: ServiceError) => void;
   readonly limits: Config['limits'];
   /** If a picture is too large, at most this much more of it is read to reach the parts behind it. */
   readonly passedOverBytes: number;
   /** Called when a large answer is complete and its connection is still open. */
   readonly beforeClose: () => void;
-  /** Told of refusals that are not thrown. */
-  readonly note: (refusal: ServiceError) => void;
 }
 
-const answers = { categorize: answerCategorize, image: answerImage };
+/** For every subject, the best candidate is the answer. */
+const sidesOf = {
+  categorize: { subject: 'file', candidate: 'category' },
+  image: { subject: 'category', candidate: 'file' },
+} as const;
 
 /**
  * Answers one request to /categorize or /image. Pictures are encoded while the form arrives; the ranking follows.
- * @param record gets the request's counts and times
+ * @param record gets the request's counts and times, and the code of a refusal that is not thrown
  * @throws ServiceError; all work of this request is dropped then
  */
 export async function classifyPictures(
-  use: keyof typeof answers,
+  use: keyof typeof sidesOf,
   request: Request,
   endpoint: PictureEndpoint,
-  record: RequestTally,
+  record: RequestRecord,
 ): Promise<StreamedResponse> {
   const options = parseOptions(urlOf(request).searchParams);
   const boundary = boundaryOf(request.headers);
@@ -65,9 +64,9 @@ export async function classifyPictures(
   const lease = endpoint.resources.enter('pictureUploads', request);
   record.isAdmitted = true;
   try {
-    const answer = await answerOf(use, { endpoint, request, boundary, options, lease, record });
+    const answer = await answerOf({ use, endpoint, request, boundary, options, lease, record });
     const { refusal, brokenFiles } = answer;
-    if (refusal) endpoint.note(refusal);
+    if (refusal) record.fault = refusal.code;
     return await sendJson(
       answer,
       {
@@ -85,44 +84,55 @@ export async function classifyPictures(
 
 /** One request, after its head was accepted. */
 interface PictureJob {
+  readonly use: keyof typeof sidesOf;
   readonly endpoint: PictureEndpoint;
   readonly request: Request;
   readonly boundary: string;
   readonly options: PictureOptions;
   readonly lease: Lease;
-  readonly record: RequestTally;
+  readonly record: RequestRecord;
 }
 
-async function answerOf(use: keyof typeof answers, job: PictureJob): Promise<Answer> {
+/** The objects around a picture's embedding and its name. */
+const PICTURE_BYTES = 400;
+
+async function answerOf(job: PictureJob): Promise<Answer> {
   const { endpoint, request, boundary, options, lease, record } = job;
-  const { classifier, admission, spools, spaceOf, onStorageFault } = endpoint;
+  const { classifier, admission, openSpool, onStorageFault } = endpoint;
+  const { embeddingDimension } = classifier.model;
   const collection = classifier.collect({ signal: lease.signal, times: record.work });
   await using stored = new AsyncDisposableStack();
   let opening: Promise<Spool> | undefined;
   const spool = () => {
-    opening ??= spools.open(spaceOf(lease)).then((opened) => stored.use(opened));
+    opening ??= openSpool(lease).then((opened) => stored.use(opened));
     return opening;
   };
   const work = admission.createWork(lease, (ms) => {
     record.work.queueMs += ms;
   });
+  const upload: Upload = {
+    endpoint,
+    collection,
+    room: { lease, spool, onStorageFault },
+    work,
+    pictureBytes: embeddingDimension * 4 + PICTURE_BYTES,
+    endsWithFault: options.on_error === 'fail',
+  };
   try {
-    const categories = await receiveUpload(readParts(readBody(request, lease, record), boundary), {
-      endpoint,
-      collection,
-      room: { lease, spool, onStorageFault },
-      work,
-      endsWithFault: options.on_error === 'fail',
-      checkLabels: (sent) => classifier.checkLabels(sent, options, lease),
+    const parts = readParts(readBody(request, lease, record), boundary);
+    const categories = await readForm(parts, lease, {
+      field: 'files',
+      receive: (name, content) => receivePicture(name, content, upload),
+      parseCategories: classifier.parseCategories,
+      checkCategories: (sent) => classifier.checkLabels(sent, options, lease),
     });
     lease.give('pictureUploads', 1);
-    if (!categories) {
-      const refusal = refusalOf(await collection.broken(), options);
-      invariant(refusal, 'an upload ended early without a fault.');
-      return refusal;
-    }
-    takeLabelMemory(categories, options, classifier.model.embeddingDimension, lease);
-    return await answers[use]({ model: classifier.model, collection, categories, options, lease });
+    if (categories) takeLabelMemory(categories, options, embeddingDimension, lease);
+    const broken = await collection.broken();
+    const refusal = refusalOf(broken, options);
+    if (refusal) return refusal;
+    invariant(categories, 'an upload ended early without a fault.');
+    return await rankedAnswer(job, collection, categories, broken);
   } finally {
     record.files = collection.names().length;
   }
@@ -133,85 +143,40 @@ interface Upload {
   readonly collection: PictureCollection;
   readonly room: PartRoom;
   readonly work: EngineWork;
+  /** Memory that a picture keeps until the answer, without its name. */
+  readonly pictureBytes: number;
   /** Whether one broken picture makes the request fail. */
   readonly endsWithFault: boolean;
-  /** Refuses categories before the rest of the form arrives. */
-  readonly checkLabels: (categories: Categories) => Promise<void>;
 }
-
-/** The objects around a picture's embedding and its name. */
-const PICTURE_BYTES = 400;
 
 /**
- * Reads the parts of the form, in any order. A complete picture goes to the collection at once, so that it is encoded
- * while the rest arrives.
- * @returns undefined if a picture is too large and makes the request fail: the rest is not read
+ * Receives a picture and gives it to the collection at once, so that it is encoded while the rest of the form arrives.
+ * @returns false if it is too large and makes the request fail
  * @throws ServiceError for everything except faults of single pictures
  */
-async function receiveUpload(parts: AsyncIterable<Part>, upload: Upload): Promise<Categories | undefined> {
-  const { endpoint, collection, room, work, endsWithFault, checkLabels } = upload;
-  const { classifier, limits, partMemory, passedOverBytes } = endpoint;
-  const { lease } = room;
-  const pictureBytes = classifier.model.embeddingDimension * 4 + PICTURE_BYTES;
-  let categories: Categories | undefined;
-  let fileCount = 0;
-  for await (const part of parts) {
-    switch (fieldOf(part)) {
-      case 'files': {
-        if (await isLeftAlone(part)) break;
-        const name = checkFileName(part, 'curl -F files=@photo.jpg');
-        fileCount += 1;
-        if (fileCount > limits.files) {
-          throw new ServiceError(
-            'files_too_many',
-            `More than ${limits.files} files were sent; at most ${limits.files} are accepted in one request.`,
-          );
-        }
-        lease.take('keptBytes', pictureBytes + 2 * name.length);
-        const content = part.content[Symbol.asyncIterator]();
-        const picture = await receivePart(content, limits.imageBytes, partMemory, room);
-        if (picture) {
-          await submit(picture, work, () => collection.add(name, picture));
-          break;
-        }
-        collection.refuse(name, imageTooLarge(limits.imageBytes));
-        if (endsWithFault) return undefined;
-        await passOver(content, passedOverBytes, () =>
-          endlessPicture(name, passedOverBytes, limits.imageBytes),
-        );
-        break;
-      }
-      case 'categories': {
-        const sent = await readCategories(held(part, lease), categories, (text) =>
-          classifier.parseCategories(text),
-        );
-        if (!sent) break;
-        categories = sent;
-        holdLabels(categories, lease);
-        await checkLabels(categories);
-        break;
-      }
-      default:
-        throw unexpectedPart(part, 'files (pictures, one part each) and categories (a file or a text field)');
-    }
-  }
-  if (fileCount === 0) {
+async function receivePicture(
+  name: string,
+  content: AsyncIterator<Uint8Array>,
+  { endpoint, collection, room, work, pictureBytes, endsWithFault }: Upload,
+): Promise<boolean> {
+  const { limits, passedOverBytes } = endpoint;
+  if (collection.names().length >= limits.files) {
     throw new ServiceError(
-      'files_missing',
-      'No picture was sent; send each as a part named files, e.g. curl -F files=@photo.jpg.',
+      'files_too_many',
+      `More than ${limits.files} files were sent; at most ${limits.files} are accepted in one request.`,
     );
   }
-  if (!categories) throw categoriesMissing();
-  return categories;
-}
-
-async function submit(
-  picture: IncomingPart,
-  work: EngineWork,
-  start: Parameters<EngineWork['submit']>[0],
-): Promise<void> {
-  await using _ = picture;
-  await work.submit(start);
+  room.lease.take('keptBytes', pictureBytes + 2 * name.length);
+  const picture = await receivePart(content, limits.imageBytes, room);
+  if (picture) {
+    await using _ = picture;
+    await work.submit(() => collection.add(name, picture));
+    return true;
+  }
+  collection.refuse(name, imageTooLarge(limits.imageBytes));
+  if (endsWithFault) return false;
+  await passOver(content, passedOverBytes, () => endlessPicture(name, passedOverBytes, limits.imageBytes));
+  return true;
 }
 
 /** Reads to the end of a part. @throws the fault after `maxBytes` */
@@ -241,4 +206,111 @@ function imageTooLarge(maxBytes: number): ServiceError {
     'image_too_large',
     `The file has more than ${maxBytes} bytes, the most that a picture may have.`,
   );
+}
+
+/** An answer to /categorize or /image. */
+interface Answer extends JsonText {
+  readonly brokenFiles: number;
+  /** Set if this answer is an error. */
+  readonly refusal?: ServiceError;
+}
+
+async function rankedAnswer(
+  { use, endpoint, options, lease }: PictureJob,
+  collection: PictureCollection,
+  categories: Categories,
+  broken: readonly BrokenFile[],
+): Promise<Answer> {
+  const files = collection.names();
+  const { labels } = categories;
+  const [subjects, candidates] = use === 'categorize' ? [files, labels] : [labels, files];
+  const limit = rankingLimit(options, subjects.length, candidates.length);
+  lease.take('keptBytes', subjects.length * Math.min(limit, candidates.length) * SCORE_BYTES);
+  const asked = { ...options, limit };
+  const rankings =
+    use === 'categorize'
+      ? await collection.rankCategories(categories, asked)
+      : await collection.rankFiles(categories, asked);
+  const { model } = endpoint.classifier;
+  const pieces = options.details
+    ? () => detailed({ model, rankings, use, options, errors: broken })
+    : () => jsonObject(plainEntries(subjects, rankings, options));
+  return { pieces, advice: adviceOf(options, files, labels), brokenFiles: broken.length };
+}
+
+/**
+ * The refusal of a request with broken pictures, unless `on_error` is skip: files_broken, or image_unsupported if
+ * that is the fault of all of them. It is an answer, not a thrown error, because its list of files may be long.
+ */
+export function refusalOf(
+  broken: readonly BrokenFile[],
+  { on_error }: Pick<PictureOptions, 'on_error'>,
+): Answer | undefined {
+  const [first] = broken;
+  if (!first || on_error === 'skip') return undefined;
+  const others = broken.length - 1;
+  const sentence =
+    others === 0
+      ? `${JSON.stringify(first.file)} cannot be used: ${first.error}`
+      : `${broken.length} files cannot be used, the first of them ${JSON.stringify(first.file)}: ${first.error}`;
+  const code = broken.every((file) => file.code === 'image_unsupported')
+    ? 'image_unsupported'
+    : 'files_broken';
+  const pieces = function* () {
+    yield `${JSON.stringify({ error: sentence, code }).slice(0, -1)},"errors":[`;
+    yield* jsonItems(broken);
+    yield ']}';
+  };
+  return {
+    pieces,
+    advice: () => `It would name ${broken.length} files that cannot be used; send fewer, or shorter names.`,
+    brokenFiles: 0,
+    refusal: new ServiceError(code, sentence),
+  };
+}
+
+/** A subject without a ranking is a broken file: its answer is null. */
+function* plainEntries(
+  subjects: readonly string[],
+  rankings: readonly Ranking[],
+  options: PictureOptions,
+): Generator<readonly [string, string | null]> {
+  const rankedFor = new Map(rankings.map(({ name, candidates }) => [name, candidates]));
+  for (const subject of subjects) {
+    yield [subject, decide(rankedFor.get(subject) ?? [], options)?.name ?? null];
+  }
+}
+
+interface DetailedAnswer {
+  readonly model: Classifier['model'];
+  readonly rankings: readonly Ranking[];
+  readonly use: keyof typeof sidesOf;
+  readonly options: PictureOptions;
+  readonly errors: readonly BrokenFile[];
+}
+
+/** Score and similarity are those of the best candidate, even if it is not good enough to be the answer. */
+function* detailed({ model, rankings, use, options, errors }: DetailedAnswer): Generator<string> {
+  const { subject, candidate } = sidesOf[use];
+  yield `{"model":${JSON.stringify(wireModel(model))},"results":[`;
+  let before = '';
+  for (const { name, candidates } of rankings) {
+    const [best] = candidates;
+    const head = {
+      [subject]: name,
+      [candidate]: decide(candidates, options)?.name ?? null,
+      score: best?.score ?? null,
+      similarity: best?.similarity ?? null,
+    };
+    const scores = candidates
+      .slice(0, options.top_k)
+      .map(({ name, score, similarity }) => ({ [candidate]: name, score, similarity }));
+    yield `${before}${JSON.stringify(head).slice(0, -1)},"scores":[`;
+    yield* jsonItems(scores);
+    yield ']}';
+    before = ',';
+  }
+  yield '],"errors":[';
+  yield* jsonItems(errors);
+  yield ']}';
 }

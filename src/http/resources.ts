@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { ServiceError } from '../errors.ts';
 
 /** What all requests share: counts and bytes. No wait for any of it is endless. */
@@ -47,6 +48,8 @@ export interface Lease extends Disposable {
   /** Like `take`, but waits for its turn. @throws ServiceError overloaded after `waitMs`; the signal's reason */
   takeInTurn(resource: Resource, amount: number, waitMs: number): Promise<void>;
   give(resource: Resource, amount: number): void;
+  /** The share of the limit that all requests hold, 0 to 1. */
+  fullness(resource: Resource): number;
   /** Whether no other request holds any of the resource. */
   isAlone(resource: Resource): boolean;
   /** Waits for the client while patience lasts. @throws what `work` throws; the signal's reason */
@@ -106,12 +109,9 @@ const slowness = {
       uploadStalled('There was no room for other uploads, and this one was the slowest; send it again.'),
   },
   answer: {
-    stalled: () => new ServiceError('client_gone', 'The client stopped receiving its answer.'),
+    stalled: () => clientGone('The client stopped receiving its answer.'),
     evicted: () =>
-      new ServiceError(
-        'client_gone',
-        'The client received its answer too slowly, and the room was needed for others.',
-      ),
+      clientGone('The client received its answer too slowly, and the room was needed for others.'),
   },
 } as const;
 
@@ -244,17 +244,7 @@ export function createResources(limits: ResourceLimits, options: ResourceOptions
       release();
       for (const occasion of each) watches[occasion].interrupt?.(reason);
     };
-    const leave = () =>
-      abort(
-        new ServiceError(
-          'client_gone',
-          'The client left before the answer.',
-          {},
-          {
-            cause: request.signal.reason,
-          },
-        ),
-      );
+    const leave = () => abort(clientGone('The client left before the answer.', request.signal.reason));
     const add = (resource: Resource, amount: number) => {
       held.set(resource, (held.get(resource) ?? 0) + amount);
       used[resource] += amount;
@@ -317,6 +307,7 @@ export function createResources(limits: ResourceLimits, options: ResourceOptions
         used[resource] -= owned;
         if (waiters.has(resource)) grantWaiters(resource);
       },
+      fullness: (resource) => used[resource] / limits[resource],
       isAlone: (resource) => used[resource] === (held.get(resource) ?? 0),
       awaitClient(work, occasion) {
         if (signal.aborted) {
@@ -400,9 +391,7 @@ export function createResources(limits: ResourceLimits, options: ResourceOptions
     isLooking = true;
     try {
       for (const request of await findAbandoned([...unread.keys()])) {
-        unread
-          .get(request)
-          ?.abort(new ServiceError('client_gone', 'The client left before its body was complete.'));
+        unread.get(request)?.abort(clientGone('The client left before its body was complete.'));
       }
     } finally {
       isLooking = false;
@@ -442,8 +431,65 @@ export function overloaded(why: string): ServiceError {
   });
 }
 
+/** @param sentence says how the client left, or that it was too slow */
+export function clientGone(sentence: string, cause?: unknown): ServiceError {
+  return new ServiceError('client_gone', sentence, {}, { cause });
+}
+
 function uploadStalled(sentence: string): ServiceError {
   return new ServiceError('upload_stalled', sentence, { retry_after_seconds: RETRY_AFTER_SECONDS });
+}
+
+/** The client's address and port, as text. */
+type Peer = string;
+
+/** Linux's number for a connection that the other side has closed. */
+const CLOSE_WAIT = '08';
+
+/** @returns '' for a request whose connection is gone */
+export function peerOf(
+  address: { readonly address: string; readonly port: number } | null | undefined,
+): Peer {
+  return address ? `${expand(address.address)}:${address.port}` : '';
+}
+
+/**
+ * Finds the clients that have closed their side of a connection to this port, even if not all their bytes were read.
+ * Linux lists them; on other systems the result is empty.
+ */
+export async function closedPeers(port: number): Promise<ReadonlySet<Peer>> {
+  const tables = await Promise.all(
+    ['/proc/net/tcp', '/proc/net/tcp6'].map((path) => readFile(path, 'latin1').catch(() => '')),
+  );
+  const local = port.toString(16).toUpperCase().padStart(4, '0');
+  const line = new RegExp(`: [0-9A-F]+:${local} ([0-9A-F]+):([0-9A-F]{4}) ${CLOSE_WAIT} `, 'g');
+  const peers = new Set<Peer>();
+  for (const table of tables) {
+    for (const [, address = '', remotePort = ''] of table.matchAll(line)) {
+      peers.add(`${fromTable(address)}:${Number.parseInt(remotePort, 16)}`);
+    }
+  }
+  return peers;
+}
+
+/** Converts the table's address: words of 32 bits in hexadecimal, in little-endian order. */
+function fromTable(address: string): string {
+  const bytes = Buffer.from(address, 'hex');
+  for (let at = 0; at < bytes.length; at += 4) bytes.subarray(at, at + 4).reverse();
+  return bytes.toString('hex').replace(/^0{20}ffff/, '');
+}
+
+/** The bytes of an address in hexadecimal. IPv4 addresses in IPv6 become IPv4. */
+function expand(address: string): string {
+  const [, v4] = /^(?:::ffff:)?(\d+\.\d+\.\d+\.\d+)$/i.exec(address) ?? [];
+  if (v4 !== undefined) return Buffer.from(v4.split('.').map(Number)).toString('hex');
+  const [head = '', tail] = (address.split('%')[0] ?? '').split('::');
+  const groups = (text: string) =>
+    (text === '' ? [] : text.split(':')).map((group) => group.padStart(4, '0'));
+  const [before, after] = [groups(head), groups(tail ?? '')];
+  return [...before, ...Array(8 - before.length - after.length).fill('0000'), ...after]
+    .join('')
+    .toLowerCase();
 }
 
 export interface AdmissionLimits {

@@ -3,20 +3,27 @@ import type { Config } from '../config.ts';
 import { statusOf } from '../contract/codes.ts';
 import type { ServiceError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { allowOrigin, createApp, createGuard, preflightResponse } from './app.ts';
-import { closedPeers, peerOf } from './closed-peers.ts';
+import { errorResponse, publicError, type StreamedResponse } from './answers.ts';
+import { allowOrigin, createApp, createGuard, preflightResponse, urlOf } from './app.ts';
 import { describeOperations } from './docs/operations.ts';
-import { healthOf, readiness, readyClassifier } from './health.ts';
-import { errorResponse, publicError, type StreamedResponse } from './json-answer.ts';
-import { type Metrics, probeEndpoints } from './metrics.ts';
+import { healthOf, notReady, readiness } from './health.ts';
+import {
+  createRecords,
+  type Metrics,
+  probeEndpoints,
+  type RequestRecord,
+  serverTiming,
+  timingOf,
+} from './metrics.ts';
 import { classifyPictures } from './pictures.ts';
-import { createRecords, type RequestRecord, serverTiming, timingOf, urlOf } from './request-record.ts';
 import {
   type AdmissionLimits,
+  closedPeers,
   createAdmission,
   createResources,
   type Lease,
   type Patience,
+  peerOf,
   type ResourceLimits,
 } from './resources.ts';
 import { createSpaceGauge, createSpools, type SpoolOptions, storageFull } from './spool.ts';
@@ -62,10 +69,8 @@ export const defaultTuning: ServerTuning = {
 };
 
 export interface HttpServer {
-  /** Answers one request; never throws. */
-  fetch(request: Request): Promise<Response>;
-  /** Opens the port. @throws the system's error, e.g. EADDRINUSE */
-  listen(): { readonly url: URL; readonly port: number };
+  /** Opens the port. @returns the address of the service @throws the system's error, e.g. EADDRINUSE */
+  listen(): URL;
   /**
    * Shuts down: `/ready` answers 503 at once, and every answer closes its connection. Resolves when all accepted
    * requests, waiting ones included, are answered.
@@ -81,6 +86,7 @@ const VIDEOS_STORED = 8;
 /** Clients choose both. The longest path of the service has 30 characters. */
 const MAX_PATH_LENGTH = 200;
 const MAX_METHOD_LENGTH = 20;
+
 interface ServerOptions {
   readonly config: Config;
   /** Read at every request: what the service can do now. */
@@ -94,6 +100,7 @@ interface ServerOptions {
 export function createServer(options: ServerOptions): HttpServer {
   const { config, engine, log, metrics, tuning = defaultTuning } = options;
   const startedAt = performance.now();
+  // What all requests share.
   const admission = createAdmission(tuning.admission);
   const videoAdmission = createAdmission(tuning.videoAdmission);
   const spools = createSpools(tuning.spool);
@@ -117,22 +124,24 @@ export function createServer(options: ServerOptions): HttpServer {
       return requests.filter((request) => closed.has(peerOf(server?.requestIP(request))));
     },
   });
-  const spaceOf = (lease: Lease) => ({
-    async take(bytes: number) {
-      await gauge.refresh();
-      if (lease.tryTake('temporaryBytes', bytes)) return;
-      // No other upload uses the space, so waiting would not help.
-      if (lease.isAlone('temporaryBytes')) throw storageFull();
-      lease.take('temporaryBytes', bytes);
-    },
-    give: (bytes: number) => lease.give('temporaryBytes', bytes),
-  });
-  const partMemory = {
-    get used() {
-      return resources.used('partBytes');
-    },
-    capacity: limits.partBytes,
+  const openSpool = (lease: Lease) =>
+    spools.open({
+      async take(bytes) {
+        await gauge.refresh();
+        if (lease.tryTake('temporaryBytes', bytes)) return;
+        // No other upload uses the space, so waiting would not help.
+        if (lease.isAlone('temporaryBytes')) throw storageFull();
+        lease.take('temporaryBytes', bytes);
+      },
+      give: (bytes) => lease.give('temporaryBytes', bytes),
+    });
+  let storageFaultAt = Number.NEGATIVE_INFINITY;
+  const onStorageFault = ({ message }: ServiceError) => {
+    if (performance.now() - storageFaultAt < STORAGE_FAULT_MS) return;
+    storageFaultAt = performance.now();
+    log.warn({ reason: message }, 'the temporary folder cannot be used: uploads are kept in memory only');
   };
+
   const guard = createGuard(config.apiKey);
   const recordOf = createRecords();
   let isDraining = false;
@@ -144,6 +153,7 @@ export function createServer(options: ServerOptions): HttpServer {
     isReady: () => !isDraining && engine().state === 'ready',
   });
 
+  // What becomes of faults.
   const explain = (thrown: unknown, request: Request): ServiceError => {
     const record = recordOf(request);
     const error = publicError(thrown, record.id, request.signal.aborted);
@@ -154,19 +164,13 @@ export function createServer(options: ServerOptions): HttpServer {
   };
   const fail = (thrown: unknown, request: Request) => errorResponse(explain(thrown, request));
 
-  let storageFaultAt = Number.NEGATIVE_INFINITY;
-  const onStorageFault = ({ message }: ServiceError) => {
-    if (performance.now() - storageFaultAt < STORAGE_FAULT_MS) return;
-    storageFaultAt = performance.now();
-    log.warn({ reason: message }, 'the temporary folder cannot be used: uploads are kept in memory only');
-  };
-
   /** Records a fault that occurs after the head of the answer was sent. */
   const noteLate = (fault: unknown, request: Request): ServiceError => {
     recordOf(request).isLate = true;
     return explain(fault, request);
   };
 
+  // One request, from the inside to the outside: its work, its route, its answer's head and end.
   type Work = (
     classifier: Classifier,
     record: RequestRecord,
@@ -179,13 +183,14 @@ export function createServer(options: ServerOptions): HttpServer {
    */
   const untimed = async (request: Request, work: Work): Promise<Response> => {
     guard(request.headers);
-    const classifier = readyClassifier(engine());
+    const state = engine();
+    if (state.state !== 'ready') throw notReady(state);
     const record = recordOf(request);
     server?.timeout(request, 0);
     // Without this, Bun would never close the connection when it is idle later.
     const restoreTimeout = () => server?.timeout(request, tuning.idleTimeoutSeconds);
     try {
-      const { response, ended } = await work(classifier, record, restoreTimeout);
+      const { response, ended } = await work(state.classifier, record, restoreTimeout);
       if (!ended) restoreTimeout();
       else {
         record.bodyEnded = ended.then((fault) => {
@@ -208,38 +213,18 @@ export function createServer(options: ServerOptions): HttpServer {
     return response;
   };
 
-  const shared = { resources, spools, spaceOf, limits: config.limits };
+  const shared = { resources, openSpool, limits: config.limits };
+  const { passedOverBytes, progress: pace } = tuning;
   const pictures = (use: 'categorize' | 'image') => (request: Request) =>
     classify(request, (classifier, record, beforeClose) => {
-      const note = (refusal: ServiceError) => {
-        record.fault = refusal.code;
-      };
-      const { passedOverBytes } = tuning;
-      const endpoint = {
-        ...shared,
-        classifier,
-        admission,
-        partMemory,
-        onStorageFault,
-        passedOverBytes,
-        beforeClose,
-        note,
-      };
-      return classifyPictures(use, request, endpoint, record);
+      const own = { classifier, admission, onStorageFault, passedOverBytes, beforeClose };
+      return classifyPictures(use, request, { ...shared, ...own }, record);
     });
   const video = (request: Request) =>
     classify(request, (classifier, record, beforeClose) => {
       const explainLate = (fault: unknown) => noteLate(fault, request);
-      const pace = tuning.progress;
-      const endpoint = {
-        ...shared,
-        classifier,
-        admission: videoAdmission,
-        pace,
-        beforeClose,
-        explain: explainLate,
-      };
-      return respondToVideo(request, endpoint, record);
+      const own = { classifier, admission: videoAdmission, pace, beforeClose, explain: explainLate };
+      return respondToVideo(request, { ...shared, ...own }, record);
     });
 
   const app = createApp(
@@ -255,7 +240,8 @@ export function createServer(options: ServerOptions): HttpServer {
     fail,
   );
 
-  const answer = async (request: Request): Promise<Response> => {
+  /** Never throws. */
+  const route = async (request: Request): Promise<Response> => {
     if (request.method === 'OPTIONS') return preflightResponse(request);
     try {
       urlOf(request); // refuses a broken URL; Elysia would find some path in it
@@ -265,47 +251,22 @@ export function createServer(options: ServerOptions): HttpServer {
     }
   };
 
-  /** Writes the one log line of a request and counts it. Neither names files, categories, options or keys. */
-  const noteEnd = (request: Request, record: RequestRecord, answeredStatus: number): void => {
-    const hasLeft = request.signal.aborted;
-    if (hasLeft) record.fault ??= 'client_gone';
-    const { id, fault, isLate, files, bytes, isAdmitted } = record;
-    const path = URL.parse(request.url, 'http://localhost')?.pathname;
-    const status = hasLeft ? statusOf('client_gone') : answeredStatus;
-    const ms = performance.now() - record.receivedAt;
-    // Successful probes come every few seconds and would hide the other lines.
-    const level = status < 400 && probeEndpoints.has(path ?? '') ? 'debug' : 'info';
-    log[level](
-      {
-        id,
-        method: shorten(request.method, MAX_METHOD_LENGTH),
-        path: path === undefined ? undefined : shorten(path, MAX_PATH_LENGTH),
-        status,
-        ...(fault && { [isLate ? 'lateFault' : 'fault']: fault }),
-        ms: Math.round(ms),
-        files,
-        bytes,
-        ...(isAdmitted && { timing: timingOf(record) }),
-      },
-      'request',
-    );
-    metrics.requestEnded({ record, path: path ?? '', status, ms });
-  };
-
+  /** Completes the headers of an answer, and reports the request when its answer has ended. */
   const respond = async (request: Request): Promise<Response> => {
     const record = recordOf(request);
-    const response = await answer(request);
+    const response = await route(request);
     allowOrigin(response.headers, config.corsOrigin);
     response.headers.set('x-request-id', record.id);
     response.headers.set('x-content-type-options', 'nosniff');
     // Tells clients that keep connections open not to use this one again.
     if (isDraining) response.headers.set('connection', 'close');
-    const end = () => noteEnd(request, record, response.status);
+    const end = () => reportEnd(options, request, record, response.status);
     if (record.bodyEnded) void record.bodyEnded.then(end);
     else end();
     return response;
   };
 
+  // From the open port to the last answer.
   const running = new Set<Promise<void>>();
   const fetch = (request: Request): Promise<Response> => {
     const response = respond(request);
@@ -319,7 +280,6 @@ export function createServer(options: ServerOptions): HttpServer {
   };
 
   return {
-    fetch,
     listen() {
       // Not Elysia's listen(): its routes bypass `fetch`.
       server = Bun.serve({
@@ -332,13 +292,13 @@ export function createServer(options: ServerOptions): HttpServer {
         development: false,
         // `fetch` never throws, but a body may break off. Bun would send its own error page then.
         error: () => new Response(null, { status: 500 }),
-        // With `development: false`, Bun's default would share the port with other processes.
+        // Otherwise, without `development`, Bun would share the port with other processes.
         reusePort: false,
       });
       void spools.removeStale().then((folders) => {
         if (folders > 0) log.warn({ folders }, 'removed temporary folders that killed processes had left');
       });
-      return { url: server.url, port: server.port ?? config.port };
+      return server.url;
     },
     async drain(lingerMs = 0) {
       isDraining = true;
@@ -351,6 +311,38 @@ export function createServer(options: ServerOptions): HttpServer {
       await server?.stop(true);
     },
   };
+}
+
+/** Writes the one log line of a request and counts it. The line names no files, categories, options or keys. */
+function reportEnd(
+  { log, metrics }: ServerOptions,
+  request: Request,
+  record: RequestRecord,
+  answeredStatus: number,
+): void {
+  const hasLeft = request.signal.aborted;
+  if (hasLeft) record.fault ??= 'client_gone';
+  const { id, fault, isLate, files, bytes, isAdmitted } = record;
+  const path = URL.parse(request.url, 'http://localhost')?.pathname;
+  const status = hasLeft ? statusOf('client_gone') : answeredStatus;
+  const ms = performance.now() - record.receivedAt;
+  // Successful probes come every few seconds and would hide the other lines.
+  const level = status < 400 && probeEndpoints.has(path ?? '') ? 'debug' : 'info';
+  log[level](
+    {
+      id,
+      method: shorten(request.method, MAX_METHOD_LENGTH),
+      path: path === undefined ? undefined : shorten(path, MAX_PATH_LENGTH),
+      status,
+      ...(fault && { [isLate ? 'lateFault' : 'fault']: fault }),
+      ms: Math.round(ms),
+      files,
+      bytes,
+      ...(isAdmitted && { timing: timingOf(record) }),
+    },
+    'request',
+  );
+  metrics.requestEnded({ record, path: path ?? '', status, ms });
 }
 
 function shorten(text: string, length: number): string {

@@ -3,8 +3,6 @@ import { lstat, mkdtemp, open, readdir, readFile, rm, statfs } from 'node:fs/pro
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { errnoOf, ServiceError } from '../errors.ts';
-import { giveBack } from '../garbage.ts';
-import { type Lease, overloaded } from './resources.ts';
 
 /** A file of one request. */
 export interface StoredFile {
@@ -13,7 +11,7 @@ export interface StoredFile {
 }
 
 /** A file that is being written. */
-interface SpoolWriter {
+export interface SpoolWriter {
   /** Written until now. */
   readonly bytes: number;
   /** @throws ServiceError storage_full, overloaded */
@@ -28,9 +26,14 @@ export interface Spool extends AsyncDisposable {
   create(name?: string): Promise<SpoolWriter>;
   /**
    * Writes a new file. It asks for the next chunk when the last one is written.
-   * @throws ServiceError storage_full; whatever `content` throws
+   * @param check called before each chunk is written, with the file's length after it; a fault ends the writing
+   * @throws ServiceError storage_full; whatever `content` and `check` throw
    */
-  write(name: string, content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<StoredFile>;
+  write(
+    name: string,
+    content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    check?: (bytes: number) => void,
+  ): Promise<StoredFile>;
   /** @throws ServiceError storage_full if the file is gone */
   read(file: StoredFile): Promise<Uint8Array>;
   /** The first bytes, or all if the file has fewer. @throws ServiceError storage_full */
@@ -39,7 +42,7 @@ export interface Spool extends AsyncDisposable {
 }
 
 /** Space in the temporary folder, which requests must reserve before they write. */
-export interface SpoolSpace {
+interface SpoolSpace {
   /** @throws ServiceError overloaded, storage_full */
   take(bytes: number): Promise<void> | void;
   give(bytes: number): void;
@@ -47,7 +50,7 @@ export interface SpoolSpace {
 
 const unlimited: SpoolSpace = { take: () => undefined, give: () => undefined };
 
-export interface Spools {
+interface Spools {
   /** @throws ServiceError storage_full */
   open(space?: SpoolSpace): Promise<Spool>;
   /** The space in the temporary folder as the system reports it; undefined if it reports nothing. */
@@ -132,10 +135,13 @@ export function createSpools({
       };
       return {
         create,
-        async write(name, content) {
+        async write(name, content, check) {
           const writer = await create(name);
           try {
-            for await (const chunk of content) await writer.append(chunk);
+            for await (const chunk of content) {
+              check?.(writer.bytes + chunk.byteLength);
+              await writer.append(chunk);
+            }
           } catch (fault) {
             await writer.end();
             throw fault;
@@ -266,7 +272,7 @@ const fullErrnos = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 const refusalErrnos = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM', 'EROFS']);
 
 const STORAGE_FULL =
-  'The disk of the temporary folder is full: there is no room for the video. Free some space, or set TMPDIR to a folder with more of it.';
+  'The disk of the temporary folder is full: there is no room for the video. Free some space, or set TMPDIR to a folder with more space.';
 
 /** The error for a request that needs more space than the temporary folder has. */
 export function storageFull(): ServiceError {
@@ -291,226 +297,4 @@ async function storing<T>(work: () => Promise<T>): Promise<T> {
     }
     throw error;
   }
-}
-
-/** A complete part. Its bytes are in memory or in the temporary folder. */
-export interface IncomingPart extends AsyncDisposable {
-  readonly byteLength: number;
-  /** The first bytes, enough to recognise the format. Call it before `read`. @throws ServiceError storage_full */
-  head(): Promise<Uint8Array> | Uint8Array;
-  /** All bytes. Call it once; the caller owns them. @throws ServiceError storage_full */
-  read(): Promise<Uint8Array> | Uint8Array;
-  /** Gives back the memory or the space, after `read` or if the bytes are not needed. */
-  [Symbol.asyncDispose](): Promise<void>;
-}
-
-/** Where a part is stored until it is complete. */
-export interface PartRoom {
-  readonly lease: Lease;
-  /** The request's temporary folder, created at the first use. */
-  readonly spool: () => Promise<Spool>;
-  /** Called if the temporary folder cannot be used. */
-  readonly onStorageFault: (fault: ServiceError) => void;
-}
-
-/** Memory for the parts of all requests, in bytes. */
-export interface PartMemory {
-  readonly used: number;
-  readonly capacity: number;
-}
-
-/** More than any format needs to be recognised. */
-const HEAD_BYTES = 4096;
-/** A part that has been arriving for longer counts as slow. */
-const SLOW_MS = 2000;
-/** If more than this share of the memory is used, slow parts move to the temporary folder. */
-const FAST_SHARE = 0.5;
-
-/**
- * Receives a whole part. It stays in memory if there is room. Otherwise, or if it is slow while memory fills up, it goes
- * to the temporary folder.
- * @returns undefined as soon as there are more than `maxBytes`: the rest of `content` is unread
- * @throws ServiceError overloaded; whatever `content` throws
- */
-export async function receivePart(
-  content: AsyncIterator<Uint8Array>,
-  maxBytes: number,
-  memory: PartMemory,
-  room: PartRoom,
-): Promise<IncomingPart | undefined> {
-  const { lease } = room;
-  const beganAt = performance.now();
-  const gathered = createGathered();
-  const drop = () => {
-    lease.give('partBytes', gathered.byteLength);
-    gathered.clear();
-  };
-  const isSlow = () => performance.now() - beganAt >= SLOW_MS && memory.used > FAST_SHARE * memory.capacity;
-  let mayBeStored = true;
-  try {
-    for (;;) {
-      const { done, value: chunk } = await content.next();
-      if (done) return inMemory(gathered, lease);
-      if (gathered.byteLength + chunk.byteLength > maxBytes) {
-        drop();
-        return undefined;
-      }
-      const fits = !(mayBeStored && isSlow()) && lease.tryTake('partBytes', chunk.byteLength);
-      if (!fits) {
-        const stored = mayBeStored ? await createFile(room) : undefined;
-        if (stored) {
-          const first = gathered.byteLength === 0 ? [] : [gathered.take()];
-          lease.give('partBytes', first[0]?.byteLength ?? 0);
-          return await inFile(stored, [...first, chunk], content, maxBytes);
-        }
-        mayBeStored = false;
-        lease.take('partBytes', chunk.byteLength);
-      }
-      gathered.push(chunk);
-    }
-  } catch (fault) {
-    drop();
-    if (!(fault instanceof ServiceError) || fault.code !== 'storage_full') throw fault;
-    room.onStorageFault(fault);
-    throw overloaded('There is no room for another upload');
-  }
-}
-
-function inMemory(gathered: Gathered, lease: Lease): IncomingPart {
-  const { byteLength } = gathered;
-  let isHeld = true;
-  return {
-    byteLength,
-    head: () => gathered.head(HEAD_BYTES),
-    read: () => gathered.take(),
-    async [Symbol.asyncDispose]() {
-      if (!isHeld) return;
-      isHeld = false;
-      lease.give('partBytes', byteLength);
-    },
-  };
-}
-
-interface NewFile {
-  readonly spool: Spool;
-  readonly writer: SpoolWriter;
-}
-
-/** @returns undefined if the temporary folder cannot be used */
-async function createFile({ spool: openSpool, onStorageFault }: PartRoom): Promise<NewFile | undefined> {
-  try {
-    const spool = await openSpool();
-    return { spool, writer: await spool.create() };
-  } catch (fault) {
-    if (!(fault instanceof ServiceError) || fault.code !== 'storage_full') throw fault;
-    onStorageFault(fault);
-    return undefined;
-  }
-}
-
-async function inFile(
-  { spool, writer }: NewFile,
-  first: readonly Uint8Array[],
-  content: AsyncIterator<Uint8Array>,
-  maxBytes: number,
-): Promise<IncomingPart | undefined> {
-  const append = async (chunk: Uint8Array) => {
-    await writer.append(chunk);
-    giveBack(chunk);
-  };
-  let file: StoredFile;
-  try {
-    for (const chunk of first) await append(chunk);
-    for (;;) {
-      const { done, value: chunk } = await content.next();
-      if (done) break;
-      if (writer.bytes + chunk.byteLength > maxBytes) {
-        await spool.remove(await writer.end());
-        return undefined;
-      }
-      await append(chunk);
-    }
-    file = await writer.end();
-  } catch (fault) {
-    await spool.remove(await writer.end());
-    throw fault;
-  }
-  return {
-    byteLength: file.bytes,
-    head: () => spool.readHead(file, HEAD_BYTES),
-    read: () => spool.read(file),
-    [Symbol.asyncDispose]: () => spool.remove(file),
-  };
-}
-
-/** The chunks of one part. */
-interface Gathered {
-  readonly byteLength: number;
-  push(chunk: Uint8Array): void;
-  /** A copy of the first bytes. */
-  head(bytes: number): Uint8Array;
-  /** All chunks, joined in a new buffer. */
-  take(): Uint8Array;
-  clear(): void;
-}
-
-/** The objects around a smaller chunk may need more memory than its bytes. */
-const LARGE_CHUNK = 16 * 1024;
-
-/**
- * Collects chunks in hardly more memory than their bytes. It copies a chunk that is a small part of its buffer, and
- * joins small chunks: a client that sends byte by byte would otherwise fill a hundred times its bytes. Each byte is
- * copied some ten times at most, as the pieces double. Chunks are used up: their memory is freed if they fill their
- * buffers, because no other chunk can be in those.
- */
-export function createGathered(): Gathered {
-  let chunks: Uint8Array[] = [];
-  let byteLength = 0;
-  const join = (pieces: readonly Uint8Array[]): Uint8Array => {
-    const whole = new Uint8Array(pieces.reduce((sum, { byteLength: bytes }) => sum + bytes, 0));
-    let at = 0;
-    for (const piece of pieces) {
-      whole.set(piece, at);
-      at += piece.byteLength;
-      giveBack(piece);
-    }
-    return whole;
-  };
-  return {
-    get byteLength() {
-      return byteLength;
-    },
-    push(chunk) {
-      if (chunk.byteLength === 0) return;
-      byteLength += chunk.byteLength;
-      chunks.push(2 * chunk.byteLength < chunk.buffer.byteLength ? chunk.slice() : chunk);
-      for (;;) {
-        const last = chunks.at(-1)?.byteLength ?? 0;
-        const before = chunks.at(-2)?.byteLength;
-        if (before === undefined || last < before || last + before > LARGE_CHUNK) return;
-        chunks.push(join(chunks.splice(-2)));
-      }
-    },
-    head(bytes) {
-      const first: Uint8Array[] = [];
-      let length = 0;
-      for (const chunk of chunks) {
-        if (length >= bytes) break;
-        first.push(chunk.subarray(0, bytes - length));
-        length += chunk.byteLength;
-      }
-      return Buffer.concat(first);
-    },
-    take() {
-      const whole = join(chunks);
-      chunks = [];
-      byteLength = 0;
-      return whole;
-    },
-    clear() {
-      for (const chunk of chunks) giveBack(chunk);
-      chunks = [];
-      byteLength = 0;
-    },
-  };
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test';
+import fc from 'fast-check';
 import type { FaultOf } from '../../src/classify/classifier.ts';
 import { createClipClassifier } from '../../src/classify/clip-classifier.ts';
 import { softmax } from '../../src/clip/clip-family.ts';
@@ -298,5 +299,42 @@ describe('classifier', () => {
     });
     // A single template is one text for each of the categories that the operator lets in.
     await classifier.checkLabels({ labels: labels(10_001) }, { template: ['a {}'] }, { signal });
+  });
+});
+
+/** The names that pictures have in the answer. */
+const named = (names: readonly string[]): readonly string[] => {
+  const collection = textualClassifier().classifier.collect(stay);
+  for (const name of names) collection.refuse(name, new ServiceError('image_too_large', 'It is too large.'));
+  return collection.names();
+};
+
+describe('file names of one request', () => {
+  test('names stay as they were sent', () => {
+    expect(named(['a.jpg', 'B.jpg', '__proto__', '../../etc/passwd'])).toEqual([
+      'a.jpg',
+      'B.jpg',
+      '__proto__',
+      '../../etc/passwd',
+    ]);
+  });
+
+  test('further pictures of a name are counted', () => {
+    expect(named(['a.jpg', 'a.jpg', 'b.jpg', 'a.jpg'])).toEqual(['a.jpg', 'a.jpg (2)', 'b.jpg', 'a.jpg (3)']);
+  });
+
+  test('a counted name that was sent already is passed over', () => {
+    expect(named(['a (2)', 'a', 'a', 'a (2)'])).toEqual(['a (2)', 'a', 'a (3)', 'a (2) (2)']);
+  });
+
+  test('no two pictures ever share a name, and the first of a name keeps it', () => {
+    const name = fc.constantFrom('a', 'a (2)', 'a (3)', 'a (2) (2)', 'b');
+    fc.assert(
+      fc.property(fc.array(name, { minLength: 1, maxLength: 40 }), (names) => {
+        const unique = named(names);
+        expect(new Set(unique).size).toBe(names.length);
+        expect(unique[0]).toBe(names[0] as string);
+      }),
+    );
   });
 });

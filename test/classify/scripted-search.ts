@@ -1,6 +1,7 @@
 import { expect } from 'bun:test';
 import { createVideoSearch, type VideoSource } from '../../src/classify/video-search.ts';
 import { softmax } from '../../src/clip/clip-family.ts';
+import { unobserved } from '../../src/engine-observer.ts';
 import type { FrameProgress } from '../../src/media/video/video.ts';
 import type { VideoPlace, VideoPlaces } from '../../src/media/video/video-places.ts';
 import { createSemaphore, type Semaphore } from '../../src/semaphore.ts';
@@ -99,6 +100,7 @@ export function scriptedSearch(world: World = {}) {
   });
 
   const search = createVideoSearch({
+    observer: unobserved,
     async openVideo(_, { signal, onProgress, place }) {
       seen.opened += 1;
       seen.places.push(place);

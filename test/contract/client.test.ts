@@ -3,7 +3,7 @@ import { type Received, refusalOf, type SendingOptions, sendPatiently } from '..
 import { errorMeanings } from '../../src/contract/codes.ts';
 import { createEventReader } from '../../src/contract/event-stream.ts';
 import { type ErrorCode, errorCodes, ServiceError } from '../../src/errors.ts';
-import { errorResponse } from '../../src/http/json-answer.ts';
+import { errorResponse } from '../../src/http/answers.ts';
 
 /** An answer of the service, as a client receives it. */
 async function refused(error: ServiceError): Promise<Received> {

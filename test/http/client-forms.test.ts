@@ -153,7 +153,7 @@ describe('other names of files', () => {
     const { text } = await postVideo([videoPart(film), named('files[]', 'a', 'cat'), categories]);
     expect(JSON.parse(text)).toMatchObject({
       code: 'part_unexpected',
-      error: expect.stringContaining('/video takes one video'),
+      error: expect.stringContaining('/video accepts one video'),
     });
   });
 });

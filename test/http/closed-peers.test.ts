@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import { connect, createServer, type Socket } from 'node:net';
-import { closedPeers, peerOf } from '../../src/http/closed-peers.ts';
+import { closedPeers, peerOf } from '../../src/http/resources.ts';
 
 describe('peers', () => {
   test.each([

@@ -56,7 +56,7 @@ export function start({ environment = {}, engine, tuning }: StartOptions = {}): 
     metrics,
     tuning: { ...defaultTuning, ...tuning },
   });
-  const { port } = server.listen();
+  const port = Number(server.listen().port);
   return {
     config,
     server,

@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import type { ServiceError } from '../../src/errors.ts';
+import { receivePart } from '../../src/http/form.ts';
 import { createResources, type Lease, type ResourceLimits } from '../../src/http/resources.ts';
-import { createSpools, receivePart, type Spool, type SpoolFile } from '../../src/http/spool.ts';
+import { createSpools, type Spool, type SpoolFile } from '../../src/http/spool.ts';
 import { plenty } from './plenty.ts';
 
 const patience = { waitMs: 60_000, msPerKibibyte: 1000 };
@@ -36,12 +37,6 @@ function roomOf({ limits = {}, folder = directory, createFile }: RoomOptions = {
     take: (bytes: number) => own.take('temporaryBytes', bytes),
     give: (bytes: number) => own.give('temporaryBytes', bytes),
   });
-  const memory = {
-    get used() {
-      return resources.used('partBytes');
-    },
-    capacity: all.partBytes,
-  };
   const room = {
     lease,
     spool: () => {
@@ -51,7 +46,7 @@ function roomOf({ limits = {}, folder = directory, createFile }: RoomOptions = {
     onStorageFault: (fault: ServiceError) => faults.push(fault),
   };
   const receive = (chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>, maxBytes = 1e9) =>
-    receivePart(iterate(chunks), maxBytes, memory, room);
+    receivePart(iterate(chunks), maxBytes, room);
   const end = async () => {
     await (await opening)?.[Symbol.asyncDispose]();
     lease[Symbol.dispose]();

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { ServiceError } from '../../src/errors.ts';
-import { checkFileName, fieldOf, readCategories } from '../../src/http/form-parts.ts';
+import { readForm } from '../../src/http/form.ts';
 import { readParts } from '../../src/http/multipart.ts';
 import { boundary, closing, filePart, part } from './harness.ts';
 import { chunksOf, cutAt, faultOf, threeParts } from './read-parts.ts';
@@ -128,17 +128,21 @@ describe('a malformed body', () => {
       'part_unexpected',
       'file_name_invalid',
       'categories_malformed',
+      'categories_missing',
+      'files_missing',
       undefined,
     ]);
     const receive = async (chunks: readonly Buffer[]) => {
-      for await (const one of readParts(chunksOf(...chunks), boundary)) {
-        if (fieldOf(one) === 'files') {
-          const name = checkFileName(one, 'an example');
+      const lease = { take: () => undefined, give: () => undefined };
+      await readForm(readParts(chunksOf(...chunks), boundary), lease, {
+        field: 'files',
+        async receive(name) {
           expect(name).not.toMatch(/[\p{Cc}\ufffd]/u);
-        } else {
-          await readCategories(one, undefined, (document) => ({ labels: [document.toString()] }) as never);
-        }
-      }
+          return true;
+        },
+        parseCategories: (document) => ({ labels: [document.toString()] }),
+        checkCategories: async () => undefined,
+      });
     };
     await fc.assert(
       fc.asyncProperty(

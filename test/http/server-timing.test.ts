@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { serverTiming, timingOf } from '../../src/http/request-record.ts';
+import { serverTiming, timingOf } from '../../src/http/metrics.ts';
 import {
   categoriesPart,
   closing,

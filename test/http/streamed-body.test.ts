@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { streamBody } from '../../src/http/json-answer.ts';
+import { streamBody } from '../../src/http/answers.ts';
 import { createResources } from '../../src/http/resources.ts';
 import { plenty } from './plenty.ts';
 

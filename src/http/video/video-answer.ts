@@ -4,11 +4,10 @@ import { frameName } from '../../contract/frame-name.ts';
 import type { VideoOptions } from '../../contract/options.ts';
 import type { VideoDetails, VideoProgress } from '../../contract/schemas.ts';
 import { invariant, type ServiceError } from '../../errors.ts';
-import { wireModel } from '../answers.ts';
-import { errorBody } from '../json-answer.ts';
+import { errorBody, wireModel } from '../answers.ts';
 import type { StoredFile } from '../spool.ts';
 
-/** How events are written: the text around the data of each. */
+/** The text around the data of each event. */
 export interface EventNotation {
   readonly contentType: string;
   /** @param name of the event, with the text before and after its data */
@@ -66,8 +65,8 @@ const mediaTypes: ReadonlyMap<string, AnswerFormat> = new Map([
 const WILDCARD_MALUS = 0.0005;
 
 /**
- * The format that an Accept header prefers. Events are sent only where their type is named; a wildcard, or a header
- * that accepts no known type, gets JSON.
+ * The format that an Accept header prefers. Events are sent only if their type is named; a wildcard, or a header that
+ * accepts no known type, gets JSON.
  */
 export function answerFormatOf(headers: Headers): AnswerFormat {
   let preferred: { format: AnswerFormat; quality: number } = { format: 'json', quality: 0 };
@@ -95,14 +94,14 @@ type Result = Omit<VideoDetails['results'][number], 'image'> & {
   readonly image?: StoredFile | null | undefined;
 };
 
-/** What a search has found. The pictures are files on the disk. */
+/** The result of a search. The pictures are files on the disk. */
 export interface VideoAnswer extends Omit<VideoDetails, 'results'> {
   readonly results: readonly Result[];
 }
 
 interface AnswerParts {
   readonly model: ModelSummary;
-  /** As its client has it. */
+  /** Its name on the client's side. */
   readonly videoName: string;
   readonly options: VideoOptions;
 }
@@ -126,7 +125,7 @@ export function composeAnswer(
     },
     results: rankings.map(({ category, frames }) => {
       const [best] = frames;
-      invariant(best, 'a ranking without a frame');
+      invariant(best, 'a ranking has no frame.');
       const { score, similarity } = best;
       const timestamp = decide(frames, options)?.timestamp ?? null;
       const scores = frames.slice(0, options.top_k);

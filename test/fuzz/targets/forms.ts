@@ -1,18 +1,11 @@
 import { parseCategories } from '../../../src/classify/categories.ts';
 import { parseOptions, parseVideoOptions } from '../../../src/contract/options.ts';
 import { ServiceError } from '../../../src/errors.ts';
-import {
-  checkFileName,
-  fieldOf,
-  isLeftAlone,
-  readCategories,
-  readWhole,
-} from '../../../src/http/form-parts.ts';
+import { readForm } from '../../../src/http/form.ts';
 import { boundaryOf, parseContentDisposition, readParts } from '../../../src/http/multipart.ts';
 import { concat } from '../../media/sample-pictures.ts';
 import { check, type Target } from '../target.ts';
 
-const MAXIMUM_FILE_BYTES = 64 * 1024;
 const MAXIMUM_HEAD_BYTES = 16 * 1024;
 const MAXIMUM_CHUNKS = 2000;
 /** The first byte of an input says how the rest is read. */
@@ -74,12 +67,12 @@ export const forms: Target = {
         return;
       }
       default:
-        await readForm(rest);
+        await readBody(rest);
     }
   },
 };
 
-async function readForm(bytes: Uint8Array): Promise<void> {
+async function readBody(bytes: Uint8Array): Promise<void> {
   const end = bytes.indexOf(0x0a, 1);
   if (end === -1) return;
   const type = Buffer.from(bytes.subarray(1, end)).toString('latin1');
@@ -100,16 +93,20 @@ async function readAll(body: Uint8Array, chunkBytes: number, boundary: string): 
     for (let at = 0; at < body.length; at += chunkBytes) yield body.slice(at, at + chunkBytes);
   };
   const found: string[] = [];
-  for await (const part of readParts(chunks(), boundary)) {
-    if (fieldOf(part) === 'categories') {
-      const sent = await readCategories(part, undefined, (document) => parseCategories(document, 1000));
-      found.push(`categories ${JSON.stringify(sent?.labels)}`);
-    } else if (!(await isLeftAlone(part))) {
-      const name = checkFileName(part, 'curl -F files=@photo.jpg');
-      const content = await readWhole(part.content, MAXIMUM_FILE_BYTES);
-      found.push(`${JSON.stringify(part.name)} ${JSON.stringify(name)} ${content?.length}`);
-    }
-  }
+  const lease = { take: () => undefined, give: () => undefined };
+  await readForm(readParts(chunks(), boundary), lease, {
+    field: 'files',
+    async receive(name, content) {
+      let length = 0;
+      for await (const chunk of content) length += chunk.byteLength;
+      found.push(`${JSON.stringify(name)} ${length}`);
+      return true;
+    },
+    parseCategories: (document) => parseCategories(document, 1000),
+    async checkCategories({ labels }) {
+      found.push(`categories ${JSON.stringify(labels)}`);
+    },
+  });
   return found.join('; ');
 }
 
