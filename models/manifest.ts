@@ -1,5 +1,5 @@
 /** One place a checkpoint can be downloaded from. */
-export interface ModelSource {
+interface ModelSource {
   readonly url: string;
   /** Exact size of the file, in bytes. */
   readonly bytes: number;

@@ -31,7 +31,7 @@ const PICTURE_SHA256 = '308a3ca4503f1c7a07803916c369d78c4ef501e5ab7fc727da9b5e1d
 const PICTURE_TIMEOUT_MS = 30_000;
 
 /** 0: the answers are the published ones; 1: they are not; 2: picture or weights are missing. */
-export type VerifyOutcome = 0 | 1 | 2;
+type VerifyOutcome = 0 | 1 | 2;
 
 /** The picture or the weights are missing. The message says which. */
 export class MissingError extends Error {
@@ -39,7 +39,7 @@ export class MissingError extends Error {
 }
 
 /** The input and output of `verify`. */
-export interface VerifyParts {
+interface VerifyParts {
   /** @throws MissingError */
   picture(): Promise<Uint8Array>;
   /** @throws MissingError */

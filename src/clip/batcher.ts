@@ -1,4 +1,4 @@
-export interface BatcherOptions<Item, Result> {
+interface BatcherOptions<Item, Result> {
   /** How many items may share a batch with this one first. */
   readonly maxBatch: (first: Item) => number;
   /** Whether two items may share a batch. */
@@ -17,8 +17,7 @@ export interface BatcherOptions<Item, Result> {
 }
 
 /** Turns single items into batches: what waits while a batch runs forms the next one. */
-export interface Batcher<Item, Result> {
-  readonly waiting: number;
+interface Batcher<Item, Result> {
   /**
    * @param signal aborted when the client leaves: what still waits is given up at once
    * @param call items of one call take turns with those of others, however many it has waiting. Default: each item
@@ -127,9 +126,6 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
 
   return {
     reconsider,
-    get waiting() {
-      return waiting.length;
-    },
     async submit(item, signal, call) {
       if (signal?.aborted) {
         skip?.(item);

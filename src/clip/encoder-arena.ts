@@ -12,7 +12,7 @@ const PIXEL_SLOTS = 2 * MAX_IMAGE_BATCH;
 const ALIGNMENT = 64;
 
 /** A batch's embeddings. */
-export interface EmbeddingTensor extends ArenaTensor {
+interface EmbeddingTensor extends ArenaTensor {
   readonly dims: readonly [count: number, dimension: number];
 }
 

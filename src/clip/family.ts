@@ -15,13 +15,13 @@ export type Tokenize = (text: string) => Int32Array;
 export type Score = (similarities: Float64Array) => Float64Array;
 
 /** What a score needs beside cosines. It is written into `model.json`. */
-export interface ScoreParameters {
+interface ScoreParameters {
   /** Cosines are multiplied by it. */
   readonly logitScale: number;
 }
 
 /** Models that share a tokenizer, a preprocessing, a score, a graph, and the names of their weights. */
-export interface ModelFamily {
+interface ModelFamily {
   /** Written into `model.json`, so it must not change. */
   readonly name: string;
   /** Ids that the tokenizer has, those of start and end included. */

@@ -5,7 +5,7 @@ import type { ModelSettings } from './model-settings.ts';
 type Shape = readonly number[];
 
 /** What decides an architecture. */
-export interface ShapeEvidence extends ModelSettings {
+interface ShapeEvidence extends ModelSettings {
   /** The shape of a weight by its name in the reference; undefined where it is missing. */
   shapeOf(name: string): Shape | undefined;
   readonly visionLayers: number;

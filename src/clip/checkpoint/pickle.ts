@@ -35,11 +35,6 @@ class PickleCursor {
     return this.#view.getInt32(this.#advance(4), true);
   }
 
-  /** A length of 64 bits. */
-  uint64(): number {
-    return Number(this.#view.getBigUint64(this.#advance(8), true));
-  }
-
   /** The one operand that is big-endian in every protocol. */
   float64(): number {
     return this.#view.getFloat64(this.#advance(8), false);
@@ -100,10 +95,8 @@ export type PickleValue =
   | number
   | bigint
   | string
-  | Uint8Array
   | PickleValue[]
   | Map<PickleValue, PickleValue>
-  | Set<PickleValue>
   | PickleObject
   | PickleGlobal;
 
@@ -176,12 +169,6 @@ class PickleMachine {
     return value;
   }
 
-  /** Takes the mark where one is on top, as CPython does, else a value. */
-  discard(): void {
-    if (this.#marks.at(-1) === this.#stack.length) this.#marks.pop();
-    else this.pop();
-  }
-
   popSeveral(count: number): PickleValue[] {
     const start = this.#stack.length - count;
     if (start < this.#floor) throw this.damaged('takes from an empty stack');
@@ -212,12 +199,6 @@ class PickleMachine {
     const list = this.top();
     if (!Array.isArray(list)) throw this.damaged('appends to what is no list');
     for (const item of items) list.push(item);
-  }
-
-  addItems(items: readonly PickleValue[]): void {
-    const set = this.top();
-    if (!(set instanceof Set)) throw this.damaged('adds to what is no set');
-    for (const item of items) set.add(item);
   }
 
   setItems(items: readonly PickleValue[]): void {
@@ -259,36 +240,26 @@ class PickleMachine {
 }
 
 /**
- * The pickle opcodes that PyTorch writes, in Python (protocols 1 to 5) and in C++ (TorchScript), by the names
- * of CPython's `pickletools.py`. Those of protocol 0 that spell values as text are left out: PyTorch cannot
- * write its storages with it.
+ * The pickle opcodes that `torch.save` writes in protocols 2 to 5, and TorchScript's C++ in protocol 2, by the
+ * names of CPython's `pickletools.py`. PyTorch writes no byte strings and no sets.
  */
 const opcode = {
   MARK: 0x28,
   STOP: 0x2e,
-  POP: 0x30,
-  POP_MARK: 0x31,
-  DUP: 0x32,
-  INT: 0x49,
   BININT: 0x4a,
   BININT1: 0x4b,
-  LONG: 0x4c,
   BININT2: 0x4d,
   NONE: 0x4e,
   BINPERSID: 0x51,
   REDUCE: 0x52,
-  BINSTRING: 0x54,
-  SHORT_BINSTRING: 0x55,
   BINUNICODE: 0x58,
   EMPTY_LIST: 0x5d,
   APPEND: 0x61,
   BUILD: 0x62,
   GLOBAL: 0x63,
-  DICT: 0x64,
   APPENDS: 0x65,
   BINGET: 0x68,
   LONG_BINGET: 0x6a,
-  LIST: 0x6c,
   BINPUT: 0x71,
   LONG_BINPUT: 0x72,
   SETITEM: 0x73,
@@ -297,8 +268,6 @@ const opcode = {
   EMPTY_DICT: 0x7d,
   EMPTY_TUPLE: 0x29,
   BINFLOAT: 0x47,
-  BINBYTES: 0x42,
-  SHORT_BINBYTES: 0x43,
   // protocol 2
   PROTO: 0x80,
   NEWOBJ: 0x81,
@@ -308,19 +277,11 @@ const opcode = {
   NEWTRUE: 0x88,
   NEWFALSE: 0x89,
   LONG1: 0x8a,
-  LONG4: 0x8b,
   // protocol 4
   SHORT_BINUNICODE: 0x8c,
-  BINUNICODE8: 0x8d,
-  BINBYTES8: 0x8e,
-  EMPTY_SET: 0x8f,
-  ADDITEMS: 0x90,
-  FROZENSET: 0x91,
   STACK_GLOBAL: 0x93,
   MEMOIZE: 0x94,
   FRAME: 0x95,
-  // protocol 5
-  BYTEARRAY8: 0x96,
 } as const;
 
 /**
@@ -330,8 +291,6 @@ const opcode = {
 const MAX_OPERATIONS = 500_000;
 
 const MAX_PROTOCOL = 5;
-
-const DECIMAL = /^[+-]?\d{1,64}L?$/;
 
 /**
  * Reads a pickle as data: its own small machine builds arrays, Maps and the vocabulary's descriptions.
@@ -357,13 +316,10 @@ type Operation = (machine: PickleMachine) => void;
 const operations: ReadonlyMap<number, Operation> = new Map<number, Operation>([
   // framing; a frame's length is only a hint for readers from a stream
   [opcode.PROTO, checkProtocol],
-  [opcode.FRAME, (m) => m.cursor.uint64()],
+  [opcode.FRAME, (m) => m.cursor.take(8)],
 
   // the stack and the memo
   [opcode.MARK, (m) => m.mark()],
-  [opcode.POP, (m) => m.discard()],
-  [opcode.POP_MARK, (m) => m.popToMark()],
-  [opcode.DUP, (m) => m.push(m.top())],
   [opcode.BINPUT, (m) => m.memorise(m.cursor.uint8())],
   [opcode.LONG_BINPUT, (m) => m.memorise(m.cursor.uint32())],
   [opcode.MEMOIZE, (m) => m.memorise(m.memoSize)],
@@ -378,24 +334,13 @@ const operations: ReadonlyMap<number, Operation> = new Map<number, Operation>([
   [opcode.BININT1, (m) => m.push(m.cursor.uint8())],
   [opcode.BININT2, (m) => m.push(m.cursor.uint16())],
   [opcode.LONG1, (m) => m.push(m.cursor.long(m.cursor.uint8()))],
-  [opcode.LONG4, (m) => m.push(m.cursor.long(m.cursor.uint32()))],
-  [opcode.INT, (m) => m.push(decimal(m.cursor.line()))],
-  [opcode.LONG, (m) => m.push(decimal(m.cursor.line()))],
   [opcode.BINFLOAT, (m) => m.push(m.cursor.float64())],
-  [opcode.SHORT_BINSTRING, (m) => m.push(m.cursor.string(m.cursor.uint8()))],
   [opcode.SHORT_BINUNICODE, (m) => m.push(m.cursor.string(m.cursor.uint8()))],
-  [opcode.BINSTRING, (m) => m.push(m.cursor.string(m.cursor.uint32()))],
   [opcode.BINUNICODE, (m) => m.push(m.cursor.string(m.cursor.uint32()))],
-  [opcode.BINUNICODE8, (m) => m.push(m.cursor.string(m.cursor.uint64()))],
-  [opcode.SHORT_BINBYTES, (m) => m.push(m.cursor.take(m.cursor.uint8()))],
-  [opcode.BINBYTES, (m) => m.push(m.cursor.take(m.cursor.uint32()))],
-  [opcode.BINBYTES8, (m) => m.push(m.cursor.take(m.cursor.uint64()))],
-  [opcode.BYTEARRAY8, (m) => m.push(m.cursor.take(m.cursor.uint64()))],
 
   // containers
   [opcode.EMPTY_LIST, (m) => m.push([])],
   [opcode.EMPTY_TUPLE, (m) => m.push([])],
-  [opcode.LIST, (m) => m.push(m.popToMark())],
   [opcode.TUPLE, (m) => m.push(m.popToMark())],
   [opcode.TUPLE1, (m) => m.push(m.popSeveral(1))],
   [opcode.TUPLE2, (m) => m.push(m.popSeveral(2))],
@@ -403,12 +348,8 @@ const operations: ReadonlyMap<number, Operation> = new Map<number, Operation>([
   [opcode.APPEND, (m) => m.append(m.popSeveral(1))],
   [opcode.APPENDS, (m) => m.append(m.popToMark())],
   [opcode.EMPTY_DICT, (m) => m.push(new Map())],
-  [opcode.DICT, makeDictionary],
   [opcode.SETITEM, (m) => m.setItems(m.popSeveral(2))],
   [opcode.SETITEMS, (m) => m.setItems(m.popToMark())],
-  [opcode.EMPTY_SET, (m) => m.push(new Set())],
-  [opcode.FROZENSET, (m) => m.push(new Set(m.popToMark()))],
-  [opcode.ADDITEMS, (m) => m.addItems(m.popToMark())],
 
   // names and what is made of them
   [opcode.GLOBAL, (m) => m.push(m.vocabulary.resolve(m.cursor.line(), m.cursor.line()))],
@@ -426,21 +367,8 @@ function checkProtocol(machine: PickleMachine): void {
   }
 }
 
-function makeDictionary(machine: PickleMachine): void {
-  const items = machine.popToMark();
-  machine.push(new Map());
-  machine.setItems(items);
-}
-
 function resolveFromStack(machine: PickleMachine): void {
   const [module, name] = machine.popSeveral(2);
   if (typeof module !== 'string' || typeof name !== 'string') throw machine.damaged('names what is no name');
   machine.push(machine.vocabulary.resolve(module, name));
-}
-
-/** Python writes booleans as the numbers 00 and 01 here. */
-function decimal(line: string): number | bigint {
-  if (!DECIMAL.test(line))
-    throw new CheckpointError(`its pickle holds ${quote(line)} where a number belongs`);
-  return narrowed(BigInt(line.replace('L', '').replace('+', '')));
 }

@@ -193,15 +193,6 @@ export function widen(type: ElementType, bytes: Uint8Array<ArrayBuffer>, target:
   else widenInt64(new BigInt64Array(buffer, byteOffset, target.length), target);
 }
 
-/** Turns big-endian elements into little-endian ones, in place. */
-export function swapBytes(type: ElementType, bytes: Uint8Array<ArrayBuffer>): void {
-  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const size = elementBytes[type];
-  if (size === 2) view.swap16();
-  else if (size === 4) view.swap32();
-  else if (size === 8) view.swap64();
-}
-
 /** A bfloat16 is the upper half of a float32. */
 function widenBfloat16(source: Uint16Array, target: Float32Array): void {
   const bits = new Uint32Array(target.buffer, target.byteOffset, target.length);
@@ -226,7 +217,6 @@ export interface StoredTensor {
   readonly strides: readonly number[];
   /** Of the first element, from the file's beginning. */
   readonly byteOffset: number;
-  readonly bigEndian: boolean;
 }
 
 /** What a file claims about a tensor. */
@@ -239,7 +229,6 @@ interface TensorClaim {
   readonly storage: ByteRange;
   /** Of the first element within the storage, in elements. */
   readonly storageOffset: number;
-  readonly bigEndian?: boolean;
 }
 
 /**
@@ -278,7 +267,6 @@ export function storedTensor(claim: TensorClaim, file: CheckpointFile, which: st
     shape,
     strides,
     byteOffset: storage.byteOffset + storageOffset * elementBytes[elementType],
-    bigEndian: claim.bigEndian ?? false,
   };
 }
 
@@ -315,7 +303,6 @@ export class TensorReader {
     for (const window of windows(tensor.shape, tensor.strides, WINDOW_ELEMENTS)) {
       const bytes = this.#bytes.subarray(0, window.span * size);
       this.#file.read(bytes, byteOffset + window.offset * size);
-      if (tensor.bigEndian) swapBytes(elementType, bytes);
       const values = this.#values.subarray(0, window.span);
       widen(elementType, bytes, values);
       gather(values, window, target);

@@ -76,7 +76,6 @@ const TORCHSCRIPT_CLASSES = '__torch__';
 /** The records of an archive that hold storages. */
 interface StorageRecords {
   readonly file: CheckpointFile;
-  readonly bigEndian: boolean;
   /** Where the record of a storage's key lies; undefined where there is none. */
   find(key: string): ByteRange | undefined;
 }
@@ -98,9 +97,8 @@ function torchVocabulary(records: StorageRecords): PickleVocabulary {
             if (operands.length > 0) throw malformed('a dictionary made of something else');
             return new Map();
           });
-        case 'torch._utils._rebuild_tensor':
         case 'torch._utils._rebuild_tensor_v2':
-          return new PickleGlobal(qualified, (operands) => rebuildTensor(operands, records));
+          return new PickleGlobal(qualified, (operands) => rebuildTensor(operands, records.file));
         case 'torch._utils._rebuild_parameter':
           return new PickleGlobal(qualified, ([tensor]) => {
             if (!(tensor instanceof TorchTensor)) throw malformed('a parameter without a tensor');
@@ -143,7 +141,7 @@ function loadStorage(id: PickleValue, records: StorageRecords): TorchStorage {
 }
 
 /** Operands: storage, storage offset, size, stride[, requires_grad, hooks[, metadata]]. */
-function rebuildTensor(operands: readonly PickleValue[], { file, bigEndian }: StorageRecords): TorchTensor {
+function rebuildTensor(operands: readonly PickleValue[], file: CheckpointFile): TorchTensor {
   const [storage, storageOffset, shape, strides, , , metadata] = operands;
   if (!(storage instanceof TorchStorage)) throw malformed('a tensor without a storage');
   if (typeof storageOffset !== 'number') throw malformed('a tensor without an offset');
@@ -156,7 +154,6 @@ function rebuildTensor(operands: readonly PickleValue[], { file, bigEndian }: St
     strides: sizes(strides),
     storage: range,
     storageOffset,
-    bigEndian,
   };
   return new TorchTensor(storedTensor(claim, file, `tensor in storage ${quote(key)}`));
 }
@@ -198,9 +195,9 @@ export function readTorchArchive(file: CheckpointFile): TensorCollection {
       `its ${PICKLE_RECORD} has ${range.byteLength} bytes, of which at most ${MAX_PICKLE_BYTES} are read`,
     );
   }
+  requireLittleEndian(archive, file, folder);
   const vocabulary = torchVocabulary({
     file,
-    bigEndian: isBigEndian(archive, file, folder),
     find: (key) => archive.find(`${folder}data/${key}`),
   });
   const root = unwrap(readPickle(file.readRange(range), vocabulary));
@@ -226,17 +223,15 @@ function findFolder(archive: ZipArchive): string {
   return folder;
 }
 
-/** Written since PyTorch 2.1; before, files had the byte order of their machine, which was little-endian. */
-function isBigEndian(archive: ZipArchive, file: CheckpointFile, folder: string): boolean {
+/** PyTorch writes the record since 2.1. Files without it come from little-endian machines. */
+function requireLittleEndian(archive: ZipArchive, file: CheckpointFile, folder: string): void {
   const range = archive.find(`${folder}byteorder`);
-  if (range === undefined) return false;
-  const order = new TextDecoder().decode(
-    file.readRange({ ...range, byteLength: Math.min(range.byteLength, 16) }),
-  );
-  if (order !== 'little' && order !== 'big') {
-    throw new CheckpointError(`its byte order is ${quote(order)}; "little" and "big" are known`);
+  if (range === undefined) return;
+  const byteLength = Math.min(range.byteLength, 16);
+  const order = new TextDecoder().decode(file.readRange({ ...range, byteLength }));
+  if (order !== 'little') {
+    throw new CheckpointError(`its byte order is ${quote(order)}; only "little" is supported`);
   }
-  return order === 'big';
 }
 
 /** Steps into the dictionaries that training loops put around the weights. */

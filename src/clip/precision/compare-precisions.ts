@@ -20,7 +20,7 @@ const LABELS_PER_CHOICE = 10;
 const CLEAR_LOGIT_MARGIN = 1;
 
 /** A comparison with what it rests on, for a person who asks why. */
-export interface Comparison {
+interface Comparison {
   readonly report: PrecisionReport;
   readonly pictures: readonly { readonly picture: string; readonly cosine: number }[];
   readonly texts: readonly { readonly text: string; readonly cosine: number }[];

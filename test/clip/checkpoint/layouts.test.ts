@@ -153,8 +153,8 @@ describe('dictionaries of weights', () => {
     );
   });
 
-  test.each(['little', 'big'])('of a %s-endian machine', async (byteOrder) => {
-    await expectSmallClip(torchArchive(weights, plainDict, { byteOrder }), 'state_dict');
+  test('that names its byte order', async () => {
+    await expectSmallClip(torchArchive(weights, plainDict, { byteOrder: 'little' }), 'state_dict');
   });
 
   test('with keys that mean something to JavaScript', async () => {

@@ -155,6 +155,8 @@ describe('models that are no CLIP with a vision transformer', () => {
   });
 });
 
-test('an unknown byte order is refused', async () => {
-  expect(await refusalOf(torchArchive(weights, stateDict, { byteOrder: 'middle' }))).toContain('"middle"');
+test.each(['big', 'middle'])('the byte order "%s" is refused', async (byteOrder) => {
+  expect(await refusalOf(torchArchive(weights, stateDict, { byteOrder }))).toContain(
+    `its byte order is "${byteOrder}"; only "little" is supported`,
+  );
 });
