@@ -105,7 +105,7 @@ describe('batcher', () => {
   });
 
   test('what a client that leaves had waiting is taken back at once', async () => {
-    const { batcher, submit, endBatch, skipped } = heldBatcher();
+    const { submit, endBatch, skipped } = heldBatcher();
     const leaving = new AbortController();
     const running = submit('a1');
     await Bun.sleep(0);
