@@ -1,6 +1,6 @@
 import type { Log } from '../../log.ts';
 import { megabytes } from './storage-error.ts';
-import type { StoreTimings } from './store-timings.ts';
+import type { StoreTimings } from './store-context.ts';
 
 /** How far a long step has come. */
 export interface LoadingProgress {

@@ -205,7 +205,7 @@ describe('the disk', () => {
   test('that cannot be written is named', async () => {
     await using folder = await temporaryFolder();
     await using server = await serveFile(file, honest);
-    await mkdir(`${new PartFile(folder.path, sourceOf(server)).path}.json`);
+    await mkdir(new PartFile(folder.path, sourceOf(server)).path);
     const failure = await run(folder.path, [sourceOf(server)]).catch((error) => error);
     expect(failure).toMatchObject({ fault: 'storage_failed' });
     expect(failure.message).toContain(folder.path);

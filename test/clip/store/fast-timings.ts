@@ -1,4 +1,4 @@
-import { defaultTimings, type StoreTimings } from '../../../src/clip/store/store-timings.ts';
+import { defaultTimings, type StoreTimings } from '../../../src/clip/store/store-context.ts';
 
 /** The store's own timings, so short that tests wait for moments alone, but longer than a busy machine stands still. */
 export const fastTimings: StoreTimings = {

@@ -105,7 +105,7 @@ describe('a precision', () => {
     const first = await prepare({ cache: folder.path, precision: 'auto' });
     expect(first.model.precision).toBe('int8');
     expect(first.model.precisionReport).toMatchObject({ accepted: true, pictures: { count: 98 } });
-    expect(first.log.text('info')).toContain('int8 answers as fp32 does, and is used');
+    expect(first.log.text('info')).toContain('int8 is used; it answers as fp32 does');
     expect(first.log.text('info')).toContain('"meanCosine":');
 
     const second = await prepare({ cache: folder.path, precision: 'auto' });

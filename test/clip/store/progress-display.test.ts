@@ -5,7 +5,7 @@ import {
   ProgressDisplay,
   percentOf,
 } from '../../../src/clip/store/progress-display.ts';
-import { defaultTimings } from '../../../src/clip/store/store-timings.ts';
+import { defaultTimings } from '../../../src/clip/store/store-context.ts';
 import { recordingLog } from './recording-log.ts';
 
 function at(percent: number): LoadingProgress {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import { appendFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pauseBeforeRetry, retryDelays } from '../../../src/clip/store/retry.ts';
+import { pauseBeforeRetry, retryDelays } from '../../../src/clip/store/prepare-model.ts';
 import type { StoreOptions } from '../../../src/clip/store/store-context.ts';
 import { fastTimings } from './fast-timings.ts';
 import { recordingLog } from './recording-log.ts';
