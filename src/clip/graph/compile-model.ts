@@ -60,16 +60,15 @@ export async function compileModel(
     ...family.readScoreParameters(weights),
   };
   const checksum = (file: string) => fileChecksum(join(directory, file));
-  const stored = {
+  const stored: StoredDescription = {
     ...description,
-    builderVersion: BUILDER_VERSION,
     files: {
       [graphFiles.vision.graph]: await checksum(graphFiles.vision.graph),
       [graphFiles.vision.weights]: await checksum(graphFiles.vision.weights),
       [graphFiles.text.graph]: await checksum(graphFiles.text.graph),
       [graphFiles.text.weights]: await checksum(graphFiles.text.weights),
     },
-  } satisfies StoredDescription;
+  };
   await writeDurably(join(directory, DESCRIPTION_FILE), `${JSON.stringify(stored, null, 2)}\n`);
   return description;
 }

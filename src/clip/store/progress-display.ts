@@ -1,6 +1,5 @@
 import type { Log } from '../../log.ts';
 import { megabytes } from './storage-error.ts';
-import type { StoreTimings } from './store-context.ts';
 
 /** How far a long step has come. */
 export interface LoadingProgress {
@@ -25,6 +24,12 @@ export interface Terminal {
   write(text: string): unknown;
 }
 
+/** The longest and the shortest time between two log lines about one download. */
+export interface LogTimings {
+  readonly logAtLeastEveryMs: number;
+  readonly logAtMostEveryMs: number;
+}
+
 /** Leaves room for the words in a line of 80 columns. */
 const BAR_CELLS = 16;
 const REDRAW_EVERY_MS = 100;
@@ -34,12 +39,12 @@ const LOG_STEP_PERCENT = 5;
 export class ProgressDisplay {
   readonly #log: Log;
   readonly #terminal: Terminal | undefined;
-  readonly #timings: StoreTimings;
+  readonly #timings: LogTimings;
   #drawn = false;
   #shownAtMs = Number.NEGATIVE_INFINITY;
   #shownPercent = 0;
 
-  constructor(log: Log, terminal: Terminal | undefined, timings: StoreTimings) {
+  constructor(log: Log, terminal: Terminal | undefined, timings: LogTimings) {
     this.#log = log;
     this.#terminal = terminal;
     this.#timings = timings;

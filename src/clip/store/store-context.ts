@@ -3,11 +3,11 @@ import { type ManifestModel, manifest } from '../../../models/manifest.ts';
 import type { Config } from '../../config.ts';
 import type { Log } from '../../log.ts';
 import { compileChildPath } from './compile-process.ts';
-import type { ReportProgress, Terminal } from './progress-display.ts';
+import type { LogTimings, ReportProgress, Terminal } from './progress-display.ts';
 import { usualDirectories } from './search.ts';
 
 /** Every pause and time limit of the store; tests shorten them. */
-export interface StoreTimings {
+export interface StoreTimings extends LogTimings {
   /** From a request to the first byte of its answer. A dead source must cost seconds only. */
   readonly responseTimeoutMs: number;
   /** A transfer without a byte for this long is cut and resumed. */
@@ -21,9 +21,6 @@ export interface StoreTimings {
   readonly lockStaleMs: number;
   /** How often a waiting process looks again. */
   readonly pollMs: number;
-  /** The longest and the shortest time between two log lines about one download. */
-  readonly logAtLeastEveryMs: number;
-  readonly logAtMostEveryMs: number;
 }
 
 export const defaultTimings: StoreTimings = {
