@@ -26,7 +26,7 @@ self.onmessage = (event: MessageEvent<ThreadMessage>) => {
 };
 
 async function perform(task: Task): Promise<void> {
-  if (!start) throw new Error('the inference thread got a task before its arena: this is a bug');
+  if (!start) throw new Error('This is a bug: the inference thread got a task before its arena');
   if (task.kind === 'load') {
     const { threads } = start;
     const { inputShapes } = task;
@@ -34,7 +34,7 @@ async function perform(task: Task): Promise<void> {
     return;
   }
   const session = sessions.get(task.session);
-  if (!session) throw new Error(`no session "${task.session}" is loaded: this is a bug`);
+  if (!session) throw new Error(`This is a bug: no session "${task.session}" is loaded`);
   const { arena } = start;
   await session.run(named(arena, task.inputs), named(arena, task.outputs));
 }

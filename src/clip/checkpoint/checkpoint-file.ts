@@ -1,4 +1,5 @@
 import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import { errnoOf, invariant } from '../../errors.ts';
 
 /** A checkpoint file that cannot be used, with one sentence for the operator who put it there. */
 export class CheckpointError extends Error {
@@ -44,7 +45,7 @@ export class CheckpointFile implements Disposable {
    * @throws CheckpointError where the file ends before, or cannot be read
    */
   read(target: Uint8Array, position: number): void {
-    if (this.#descriptor === undefined) throw new Error('This is a bug: the checkpoint is closed already.');
+    invariant(this.#descriptor !== undefined, 'the checkpoint is closed already.');
     let done = 0;
     while (done < target.byteLength) {
       let count: number;
@@ -73,7 +74,7 @@ export class CheckpointFile implements Disposable {
 }
 
 function systemFault(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : String(error);
+  return errnoOf(error) ?? String(error);
 }
 
 type CheckpointFileKind = 'zip' | 'safetensors';

@@ -1,3 +1,4 @@
+import { invariant } from '../../errors.ts';
 import type { ClipArchitecture } from '../architecture.ts';
 import { decisiveWeights, expectedShapes } from './architecture-from-shapes.ts';
 import type { WeightTensor } from './checkpoint.ts';
@@ -88,8 +89,7 @@ function source(name: string): WeightSource {
     return { names, transposed: false };
   }
   const inner = layerModules.get(module);
-  if (inner === undefined)
-    throw new Error(`This is a bug: no tensor of Hugging Face's layout makes ${name}.`);
+  invariant(inner !== undefined, `Hugging Face's layout has no tensor for ${name}.`);
   return { names: [`${prefix}.${inner}.${part}`], transposed: false };
 }
 

@@ -124,7 +124,7 @@ function otherNormalisation({
 }
 
 function isClose(given: readonly number[], expected: readonly number[]): boolean {
-  return given.every((value, channel) => Math.abs(value - (expected[channel] as number)) < TOLERANCE);
+  return given.every((value, channel) => Math.abs(value - expected[channel]!) < TOLERANCE);
 }
 
 const FILE_NAME = 'preprocessor_config.json';

@@ -1,3 +1,4 @@
+import { invariant } from '../../errors.ts';
 import type { WeightTensor } from '../checkpoint/checkpoint.ts';
 
 /** One number going to, or coming from, a named channel of the residual stream. */
@@ -44,7 +45,7 @@ export class ResidualStream<Channel extends string> {
   /** Index of a signal's channel. */
   channel(signal: Channel): number {
     const index = this.#channels.get(signal);
-    if (index === undefined) throw new Error(`This is a bug: the stream has no channel "${signal}"`);
+    invariant(index !== undefined, `the stream has no channel "${signal}"`);
     return index;
   }
 
@@ -99,9 +100,7 @@ class RectifierMlp<Channel extends string> {
     this.#stream = stream;
     this.#units = units;
     this.#hiddenWidth = 4 * stream.width;
-    if (units.length > this.#hiddenWidth) {
-      throw new Error(`This is a bug: ${units.length} units for ${this.#hiddenWidth} places`);
-    }
+    invariant(units.length <= this.#hiddenWidth, `${units.length} units for ${this.#hiddenWidth} places`);
   }
 
   /** [4·width, width] */

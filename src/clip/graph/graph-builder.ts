@@ -1,5 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { parse } from 'protobufjs';
+import { invariant } from '../../errors.ts';
 import schema from './onnx.proto' with { type: 'text' };
 
 /** A page: ONNX Runtime maps each weight from the file into memory instead of reading it. */
@@ -206,9 +207,8 @@ export class GraphBuilder {
 
   /** Writes a weight to the weight file; `values` are not kept. */
   async weight(name: string, shape: readonly number[], values: WeightValues): Promise<Value> {
-    if (values.length !== shape.reduce((product, size) => product * size, 1)) {
-      throw new Error(`${values.length} values for ${name} of shape [${shape}]: this is a bug`);
-    }
+    const count = shape.reduce((product, size) => product * size, 1);
+    invariant(values.length === count, `${name} of shape [${shape}] has ${values.length} values`);
     const { byteOffset, byteLength } = await this.#weightFile.append(values);
     this.#initializers.push({
       name,
@@ -247,7 +247,7 @@ export class GraphBuilder {
       },
     };
     const fault = modelProto.verify(model);
-    if (fault) throw new Error(`graph ${this.#name}: ${fault}: this is a bug`);
+    invariant(!fault, `graph ${this.#name}: ${fault}`);
     return modelProto.encode(model).finish();
   }
 }

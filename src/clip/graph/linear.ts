@@ -1,3 +1,4 @@
+import { invariant } from '../../errors.ts';
 import type { Precision } from './compiled-model.ts';
 import type { GraphBuilder, Value } from './graph-builder.ts';
 
@@ -19,7 +20,7 @@ export function quantiseColumns({ weight, inputWidth, outputWidth }: LinearWeigh
   for (let row = 0; row < inputWidth; row++) {
     for (let column = 0; column < outputWidth; column++) {
       const index = row * outputWidth + column;
-      values[index] = Math.round((weight[index] as number) / (scales[column] as number));
+      values[index] = Math.round(weight[index]! / scales[column]!);
     }
   }
   return { values, scales };
@@ -41,7 +42,7 @@ export function quantiseColumnsDiffused(
     for (let column = 0; column < outputWidth; column++) {
       const index = row * outputWidth + column;
       const carry = (row % kinds) * outputWidth + column;
-      const wanted = (weight[index] as number) / (scales[column] as number) + (lost[carry] as number);
+      const wanted = weight[index]! / scales[column]! + lost[carry]!;
       const value = Math.min(LARGEST, Math.max(-LARGEST, Math.round(wanted)));
       values[index] = value;
       lost[carry] = wanted - value;
@@ -55,7 +56,7 @@ function columnScales(weight: Float32Array, outputWidth: number): Float32Array {
   const peaks = new Float32Array(outputWidth);
   for (let index = 0; index < weight.length; index++) {
     const column = index % outputWidth;
-    peaks[column] = Math.max(peaks[column] as number, Math.abs(weight[index] as number));
+    peaks[column] = Math.max(peaks[column]!, Math.abs(weight[index]!));
   }
   // A column of zeros has no scale of its own; so has one too small for a scale that is not subnormal.
   return peaks.map((peak) => (peak / LARGEST >= SMALLEST_NORMAL ? peak / LARGEST : 1));
@@ -148,7 +149,7 @@ function createInt8Linear(graph: GraphBuilder): Linear {
     },
 
     async product(name, { matrix, quantised }, weights) {
-      if (!quantised) throw new Error(`${name} got rows that are not quantised: this is a bug`);
+      invariant(quantised, `the rows of ${name} are not quantised`);
       const [values, columnScales] = await constantColumns(name, weights, quantiseColumns(weights));
       const { rowScales, zeroPoint } = quantised;
       const integer = graph.node(`${name}.columns`, 'com.microsoft.MatMulIntegerToFloat', [

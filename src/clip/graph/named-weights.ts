@@ -66,7 +66,7 @@ export function transpose(matrix: Float32Array, rows: number, columns: number): 
       const right = Math.min(left + TILE, columns);
       for (let row = top; row < bottom; row++) {
         for (let column = left; column < right; column++) {
-          transposed[column * rows + row] = matrix[row * columns + column] as number;
+          transposed[column * rows + row] = matrix[row * columns + column]!;
         }
       }
     }

@@ -80,7 +80,7 @@ function product(row: Float32Array, { weight, outputWidth, bias }: Required<Line
   const sums = Float64Array.from(bias);
   row.forEach((value, input) => {
     for (let output = 0; output < outputWidth; output++) {
-      sums[output] = (sums[output] as number) + value * (weight[input * outputWidth + output] as number);
+      sums[output] = sums[output]! + value * weight[input * outputWidth + output]!;
     }
   });
   return Float32Array.from(sums);
@@ -199,7 +199,7 @@ function inputScales(
     });
   }
   return loudness.map((value, channel) => {
-    const scale = Math.sqrt(value / (largest[channel] as number));
+    const scale = Math.sqrt(value / largest[channel]!);
     // A channel that was never heard, or that nothing listens to, stays as it is.
     return Number.isFinite(scale) && scale > 0 ? scale : 1;
   });
@@ -212,16 +212,16 @@ function inputScales(
 function hiddenScales(loudness: Float32Array | undefined, product: LinearWeights): Float32Array | undefined {
   const scales = inputScales(loudness, [product]);
   if (!loudness || !scales) return undefined;
-  const median = scales.toSorted()[scales.length >> 1] as number;
+  const median = scales.toSorted()[scales.length >> 1]!;
   const quieting = scales.map((scale) => Math.max(1, scale / median));
   const loudest = Math.max(...loudness);
-  const loudestQuieted = Math.max(...loudness.map((value, channel) => value / (quieting[channel] as number)));
+  const loudestQuieted = Math.max(...loudness.map((value, channel) => value / quieting[channel]!));
   return loudest >= WORTHWHILE * loudestQuieted ? quieting : undefined;
 }
 
 function divideNorm({ weight, bias }: NormWeights, scales: Float32Array | undefined): NormWeights {
   if (!scales) return { weight, bias };
-  const divide = (value: number, channel: number) => value / (scales[channel] as number);
+  const divide = (value: number, channel: number) => value / scales[channel]!;
   return { weight: weight.map(divide), bias: bias.map(divide) };
 }
 
@@ -230,7 +230,7 @@ function multiplyRows(product: LinearWeights, scales: Float32Array | undefined):
   const { outputWidth } = product;
   return {
     ...product,
-    weight: product.weight.map((value, index) => value * (scales[Math.floor(index / outputWidth)] as number)),
+    weight: product.weight.map((value, index) => value * scales[Math.floor(index / outputWidth)]!),
   };
 }
 
@@ -239,8 +239,8 @@ function divideColumns(product: LinearWeights, scales: Float32Array | undefined)
   const { outputWidth, bias } = product;
   return {
     ...product,
-    weight: product.weight.map((value, index) => value / (scales[index % outputWidth] as number)),
-    ...(bias && { bias: bias.map((value, column) => value / (scales[column] as number)) }),
+    weight: product.weight.map((value, index) => value / scales[index % outputWidth]!),
+    ...(bias && { bias: bias.map((value, column) => value / scales[column]!) }),
   };
 }
 

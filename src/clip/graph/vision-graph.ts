@@ -91,7 +91,7 @@ async function embedPatches(
   for (let index = 0; index < table.length; index++) {
     const channel = index % width;
     const added = index < width ? classEmbedding[channel] : bias[channel];
-    table[index] = (table[index] as number) + (added as number);
+    table[index] = table[index]! + added!;
   }
   const perPosition = graph.node('visual.patches.embedded', 'Reshape', [
     embedded,
@@ -126,11 +126,9 @@ function foldNormalisation(
   for (let output = 0; output < width; output++) {
     for (let channel = 0; channel < CHANNELS; channel++) {
       for (let position = 0; position < area; position++) {
-        const scaled =
-          (convolution[(output * CHANNELS + channel) * area + position] as number) /
-          (deviation[channel] as number);
+        const scaled = convolution[(output * CHANNELS + channel) * area + position]! / deviation[channel]!;
         weight[(position * CHANNELS + channel) * width + output] = scaled / 255;
-        bias[output] = (bias[output] as number) - scaled * (mean[channel] as number);
+        bias[output] = bias[output]! - scaled * mean[channel]!;
       }
     }
   }

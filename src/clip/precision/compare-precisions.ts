@@ -1,3 +1,4 @@
+import { invariant } from '../../errors.ts';
 import type { Agreement, PrecisionReport } from '../graph/compiled-model.ts';
 import type { Probes } from './probes.ts';
 
@@ -118,8 +119,8 @@ function cosineAt(one: readonly Float32Array[], other: readonly Float32Array[], 
 }
 
 function dot(one: Float32Array | undefined, other: Float32Array | undefined): number {
-  if (!one || !other) throw new Error('a probe without an embedding: this is a bug');
-  return one.reduce((sum, value, channel) => sum + value * (other[channel] as number), 0);
+  invariant(one && other, 'a probe has no embedding');
+  return one.reduce((sum, value, channel) => sum + value * other[channel]!, 0);
 }
 
 /** Five digits, and no 1.0000001 from float32's rounding. */

@@ -112,7 +112,7 @@ async function encode(
     for (const { name, peaks } of batchRanges) {
       const loudest = ranges.get(name);
       loudest?.forEach((before, channel) => {
-        loudest[channel] = Math.max(before, peaks.data[channel] as number);
+        loudest[channel] = Math.max(before, peaks.data[channel]!);
       });
     }
     onShare((done + 1) / batches.length);

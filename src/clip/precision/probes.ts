@@ -19,8 +19,7 @@ function anyColour(next: Numbers): Colour {
 function fractal(next: Numbers, cells: number): (x: number, y: number) => number {
   const SIZE = 64;
   const lattice = Float32Array.from({ length: SIZE * SIZE }, next);
-  const at = (column: number, row: number) =>
-    lattice[(row & (SIZE - 1)) * SIZE + (column & (SIZE - 1))] as number;
+  const at = (column: number, row: number) => lattice[(row & (SIZE - 1)) * SIZE + (column & (SIZE - 1))]!;
   const smooth = (part: number) => part * part * (3 - 2 * part);
   const layer = (x: number, y: number) => {
     const [column, row] = [Math.floor(x), Math.floor(y)];
@@ -124,7 +123,7 @@ function render(paint: Paint, side: number): Uint8Array {
       const colour = paint((column + 0.5) / side, (row + 0.5) / side);
       const offset = (row * side + column) * 3;
       for (let channel = 0; channel < 3; channel++) {
-        pixels[offset + channel] = (colour[channel] as number) * 255;
+        pixels[offset + channel] = colour[channel]! * 255;
       }
     }
   }

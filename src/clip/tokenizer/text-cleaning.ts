@@ -35,7 +35,7 @@ function unescapeTerminatedHtml(text: string): string {
 }
 
 /** ftfy repeats itself until nothing changes; a hostile text could make that as many times as it is long. */
-const maxPasses = 10;
+const MAX_PASSES = 10;
 
 /**
  * What the reference's `ftfy.fix_text` does to text that was read correctly: HTML references, C1 control
@@ -61,7 +61,7 @@ function repairText(text: string): string {
 
 function repairLine(line: string, isHtml: boolean): string {
   let repaired = line;
-  for (let pass = 0; pass < maxPasses; pass++) {
+  for (let pass = 0; pass < MAX_PASSES; pass++) {
     const before = repaired;
     repaired = (isHtml ? before : unescapeTerminatedHtml(before))
       .replace(/[\x80-\x9f]/g, (control) => windows1252.decode(Uint8Array.of(control.charCodeAt(0))))

@@ -7,18 +7,18 @@ import { cleanText } from './text-cleaning.ts';
 const vocabularyFile = new URL('../../../models/bpe_simple_vocab_16e6.txt.gz', import.meta.url);
 
 /** Ids 0 to 255 are bytes, 256 to 511 bytes that end a word, then come the merges, then start and end. */
-const firstMerge = 512;
-const mergeCount = 48_894;
-const endOfWord = 256;
-export const startToken = firstMerge + mergeCount;
-export const endToken = startToken + 1;
+const FIRST_MERGE = 512;
+const MERGE_COUNT = 48_894;
+const END_OF_WORD_OFFSET = 256;
+export const START_TOKEN = FIRST_MERGE + MERGE_COUNT;
+export const END_TOKEN = START_TOKEN + 1;
 
 /** How the file marks a token that ends a word. */
 const END_OF_WORD = '</w>';
 
 /** OpenAI's byte-pair vocabulary in numbers. */
 interface Vocabulary {
-  /** byte → its token id where the word goes on; plus `endOfWord` where it is the word's last. [256] */
+  /** byte → its token id where the word goes on; plus `END_OF_WORD_OFFSET` where it is the word's last. [256] */
   readonly byteIds: readonly number[];
   /** Bytes of the longest token. */
   readonly longestTokenBytes: number;
@@ -33,19 +33,19 @@ interface Vocabulary {
 export function loadVocabulary(): Vocabulary {
   const lines = gunzipSync(readFileSync(vocabularyFile))
     .toString('utf8')
-    .split('\n', 1 + mergeCount);
+    .split('\n', 1 + MERGE_COUNT);
   const byteIds: number[] = [];
   /** A token as the file writes it → its id. */
   const ids = new Map<string, number>();
   bytesInVocabularyOrder().forEach(({ byte, character }, id) => {
     byteIds[byte] = id;
     ids.set(character, id);
-    ids.set(character + END_OF_WORD, id + endOfWord);
+    ids.set(character + END_OF_WORD, id + END_OF_WORD_OFFSET);
   });
   const merges = new Map<number, number>();
   let longestTokenBytes = 1;
   // The first line is a title.
-  for (let rank = 0; rank < mergeCount; rank++) {
+  for (let rank = 0; rank < MERGE_COUNT; rank++) {
     const [left = '', right = ''] = lines[rank + 1]?.split(' ') ?? [];
     const [leftId, rightId] = [ids.get(left), ids.get(right)];
     if (leftId === undefined || rightId === undefined) {
@@ -53,9 +53,9 @@ export function loadVocabulary(): Vocabulary {
         `The vocabulary is damaged: "${left}" and "${right}" of line ${rank + 2} are not known`,
       );
     }
-    merges.set(pairKey(leftId, rightId), firstMerge + rank);
+    merges.set(pairKey(leftId, rightId), FIRST_MERGE + rank);
     const token = left + right;
-    ids.set(token, firstMerge + rank);
+    ids.set(token, FIRST_MERGE + rank);
     // The file writes each byte as a character.
     const bytes = token.length - (token.endsWith(END_OF_WORD) ? END_OF_WORD.length : 0);
     longestTokenBytes = Math.max(longestTokenBytes, bytes);
@@ -96,18 +96,18 @@ const POSITIONS = 2 ** 20;
  * @returns token ids; none for an empty word
  */
 export function encodeWord(word: string, { byteIds, merge }: Vocabulary): number[] {
-  const ids = Array.from(Buffer.from(word), (byte) => byteIds[byte] as number);
+  const ids = Array.from(Buffer.from(word), (byte) => byteIds[byte]!);
   if (ids.length === 0) return ids;
-  ids.push((ids.pop() as number) + endOfWord);
+  ids.push(ids.pop()! + END_OF_WORD_OFFSET);
 
   // Neighbours by position; a position whose token went into the one on its left has an id of −1.
   const next = Int32Array.from(ids, (_, at) => at + 1);
   const previous = Int32Array.from(ids, (_, at) => at - 1);
   const queue: number[] = [];
   const enqueue = (left: number) => {
-    const right = next[left] as number;
+    const right = next[left]!;
     if (left < 0 || right >= ids.length) return;
-    const merged = merge(ids[left] as number, ids[right] as number);
+    const merged = merge(ids[left]!, ids[right]!);
     if (merged !== undefined) push(queue, merged * POSITIONS + left);
   };
   for (let at = 0; at + 1 < ids.length; at++) enqueue(at);
@@ -115,17 +115,17 @@ export function encodeWord(word: string, { byteIds, merge }: Vocabulary): number
   for (let key = pop(queue); key !== undefined; key = pop(queue)) {
     const left = key % POSITIONS;
     const merged = Math.floor(key / POSITIONS);
-    const right = next[left] as number;
+    const right = next[left]!;
     // One of the two has become another token since.
     if (ids[left] === -1 || right >= ids.length) continue;
-    if (merge(ids[left] as number, ids[right] as number) !== merged) continue;
+    if (merge(ids[left]!, ids[right]!) !== merged) continue;
     ids[left] = merged;
     ids[right] = -1;
-    const behind = next[right] as number;
+    const behind = next[right]!;
     next[left] = behind;
     if (behind < ids.length) previous[behind] = left;
     enqueue(left);
-    enqueue(previous[left] as number);
+    enqueue(previous[left]!);
   }
   return ids.filter((id) => id !== -1);
 }
@@ -133,8 +133,8 @@ export function encodeWord(word: string, { byteIds, merge }: Vocabulary): number
 /** A binary heap: the smallest number is the first, and no number is larger than the two at twice its place. */
 function push(heap: number[], value: number): void {
   let at = heap.length;
-  for (let parent = (at - 1) >> 1; at > 0 && (heap[parent] as number) > value; parent = (at - 1) >> 1) {
-    heap[at] = heap[parent] as number;
+  for (let parent = (at - 1) >> 1; at > 0 && heap[parent]! > value; parent = (at - 1) >> 1) {
+    heap[at] = heap[parent]!;
     at = parent;
   }
   heap[at] = value;
@@ -147,9 +147,9 @@ function pop(heap: number[]): number | undefined {
   let at = 0;
   for (let child = 1; child < heap.length; child = 2 * at + 1) {
     const other = heap[child + 1];
-    if (other !== undefined && other < (heap[child] as number)) child += 1;
-    if ((heap[child] as number) >= last) break;
-    heap[at] = heap[child] as number;
+    if (other !== undefined && other < heap[child]!) child += 1;
+    if (heap[child]! >= last) break;
+    heap[at] = heap[child]!;
     at = child;
   }
   heap[at] = last;
@@ -181,14 +181,14 @@ const wordPattern =
  * this many times the characters that its tokens can have at the most. Longer ones are refused before any work goes
  * into them.
  */
-const shrinkage = 2;
+const SHRINKAGE = 2;
 
 /** Words are short and repeat; 8,192 of up to 64 characters with their ids stay below 8 MB. */
-const cachedWords = 8192;
-const maxCachedWordCharacters = 64;
+const CACHED_WORDS = 8192;
+const MAX_CACHED_WORD_CHARACTERS = 64;
 
 /** How much of a text that is too long is shown. */
-const shownCharacters = 60;
+const SHOWN_CHARACTERS = 60;
 
 let sharedVocabulary: Vocabulary | undefined;
 
@@ -196,13 +196,13 @@ let sharedVocabulary: Vocabulary | undefined;
 export function createTokenizer(): Tokenizer {
   sharedVocabulary ??= loadVocabulary();
   const vocabulary = sharedVocabulary;
-  const cache = new LRUCache<string, readonly number[]>({ max: cachedWords });
+  const cache = new LRUCache<string, readonly number[]>({ max: CACHED_WORDS });
 
   const encodeCached = (word: string): readonly number[] => {
     const known = cache.get(word);
     if (known) return known;
     const ids = encodeWord(word, vocabulary);
-    if (word.length <= maxCachedWordCharacters) cache.set(word, ids);
+    if (word.length <= MAX_CACHED_WORD_CHARACTERS) cache.set(word, ids);
     return ids;
   };
 
@@ -210,8 +210,8 @@ export function createTokenizer(): Tokenizer {
 
   const encodeWords = (words: readonly string[]): number[] =>
     words.flatMap((word) => {
-      if (word === '<|startoftext|>') return startToken;
-      if (word === '<|endoftext|>') return endToken;
+      if (word === '<|startoftext|>') return START_TOKEN;
+      if (word === '<|endoftext|>') return END_TOKEN;
       return encodeCached(word);
     });
 
@@ -220,14 +220,14 @@ export function createTokenizer(): Tokenizer {
     tokenize(text, contextLength) {
       // As many as the longest tokens that fit have bytes; a character has one at the least.
       const maxBytes = contextLength * vocabulary.longestTokenBytes;
-      if (text.length > shrinkage * maxBytes || countMarks(text) > maxBytes) {
+      if (text.length > SHRINKAGE * maxBytes || countMarks(text) > maxBytes) {
         throw tooLong(text, { characters: text.length }, contextLength);
       }
       const words = wordsOf(text);
       if (sum(words.map((word) => Buffer.byteLength(word))) > maxBytes) {
         throw tooLong(text, { characters: text.length }, contextLength);
       }
-      const ids = Int32Array.of(startToken, ...encodeWords(words), endToken);
+      const ids = Int32Array.of(START_TOKEN, ...encodeWords(words), END_TOKEN);
       if (ids.length > contextLength) throw tooLong(text, { tokens: ids.length }, contextLength);
       return ids;
     },
@@ -248,9 +248,9 @@ function tooLong(
   size: { readonly tokens: number } | { readonly characters: number },
   contextLength: number,
 ): ServiceError {
-  const characters = [...text.slice(0, 2 * shownCharacters)];
-  const isCut = text.length > 2 * shownCharacters || characters.length > shownCharacters;
-  const label = isCut ? `${characters.slice(0, shownCharacters).join('')}…` : text;
+  const characters = [...text.slice(0, 2 * SHOWN_CHARACTERS)];
+  const isCut = text.length > 2 * SHOWN_CHARACTERS || characters.length > SHOWN_CHARACTERS;
+  const label = isCut ? `${characters.slice(0, SHOWN_CHARACTERS).join('')}…` : text;
   const came = 'tokens' in size ? `${size.tokens} tokens` : `${size.characters} characters`;
   return new ServiceError(
     'label_too_long',
