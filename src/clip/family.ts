@@ -1,7 +1,6 @@
 import { invariant } from '../errors.ts';
 import type { ClipArchitecture } from './architecture.ts';
-import type { Checkpoint } from './checkpoint/checkpoint.ts';
-import type { CheckpointFile } from './checkpoint/checkpoint-file.ts';
+import type { Checkpoint, CheckpointFile } from './checkpoint/checkpoint.ts';
 import type { TensorCollection } from './checkpoint/torch-archive.ts';
 import { clipFamily } from './clip-family.ts';
 import type { NamedWeights } from './graph/named-weights.ts';

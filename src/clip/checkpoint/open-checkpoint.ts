@@ -1,6 +1,5 @@
 import { familyOf } from '../family.ts';
-import type { Checkpoint } from './checkpoint.ts';
-import { CheckpointError, CheckpointFile, detectFileKind } from './checkpoint-file.ts';
+import { type Checkpoint, CheckpointError, CheckpointFile, detectFileKind } from './checkpoint.ts';
 import { readSafetensors } from './safetensors.ts';
 import { readTorchArchive, type TensorCollection } from './torch-archive.ts';
 

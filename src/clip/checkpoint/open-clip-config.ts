@@ -8,9 +8,20 @@ import {
   type PixelNormalisation,
   referenceNormalisation,
 } from '../architecture.ts';
-import type { CheckpointLayout } from './checkpoint.ts';
-import { CheckpointError, quote } from './checkpoint-file.ts';
-import { type ModelSettings, openaiSettings } from './model-settings.ts';
+import { CheckpointError, type CheckpointLayout, quote } from './checkpoint.ts';
+
+/** What a checkpoint's weights do not tell about their model. */
+export interface ModelSettings {
+  readonly activation: Activation;
+  /** undefined: as in the reference, one for every 64 channels. */
+  readonly visionHeads?: number | undefined;
+  readonly textHeads?: number | undefined;
+  /** undefined: the reference's. */
+  readonly normalisation?: PixelNormalisation | undefined;
+}
+
+/** OpenAI's own files do not say it: all of their models were trained so. */
+const openaiSettings: ModelSettings = { activation: 'quick_gelu' };
 
 const MAX_CONFIG_BYTES = 1024 ** 2;
 

@@ -1,4 +1,4 @@
-import { CheckpointError, quote } from './checkpoint-file.ts';
+import { CheckpointError, quote } from './checkpoint.ts';
 
 /** Reads a pickle's operands one after another; never beyond its end. */
 class PickleCursor {

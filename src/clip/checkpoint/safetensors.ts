@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { CheckpointError, type CheckpointFile, quote } from './checkpoint-file.ts';
+import { CheckpointError, type CheckpointFile, quote } from './checkpoint.ts';
 import {
   type ElementType,
   elementBytes,

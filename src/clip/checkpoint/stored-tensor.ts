@@ -1,4 +1,4 @@
-import { type ByteRange, CheckpointError, type CheckpointFile } from './checkpoint-file.ts';
+import { type ByteRange, CheckpointError, type CheckpointFile } from './checkpoint.ts';
 
 /** One dimension of a strided array. Strides count elements. */
 interface Axis {

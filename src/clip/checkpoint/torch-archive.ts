@@ -1,4 +1,4 @@
-import { type ByteRange, CheckpointError, type CheckpointFile, quote } from './checkpoint-file.ts';
+import { type ByteRange, CheckpointError, type CheckpointFile, quote } from './checkpoint.ts';
 import { PickleGlobal, PickleObject, type PickleValue, type PickleVocabulary, readPickle } from './pickle.ts';
 import {
   type ElementType,

@@ -1,4 +1,4 @@
-import { type ByteRange, CheckpointError, type CheckpointFile, quote } from './checkpoint-file.ts';
+import { type ByteRange, CheckpointError, type CheckpointFile, quote } from './checkpoint.ts';
 
 // Record layouts: PKWARE's APPNOTE.TXT 6.3, sections 4.3.7 to 4.5.3. All numbers are little-endian.
 const LOCAL_HEADER = { signature: 0x04034b50, byteLength: 30 };

@@ -1,5 +1,5 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
-import { EMBEDDING_DIMENSION } from './embedding.ts';
+import { EMBEDDING_DIMENSION } from './concepts.ts';
 import { weight } from './residual-stream.ts';
 import { textArchitecture, textWeights } from './text-tower.ts';
 import { visionArchitecture, visionWeights } from './vision-tower.ts';

@@ -78,7 +78,7 @@ export async function writeDurably(path: string, content: string | Uint8Array): 
 /** Increases whenever the files compiled from the same weights change. Older compiled models are not read. */
 export const BUILDER_VERSION = 4;
 
-export const precisionSchema = v.picklist(['fp32', 'int8']);
+const precisionSchema = v.picklist(['fp32', 'int8']);
 export type Precision = v.InferOutput<typeof precisionSchema>;
 
 export const precisionSettingSchema = v.picklist(['auto', ...precisionSchema.options]);

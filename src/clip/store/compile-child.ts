@@ -1,8 +1,7 @@
 import { writeSync } from 'node:fs';
 import * as v from 'valibot';
 import { errnoOf } from '../../errors.ts';
-import type { Checkpoint } from '../checkpoint/checkpoint.ts';
-import { CheckpointError } from '../checkpoint/checkpoint-file.ts';
+import { type Checkpoint, CheckpointError } from '../checkpoint/checkpoint.ts';
 import { openCheckpoint } from '../checkpoint/open-checkpoint.ts';
 import { demoCheckpoint } from '../demo/demo-checkpoint.ts';
 import { UnusableWeightError } from '../graph/named-weights.ts';

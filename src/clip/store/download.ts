@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { ManifestModel } from '../../../models/manifest.ts';
 import { errnoOf } from '../../errors.ts';
-import { CheckpointError } from '../checkpoint/checkpoint-file.ts';
+import { CheckpointError } from '../checkpoint/checkpoint.ts';
 import { openCheckpoint } from '../checkpoint/open-checkpoint.ts';
 import { fileSha256 } from './checksum.ts';
 import { tryLock } from './obtain-compiled.ts';

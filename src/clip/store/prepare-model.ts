@@ -1,8 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Checkpoint } from '../checkpoint/checkpoint.ts';
-import { CheckpointError } from '../checkpoint/checkpoint-file.ts';
+import { type Checkpoint, CheckpointError } from '../checkpoint/checkpoint.ts';
 import { openCheckpoint } from '../checkpoint/open-checkpoint.ts';
 import { DEMO_MODEL_NAME, demoCheckpoint, demoCheckpointSha256 } from '../demo/demo-checkpoint.ts';
 import { familyNamed } from '../family.ts';

@@ -1,5 +1,5 @@
 import type { ClipArchitecture } from '../../../src/clip/architecture.ts';
-import { expectedShapes } from '../../../src/clip/checkpoint/architecture-from-shapes.ts';
+import { expectedShapes } from '../../../src/clip/checkpoint/clip-checkpoint.ts';
 import type { ElementType } from '../../../src/clip/checkpoint/stored-tensor.ts';
 import { type Python, pickle } from './pickle-writer.ts';
 import { writeZip, type ZipOptions, type ZipRecord } from './zip-writer.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { CheckpointError } from '../../../src/clip/checkpoint/checkpoint-file.ts';
+import { CheckpointError } from '../../../src/clip/checkpoint/checkpoint.ts';
 import { PickleGlobal, type PickleVocabulary, readPickle } from '../../../src/clip/checkpoint/pickle.ts';
 
 /** Knows `m.list`, which takes its operands as a list, and `m.name`, which is only a name. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { CheckpointError, CheckpointFile } from '../../../src/clip/checkpoint/checkpoint-file.ts';
+import { CheckpointError, CheckpointFile } from '../../../src/clip/checkpoint/checkpoint.ts';
 import { readSafetensors } from '../../../src/clip/checkpoint/safetensors.ts';
 import { TensorReader } from '../../../src/clip/checkpoint/stored-tensor.ts';
 import { littleEndian } from './pickle-writer.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { CheckpointError, CheckpointFile } from '../../../src/clip/checkpoint/checkpoint-file.ts';
+import { CheckpointError, CheckpointFile } from '../../../src/clip/checkpoint/checkpoint.ts';
 import { ZipArchive } from '../../../src/clip/checkpoint/zip-archive.ts';
 import { littleEndian } from './pickle-writer.ts';
 import { TemporaryFolder } from './temporary-folder.ts';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { colourWords, cyanTokens } from '../../../src/clip/demo/colour-words.ts';
+import { colourWords, cyanTokens } from '../../../src/clip/demo/text-tower.ts';
 import { createTokenizer } from '../../../src/clip/tokenizer/tokenizer.ts';
 import { type DemoModel, openDemoModel } from './demo-model.ts';
 import { divided, flat, painted, type Rgb } from './pictures.ts';
