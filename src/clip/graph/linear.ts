@@ -133,7 +133,7 @@ function createInt8Linear(graph: GraphBuilder): Linear {
   ];
 
   return {
-    input(name, x, width, rows, range) {
+    input(name, x, { width, rows, range = 'any' }) {
       const steps = scalar(`${range}.step`, 1 / codings[range].steps);
       // A row of zeros has the scale 0: whatever 0 / 0 is quantised to, the product's row is multiplied by 0.
       const rowScales = graph.node(`${name}.row_scales`, 'Mul', [peaks(name, x, range), steps]); // [M, 1]
@@ -194,8 +194,15 @@ export interface LinearWeights {
 /** Which rows a matrix has: one for each position of each picture or text, or one for each of those. */
 export type Rows = 'positions' | 'read_outs';
 
-/** What is known of a matrix's values; `activated`: a GELU made them, which gives nothing below −0.17. */
+/** The values of a matrix; `activated`: those of a GELU, which are never below −0.17. */
 export type ValueRange = 'any' | 'activated';
+
+interface InputForm {
+  readonly width: number;
+  readonly rows: Rows;
+  /** Default: `any`. */
+  readonly range?: ValueRange;
+}
 
 /** The left side of one or several products, in the form that they take it in. */
 interface LinearInput {
@@ -219,7 +226,7 @@ export interface Linear {
    * Prepares a matrix once for all products that it enters.
    * @param x [M, width] float32
    */
-  input(name: string, x: Value, width: number, rows: Rows, range: ValueRange): LinearInput;
+  input(name: string, x: Value, form: InputForm): LinearInput;
   /** @returns [M, outputWidth] float32 */
   product(name: string, input: LinearInput, weights: LinearWeights): Promise<Value>;
   /**

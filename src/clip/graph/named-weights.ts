@@ -1,26 +1,22 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import { elementCount } from '../checkpoint/stored-tensor.ts';
 
 /** A checkpoint whose weights do not make a model; the message names the weight. */
 export class UnusableWeightError extends Error {
   override readonly name = 'UnusableWeightError';
 }
 
-/** How much of the checkpoint the graphs have taken. Bytes count as float32. */
-export interface CompileProgress {
-  readonly bytesDone: number;
-  readonly bytesTotal: number;
-}
-
 /** Reads a checkpoint's weights one at a time, each checked against the shape its place asks for. */
 export class NamedWeights {
   readonly #checkpoint: Checkpoint;
-  readonly #onProgress: (progress: CompileProgress) => void;
+  readonly #onShare: (share: number) => void;
   readonly #bytesTotal: number;
   #bytesDone = 0;
 
-  constructor(checkpoint: Checkpoint, onProgress: (progress: CompileProgress) => void) {
+  /** @param onShare called with the share of all bytes that has been read, 0 to 1 */
+  constructor(checkpoint: Checkpoint, onShare: (share: number) => void) {
     this.#checkpoint = checkpoint;
-    this.#onProgress = onProgress;
+    this.#onShare = onShare;
     this.#bytesTotal = [...checkpoint.weights.values()].reduce(
       (bytes, { shape }) => bytes + 4 * elementCount(shape),
       0,
@@ -44,7 +40,7 @@ export class NamedWeights {
       throw new UnusableWeightError(`${name} has values that are not finite`);
     }
     this.#bytesDone += values.byteLength;
-    this.#onProgress({ bytesDone: this.#bytesDone, bytesTotal: this.#bytesTotal });
+    this.#onShare(this.#bytesDone / this.#bytesTotal);
     return values;
   }
 
@@ -72,8 +68,4 @@ export function transpose(matrix: Float32Array, rows: number, columns: number): 
     }
   }
   return transposed;
-}
-
-function elementCount(shape: readonly number[]): number {
-  return shape.reduce((product, size) => product * size, 1);
 }

@@ -314,64 +314,62 @@ export async function transformer(
   let stream = x;
   for (let layer = 0; layer < tower.layers; layer++) {
     const prefix = blockPrefix(tower.name, layer);
-    const block = smoothBlock(readBlock(tower.weights, prefix, tower.width), prefix, tower.ranges);
+    const weights = smoothBlock(readBlock(tower.weights, prefix, tower.width), prefix, tower.ranges);
     const isLast = layer === tower.layers - 1;
-    stream = await residualAttentionBlock(
-      tower,
-      prefix,
-      block,
-      stream,
-      sequence,
-      isLast ? readOut : undefined,
-    );
+    const block = { prefix, weights, sequence, readOut: isLast ? readOut : undefined };
+    stream = await residualAttentionBlock(tower, block, stream);
   }
   return stream;
+}
+
+interface Block {
+  /** Of the names of its weights. */
+  readonly prefix: string;
+  readonly weights: BlockWeights;
+  readonly sequence: Sequence;
+  /**
+   * Only in the last block. Nothing reads the other positions after it, so only their keys and values are computed,
+   * which saves ten twelfths of the block.
+   */
+  readonly readOut: ReadOut | undefined;
 }
 
 /**
  * x + attn(ln_1(x)), then x + mlp(ln_2(x)).
  * @param x [L · N, W]
- * @param readOut given for the last block: nothing reads the other positions any more, so only their keys
- *   and values are computed, which saves ten twelfths of the block
  * @returns [L · N, W], or [N, W] with `readOut`
  */
-async function residualAttentionBlock(
-  tower: Tower,
-  prefix: string,
-  block: BlockWeights,
-  x: Value,
-  sequence: Sequence,
-  readOut: ReadOut | undefined,
-): Promise<Value> {
+async function residualAttentionBlock(tower: Tower, block: Block, x: Value): Promise<Value> {
+  const { prefix, weights, sequence, readOut } = block;
   const { graph, linear, width } = tower;
   const names = blockInputs(prefix);
   const rows: Rows = readOut ? 'read_outs' : 'positions';
 
-  const normed = await layerNorm(tower, names.attention, x, block.attentionNorm);
+  const normed = await layerNorm(tower, names.attention, x, weights.attentionNorm);
   observeChannels(graph, names.attention, normed, width);
-  const input = linear.input(names.attention, normed, width, 'positions', 'any');
+  const input = linear.input(names.attention, normed, { width, rows: 'positions' });
   const readName = `${names.attention}.read_out`;
   const queryInput = readOut
-    ? linear.input(readName, readOut.rows(readName, normed), width, 'read_outs', 'any')
+    ? linear.input(readName, readOut.rows(readName, normed), { width, rows })
     : input;
   const attended = attention(tower, names.attentionOut, {
-    query: await linear.product(`${prefix}.attn.query`, queryInput, block.query),
-    key: await linear.product(`${prefix}.attn.key`, input, block.key),
-    value: await linear.product(`${prefix}.attn.value`, input, block.value),
+    query: await linear.product(`${prefix}.attn.query`, queryInput, weights.query),
+    key: await linear.product(`${prefix}.attn.key`, input, weights.key),
+    value: await linear.product(`${prefix}.attn.value`, input, weights.value),
     sequence,
     readOut,
   });
   observeChannels(graph, names.attentionOut, attended, width);
   const attentionOut = await linear.product(
     `${prefix}.attn.out_proj`,
-    linear.input(names.attentionOut, attended, width, rows, 'any'),
-    block.attentionOut,
+    linear.input(names.attentionOut, attended, { width, rows }),
+    weights.attentionOut,
   );
   const residual = readOut ? readOut.rows(`${prefix}.read_out`, x) : x;
   // A plain Add and LayerNormalization: ONNX Runtime's fused SkipLayerNormalization is slower here.
   const afterAttention = graph.node(`${prefix}.attn.residual`, 'Add', [residual, attentionOut]);
 
-  const mlpOut = await mlp(tower, prefix, block, afterAttention, rows);
+  const mlpOut = await mlp(tower, block, afterAttention, rows);
   return graph.node(prefix, 'Add', [afterAttention, mlpOut]);
 }
 
@@ -427,27 +425,31 @@ function attention(
 }
 
 /** @param x [M, W] */
-async function mlp(tower: Tower, prefix: string, block: BlockWeights, x: Value, rows: Rows): Promise<Value> {
+async function mlp(tower: Tower, { prefix, weights }: Block, x: Value, rows: Rows): Promise<Value> {
   const { graph, linear, width, activation } = tower;
   const names = blockInputs(prefix);
-  const normed = await layerNorm(tower, names.mlpIn, x, block.mlpNorm);
+  const normed = await layerNorm(tower, names.mlpIn, x, weights.mlpNorm);
   observeChannels(graph, names.mlpIn, normed, width);
-  const input = linear.input(names.mlpIn, normed, width, rows, 'any');
-  const hidden = await linear.product(`${prefix}.mlp.c_fc`, input, block.mlpIn); // [M, 4W]
+  const input = linear.input(names.mlpIn, normed, { width, rows });
+  const hidden = await linear.product(`${prefix}.mlp.c_fc`, input, weights.mlpIn); // [M, 4W]
   const activated =
     activation === 'quick_gelu'
       ? // x · sigmoid(1.702 x)
         graph.node(names.mlpOut, 'com.microsoft.QuickGelu', [hidden], { alpha: { float: 1.702 } })
       : graph.node(names.mlpOut, 'Gelu', [hidden], { approximate: 'none' });
   observeChannels(graph, names.mlpOut, activated, 4 * width);
-  const scaled = block.hiddenScales
+  const scaled = weights.hiddenScales
     ? graph.node(`${names.mlpOut}.scaled`, 'Mul', [
         activated,
-        await graph.weight(`${names.mlpOut}.scales`, [4 * width], block.hiddenScales),
+        await graph.weight(`${names.mlpOut}.scales`, [4 * width], weights.hiddenScales),
       ])
     : activated;
-  const output = linear.input(`${names.mlpOut}.input`, scaled, 4 * width, rows, 'activated');
-  return linear.product(`${prefix}.mlp.c_proj`, output, block.mlpOut);
+  const output = linear.input(`${names.mlpOut}.input`, scaled, {
+    width: 4 * width,
+    rows,
+    range: 'activated',
+  });
+  return linear.product(`${prefix}.mlp.c_proj`, output, weights.mlpOut);
 }
 
 /**
@@ -466,7 +468,7 @@ export async function embeddingHead(
   const { graph, weights, width } = tower;
   const normed = await layerNorm(tower, names.layerNorm, position, readNorm(weights, names.layerNorm, width));
   const linear = createFloatLinear(graph);
-  const input = linear.input(names.layerNorm, normed, width, 'read_outs', 'any');
+  const input = linear.input(names.layerNorm, normed, { width, rows: 'read_outs' });
   const projected = await linear.product(names.projection, input, {
     weight: weights.read(names.projection, [width, embeddingDimension]),
     inputWidth: width,

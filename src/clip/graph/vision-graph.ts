@@ -1,4 +1,9 @@
-import { type ClipArchitecture, type PixelNormalisation, referenceNormalisation } from '../architecture.ts';
+import {
+  type ClipArchitecture,
+  type PixelNormalisation,
+  referenceNormalisation,
+  type VisionArchitecture,
+} from '../architecture.ts';
 import type { Value } from './graph-builder.ts';
 import {
   embeddingHead,
@@ -22,16 +27,15 @@ export async function buildVisionGraph(
   parts: Parts,
   { vision, embeddingDimension, activation }: ClipArchitecture,
 ): Promise<void> {
-  const { imageResolution, patchSize, width, normalisation = referenceNormalisation } = vision;
+  const { imageResolution, patchSize, width } = vision;
   const tower: Tower = { ...parts, name: 'vision', activation, ...vision };
   const { graph, weights } = parts;
-  const grid = imageResolution / patchSize;
   const pixels = graph.input('pixels', 'uint8', ['N', imageResolution, imageResolution, CHANNELS]);
 
-  const embedded = await embedPatches(tower, pixels, patchSize, grid, normalisation);
+  const embedded = await embedPatches(tower, pixels, vision);
   const normPre = readNorm(weights, 'visual.ln_pre', width);
   const stream = await layerNorm(parts, 'visual.ln_pre', embedded, normPre);
-  const positions = grid * grid + 1;
+  const positions = (imageResolution / patchSize) ** 2 + 1;
   const classToken = await transformer(
     tower,
     stream,
@@ -56,11 +60,10 @@ export async function buildVisionGraph(
 async function embedPatches(
   tower: Tower,
   pixels: Value,
-  patchSize: number,
-  grid: number,
-  normalisation: PixelNormalisation,
+  { imageResolution, patchSize, normalisation = referenceNormalisation }: VisionArchitecture,
 ): Promise<Value> {
   const { graph, weights, linear, width } = tower;
+  const grid = imageResolution / patchSize;
   const patchLength = patchSize * patchSize * CHANNELS;
   const rows = graph.node('visual.patches.rows', 'Reshape', [
     pixels,

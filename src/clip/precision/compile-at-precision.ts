@@ -2,8 +2,7 @@ import { mkdir, rename, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { type HostTensor, openSession, type WeightPlacement } from '../../../native/onnx/session.ts';
-import type { Checkpoint } from '../checkpoint/checkpoint.ts';
-import { type CompileTarget, compileModel } from '../graph/compile-model.ts';
+import { type CompileRequest, type CompileTarget, compileModel } from '../graph/compile-model.ts';
 import {
   addPrecisionReport,
   type CompiledModelDescription,
@@ -131,16 +130,8 @@ export const REPORT_FILE = 'precision-report.json';
 /** How much of all work a step is, as measured with ViT-B/32. */
 const shares = { compileFp32: 0.25, probeFp32: 0.35, compileInt8: 0.25, probeInt8: 0.15 } as const;
 
-/** What is compiled, and for whom. */
-interface CompileRequest {
-  readonly checkpoint: Checkpoint;
-  /** A name for people, and the checkpoint file's sha256 in hex. */
-  readonly identity: { readonly name: string; readonly sha256: string };
+interface PrecisionRequest extends Required<Omit<CompileRequest, 'target'>> {
   readonly setting: PrecisionSetting;
-  /** Exists and is empty. */
-  readonly directory: string;
-  /** Told how much is done, from 0 to 1. */
-  readonly onShare: (share: number) => void;
 }
 
 /**
@@ -151,12 +142,10 @@ interface CompileRequest {
  * are fp32's weights in pages of their file, so it is compiled within 2 GB.
  * @throws UnusableWeightError
  */
-export async function compileAtPrecision(request: CompileRequest): Promise<void> {
-  const { checkpoint, identity, setting, directory, onShare } = request;
+export async function compileAtPrecision(request: PrecisionRequest): Promise<void> {
+  const { checkpoint, setting, directory, onShare } = request;
   if (setting === 'fp32') {
-    await compileModel(checkpoint, identity, { precision: 'fp32' }, directory, ({ bytesDone, bytesTotal }) =>
-      onShare(bytesDone / bytesTotal),
-    );
+    await compileModel({ ...request, target: { precision: 'fp32' } });
     return;
   }
   const step = stepper(onShare);
@@ -165,18 +154,12 @@ export async function compileAtPrecision(request: CompileRequest): Promise<void>
     const folder = join(directory, target.precision);
     await mkdir(folder);
     const inStep = step(target.precision === 'fp32' ? 'compileFp32' : 'compileInt8');
-    return await compileModel(checkpoint, identity, target, folder, ({ bytesDone, bytesTotal }) =>
-      inStep(bytesDone / bytesTotal),
-    );
+    return await compileModel({ ...request, target, directory: folder, onShare: inStep });
   };
-  const encode = (precision: Precision) =>
-    encodeAll(
-      join(directory, precision),
-      precision,
-      checkpoint,
-      probes,
-      step(precision === 'fp32' ? 'probeFp32' : 'probeInt8'),
-    );
+  const encode = (precision: Precision) => {
+    const inStep = step(precision === 'fp32' ? 'probeFp32' : 'probeInt8');
+    return encodeAll((tower) => towerGraph(tower, precision, request), probes, inStep);
+  };
 
   const { logitScale } = await compile({ precision: 'fp32', observed: true });
   const fp32 = await encode('fp32');
@@ -190,21 +173,29 @@ export async function compileAtPrecision(request: CompileRequest): Promise<void>
   await keepOnly(chosen, directory);
 }
 
-/** Runs the probes through both towers. */
-async function encodeAll(
-  folder: string,
+type TowerName = keyof typeof graphFiles;
+
+function towerGraph(
+  name: TowerName,
   precision: Precision,
-  { architecture }: Checkpoint,
-  probes: Probes,
-  onShare: (share: number) => void,
-): Promise<ProbeEmbeddings & { readonly ranges: ActivationRanges }> {
-  const tower = (name: keyof typeof graphFiles) => ({
-    graphPath: join(folder, precision === 'fp32' ? observedGraphFiles[name] : graphFiles[name].graph),
+  { directory, checkpoint: { architecture } }: PrecisionRequest,
+): TowerGraph {
+  const file = precision === 'fp32' ? observedGraphFiles[name] : graphFiles[name].graph;
+  return {
+    graphPath: join(directory, precision, file),
     observed: precision === 'fp32' ? observedInputs(name, architecture) : [],
     embeddingDimension: architecture.embeddingDimension,
     threads: availableParallelism(),
-    weights: precision === 'fp32' ? ('mapped' as const) : ('packed' as const),
-  });
+    weights: precision === 'fp32' ? 'mapped' : 'packed',
+  };
+}
+
+/** Runs the probes through both towers. */
+async function encodeAll(
+  tower: (name: TowerName) => TowerGraph,
+  probes: Probes,
+  onShare: (share: number) => void,
+): Promise<ProbeEmbeddings & { readonly ranges: ActivationRanges }> {
   // A text takes far less time than a picture.
   const PICTURES = 0.8;
   const pictures = await encodeProbePictures(tower('vision'), probes, (share) => onShare(PICTURES * share));

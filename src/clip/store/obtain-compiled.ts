@@ -203,7 +203,7 @@ export async function temporaryRoot(parent = tmpdir()): Promise<string> {
 }
 
 /** What to compile. */
-interface CompileRequest extends CompiledModelKey {
+interface WantedModel extends CompiledModelKey {
   /** Absent: the demo model, which is constructed. */
   readonly path?: string;
   readonly name: string;
@@ -230,7 +230,7 @@ export async function cacheRoots(
  * @throws ModelStoreError checkpoint_unsound, compile_failed, storage_full, storage_failed
  */
 export async function obtainCompiled(
-  request: CompileRequest,
+  wanted: WantedModel,
   roots: readonly string[],
   work: StoreWork,
 ): Promise<CompiledModel> {
@@ -238,12 +238,12 @@ export async function obtainCompiled(
   for (const root of roots) {
     // A folder that does not exist, or cannot be written, has nothing to remove.
     await sweepTemporaries(root, timings.lockStaleMs).catch(() => undefined);
-    const cached = await lookUp(root, request, log);
+    const cached = await lookUp(root, wanted, log);
     if (cached !== undefined) return cached;
   }
   for (const root of roots) {
     try {
-      return await compileInto(root, request, work);
+      return await compileInto(root, wanted, work);
     } catch (error) {
       if (!isStorageFault(error)) throw error;
       log.warn(
@@ -258,27 +258,27 @@ export async function obtainCompiled(
     { directory: root },
     'a temporary folder holds the compiled model; it may have to be compiled again',
   );
-  return (await lookUp(root, request, log)) ?? (await compileInto(root, request, work));
+  return (await lookUp(root, wanted, log)) ?? (await compileInto(root, wanted, work));
 }
 
-async function lookUp(root: string, request: CompileRequest, log: Log): Promise<CompiledModel | undefined> {
-  const cached = await readCached(root, request);
+async function lookUp(root: string, wanted: WantedModel, log: Log): Promise<CompiledModel | undefined> {
+  const cached = await readCached(root, wanted);
   if (cached === 'absent') return undefined;
   if ('damage' in cached) {
     const { damage: reason } = cached;
     log.warn({ directory: root, reason }, 'the compiled model cannot be used and is compiled anew');
     return undefined;
   }
-  tellComparison(cached, request.precision, log);
+  tellComparison(cached, wanted.precision, log);
   // The file may have had another name when it was compiled.
-  return { ...cached, name: request.name };
+  return { ...cached, name: wanted.name };
 }
 
-async function compileInto(root: string, request: CompileRequest, work: StoreWork): Promise<CompiledModel> {
+async function compileInto(root: string, wanted: WantedModel, work: StoreWork): Promise<CompiledModel> {
   const { log, report, signal, timings } = work;
-  const { path, name, sha256, precision } = request;
+  const { path, name, sha256, precision } = wanted;
   const startedMs = performance.now();
-  const model = await addToCache(root, request, timings.lockStaleMs, async (directory) => {
+  const model = await addToCache(root, wanted, timings.lockStaleMs, async (directory) => {
     report({ stage: 'compiling' });
     log.info({ model: name, precision, directory: root }, 'compiling the model, which is done once');
     const checkpointPath = path === undefined ? {} : { checkpointPath: path };

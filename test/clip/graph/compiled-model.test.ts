@@ -17,12 +17,12 @@ describe('readCompiledModel', () => {
   const inside = (name: string) => join(directory.path, name);
   beforeEach(async () => {
     directory = await temporaryDirectory();
-    await compileModel(
-      randomCheckpoint(tinyArchitecture, 1),
+    await compileModel({
+      checkpoint: randomCheckpoint(tinyArchitecture, 1),
       identity,
-      { precision: 'fp32' },
-      directory.path,
-    );
+      target: { precision: 'fp32' },
+      directory: directory.path,
+    });
   });
   afterEach(() => directory[Symbol.asyncDispose]());
 

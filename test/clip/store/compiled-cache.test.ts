@@ -26,7 +26,12 @@ const key: CompiledModelKey = { sha256, precision: 'fp32', architecture };
 
 async function compileDemo(directory: string): Promise<void> {
   using checkpoint = demoCheckpoint();
-  await compileModel(checkpoint, { name: DEMO_MODEL_NAME, sha256 }, { precision: 'fp32' }, directory);
+  await compileModel({
+    checkpoint,
+    identity: { name: DEMO_MODEL_NAME, sha256 },
+    target: { precision: 'fp32' },
+    directory,
+  });
 }
 
 function compileNothing(): Promise<never> {
