@@ -1,13 +1,13 @@
 import { type HostTensor, type NamedTensors, type OnnxSession, openSession } from './session.ts';
 import type { ArenaTensor, Reply, StartMessage, Task, ThreadMessage } from './worker.ts';
 
-/** Runs inside a Bun Worker: owns the sessions and computes on the arena. */
+/** Runs inside a Bun Worker: owns the sessions, and computes on the arena. */
 
 declare const self: Worker;
 
 const sessions = new Map<string, OnnxSession>();
 let start: StartMessage | undefined;
-// `run` is a promise even though it computes in place: a chain keeps the order of the tasks.
+// `run` returns a promise although it blocks: a chain keeps the order of the tasks.
 let last: Promise<void> = Promise.resolve();
 
 self.onmessage = (event: MessageEvent<ThreadMessage>) => {

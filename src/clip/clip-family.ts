@@ -24,7 +24,7 @@ export const clipFamily = {
   },
   createScore: ({ logitScale }: { readonly logitScale: number }) => softmax(logitScale),
   async buildGraph(tower: 'vision' | 'text', parts: Parts, architecture: ClipArchitecture) {
-    // Loaded when a model is compiled: the service that only runs one does without the ONNX format.
+    // Imported here, because only compiling needs the ONNX format.
     const { buildTextGraph } = await import('./graph/text-graph.ts');
     const { buildVisionGraph } = await import('./graph/vision-graph.ts');
     const build = tower === 'vision' ? buildVisionGraph : buildTextGraph;
