@@ -16,13 +16,13 @@ import type { TensorCollection } from './torch-archive.ts';
 interface WeightSource {
   /** Tensors of the file, stacked along the first axis. */
   readonly names: readonly string[];
-  /** Whether each is the transpose of what the reference has. */
+  /** Whether each is the transpose of the reference's. */
   readonly transposed: boolean;
 }
 
 /** Which names a file uses for the reference's weights. */
 interface WeightNaming {
-  /** Where the weight of that name in the reference comes from. */
+  /** The source of the weight with that name in the reference. */
   source(name: string): WeightSource;
   /** Matches the tensors of a tower's layers; the first group is the layer's number. */
   readonly visionLayer: RegExp;
@@ -58,14 +58,14 @@ const outerNames: ReadonlyMap<string, string> = new Map([
   ['visual.class_embedding', 'vision_model.embeddings.class_embedding'],
   ['visual.conv1.weight', 'vision_model.embeddings.patch_embedding.weight'],
   ['visual.positional_embedding', 'vision_model.embeddings.position_embedding.weight'],
-  // Spelt so in every published file.
+  // Every published file spells it like this.
   ['visual.ln_pre.weight', 'vision_model.pre_layrnorm.weight'],
   ['visual.ln_pre.bias', 'vision_model.pre_layrnorm.bias'],
   ['visual.ln_post.weight', 'vision_model.post_layernorm.weight'],
   ['visual.ln_post.bias', 'vision_model.post_layernorm.bias'],
 ]);
 
-/** Linear layers there hold [out, in], where the reference multiplies by [in, out]. */
+/** Hugging Face's linear layers hold [out, in]; the reference multiplies by [in, out]. */
 const projections: ReadonlySet<string> = new Set(['text_projection', 'visual.proj']);
 
 /** Modules of a layer. */
@@ -79,7 +79,7 @@ const layerModules: ReadonlyMap<string, string> = new Map([
 
 const LAYER_WEIGHT = /^(visual\.)?transformer\.resblocks\.(\d+)\.(.+)[._](weight|bias)$/;
 
-/** The names of Hugging Face's CLIPModel. `position_ids`, which older files hold too, are of no use here. */
+/** The names of Hugging Face's CLIPModel. The `position_ids` of older files are not needed. */
 export const huggingFaceNaming: WeightNaming = {
   source,
   visionLayer: /^vision_model\.encoder\.layers\.(\d+)\./,
@@ -100,7 +100,7 @@ function source(name: string): WeightSource {
   return { names: [`${prefix}.${inner}.${part}`], transposed: false };
 }
 
-/** Every CLIP has this weight, those with a ResNet too. Its name tells the naming. */
+/** Every CLIP has this weight, also those with a ResNet. Its name identifies the naming. */
 const ANCHOR = 'token_embedding.weight';
 const namings: ReadonlyMap<string, WeightNaming> = new Map(
   [referenceNaming, huggingFaceNaming, customTextNaming].map((naming) => [
@@ -110,7 +110,7 @@ const namings: ReadonlyMap<string, WeightNaming> = new Map(
 );
 const anchors = [...namings.keys()];
 
-/** Whether one of the names that tell a CLIP is among a file's tensors. */
+/** Whether a file's tensors have one of the names that identify a CLIP. */
 export function isClip({ tensors }: TensorCollection): boolean {
   const names = withoutWrapperPrefix(tensors, anchors);
   return anchors.some((anchor) => names.has(anchor));
@@ -156,12 +156,12 @@ export function describeClip(
 function namingOf(tensors: ReadonlyMap<string, StoredTensor>): WeightNaming {
   if (tensors.has('visual.layer1.0.conv1.weight')) {
     throw new CheckpointError(
-      'it is a CLIP with a ResNet (RN50 and its kin); those with a vision transformer are read, such as ViT-B/32',
+      'it is a CLIP with a ResNet, such as RN50; only those with a vision transformer are supported, such as ViT-B/32',
     );
   }
   if (tensors.has('visual.trunk.patch_embed.proj.weight') || tensors.has('visual.trunk.stem.0.weight')) {
     throw new CheckpointError(
-      "its vision tower is one of timm's (SigLIP, EVA, ConvNeXt and their kin); those of OpenAI's kind are read, such as ViT-B/32",
+      "its vision tower is one of timm's, as in SigLIP, EVA and ConvNeXt; only OpenAI's kind is supported, such as ViT-B/32",
     );
   }
   for (const [anchor, naming] of namings) {
@@ -186,14 +186,14 @@ type Tensors = ReadonlyMap<string, StoredTensor>;
 
 const LISTED_FAULTS = 8;
 
-/** The shape that the reference's weight of that name has in the file; undefined where it is missing. */
+/** The shape of the reference's weight of that name in the file; undefined if it is missing. */
 function shapeInFile(name: string, tensors: Tensors, naming: WeightNaming): readonly number[] | undefined {
   const source = naming.source(name);
   const shape = tensors.get(source.names[0]!)?.shape;
   return source.transposed ? shape?.toReversed() : shape;
 }
 
-/** @throws CheckpointError naming the weights without which nothing can be said about the architecture */
+/** @throws CheckpointError that names missing weights of `decisiveWeights` */
 function requireDecisiveWeights(tensors: Tensors, naming: WeightNaming): void {
   const names = [...decisiveWeights.keys()].flatMap((name) => naming.source(name).names);
   throwAll(names.filter((name) => !tensors.has(name)).map((name) => `${name} is missing`));
@@ -201,7 +201,7 @@ function requireDecisiveWeights(tensors: Tensors, naming: WeightNaming): void {
 
 /**
  * Finds every weight of an architecture in a file's tensors.
- * @throws CheckpointError naming those that are missing or of another shape
+ * @throws CheckpointError that names those that are missing or have another shape
  */
 function locateWeights(
   architecture: ClipArchitecture,
@@ -228,7 +228,7 @@ function locateWeights(
   return weights;
 }
 
-/** What each of a weight's sources has to look like. */
+/** The shape of each of a weight's sources. */
 function partShape(shape: readonly number[], { names, transposed }: WeightSource): readonly number[] {
   if (transposed) return shape.toReversed();
   if (names.length === 1) return shape;
@@ -236,7 +236,7 @@ function partShape(shape: readonly number[], { names, transposed }: WeightSource
   return [rows / names.length, ...rest];
 }
 
-/** A single number may be written as a vector of one, as some exports have logit_scale. */
+/** Some exports write the single number logit_scale as a vector of one. */
 function hasShape(tensor: StoredTensor, expected: readonly number[]): boolean {
   const { shape } = tensor;
   if (expected.length === 0) return elementCount(shape) === 1;
@@ -261,17 +261,17 @@ function weightTensor(
   };
 }
 
-/** Weights of the towers; what else a dictionary may hold (buffers, an optimiser's state) is none of them. */
+/** Weights of the towers. A dictionary may have other tensors: buffers, an optimiser's state. */
 const TOWER_WEIGHT = /^(?:visual|transformer|text)\..*(?<!\battn_mask)$/;
 
 /**
- * A tower with more in it than the reference's (layer scales, adapters, other pooling) computes something else.
- * @throws CheckpointError naming the weights that would be passed over
+ * A tower with additional weights (layer scales, adapters, other pooling) computes something else.
+ * @throws CheckpointError that names the weights that would be ignored
  */
 function refuseUnusedWeights(architecture: ClipArchitecture, tensors: Tensors, naming: WeightNaming): void {
   const used = new Set([...expectedShapes(architecture).keys()].flatMap((name) => naming.source(name).names));
   const unused = [...tensors.keys()].filter((name) => TOWER_WEIGHT.test(name) && !used.has(name));
-  throwAll(unused.map((name) => `${quote(name)} is no part of one`));
+  throwAll(unused.map((name) => `${quote(name)} does not belong to one`));
 }
 
 function throwAll(faults: readonly string[]): void {
@@ -282,10 +282,10 @@ function throwAll(faults: readonly string[]): void {
   );
 }
 
-/** Prefixes that training wrappers put before every name. */
+/** Training wrappers put these before every name. */
 const wrapperPrefixes = ['module.', 'model.'];
 
-/** Takes a training wrapper's prefix off the names, if the tensors of a CLIP are found under it. */
+/** Removes a training wrapper's prefix from the names if they are a CLIP's without it. */
 function withoutWrapperPrefix(tensors: Tensors, anchors: readonly string[]): Tensors {
   if (anchors.some((anchor) => tensors.has(anchor))) return tensors;
   const prefix = wrapperPrefixes.find((candidate) =>
@@ -296,7 +296,7 @@ function withoutWrapperPrefix(tensors: Tensors, anchors: readonly string[]): Ten
   return new Map(renamed.map(([name, tensor]) => [name.slice(prefix.length), tensor]));
 }
 
-/** A few of a file's names, for an error's sentence. */
+/** A few of a file's names, for error sentences. */
 function someNames(tensors: Tensors): string {
   return [...tensors.keys()].slice(0, 3).map(quote).join(', ');
 }
@@ -305,7 +305,7 @@ type Shape = readonly number[];
 
 /** What decides an architecture. */
 interface ShapeEvidence extends ModelSettings {
-  /** The shape of a weight by its name in the reference; undefined where it is missing. */
+  /** The shape of a weight by its name in the reference; undefined if it is missing. */
   shapeOf(name: string): Shape | undefined;
   readonly visionLayers: number;
   readonly textLayers: number;
@@ -313,7 +313,7 @@ interface ShapeEvidence extends ModelSettings {
 
 const CHANNELS_PER_HEAD = 64;
 
-/** The weights that `build_model` of the reference's `model.py` takes sizes from, with their dimensions. */
+/** The weights whose sizes `build_model` of the reference's `model.py` uses, with their number of dimensions. */
 const decisiveWeights: ReadonlyMap<string, number> = new Map([
   ['visual.conv1.weight', 4],
   ['visual.positional_embedding', 2],
@@ -324,8 +324,8 @@ const decisiveWeights: ReadonlyMap<string, number> = new Map([
 ]);
 
 /**
- * Decides an architecture as the reference's `build_model` does. The weights of `decisiveWeights` are there.
- * @throws CheckpointError where sizes make no vision transformer
+ * Decides an architecture as the reference's `build_model` does. No weight of `decisiveWeights` is missing.
+ * @throws CheckpointError if the sizes do not make a vision transformer
  */
 function architectureFromShapes(evidence: ShapeEvidence): ClipArchitecture {
   for (const [name, dimensions] of decisiveWeights) {

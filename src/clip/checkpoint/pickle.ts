@@ -1,6 +1,6 @@
 import { CheckpointError, quote } from './checkpoint.ts';
 
-/** Reads a pickle's operands one after another; never beyond its end. */
+/** Reads a pickle's operands one after another, never beyond its end. */
 class PickleCursor {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
@@ -35,7 +35,7 @@ class PickleCursor {
     return this.#view.getInt32(this.#advance(4), true);
   }
 
-  /** The one operand that is big-endian in every protocol. */
+  /** The only operand that is big-endian. */
   float64(): number {
     return this.#view.getFloat64(this.#advance(8), false);
   }
@@ -75,20 +75,20 @@ class PickleCursor {
   }
 }
 
-/** Sizes and positions need 8; PyTorch's magic number is 10 bytes long. */
+/** Sizes and positions need 8; PyTorch's magic number has 10. */
 const MAX_LONG_BYTES = 32;
 const MAX_LINE_BYTES = 4096;
 const LINE_FEED = 0x0a;
 // A byte order mark would be part of the string.
 const text = new TextDecoder('utf-8', { ignoreBOM: true });
 
-/** A number where it is exact, as sizes always are. */
+/** A number if it is exact, as sizes always are. */
 function narrowed(value: bigint): number | bigint {
   const number = Number(value);
   return Number.isSafeInteger(number) ? number : value;
 }
 
-/** What a pickle can describe to this reader. Lists and tuples are arrays, dictionaries are Maps. */
+/** The values of a pickle. Lists and tuples are arrays, dictionaries are Maps. */
 export type PickleValue =
   | null
   | boolean
@@ -103,26 +103,26 @@ export type PickleValue =
 /** Base of the objects that a pickle's globals describe. */
 export abstract class PickleObject {
   /**
-   * Takes the state that a pickle gives to an object after making it.
-   * @returns false where objects of this kind take none
+   * Receives the state that a pickle gives to an object.
+   * @returns false if objects of this kind have none
    */
   build(_state: PickleValue): boolean {
     return false;
   }
 }
 
-/** A name in a pickle, standing for a description of ours: nothing by that name is ever imported or run. */
+/** A name in a pickle. It stands for our own description; nothing of that name is imported or run. */
 export class PickleGlobal {
   readonly name: string;
   readonly #make: ((operands: readonly PickleValue[]) => PickleValue) | undefined;
 
-  /** @param make what stands for calling or instantiating it; undefined where it is only a name */
+  /** @param make replaces a call of the name; undefined if it cannot be called */
   constructor(name: string, make?: (operands: readonly PickleValue[]) => PickleValue) {
     this.name = name;
     this.#make = make;
   }
 
-  /** @returns undefined where the name cannot be called */
+  /** @returns undefined if the name cannot be called */
   make(operands: readonly PickleValue[]): PickleValue | undefined {
     return this.#make?.(operands);
   }
@@ -130,18 +130,18 @@ export class PickleGlobal {
 
 /** What the names and references of a pickle mean. */
 export interface PickleVocabulary {
-  /** @throws CheckpointError for every name that is not known to be harmless */
+  /** @throws CheckpointError for every unknown name */
   resolve(module: string, name: string): PickleGlobal;
-  /** What a persistent id refers to. @throws CheckpointError where it refers to nothing */
+  /** The target of a persistent id. @throws CheckpointError if there is none */
   load(id: PickleValue): PickleValue;
 }
 
-/** The stack, the marks and the memo that a pickle works on. Every method checks what it takes. */
+/** The stack, the marks and the memo of a pickle. Every method checks its operands. */
 class PickleMachine {
   readonly cursor: PickleCursor;
   readonly vocabulary: PickleVocabulary;
   readonly #stack: PickleValue[] = [];
-  /** Heights of the stack at which marks stand. */
+  /** Heights of the stack at its marks. */
   readonly #marks: number[] = [];
   readonly #memo = new Map<number, PickleValue>();
 
@@ -177,7 +177,7 @@ class PickleMachine {
 
   popToMark(): PickleValue[] {
     const mark = this.#marks.pop();
-    if (mark === undefined) throw this.damaged('misses a mark');
+    if (mark === undefined) throw this.damaged('has no mark where one is needed');
     return this.#stack.splice(mark);
   }
 
@@ -197,31 +197,31 @@ class PickleMachine {
 
   append(items: readonly PickleValue[]): void {
     const list = this.top();
-    if (!Array.isArray(list)) throw this.damaged('appends to what is no list');
+    if (!Array.isArray(list)) throw this.damaged('appends to something that is not a list');
     for (const item of items) list.push(item);
   }
 
   setItems(items: readonly PickleValue[]): void {
     const dictionary = this.top();
-    if (!(dictionary instanceof Map)) throw this.damaged('sets items of what is no dictionary');
+    if (!(dictionary instanceof Map)) throw this.damaged('sets items of something that is not a dictionary');
     if (items.length % 2 !== 0) throw this.damaged('sets a key without a value');
     for (let i = 0; i < items.length; i += 2) dictionary.set(items[i]!, items[i + 1]!);
   }
 
-  /** Stands for calling or instantiating a name: the vocabulary describes what would come of it. */
+  /** Replaces a call of a name: the vocabulary describes the result. */
   make(): void {
     const [callable, operands] = this.popSeveral(2);
-    if (!(callable instanceof PickleGlobal)) throw this.damaged('calls what is no name');
+    if (!(callable instanceof PickleGlobal)) throw this.damaged('calls something that is not a name');
     if (!Array.isArray(operands)) throw this.damaged(`calls ${quote(callable.name)} without operands`);
     const made = callable.make(operands);
-    if (made === undefined) throw this.damaged(`calls ${quote(callable.name)}, which is only a name`);
+    if (made === undefined) throw this.damaged(`calls ${quote(callable.name)}, which cannot be called`);
     this.push(made);
   }
 
   build(): void {
     const state = this.pop();
     const object = this.top();
-    // An OrderedDict's attributes; PyTorch keeps its modules' version numbers there.
+    // An OrderedDict's attributes, where PyTorch keeps version numbers, are ignored.
     if (object instanceof Map) return;
     if (object instanceof PickleObject && object.build(state)) return;
     throw this.damaged('gives state to a plain value');
@@ -233,7 +233,7 @@ class PickleMachine {
     );
   }
 
-  /** What lies under the last mark is out of reach. */
+  /** Values under the last mark are out of reach. */
   get #floor(): number {
     return this.#marks.at(-1) ?? 0;
   }
@@ -285,17 +285,16 @@ const opcode = {
 } as const;
 
 /**
- * A pickle has no loops, so this bounds time and memory. ViT-B/32 takes 11,700, a training
- * checkpoint with two optimiser states some 50,000.
+ * A pickle has no loops, so this limits time and memory. ViT-B/32 has 11,700, a training checkpoint with two
+ * optimiser states about 50,000.
  */
 const MAX_OPERATIONS = 500_000;
 
 const MAX_PROTOCOL = 5;
 
 /**
- * Reads a pickle as data: its own small machine builds arrays, Maps and the vocabulary's descriptions.
- * Nothing is imported, called or evaluated.
- * @throws CheckpointError where the pickle is damaged or names what the vocabulary does not know
+ * Reads a pickle as data: arrays, Maps and the vocabulary's descriptions. Nothing is imported, called or evaluated.
+ * @throws CheckpointError if the pickle is damaged, or uses a name that the vocabulary does not know
  */
 export function readPickle(bytes: Uint8Array, vocabulary: PickleVocabulary): PickleValue {
   const machine = new PickleMachine(bytes, vocabulary);
@@ -307,14 +306,14 @@ export function readPickle(bytes: Uint8Array, vocabulary: PickleVocabulary): Pic
       throw machine.damaged(`holds the opcode ${code}, which PyTorch does not write`);
     operation(machine);
   }
-  throw new CheckpointError(`its pickle takes more than ${MAX_OPERATIONS} operations, far more than a CLIP`);
+  throw new CheckpointError(`its pickle has more than ${MAX_OPERATIONS} operations, far more than a CLIP's`);
 }
 
 type Operation = (machine: PickleMachine) => void;
 
 /** What each opcode does, after CPython's `pickletools.py`. */
 const operations: ReadonlyMap<number, Operation> = new Map<number, Operation>([
-  // framing; a frame's length is only a hint for readers from a stream
+  // a frame's length only helps readers of streams
   [opcode.PROTO, checkProtocol],
   [opcode.FRAME, (m) => m.cursor.take(8)],
 
@@ -363,12 +362,13 @@ const operations: ReadonlyMap<number, Operation> = new Map<number, Operation>([
 function checkProtocol(machine: PickleMachine): void {
   const protocol = machine.cursor.uint8();
   if (protocol > MAX_PROTOCOL) {
-    throw machine.damaged(`is of protocol ${protocol}; up to ${MAX_PROTOCOL} are known`);
+    throw machine.damaged(`has protocol ${protocol}; protocols up to ${MAX_PROTOCOL} are supported`);
   }
 }
 
 function resolveFromStack(machine: PickleMachine): void {
   const [module, name] = machine.popSeveral(2);
-  if (typeof module !== 'string' || typeof name !== 'string') throw machine.damaged('names what is no name');
+  if (typeof module !== 'string' || typeof name !== 'string')
+    throw machine.damaged('has a name that is not text');
   machine.push(machine.vocabulary.resolve(module, name));
 }

@@ -19,7 +19,7 @@ class TorchTensor extends PickleObject {
   }
 }
 
-/** A TorchScript module, read as what it is on disk: a record of named attributes. */
+/** A TorchScript module, read as a record of named attributes. */
 class ModuleRecord extends PickleObject {
   #state: PickleValue = null;
 
@@ -29,7 +29,7 @@ class ModuleRecord extends PickleObject {
     return true;
   }
 
-  /** Names and values; none where the module has a state of its own making, as quantised ones have. */
+  /** Names and values; none if the module has another state, as quantised ones do. */
   get attributes(): Iterable<[PickleValue, PickleValue]> {
     return this.#state instanceof Map ? this.#state : [];
   }
@@ -62,7 +62,7 @@ const storageTypes: ReadonlyMap<string, ElementType> = new Map([
   ['torch.BoolStorage', 'bool'],
 ]);
 
-/** TorchScript's typed lists; each takes one plain list. */
+/** TorchScript's typed lists, made from one plain list each. */
 const typedLists: ReadonlySet<string> = new Set([
   'torch.jit._pickle.build_intlist',
   'torch.jit._pickle.build_doublelist',
@@ -73,14 +73,14 @@ const typedLists: ReadonlySet<string> = new Set([
 
 const TORCHSCRIPT_CLASSES = '__torch__';
 
-/** The records of an archive that hold storages. */
+/** An archive's records of storages. */
 interface StorageRecords {
   readonly file: CheckpointFile;
-  /** Where the record of a storage's key lies; undefined where there is none. */
+  /** The place of a storage's record; undefined if there is none. */
   find(key: string): ByteRange | undefined;
 }
 
-/** The names that PyTorch's checkpoints of weights use, and no others. */
+/** Knows only the names that PyTorch's checkpoints of weights use. */
 function torchVocabulary(records: StorageRecords): PickleVocabulary {
   return {
     resolve(module, name) {
@@ -106,8 +106,8 @@ function torchVocabulary(records: StorageRecords): PickleVocabulary {
           });
         default:
           throw new CheckpointError(
-            `its pickle names ${quote(qualified)}, which is neither a tensor nor a plain container, so it is ` +
-              'refused and nothing of it was run; save only the weights: torch.save(model.state_dict(), path)',
+            `its pickle names ${quote(qualified)}, which is neither a tensor nor a plain container. It is ` +
+              'refused and was not run; save only the weights: torch.save(model.state_dict(), path)',
           );
       }
     },
@@ -119,7 +119,7 @@ function malformed(what: string): CheckpointError {
   return new CheckpointError(`its pickle describes ${what}: damaged, or not PyTorch's`);
 }
 
-/** Id: ('storage', type, key, device, number of elements). The device may be any; the bytes are the same. */
+/** Id: ('storage', type, key, device, number of elements). The bytes do not depend on the device. */
 function loadStorage(id: PickleValue, records: StorageRecords): TorchStorage {
   const [tag, type, key, , count] = Array.isArray(id) ? id : [];
   const elementType = type instanceof PickleGlobal ? storageTypes.get(type.name) : undefined;
@@ -145,7 +145,7 @@ function rebuildTensor(operands: readonly PickleValue[], file: CheckpointFile): 
   const [storage, storageOffset, shape, strides, , , metadata] = operands;
   if (!(storage instanceof TorchStorage)) throw malformed('a tensor without a storage');
   if (typeof storageOffset !== 'number') throw malformed('a tensor without an offset');
-  // Conjugate and negative views: their stored values are not the tensor's.
+  // The stored values of conjugate and negative views are not the tensor's.
   if (metadata instanceof Map && metadata.size > 0) throw malformed('a tensor that is a view with metadata');
   const { key, elementType, range } = storage;
   const claim = {
@@ -158,7 +158,7 @@ function rebuildTensor(operands: readonly PickleValue[], file: CheckpointFile): 
   return new TorchTensor(storedTensor(claim, file, `tensor in storage ${quote(key)}`));
 }
 
-/** Copied, since a pickle may go on to change its list; never more than a tensor can have. */
+/** A limited copy, because a pickle may change its list afterwards. */
 function sizes(value: PickleValue | undefined): number[] {
   if (!Array.isArray(value)) throw malformed('a tensor without a shape');
   if (value.length > MAX_DIMENSIONS) throw malformed(`a tensor of ${value.length} dimensions`);
@@ -174,10 +174,10 @@ export interface TensorCollection {
 
 const PICKLE_RECORD = 'data.pkl';
 
-/** ViT-B/32's is 38 KB; optimiser states add some hundred. */
+/** ViT-B/32's has 38 KB; optimiser states add a few hundred. */
 const MAX_PICKLE_BYTES = 16 * 1024 ** 2;
 
-/** A CLIP has some thousand attributes in a tree six deep. More is a knot, not a model. */
+/** A CLIP has a few thousand attributes in a tree six deep. */
 const MAX_ATTRIBUTES = 100_000;
 const MAX_MODULE_DEPTH = 32;
 const MAX_NAME_CHARACTERS = 500;
@@ -192,7 +192,7 @@ export function readTorchArchive(file: CheckpointFile): TensorCollection {
   const range = archive.find(`${folder}${PICKLE_RECORD}`)!;
   if (range.byteLength > MAX_PICKLE_BYTES) {
     throw new CheckpointError(
-      `its ${PICKLE_RECORD} has ${range.byteLength} bytes, of which at most ${MAX_PICKLE_BYTES} are read`,
+      `its ${PICKLE_RECORD} has ${range.byteLength} bytes; at most ${MAX_PICKLE_BYTES} are supported`,
     );
   }
   requireLittleEndian(archive, file, folder);
@@ -206,7 +206,7 @@ export function readTorchArchive(file: CheckpointFile): TensorCollection {
   throw new CheckpointError('it holds neither a TorchScript module nor a dictionary of weights');
 }
 
-/** The archive's one folder, whatever its name: the one whose pickle lies nearest to the top. */
+/** The archive's folder: the one whose pickle is nearest to the top. */
 function findFolder(archive: ZipArchive): string {
   const depth = (folder: string): number => folder.split('/').length;
   const folders = [...archive.names]
@@ -215,7 +215,7 @@ function findFolder(archive: ZipArchive): string {
     .sort((a, b) => depth(a) - depth(b));
   const [folder, next] = folders;
   if (folder === undefined) {
-    throw new CheckpointError(`it is a zip archive without ${PICKLE_RECORD}, so not one that PyTorch wrote`);
+    throw new CheckpointError(`it is a zip archive without ${PICKLE_RECORD}, so PyTorch has not written it`);
   }
   if (next !== undefined && depth(next) === depth(folder)) {
     throw new CheckpointError(`it holds several models, among them ${quote(folder)} and ${quote(next)}`);
@@ -264,7 +264,7 @@ function moduleTensors(root: ModuleRecord): Map<string, StoredTensor> {
       if (typeof attribute !== 'string') continue;
       const name = `${prefix}${attribute}`;
       if (name.length > MAX_NAME_CHARACTERS)
-        throw new CheckpointError(`its attribute ${quote(name)} is endless`);
+        throw new CheckpointError(`its attribute ${quote(name)} has too long a name`);
       if (value instanceof TorchTensor) tensors.set(name, value.stored);
       else if (value instanceof ModuleRecord) visit(value, `${name}.`, depth + 1);
     }
@@ -273,9 +273,9 @@ function moduleTensors(root: ModuleRecord): Map<string, StoredTensor> {
   return tensors;
 }
 
-/** The same module may stand in many places, or in itself. */
+/** A damaged file can have one module in many places, or inside itself. */
 function knotted(): CheckpointError {
   return new CheckpointError(
-    'its modules contain each other without end, or far more of them than a CLIP has',
+    'its modules contain each other without end, or are far more than those of a CLIP',
   );
 }

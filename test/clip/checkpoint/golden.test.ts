@@ -55,7 +55,7 @@ test('a weight is read anew each time, and not at all after disposal', async () 
   expect(weight.read().some((value) => value !== 0)).toBe(true);
   checkpoint[Symbol.dispose]();
   checkpoint[Symbol.dispose]();
-  expect(() => weight.read()).toThrow('closed already');
+  expect(() => weight.read()).toThrow('already closed');
 });
 
 test('a file that shrinks while it is open is an error of the checkpoint', async () => {

@@ -138,7 +138,7 @@ describe('without a config', () => {
     values: new Array(1280 * 12).fill(0),
   });
   const advice =
-    /nothing tells whether .* GELU or with QuickGELU; put the open_clip_config\.json .* into the same/;
+    /it is not known whether .* GELU or with QuickGELU; put the open_clip_config\.json .* into the same/;
 
   test.each<[string, string, Setting]>([
     ['by its name', "its name is one of OpenCLIP's", {}],
@@ -229,7 +229,7 @@ describe('a config is refused', () => {
     [
       "with a vision tower of timm's",
       configWith('vision', { timm_model_name: 'convnext_base' }),
-      '"model_cfg.vision_cfg.timm_model_name" of its open_clip_config.json is "convnext_base"; OpenAI\'s CLIP has no such thing',
+      '"model_cfg.vision_cfg.timm_model_name" of its open_clip_config.json is "convnext_base"; OpenAI\'s CLIP does not have this setting',
     ],
     [
       "with another tokenizer's texts",
@@ -249,12 +249,12 @@ describe('a config is refused', () => {
     [
       'that is of another model',
       configWith('vision', { width: 768 }),
-      "another model's: it gives vision_cfg.width as 768, the weights 128",
+      'belongs to another model: it gives vision_cfg.width as 768, the weights 128',
     ],
     [
       'that is of another picture size',
       configWith('vision', { image_size: [6, 8] }),
-      "another model's: it gives vision_cfg.image_size as [6,8], the weights 6",
+      'belongs to another model: it gives vision_cfg.image_size as [6,8], the weights 6',
     ],
     [
       'that is no JSON',
@@ -276,7 +276,7 @@ describe('weights that the reference has not', () => {
   ])('such as %s are refused by name', async (name) => {
     const more = new Map(weights).set(name, { shape: [2], values: [1, 2] });
     expect(await refused({ bytes: safetensors(more), config: smallConfig })).toBe(
-      `its weights are not those of a CLIP: "${name}" is no part of one.`,
+      `its weights are not those of a CLIP: "${name}" does not belong to one.`,
     );
   });
 

@@ -43,17 +43,17 @@ describe('files that are no checkpoint', () => {
     [
       'bytes at random',
       Uint8Array.from({ length: 5000 }, (_, i) => (i * 167 + 13) % 251),
-      'no checkpoint; read are',
+      "not a checkpoint; PyTorch's zip files",
     ],
-    ['one byte', 'x', 'no checkpoint; read are'],
+    ['one byte', 'x', "not a checkpoint; PyTorch's zip files"],
   ])('%s', async (_, bytes, sentence) => {
     expect(await refusalOf(bytes)).toContain(sentence);
   });
 
-  test("PyTorch's format from before 1.6, with how to save it anew", async () => {
+  test("PyTorch's format from before 1.6, with how to save it again", async () => {
     const magicNumber = Buffer.from('80028a0a6cfc9c46f9206aa850192e8002', 'hex');
     expect(await refusalOf(magicNumber)).toContain(
-      'before version 1.6; save it anew with a current PyTorch: torch.save(',
+      'before version 1.6; save it again with a current PyTorch: torch.save(',
     );
     const tar = new Uint8Array(1024);
     tar.set(new TextEncoder().encode('ustar'), 257);

@@ -61,7 +61,7 @@ describe('a file is refused', () => {
     [
       'that ends within a tensor',
       described({ a: entry(0, 16) }).subarray(0, -1),
-      'tensor "a" ends at byte 16 of the data, of which there are 15',
+      'tensor "a" ends at byte 16 of the data, which has 15 bytes',
     ],
     ['that ends within its length', Uint8Array.of(1, 2, 3), 'ends before byte 8'],
     [
@@ -81,17 +81,17 @@ describe('a file is refused', () => {
     [
       'with a tensor that ends before it begins',
       described({ a: entry(8, 4, { shape: [1] }) }),
-      'does not take the -4 bytes',
+      'does not have -4 bytes',
     ],
     [
       'with offsets that do not match the shape',
       described({ a: entry(0, 16, { shape: [3] }) }),
-      'does not take the 16 bytes',
+      'does not have 16 bytes',
     ],
     [
       'with a shape past all numbers',
       described({ a: entry(0, 16, { shape: [2 ** 52, 2 ** 52] }) }),
-      'does not take',
+      'does not have',
     ],
     ['with a negative size', described({ a: entry(0, 16, { shape: [-2, -2] }) }), 'is described wrongly'],
     ['with a fractional offset', described({ a: entry(0.5, 4.5) }), 'is described wrongly'],
@@ -103,7 +103,7 @@ describe('a file is refused', () => {
     [
       'with an unknown type',
       described({ a: entry(0, 4, { dtype: 'F8_E4M3' }) }),
-      'of type "F8_E4M3"; read are F16',
+      'of type "F8_E4M3"; supported are F16',
     ],
     ['with a tensor that is no object', described({ a: 3 }), 'is described wrongly'],
     [
