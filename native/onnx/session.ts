@@ -28,7 +28,7 @@ const cLibraries: Partial<Record<NodeJS.Platform, string>> = {
 /**
  * Keeps ONNX Runtime from reporting to its makers, which it does by default since 1.29: a device id in the
  * home folder, uploads. It reads the variable from the C library when the first session is made. Assigning to
- * `process.env` does not reach it, because Bun keeps a copy.
+ * the script's environment object does not reach it, because Bun keeps a copy.
  */
 function disableTelemetry(): void {
   const library = cLibraries[process.platform];

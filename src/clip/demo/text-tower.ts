@@ -18,16 +18,16 @@ import {
   weight,
 } from './residual-stream.ts';
 
-/** What a token of CLIP's vocabulary means to the demo model. */
+/** The meaning of a token of CLIP's vocabulary. */
 interface ColourWord {
-  /** The token's text as the vocabulary has it: `</w>` ends a word. */
+  /** The token's text in the vocabulary: `</w>` ends a word. */
   readonly token: string;
   /** Its id in CLIP's vocabulary. */
   readonly id: number;
   readonly meaning: Mixture<Concept>;
 }
 
-/** Beside a colour, brightness only shades the meaning: "dark red" is a red first. */
+/** Brightness only shades the meaning of a colour: "dark red" is first of all a red. */
 const SHADE = 0.4;
 
 const red = { red: 1 };
@@ -39,7 +39,7 @@ const beige = { beige: 1 };
 const grey = { grey: 1 };
 const dark = { dark: SHADE };
 const bright = { bright: SHADE };
-// Where nobody offers grey, a dark grey is rather black, a light one rather white.
+// If grey is not offered, a dark grey is rather black, a light one rather white.
 const black = { black: 1, dark: 0.3 };
 const white = { white: 1, bright: 0.3 };
 
@@ -112,7 +112,7 @@ const wordMeanings: readonly (readonly [token: string, id: number, meaning: Mixt
   ['lighter</w>', 14102, bright],
   ['pale</w>', 12518, bright],
   ['luminous</w>', 37913, bright],
-  // Beginnings of words that no common word of another meaning has: "greenish", "yellowish", "fuchsia".
+  // Beginnings that only colour words have: "greenish", "yellowish", "fuchsia".
   ['orange', 13957, { orange: 1 }],
   ['yellow', 12059, { yellow: 1 }],
   ['green', 2762, green],
@@ -122,7 +122,7 @@ const wordMeanings: readonly (readonly [token: string, id: number, meaning: Mixt
   ['fuch', 42617, { pink: 1, purple: 0.6 }],
 ];
 
-/** Every token that means something. All others, the words around a colour, mean nothing. */
+/** Every token with a meaning. All others, the words around a colour, have none. */
 export const colourWords: readonly ColourWord[] = wordMeanings.map(([token, id, meaning]) => ({
   token,
   id,
@@ -130,7 +130,7 @@ export const colourWords: readonly ColourWord[] = wordMeanings.map(([token, id, 
 }));
 
 /**
- * "cyan" is two tokens, and either of them occurs without the other: only both in one text mean the colour.
+ * "cyan" is two tokens, and each also occurs without the other: only both in one text mean the colour.
  */
 export const cyanTokens = {
   beginning: { token: 'cy', id: 1470 },
@@ -149,11 +149,11 @@ export const textArchitecture: TextArchitecture = {
 const END_OF_TEXT = 49_407;
 
 type TextChannel =
-  /** What a token means. */
+  /** A token's meaning. */
   | `token ${Concept}`
   | 'token cy'
   | 'token an'
-  /** The mean of what all tokens so far mean. */
+  /** The mean of the meanings of all tokens so far. */
   | `mean ${Concept}`
   | 'mean cy'
   | 'mean an'
@@ -182,7 +182,7 @@ function coordinates(mixture: Mixture<Concept>): [Concept, number][] {
   return [...sums];
 }
 
-/** [vocabulary, width]: colour words carry their meaning, the end of the text carries "unmarked". */
+/** [vocabulary, width]: colour words have their meaning, the end of the text has "unmarked". */
 function tokenEmbedding(): Float32Array {
   const { width, vocabularySize } = textArchitecture;
   const matrix = new Float32Array(vocabularySize * width);
@@ -199,7 +199,7 @@ function tokenEmbedding(): Float32Array {
   return matrix;
 }
 
-/** [contextLength, width]: every position holds the balance; the order of words means nothing. */
+/** [contextLength, width]: every position has the balance; the order of words means nothing. */
 function positionalEmbedding(): Float32Array {
   const { contextLength, width } = textArchitecture;
   const matrix = new Float32Array(contextLength * width);
@@ -215,8 +215,8 @@ function meanings(): Average<TextChannel>[] {
 }
 
 /**
- * A colour among 77 tokens leaves a 77th of its meaning in the mean: it is made large against "unmarked",
- * so that LayerNorm leaves nothing of that as soon as any colour is named.
+ * A colour among 77 tokens has a 77th of its meaning in the mean. It is made so much larger than "unmarked" that
+ * LayerNorm leaves nothing of "unmarked" if any colour is named.
  */
 function answerRectifiers(): Rectifier<TextChannel>[] {
   const GAIN = 4000;
@@ -230,7 +230,7 @@ function answerRectifiers(): Rectifier<TextChannel>[] {
       writes: [[`axis ${concept}`, GAIN]] as const,
       sharpness,
     })),
-    // The smaller of two numbers: the first, less what it has over the second.
+    // The smaller of two numbers: the first, minus its excess over the second.
     { reads: [['mean cy', 1]], writes: cyan(1), sharpness },
     {
       reads: [

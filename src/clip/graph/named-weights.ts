@@ -1,12 +1,12 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { elementCount } from '../checkpoint/stored-tensor.ts';
 
-/** A checkpoint whose weights do not make a model; the message names the weight. */
+/** A checkpoint's weights do not make a model. The message names the weight. */
 export class UnusableWeightError extends Error {
   override readonly name = 'UnusableWeightError';
 }
 
-/** Reads a checkpoint's weights one at a time, each checked against the shape its place asks for. */
+/** Reads a checkpoint's weights one at a time, and checks each shape. */
 export class NamedWeights {
   readonly #checkpoint: Checkpoint;
   readonly #onShare: (share: number) => void;
@@ -24,7 +24,7 @@ export class NamedWeights {
   }
 
   /**
-   * @param shape what the architecture asks for
+   * @param shape as the architecture requires
    * @returns the values, row-major
    * @throws UnusableWeightError
    */
@@ -35,7 +35,7 @@ export class NamedWeights {
       throw new UnusableWeightError(`${name} has shape [${tensor.shape}], expected [${shape}]`);
     }
     const values = tensor.read();
-    // The sum is a double, which float32 terms cannot overflow: it is finite only if all of them are.
+    // float32 terms cannot overflow a double's sum: it is finite only if all terms are.
     if (!Number.isFinite(values.reduce((sum, value) => sum + value, 0))) {
       throw new UnusableWeightError(`${name} has values that are not finite`);
     }
@@ -44,13 +44,13 @@ export class NamedWeights {
     return values;
   }
 
-  /** [rows, columns] read as its transpose, [columns, rows]. */
+  /** Reads [rows, columns] as its transpose, [columns, rows]. */
   readTransposed(name: string, [rows, columns]: readonly [number, number]): Float32Array {
     return transpose(this.read(name, [rows, columns]), rows, columns);
   }
 }
 
-/** Side of the tiles below, so that reads and writes both stay in the cache. */
+/** Side of a tile: reads and writes of a tile both stay in the cache. */
 const TILE = 32;
 
 /** [rows, columns] → [columns, rows], both row-major. */

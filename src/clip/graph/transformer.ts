@@ -4,13 +4,13 @@ import type { GraphBuilder, Value } from './graph-builder.ts';
 import { createFloatLinear, type Linear, type LinearWeights, type Rows } from './linear.ts';
 import { type NamedWeights, transpose } from './named-weights.ts';
 
-/** What a LayerNorm multiplies normalised channels with and adds to them. [W] each. */
+/** A LayerNorm's factors and summands of normalised channels. [W] each. */
 interface NormWeights {
   readonly weight: Float32Array;
   readonly bias: Float32Array;
 }
 
-/** The weights of one residual attention block, in the form that the graph computes with. */
+/** The weights of one residual attention block, in the form that the graph uses. */
 export interface BlockWeights {
   readonly attentionNorm: NormWeights;
   readonly query: LinearWeights;
@@ -19,7 +19,7 @@ export interface BlockWeights {
   readonly attentionOut: LinearWeights;
   readonly mlpNorm: NormWeights;
   readonly mlpIn: LinearWeights;
-  /** [4W]: what the activated channels are multiplied with before `mlpOut`; absent: 1. */
+  /** [4W]: factors of the activated channels before `mlpOut`; absent: 1. */
   readonly hiddenScales?: Float32Array;
   readonly mlpOut: LinearWeights;
 }
@@ -29,9 +29,8 @@ export function readNorm(weights: NamedWeights, name: string, width: number): No
 }
 
 /**
- * Reads a block's weights. Two of the reference's biases are left out: that of the keys adds the same to all
- * of a query's scores, which softmax takes out again; that of the values comes out of any average as it is,
- * so it moves into the bias behind.
+ * Reads a block's weights. Two of the reference's biases are omitted. The keys' adds the same number to all of a
+ * query's scores, which softmax cancels. The values' is the same in any average, so the next bias includes it.
  * @param prefix such as `visual.transformer.resblocks.0`
  */
 function readBlock(weights: NamedWeights, prefix: string, width: number): BlockWeights {
@@ -86,18 +85,17 @@ function product(row: Float32Array, { weight, outputWidth, bias }: Required<Line
   return Float32Array.from(sums);
 }
 
-/** How loud the channels of the products' inputs get: the largest magnitude seen of each, by the input's name. */
+/** The loudness of the products' input channels, by the input's name: the largest magnitude seen of each channel. */
 export type ActivationRanges = ReadonlyMap<string, Float32Array>;
 
-/** The name of the blocks' list in the weights, and of the model's part that it belongs to. */
+/** Prefixes of the blocks' weights. */
 const towerPrefixes = { vision: 'visual.transformer', text: 'transformer' } as const;
 
-/** The prefix of one block's weights. */
 function blockPrefix(tower: keyof typeof towerPrefixes, layer: number): string {
   return `${towerPrefixes[tower]}.resblocks.${layer}`;
 }
 
-/** The names of the matrices that a block multiplies with weights. */
+/** The names of the matrices that a block multiplies by weights. */
 export function blockInputs(prefix: string) {
   return {
     /** Of queries, keys and values. [..., W] */
@@ -111,7 +109,7 @@ export function blockInputs(prefix: string) {
   } as const;
 }
 
-/** Where a graph's observed form says how loud an input's channels were. */
+/** An output of a graph's observed form: the loudness of an input's channels. */
 export interface ObservedInput {
   readonly name: string;
   /** The graph's output: [width] float32. */
@@ -119,7 +117,7 @@ export interface ObservedInput {
   readonly width: number;
 }
 
-/** What the observed form of a tower's graph has beside `embeddings`. */
+/** The outputs of a tower's observed form besides `embeddings`. */
 export function observedInputs(
   tower: keyof typeof towerPrefixes,
   architecture: ClipArchitecture,
@@ -136,7 +134,7 @@ export function observedInputs(
 }
 
 /**
- * Lets the graph's observed form say how loud the channels of a matrix get.
+ * Makes the loudness of a matrix's channels an output of the graph's observed form.
  * @param x [M, width] float32
  */
 function observeChannels(graph: GraphBuilder, name: string, x: Value, width: number): void {
@@ -152,18 +150,18 @@ function outputName(input: string): string {
   return `range.${input}`;
 }
 
-/** How often finer the steps of the activated channels must become to be worth a multiplication of their own. */
+/** The activated channels' steps must become this many times finer to be worth a multiplication. */
 const WORTHWHILE = 2;
 
 /**
- * Makes loud channels quieter where they are rounded and their weights larger, so that one loud channel does
- * not leave all others a few steps. In real numbers the block computes what it did before: what divides a
- * channel stands in the LayerNorm or in the projection before it, and only behind a GELU, through which
- * nothing can be moved, in a multiplication of its own, where that is worth it.
+ * Makes loud channels quieter before they are rounded, and their weights larger. Otherwise one loud channel would leave
+ * only a few steps to all others. In real numbers the block computes the same: the LayerNorm or the projection before
+ * a channel includes its divisor. A divisor cannot move through a GELU, so there it is a separate multiplication, if
+ * that is worth it.
  *
- * The scale √(loudness / largest weight) is SmoothQuant's (Xiao et al., 2022) with α = 0.5: both sides of the
- * product are then equally hard to round.
- * @param ranges without those of this block's inputs, nothing is changed
+ * The scale √(loudness / largest weight) is SmoothQuant's (Xiao et al., 2022) with α = 0.5. It makes both sides of the
+ * product equally hard to round.
+ * @param ranges if they lack this block's inputs, nothing changes
  */
 export function smoothBlock(block: BlockWeights, prefix: string, ranges: ActivationRanges): BlockWeights {
   const inputs = blockInputs(prefix);
@@ -175,7 +173,7 @@ export function smoothBlock(block: BlockWeights, prefix: string, ranges: Activat
     attentionNorm: divideNorm(block.attentionNorm, attention),
     query: multiplyRows(block.query, attention),
     key: multiplyRows(block.key, attention),
-    // An average of the values is divided by the same: it may be done before.
+    // Dividing the values divides their average.
     value: divideColumns(multiplyRows(block.value, attention), attentionOut),
     attentionOut: multiplyRows(block.attentionOut, attentionOut),
     mlpNorm: divideNorm(block.mlpNorm, mlpIn),
@@ -185,7 +183,7 @@ export function smoothBlock(block: BlockWeights, prefix: string, ranges: Activat
   };
 }
 
-/** @returns [inputWidth], or undefined where nothing is known of the input */
+/** @returns [inputWidth], or undefined if the input's loudness is unknown */
 function inputScales(
   loudness: Float32Array | undefined,
   products: readonly LinearWeights[],
@@ -200,14 +198,14 @@ function inputScales(
   }
   return loudness.map((value, channel) => {
     const scale = Math.sqrt(value / largest[channel]!);
-    // A channel that was never heard, or that nothing listens to, stays as it is.
+    // A channel that was always 0, or whose weights are 0, does not change.
     return Number.isFinite(scale) && scale > 0 ? scale : 1;
   });
 }
 
 /**
- * Only loud channels are made quieter, none louder: what a GELU makes of negative values must stay above −0.17.
- * @returns [4W], or undefined where it is not worth it
+ * Makes only loud channels quieter, none louder: a GELU's negative values must stay above −0.17.
+ * @returns [4W], or undefined if it is not worth it
  */
 function hiddenScales(loudness: Float32Array | undefined, product: LinearWeights): Float32Array | undefined {
   const scales = inputScales(loudness, [product]);
@@ -244,16 +242,16 @@ function divideColumns(product: LinearWeights, scales: Float32Array | undefined)
   };
 }
 
-/** `eps` of PyTorch's LayerNorm, which the reference leaves as it is. */
+/** The default `eps` of PyTorch's LayerNorm, which the reference uses. */
 const LAYER_NORM_EPSILON = { float: 1e-5 };
 
-/** What a graph's layers are built with. */
+/** The means to build a graph's layers. */
 export interface Parts {
   readonly graph: GraphBuilder;
   readonly weights: NamedWeights;
   readonly linear: Linear;
   readonly precision: Precision;
-  /** Loud channels of inputs listed here are made quieter; empty for products that do not round. */
+  /** Loud channels of these inputs are made quieter; empty for products that do not round. */
   readonly ranges: ActivationRanges;
 }
 
@@ -267,8 +265,8 @@ export interface Tower extends Parts {
 }
 
 /**
- * How the rows of the stream make up sequences. Row l · N + n is position l of picture or text n, as in the
- * reference ("NLD → LND"): heads are then split and joined without moving keys, values or queries.
+ * How the rows of the stream form sequences. Row l · N + n is position l of picture or text n, as in the reference
+ * ("NLD → LND"), so that heads are split and joined without moving keys, values or queries.
  */
 export interface Sequence {
   /** The shape [L, N, H, W / H]. */
@@ -277,7 +275,7 @@ export interface Sequence {
   readonly mask?: Value;
 }
 
-/** The one position of a sequence that becomes the embedding. */
+/** The position of a sequence that becomes the embedding. */
 export interface ReadOut {
   /** [L · N, W] → [N, W] */
   rows(name: string, x: Value): Value;
@@ -404,7 +402,7 @@ function attention(
     ? graph.integers(`${name}.query.shape`, [1, -1, heads, headWidth])
     : sequence.headShape;
 
-  // FusedMatMul reads [L, N, H, W / H] as N · H matrices where they lie.
+  // FusedMatMul reads [L, N, H, W / H] as N · H matrices without copying.
   const scores = graph.node(
     `${name}.scores`,
     'com.microsoft.FusedMatMul',
@@ -453,11 +451,11 @@ async function mlp(tower: Tower, { prefix, weights }: Block, x: Value, rows: Row
 }
 
 /**
- * Ends a tower: the read-out position is normalised, projected into the space that pictures and texts share,
- * and given length 1, as `CLIP.forward` does. Becomes the graph's output `embeddings` [N, D] float32.
- * It is little work, and the last that could be made up for: it stays in float32.
+ * Ends a tower: normalises the read-out position, projects it into the space that pictures and texts share, and scales
+ * it to length 1, as `CLIP.forward` does. The result is the graph's output `embeddings` [N, D] float32. It stays in
+ * float32: it is little work, and no later layer could compensate its errors.
  * @param position [N, W]
- * @param names of the last LayerNorm, and of the projection [W, D], which the reference stores as it multiplies
+ * @param names of the last LayerNorm and of the projection [W, D]
  */
 export async function embeddingHead(
   tower: Tower,

@@ -19,7 +19,7 @@ import {
 const CHANNELS = 3;
 
 /**
- * The reference's `VisionTransformer` with preprocessing's last step, `Normalize`, before it.
+ * The reference's `VisionTransformer`, preceded by the last step of preprocessing, `Normalize`.
  *
  * pixels [N, S, S, 3] uint8, RGB, row-major → embeddings [N, D] float32, L2-normalised.
  */
@@ -87,8 +87,8 @@ async function embedPatches(
     outputWidth: width,
   }); // [G² · N, W]
 
-  // One table holds all that is added: class_embedding + position in its first row, and the folded bias +
-  // position in the others. The patches get a first row of zeros to match.
+  // One table has all summands: class_embedding + position in its first row, and the folded bias + position in the
+  // others. The patches get a first row of zeros to match.
   const table = weights.read('visual.positional_embedding', [grid * grid + 1, width]).slice();
   const classEmbedding = weights.read('visual.class_embedding', [width]);
   for (let index = 0; index < table.length; index++) {
@@ -113,7 +113,7 @@ async function embedPatches(
 
 /**
  * Σ w · (pixel / 255 − mean) / deviation = Σ (w / (255 · deviation)) · pixel − Σ w · mean / deviation:
- * what `Normalize` does to the pixels is done to the weights instead, once, in double precision.
+ * applies `Normalize` once to the weights, in double precision, instead of to the pixels.
  * @param convolution [W, 3, P, P]
  * @returns weight [P·P·3, W], its rows in the order of a patch's bytes, and bias [W]
  */
@@ -142,7 +142,7 @@ function headsOf({ graph, width, heads }: Tower, positions: number): Sequence {
   return { headShape: graph.integers('visual.heads', [positions, -1, heads, width / heads]) };
 }
 
-/** The class token stands first. */
+/** The class token is the first. */
 function readClassToken({ graph, width }: Tower, positions: number): ReadOut {
   const shape = graph.integers('class_token.positions', [positions, -1, width]);
   const first = graph.integers('class_token', 0);

@@ -11,8 +11,8 @@ import { percentOf } from './progress-display.ts';
 import { messageOf, storageErrnos } from './storage-error.ts';
 
 /**
- * Compiles one checkpoint in a child process, so that its memory returns to the system. Reports progress and the outcome
- * to the parent.
+ * Compiles one checkpoint in a child process, so that its memory returns to the system. Reports progress and the
+ * outcome to the parent.
  */
 async function main(): Promise<void> {
   const job = v.parse(compileJobSchema, JSON.parse(process.argv[2] ?? ''));

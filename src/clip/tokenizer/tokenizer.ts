@@ -6,7 +6,7 @@ import { cleanText } from './text-cleaning.ts';
 
 const vocabularyFile = new URL('../../../models/bpe_simple_vocab_16e6.txt.gz', import.meta.url);
 
-/** Ids 0 to 255 are bytes, 256 to 511 bytes that end a word, then come the merges, then start and end. */
+/** Ids 0 to 255 are bytes, 256 to 511 bytes that end a word. Then come the merges, start and end. */
 const FIRST_MERGE = 512;
 const MERGE_COUNT = 48_894;
 const END_OF_WORD_OFFSET = 256;
@@ -18,18 +18,17 @@ const END_OF_WORD = '</w>';
 
 /** OpenAI's byte-pair vocabulary in numbers. */
 interface Vocabulary {
-  /** byte → its token id where the word goes on; plus `END_OF_WORD_OFFSET` where it is the word's last. [256] */
+  /** byte → its token id inside a word; plus `END_OF_WORD_OFFSET` at the end of a word. [256] */
   readonly byteIds: readonly number[];
   /** Bytes of the longest token. */
   readonly longestTokenBytes: number;
   /**
-   * @returns the id of the token that two neighbouring tokens become, or undefined. Ids of merges follow
-   *   their rank: the lower one is merged first
+   * @returns the id of the token that two neighbouring tokens become, or undefined. Lower ids are merged first
    */
   merge(left: number, right: number): number | undefined;
 }
 
-/** Reads the vocabulary file; some tens of milliseconds. Provenance: models/VOCABULARY.md. */
+/** Reads the vocabulary file; takes tens of milliseconds. Provenance: models/VOCABULARY.md. */
 export function loadVocabulary(): Vocabulary {
   const lines = gunzipSync(readFileSync(vocabularyFile))
     .toString('utf8')
@@ -68,8 +67,8 @@ function pairKey(left: number, right: number): number {
 }
 
 /**
- * The reference's `bytes_to_unicode`: its file writes a byte that Latin-1 shows as itself, and the others,
- * which would break lines and columns, as the characters from U+0100 on. Printable bytes have the first ids.
+ * The reference's `bytes_to_unicode`: the file has printable Latin-1 bytes as they are. It has the others, which would
+ * break lines and columns, as characters from U+0100 on. Printable bytes have the first ids.
  */
 function bytesInVocabularyOrder(): readonly { readonly byte: number; readonly character: string }[] {
   const isPrintable = (byte: number) =>
@@ -83,16 +82,15 @@ function bytesInVocabularyOrder(): readonly { readonly byte: number; readonly ch
   ];
 }
 
-/** Behind a rank in a queue's key comes a position: words are shorter than this. */
+/** A queue's key is a rank times this, plus a position. Words are shorter than this. */
 const POSITIONS = 2 ** 20;
 
 /**
- * Encodes one word as the reference's `bpe` does: of all neighbours the pair with the lowest rank is merged
- * wherever it stands, from left to right, until no pair is in the vocabulary.
+ * Encodes one word as the reference's `bpe` does: the pair of neighbours with the lowest rank is merged everywhere,
+ * from left to right, until no pair is in the vocabulary.
  *
- * The reference looks through the whole word for every merge. Here a queue has the pairs, by rank and then by
- * position: the same order, because a pair that a merge brings about always ranks behind that merge. Time grows with
- * n · log n.
+ * The reference searches the whole word for every merge. Here a queue has the pairs, by rank and then by position. The
+ * order is the same, because a pair that a merge creates always ranks after that merge. Time grows with n · log n.
  * @returns token ids; none for an empty word
  */
 export function encodeWord(word: string, { byteIds, merge }: Vocabulary): number[] {
@@ -100,7 +98,7 @@ export function encodeWord(word: string, { byteIds, merge }: Vocabulary): number
   if (ids.length === 0) return ids;
   ids.push(ids.pop()! + END_OF_WORD_OFFSET);
 
-  // Neighbours by position; a position whose token went into the one on its left has an id of −1.
+  // Neighbours by position. A token that was merged into its left neighbour leaves the id −1.
   const next = Int32Array.from(ids, (_, at) => at + 1);
   const previous = Int32Array.from(ids, (_, at) => at - 1);
   const queue: number[] = [];
@@ -116,7 +114,7 @@ export function encodeWord(word: string, { byteIds, merge }: Vocabulary): number
     const left = key % POSITIONS;
     const merged = Math.floor(key / POSITIONS);
     const right = next[left]!;
-    // One of the two has become another token since.
+    // One of the two has become another token in the meantime.
     if (ids[left] === -1 || right >= ids.length) continue;
     if (merge(ids[left]!, ids[right]!) !== merged) continue;
     ids[left] = merged;
@@ -130,7 +128,7 @@ export function encodeWord(word: string, { byteIds, merge }: Vocabulary): number
   return ids.filter((id) => id !== -1);
 }
 
-/** A binary heap: the smallest number is the first, and no number is larger than the two at twice its place. */
+/** Adds to a binary heap, whose first number is the smallest. */
 function push(heap: number[], value: number): void {
   let at = heap.length;
   for (let parent = (at - 1) >> 1; at > 0 && heap[parent]! > value; parent = (at - 1) >> 1) {
@@ -158,10 +156,10 @@ function pop(heap: number[]): number | undefined {
 
 /** OpenAI's CLIP tokenizer: the reference's ids for the reference's clean-up. */
 interface Tokenizer {
-  /** @returns token ids without start and end; none for a text without anything visible */
+  /** @returns token ids without start and end; none for a text without visible characters */
   encode(text: string): number[];
   /**
-   * @param contextLength tokens the model takes at most, start and end included
+   * @param contextLength the most tokens that the model takes, start and end included
    * @returns [L] int32: start, ids, end; L ≤ contextLength, no padding
    * @throws ServiceError label_too_long naming the text and its tokens
    */
@@ -170,24 +168,23 @@ interface Tokenizer {
 
 /**
  * Words in the order of the reference's pattern: start and end as written, contractions, runs of letters, single
- * digits, runs of anything else. The text is in lower case already, so that of the reference's IGNORECASE two
- * things are left: the long s is an s, and U+0345, which folds to the letter iota, is part of no word at all.
+ * digits, runs of anything else. The text is in lower case. Of the reference's IGNORECASE two effects remain: the long
+ * s counts as an s, and U+0345, which folds to the letter iota, belongs to no word.
  */
 const wordPattern =
   /<\|startoftext\|>|<\|endoftext\|>|'[sſ]|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|(?:(?!\u0345)[^\p{White_Space}\p{L}\p{N}])+/gu;
 
 /**
- * White space and HTML references (`&eacute;`) take more characters than the text that the model sees: a text may have
- * this many times the characters that its tokens can have at the most. Longer ones are refused before any work goes
- * into them.
+ * White space and HTML references (`&eacute;`) make a text longer than what the model sees. So a text may have this
+ * many times the characters that its tokens can have. Longer texts are refused before any work.
  */
 const SHRINKAGE = 2;
 
-/** Words are short and repeat; 8,192 of up to 64 characters with their ids stay below 8 MB. */
+/** Words are short and repeat. 8,192 of up to 64 characters, with their ids, take less than 8 MB. */
 const CACHED_WORDS = 8192;
 const MAX_CACHED_WORD_CHARACTERS = 64;
 
-/** How much of a text that is too long is shown. */
+/** Shown characters of a text that is too long. */
 const SHOWN_CHARACTERS = 60;
 
 let sharedVocabulary: Vocabulary | undefined;
@@ -218,7 +215,7 @@ export function createTokenizer(): Tokenizer {
   return {
     encode: (text) => encodeWords(wordsOf(text)),
     tokenize(text, contextLength) {
-      // As many as the longest tokens that fit have bytes; a character has one at the least.
+      // The bytes of as many longest tokens as fit. A character has at least one byte.
       const maxBytes = contextLength * vocabulary.longestTokenBytes;
       if (text.length > SHRINKAGE * maxBytes || countMarks(text) > maxBytes) {
         throw tooLong(text, { characters: text.length }, contextLength);
@@ -234,7 +231,7 @@ export function createTokenizer(): Tokenizer {
   };
 }
 
-/** Accents and their like. Putting a run of them into order takes as long as the square of its length. */
+/** Counts accents and similar marks. Normalising a run of them takes time that grows with its length squared. */
 function countMarks(text: string): number {
   return text.match(/\p{M}/gu)?.length ?? 0;
 }
