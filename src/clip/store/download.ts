@@ -261,22 +261,34 @@ async function verify(
   return sha256;
 }
 
+/** By the part's path and the address. They outlive a failed attempt to prepare the model. */
+const validators = new Map<string, string | undefined>();
+
 /**
  * The unfinished file of a download: `<file>.<identity>.part`. The identity is the file's sum if that is known, so
  * that one mirror continues what another began.
  */
 export class PartFile {
   readonly path: string;
-  /** Strong ETag or Last-Modified of the answer that its bytes came from; undefined for those of an earlier process. */
-  validator: string | undefined;
   readonly #directory: string;
   readonly #source: DownloadSource;
+  readonly #origin: string;
 
   constructor(directory: string, source: DownloadSource) {
     const identity = source.sha256 ?? createHash('sha256').update(source.url).digest('hex');
     this.path = join(directory, `${source.fileName}.${identity.slice(0, 12)}.part`);
     this.#directory = directory;
     this.#source = source;
+    this.#origin = `${this.path} ${source.url}`;
+  }
+
+  /** Strong ETag or Last-Modified of the address's answer; undefined for bytes of another address or process. */
+  get validator(): string | undefined {
+    return validators.get(this.#origin);
+  }
+
+  set validator(validator: string | undefined) {
+    validators.set(this.#origin, validator);
   }
 
   /** Bytes that are there; 0 if there is no part, or a link of its name. */

@@ -96,6 +96,16 @@ describe('an interrupted transfer', () => {
     expect(server.requests[1]).toMatchObject({ range: `bytes=${MEBI}-`, ifRange: etag });
   });
 
+  test('of unknown sum goes on in the next attempt to prepare the model', async () => {
+    await using folder = await temporaryFolder();
+    await using server = await serveFile(file, dropAfter(MEBI, folder.path), honest);
+    const source = sourceOf(server, false);
+    const failed = await run(folder.path, [source], { timings: { ...fastTimings, attempts: 1 } });
+    expect(failed.outcome).toMatchObject([{ reason: expect.stringContaining('the connection broke') }]);
+    await expectDelivered(folder.path, await run(folder.path, [source]));
+    expect(server.requests[1]).toMatchObject({ range: `bytes=${MEBI}-`, ifRange: etag });
+  });
+
   test('that is longer than the file begins anew', async () => {
     await using folder = await temporaryFolder();
     await using server = await serveFile(file, honest);
