@@ -91,7 +91,7 @@ describe('batcher', () => {
     expect(batches).toEqual([['a1', 'a2'], ['b1', 'b2'], ['c1'], ['a3', 'a4'], ['b3'], ['a5', 'a6']]);
   });
 
-  test('a call that comes later waits for one turn of that before it, and that for one of its own', async () => {
+  test('calls that wait take turns, one item each', async () => {
     const { batcher, batches, endBatch } = heldBatcher(1);
     const [large, late] = [{}, {}];
     const submit = (name: string, call: object) =>

@@ -46,7 +46,7 @@ test('both golden layouts give the same weights under the same names', async () 
   }
 });
 
-test('a weight is read anew each time, and not at all after disposal', async () => {
+test('a weight is read again each time, and not after disposal', async () => {
   using folder = new TemporaryFolder();
   const checkpoint = await openCheckpoint(unpacked(folder, 'clip-tiny.pt'));
   const weight = checkpoint.weights.get('ln_final.weight')!;

@@ -49,7 +49,7 @@ describe('TorchScript archives', () => {
     await expectSmallClip(torchArchive(half, moduleTree), 'torchscript');
   });
 
-  test('whatever the folder is called and however deep it lies', async () => {
+  test('with any name and depth of the folder', async () => {
     await expectSmallClip(torchArchive(weights, moduleTree, { folder: '中/a b' }), 'torchscript');
   });
 

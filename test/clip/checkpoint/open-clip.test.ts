@@ -36,7 +36,7 @@ interface Setting {
   readonly config?: unknown;
 }
 
-/** A checkpoint in a folder of its own, with a config beside it where one is given. */
+/** A checkpoint in its own folder, with a config beside it if one is given. */
 function placed({ name = 'open_clip_model.safetensors', bytes = safetensors(weights), config }: Setting) {
   const folder = new TemporaryFolder();
   const path = folder.write(name, bytes);
@@ -113,7 +113,7 @@ describe("OpenCLIP's files", () => {
     );
   });
 
-  test('may have a config that says no more than what is asked for', async () => {
+  test('may have a config with only the necessary settings', async () => {
     const { architecture } = await opened({ config: { model_cfg: { quick_gelu: true } } });
     expect(architecture).toEqual(smallArchitecture);
   });
@@ -257,7 +257,7 @@ describe('a config is refused', () => {
       'belongs to another model: it gives vision_cfg.image_size as [6,8], the weights 6',
     ],
     [
-      'that is no JSON',
+      'that is not JSON',
       '<html>',
       "the open_clip_config.json beside it is not one of OpenCLIP's (it is not JSON)",
     ],

@@ -25,7 +25,7 @@ const changed = (name: string, change: Partial<MadeTensor> | undefined) => {
 };
 
 describe('files that are no checkpoint', () => {
-  test('a path where nothing lies, and a folder', async () => {
+  test('a path without a file, and a folder', async () => {
     using folder = new TemporaryFolder();
     expect(await refusal(join(folder.path, 'nothing'))).toContain('it cannot be opened (ENOENT)');
     mkdirSync(join(folder.path, 'folder'));
@@ -124,7 +124,7 @@ describe('models that are no CLIP with a vision transformer', () => {
     expect(await refusalOf(torchArchive(new Map(layer), stateDict))).toEndWith('is missing; and 8 more.');
   });
 
-  test('a grid of patches that is no square', async () => {
+  test('a grid of patches that is not a square', async () => {
     const archive = torchArchive(
       changed('visual.positional_embedding', { shape: [12, 128], values: new Array(12 * 128).fill(0) }),
       stateDict,

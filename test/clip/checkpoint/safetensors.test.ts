@@ -69,7 +69,7 @@ describe('a file is refused', () => {
       Uint8Array.from([...littleEndian(2 ** 40, 8), 0x7b]),
       'header claims 1099511627776 bytes',
     ],
-    ['whose header is no JSON', safetensorsOf('{"a":', new Uint8Array(0)), 'header is not JSON'],
+    ['whose header is not JSON', safetensorsOf('{"a":', new Uint8Array(0)), 'header is not JSON'],
     ['whose header is a list', safetensorsOf('[1]', new Uint8Array(0)), 'header is not a JSON object'],
     ['whose header is null', safetensorsOf('null', new Uint8Array(0)), 'header is not a JSON object'],
     [
@@ -105,7 +105,7 @@ describe('a file is refused', () => {
       described({ a: entry(0, 4, { dtype: 'F8_E4M3' }) }),
       'of type "F8_E4M3"; supported are F16',
     ],
-    ['with a tensor that is no object', described({ a: 3 }), 'is described wrongly'],
+    ['with a tensor that is not an object', described({ a: 3 }), 'is described wrongly'],
     [
       'with too many dimensions',
       described({ a: entry(0, 4, { shape: new Array(9).fill(1) }) }),

@@ -80,7 +80,7 @@ describe('colour words', () => {
 });
 
 describe('a label', () => {
-  test('means its colour whatever stands around it, in any case and with any marks', async () => {
+  test('means its colour among any words, in any case and with any marks', async () => {
     const side = fc.array(
       fc.tuple(word, mark).map((parts) => parts.join('')),
       { maxLength: 12 },

@@ -97,7 +97,7 @@ describe('readCompiledModel', () => {
     },
   );
 
-  test('notices a description that is no JSON', async () => {
+  test('notices a description that is not JSON', async () => {
     await writeFile(inside('model.json'), '{"name": "tes');
     await expectFault(`${inside('model.json')} cannot be read`);
   });

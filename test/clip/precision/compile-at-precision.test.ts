@@ -105,7 +105,7 @@ describe('auto', () => {
     expect(outcome.files).toEqual(['model.json', REPORT_FILE, ...graphs].toSorted());
   });
 
-  test('tells of progress from the first weight to the last probe', () => {
+  test('reports progress from the first weight to the last probe', () => {
     const { shares } = outcome;
     expect(shares[0]).toBeGreaterThan(0);
     expect(shares[0]).toBeLessThan(0.2);

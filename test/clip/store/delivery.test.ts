@@ -24,7 +24,7 @@ describe('an answer with a body', () => {
     });
   });
 
-  test('of status 206 goes on where the part ends', () => {
+  test('of status 206 continues where the part ends', () => {
     const headers = { 'Content-Range': 'bytes 40-99/100', ETag: '"x"' };
     expect(judge(known, 40, 206, headers, '"x"')).toEqual({
       offset: 40,
@@ -33,7 +33,7 @@ describe('an answer with a body', () => {
     });
   });
 
-  test('takes its length from the head where nobody knows it', () => {
+  test('takes an unknown length from the head', () => {
     expect(judge(unknown, 0, 200, { 'Content-Length': '70' })).toMatchObject({ bytesTotal: 70 });
     expect(judge(unknown, 0, 200)).toMatchObject({ bytesTotal: undefined });
     expect(judge(unknown, 5, 206, { 'Content-Range': 'bytes 5-9/*' })).toMatchObject({
@@ -64,11 +64,11 @@ describe('an answer that does not fit the part', () => {
     ['another range', { 'Content-Range': 'bytes 0-99/100' }],
     ['no range at all', {}],
     ['another file', { 'Content-Range': 'bytes 40-99/100', ETag: '"y"' }],
-  ])('because it is of %s means to begin anew', (_name, headers) => {
+  ])('because it has %s starts the download again', (_name, headers) => {
     expect(failure(() => judge(known, 40, 206, headers, '"x"'))).toMatchObject(anew);
   });
 
-  test('because nothing is left means to begin anew', () => {
+  test('because nothing is left starts the download again', () => {
     expect(failure(() => judge(unknown, 40, 416, { 'Content-Range': 'bytes */40' }))).toMatchObject(anew);
     expect(failure(() => judge(known, 40, 416))).toMatchObject(anew);
   });

@@ -138,7 +138,7 @@ describe('a checkpoint', () => {
   });
 });
 
-describe('a checkpoint that cannot be had', () => {
+describe('a checkpoint that is not available', () => {
   test('is asked for in one sentence, while the log has the reason of each source', async () => {
     await using folder = await temporaryFolder();
     await using gone = await serveFile(file, page(404));
@@ -235,7 +235,7 @@ describe('several processes', () => {
     expect(await readdir(folder.path)).toEqual(['ViT-B-32.pt']);
   });
 
-  test('of which one is killed while it downloads: the next start goes on where it stopped', async () => {
+  test('of which one is killed while it downloads: the next start continues where it stopped', async () => {
     await using folder = await temporaryFolder();
     await using server = await serveFile(file, stallAfter(MEBI), honest);
     const killed = start(modelFrom(server.url), folder.path);
@@ -277,7 +277,7 @@ describe('several processes', () => {
   });
 });
 
-/** Waits until an unfinished download has so many bytes. */
+/** Waits until an unfinished download has this many bytes. */
 async function partOf(directory: string, bytes: number): Promise<void> {
   for (;;) {
     const part = (await readdir(directory)).find((name) => name.endsWith('.part'));

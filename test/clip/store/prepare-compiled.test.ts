@@ -99,7 +99,7 @@ describe('a compiled model', () => {
 });
 
 describe('a precision', () => {
-  test('that is left to the service is chosen once by comparing both, and told with its reasons', async () => {
+  test('that is left to the service is chosen once by a comparison, and logged with its reasons', async () => {
     await using folder = await temporaryFolder();
     await writeFile(join(folder.path, 'ViT-B-32.pt'), tiny);
     const first = await prepare({ cache: folder.path, precision: 'auto' });

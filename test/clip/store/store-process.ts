@@ -4,7 +4,7 @@ import type { StoreTimings } from '../../../src/clip/store/store-context.ts';
 import { storeContext } from '../../../src/clip/store/store-context.ts';
 import { createLog } from '../../../src/log.ts';
 
-/** What a process that looks for a checkpoint is told, as JSON in its first argument. */
+/** The task of a process that looks for a checkpoint, as JSON in its first argument. */
 export interface StoreTask {
   readonly model: ManifestModel;
   readonly cacheDirectory: string;
