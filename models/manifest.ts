@@ -1,38 +1,38 @@
-/** One place a checkpoint can be downloaded from. */
-export interface ModelSource {
+/** A place to download a checkpoint from. */
+interface ModelSource {
   readonly url: string;
   /** Exact size of the file, in bytes. */
   readonly bytes: number;
   /** sha256 of the file, hex. */
   readonly sha256: string;
   readonly layout: 'torchscript' | 'state_dict' | 'huggingface';
-  /** Name the file gets in the cache folder; one of the model's `fileNames`. */
+  /** The file's name in the cache folder; one of the model's `fileNames`. */
   readonly fileName: string;
-  /** Reported to answer 404: still tried, but not what a person is told to download. */
+  /** The address is reported to answer 404: it is tried, but error sentences do not recommend it. */
   readonly reportedGone?: boolean;
 }
 
-/** A model that can be asked for by name. */
+/** A model that `CLIP_MODEL` can name. */
 export interface ManifestModel {
-  /** For OpenAI's, the name the reference's `clip.load` takes; for others, that of their repository. */
+  /** OpenAI's models: the name that the reference's `clip.load` takes. Others: the name of their repository. */
   readonly name: string;
-  /** What its weights do not tell. Heads are 64 channels wide in all of these models. */
+  /** The weights do not decide it. Heads are 64 channels wide in all of these models. */
   readonly activation: 'quick_gelu' | 'gelu';
-  /** File names that are looked for in each cache folder, in this order. */
+  /** File names to look for in each cache folder, in this order. */
   readonly fileNames: readonly string[];
-  /** Where it is downloaded from, in this order. */
+  /** Download addresses, in this order. */
   readonly sources: readonly ModelSource[];
 }
 
-/** Names that anybody's checkpoint may have: looked for where ViT-B/32, the default, is asked for, and no other. */
-const anybodysFileNames: ReadonlySet<string> = new Set(['model.pt', 'model.safetensors']);
+/** Names that any checkpoint may have. They are only looked for if ViT-B/32, the default, is wanted. */
+const commonFileNames: ReadonlySet<string> = new Set(['model.pt', 'model.safetensors']);
 
 const openaiUrl = (sha256: string, fileName: string) =>
   `https://openaipublic.azureedge.net/clip/models/${sha256}/${fileName}`;
 const huggingFaceUrl = (repository: string, revision: string, path: string) =>
   `https://huggingface.co/${repository}/resolve/${revision}/${path}`;
 
-/** A file at the address that stands in the reference's `clip.py`. */
+/** A file at its address in the reference's `clip.py`. */
 function openaiSource(fileName: string, bytes: number, sha256: string): ModelSource {
   return {
     url: openaiUrl(sha256, fileName),
@@ -183,15 +183,15 @@ export const manifest: readonly ManifestModel[] = [
 ];
 
 /**
- * The activation of a published file, by the name it has in a cache folder.
- * @param layout how the file is laid out: of another layout than was published, it is somebody else's
- * @returns undefined for all other files, and for names that anybody's checkpoint may have
+ * The activation of a published file, by its name in a cache folder.
+ * @param layout of the file: a file of another layout is not the published one
+ * @returns undefined for all other files, and for names that any checkpoint may have
  */
 export function publishedActivation(
   fileName: string,
   layout: string,
 ): ManifestModel['activation'] | undefined {
-  if (anybodysFileNames.has(fileName)) return undefined;
+  if (commonFileNames.has(fileName)) return undefined;
   const model = manifest.find(({ sources }) =>
     sources.some((source) => source.fileName === fileName && source.layout === layout),
   );

@@ -1,9 +1,8 @@
 import { constants } from 'node:os';
 import type { EngineState } from './classify/classifier.ts';
 import type { CompiledModel } from './clip/graph/compiled-model.ts';
-import { prepareModel } from './clip/store/prepare-model.ts';
+import { pauseBeforeRetry, prepareModel, retryDelays } from './clip/store/prepare-model.ts';
 import type { LoadingProgress } from './clip/store/progress-display.ts';
-import { pauseBeforeRetry, retryDelays } from './clip/store/retry.ts';
 import { ModelStoreError, type ModelStoreFault } from './clip/store/storage-error.ts';
 import { ConfigError, parseConfig } from './config.ts';
 import { type Engine, startEngine } from './engine.ts';

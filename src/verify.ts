@@ -20,9 +20,9 @@ const published = [
 
 /** The largest accepted difference of a probability. */
 const tolerances: Readonly<Record<Precision, number>> = {
-  // The published digits were computed in half precision on a GPU.
+  // The published probabilities were computed in half precision on a GPU.
   fp32: 0.002,
-  // Nothing is published for int8. Logits that differ by some tenths change these probabilities by up to 0.01.
+  // No probabilities are published for int8. Logits that differ by a few tenths change these by up to 0.01.
   int8: 0.02,
 };
 
@@ -30,8 +30,8 @@ const PICTURE_URL = 'https://raw.githubusercontent.com/openai/CLIP/main/CLIP.png
 const PICTURE_SHA256 = '308a3ca4503f1c7a07803916c369d78c4ef501e5ab7fc727da9b5e1d2f9ec85b';
 const PICTURE_TIMEOUT_MS = 30_000;
 
-/** 0: the answers are the published ones; 1: they are not; 2: picture or weights are missing. */
-export type VerifyOutcome = 0 | 1 | 2;
+/** 0: the probabilities agree with the published ones; 1: they do not; 2: picture or weights are missing. */
+type VerifyOutcome = 0 | 1 | 2;
 
 /** The picture or the weights are missing. The message says which. */
 export class MissingError extends Error {
@@ -39,7 +39,7 @@ export class MissingError extends Error {
 }
 
 /** The input and output of `verify`. */
-export interface VerifyParts {
+interface VerifyParts {
   /** @throws MissingError */
   picture(): Promise<Uint8Array>;
   /** @throws MissingError */
@@ -50,7 +50,7 @@ export interface VerifyParts {
 /** Classifies the example of OpenAI's README and compares with the published probabilities. */
 export async function verify({ picture, classifier, print }: VerifyParts): Promise<VerifyOutcome> {
   try {
-    // First the picture, which takes seconds; the model may have to be downloaded and compiled.
+    // The picture comes first: it takes seconds, but the model may have to be downloaded and compiled.
     const bytes = await picture();
     await using engine = await classifier();
     return await verifyModel(engine.classifier, bytes, print);

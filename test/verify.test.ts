@@ -145,7 +145,7 @@ describe('what cannot be tried', () => {
     expect(text).toBe('The weights are missing.\nNOT TRIED: see above.');
   });
 
-  test('but a bug is no excuse', async () => {
+  test('but a bug is an error', async () => {
     const parts = {
       picture: async () => new Uint8Array(),
       classifier: () => Promise.reject(new TypeError('a bug')),

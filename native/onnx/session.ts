@@ -3,9 +3,8 @@ import { readFileSync } from 'node:fs';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 
 /**
- * Whether ONNX Runtime's products of bytes overflow on this processor unless told to be careful. x86's older
- * instructions add two products of an unsigned and a signed byte in 16 bits, where they may not fit; VNNI and
- * AMX add them in 32.
+ * Whether ONNX Runtime's fast products of bytes can overflow on this processor. x86's older instructions add two
+ * products of an unsigned and a signed byte in 16 bits, which may be too few; VNNI and AMX add them in 32.
  */
 export function byteProductsOverflow(
   architecture: string = process.arch,
@@ -15,12 +14,12 @@ export function byteProductsOverflow(
   try {
     return !/^flags\s*:.*\b(?:avx512_vnni|avx_vnni|amx_int8)\b/m.test(readProcessorInfo());
   } catch {
-    // Careful products are right everywhere.
+    // The slower products are right on every processor.
     return true;
   }
 }
 
-/** The C library under the names by which these systems load it; elsewhere ONNX Runtime reports by other means. */
+/** The C library's name by system. On other systems ONNX Runtime reports by other means. */
 const cLibraries: Partial<Record<NodeJS.Platform, string>> = {
   linux: 'libc.so.6',
   darwin: 'libSystem.B.dylib',
@@ -28,8 +27,8 @@ const cLibraries: Partial<Record<NodeJS.Platform, string>> = {
 
 /**
  * Keeps ONNX Runtime from reporting to its makers, which it does by default since 1.29: a device id in the
- * home folder, uploads. It reads the variable once, from the process itself when the first session is made;
- * assigning to the script's environment object does not reach it, because Bun keeps a copy.
+ * home folder, uploads. It reads the variable from the C library when the first session is made. Assigning to
+ * the script's environment object does not reach it, because Bun keeps a copy.
  */
 function disableTelemetry(): void {
   const library = cLibraries[process.platform];
@@ -40,8 +39,8 @@ function disableTelemetry(): void {
 }
 
 /**
- * A tensor in memory of ours: row-major, `data.length` is the product of `dims`. `data` may be a view,
- * with a byte offset, over a SharedArrayBuffer.
+ * A tensor in our own memory: row-major, `data.length` is the product of `dims`. `data` may be a view of a
+ * SharedArrayBuffer, with a byte offset.
  */
 export type HostTensor =
   | { readonly type: 'uint8'; readonly dims: readonly number[]; readonly data: Uint8Array }
@@ -51,12 +50,12 @@ export type HostTensor =
 /** Tensors under the names of a graph's inputs or outputs. */
 export type NamedTensors = Readonly<Record<string, HostTensor>>;
 
-/** Whether a graph gets its inputs in a handful of shapes, or in any number of them. */
+/** Whether a graph's inputs have a handful of shapes, or any number of them. */
 export type InputShapes = 'few' | 'many';
 
 /**
- * `packed`: copied, in the order in which products read them fastest. `mapped`: read where they lie in the file,
- * from pages that the system may take back; the last digits of what comes out may then depend on the batch.
+ * `packed`: copied, in the order in which products read them fastest. `mapped`: read from pages of the file, which
+ * the system may take back; the last digits of an output may then depend on the batch.
  */
 export type WeightPlacement = 'packed' | 'mapped';
 
@@ -72,8 +71,8 @@ interface SessionOptions {
 /** One loaded graph. */
 export interface OnnxSession extends AsyncDisposable {
   /**
-   * Runs the graph and writes its outputs in place into `outputs`, whose dims must be those that the
-   * graph will give. Blocks the calling thread while it computes.
+   * Runs the graph and writes into `outputs`, whose dims must be those of the graph's outputs. Blocks the calling
+   * thread.
    */
   run(inputs: NamedTensors, outputs: NamedTensors): Promise<void>;
 }
@@ -90,29 +89,28 @@ export async function openSession(graphPath: string, options: SessionOptions): P
     interOpNumThreads: 1,
     executionMode: 'sequential',
     graphOptimizationLevel: 'all',
-    // Without the arena every intermediate result is mapped and unmapped, and its pages fault in anew. ViT-B/32
-    // in int8 on two cores, a batch of 8, then a mixed load of pictures and texts:
+    // Without the arena, every intermediate result is mapped, faulted in and unmapped. ViT-B/32 in int8 on two
+    // cores, a batch of 8, then a mixed load of pictures and texts:
     //   arena on                            73 pictures/s, peak 296 MB, afterwards 294 MB
     //   arena off                           52 pictures/s, peak 389 MB, afterwards 277 MB, 3,900 faults a picture
-    //   off, and glibc told not to give     70 pictures/s, peak 384 MB, afterwards 309 MB
-    //   back (M_TRIM_THRESHOLD 64 MB)
-    // It does not grow any further: batches are bounded.
+    //   off, M_TRIM_THRESHOLD 64 MB         70 pictures/s, peak 384 MB, afterwards 309 MB
+    // The arena stops growing, because batches are bounded.
     enableCpuMemArena: true,
-    // For each shape that comes ONNX Runtime can remember where the intermediate results lay, and then takes one
-    // block for a run instead of hundreds: 2 % faster in batches of 8, 4 % for a single picture, in the same
-    // memory. It never forgets a shape, though, and each takes some 100 KB.
+    // ONNX Runtime can remember the layout of the intermediate results for each input shape. A run then allocates
+    // one block instead of hundreds: 2 % faster in batches of 8, 4 % for a single picture, in the same memory. But
+    // it never forgets a shape, and each takes about 100 KB.
     enableMemPattern: options.inputShapes === 'few',
-    // Only what is fatal: errors are thrown, and would otherwise stand a second time in the middle of the log.
+    // Only fatal messages. Errors are thrown; without this the log would also have them.
     logSeverityLevel: 4,
     extra: {
       session: {
-        // Whoever serves must pack: a product of one row takes another path through weights that are not, and a
-        // picture's digits would depend on its batch.
+        // Serving needs prepacked weights. Without them a one-row product takes a different kernel, and an
+        // embedding would depend on its batch.
         disable_prepacking: options.weights === 'mapped' ? '1' : '0',
-        // Waiting 50 µs for the next operator's work instead of sleeping at once makes a single picture a third
-        // faster and a batch 6 %; idle threads, which must not take the CPU from decoding, sleep after that.
+        // Threads wait 50 µs for the next operator before they sleep. That makes a single picture a third faster,
+        // and a batch 6 %. Idle threads must sleep, to leave the CPU to decoding.
         intra_op: { allow_spinning: '1', spin_duration_us: '50' },
-        // Twice as slow where it is not needed.
+        // Makes int8 twice as slow, so only processors that need it get it.
         x64quantprecision: byteProductsOverflow() ? '1' : '0',
       },
     },

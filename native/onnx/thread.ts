@@ -1,13 +1,13 @@
 import { type HostTensor, type NamedTensors, type OnnxSession, openSession } from './session.ts';
 import type { ArenaTensor, Reply, StartMessage, Task, ThreadMessage } from './worker.ts';
 
-/** Runs inside a Bun Worker: owns the sessions and computes on the arena. */
+/** Runs inside a Bun Worker: owns the sessions, and computes on the arena. */
 
 declare const self: Worker;
 
 const sessions = new Map<string, OnnxSession>();
 let start: StartMessage | undefined;
-// `run` is a promise even though it computes in place: a chain keeps the order of the tasks.
+// `run` returns a promise although it blocks: a chain keeps the order of the tasks.
 let last: Promise<void> = Promise.resolve();
 
 self.onmessage = (event: MessageEvent<ThreadMessage>) => {
@@ -26,7 +26,7 @@ self.onmessage = (event: MessageEvent<ThreadMessage>) => {
 };
 
 async function perform(task: Task): Promise<void> {
-  if (!start) throw new Error('the inference thread got a task before its arena: this is a bug');
+  if (!start) throw new Error('This is a bug: the inference thread got a task before its arena');
   if (task.kind === 'load') {
     const { threads } = start;
     const { inputShapes } = task;
@@ -34,7 +34,7 @@ async function perform(task: Task): Promise<void> {
     return;
   }
   const session = sessions.get(task.session);
-  if (!session) throw new Error(`no session "${task.session}" is loaded: this is a bug`);
+  if (!session) throw new Error(`This is a bug: no session "${task.session}" is loaded`);
   const { arena } = start;
   await session.run(named(arena, task.inputs), named(arena, task.outputs));
 }

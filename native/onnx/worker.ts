@@ -3,7 +3,7 @@ import type { InputShapes } from './session.ts';
 /** Element types of tensors in the arena. */
 type ElementType = 'uint8' | 'int32' | 'float32';
 
-/** A tensor that lies in the arena: the worker reads inputs and writes outputs there in place. */
+/** A tensor in the arena: the worker reads inputs and writes outputs there. */
 export interface ArenaTensor {
   /** Name of the graph's input or output. */
   readonly name: string;
@@ -14,22 +14,22 @@ export interface ArenaTensor {
 }
 
 /**
- * ONNX Runtime in a thread of its own: `run` blocks whoever calls it, so nobody else does. Should the thread
- * ever end, another one takes its place and repeats what was under way.
+ * ONNX Runtime in its own thread, because its `run` blocks the calling one. If the thread ends, a new one replaces
+ * it and repeats the unfinished tasks.
  */
 export interface OnnxWorker extends AsyncDisposable {
-  /** Preallocated memory that both sides see; it outlives the thread. */
+  /** Preallocated memory that both threads share; it outlives the inference thread. */
   readonly arena: SharedArrayBuffer;
   /**
-   * Loads a graph under a name. Once per process: releasing and loading again leaks. The file stays where it
-   * is, for the next thread.
-   * @param inputShapes what it is going to get: a graph that gets few is faster if that is known
+   * Loads a graph under a name. Once per process: releasing and loading again leaks. The file must stay, for a
+   * new thread.
+   * @param inputShapes a graph that gets few shapes is faster if that is known
    * @throws InferenceThreadError
    */
   load(session: string, graphPath: string, inputShapes: InputShapes): Promise<void>;
   /**
-   * Runs one graph; resolves when the outputs stand in the arena. Calls are served one after another. The
-   * inputs stay in the arena until then.
+   * Runs one graph; resolves when the outputs are in the arena. Calls run one after another. The caller leaves the
+   * inputs in the arena until then.
    * @throws InferenceThreadError
    */
   run(session: string, inputs: readonly ArenaTensor[], outputs: readonly ArenaTensor[]): Promise<void>;
@@ -39,13 +39,13 @@ interface OnnxWorkerOptions {
   readonly arenaBytes: number;
   /** intra-op threads; ONNX Runtime does not see a cgroup's quota. */
   readonly threads: number;
-  /** Told why a thread has ended that nobody had stopped. */
+  /** Called with the reason when a thread has ended that was not stopped. */
   readonly onBreakdown?: (fault: InferenceThreadError) => void;
 }
 
-/** What two threads have ended over is not given to a third. */
+/** A task that has ended two threads is not given to a third. */
 const MAX_ATTEMPTS = 2;
-/** A thread that ended before it computed anything: the next one will hardly fare better at once. */
+/** After a thread that ended before it computed anything: the next one is likely to end, too. */
 const PAUSE_MS = 1000;
 
 /** Starts the inference thread. */
@@ -54,7 +54,7 @@ export function startOnnxWorker({ arenaBytes, threads, onBreakdown }: OnnxWorker
   const loaded: LoadTask[] = [];
   let stopped: InferenceThreadError | undefined;
   let thread: InferenceThread;
-  /** The thread, once it has all graphs. */
+  /** The thread, after it has loaded all graphs. */
   let ready: Promise<InferenceThread>;
 
   const begin = () => {
@@ -100,7 +100,7 @@ export function startOnnxWorker({ arenaBytes, threads, onBreakdown }: OnnxWorker
   };
 }
 
-/** A new thread gets the graphs that the one before had. A thread without them is of no use to anybody. */
+/** Gives a new thread the graphs of the one before. A thread without them is of no use and ends. */
 async function loadAll(thread: InferenceThread, loads: readonly LoadTask[]): Promise<InferenceThread> {
   try {
     for (const load of loads) await thread.perform(load);
@@ -110,14 +110,12 @@ async function loadAll(thread: InferenceThread, loads: readonly LoadTask[]): Pro
     if (fault instanceof InferenceThreadError) throw fault;
     throw new InferenceThreadError(
       `The inference thread cannot load its graphs: ${(fault as Error).message}`,
-      {
-        cause: fault,
-      },
+      { cause: fault },
     );
   }
 }
 
-/** Every task that waits for it is told when it fails; where none waits, nobody needs to know. */
+/** Every waiting task gets the promise's failure. Without one, the failure must not count as unhandled. */
 function shared<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => undefined);
   return promise;
@@ -154,27 +152,27 @@ interface TaskMessage {
 
 export type ThreadMessage = StartMessage | TaskMessage;
 
-/** The thread's answer to a task; `fault` is the sentence of what went wrong. */
+/** The thread's answer to a task; `fault` says what went wrong. */
 export interface Reply {
   readonly id: number;
   readonly fault?: string;
 }
 
-/** The inference thread has ended, and what it was busy with is not done. */
+/** The inference thread has ended before it finished its task. */
 export class InferenceThreadError extends Error {
   override readonly name = 'InferenceThreadError';
 }
 
 /** One thread that owns sessions and computes on the arena. */
 interface InferenceThread {
-  /** Whether it has run a graph: it is not broken from the start. */
+  /** Whether it has run a graph, so that it was not broken from the start. */
   readonly hasComputed: boolean;
   /**
-   * Tasks are served one after another.
+   * Tasks run one after another.
    * @throws InferenceThreadError; the task's own fault
    */
   perform(task: Task): Promise<void>;
-  /** Waits for what is under way: ending in the middle of it, ONNX Runtime would take the process along. */
+  /** Waits for the running task: if a thread ends inside ONNX Runtime, the process crashes. */
   terminate(): Promise<void>;
 }
 
@@ -184,8 +182,8 @@ interface Pending {
 }
 
 /**
- * @param onEnd told when the thread has come to its end, for whatever reason; nothing computes on the arena
- *   any more. Its tasks are rejected right after
+ * @param onEnd called when the thread has ended for any reason, and nothing computes on the arena any more. Its
+ *   tasks are rejected afterwards
  */
 function startInferenceThread(
   arena: SharedArrayBuffer,
@@ -196,7 +194,7 @@ function startInferenceThread(
   const pending = new Map<number, Pending>();
   let lastId = 0;
   let hasComputed = false;
-  let reason = 'it ended by itself';
+  let reason = 'no reason is known';
   let ended: InferenceThreadError | undefined;
 
   let last: Promise<void> = Promise.resolve();
@@ -210,7 +208,7 @@ function startInferenceThread(
     if (fault === undefined) waiter?.resolve();
     else waiter?.reject(new Error(fault));
   };
-  // Whatever it is, the end follows.
+  // The thread ends after any error.
   worker.onerror = (event) => {
     reason = event.message;
   };

@@ -1,4 +1,4 @@
-import type { PrecisionReport } from '../clip/graph/compiled-model.ts';
+import type { Precision, PrecisionReport } from '../clip/graph/compiled-model.ts';
 import type { LoadingProgress } from '../clip/store/progress-display.ts';
 import type { QuestionOptions } from '../contract/options.ts';
 import type { ErrorCode, ServiceError } from '../errors.ts';
@@ -9,7 +9,7 @@ import type { WorkContext } from '../work-context.ts';
 export interface ModelSummary {
   readonly name: string;
   readonly sha256: string;
-  readonly precision: 'fp32' | 'int8';
+  readonly precision: Precision;
   readonly embeddingDimension: number;
   readonly imageResolution: number;
   /** How int8 compares with fp32 on this model's weights; absent if they were not compared. */

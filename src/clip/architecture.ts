@@ -1,8 +1,11 @@
-/** What is done to a picture's channels, RGB, once they go from 0 to 1: (channel − mean) / deviation. */
-export interface PixelNormalisation {
-  readonly mean: readonly [number, number, number];
-  readonly deviation: readonly [number, number, number];
-}
+import * as v from 'valibot';
+
+const size = v.pipe(v.number(), v.integer(), v.minValue(1));
+const channels = v.pipe(v.tuple([v.number(), v.number(), v.number()]), v.readonly());
+
+/** What happens to a picture's channels, RGB, 0 to 1 each: (channel − mean) / deviation. */
+const normalisationSchema = v.object({ mean: channels, deviation: channels });
+export type PixelNormalisation = Readonly<v.InferOutput<typeof normalisationSchema>>;
 
 /** The reference's `Normalize`. */
 export const referenceNormalisation: PixelNormalisation = {
@@ -10,38 +13,43 @@ export const referenceNormalisation: PixelNormalisation = {
   deviation: [0.26862954, 0.26130258, 0.27577711],
 };
 
-/** The vision transformer of a CLIP model. Sizes in pixels or in channels. */
-export interface VisionArchitecture {
-  /** Side of the square picture the model takes, in pixels. */
-  readonly imageResolution: number;
+const visionSchema = v.object({
+  /** Side of the square picture that the model takes, in pixels. */
+  imageResolution: size,
   /** Side of one patch, in pixels. */
-  readonly patchSize: number;
-  readonly width: number;
-  readonly layers: number;
-  readonly heads: number;
+  patchSize: size,
+  /** In channels. */
+  width: size,
+  layers: size,
+  heads: size,
   /** Absent: the reference's. */
-  readonly normalisation?: PixelNormalisation;
-}
+  normalisation: v.exactOptional(v.pipe(normalisationSchema, v.readonly())),
+});
 
-/** The text transformer of a CLIP model. */
-export interface TextArchitecture {
-  /** Tokens a text may have at most, start and end included. */
-  readonly contextLength: number;
-  readonly vocabularySize: number;
-  readonly width: number;
-  readonly layers: number;
-  readonly heads: number;
-}
+const textSchema = v.object({
+  /** Tokens that a text may have at most, start and end included. */
+  contextLength: size,
+  vocabularySize: size,
+  /** In channels. */
+  width: size,
+  layers: size,
+  heads: size,
+});
 
-export type Activation = 'quick_gelu' | 'gelu';
+/** A CLIP model's architecture, as part of a compiled model's `model.json`. */
+export const architectureSchema = v.object({
+  embeddingDimension: size,
+  activation: v.picklist(['quick_gelu', 'gelu']),
+  vision: v.pipe(visionSchema, v.readonly()),
+  text: v.pipe(textSchema, v.readonly()),
+});
+
+export type VisionArchitecture = Readonly<v.InferOutput<typeof visionSchema>>;
+export type TextArchitecture = Readonly<v.InferOutput<typeof textSchema>>;
 
 /**
- * What the shapes of a checkpoint's weights decide, as in the reference's `build_model`, and the config beside it
- * where they do not tell.
+ * What the shapes of a checkpoint's weights decide, as in the reference's `build_model`. A config beside the
+ * checkpoint decides the rest.
  */
-export interface ClipArchitecture {
-  readonly embeddingDimension: number;
-  readonly activation: Activation;
-  readonly vision: VisionArchitecture;
-  readonly text: TextArchitecture;
-}
+export type ClipArchitecture = Readonly<v.InferOutput<typeof architectureSchema>>;
+export type Activation = ClipArchitecture['activation'];

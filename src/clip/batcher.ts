@@ -1,5 +1,5 @@
-export interface BatcherOptions<Item, Result> {
-  /** How many items may share a batch with this one first. */
+interface BatcherOptions<Item, Result> {
+  /** How many items a batch may have that begins with this one. */
   readonly maxBatch: (first: Item) => number;
   /** Whether two items may share a batch. */
   readonly compatible: (first: Item, other: Item) => boolean;
@@ -8,25 +8,24 @@ export interface BatcherOptions<Item, Result> {
    * @param waitsMs how long each item has waited, in their order
    */
   readonly run: (items: readonly Item[], waitsMs: readonly number[]) => Promise<readonly Result[]>;
-  /** An item whose client left before its batch began: gives back what it holds. */
+  /** Releases what an item holds whose client left before its batch began. */
   readonly skip?: (item: Item) => void;
-  /** Whether a batch that is not full should wait for what is about to come; asked again by `reconsider`. */
+  /** Whether a batch that is not full should wait for further items; `reconsider` asks again. */
   readonly hold?: () => boolean;
-  /** How long the first of a batch is held at the most. Default: 0. */
+  /** How long the first item of a batch is held at most. Default: 0. */
   readonly holdMs?: number;
 }
 
-/** Turns single items into batches: what waits while a batch runs forms the next one. */
-export interface Batcher<Item, Result> {
-  readonly waiting: number;
+/** Turns single items into batches: the items that wait while a batch runs form the next one. */
+interface Batcher<Item, Result> {
   /**
-   * @param signal aborted when the client leaves: what still waits is given up at once
-   * @param call items of one call take turns with those of others, however many it has waiting. Default: each item
-   *   is a call of its own, first come first served
+   * @param signal aborted when the client leaves: a waiting item is dropped at once
+   * @param call items of one call take turns with those of other calls. Default: each item is its own call, first
+   *   come first served
    * @throws what the batch's run threw, or the signal's reason when the client left before its turn
    */
   submit(item: Item, signal?: AbortSignal, call?: object): Promise<Result>;
-  /** Starts a batch that was held, if it is no longer to be. */
+  /** Starts a held batch if `hold` no longer asks to wait. */
   reconsider(): void;
 }
 
@@ -42,13 +41,13 @@ interface Entry<Item, Result> {
 export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result>): Batcher<Item, Result> {
   const { maxBatch, compatible, run, skip, hold = () => false, holdMs = 0 } = options;
   let waiting: Entry<Item, Result>[] = [];
-  /** Number of the last batch that was begun for a call, at first of the last before it came. */
+  /** Number of the last batch that a call began; for a new call, of the last batch before it came. */
   const served = new WeakMap<object, number>();
   let batches = 0;
   let draining = false;
   let alarm: Timer | undefined;
 
-  /** Of the calls that wait, the one whose turn is the longest ago. */
+  /** The first item of the waiting call whose turn is the longest ago. */
   const firstInTurn = (): Entry<Item, Result> | undefined => {
     let first: Entry<Item, Result> | undefined;
     let turn = Number.POSITIVE_INFINITY;
@@ -61,7 +60,7 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
     return first;
   };
 
-  /** Whether the next batch is worth starting: full, or nothing is about to join it. */
+  /** Whether to start the next batch: it is full, or need not wait for more. */
   const isDue = (): boolean => {
     const first = firstInTurn();
     if (!first) return false;
@@ -69,7 +68,7 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
   };
   const heldMs = (entry: Entry<Item, Result>) => performance.now() - entry.submittedAt;
 
-  /** The entry whose turn it is, and others that may go along, those that wait longest first. */
+  /** The entry whose turn it is, and those that may share its batch, the longest waiting first. */
   const takeBatch = (): Entry<Item, Result>[] => {
     const first = firstInTurn();
     if (!first) return [];
@@ -97,7 +96,7 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
 
   const drain = async () => {
     draining = true;
-    // What is submitted in the same turn of the event loop goes into the same first batch.
+    // Items that are submitted in the same turn of the event loop share the first batch.
     await Promise.resolve();
     while (isDue()) {
       const batch = takeBatch();
@@ -127,9 +126,6 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
 
   return {
     reconsider,
-    get waiting() {
-      return waiting.length;
-    },
     async submit(item, signal, call) {
       if (signal?.aborted) {
         skip?.(item);

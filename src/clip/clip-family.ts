@@ -3,13 +3,13 @@ import { describeClip, isClip } from './checkpoint/clip-checkpoint.ts';
 import type { NamedWeights } from './graph/named-weights.ts';
 import type { Parts } from './graph/transformer.ts';
 import { resizeAndCrop } from './preprocessing.ts';
-import { createTokenizer, endToken } from './tokenizer/tokenizer.ts';
+import { createTokenizer, END_TOKEN } from './tokenizer/tokenizer.ts';
 
 /** OpenAI's CLIP with a vision transformer, as OpenAI, OpenCLIP and Hugging Face publish it. */
 export const clipFamily = {
   name: 'clip',
   // The end token has the last id.
-  vocabularySize: endToken + 1,
+  vocabularySize: END_TOKEN + 1,
   tokenizerName: "OpenAI's tokenizer",
   recognises: isClip,
   describe: describeClip,
@@ -24,7 +24,7 @@ export const clipFamily = {
   },
   createScore: ({ logitScale }: { readonly logitScale: number }) => softmax(logitScale),
   async buildGraph(tower: 'vision' | 'text', parts: Parts, architecture: ClipArchitecture) {
-    // Loaded when a model is compiled: the service that only runs one does without the ONNX format.
+    // Imported here, because only compiling needs the ONNX format.
     const { buildTextGraph } = await import('./graph/text-graph.ts');
     const { buildVisionGraph } = await import('./graph/vision-graph.ts');
     const build = tower === 'vision' ? buildVisionGraph : buildTextGraph;

@@ -3,16 +3,15 @@ import type { ClipArchitecture } from './architecture.ts';
 
 /** Larger batches only cost memory: images/s stops rising at 4 to 8. */
 export const MAX_IMAGE_BATCH = 8;
-/** Labels are short: 32 of ten tokens cost the text encoder what two pictures cost the vision encoder. */
+/** Labels are short: 32 of ten tokens cost as much as two pictures. */
 export const MAX_TEXT_BATCH = 32;
-/** One batch that waits while another runs, and as many pictures again that are being decoded. */
+/** One batch waits while another runs; the same number of pictures is being decoded. */
 const PIXEL_SLOTS = 2 * MAX_IMAGE_BATCH;
 
 /** In bytes: a cache line, so that both threads never write to the same one. */
 const ALIGNMENT = 64;
 
-/** A batch's embeddings. */
-export interface EmbeddingTensor extends ArenaTensor {
+interface EmbeddingTensor extends ArenaTensor {
   readonly dims: readonly [count: number, dimension: number];
 }
 

@@ -15,8 +15,8 @@ export interface Encoders extends AsyncDisposable {
 }
 
 /**
- * Loads a compiled model into an inference worker and warms it up: the first request is as fast as the next.
- * @param onBreakdown told why inference broke down; it is restarted without being asked
+ * Loads a compiled model into an inference worker and warms it up, so that the first request is as fast as the next.
+ * @param onBreakdown called with the reason when the inference thread has ended; it restarts without being asked
  */
 export async function loadEncoders(
   compiled: CompiledModel,
@@ -29,7 +29,7 @@ export async function loadEncoders(
     startOnnxWorker({ arenaBytes: arena.bytes, threads, ...(onBreakdown && { onBreakdown }) }),
   );
   try {
-    // One shape for each size of a batch; texts come in as many as there are lengths and sizes.
+    // Pictures have one shape for each batch size; texts have one for each batch size and length.
     await worker.load('vision', compiled.visionGraphPath, 'few');
     await worker.load('text', compiled.textGraphPath, 'many');
 
@@ -50,10 +50,10 @@ export async function loadEncoders(
   }
 }
 
-/** When a new inference thread usually has its graphs. */
+/** A new inference thread has usually loaded its graphs by then. */
 const RETRY_AFTER_SECONDS = 5;
 
-/** Says to clients what a broken thread means for them: their pictures and labels are not to blame. */
+/** Turns the end of the thread into an error for clients, whose pictures and labels did not cause it. */
 function forClients(worker: OnnxWorker): OnnxWorker {
   return {
     ...worker,

@@ -1,7 +1,6 @@
 import { invariant } from '../errors.ts';
 import type { ClipArchitecture } from './architecture.ts';
-import type { Checkpoint } from './checkpoint/checkpoint.ts';
-import type { CheckpointFile } from './checkpoint/checkpoint-file.ts';
+import type { Checkpoint, CheckpointFile } from './checkpoint/checkpoint.ts';
 import type { TensorCollection } from './checkpoint/torch-archive.ts';
 import { clipFamily } from './clip-family.ts';
 import type { NamedWeights } from './graph/named-weights.ts';
@@ -14,31 +13,31 @@ export type Tokenize = (text: string) => Int32Array;
 /** Cosines of one subject with all candidates → the score of each candidate. Both in the same order. */
 export type Score = (similarities: Float64Array) => Float64Array;
 
-/** What a score needs beside cosines. It is written into `model.json`. */
-export interface ScoreParameters {
+/** What a score needs besides cosines. Written into `model.json`. */
+interface ScoreParameters {
   /** Cosines are multiplied by it. */
   readonly logitScale: number;
 }
 
 /** Models that share a tokenizer, a preprocessing, a score, a graph, and the names of their weights. */
-export interface ModelFamily {
+interface ModelFamily {
   /** Written into `model.json`, so it must not change. */
   readonly name: string;
-  /** Ids that the tokenizer has, those of start and end included. */
+  /** Number of the tokenizer's ids, start and end included. */
   readonly vocabularySize: number;
-  /** For an error's sentence: whose tokenizer it is. */
+  /** For error sentences. */
   readonly tokenizerName: string;
-  /** Whether a checkpoint with these tensors is one of the family. */
+  /** Whether these tensors belong to a model of the family. */
   recognises(stored: TensorCollection): boolean;
   /**
-   * Finds the architecture and its weights, each checked for its shape.
+   * Finds the architecture and its weights, and checks every shape.
    * @throws CheckpointError
    */
   describe(
     stored: TensorCollection,
     file: CheckpointFile,
   ): Pick<Checkpoint, 'layout' | 'architecture' | 'weights' | 'assumption'>;
-  /** @param contextLength the most tokens a text may have, start and end included */
+  /** @param contextLength the most tokens of a text, start and end included */
   createTokenizer(contextLength: number): Tokenize;
   /** @param resolution side of the model's square input */
   placePicture(width: number, height: number, resolution: number): ReturnType<typeof resizeAndCrop>;
@@ -51,7 +50,7 @@ export interface ModelFamily {
   buildGraph(tower: 'vision' | 'text', parts: Parts, architecture: ClipArchitecture): Promise<void>;
 }
 
-/** The first family that recognises a checkpoint reads it; the last one says why none does. */
+/** The first family that recognises a checkpoint reads it. If none does, the last one says why. */
 const families = [clipFamily] as const satisfies readonly ModelFamily[];
 
 export function familyOf(stored: TensorCollection): ModelFamily {

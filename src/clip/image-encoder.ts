@@ -6,7 +6,7 @@ import { createBatcher } from './batcher.ts';
 import { copyRows, type EncoderArena, MAX_IMAGE_BATCH } from './encoder-arena.ts';
 
 /** Times of decoded pictures, each summed over the pictures. */
-export interface EncodeTimes {
+interface EncodeTimes {
   batchWaitMs: number;
   /** A picture's share of its batch's time. */
   inferenceMs: number;

@@ -24,7 +24,7 @@ export function averageEmbedding(embeddings: readonly Float32Array[]): Float32Ar
   return Float32Array.from(sum, (value) => (norm === 0 ? 0 : value / norm));
 }
 
-/** Some 14,000 short labels with 2 KB of embedding each. */
+/** About 14,000 short labels with 2 KB of embedding each. */
 const CACHE_BYTES = 36 * 1024 ** 2;
 /** Objects around a label and its embedding, measured with 100,000 of them. */
 const ENTRY_OVERHEAD_BYTES = 400;
@@ -118,7 +118,7 @@ function entryBytes(embedding: Float32Array, key: string): number {
   return embedding.byteLength + 2 * key.length + ENTRY_OVERHEAD_BYTES;
 }
 
-/** The replacement is a function, because `$&` in a string has a meaning of its own. */
+/** The replacement is a function, because `$&` in a string would have a meaning. */
 function fill(template: string, label: string): string {
   return template.replace('{}', () => label);
 }

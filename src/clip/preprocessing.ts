@@ -9,9 +9,9 @@ function roundHalfToEven(value: number): number {
 /**
  * The reference's `Resize(n_px, BICUBIC)` and `CenterCrop(n_px)` (openai/CLIP `clip.py`, `_transform`;
  * torchvision `_compute_resized_output_size` and `center_crop`), to the pixel.
- * @param width of the picture as shown: after its EXIF orientation
- * @param resolution side of the square that the model takes
- * @returns in whole pixels: the picture's size after the resize, and the square's top left corner in it
+ * @param width of the picture after its EXIF orientation
+ * @param resolution side of the model's square input
+ * @returns the picture's size after the resize, and the square's top left corner in it, in whole pixels
  */
 export function resizeAndCrop(width: number, height: number, resolution: number) {
   // torchvision truncates the longer side instead of rounding it; the product is exact in a double.

@@ -10,14 +10,14 @@ import type { Tokenize } from './family.ts';
 const TOKENS_PER_BATCH = 512;
 
 /**
- * Texts of one call that wait or run at a time: enough for full batches one after another, and few enough that
- * another client's single label does not come after thousands.
+ * Texts of one call that wait or run at the same time: enough for consecutive full batches, and few enough that
+ * another client's single label does not wait for thousands.
  */
 const TEXTS_IN_FLIGHT = 2 * MAX_TEXT_BATCH;
 
 /**
- * Memory for the ids of checked texts that are not encoded yet: some 10,000 short ones. The ids of a request beyond
- * that are computed again.
+ * Memory for the ids of checked texts that are not encoded yet: about 10,000 short ones. Further ids of a request are
+ * computed again.
  */
 const MAX_CHECKED_BYTES = 4 * 1024 ** 2;
 /** Objects around a text and its ids, estimated. */
@@ -31,7 +31,7 @@ export interface TextTower {
    */
   check(text: string): void;
   /**
-   * @param texts a text that comes twice is encoded once
+   * @param texts equal texts are encoded once
    * @returns one embedding [D] float32, L2-normalised, per text, in the same order
    * @throws ServiceError label_too_long; the signal's reason
    */
@@ -57,9 +57,9 @@ export function createTextTower(
   };
 
   const batcher = createBatcher<Int32Array, Float32Array>({
-    // Long texts are many tokens: pictures must not wait behind a second of them.
+    // Pictures must not wait a second for long texts.
     maxBatch: (ids) => Math.min(MAX_TEXT_BATCH, Math.max(1, Math.floor(TOKENS_PER_BATCH / ids.length))),
-    // Only texts of one length share a batch. No padding is computed, and an embedding cannot depend on the
+    // Only texts of one length share a batch. So no padding is computed, and an embedding does not depend on the
     // length of its neighbours.
     compatible: (first, other) => first.length === other.length,
     async run(batch, waitsMs) {
@@ -98,7 +98,7 @@ export function createTextTower(
     async encode(texts, signal) {
       const embeddings = new Map<string, Float32Array>();
       const tokenized = await tokenizeAll(texts, signal);
-      // Texts of one length follow each other, so that they fill batches together.
+      // Texts of one length follow each other, so that they share batches.
       const waiting = [...tokenized].sort(([, first], [, other]) => first.length - other.length).values();
       const encodeWaiting = async () => {
         for (const [text, ids] of waiting) {

@@ -51,7 +51,7 @@ describe('image encoder', () => {
     expect(Math.max(...worker.batches)).toBe(8);
   });
 
-  test('tells of its batches, and each picture what it took', async () => {
+  test('reports its batches, and the time of each picture', async () => {
     const { observer, told } = createRecordingObserver();
     const encoder = createImageEncoder(pixelWorker(), arena, 2, observer);
     const slots = await Promise.all([1, 2, 3].map(() => encoder.acquireSlot()));

@@ -65,7 +65,7 @@ describe('label encoder', () => {
     const second = await encoder.encode(labels, verbatim);
     expect(second).toEqual(first);
     expect(texts.length - 20_000).toBeLessThan(6000);
-    // What is asked for later is remembered all the same.
+    // Later labels are remembered nevertheless.
     await encoder.encode(['new'], verbatim);
     const before = texts.length;
     await encoder.encode(['new'], verbatim);

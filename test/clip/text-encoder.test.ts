@@ -96,7 +96,7 @@ describe('text encoder', () => {
     expect(tokenized).toBeLessThan(35_000);
   });
 
-  test('tells of its batches', async () => {
+  test('reports its batches', async () => {
     const { worker } = countingWorker();
     const { observer, told } = createRecordingObserver();
     const encoder = createTextTower(worker, arena, tokenize, observer);
@@ -122,7 +122,7 @@ describe('text encoder', () => {
     const before = batches.length;
     await encoder.encode([padded(9999, 6)]);
     const turn = batches.findIndex((batch) => batch.includes(9999));
-    // What is under way, and what the other call may have waiting.
+    // The running texts, and those that the other call may have waiting.
     expect(turn - before).toBeLessThanOrEqual(3);
     await many;
     expect(batches.length).toBeGreaterThan(100);

@@ -68,7 +68,7 @@ describe('fetching a model', () => {
   });
 
   test.each([
-    ['a model that nobody knows', { CLIP_MODEL: 'ViT-Z/1' }, 2, 'no known model'],
+    ['a model that nobody knows', { CLIP_MODEL: 'ViT-Z/1' }, 2, 'not a known model'],
     ['a file that is not there', { CLIP_MODEL: '/no/such/model.pt' }, 2, 'does not exist'],
     [
       'an address that nothing answers',

@@ -130,7 +130,7 @@ describe('the rooms', () => {
     [
       'what is of one model family is reached through the family',
       /^src\/(?!clip\/(?:clip-)?family\.ts|clip\/(?:tokenizer|checkpoint)\/)/,
-      /^src\/clip\/(?:clip-family\.ts|preprocessing\.ts|tokenizer\/|graph\/(?:text|vision)-graph\.ts|checkpoint\/(?:clip-(?:checkpoint|weights)|architecture-from-shapes|open-clip-config)\.ts)/,
+      /^src\/clip\/(?:clip-family\.ts|preprocessing\.ts|tokenizer\/|graph\/(?:text|vision)-graph\.ts|checkpoint\/(?:clip-checkpoint|open-clip-config)\.ts)/,
       'imports',
     ],
     ['http sees no pixels and no tensors', /^src\/http\//, /^(?:native\/|src\/(?:clip|media)\/)/, 'names'],

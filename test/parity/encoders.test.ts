@@ -37,7 +37,7 @@ function toleranceOf({ file, width, height }: GoldenPicture): Tolerance {
   return file.endsWith('.jpg') && Math.min(width, height) > 4 * 224 ? shrunk : whole;
 }
 
-/** The reference resizes a palette picture's indices, which is no picture of anything. */
+/** The reference resizes a palette picture's indices, which makes no sense. */
 const pictures = goldenAnswers.images.filter(({ file }) => file !== 'palette.png');
 
 async function compile(

@@ -53,7 +53,8 @@ function errors(actual: Embeddings, expected: Embeddings): Errors {
 async function probedRanges(checkpoint: Checkpoint): Promise<ActivationRanges> {
   await using directory = await temporaryDirectory();
   const { architecture } = checkpoint;
-  await compileModel(checkpoint, identity, { precision: 'fp32', observed: true }, directory.path);
+  const target = { precision: 'fp32', observed: true } as const;
+  await compileModel({ checkpoint, identity, target, directory: directory.path });
   const probes = probesFor({ family: 'clip', architecture });
   const tower = (name: 'vision' | 'text') => ({
     graphPath: `${directory.path}/${observedGraphFiles[name]}`,

@@ -16,7 +16,7 @@ const COSINE = 1 - 1e-11;
 /** Of embeddings that are not the library's. */
 const OTHER_COSINE = 1 - 1e-6;
 
-/** What the libraries were told when they made the checkpoints. */
+/** The settings with which the libraries made the checkpoints. */
 const architectures: Readonly<Record<LibraryVariant, ClipArchitecture>> = {
   'open-clip-gelu': {
     embeddingDimension: 48,

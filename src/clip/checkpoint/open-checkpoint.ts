@@ -1,15 +1,14 @@
 import { familyOf } from '../family.ts';
-import type { Checkpoint } from './checkpoint.ts';
-import { CheckpointError, CheckpointFile, detectFileKind } from './checkpoint-file.ts';
+import { type Checkpoint, CheckpointError, CheckpointFile, detectFileKind } from './checkpoint.ts';
 import { readSafetensors } from './safetensors.ts';
 import { readTorchArchive, type TensorCollection } from './torch-archive.ts';
 
 /**
- * Opens a checkpoint: OpenAI's TorchScript archive, a `state_dict` with the same names (OpenCLIP's too), or Hugging
- * Face's CLIPModel, each as safetensors or as PyTorch saves it. The file's content decides how it is read; the config
- * beside it gives what the weights do not. No code in the file is run. The weights stay in the file until they are
- * read one by one; dispose of the checkpoint afterwards.
- * @throws CheckpointError with one sentence for the operator: the file, and what is wrong with it
+ * Opens a checkpoint: OpenAI's TorchScript archive, a `state_dict` with the same names (also OpenCLIP's), or Hugging
+ * Face's CLIPModel, each as safetensors or as PyTorch saves it. The file's content decides how it is read. The config
+ * beside it decides what the weights do not. No code in the file is run. The weights stay in the file until they are
+ * read. The caller disposes of the checkpoint.
+ * @throws CheckpointError with a sentence for the operator: the file, and what is wrong with it
  */
 export async function openCheckpoint(path: string): Promise<Checkpoint> {
   let file: CheckpointFile | undefined;

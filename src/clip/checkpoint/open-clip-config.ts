@@ -8,17 +8,28 @@ import {
   type PixelNormalisation,
   referenceNormalisation,
 } from '../architecture.ts';
-import type { CheckpointLayout } from './checkpoint.ts';
-import { CheckpointError, quote } from './checkpoint-file.ts';
-import { type ModelSettings, openaiSettings } from './model-settings.ts';
+import { CheckpointError, type CheckpointLayout, quote } from './checkpoint.ts';
+
+/** What a checkpoint's weights do not decide. */
+export interface ModelSettings {
+  readonly activation: Activation;
+  /** undefined: as in the reference, one for every 64 channels. */
+  readonly visionHeads?: number | undefined;
+  readonly textHeads?: number | undefined;
+  /** undefined: the reference's. */
+  readonly normalisation?: PixelNormalisation | undefined;
+}
+
+/** OpenAI's files do not name it; all of their models were trained with it. */
+const openaiSettings: ModelSettings = { activation: 'quick_gelu' };
 
 const MAX_CONFIG_BYTES = 1024 ** 2;
 
 /**
- * Reads a JSON document out of a checkpoint's folder.
- * @param kind of model the document should describe, for an error's sentence
- * @returns undefined where there is none
- * @throws CheckpointError where it cannot be read, or describes something else
+ * Reads a JSON document in a checkpoint's folder.
+ * @param kind of model that the document should describe, for error sentences
+ * @returns undefined if there is none
+ * @throws CheckpointError if it cannot be read, or describes something else
  */
 function readConfigBeside<Schema extends v.GenericSchema>(
   checkpointPath: string,
@@ -69,9 +80,9 @@ const towerSchema = v.optional(
 const huggingFaceSchema = v.object({ vision_config: towerSchema, text_config: towerSchema });
 
 /**
- * Reads the `config.json` beside a checkpoint. What it leaves open is as with OpenAI's models, as in transformers.
- * @returns undefined where there is none
- * @throws CheckpointError where it cannot be read, or names an activation that is not known
+ * Reads the `config.json` beside a checkpoint. Its defaults are the settings of OpenAI's models, as in transformers.
+ * @returns undefined if there is none
+ * @throws CheckpointError if it cannot be read, or names an unknown activation
  */
 function readHuggingFaceConfig(checkpointPath: string): ModelSettings | undefined {
   const config = readConfigBeside(checkpointPath, HUGGING_FACE_CONFIG, 'a CLIP model', huggingFaceSchema);
@@ -109,7 +120,7 @@ const TOLERANCE = 1e-6;
 /**
  * @param mean of a config; undefined: the reference's
  * @param deviation of a config; undefined: the reference's
- * @returns undefined where it is the reference's
+ * @returns undefined if it is the reference's
  */
 function otherNormalisation({
   mean = referenceNormalisation.mean,
@@ -124,7 +135,7 @@ function otherNormalisation({
 }
 
 function isClose(given: readonly number[], expected: readonly number[]): boolean {
-  return given.every((value, channel) => Math.abs(value - (expected[channel] as number)) < TOLERANCE);
+  return given.every((value, channel) => Math.abs(value - expected[channel]!) < TOLERANCE);
 }
 
 const FILE_NAME = 'preprocessor_config.json';
@@ -140,9 +151,9 @@ const preprocessorSchema = v.object({
 });
 
 /**
- * Reads the `preprocessor_config.json` that transformers keeps beside a checkpoint, where there is one.
- * @returns how it normalises pixels; undefined: as the reference
- * @throws CheckpointError naming what else it does to pictures that the reference does not
+ * Reads the `preprocessor_config.json` that transformers keeps beside a checkpoint.
+ * @returns its normalisation of pixels; undefined: the reference's
+ * @throws CheckpointError that names another difference from the reference's preprocessing
  */
 function readHuggingFaceNormalisation(checkpointPath: string): PixelNormalisation | undefined {
   const config = readConfigBeside(checkpointPath, FILE_NAME, 'a CLIP model', preprocessorSchema);
@@ -202,8 +213,8 @@ const configSchema = v.object({
 type OpenClipConfig = v.InferOutput<typeof configSchema>;
 
 /**
- * @returns undefined where no such file lies beside the checkpoint
- * @throws CheckpointError where it cannot be read
+ * @returns undefined if the checkpoint's folder has no such file
+ * @throws CheckpointError if it cannot be read
  */
 function readOpenClipConfig(checkpointPath: string): OpenClipConfig | undefined {
   return readConfigBeside(checkpointPath, OPEN_CLIP_CONFIG, "OpenCLIP's", configSchema);
@@ -211,7 +222,7 @@ function readOpenClipConfig(checkpointPath: string): OpenClipConfig | undefined 
 
 /**
  * @param visionWidth channels of the vision tower, from its weights
- * @throws CheckpointError naming the setting by which the model differs from the reference's
+ * @throws CheckpointError that names a setting by which the model differs from the reference's
  */
 function openClipSettings(config: OpenClipConfig, visionWidth: number): ModelSettings {
   const { model_cfg, preprocess_cfg } = config;
@@ -228,11 +239,11 @@ function openClipSettings(config: OpenClipConfig, visionWidth: number): ModelSet
   };
 }
 
-/** What a section of the config may say of a model that computes what the reference's does. */
+/** The settings in a section of the config that leave the model the same as the reference's. */
 interface SectionSettings {
-  /** Read elsewhere, or without a say in the answers. */
+  /** Read elsewhere, or without effect on the answers. */
   readonly read: RegExp;
-  /** Settings with the one value that the reference's model has. All others have to be off. */
+  /** Settings and their value in the reference's model. All others must be off. */
   readonly fixed: Readonly<Record<string, unknown>>;
 }
 
@@ -259,7 +270,7 @@ const preprocessSettings: SectionSettings = {
 /** Enough for a number or a name. */
 const SHOWN_CHARACTERS = 80;
 
-/** A setting of a later OpenCLIP, too, may only be passed over while it is off. */
+/** An unknown setting, perhaps of a later OpenCLIP, can only be ignored if it is off. */
 function refuseUnlikeReference(
   section: string,
   settings: Readonly<Record<string, unknown>>,
@@ -269,7 +280,7 @@ function refuseUnlikeReference(
     if (read.test(name) || isOff(value) || (Object.hasOwn(fixed, name) && fixed[name] === value)) continue;
     const accepted = Object.hasOwn(fixed, name)
       ? `only ${JSON.stringify(fixed[name])} is supported`
-      : "OpenAI's CLIP has no such thing, and only its architecture is supported";
+      : "OpenAI's CLIP does not have this setting, and only its architecture is supported";
     const shown = JSON.stringify(value).slice(0, SHOWN_CHARACTERS);
     throw new CheckpointError(
       `${quote(`${section}.${name}`)} of its ${OPEN_CLIP_CONFIG} is ${shown}; ${accepted}`,
@@ -283,8 +294,8 @@ function isOff(value: unknown): boolean {
 }
 
 /**
- * Checks that the config tells of these weights: several models may share a folder.
- * @throws CheckpointError where it is another model's
+ * Checks that the config belongs to these weights: several models may share a folder.
+ * @throws CheckpointError if it belongs to another model
  */
 export function refuseOtherSizes(
   { model_cfg, preprocess_cfg }: OpenClipConfig,
@@ -307,12 +318,12 @@ export function refuseOtherSizes(
     const sides = claimed === undefined ? [] : [claimed].flat();
     if (sides.every((side) => side === actual)) continue;
     throw new CheckpointError(
-      `the ${OPEN_CLIP_CONFIG} beside it is another model's: it gives ${name} as ${JSON.stringify(claimed)}, the weights ${actual}`,
+      `the ${OPEN_CLIP_CONFIG} beside it belongs to another model: it gives ${name} as ${JSON.stringify(claimed)}, the weights ${actual}`,
     );
   }
 }
 
-/** What there is to decide a model's settings by. */
+/** What decides a model's settings. */
 interface SettingsEvidence {
   readonly path: string;
   readonly layout: CheckpointLayout;
@@ -322,11 +333,10 @@ interface SettingsEvidence {
   readonly visionWidth: number;
 }
 
-/** A model's settings, and where they come from. */
 interface DecidedSettings extends ModelSettings {
-  /** The config that gave them: still to be compared with the weights' sizes. */
+  /** The config that gave them. The caller compares it with the weights' sizes. */
   readonly openClipConfig?: OpenClipConfig;
-  /** Where nothing gave them: a sentence for the operator. */
+  /** A sentence for the operator if they were assumed. */
   readonly assumption?: string;
 }
 
@@ -334,10 +344,10 @@ interface DecidedSettings extends ModelSettings {
 const WIDEST_OF_OPENAI = 1024;
 
 /**
- * Decides what the weights do not tell, above all GELU or QuickGELU: a model run with the wrong one of them
- * answers, and answers worse. In this order: a published file under its own name; the config beside the file; for
- * TorchScript OpenAI's settings, since only OpenAI publishes it. A file that shows signs of OpenCLIP is refused
- * without its config, since OpenCLIP has published both kinds; any other is taken for OpenAI's, and says so.
+ * Decides what the weights do not, above all GELU or QuickGELU: with the wrong one, a model still answers, but
+ * worse. A published file is recognised by its name. Otherwise the config beside the file decides. TorchScript has
+ * OpenAI's settings, because only OpenAI publishes it. Without a config, a file with signs of OpenCLIP is refused,
+ * because OpenCLIP has published both kinds; for any other, OpenAI's settings are assumed.
  * @throws CheckpointError
  */
 export function decideSettings(evidence: SettingsEvidence): DecidedSettings {
@@ -360,7 +370,7 @@ function signOfOpenClip({ path, hasCustomText, visionWidth }: SettingsEvidence):
   if (basename(path).startsWith('open_clip')) return "its name is one of OpenCLIP's";
   if (hasCustomText) return 'the names of its text tower are those of OpenCLIP';
   if (visionWidth > WIDEST_OF_OPENAI) {
-    return `its vision tower has ${visionWidth} channels, and OpenAI published none of more than ${WIDEST_OF_OPENAI}`;
+    return `its vision tower has ${visionWidth} channels, and OpenAI has published at most ${WIDEST_OF_OPENAI}`;
   }
   return undefined;
 }
@@ -368,12 +378,12 @@ function signOfOpenClip({ path, hasCustomText, visionWidth }: SettingsEvidence):
 function openaiOrRefuse(sign: string | undefined, configName: string): DecidedSettings {
   if (sign !== undefined) {
     throw new CheckpointError(
-      `${sign}, and nothing tells whether it was trained with GELU or with QuickGELU; put the ${configName} ` +
+      `${sign}, and it is not known whether it was trained with GELU or with QuickGELU; put the ${configName} ` +
         'that was published with it into the same folder',
     );
   }
   const assumption =
-    "nothing beside the checkpoint tells whether it was trained with GELU or with QuickGELU; OpenAI's QuickGELU " +
+    "no file beside the checkpoint says whether it was trained with GELU or with QuickGELU; OpenAI's QuickGELU " +
     `is assumed. If that is wrong, put the ${configName} that was published with it into the same folder`;
   return { ...openaiSettings, assumption };
 }

@@ -1,6 +1,6 @@
-import { CheckpointError, quote } from './checkpoint-file.ts';
+import { CheckpointError, quote } from './checkpoint.ts';
 
-/** Reads a pickle's operands one after another; never beyond its end. */
+/** Reads a pickle's operands one after another, never beyond its end. */
 class PickleCursor {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
@@ -35,12 +35,7 @@ class PickleCursor {
     return this.#view.getInt32(this.#advance(4), true);
   }
 
-  /** A length of 64 bits. */
-  uint64(): number {
-    return Number(this.#view.getBigUint64(this.#advance(8), true));
-  }
-
-  /** The one operand that is big-endian in every protocol. */
+  /** The only operand that is big-endian. */
   float64(): number {
     return this.#view.getFloat64(this.#advance(8), false);
   }
@@ -80,56 +75,54 @@ class PickleCursor {
   }
 }
 
-/** Sizes and positions need 8; PyTorch's magic number is 10 bytes long. */
+/** Sizes and positions need 8; PyTorch's magic number has 10. */
 const MAX_LONG_BYTES = 32;
 const MAX_LINE_BYTES = 4096;
 const LINE_FEED = 0x0a;
 // A byte order mark would be part of the string.
 const text = new TextDecoder('utf-8', { ignoreBOM: true });
 
-/** A number where it is exact, as sizes always are. */
+/** A number if it is exact, as sizes always are. */
 function narrowed(value: bigint): number | bigint {
   const number = Number(value);
   return Number.isSafeInteger(number) ? number : value;
 }
 
-/** What a pickle can describe to this reader. Lists and tuples are arrays, dictionaries are Maps. */
+/** The values of a pickle. Lists and tuples are arrays, dictionaries are Maps. */
 export type PickleValue =
   | null
   | boolean
   | number
   | bigint
   | string
-  | Uint8Array
   | PickleValue[]
   | Map<PickleValue, PickleValue>
-  | Set<PickleValue>
   | PickleObject
   | PickleGlobal;
 
 /** Base of the objects that a pickle's globals describe. */
 export abstract class PickleObject {
   /**
-   * Takes the state that a pickle gives to an object after making it.
-   * @returns false where objects of this kind take none
+   * Receives the state that a pickle gives to an object.
+   * @returns false if objects of this kind have none
    */
   build(_state: PickleValue): boolean {
     return false;
   }
 }
 
-/** A name in a pickle, standing for a description of ours: nothing by that name is ever imported or run. */
+/** A name in a pickle. It stands for our own description; nothing of that name is imported or run. */
 export class PickleGlobal {
   readonly name: string;
   readonly #make: ((operands: readonly PickleValue[]) => PickleValue) | undefined;
 
-  /** @param make what stands for calling or instantiating it; undefined where it is only a name */
+  /** @param make replaces a call of the name; undefined if it cannot be called */
   constructor(name: string, make?: (operands: readonly PickleValue[]) => PickleValue) {
     this.name = name;
     this.#make = make;
   }
 
-  /** @returns undefined where the name cannot be called */
+  /** @returns undefined if the name cannot be called */
   make(operands: readonly PickleValue[]): PickleValue | undefined {
     return this.#make?.(operands);
   }
@@ -137,18 +130,18 @@ export class PickleGlobal {
 
 /** What the names and references of a pickle mean. */
 export interface PickleVocabulary {
-  /** @throws CheckpointError for every name that is not known to be harmless */
+  /** @throws CheckpointError for every unknown name */
   resolve(module: string, name: string): PickleGlobal;
-  /** What a persistent id refers to. @throws CheckpointError where it refers to nothing */
+  /** The target of a persistent id. @throws CheckpointError if there is none */
   load(id: PickleValue): PickleValue;
 }
 
-/** The stack, the marks and the memo that a pickle works on. Every method checks what it takes. */
+/** The stack, the marks and the memo of a pickle. Every method checks its operands. */
 class PickleMachine {
   readonly cursor: PickleCursor;
   readonly vocabulary: PickleVocabulary;
   readonly #stack: PickleValue[] = [];
-  /** Heights of the stack at which marks stand. */
+  /** Heights of the stack at its marks. */
   readonly #marks: number[] = [];
   readonly #memo = new Map<number, PickleValue>();
 
@@ -176,12 +169,6 @@ class PickleMachine {
     return value;
   }
 
-  /** Takes the mark where one is on top, as CPython does, else a value. */
-  discard(): void {
-    if (this.#marks.at(-1) === this.#stack.length) this.#marks.pop();
-    else this.pop();
-  }
-
   popSeveral(count: number): PickleValue[] {
     const start = this.#stack.length - count;
     if (start < this.#floor) throw this.damaged('takes from an empty stack');
@@ -190,7 +177,7 @@ class PickleMachine {
 
   popToMark(): PickleValue[] {
     const mark = this.#marks.pop();
-    if (mark === undefined) throw this.damaged('misses a mark');
+    if (mark === undefined) throw this.damaged('has no mark where one is needed');
     return this.#stack.splice(mark);
   }
 
@@ -210,37 +197,31 @@ class PickleMachine {
 
   append(items: readonly PickleValue[]): void {
     const list = this.top();
-    if (!Array.isArray(list)) throw this.damaged('appends to what is no list');
+    if (!Array.isArray(list)) throw this.damaged('appends to something that is not a list');
     for (const item of items) list.push(item);
-  }
-
-  addItems(items: readonly PickleValue[]): void {
-    const set = this.top();
-    if (!(set instanceof Set)) throw this.damaged('adds to what is no set');
-    for (const item of items) set.add(item);
   }
 
   setItems(items: readonly PickleValue[]): void {
     const dictionary = this.top();
-    if (!(dictionary instanceof Map)) throw this.damaged('sets items of what is no dictionary');
+    if (!(dictionary instanceof Map)) throw this.damaged('sets items of something that is not a dictionary');
     if (items.length % 2 !== 0) throw this.damaged('sets a key without a value');
     for (let i = 0; i < items.length; i += 2) dictionary.set(items[i]!, items[i + 1]!);
   }
 
-  /** Stands for calling or instantiating a name: the vocabulary describes what would come of it. */
+  /** Replaces a call of a name: the vocabulary describes the result. */
   make(): void {
     const [callable, operands] = this.popSeveral(2);
-    if (!(callable instanceof PickleGlobal)) throw this.damaged('calls what is no name');
+    if (!(callable instanceof PickleGlobal)) throw this.damaged('calls something that is not a name');
     if (!Array.isArray(operands)) throw this.damaged(`calls ${quote(callable.name)} without operands`);
     const made = callable.make(operands);
-    if (made === undefined) throw this.damaged(`calls ${quote(callable.name)}, which is only a name`);
+    if (made === undefined) throw this.damaged(`calls ${quote(callable.name)}, which cannot be called`);
     this.push(made);
   }
 
   build(): void {
     const state = this.pop();
     const object = this.top();
-    // An OrderedDict's attributes; PyTorch keeps its modules' version numbers there.
+    // An OrderedDict's attributes, where PyTorch keeps version numbers, are ignored.
     if (object instanceof Map) return;
     if (object instanceof PickleObject && object.build(state)) return;
     throw this.damaged('gives state to a plain value');
@@ -252,43 +233,33 @@ class PickleMachine {
     );
   }
 
-  /** What lies under the last mark is out of reach. */
+  /** Values under the last mark are out of reach. */
   get #floor(): number {
     return this.#marks.at(-1) ?? 0;
   }
 }
 
 /**
- * The pickle opcodes that PyTorch writes, in Python (protocols 1 to 5) and in C++ (TorchScript), by the names
- * of CPython's `pickletools.py`. Those of protocol 0 that spell values as text are left out: PyTorch cannot
- * write its storages with it.
+ * The pickle opcodes that `torch.save` writes in protocols 2 to 5, and TorchScript's C++ in protocol 2, by the
+ * names of CPython's `pickletools.py`. PyTorch writes no byte strings and no sets.
  */
 const opcode = {
   MARK: 0x28,
   STOP: 0x2e,
-  POP: 0x30,
-  POP_MARK: 0x31,
-  DUP: 0x32,
-  INT: 0x49,
   BININT: 0x4a,
   BININT1: 0x4b,
-  LONG: 0x4c,
   BININT2: 0x4d,
   NONE: 0x4e,
   BINPERSID: 0x51,
   REDUCE: 0x52,
-  BINSTRING: 0x54,
-  SHORT_BINSTRING: 0x55,
   BINUNICODE: 0x58,
   EMPTY_LIST: 0x5d,
   APPEND: 0x61,
   BUILD: 0x62,
   GLOBAL: 0x63,
-  DICT: 0x64,
   APPENDS: 0x65,
   BINGET: 0x68,
   LONG_BINGET: 0x6a,
-  LIST: 0x6c,
   BINPUT: 0x71,
   LONG_BINPUT: 0x72,
   SETITEM: 0x73,
@@ -297,8 +268,6 @@ const opcode = {
   EMPTY_DICT: 0x7d,
   EMPTY_TUPLE: 0x29,
   BINFLOAT: 0x47,
-  BINBYTES: 0x42,
-  SHORT_BINBYTES: 0x43,
   // protocol 2
   PROTO: 0x80,
   NEWOBJ: 0x81,
@@ -308,35 +277,24 @@ const opcode = {
   NEWTRUE: 0x88,
   NEWFALSE: 0x89,
   LONG1: 0x8a,
-  LONG4: 0x8b,
   // protocol 4
   SHORT_BINUNICODE: 0x8c,
-  BINUNICODE8: 0x8d,
-  BINBYTES8: 0x8e,
-  EMPTY_SET: 0x8f,
-  ADDITEMS: 0x90,
-  FROZENSET: 0x91,
   STACK_GLOBAL: 0x93,
   MEMOIZE: 0x94,
   FRAME: 0x95,
-  // protocol 5
-  BYTEARRAY8: 0x96,
 } as const;
 
 /**
- * A pickle has no loops, so this bounds time and memory. ViT-B/32 takes 11,700, a training
- * checkpoint with two optimiser states some 50,000.
+ * A pickle has no loops, so this limits time and memory. ViT-B/32 has 11,700, a training checkpoint with two
+ * optimiser states about 50,000.
  */
 const MAX_OPERATIONS = 500_000;
 
 const MAX_PROTOCOL = 5;
 
-const DECIMAL = /^[+-]?\d{1,64}L?$/;
-
 /**
- * Reads a pickle as data: its own small machine builds arrays, Maps and the vocabulary's descriptions.
- * Nothing is imported, called or evaluated.
- * @throws CheckpointError where the pickle is damaged or names what the vocabulary does not know
+ * Reads a pickle as data: arrays, Maps and the vocabulary's descriptions. Nothing is imported, called or evaluated.
+ * @throws CheckpointError if the pickle is damaged, or uses a name that the vocabulary does not know
  */
 export function readPickle(bytes: Uint8Array, vocabulary: PickleVocabulary): PickleValue {
   const machine = new PickleMachine(bytes, vocabulary);
@@ -348,22 +306,19 @@ export function readPickle(bytes: Uint8Array, vocabulary: PickleVocabulary): Pic
       throw machine.damaged(`holds the opcode ${code}, which PyTorch does not write`);
     operation(machine);
   }
-  throw new CheckpointError(`its pickle takes more than ${MAX_OPERATIONS} operations, far more than a CLIP`);
+  throw new CheckpointError(`its pickle has more than ${MAX_OPERATIONS} operations, far more than a CLIP's`);
 }
 
 type Operation = (machine: PickleMachine) => void;
 
 /** What each opcode does, after CPython's `pickletools.py`. */
 const operations: ReadonlyMap<number, Operation> = new Map<number, Operation>([
-  // framing; a frame's length is only a hint for readers from a stream
+  // a frame's length only helps readers of streams
   [opcode.PROTO, checkProtocol],
-  [opcode.FRAME, (m) => m.cursor.uint64()],
+  [opcode.FRAME, (m) => m.cursor.take(8)],
 
   // the stack and the memo
   [opcode.MARK, (m) => m.mark()],
-  [opcode.POP, (m) => m.discard()],
-  [opcode.POP_MARK, (m) => m.popToMark()],
-  [opcode.DUP, (m) => m.push(m.top())],
   [opcode.BINPUT, (m) => m.memorise(m.cursor.uint8())],
   [opcode.LONG_BINPUT, (m) => m.memorise(m.cursor.uint32())],
   [opcode.MEMOIZE, (m) => m.memorise(m.memoSize)],
@@ -378,24 +333,13 @@ const operations: ReadonlyMap<number, Operation> = new Map<number, Operation>([
   [opcode.BININT1, (m) => m.push(m.cursor.uint8())],
   [opcode.BININT2, (m) => m.push(m.cursor.uint16())],
   [opcode.LONG1, (m) => m.push(m.cursor.long(m.cursor.uint8()))],
-  [opcode.LONG4, (m) => m.push(m.cursor.long(m.cursor.uint32()))],
-  [opcode.INT, (m) => m.push(decimal(m.cursor.line()))],
-  [opcode.LONG, (m) => m.push(decimal(m.cursor.line()))],
   [opcode.BINFLOAT, (m) => m.push(m.cursor.float64())],
-  [opcode.SHORT_BINSTRING, (m) => m.push(m.cursor.string(m.cursor.uint8()))],
   [opcode.SHORT_BINUNICODE, (m) => m.push(m.cursor.string(m.cursor.uint8()))],
-  [opcode.BINSTRING, (m) => m.push(m.cursor.string(m.cursor.uint32()))],
   [opcode.BINUNICODE, (m) => m.push(m.cursor.string(m.cursor.uint32()))],
-  [opcode.BINUNICODE8, (m) => m.push(m.cursor.string(m.cursor.uint64()))],
-  [opcode.SHORT_BINBYTES, (m) => m.push(m.cursor.take(m.cursor.uint8()))],
-  [opcode.BINBYTES, (m) => m.push(m.cursor.take(m.cursor.uint32()))],
-  [opcode.BINBYTES8, (m) => m.push(m.cursor.take(m.cursor.uint64()))],
-  [opcode.BYTEARRAY8, (m) => m.push(m.cursor.take(m.cursor.uint64()))],
 
   // containers
   [opcode.EMPTY_LIST, (m) => m.push([])],
   [opcode.EMPTY_TUPLE, (m) => m.push([])],
-  [opcode.LIST, (m) => m.push(m.popToMark())],
   [opcode.TUPLE, (m) => m.push(m.popToMark())],
   [opcode.TUPLE1, (m) => m.push(m.popSeveral(1))],
   [opcode.TUPLE2, (m) => m.push(m.popSeveral(2))],
@@ -403,12 +347,8 @@ const operations: ReadonlyMap<number, Operation> = new Map<number, Operation>([
   [opcode.APPEND, (m) => m.append(m.popSeveral(1))],
   [opcode.APPENDS, (m) => m.append(m.popToMark())],
   [opcode.EMPTY_DICT, (m) => m.push(new Map())],
-  [opcode.DICT, makeDictionary],
   [opcode.SETITEM, (m) => m.setItems(m.popSeveral(2))],
   [opcode.SETITEMS, (m) => m.setItems(m.popToMark())],
-  [opcode.EMPTY_SET, (m) => m.push(new Set())],
-  [opcode.FROZENSET, (m) => m.push(new Set(m.popToMark()))],
-  [opcode.ADDITEMS, (m) => m.addItems(m.popToMark())],
 
   // names and what is made of them
   [opcode.GLOBAL, (m) => m.push(m.vocabulary.resolve(m.cursor.line(), m.cursor.line()))],
@@ -422,25 +362,13 @@ const operations: ReadonlyMap<number, Operation> = new Map<number, Operation>([
 function checkProtocol(machine: PickleMachine): void {
   const protocol = machine.cursor.uint8();
   if (protocol > MAX_PROTOCOL) {
-    throw machine.damaged(`is of protocol ${protocol}; up to ${MAX_PROTOCOL} are known`);
+    throw machine.damaged(`has protocol ${protocol}; protocols up to ${MAX_PROTOCOL} are supported`);
   }
-}
-
-function makeDictionary(machine: PickleMachine): void {
-  const items = machine.popToMark();
-  machine.push(new Map());
-  machine.setItems(items);
 }
 
 function resolveFromStack(machine: PickleMachine): void {
   const [module, name] = machine.popSeveral(2);
-  if (typeof module !== 'string' || typeof name !== 'string') throw machine.damaged('names what is no name');
+  if (typeof module !== 'string' || typeof name !== 'string')
+    throw machine.damaged('has a name that is not text');
   machine.push(machine.vocabulary.resolve(module, name));
-}
-
-/** Python writes booleans as the numbers 00 and 01 here. */
-function decimal(line: string): number | bigint {
-  if (!DECIMAL.test(line))
-    throw new CheckpointError(`its pickle holds ${quote(line)} where a number belongs`);
-  return narrowed(BigInt(line.replace('L', '').replace('+', '')));
 }

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { CheckpointError, type CheckpointFile, quote } from './checkpoint-file.ts';
+import { CheckpointError, type CheckpointFile, quote } from './checkpoint.ts';
 import {
   type ElementType,
   elementBytes,
@@ -11,7 +11,7 @@ import {
 /** The header's length, a little-endian 64-bit number. */
 const LENGTH_BYTES = 8;
 
-/** Some 110 bytes a tensor; a CLIP has a few hundred. The format itself allows 100 MB. */
+/** A tensor takes about 110 bytes; a CLIP has a few hundred. The format allows 100 MB. */
 const MAX_HEADER_BYTES = 16 * 1024 ** 2;
 
 const METADATA = '__metadata__';
@@ -39,7 +39,7 @@ const entrySchema = v.object({
 
 /**
  * Reads the tensor directory of a safetensors file (huggingface/safetensors, README, "Format").
- * @throws CheckpointError where the header is damaged, or where tensors overlap or lie outside the file
+ * @throws CheckpointError if the header is damaged, or tensors overlap or lie outside the file
  */
 export function readSafetensors(file: CheckpointFile): ReadonlyMap<string, StoredTensor> {
   const { header, dataOffset } = readHeader(file);
@@ -59,18 +59,20 @@ export function readSafetensors(file: CheckpointFile): ReadonlyMap<string, Store
     const elementType = elementTypes.get(dtype);
     if (elementType === undefined) {
       const known = [...elementTypes.keys()].join(', ');
-      throw new CheckpointError(`its tensor ${quote(name)} is of type ${quote(dtype)}; read are ${known}`);
+      throw new CheckpointError(
+        `its tensor ${quote(name)} is of type ${quote(dtype)}; supported are ${known}`,
+      );
     }
     if (end > dataBytes) {
       throw new CheckpointError(
-        `its tensor ${quote(name)} ends at byte ${end} of the data, of which there are ${dataBytes}: ` +
+        `its tensor ${quote(name)} ends at byte ${end} of the data, which has ${dataBytes} bytes: ` +
           'the file is cut short, as after an interrupted download',
       );
     }
     if (end - begin !== elementCount(shape) * elementBytes[elementType]) {
       throw new CheckpointError(
-        `its tensor ${quote(name)} of type ${dtype} and ${shape.length} dimensions does not take the ` +
-          `${end - begin} bytes it is given`,
+        `its tensor ${quote(name)} of type ${dtype} and ${shape.length} dimensions does not have ` +
+          `${end - begin} bytes, as its offsets say`,
       );
     }
     if (end > begin) ranges.push({ name, begin, end });
@@ -97,7 +99,7 @@ function readHeader(file: CheckpointFile): { header: object; dataOffset: number 
   const headerBytes = new DataView(length.buffer).getBigUint64(0, true);
   if (headerBytes > BigInt(MAX_HEADER_BYTES)) {
     throw new CheckpointError(
-      `its safetensors header claims ${headerBytes} bytes, of which at most ${MAX_HEADER_BYTES} are read`,
+      `its safetensors header claims ${headerBytes} bytes; at most ${MAX_HEADER_BYTES} are supported`,
     );
   }
   const dataOffset = LENGTH_BYTES + Number(headerBytes);

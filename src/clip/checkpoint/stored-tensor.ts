@@ -1,4 +1,4 @@
-import { type ByteRange, CheckpointError, type CheckpointFile } from './checkpoint-file.ts';
+import { type ByteRange, CheckpointError, type CheckpointFile } from './checkpoint.ts';
 
 /** One dimension of a strided array. Strides count elements. */
 interface Axis {
@@ -9,9 +9,9 @@ interface Axis {
   readonly targetStride: number;
 }
 
-/** A part of a strided array whose elements lie close together in the file. */
+/** A part of a strided array whose elements are close together in the file. */
 interface Window {
-  /** First element of the part, from the array's first one on. */
+  /** From the array's first element to the part's first one. */
   readonly offset: number;
   /** Elements from the part's first to its last, both included. */
   readonly span: number;
@@ -40,8 +40,8 @@ export function spanOf(shape: readonly number[], strides: readonly number[]): nu
 }
 
 /**
- * Whether two indices may meet in one element other than by a stride of 0, which repeats elements on purpose.
- * Windows over such an array could read the same bytes without end.
+ * Whether two indices may share an element, except by a stride of 0, which repeats elements on purpose. Windows over
+ * such an array could read the same bytes without end.
  */
 export function stridesOverlap(shape: readonly number[], strides: readonly number[]): boolean {
   const axes = shape
@@ -57,8 +57,8 @@ export function stridesOverlap(shape: readonly number[], strides: readonly numbe
 }
 
 /**
- * Cuts a strided array into parts that span at most `maxSpan` elements each, so that the memory for
- * reading it does not depend on its strides.
+ * Cuts a strided array into parts that span at most `maxSpan` elements each, so that the memory for reading it does
+ * not depend on its strides.
  */
 export function windows(
   shape: readonly number[],
@@ -88,7 +88,7 @@ function* split(
   const outer = axes.reduce((widest, axis) =>
     axis.size > 1 && (widest.size === 1 || axis.stride > widest.stride) ? axis : widest,
   );
-  // At most half of the axis, so that every step gets nearer to a window that fits.
+  // At most half of the axis, so that the parts get small enough.
   const step = Math.max(1, Math.min(Math.floor(maxSpan / outer.stride), Math.ceil(outer.size / 2)));
   for (let start = 0; start < outer.size; start += step) {
     const part = { ...outer, size: Math.min(step, outer.size - start) };
@@ -101,7 +101,7 @@ function* split(
   }
 }
 
-/** Leaves out axes of one element and joins those that are one run in the file and in the result. */
+/** Removes axes of one element, and joins those that are one run in the file and in the result. */
 function mergeAxes(axes: readonly Axis[]): Axis[] {
   const merged: Axis[] = [];
   for (const axis of axes) {
@@ -169,7 +169,7 @@ export const elementBytes: Readonly<Record<ElementType, number>> = {
 
 type NumberView = new (buffer: ArrayBuffer, byteOffset: number, length: number) => ArrayLike<number>;
 
-/** The types that JavaScript has arrays for; setting a Float32Array from them rounds as it should. */
+/** The types that JavaScript has arrays for. Setting a Float32Array from them rounds correctly. */
 const numberViews: Readonly<Partial<Record<ElementType, NumberView>>> = {
   float16: Float16Array,
   float32: Float32Array,
@@ -182,7 +182,7 @@ const numberViews: Readonly<Partial<Record<ElementType, NumberView>>> = {
 };
 
 /**
- * Widens (or, from 32-bit integers and 64 bits, rounds) numbers to float32.
+ * Widens numbers to float32; rounds those of 64 bits, and 32-bit integers.
  * @param bytes little-endian, `target.length` elements, aligned to the element's size
  */
 export function widen(type: ElementType, bytes: Uint8Array<ArrayBuffer>, target: Float32Array): void {
@@ -191,15 +191,6 @@ export function widen(type: ElementType, bytes: Uint8Array<ArrayBuffer>, target:
   if (View !== undefined) target.set(new View(buffer, byteOffset, target.length));
   else if (type === 'bfloat16') widenBfloat16(new Uint16Array(buffer, byteOffset, target.length), target);
   else widenInt64(new BigInt64Array(buffer, byteOffset, target.length), target);
-}
-
-/** Turns big-endian elements into little-endian ones, in place. */
-export function swapBytes(type: ElementType, bytes: Uint8Array<ArrayBuffer>): void {
-  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const size = elementBytes[type];
-  if (size === 2) view.swap16();
-  else if (size === 4) view.swap32();
-  else if (size === 8) view.swap64();
 }
 
 /** A bfloat16 is the upper half of a float32. */
@@ -215,10 +206,10 @@ function widenInt64(source: BigInt64Array, target: Float32Array): void {
 /** PyTorch allows 64; a CLIP's weights have up to four. */
 export const MAX_DIMENSIONS = 8;
 
-/** Elements that are read at a time: 1 to 2 MB of file, small beside the largest tensor and large beside a call. */
+/** Elements that are read at a time, 1 to 2 MB: few calls, and little memory beside the largest tensor. */
 const WINDOW_ELEMENTS = 256 * 1024;
 
-/** A tensor in its file: known to lie within the file's bounds, not yet read. */
+/** A tensor in its file: within the file's bounds, not yet read. */
 export interface StoredTensor {
   readonly elementType: ElementType;
   readonly shape: readonly number[];
@@ -226,10 +217,9 @@ export interface StoredTensor {
   readonly strides: readonly number[];
   /** Of the first element, from the file's beginning. */
   readonly byteOffset: number;
-  readonly bigEndian: boolean;
 }
 
-/** What a file claims about a tensor. */
+/** A file's unchecked description of a tensor. */
 interface TensorClaim {
   readonly elementType: ElementType;
   readonly shape: readonly number[];
@@ -239,22 +229,21 @@ interface TensorClaim {
   readonly storage: ByteRange;
   /** Of the first element within the storage, in elements. */
   readonly storageOffset: number;
-  readonly bigEndian?: boolean;
 }
 
 /**
- * Checks a tensor's claims against the bytes that are there, before anything is allocated for it.
- * @param which tells the tensor from others in an error's sentence: `tensor "logit_scale"`
- * @throws CheckpointError where an element would lie outside the storage, or where the tensor repeats itself
- *   to more elements than the whole file has bytes
+ * Checks a tensor's description before anything is allocated for it.
+ * @param which names the tensor in error sentences: `tensor "logit_scale"`
+ * @throws CheckpointError if an element would lie outside the storage, or if repeated elements make the tensor larger
+ *   than the file has bytes
  */
 export function storedTensor(claim: TensorClaim, file: CheckpointFile, which: string): StoredTensor {
   const { elementType, shape, storage, storageOffset } = claim;
   const strides = claim.strides ?? rowMajorStrides(shape);
   if (shape.length > MAX_DIMENSIONS || strides.length !== shape.length) {
     throw new CheckpointError(
-      `its ${which} has ${shape.length} dimensions with ${strides.length} strides; at most ${MAX_DIMENSIONS} of ` +
-        'each, and equally many, are read',
+      `its ${which} has ${shape.length} dimensions with ${strides.length} strides; at most ${MAX_DIMENSIONS}, ` +
+        'and as many strides as dimensions, are supported',
     );
   }
   const layout = `shape [${shape}], strides [${strides}], offset ${storageOffset}`;
@@ -278,7 +267,6 @@ export function storedTensor(claim: TensorClaim, file: CheckpointFile, which: st
     shape,
     strides,
     byteOffset: storage.byteOffset + storageOffset * elementBytes[elementType],
-    bigEndian: claim.bigEndian ?? false,
   };
 }
 
@@ -291,7 +279,7 @@ export function transposed(tensor: StoredTensor): StoredTensor {
   return { ...tensor, shape: tensor.shape.toReversed(), strides: tensor.strides.toReversed() };
 }
 
-/** Reads tensors of one file. Its two windows are made once, so that reading leaves no trail of garbage. */
+/** Reads tensors of one file. Its two buffers are allocated once, so that reading makes no garbage. */
 export class TensorReader {
   readonly #file: CheckpointFile;
   #bytes: Uint8Array<ArrayBuffer> | undefined;
@@ -304,7 +292,7 @@ export class TensorReader {
   /**
    * Reads the values, widened to float32, row-major.
    * @param target as many elements as the tensor has
-   * @throws CheckpointError where the file cannot be read any more
+   * @throws CheckpointError if the file cannot be read any more
    */
   readInto(tensor: StoredTensor, target: Float32Array): void {
     if (target.length === 0) return;
@@ -315,7 +303,6 @@ export class TensorReader {
     for (const window of windows(tensor.shape, tensor.strides, WINDOW_ELEMENTS)) {
       const bytes = this.#bytes.subarray(0, window.span * size);
       this.#file.read(bytes, byteOffset + window.offset * size);
-      if (tensor.bigEndian) swapBytes(elementType, bytes);
       const values = this.#values.subarray(0, window.span);
       widen(elementType, bytes, values);
       gather(values, window, target);

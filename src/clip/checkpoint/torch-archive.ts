@@ -1,4 +1,4 @@
-import { type ByteRange, CheckpointError, type CheckpointFile, quote } from './checkpoint-file.ts';
+import { type ByteRange, CheckpointError, type CheckpointFile, quote } from './checkpoint.ts';
 import { PickleGlobal, PickleObject, type PickleValue, type PickleVocabulary, readPickle } from './pickle.ts';
 import {
   type ElementType,
@@ -19,7 +19,7 @@ class TorchTensor extends PickleObject {
   }
 }
 
-/** A TorchScript module, read as what it is on disk: a record of named attributes. */
+/** A TorchScript module, read as a record of named attributes. */
 class ModuleRecord extends PickleObject {
   #state: PickleValue = null;
 
@@ -29,7 +29,7 @@ class ModuleRecord extends PickleObject {
     return true;
   }
 
-  /** Names and values; none where the module has a state of its own making, as quantised ones have. */
+  /** Names and values; none if the module has another state, as quantised ones do. */
   get attributes(): Iterable<[PickleValue, PickleValue]> {
     return this.#state instanceof Map ? this.#state : [];
   }
@@ -62,7 +62,7 @@ const storageTypes: ReadonlyMap<string, ElementType> = new Map([
   ['torch.BoolStorage', 'bool'],
 ]);
 
-/** TorchScript's typed lists; each takes one plain list. */
+/** TorchScript's typed lists, made from one plain list each. */
 const typedLists: ReadonlySet<string> = new Set([
   'torch.jit._pickle.build_intlist',
   'torch.jit._pickle.build_doublelist',
@@ -73,15 +73,14 @@ const typedLists: ReadonlySet<string> = new Set([
 
 const TORCHSCRIPT_CLASSES = '__torch__';
 
-/** The records of an archive that hold storages. */
+/** An archive's records of storages. */
 interface StorageRecords {
   readonly file: CheckpointFile;
-  readonly bigEndian: boolean;
-  /** Where the record of a storage's key lies; undefined where there is none. */
+  /** The place of a storage's record; undefined if there is none. */
   find(key: string): ByteRange | undefined;
 }
 
-/** The names that PyTorch's checkpoints of weights use, and no others. */
+/** Knows only the names that PyTorch's checkpoints of weights use. */
 function torchVocabulary(records: StorageRecords): PickleVocabulary {
   return {
     resolve(module, name) {
@@ -98,9 +97,8 @@ function torchVocabulary(records: StorageRecords): PickleVocabulary {
             if (operands.length > 0) throw malformed('a dictionary made of something else');
             return new Map();
           });
-        case 'torch._utils._rebuild_tensor':
         case 'torch._utils._rebuild_tensor_v2':
-          return new PickleGlobal(qualified, (operands) => rebuildTensor(operands, records));
+          return new PickleGlobal(qualified, (operands) => rebuildTensor(operands, records.file));
         case 'torch._utils._rebuild_parameter':
           return new PickleGlobal(qualified, ([tensor]) => {
             if (!(tensor instanceof TorchTensor)) throw malformed('a parameter without a tensor');
@@ -108,8 +106,8 @@ function torchVocabulary(records: StorageRecords): PickleVocabulary {
           });
         default:
           throw new CheckpointError(
-            `its pickle names ${quote(qualified)}, which is neither a tensor nor a plain container, so it is ` +
-              'refused and nothing of it was run; save only the weights: torch.save(model.state_dict(), path)',
+            `its pickle names ${quote(qualified)}, which is neither a tensor nor a plain container. It is ` +
+              'refused and was not run; save only the weights: torch.save(model.state_dict(), path)',
           );
       }
     },
@@ -121,7 +119,7 @@ function malformed(what: string): CheckpointError {
   return new CheckpointError(`its pickle describes ${what}: damaged, or not PyTorch's`);
 }
 
-/** Id: ('storage', type, key, device, number of elements). The device may be any; the bytes are the same. */
+/** Id: ('storage', type, key, device, number of elements). The bytes do not depend on the device. */
 function loadStorage(id: PickleValue, records: StorageRecords): TorchStorage {
   const [tag, type, key, , count] = Array.isArray(id) ? id : [];
   const elementType = type instanceof PickleGlobal ? storageTypes.get(type.name) : undefined;
@@ -143,11 +141,11 @@ function loadStorage(id: PickleValue, records: StorageRecords): TorchStorage {
 }
 
 /** Operands: storage, storage offset, size, stride[, requires_grad, hooks[, metadata]]. */
-function rebuildTensor(operands: readonly PickleValue[], { file, bigEndian }: StorageRecords): TorchTensor {
+function rebuildTensor(operands: readonly PickleValue[], file: CheckpointFile): TorchTensor {
   const [storage, storageOffset, shape, strides, , , metadata] = operands;
   if (!(storage instanceof TorchStorage)) throw malformed('a tensor without a storage');
   if (typeof storageOffset !== 'number') throw malformed('a tensor without an offset');
-  // Conjugate and negative views: their stored values are not the tensor's.
+  // The stored values of conjugate and negative views are not the tensor's.
   if (metadata instanceof Map && metadata.size > 0) throw malformed('a tensor that is a view with metadata');
   const { key, elementType, range } = storage;
   const claim = {
@@ -156,12 +154,11 @@ function rebuildTensor(operands: readonly PickleValue[], { file, bigEndian }: St
     strides: sizes(strides),
     storage: range,
     storageOffset,
-    bigEndian,
   };
   return new TorchTensor(storedTensor(claim, file, `tensor in storage ${quote(key)}`));
 }
 
-/** Copied, since a pickle may go on to change its list; never more than a tensor can have. */
+/** A limited copy, because a pickle may change its list afterwards. */
 function sizes(value: PickleValue | undefined): number[] {
   if (!Array.isArray(value)) throw malformed('a tensor without a shape');
   if (value.length > MAX_DIMENSIONS) throw malformed(`a tensor of ${value.length} dimensions`);
@@ -177,10 +174,10 @@ export interface TensorCollection {
 
 const PICKLE_RECORD = 'data.pkl';
 
-/** ViT-B/32's is 38 KB; optimiser states add some hundred. */
+/** ViT-B/32's has 38 KB; optimiser states add a few hundred. */
 const MAX_PICKLE_BYTES = 16 * 1024 ** 2;
 
-/** A CLIP has some thousand attributes in a tree six deep. More is a knot, not a model. */
+/** A CLIP has a few thousand attributes in a tree six deep. */
 const MAX_ATTRIBUTES = 100_000;
 const MAX_MODULE_DEPTH = 32;
 const MAX_NAME_CHARACTERS = 500;
@@ -195,12 +192,12 @@ export function readTorchArchive(file: CheckpointFile): TensorCollection {
   const range = archive.find(`${folder}${PICKLE_RECORD}`)!;
   if (range.byteLength > MAX_PICKLE_BYTES) {
     throw new CheckpointError(
-      `its ${PICKLE_RECORD} has ${range.byteLength} bytes, of which at most ${MAX_PICKLE_BYTES} are read`,
+      `its ${PICKLE_RECORD} has ${range.byteLength} bytes; at most ${MAX_PICKLE_BYTES} are supported`,
     );
   }
+  requireLittleEndian(archive, file, folder);
   const vocabulary = torchVocabulary({
     file,
-    bigEndian: isBigEndian(archive, file, folder),
     find: (key) => archive.find(`${folder}data/${key}`),
   });
   const root = unwrap(readPickle(file.readRange(range), vocabulary));
@@ -209,7 +206,7 @@ export function readTorchArchive(file: CheckpointFile): TensorCollection {
   throw new CheckpointError('it holds neither a TorchScript module nor a dictionary of weights');
 }
 
-/** The archive's one folder, whatever its name: the one whose pickle lies nearest to the top. */
+/** The archive's folder: the one whose pickle is nearest to the top. */
 function findFolder(archive: ZipArchive): string {
   const depth = (folder: string): number => folder.split('/').length;
   const folders = [...archive.names]
@@ -218,7 +215,7 @@ function findFolder(archive: ZipArchive): string {
     .sort((a, b) => depth(a) - depth(b));
   const [folder, next] = folders;
   if (folder === undefined) {
-    throw new CheckpointError(`it is a zip archive without ${PICKLE_RECORD}, so not one that PyTorch wrote`);
+    throw new CheckpointError(`it is a zip archive without ${PICKLE_RECORD}, so PyTorch has not written it`);
   }
   if (next !== undefined && depth(next) === depth(folder)) {
     throw new CheckpointError(`it holds several models, among them ${quote(folder)} and ${quote(next)}`);
@@ -226,17 +223,15 @@ function findFolder(archive: ZipArchive): string {
   return folder;
 }
 
-/** Written since PyTorch 2.1; before, files had the byte order of their machine, which was little-endian. */
-function isBigEndian(archive: ZipArchive, file: CheckpointFile, folder: string): boolean {
+/** PyTorch writes the record since 2.1. Files without it come from little-endian machines. */
+function requireLittleEndian(archive: ZipArchive, file: CheckpointFile, folder: string): void {
   const range = archive.find(`${folder}byteorder`);
-  if (range === undefined) return false;
-  const order = new TextDecoder().decode(
-    file.readRange({ ...range, byteLength: Math.min(range.byteLength, 16) }),
-  );
-  if (order !== 'little' && order !== 'big') {
-    throw new CheckpointError(`its byte order is ${quote(order)}; "little" and "big" are known`);
+  if (range === undefined) return;
+  const byteLength = Math.min(range.byteLength, 16);
+  const order = new TextDecoder().decode(file.readRange({ ...range, byteLength }));
+  if (order !== 'little') {
+    throw new CheckpointError(`its byte order is ${quote(order)}; only "little" is supported`);
   }
-  return order === 'big';
 }
 
 /** Steps into the dictionaries that training loops put around the weights. */
@@ -269,7 +264,7 @@ function moduleTensors(root: ModuleRecord): Map<string, StoredTensor> {
       if (typeof attribute !== 'string') continue;
       const name = `${prefix}${attribute}`;
       if (name.length > MAX_NAME_CHARACTERS)
-        throw new CheckpointError(`its attribute ${quote(name)} is endless`);
+        throw new CheckpointError(`its attribute ${quote(name)} has too long a name`);
       if (value instanceof TorchTensor) tensors.set(name, value.stored);
       else if (value instanceof ModuleRecord) visit(value, `${name}.`, depth + 1);
     }
@@ -278,9 +273,9 @@ function moduleTensors(root: ModuleRecord): Map<string, StoredTensor> {
   return tensors;
 }
 
-/** The same module may stand in many places, or in itself. */
+/** A damaged file can have one module in many places, or inside itself. */
 function knotted(): CheckpointError {
   return new CheckpointError(
-    'its modules contain each other without end, or far more of them than a CLIP has',
+    'its modules contain each other without end, or are far more than those of a CLIP',
   );
 }

@@ -1,4 +1,4 @@
-import { type ByteRange, CheckpointError, type CheckpointFile, quote } from './checkpoint-file.ts';
+import { type ByteRange, CheckpointError, type CheckpointFile, quote } from './checkpoint.ts';
 
 // Record layouts: PKWARE's APPNOTE.TXT 6.3, sections 4.3.7 to 4.5.3. All numbers are little-endian.
 const LOCAL_HEADER = { signature: 0x04034b50, byteLength: 30 };
@@ -12,7 +12,7 @@ const MAX_COMMENT_BYTES = 0xffff;
 const ENCRYPTED_FLAG = 0x0001;
 const STORED = 0;
 
-/** Some 70 bytes an entry: room for 200,000, where a training checkpoint has a few thousand. */
+/** Room for 200,000 entries of about 70 bytes; a training checkpoint has a few thousand. */
 const MAX_DIRECTORY_BYTES = 16 * 1024 ** 2;
 
 interface ZipEntry {
@@ -27,7 +27,7 @@ export class ZipArchive {
   readonly #file: CheckpointFile;
   readonly #entries: ReadonlyMap<string, ZipEntry>;
 
-  /** @throws CheckpointError where the directory is missing, damaged or beyond reason */
+  /** @throws CheckpointError if the directory is missing, damaged or too large */
   constructor(file: CheckpointFile) {
     this.#file = file;
     this.#entries = readEntries(file);
@@ -38,9 +38,9 @@ export class ZipArchive {
   }
 
   /**
-   * Where an entry's content lies in the file.
-   * @returns undefined where there is no entry of that name
-   * @throws CheckpointError where the content is compressed, encrypted or outside the file
+   * The place of an entry's content in the file.
+   * @returns undefined if there is no entry of that name
+   * @throws CheckpointError if the content is compressed, encrypted or outside the file
    */
   find(name: string): ByteRange | undefined {
     const entry = this.#entries.get(name);
@@ -48,8 +48,8 @@ export class ZipArchive {
     if (entry.encrypted || entry.compressionMethod !== STORED) {
       const how = entry.encrypted ? 'encrypted' : 'compressed';
       throw new CheckpointError(
-        `its zip entry ${quote(name)} is ${how}, while PyTorch stores entries as they are; ` +
-          'unpack the archive and pack it again with "zip -0", or save it anew with PyTorch',
+        `its zip entry ${quote(name)} is ${how}; PyTorch stores entries uncompressed. ` +
+          'Unpack the archive and pack it again with "zip -0", or save it again with PyTorch',
       );
     }
     if (entry.localHeaderOffset + LOCAL_HEADER.byteLength > this.#file.byteLength) throw cutShort(name);
@@ -58,10 +58,10 @@ export class ZipArchive {
     );
     if (header.getUint32(0, true) !== LOCAL_HEADER.signature) {
       throw new CheckpointError(
-        `its zip directory points beside the entry ${quote(name)}; the file is damaged`,
+        `its zip directory has a wrong position for the entry ${quote(name)}; the file is damaged`,
       );
     }
-    // Only the local header knows how long its own name and padding are; sizes may be missing in it.
+    // Only the local header has the lengths of its name and padding. The entry's size may be missing in it.
     const prefixBytes = LOCAL_HEADER.byteLength + header.getUint16(26, true) + header.getUint16(28, true);
     const byteOffset = entry.localHeaderOffset + prefixBytes;
     if (byteOffset + entry.byteLength > this.#file.byteLength) throw cutShort(name);
@@ -83,7 +83,7 @@ function view(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** A 64-bit number that has to be a position or a count in a file of this size. */
+/** A 64-bit number that must be a position or a count in a file of this size. */
 function bounded(value: bigint, limit: number, what: string): number {
   if (value > BigInt(limit)) throw damaged(`${what} ${value} is beyond ${limit}`);
   return Number(value);
@@ -92,9 +92,7 @@ function bounded(value: bigint, limit: number, what: string): number {
 function readEntries(file: CheckpointFile): ReadonlyMap<string, ZipEntry> {
   const directory = findDirectory(file);
   if (directory.byteLength > MAX_DIRECTORY_BYTES) {
-    throw damaged(
-      `it claims ${directory.byteLength} bytes, of which at most ${MAX_DIRECTORY_BYTES} are read`,
-    );
+    throw damaged(`it claims ${directory.byteLength} bytes; at most ${MAX_DIRECTORY_BYTES} are supported`);
   }
   const bytes = file.readRange(directory);
   const entries = new Map<string, ZipEntry>();
@@ -124,7 +122,7 @@ function readEntries(file: CheckpointFile): ReadonlyMap<string, ZipEntry> {
 
 function readEntry(entry: DataView, extra: DataView, fileBytes: number): ZipEntry {
   const large = zip64Values(extra);
-  // The 64-bit field holds only the numbers that did not fit, in this order (4.5.3).
+  // The 64-bit field has only the numbers that did not fit, in this order (4.5.3).
   const wide = (offset: number, what: string): number => {
     const value = entry.getUint32(offset, true);
     return value === IN_ZIP64_FIELD ? bounded(large.shift() ?? BigInt(value), fileBytes, what) : value;
@@ -164,7 +162,7 @@ function findDirectory(file: CheckpointFile): ByteRange & { readonly entryCount:
   const tail = view(file.readRange({ byteOffset: tailStart, byteLength: tailBytes }));
   for (let at = tailBytes - DIRECTORY_END.byteLength; at >= 0; at--) {
     if (tail.getUint32(at, true) !== DIRECTORY_END.signature) continue;
-    // A comment may hold the signature by chance: the record's own comment has to end with the file.
+    // A comment may contain the signature by chance. The right record's comment ends with the file.
     if (at + DIRECTORY_END.byteLength + tail.getUint16(at + 20, true) !== tailBytes) continue;
     const locatorAt = at - ZIP64_LOCATOR.byteLength;
     const zip64 = locatorAt >= 0 && tail.getUint32(locatorAt, true) === ZIP64_LOCATOR.signature;

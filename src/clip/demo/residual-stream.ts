@@ -1,23 +1,23 @@
+import { invariant } from '../../errors.ts';
 import type { WeightTensor } from '../checkpoint/checkpoint.ts';
 
-/** One number going to, or coming from, a named channel of the residual stream. */
+/** One number read from, or written to, a named channel of the residual stream. */
 export type Tap<Channel extends string> = readonly [channel: Channel, weight: number];
 
 /**
- * How far the balance channels stand from zero. All else in the stream is about 1, so its effect on
- * LayerNorm's standard deviation stays below 0.1 %; in float32 a value of 1 beside 40 keeps seven digits.
+ * Magnitude of the balance channels. Signals are about 1, so their effect on LayerNorm's standard deviation stays below
+ * 0.1 %. In float32 a value of 1 beside 40 keeps seven digits.
  */
 const BALANCE = 40;
 
 /**
- * The layout of one tower's residual stream: which channel carries which signal, and the channels that
- * keep LayerNorm from disturbing them.
+ * The layout of one tower's residual stream: the channel of each signal, and the channels that keep LayerNorm from
+ * disturbing the signals.
  *
- * LayerNorm subtracts the mean of a token's channels and divides by their standard deviation, which would
- * make each signal depend on all others. The channels that carry no signal hold ±BALANCE, as many of
- * either sign: they alone decide the deviation. And whatever is written to the signals is written a
- * second time, negated and spread over the balance channels, so that the mean stays zero. With the
- * deviation as its gain, LayerNorm then hands on the signals as they are.
+ * LayerNorm subtracts the mean of a token's channels and divides by their standard deviation, which would make each
+ * signal depend on all others. So the channels without a signal hold ±BALANCE, half of them each: they alone decide the
+ * deviation. Every write to the signals is repeated, negated and spread over the balance channels, so that the mean
+ * stays 0. With the deviation as its gain, LayerNorm then passes the signals on unchanged.
  */
 export class ResidualStream<Channel extends string> {
   readonly width: number;
@@ -44,18 +44,18 @@ export class ResidualStream<Channel extends string> {
   /** Index of a signal's channel. */
   channel(signal: Channel): number {
     const index = this.#channels.get(signal);
-    if (index === undefined) throw new Error(`This is a bug: the stream has no channel "${signal}"`);
+    invariant(index !== undefined, `the stream has no channel "${signal}"`);
     return index;
   }
 
-  /** [width]: what makes the balance. */
+  /** [width]: ±BALANCE in the balance channels. */
   balance(): Float32Array {
     return Float32Array.from({ length: this.width }, (_, index) =>
       index < this.#firstBalance ? 0 : (index - this.#firstBalance) % 2 === 0 ? BALANCE : -BALANCE,
     );
   }
 
-  /** [width]: one write to the stream: the taps, and their sum taken back from the balance channels. */
+  /** [width]: one write to the stream: the taps, and their sum subtracted from the balance channels. */
   write(taps: readonly Tap<Channel>[]): Float32Array {
     const column = new Float32Array(this.width);
     let sum = 0;
@@ -66,12 +66,12 @@ export class ResidualStream<Channel extends string> {
     return column.fill(-sum / this.#balances, this.#firstBalance);
   }
 
-  /** [width]: LayerNorm's gain that hands on the signals unchanged and hides the balance. */
+  /** [width]: LayerNorm's gain that passes the signals on unchanged and hides the balance. */
   gain(): Float32Array {
     return new Float32Array(this.width).fill(this.deviation, 0, this.#firstBalance);
   }
 
-  /** [width]: the same, for the LayerNorm that tokens pass before the first layer: it keeps the balance. */
+  /** [width]: the gain of the LayerNorm before the first layer, which keeps the balance. */
   gainWithBalance(): Float32Array {
     return new Float32Array(this.width).fill(this.deviation);
   }
@@ -83,8 +83,8 @@ export interface Rectifier<Channel extends string> {
   readonly bias?: number;
   readonly writes: readonly Tap<Channel>[];
   /**
-   * QuickGELU is x·σ(1.702x): of x times the sharpness, divided by it again, it differs from a rectifier by
-   * at most 0.164 / sharpness.
+   * QuickGELU is x·σ(1.702x). QuickGELU(sharpness · x) / sharpness differs from a rectifier by at most
+   * 0.164 / sharpness.
    */
   readonly sharpness: number;
 }
@@ -99,9 +99,7 @@ class RectifierMlp<Channel extends string> {
     this.#stream = stream;
     this.#units = units;
     this.#hiddenWidth = 4 * stream.width;
-    if (units.length > this.#hiddenWidth) {
-      throw new Error(`This is a bug: ${units.length} units for ${this.#hiddenWidth} places`);
-    }
+    invariant(units.length <= this.#hiddenWidth, `${units.length} units for ${this.#hiddenWidth} places`);
   }
 
   /** [4·width, width] */
@@ -142,7 +140,7 @@ export function weight(name: string, shape: readonly number[], read: () => Float
   return [name, { shape, read }];
 }
 
-/** One value that attention averages over all tokens it may see, and what it writes of the average. */
+/** One value that attention averages over all visible tokens, and the writes of the average. */
 export interface Average<Channel extends string> {
   readonly reads: readonly Tap<Channel>[];
   readonly writes: readonly Tap<Channel>[];
@@ -151,13 +149,13 @@ export interface Average<Channel extends string> {
 interface LayerDesign<Channel extends string> {
   readonly averages?: readonly Average<Channel>[];
   readonly rectifiers?: readonly Rectifier<Channel>[];
-  /** Takes the balance out of the stream, so that the LayerNorm behind this layer scales the signals alone. */
+  /** Removes the balance from the stream, so that the next LayerNorm scales the signals alone. */
   readonly removesBalance?: boolean;
 }
 
 /**
- * The weights of one residual attention block. Queries and keys are zero, so each token attends to all
- * tokens it may see alike: attention is an average, or nothing where the output projection is zero.
+ * The weights of one residual attention block. Queries and keys are 0, so attention is an average over all visible
+ * tokens. It writes nothing if the output projection is 0.
  * @param prefix `visual.transformer.resblocks.0` or `transformer.resblocks.0`
  */
 export function layerWeights<Channel extends string>(
@@ -187,7 +185,7 @@ export function layerWeights<Channel extends string>(
   ];
 }
 
-/** [3·width, width]: queries and keys are zero; value i is the i-th average's reading. */
+/** [3·width, width]: queries and keys are 0; value i is what the i-th average reads. */
 function valueProjection<Channel extends string>(
   stream: ResidualStream<Channel>,
   averages: readonly Average<Channel>[],

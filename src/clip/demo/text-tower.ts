@@ -1,7 +1,13 @@
 import type { TextArchitecture } from '../architecture.ts';
-import { colourWords, cyanTokens } from './colour-words.ts';
-import { type Concept, concepts, direction, type Mixture, parts } from './concepts.ts';
-import { embeddingWeights, type LastChannel } from './embedding.ts';
+import {
+  type Concept,
+  concepts,
+  direction,
+  embeddingWeights,
+  type LastChannel,
+  type Mixture,
+  parts,
+} from './concepts.ts';
 import {
   type Average,
   layerWeights,
@@ -11,6 +17,125 @@ import {
   type Tap,
   weight,
 } from './residual-stream.ts';
+
+/** The meaning of a token of CLIP's vocabulary. */
+interface ColourWord {
+  /** The token's text in the vocabulary: `</w>` ends a word. */
+  readonly token: string;
+  /** Its id in CLIP's vocabulary. */
+  readonly id: number;
+  readonly meaning: Mixture<Concept>;
+}
+
+/** Brightness only shades the meaning of a colour: "dark red" is first of all a red. */
+const SHADE = 0.4;
+
+const red = { red: 1 };
+const green = { green: 1 };
+const blue = { blue: 1 };
+const purple = { purple: 1 };
+const brown = { brown: 1 };
+const beige = { beige: 1 };
+const grey = { grey: 1 };
+const dark = { dark: SHADE };
+const bright = { bright: SHADE };
+// If grey is not offered, a dark grey is rather black, a light one rather white.
+const black = { black: 1, dark: 0.3 };
+const white = { white: 1, bright: 0.3 };
+
+const wordMeanings: readonly (readonly [token: string, id: number, meaning: Mixture<Concept>])[] = [
+  ['red</w>', 736, red],
+  ['reds</w>', 11221, red],
+  ['reddish</w>', 43383, red],
+  ['scarlet</w>', 20389, red],
+  ['crimson</w>', 19437, red],
+  ['maroon</w>', 20501, { ...red, ...dark }],
+  ['burgundy</w>', 23650, { ...red, ...dark }],
+  ['orange</w>', 4287, { orange: 1 }],
+  ['tangerine</w>', 42045, { orange: 1 }],
+  ['amber</w>', 9986, { orange: 1, yellow: 0.6 }],
+  ['yellow</w>', 4481, { yellow: 1 }],
+  ['gold</w>', 2209, { yellow: 1, orange: 0.3 }],
+  ['golden</w>', 3878, { yellow: 1, orange: 0.3 }],
+  ['mustard</w>', 15794, { yellow: 1, brown: 0.3 }],
+  ['green</w>', 1901, green],
+  ['greens</w>', 10235, green],
+  ['lime</w>', 11193, { ...green, ...bright }],
+  ['olive</w>', 9898, { ...green, ...dark, yellow: 0.3 }],
+  ['emerald</w>', 16980, green],
+  ['turquoise</w>', 19899, { cyan: 1 }],
+  ['aqua</w>', 18613, { cyan: 1 }],
+  ['teal</w>', 22821, { cyan: 1, ...dark }],
+  ['blue</w>', 1746, blue],
+  ['blues</w>', 5159, blue],
+  ['azure</w>', 18514, blue],
+  ['cobalt</w>', 30896, blue],
+  ['navy</w>', 5598, { ...blue, ...dark }],
+  ['indigo</w>', 21002, { ...purple, blue: 0.6, ...dark }],
+  ['purple</w>', 5496, purple],
+  ['violet</w>', 16118, purple],
+  ['lavender</w>', 16033, { ...purple, ...bright }],
+  ['lilac</w>', 33647, { ...purple, ...bright }],
+  ['magenta</w>', 38091, { ...purple, pink: 1 }],
+  ['pink</w>', 3360, { pink: 1 }],
+  ['brown</w>', 2866, brown],
+  ['browns</w>', 14051, brown],
+  ['chestnut</w>', 21834, brown],
+  ['tan</w>', 5039, { ...beige, brown: 0.5 }],
+  ['beige</w>', 26677, beige],
+  ['khaki</w>', 41646, beige],
+  ['cream</w>', 3867, { ...beige, white: 0.6 }],
+  ['ivory</w>', 16776, { white: 1, beige: 0.6 }],
+  ['black</w>', 1449, black],
+  ['blacks</w>', 16351, black],
+  ['ebony</w>', 30651, black],
+  ['grey</w>', 5046, grey],
+  ['greys</w>', 44311, grey],
+  ['gray</w>', 7048, grey],
+  ['grays</w>', 46848, grey],
+  ['silver</w>', 3467, { ...grey, ...bright }],
+  ['charcoal</w>', 19268, { ...grey, ...dark }],
+  ['white</w>', 1579, white],
+  ['whites</w>', 18835, white],
+  ['dark</w>', 3144, dark],
+  ['darker</w>', 18737, dark],
+  ['darkest</w>', 25898, dark],
+  ['darkness</w>', 10521, dark],
+  ['dim</w>', 17523, dark],
+  ['gloomy</w>', 32199, dark],
+  ['bright</w>', 4852, bright],
+  ['brighter</w>', 18507, bright],
+  ['brightest</w>', 26159, bright],
+  ['brightly</w>', 36298, bright],
+  ['brightness</w>', 42280, bright],
+  ['light</w>', 1395, bright],
+  ['lighter</w>', 14102, bright],
+  ['pale</w>', 12518, bright],
+  ['luminous</w>', 37913, bright],
+  // Beginnings that only colour words have: "greenish", "yellowish", "fuchsia".
+  ['orange', 13957, { orange: 1 }],
+  ['yellow', 12059, { yellow: 1 }],
+  ['green', 2762, green],
+  ['blue', 3829, blue],
+  ['pink', 11151, { pink: 1 }],
+  ['brown', 6315, brown],
+  ['fuch', 42617, { pink: 1, purple: 0.6 }],
+];
+
+/** Every token with a meaning. All others, the words around a colour, have none. */
+export const colourWords: readonly ColourWord[] = wordMeanings.map(([token, id, meaning]) => ({
+  token,
+  id,
+  meaning,
+}));
+
+/**
+ * "cyan" is two tokens, and each also occurs without the other: only both in one text mean the colour.
+ */
+export const cyanTokens = {
+  beginning: { token: 'cy', id: 1470 },
+  end: { token: 'an</w>', id: 550 },
+} as const;
 
 export const textArchitecture: TextArchitecture = {
   contextLength: 77,
@@ -24,11 +149,11 @@ export const textArchitecture: TextArchitecture = {
 const END_OF_TEXT = 49_407;
 
 type TextChannel =
-  /** What a token means. */
+  /** A token's meaning. */
   | `token ${Concept}`
   | 'token cy'
   | 'token an'
-  /** The mean of what all tokens so far mean. */
+  /** The mean of the meanings of all tokens so far. */
   | `mean ${Concept}`
   | 'mean cy'
   | 'mean an'
@@ -57,7 +182,7 @@ function coordinates(mixture: Mixture<Concept>): [Concept, number][] {
   return [...sums];
 }
 
-/** [vocabulary, width]: colour words carry their meaning, the end of the text carries "unmarked". */
+/** [vocabulary, width]: colour words have their meaning, the end of the text has "unmarked". */
 function tokenEmbedding(): Float32Array {
   const { width, vocabularySize } = textArchitecture;
   const matrix = new Float32Array(vocabularySize * width);
@@ -74,7 +199,7 @@ function tokenEmbedding(): Float32Array {
   return matrix;
 }
 
-/** [contextLength, width]: every position holds the balance; the order of words means nothing. */
+/** [contextLength, width]: every position has the balance; the order of words means nothing. */
 function positionalEmbedding(): Float32Array {
   const { contextLength, width } = textArchitecture;
   const matrix = new Float32Array(contextLength * width);
@@ -90,8 +215,8 @@ function meanings(): Average<TextChannel>[] {
 }
 
 /**
- * A colour among 77 tokens leaves a 77th of its meaning in the mean: it is made large against "unmarked",
- * so that LayerNorm leaves nothing of that as soon as any colour is named.
+ * A colour among 77 tokens has a 77th of its meaning in the mean. It is made so much larger than "unmarked" that
+ * LayerNorm leaves nothing of "unmarked" if any colour is named.
  */
 function answerRectifiers(): Rectifier<TextChannel>[] {
   const GAIN = 4000;
@@ -105,7 +230,7 @@ function answerRectifiers(): Rectifier<TextChannel>[] {
       writes: [[`axis ${concept}`, GAIN]] as const,
       sharpness,
     })),
-    // The smaller of two numbers: the first, less what it has over the second.
+    // The smaller of two numbers: the first, minus its excess over the second.
     { reads: [['mean cy', 1]], writes: cyan(1), sharpness },
     {
       reads: [

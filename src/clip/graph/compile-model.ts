@@ -13,37 +13,41 @@ import {
 } from './compiled-model.ts';
 import { GraphBuilder, WeightFile } from './graph-builder.ts';
 import { createLinear } from './linear.ts';
-import { type CompileProgress, NamedWeights } from './named-weights.ts';
+import { NamedWeights } from './named-weights.ts';
 import type { ActivationRanges, Parts } from './transformer.ts';
 
-/** What to make of a checkpoint. */
+/** In which precision. */
 export type CompileTarget =
   | {
       readonly precision: 'fp32';
-      /** Whether the graphs are written a second time, in the form that tells how loud activations are. */
+      /** Whether the graphs are also written in the form that reports how loud activations are. */
       readonly observed?: boolean;
     }
   | {
       readonly precision: 'int8';
-      /** What the observed form told; inputs that are not in it are rounded as they are. */
+      /** What the observed form has reported. Inputs that are missing in it are rounded as they are. */
       readonly ranges: ActivationRanges;
     };
 
+export interface CompileRequest {
+  readonly checkpoint: Checkpoint;
+  /** A name for people, and the checkpoint file's sha256 in hex. */
+  readonly identity: { readonly name: string; readonly sha256: string };
+  readonly target: CompileTarget;
+  /** Exists and is empty. */
+  readonly directory: string;
+  /** Called with the share of the work that is done, 0 to 1. */
+  readonly onShare?: (share: number) => void;
+}
+
 /**
  * Writes a checkpoint's two towers as ONNX graphs into a folder. Weights are read, written and dropped one by
- * one: ViT-B/32, 605 MB of them, takes some 300 MB. When it returns, all files stand on the disk.
- * @param identity of the checkpoint: a name for people, and its file's sha256 in hex
- * @param directory exists and is empty
- * @throws UnusableWeightError when the checkpoint's weights do not make a model
+ * one: the 605 MB of ViT-B/32 take about 300 MB of memory. Returns when all files are on the disk.
+ * @throws UnusableWeightError if the checkpoint's weights do not make a model
  */
-export async function compileModel(
-  checkpoint: Checkpoint,
-  identity: { readonly name: string; readonly sha256: string },
-  target: CompileTarget,
-  directory: string,
-  onProgress: (progress: CompileProgress) => void = () => {},
-): Promise<CompiledModelDescription> {
-  const weights = new NamedWeights(checkpoint, onProgress);
+export async function compileModel(request: CompileRequest): Promise<CompiledModelDescription> {
+  const { checkpoint, identity, target, directory, onShare = () => {} } = request;
+  const weights = new NamedWeights(checkpoint, onShare);
   const { architecture } = checkpoint;
   const family = familyNamed(checkpoint.family);
   for (const tower of ['vision', 'text'] as const) {
@@ -60,16 +64,15 @@ export async function compileModel(
     ...family.readScoreParameters(weights),
   };
   const checksum = (file: string) => fileChecksum(join(directory, file));
-  const stored = {
+  const stored: StoredDescription = {
     ...description,
-    builderVersion: BUILDER_VERSION,
     files: {
       [graphFiles.vision.graph]: await checksum(graphFiles.vision.graph),
       [graphFiles.vision.weights]: await checksum(graphFiles.vision.weights),
       [graphFiles.text.graph]: await checksum(graphFiles.text.graph),
       [graphFiles.text.weights]: await checksum(graphFiles.text.weights),
     },
-  } satisfies StoredDescription;
+  };
   await writeDurably(join(directory, DESCRIPTION_FILE), `${JSON.stringify(stored, null, 2)}\n`);
   return description;
 }

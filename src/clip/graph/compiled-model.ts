@@ -2,7 +2,7 @@ import { open, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import * as v from 'valibot';
-import type { ClipArchitecture } from '../architecture.ts';
+import { architectureSchema } from '../architecture.ts';
 
 const tally = v.pipe(v.number(), v.integer(), v.minValue(0));
 const cosine = v.pipe(v.number(), v.minValue(-1), v.maxValue(1));
@@ -19,11 +19,11 @@ const agreementSchema = v.object({
 const precisionReportSchema = v.object({
   pictures: agreementSchema,
   texts: agreementSchema,
-  /** A picture's best label among ten, where fp32 puts it clearly before the second. */
+  /** A picture's best label among ten, if fp32 puts it clearly before the second. */
   bestLabels: v.object({
-    /** How many there were. */
+    /** Pictures with a clear best label. */
     clear: tally,
-    /** In how many of them int8 says the same. */
+    /** Those of them that get the same from int8. */
     agreeing: tally,
   }),
   /** Whether int8 is as good as fp32 by all limits. */
@@ -38,17 +38,17 @@ export type PrecisionReport = Readonly<v.InferOutput<typeof precisionReportSchem
 
 const fileChecksumSchema = v.object({
   /** In bytes. */
-  size: v.pipe(v.number(), v.integer(), v.minValue(0)),
-  crc32: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(2 ** 32 - 1)),
+  size: tally,
+  crc32: v.pipe(tally, v.maxValue(2 ** 32 - 1)),
 });
 
-/** What a file's content is known by: enough to notice damage, no proof against intent. */
+/** Identifies a file's content: it shows damage, but is no proof against intent. */
 type FileChecksum = Readonly<v.InferOutput<typeof fileChecksumSchema>>;
 
-/** Large enough to cost few reads, small enough not to hold up a request. */
+/** Large enough for few reads, small enough not to delay a request. */
 const BLOCK_BYTES = 2 ** 20;
 
-/** Takes 0.1 s for the 180 MB of a ViT-B/32 in int8, most of it for reading. */
+/** Takes 0.1 s for the 180 MB of a ViT-B/32 in int8, mostly for reading. */
 export async function fileChecksum(path: string): Promise<FileChecksum> {
   await using file = await open(path, 'r');
   const block = new Uint8Array(BLOCK_BYTES);
@@ -62,8 +62,8 @@ export async function fileChecksum(path: string): Promise<FileChecksum> {
 }
 
 /**
- * Writes a new file. Returns when the content stands on the disk.
- * @throws when the file exists already
+ * Writes a new file. Returns when the content is on the disk.
+ * @throws Error if the file exists already
  */
 export async function writeDurably(path: string, content: string | Uint8Array): Promise<void> {
   const file = await open(path, 'wx');
@@ -75,41 +75,15 @@ export async function writeDurably(path: string, content: string | Uint8Array): 
   }
 }
 
-/**
- * Goes up whenever the graphs built from the same weights change, or what is written beside them: older compiled
- * models are not read.
- */
+/** Increases whenever the files compiled from the same weights change. Older compiled models are not read. */
 export const BUILDER_VERSION = 4;
 
-export type Precision = 'fp32' | 'int8';
+const precisionSchema = v.picklist(['fp32', 'int8']);
+export type Precision = v.InferOutput<typeof precisionSchema>;
 
-/** `auto`: int8 where it answers as fp32 does, fp32 otherwise. */
-export type PrecisionSetting = Precision | 'auto';
-
-/** What stands in a compiled model's `model.json`, beside its two graphs. */
-export interface CompiledModelDescription {
-  /** Name a person knows it by: `ViT-B/32`, `demo`, or the checkpoint's file name. */
-  readonly name: string;
-  /** sha256 of the checkpoint file, hex. */
-  readonly sha256: string;
-  readonly precision: Precision;
-  readonly builderVersion: number;
-  /** Name of the model family that built the graphs, and that tokenizes, places pictures and scores for them. */
-  readonly family: string;
-  readonly architecture: ClipArchitecture;
-  /** exp(logit_scale): cosines are multiplied with it before the softmax. */
-  readonly logitScale: number;
-  /** How int8 compares with fp32 on these weights; absent where fp32 was asked for and nothing compared. */
-  readonly precisionReport?: PrecisionReport;
-}
-
-/** A compiled model on disk: ONNX files that may refer to weight files beside them. */
-export interface CompiledModel extends CompiledModelDescription {
-  /** Input `pixels` uint8 [N, S, S, 3]; output `embeddings` float32 [N, D], L2-normalised. */
-  readonly visionGraphPath: string;
-  /** Input `input_ids` int32 [N, L], L ≤ contextLength; output `embeddings` float32 [N, D], L2-normalised. */
-  readonly textGraphPath: string;
-}
+export const precisionSettingSchema = v.picklist(['auto', ...precisionSchema.options]);
+/** `auto`: int8 if it answers as fp32 does, otherwise fp32. */
+export type PrecisionSetting = v.InferOutput<typeof precisionSettingSchema>;
 
 /** Names inside a compiled model's folder. */
 export const DESCRIPTION_FILE = 'model.json';
@@ -117,46 +91,29 @@ export const graphFiles = {
   vision: { graph: 'vision.onnx', weights: 'vision.weights' },
   text: { graph: 'text.onnx', weights: 'text.weights' },
 } as const;
-/** The graphs' observed form, where it was asked for: only needed while compiling. */
+/** The graphs' observed form, which only compiling needs. */
 export const observedGraphFiles = { vision: 'vision.observed.onnx', text: 'text.observed.onnx' } as const;
 
-/** A folder that holds no compiled model of this builder, or not all of one: it is to be compiled anew. */
+/** A folder without a complete compiled model of this builder version. */
 export class CompiledModelError extends Error {
   override readonly name = 'CompiledModelError';
 }
 
-const count = v.pipe(v.number(), v.integer(), v.minValue(1));
-const channels = v.pipe(v.tuple([v.number(), v.number(), v.number()]), v.readonly());
-
 const descriptionSchema = v.object({
+  /** Name for people: `ViT-B/32`, `demo`, or the checkpoint's file name. */
   name: v.string(),
+  /** sha256 of the checkpoint file, hex. */
   sha256: v.pipe(v.string(), v.hash(['sha256'])),
-  precision: v.picklist(['fp32', 'int8']),
+  precision: precisionSchema,
   builderVersion: v.literal(BUILDER_VERSION),
-  /** Absent in models that were compiled before there was a second family to tell from. */
+  /** Name of the model family that built the graphs. Absent in models of earlier versions, which knew only CLIP. */
   family: v.optional(v.string(), 'clip'),
-  architecture: v.object({
-    embeddingDimension: count,
-    activation: v.picklist(['quick_gelu', 'gelu']),
-    vision: v.object({
-      imageResolution: count,
-      patchSize: count,
-      width: count,
-      layers: count,
-      heads: count,
-      normalisation: v.exactOptional(v.object({ mean: channels, deviation: channels })),
-    }),
-    text: v.object({
-      contextLength: count,
-      vocabularySize: count,
-      width: count,
-      layers: count,
-      heads: count,
-    }),
-  }),
+  architecture: v.pipe(architectureSchema, v.readonly()),
+  /** exp(logit_scale): cosines are multiplied by it before the softmax. */
   logitScale: v.pipe(v.number(), v.finite()),
+  /** Absent if fp32 was asked for, and nothing was compared. */
   precisionReport: v.exactOptional(precisionReportSchema),
-  /** A damaged file must be noticed before ONNX Runtime maps it: it may answer wrongly, or end the process. */
+  /** ONNX Runtime may answer wrongly, or end the process, if it maps a damaged file. */
   files: v.object({
     [graphFiles.vision.graph]: fileChecksumSchema,
     [graphFiles.vision.weights]: fileChecksumSchema,
@@ -166,11 +123,21 @@ const descriptionSchema = v.object({
 });
 
 /** The content of `model.json`. */
-export type StoredDescription = CompiledModelDescription & v.InferOutput<typeof descriptionSchema>;
+export type StoredDescription = Readonly<v.InferOutput<typeof descriptionSchema>>;
+/** What `model.json` says about a model, without the checksums of its files. */
+export type CompiledModelDescription = Omit<StoredDescription, 'files'>;
+
+/** A compiled model on disk: ONNX files and the weight files beside them. */
+export interface CompiledModel extends CompiledModelDescription {
+  /** Input `pixels` uint8 [N, S, S, 3]; output `embeddings` float32 [N, D], L2-normalised. */
+  readonly visionGraphPath: string;
+  /** Input `input_ids` int32 [N, L], L ≤ contextLength; output `embeddings` float32 [N, D], L2-normalised. */
+  readonly textGraphPath: string;
+}
 
 /**
  * Opens a compiled model's folder.
- * @throws CompiledModelError when the folder holds none, one of another builder version, or a damaged one
+ * @throws CompiledModelError if the model is absent, damaged or of another builder version
  */
 export async function readCompiledModel(directory: string): Promise<CompiledModel> {
   const { files, ...description } = await readDescription(join(directory, DESCRIPTION_FILE));
@@ -183,7 +150,7 @@ export async function readCompiledModel(directory: string): Promise<CompiledMode
       throw new CompiledModelError(`${path} has ${found.size} bytes, expected ${expected.size}`);
     }
     if (found.crc32 !== expected.crc32) {
-      throw new CompiledModelError(`${path} is damaged: it is not what was written`);
+      throw new CompiledModelError(`${path} is damaged: its checksum differs`);
     }
   }
   return {
@@ -193,15 +160,15 @@ export async function readCompiledModel(directory: string): Promise<CompiledMode
   };
 }
 
-/** Adds a report to the description of a compiled model that nobody reads yet. */
+/** Adds a report to the description of a compiled model that is still private to the compiling process. */
 export async function addPrecisionReport(directory: string, precisionReport: PrecisionReport): Promise<void> {
   const path = join(directory, DESCRIPTION_FILE);
-  const description: StoredDescription = { ...(await readDescription(path)), precisionReport };
+  const description = { ...(await readDescription(path)), precisionReport };
   await writeDurably(`${path}.new`, `${JSON.stringify(description, null, 2)}\n`);
   await rename(`${path}.new`, path);
 }
 
-async function readDescription(path: string): Promise<v.InferOutput<typeof descriptionSchema>> {
+async function readDescription(path: string): Promise<StoredDescription> {
   let content: unknown;
   try {
     content = JSON.parse(await readFile(path, 'utf8'));

@@ -1,18 +1,19 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { parse } from 'protobufjs';
+import { invariant } from '../../errors.ts';
 import schema from './onnx.proto' with { type: 'text' };
 
 /** A page: ONNX Runtime maps each weight from the file into memory instead of reading it. */
 const ALIGNMENT = 4096;
 
-/** Where one tensor's bytes lie in a weight file. */
+/** The place of one tensor's bytes in a weight file. */
 interface WeightLocation {
   /** Offset from the file's beginning, in bytes; a multiple of 4096. */
   readonly byteOffset: number;
   readonly byteLength: number;
 }
 
-/** Weights one after another, little-endian and row-major, outside of the ONNX file that names them. */
+/** Weights one after another, little-endian and row-major, outside the ONNX file that refers to them. */
 export class WeightFile implements AsyncDisposable {
   readonly #file: FileHandle;
   #end = 0;
@@ -21,7 +22,7 @@ export class WeightFile implements AsyncDisposable {
     this.#file = file;
   }
 
-  /** @throws when the file exists already */
+  /** @throws Error if the file exists already */
   static async create(path: string): Promise<WeightFile> {
     return new WeightFile(await open(path, 'wx'));
   }
@@ -29,7 +30,7 @@ export class WeightFile implements AsyncDisposable {
   async append(values: ArrayBufferView): Promise<WeightLocation> {
     const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
     const byteOffset = Math.ceil(this.#end / ALIGNMENT) * ALIGNMENT;
-    // One call may write less than it is given.
+    // One call may write only a part.
     for (let written = 0; written < bytes.length; ) {
       const { bytesWritten } = await this.#file.write(
         bytes,
@@ -43,7 +44,7 @@ export class WeightFile implements AsyncDisposable {
     return { byteOffset, byteLength: bytes.length };
   }
 
-  /** Returns when all bytes stand on the disk: whoever renames the folder relies on it. */
+  /** Returns when all bytes are on the disk: the folder gets its final name afterwards. */
   async flush(): Promise<void> {
     await this.#file.datasync();
   }
@@ -72,7 +73,7 @@ const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
 /** The name of a tensor that flows through the graph. */
 export type Value = string;
 
-/** Numbers are ints; a float must say so. */
+/** Numbers are ints, unless marked as float. */
 type Attribute = number | readonly number[] | string | { readonly float: number };
 
 type Operator =
@@ -104,15 +105,15 @@ type Operator =
   | 'Transpose'
   | 'Unsqueeze';
 
-/** Values of a weight; their array decides its type. */
+/** Values of a weight. The array's class decides its type. */
 type WeightValues = Float32Array | Float16Array | Int8Array;
 
-/** A dimension: its size, or the name of one that is known when the graph runs. */
+/** A dimension: its size, or a name if only the running graph knows the size. */
 type Dimension = number | string;
 
 /**
- * One ONNX graph in the making. Nodes and small constants are kept, weights go straight to the weight
- * file, so that memory holds one of them at a time.
+ * Builds one ONNX graph. Nodes and small constants are kept; weights are written to the weight file, so that memory
+ * holds one of them at a time.
  */
 export class GraphBuilder {
   readonly #name: string;
@@ -181,7 +182,7 @@ export class GraphBuilder {
     return this.node(name, 'Cast', [value], { to: dataTypes[type] });
   }
 
-  /** A list of whole numbers, such as a shape; a scalar when given as one number. */
+  /** A list of whole numbers, such as a shape; one number becomes a scalar. */
   integers(name: string, values: readonly number[] | number): Value {
     const list = typeof values === 'number' ? [values] : values;
     this.#initializers.push({
@@ -206,9 +207,8 @@ export class GraphBuilder {
 
   /** Writes a weight to the weight file; `values` are not kept. */
   async weight(name: string, shape: readonly number[], values: WeightValues): Promise<Value> {
-    if (values.length !== shape.reduce((product, size) => product * size, 1)) {
-      throw new Error(`${values.length} values for ${name} of shape [${shape}]: this is a bug`);
-    }
+    const count = shape.reduce((product, size) => product * size, 1);
+    invariant(values.length === count, `${name} of shape [${shape}] has ${values.length} values`);
     const { byteOffset, byteLength } = await this.#weightFile.append(values);
     this.#initializers.push({
       name,
@@ -225,7 +225,7 @@ export class GraphBuilder {
   }
 
   /**
-   * @param form `observed`: with what `observe` added; both forms refer to the same weights
+   * @param form `observed`: with the outputs of `observe`. Both forms refer to the same weights
    * @returns the ONNX file, which refers to the weight file
    */
   encode(form: 'plain' | 'observed' = 'plain'): Uint8Array {
@@ -247,7 +247,7 @@ export class GraphBuilder {
       },
     };
     const fault = modelProto.verify(model);
-    if (fault) throw new Error(`graph ${this.#name}: ${fault}: this is a bug`);
+    invariant(!fault, `graph ${this.#name}: ${fault}`);
     return modelProto.encode(model).finish();
   }
 }

@@ -1,10 +1,11 @@
+import { invariant } from '../../errors.ts';
 import type { Precision } from './compiled-model.ts';
 import type { GraphBuilder, Value } from './graph-builder.ts';
 
-/** The largest magnitude of a quantised weight: −128 has no counterpart. */
+/** The largest magnitude of a quantised weight: −128 has no positive counterpart. */
 const LARGEST = 127;
 
-/** weight ≈ values · scales: a scale for each column, which is an output channel. */
+/** weight ≈ values · scales, with a scale for each column (output channel). */
 interface QuantisedColumns {
   /** [inputWidth, outputWidth], −127 to 127 */
   readonly values: Int8Array;
@@ -19,15 +20,15 @@ export function quantiseColumns({ weight, inputWidth, outputWidth }: LinearWeigh
   for (let row = 0; row < inputWidth; row++) {
     for (let column = 0; column < outputWidth; column++) {
       const index = row * outputWidth + column;
-      values[index] = Math.round((weight[index] as number) / (scales[column] as number));
+      values[index] = Math.round(weight[index]! / scales[column]!);
     }
   }
   return { values, scales };
 }
 
 /**
- * Rounds so that what one weight loses is put on the next of its kind. Where the rows it stands for have
- * nearly the same value, as a picture's neighbouring pixels do, the losses cancel in the product.
+ * Adds the rounding error of each weight to the next one of its kind. If rows of a kind are multiplied by nearly the
+ * same value, as neighbouring pixels are, the errors cancel in the product.
  * @param kinds rows r, r + kinds, r + 2 · kinds, … are of one kind: 3 for RGB
  */
 export function quantiseColumnsDiffused(
@@ -41,7 +42,7 @@ export function quantiseColumnsDiffused(
     for (let column = 0; column < outputWidth; column++) {
       const index = row * outputWidth + column;
       const carry = (row % kinds) * outputWidth + column;
-      const wanted = (weight[index] as number) / (scales[column] as number) + (lost[carry] as number);
+      const wanted = weight[index]! / scales[column]! + lost[carry]!;
       const value = Math.min(LARGEST, Math.max(-LARGEST, Math.round(wanted)));
       values[index] = value;
       lost[carry] = wanted - value;
@@ -55,15 +56,15 @@ function columnScales(weight: Float32Array, outputWidth: number): Float32Array {
   const peaks = new Float32Array(outputWidth);
   for (let index = 0; index < weight.length; index++) {
     const column = index % outputWidth;
-    peaks[column] = Math.max(peaks[column] as number, Math.abs(weight[index] as number));
+    peaks[column] = Math.max(peaks[column]!, Math.abs(weight[index]!));
   }
-  // A column of zeros has no scale of its own; so has one too small for a scale that is not subnormal.
+  // A column of zeros gets the scale 1, and so does one whose scale would be subnormal.
   return peaks.map((peak) => (peak / LARGEST >= SMALLEST_NORMAL ? peak / LARGEST : 1));
 }
 
 const SMALLEST_NORMAL = 2 ** -126;
 
-/** How a row of float32 becomes uint8: q = round(x / scale) + zeroPoint, and scale = peak / steps. */
+/** The coding of a float32 row as uint8: q = round(x / scale) + zeroPoint, with scale = peak / steps. */
 interface RowCoding {
   readonly zeroPoint: number;
   /** Steps from zero to the row's peak. */
@@ -71,9 +72,8 @@ interface RowCoding {
 }
 
 /**
- * A row of any values reaches ±127 steps. One that went through a GELU has hardly anything below zero, so
- * nearly all steps are for what is above: 32 steps below zero are enough for −0.17 if a row's peak counts
- * as 1.2 at least.
+ * A row of any values reaches ±127 steps. A GELU's row has little below zero, so it gets more steps above: 32 steps
+ * below zero are enough for −0.17 if a row's peak counts as at least 1.2.
  */
 const codings: Readonly<Record<ValueRange, RowCoding>> = {
   any: { zeroPoint: 128, steps: 127 },
@@ -86,9 +86,9 @@ const SMALLEST_ACTIVATED_PEAK = (-LOWEST_ACTIVATED / codings.activated.zeroPoint
 const CHANNELS = 3;
 
 /**
- * Products of int8 weights, with a scale for each output channel, and uint8 activations, with a scale for
- * each row. A row's scale is its own affair and integers add up exactly, so a text or picture gets the same
- * bits alone as in a batch. This pair of types is the one that ONNX Runtime's fastest kernels take.
+ * Products of int8 weights, with a scale for each output channel, and uint8 activations, with a scale for each row.
+ * A row's scale depends only on the row, and integers add up exactly, so a text or picture gets the same bits alone
+ * as in a batch. ONNX Runtime's fastest kernels take this pair of types.
  */
 function createInt8Linear(graph: GraphBuilder): Linear {
   const constants = new Map<string, Value>();
@@ -103,7 +103,7 @@ function createInt8Linear(graph: GraphBuilder): Linear {
   const integers = (name: string, values: readonly number[]) =>
     once(name, (full) => graph.integers(full, values));
 
-  /** [M, 1]: the largest magnitude that the row's steps must reach. */
+  /** [M, 1]: the largest magnitude of each row. */
   const peaks = (name: string, x: Value, range: ValueRange): Value => {
     const perRow = { keepdims: 1 };
     const axis = integers('row_axis', [1]);
@@ -111,12 +111,12 @@ function createInt8Linear(graph: GraphBuilder): Linear {
     if (range === 'activated') {
       return graph.node(`${name}.peaks`, 'Max', [highest, scalar('smallest_peak', SMALLEST_ACTIVATED_PEAK)]);
     }
-    // Two passes that only read are faster than ReduceMax(Abs(x)), which writes one.
+    // Two reading passes are faster than ReduceMax(Abs(x)), which also writes.
     const lowest = graph.node(`${name}.lowest`, 'ReduceMin', [x, axis], perRow);
     return graph.node(`${name}.peaks`, 'Max', [highest, graph.node(`${name}.negated`, 'Neg', [lowest])]);
   };
 
-  /** [M, 1] uint8: QuantizeLinear wants a zero point for each row. */
+  /** [M, 1] uint8: QuantizeLinear needs a zero point for each row. */
   const zeroPoints = (rows: Rows, range: ValueRange, scales: Value): Value =>
     once(`${rows}.${range}.zero_points`, (name) =>
       graph.node(name, 'Expand', [zeroPoint(range), graph.node(`${name}.shape`, 'Shape', [scales])]),
@@ -132,12 +132,11 @@ function createInt8Linear(graph: GraphBuilder): Linear {
   ];
 
   return {
-    input(name, x, width, rows, range) {
+    input(name, x, { width, rows, range = 'any' }) {
       const steps = scalar(`${range}.step`, 1 / codings[range].steps);
-      // A row of zeros has the scale 0: whatever 0 / 0 is quantised to, the product's row is multiplied by 0.
+      // A row of zeros has the scale 0. The quantised value of 0 / 0 does not matter: its product is multiplied by 0.
       const rowScales = graph.node(`${name}.row_scales`, 'Mul', [peaks(name, x, range), steps]); // [M, 1]
-      // A row is quantised as one block: ONNX Runtime shares blocks out among the threads, but would take one
-      // row after another, were each a step of an axis.
+      // One block a row: ONNX Runtime distributes blocks among the threads, but not the steps of an axis.
       const matrix = graph.node(
         `${name}.quantised`,
         'QuantizeLinear',
@@ -148,7 +147,7 @@ function createInt8Linear(graph: GraphBuilder): Linear {
     },
 
     async product(name, { matrix, quantised }, weights) {
-      if (!quantised) throw new Error(`${name} got rows that are not quantised: this is a bug`);
+      invariant(quantised, `the rows of ${name} are not quantised`);
       const [values, columnScales] = await constantColumns(name, weights, quantiseColumns(weights));
       const { rowScales, zeroPoint } = quantised;
       const integer = graph.node(`${name}.columns`, 'com.microsoft.MatMulIntegerToFloat', [
@@ -165,7 +164,7 @@ function createInt8Linear(graph: GraphBuilder): Linear {
     },
 
     async pixelProduct(name, pixels, weights) {
-      // Pixels are bytes as they come: only the weights are rounded.
+      // Pixels are bytes already: only the weights are rounded.
       const [values, columnScales] = await constantColumns(
         name,
         weights,
@@ -190,17 +189,24 @@ export interface LinearWeights {
   readonly bias?: Float32Array;
 }
 
-/** Which rows a matrix has: one for each position of each picture or text, or one for each of those. */
+/** The rows of a matrix: one for each position of each picture or text, or one for each picture or text. */
 export type Rows = 'positions' | 'read_outs';
 
-/** What is known of a matrix's values; `activated`: a GELU made them, which gives nothing below −0.17. */
+/** The values of a matrix; `activated`: those of a GELU, which are never below −0.17. */
 export type ValueRange = 'any' | 'activated';
 
-/** The left side of one or several products, in the form that they take it in. */
+interface InputForm {
+  readonly width: number;
+  readonly rows: Rows;
+  /** Default: `any`. */
+  readonly range?: ValueRange;
+}
+
+/** The left side of one or several products. */
 interface LinearInput {
   /** [M, inputWidth] */
   readonly matrix: Value;
-  /** Present where `matrix` is quantised: x = rowScales · (matrix − zeroPoint). */
+  /** Present if `matrix` is quantised: x = rowScales · (matrix − zeroPoint). */
   readonly quantised?: {
     /** [M, 1] float32 */
     readonly rowScales: Value;
@@ -210,15 +216,15 @@ interface LinearInput {
 }
 
 /**
- * Adds linear layers to a graph: the one place that decides how the matrix products of a model are computed
- * and how their weights are stored.
+ * Adds linear layers to a graph. Decides how the matrix products of a model are computed, and how their weights are
+ * stored.
  */
 export interface Linear {
   /**
-   * Prepares a matrix once for all products that it enters.
+   * Prepares a matrix once for all of its products.
    * @param x [M, width] float32
    */
-  input(name: string, x: Value, width: number, rows: Rows, range: ValueRange): LinearInput;
+  input(name: string, x: Value, form: InputForm): LinearInput;
   /** @returns [M, outputWidth] float32 */
   product(name: string, input: LinearInput, weights: LinearWeights): Promise<Value>;
   /**
@@ -238,8 +244,8 @@ export function createFloatLinear(graph: GraphBuilder): Linear {
   const linear: Linear = {
     input: (_name, matrix) => ({ matrix }),
     async product(name, { matrix }, { weight, inputWidth, outputWidth, bias }) {
-      // ONNX Runtime packs a constant weight when it loads, and then computes a single row as it computes
-      // many: a text or picture gets the same bits alone as in a batch.
+      // ONNX Runtime packs a constant weight when it loads, and computes a single row like many: a text or picture
+      // gets the same bits alone as in a batch.
       const constant = await graph.weight(`${name}.weight`, [inputWidth, outputWidth], weight);
       if (!bias) return graph.node(name, 'MatMul', [matrix, constant]);
       const product = graph.node(`${name}.product`, 'MatMul', [matrix, constant]);

@@ -1,26 +1,22 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import { elementCount } from '../checkpoint/stored-tensor.ts';
 
-/** A checkpoint whose weights do not make a model; the message names the weight. */
+/** A checkpoint's weights do not make a model. The message names the weight. */
 export class UnusableWeightError extends Error {
   override readonly name = 'UnusableWeightError';
 }
 
-/** How much of the checkpoint the graphs have taken. Bytes count as float32. */
-export interface CompileProgress {
-  readonly bytesDone: number;
-  readonly bytesTotal: number;
-}
-
-/** Reads a checkpoint's weights one at a time, each checked against the shape its place asks for. */
+/** Reads a checkpoint's weights one at a time, and checks each shape. */
 export class NamedWeights {
   readonly #checkpoint: Checkpoint;
-  readonly #onProgress: (progress: CompileProgress) => void;
+  readonly #onShare: (share: number) => void;
   readonly #bytesTotal: number;
   #bytesDone = 0;
 
-  constructor(checkpoint: Checkpoint, onProgress: (progress: CompileProgress) => void) {
+  /** @param onShare called with the share of all bytes that has been read, 0 to 1 */
+  constructor(checkpoint: Checkpoint, onShare: (share: number) => void) {
     this.#checkpoint = checkpoint;
-    this.#onProgress = onProgress;
+    this.#onShare = onShare;
     this.#bytesTotal = [...checkpoint.weights.values()].reduce(
       (bytes, { shape }) => bytes + 4 * elementCount(shape),
       0,
@@ -28,7 +24,7 @@ export class NamedWeights {
   }
 
   /**
-   * @param shape what the architecture asks for
+   * @param shape as the architecture requires
    * @returns the values, row-major
    * @throws UnusableWeightError
    */
@@ -39,22 +35,22 @@ export class NamedWeights {
       throw new UnusableWeightError(`${name} has shape [${tensor.shape}], expected [${shape}]`);
     }
     const values = tensor.read();
-    // The sum is a double, which float32 terms cannot overflow: it is finite only if all of them are.
+    // float32 terms cannot overflow a double's sum: it is finite only if all terms are.
     if (!Number.isFinite(values.reduce((sum, value) => sum + value, 0))) {
       throw new UnusableWeightError(`${name} has values that are not finite`);
     }
     this.#bytesDone += values.byteLength;
-    this.#onProgress({ bytesDone: this.#bytesDone, bytesTotal: this.#bytesTotal });
+    this.#onShare(this.#bytesDone / this.#bytesTotal);
     return values;
   }
 
-  /** [rows, columns] read as its transpose, [columns, rows]. */
+  /** Reads [rows, columns] as its transpose, [columns, rows]. */
   readTransposed(name: string, [rows, columns]: readonly [number, number]): Float32Array {
     return transpose(this.read(name, [rows, columns]), rows, columns);
   }
 }
 
-/** Side of the tiles below, so that reads and writes both stay in the cache. */
+/** Side of a tile: reads and writes of a tile both stay in the cache. */
 const TILE = 32;
 
 /** [rows, columns] → [columns, rows], both row-major. */
@@ -66,14 +62,10 @@ export function transpose(matrix: Float32Array, rows: number, columns: number): 
       const right = Math.min(left + TILE, columns);
       for (let row = top; row < bottom; row++) {
         for (let column = left; column < right; column++) {
-          transposed[column * rows + row] = matrix[row * columns + column] as number;
+          transposed[column * rows + row] = matrix[row * columns + column]!;
         }
       }
     }
   }
   return transposed;
-}
-
-function elementCount(shape: readonly number[]): number {
-  return shape.reduce((product, size) => product * size, 1);
 }

@@ -9,7 +9,7 @@ import {
   transformer,
 } from './transformer.ts';
 
-/** Added to a score, it leaves nothing of it after a softmax. */
+/** A score plus this is 0 after a softmax. */
 const UNSEEN = -1e30;
 
 /**
@@ -17,8 +17,8 @@ const UNSEEN = -1e30;
  *
  * input_ids [N, L] int32, L ≤ contextLength → embeddings [N, D] float32, L2-normalised.
  *
- * The mask is causal and the embedding is read at the end token, so whatever follows that token changes
- * nothing: L need only reach it, where the reference pads to contextLength.
+ * The mask is causal, and the embedding is read at the end token, so later tokens change nothing: L need only reach the
+ * end token, where the reference pads to contextLength.
  */
 export async function buildTextGraph(
   parts: Parts,
@@ -58,7 +58,7 @@ async function embedTokens(
   length: Value,
   { width, contextLength, vocabularySize }: ClipArchitecture['text'],
 ): Promise<Value> {
-  // It is mapped from the file, so memory holds only the pages of words that were asked for.
+  // The table is mapped from the file, so memory holds only the pages of used words.
   const table = weights.read('token_embedding.weight', [vocabularySize, width]);
   const stored = precision === 'int8' ? halved(table) : table;
   const tokenEmbedding = await graph.weight('token_embedding.weight', [vocabularySize, width], stored);
@@ -77,13 +77,13 @@ async function embedTokens(
   return graph.node('embedded', 'Add', [tokens, positions]);
 }
 
-/** Half the file and half the memory, where no value is too large; what it loses is far below an int8 step. */
+/** Halves file and memory if no value is too large. The lost precision is far below an int8 step. */
 function halved(values: Float32Array): Float32Array | Float16Array {
   const half = Float16Array.from(values);
   return half.every(Number.isFinite) ? half : values;
 }
 
-/** [L, L]: row q says which keys query q does not see: those behind it. */
+/** [L, L]: row q hides the keys after q from query q. */
 async function causalMask({ graph }: Parts, length: Value, contextLength: number): Promise<Value> {
   const table = Float32Array.from({ length: contextLength ** 2 }, (_, index) =>
     index % contextLength > Math.floor(index / contextLength) ? UNSEEN : 0,
@@ -101,7 +101,7 @@ function headsOf({ graph, width, heads }: Tower, length: Value, mask: Value): Se
 }
 
 /**
- * The end token has the largest id; where it comes up twice, the first counts, as with `argmax`.
+ * The end token has the largest id. If there are two, the first counts, as with `argmax`.
  * @param inputIds [N, L]
  */
 function readEndToken({ graph }: Parts, inputIds: Value, mask: Value): ReadOut {

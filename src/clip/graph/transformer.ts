@@ -4,13 +4,13 @@ import type { GraphBuilder, Value } from './graph-builder.ts';
 import { createFloatLinear, type Linear, type LinearWeights, type Rows } from './linear.ts';
 import { type NamedWeights, transpose } from './named-weights.ts';
 
-/** What a LayerNorm multiplies normalised channels with and adds to them. [W] each. */
+/** A LayerNorm's factors and summands of normalised channels. [W] each. */
 interface NormWeights {
   readonly weight: Float32Array;
   readonly bias: Float32Array;
 }
 
-/** The weights of one residual attention block, in the form that the graph computes with. */
+/** The weights of one residual attention block, in the form that the graph uses. */
 export interface BlockWeights {
   readonly attentionNorm: NormWeights;
   readonly query: LinearWeights;
@@ -19,7 +19,7 @@ export interface BlockWeights {
   readonly attentionOut: LinearWeights;
   readonly mlpNorm: NormWeights;
   readonly mlpIn: LinearWeights;
-  /** [4W]: what the activated channels are multiplied with before `mlpOut`; absent: 1. */
+  /** [4W]: factors of the activated channels before `mlpOut`; absent: 1. */
   readonly hiddenScales?: Float32Array;
   readonly mlpOut: LinearWeights;
 }
@@ -29,9 +29,8 @@ export function readNorm(weights: NamedWeights, name: string, width: number): No
 }
 
 /**
- * Reads a block's weights. Two of the reference's biases are left out: that of the keys adds the same to all
- * of a query's scores, which softmax takes out again; that of the values comes out of any average as it is,
- * so it moves into the bias behind.
+ * Reads a block's weights. Two of the reference's biases are omitted. The keys' adds the same number to all of a
+ * query's scores, which softmax cancels. The values' is the same in any average, so the next bias includes it.
  * @param prefix such as `visual.transformer.resblocks.0`
  */
 function readBlock(weights: NamedWeights, prefix: string, width: number): BlockWeights {
@@ -80,24 +79,23 @@ function product(row: Float32Array, { weight, outputWidth, bias }: Required<Line
   const sums = Float64Array.from(bias);
   row.forEach((value, input) => {
     for (let output = 0; output < outputWidth; output++) {
-      sums[output] = (sums[output] as number) + value * (weight[input * outputWidth + output] as number);
+      sums[output] = sums[output]! + value * weight[input * outputWidth + output]!;
     }
   });
   return Float32Array.from(sums);
 }
 
-/** How loud the channels of the products' inputs get: the largest magnitude seen of each, by the input's name. */
+/** The loudness of the products' input channels, by the input's name: the largest magnitude seen of each channel. */
 export type ActivationRanges = ReadonlyMap<string, Float32Array>;
 
-/** The name of the blocks' list in the weights, and of the model's part that it belongs to. */
+/** Prefixes of the blocks' weights. */
 const towerPrefixes = { vision: 'visual.transformer', text: 'transformer' } as const;
 
-/** The prefix of one block's weights. */
 function blockPrefix(tower: keyof typeof towerPrefixes, layer: number): string {
   return `${towerPrefixes[tower]}.resblocks.${layer}`;
 }
 
-/** The names of the matrices that a block multiplies with weights. */
+/** The names of the matrices that a block multiplies by weights. */
 export function blockInputs(prefix: string) {
   return {
     /** Of queries, keys and values. [..., W] */
@@ -111,7 +109,7 @@ export function blockInputs(prefix: string) {
   } as const;
 }
 
-/** Where a graph's observed form says how loud an input's channels were. */
+/** An output of a graph's observed form: the loudness of an input's channels. */
 export interface ObservedInput {
   readonly name: string;
   /** The graph's output: [width] float32. */
@@ -119,7 +117,7 @@ export interface ObservedInput {
   readonly width: number;
 }
 
-/** What the observed form of a tower's graph has beside `embeddings`. */
+/** The outputs of a tower's observed form besides `embeddings`. */
 export function observedInputs(
   tower: keyof typeof towerPrefixes,
   architecture: ClipArchitecture,
@@ -136,7 +134,7 @@ export function observedInputs(
 }
 
 /**
- * Lets the graph's observed form say how loud the channels of a matrix get.
+ * Makes the loudness of a matrix's channels an output of the graph's observed form.
  * @param x [M, width] float32
  */
 function observeChannels(graph: GraphBuilder, name: string, x: Value, width: number): void {
@@ -152,18 +150,18 @@ function outputName(input: string): string {
   return `range.${input}`;
 }
 
-/** How often finer the steps of the activated channels must become to be worth a multiplication of their own. */
+/** The activated channels' steps must become this many times finer to be worth a multiplication. */
 const WORTHWHILE = 2;
 
 /**
- * Makes loud channels quieter where they are rounded and their weights larger, so that one loud channel does
- * not leave all others a few steps. In real numbers the block computes what it did before: what divides a
- * channel stands in the LayerNorm or in the projection before it, and only behind a GELU, through which
- * nothing can be moved, in a multiplication of its own, where that is worth it.
+ * Makes loud channels quieter before they are rounded, and their weights larger. Otherwise one loud channel would leave
+ * only a few steps to all others. In real numbers the block computes the same: the LayerNorm or the projection before
+ * a channel includes its divisor. A divisor cannot move through a GELU, so there it is a separate multiplication, if
+ * that is worth it.
  *
- * The scale √(loudness / largest weight) is SmoothQuant's (Xiao et al., 2022) with α = 0.5: both sides of the
- * product are then equally hard to round.
- * @param ranges without those of this block's inputs, nothing is changed
+ * The scale √(loudness / largest weight) is SmoothQuant's (Xiao et al., 2022) with α = 0.5. It makes both sides of the
+ * product equally hard to round.
+ * @param ranges if they lack this block's inputs, nothing changes
  */
 export function smoothBlock(block: BlockWeights, prefix: string, ranges: ActivationRanges): BlockWeights {
   const inputs = blockInputs(prefix);
@@ -175,7 +173,7 @@ export function smoothBlock(block: BlockWeights, prefix: string, ranges: Activat
     attentionNorm: divideNorm(block.attentionNorm, attention),
     query: multiplyRows(block.query, attention),
     key: multiplyRows(block.key, attention),
-    // An average of the values is divided by the same: it may be done before.
+    // Dividing the values divides their average.
     value: divideColumns(multiplyRows(block.value, attention), attentionOut),
     attentionOut: multiplyRows(block.attentionOut, attentionOut),
     mlpNorm: divideNorm(block.mlpNorm, mlpIn),
@@ -185,7 +183,7 @@ export function smoothBlock(block: BlockWeights, prefix: string, ranges: Activat
   };
 }
 
-/** @returns [inputWidth], or undefined where nothing is known of the input */
+/** @returns [inputWidth], or undefined if the input's loudness is unknown */
 function inputScales(
   loudness: Float32Array | undefined,
   products: readonly LinearWeights[],
@@ -199,29 +197,29 @@ function inputScales(
     });
   }
   return loudness.map((value, channel) => {
-    const scale = Math.sqrt(value / (largest[channel] as number));
-    // A channel that was never heard, or that nothing listens to, stays as it is.
+    const scale = Math.sqrt(value / largest[channel]!);
+    // A channel that was always 0, or whose weights are 0, does not change.
     return Number.isFinite(scale) && scale > 0 ? scale : 1;
   });
 }
 
 /**
- * Only loud channels are made quieter, none louder: what a GELU makes of negative values must stay above −0.17.
- * @returns [4W], or undefined where it is not worth it
+ * Makes only loud channels quieter, none louder: a GELU's negative values must stay above −0.17.
+ * @returns [4W], or undefined if it is not worth it
  */
 function hiddenScales(loudness: Float32Array | undefined, product: LinearWeights): Float32Array | undefined {
   const scales = inputScales(loudness, [product]);
   if (!loudness || !scales) return undefined;
-  const median = scales.toSorted()[scales.length >> 1] as number;
+  const median = scales.toSorted()[scales.length >> 1]!;
   const quieting = scales.map((scale) => Math.max(1, scale / median));
   const loudest = Math.max(...loudness);
-  const loudestQuieted = Math.max(...loudness.map((value, channel) => value / (quieting[channel] as number)));
+  const loudestQuieted = Math.max(...loudness.map((value, channel) => value / quieting[channel]!));
   return loudest >= WORTHWHILE * loudestQuieted ? quieting : undefined;
 }
 
 function divideNorm({ weight, bias }: NormWeights, scales: Float32Array | undefined): NormWeights {
   if (!scales) return { weight, bias };
-  const divide = (value: number, channel: number) => value / (scales[channel] as number);
+  const divide = (value: number, channel: number) => value / scales[channel]!;
   return { weight: weight.map(divide), bias: bias.map(divide) };
 }
 
@@ -230,7 +228,7 @@ function multiplyRows(product: LinearWeights, scales: Float32Array | undefined):
   const { outputWidth } = product;
   return {
     ...product,
-    weight: product.weight.map((value, index) => value * (scales[Math.floor(index / outputWidth)] as number)),
+    weight: product.weight.map((value, index) => value * scales[Math.floor(index / outputWidth)]!),
   };
 }
 
@@ -239,21 +237,21 @@ function divideColumns(product: LinearWeights, scales: Float32Array | undefined)
   const { outputWidth, bias } = product;
   return {
     ...product,
-    weight: product.weight.map((value, index) => value / (scales[index % outputWidth] as number)),
-    ...(bias && { bias: bias.map((value, column) => value / (scales[column] as number)) }),
+    weight: product.weight.map((value, index) => value / scales[index % outputWidth]!),
+    ...(bias && { bias: bias.map((value, column) => value / scales[column]!) }),
   };
 }
 
-/** `eps` of PyTorch's LayerNorm, which the reference leaves as it is. */
+/** The default `eps` of PyTorch's LayerNorm, which the reference uses. */
 const LAYER_NORM_EPSILON = { float: 1e-5 };
 
-/** What a graph's layers are built with. */
+/** The means to build a graph's layers. */
 export interface Parts {
   readonly graph: GraphBuilder;
   readonly weights: NamedWeights;
   readonly linear: Linear;
   readonly precision: Precision;
-  /** Loud channels of inputs listed here are made quieter; empty for products that do not round. */
+  /** Loud channels of these inputs are made quieter; empty for products that do not round. */
   readonly ranges: ActivationRanges;
 }
 
@@ -267,8 +265,8 @@ export interface Tower extends Parts {
 }
 
 /**
- * How the rows of the stream make up sequences. Row l · N + n is position l of picture or text n, as in the
- * reference ("NLD → LND"): heads are then split and joined without moving keys, values or queries.
+ * How the rows of the stream form sequences. Row l · N + n is position l of picture or text n, as in the reference
+ * ("NLD → LND"), so that heads are split and joined without moving keys, values or queries.
  */
 export interface Sequence {
   /** The shape [L, N, H, W / H]. */
@@ -277,7 +275,7 @@ export interface Sequence {
   readonly mask?: Value;
 }
 
-/** The one position of a sequence that becomes the embedding. */
+/** The position of a sequence that becomes the embedding. */
 export interface ReadOut {
   /** [L · N, W] → [N, W] */
   rows(name: string, x: Value): Value;
@@ -314,64 +312,62 @@ export async function transformer(
   let stream = x;
   for (let layer = 0; layer < tower.layers; layer++) {
     const prefix = blockPrefix(tower.name, layer);
-    const block = smoothBlock(readBlock(tower.weights, prefix, tower.width), prefix, tower.ranges);
+    const weights = smoothBlock(readBlock(tower.weights, prefix, tower.width), prefix, tower.ranges);
     const isLast = layer === tower.layers - 1;
-    stream = await residualAttentionBlock(
-      tower,
-      prefix,
-      block,
-      stream,
-      sequence,
-      isLast ? readOut : undefined,
-    );
+    const block = { prefix, weights, sequence, readOut: isLast ? readOut : undefined };
+    stream = await residualAttentionBlock(tower, block, stream);
   }
   return stream;
+}
+
+interface Block {
+  /** Of the names of its weights. */
+  readonly prefix: string;
+  readonly weights: BlockWeights;
+  readonly sequence: Sequence;
+  /**
+   * Only in the last block. Nothing reads the other positions after it, so only their keys and values are computed,
+   * which saves ten twelfths of the block.
+   */
+  readonly readOut: ReadOut | undefined;
 }
 
 /**
  * x + attn(ln_1(x)), then x + mlp(ln_2(x)).
  * @param x [L · N, W]
- * @param readOut given for the last block: nothing reads the other positions any more, so only their keys
- *   and values are computed, which saves ten twelfths of the block
  * @returns [L · N, W], or [N, W] with `readOut`
  */
-async function residualAttentionBlock(
-  tower: Tower,
-  prefix: string,
-  block: BlockWeights,
-  x: Value,
-  sequence: Sequence,
-  readOut: ReadOut | undefined,
-): Promise<Value> {
+async function residualAttentionBlock(tower: Tower, block: Block, x: Value): Promise<Value> {
+  const { prefix, weights, sequence, readOut } = block;
   const { graph, linear, width } = tower;
   const names = blockInputs(prefix);
   const rows: Rows = readOut ? 'read_outs' : 'positions';
 
-  const normed = await layerNorm(tower, names.attention, x, block.attentionNorm);
+  const normed = await layerNorm(tower, names.attention, x, weights.attentionNorm);
   observeChannels(graph, names.attention, normed, width);
-  const input = linear.input(names.attention, normed, width, 'positions', 'any');
+  const input = linear.input(names.attention, normed, { width, rows: 'positions' });
   const readName = `${names.attention}.read_out`;
   const queryInput = readOut
-    ? linear.input(readName, readOut.rows(readName, normed), width, 'read_outs', 'any')
+    ? linear.input(readName, readOut.rows(readName, normed), { width, rows })
     : input;
   const attended = attention(tower, names.attentionOut, {
-    query: await linear.product(`${prefix}.attn.query`, queryInput, block.query),
-    key: await linear.product(`${prefix}.attn.key`, input, block.key),
-    value: await linear.product(`${prefix}.attn.value`, input, block.value),
+    query: await linear.product(`${prefix}.attn.query`, queryInput, weights.query),
+    key: await linear.product(`${prefix}.attn.key`, input, weights.key),
+    value: await linear.product(`${prefix}.attn.value`, input, weights.value),
     sequence,
     readOut,
   });
   observeChannels(graph, names.attentionOut, attended, width);
   const attentionOut = await linear.product(
     `${prefix}.attn.out_proj`,
-    linear.input(names.attentionOut, attended, width, rows, 'any'),
-    block.attentionOut,
+    linear.input(names.attentionOut, attended, { width, rows }),
+    weights.attentionOut,
   );
   const residual = readOut ? readOut.rows(`${prefix}.read_out`, x) : x;
   // A plain Add and LayerNormalization: ONNX Runtime's fused SkipLayerNormalization is slower here.
   const afterAttention = graph.node(`${prefix}.attn.residual`, 'Add', [residual, attentionOut]);
 
-  const mlpOut = await mlp(tower, prefix, block, afterAttention, rows);
+  const mlpOut = await mlp(tower, block, afterAttention, rows);
   return graph.node(prefix, 'Add', [afterAttention, mlpOut]);
 }
 
@@ -406,7 +402,7 @@ function attention(
     ? graph.integers(`${name}.query.shape`, [1, -1, heads, headWidth])
     : sequence.headShape;
 
-  // FusedMatMul reads [L, N, H, W / H] as N · H matrices where they lie.
+  // FusedMatMul reads [L, N, H, W / H] as N · H matrices without copying.
   const scores = graph.node(
     `${name}.scores`,
     'com.microsoft.FusedMatMul',
@@ -427,35 +423,39 @@ function attention(
 }
 
 /** @param x [M, W] */
-async function mlp(tower: Tower, prefix: string, block: BlockWeights, x: Value, rows: Rows): Promise<Value> {
+async function mlp(tower: Tower, { prefix, weights }: Block, x: Value, rows: Rows): Promise<Value> {
   const { graph, linear, width, activation } = tower;
   const names = blockInputs(prefix);
-  const normed = await layerNorm(tower, names.mlpIn, x, block.mlpNorm);
+  const normed = await layerNorm(tower, names.mlpIn, x, weights.mlpNorm);
   observeChannels(graph, names.mlpIn, normed, width);
-  const input = linear.input(names.mlpIn, normed, width, rows, 'any');
-  const hidden = await linear.product(`${prefix}.mlp.c_fc`, input, block.mlpIn); // [M, 4W]
+  const input = linear.input(names.mlpIn, normed, { width, rows });
+  const hidden = await linear.product(`${prefix}.mlp.c_fc`, input, weights.mlpIn); // [M, 4W]
   const activated =
     activation === 'quick_gelu'
       ? // x · sigmoid(1.702 x)
         graph.node(names.mlpOut, 'com.microsoft.QuickGelu', [hidden], { alpha: { float: 1.702 } })
       : graph.node(names.mlpOut, 'Gelu', [hidden], { approximate: 'none' });
   observeChannels(graph, names.mlpOut, activated, 4 * width);
-  const scaled = block.hiddenScales
+  const scaled = weights.hiddenScales
     ? graph.node(`${names.mlpOut}.scaled`, 'Mul', [
         activated,
-        await graph.weight(`${names.mlpOut}.scales`, [4 * width], block.hiddenScales),
+        await graph.weight(`${names.mlpOut}.scales`, [4 * width], weights.hiddenScales),
       ])
     : activated;
-  const output = linear.input(`${names.mlpOut}.input`, scaled, 4 * width, rows, 'activated');
-  return linear.product(`${prefix}.mlp.c_proj`, output, block.mlpOut);
+  const output = linear.input(`${names.mlpOut}.input`, scaled, {
+    width: 4 * width,
+    rows,
+    range: 'activated',
+  });
+  return linear.product(`${prefix}.mlp.c_proj`, output, weights.mlpOut);
 }
 
 /**
- * Ends a tower: the read-out position is normalised, projected into the space that pictures and texts share,
- * and given length 1, as `CLIP.forward` does. Becomes the graph's output `embeddings` [N, D] float32.
- * It is little work, and the last that could be made up for: it stays in float32.
+ * Ends a tower: normalises the read-out position, projects it into the space that pictures and texts share, and scales
+ * it to length 1, as `CLIP.forward` does. The result is the graph's output `embeddings` [N, D] float32. It stays in
+ * float32: it is little work, and no later layer could compensate its errors.
  * @param position [N, W]
- * @param names of the last LayerNorm, and of the projection [W, D], which the reference stores as it multiplies
+ * @param names of the last LayerNorm and of the projection [W, D]
  */
 export async function embeddingHead(
   tower: Tower,
@@ -466,7 +466,7 @@ export async function embeddingHead(
   const { graph, weights, width } = tower;
   const normed = await layerNorm(tower, names.layerNorm, position, readNorm(weights, names.layerNorm, width));
   const linear = createFloatLinear(graph);
-  const input = linear.input(names.layerNorm, normed, width, 'read_outs', 'any');
+  const input = linear.input(names.layerNorm, normed, { width, rows: 'read_outs' });
   const projected = await linear.product(names.projection, input, {
     weight: weights.read(names.projection, [width, embeddingDimension]),
     inputWidth: width,

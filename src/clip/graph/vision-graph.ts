@@ -1,4 +1,9 @@
-import { type ClipArchitecture, type PixelNormalisation, referenceNormalisation } from '../architecture.ts';
+import {
+  type ClipArchitecture,
+  type PixelNormalisation,
+  referenceNormalisation,
+  type VisionArchitecture,
+} from '../architecture.ts';
 import type { Value } from './graph-builder.ts';
 import {
   embeddingHead,
@@ -14,7 +19,7 @@ import {
 const CHANNELS = 3;
 
 /**
- * The reference's `VisionTransformer` with preprocessing's last step, `Normalize`, before it.
+ * The reference's `VisionTransformer`, preceded by the last step of preprocessing, `Normalize`.
  *
  * pixels [N, S, S, 3] uint8, RGB, row-major → embeddings [N, D] float32, L2-normalised.
  */
@@ -22,16 +27,15 @@ export async function buildVisionGraph(
   parts: Parts,
   { vision, embeddingDimension, activation }: ClipArchitecture,
 ): Promise<void> {
-  const { imageResolution, patchSize, width, normalisation = referenceNormalisation } = vision;
+  const { imageResolution, patchSize, width } = vision;
   const tower: Tower = { ...parts, name: 'vision', activation, ...vision };
   const { graph, weights } = parts;
-  const grid = imageResolution / patchSize;
   const pixels = graph.input('pixels', 'uint8', ['N', imageResolution, imageResolution, CHANNELS]);
 
-  const embedded = await embedPatches(tower, pixels, patchSize, grid, normalisation);
+  const embedded = await embedPatches(tower, pixels, vision);
   const normPre = readNorm(weights, 'visual.ln_pre', width);
   const stream = await layerNorm(parts, 'visual.ln_pre', embedded, normPre);
-  const positions = grid * grid + 1;
+  const positions = (imageResolution / patchSize) ** 2 + 1;
   const classToken = await transformer(
     tower,
     stream,
@@ -56,11 +60,10 @@ export async function buildVisionGraph(
 async function embedPatches(
   tower: Tower,
   pixels: Value,
-  patchSize: number,
-  grid: number,
-  normalisation: PixelNormalisation,
+  { imageResolution, patchSize, normalisation = referenceNormalisation }: VisionArchitecture,
 ): Promise<Value> {
   const { graph, weights, linear, width } = tower;
+  const grid = imageResolution / patchSize;
   const patchLength = patchSize * patchSize * CHANNELS;
   const rows = graph.node('visual.patches.rows', 'Reshape', [
     pixels,
@@ -84,14 +87,14 @@ async function embedPatches(
     outputWidth: width,
   }); // [G² · N, W]
 
-  // One table holds all that is added: class_embedding + position in its first row, and the folded bias +
-  // position in the others. The patches get a first row of zeros to match.
+  // One table has all summands: class_embedding + position in its first row, and the folded bias + position in the
+  // others. The patches get a first row of zeros to match.
   const table = weights.read('visual.positional_embedding', [grid * grid + 1, width]).slice();
   const classEmbedding = weights.read('visual.class_embedding', [width]);
   for (let index = 0; index < table.length; index++) {
     const channel = index % width;
     const added = index < width ? classEmbedding[channel] : bias[channel];
-    table[index] = (table[index] as number) + (added as number);
+    table[index] = table[index]! + added!;
   }
   const perPosition = graph.node('visual.patches.embedded', 'Reshape', [
     embedded,
@@ -110,7 +113,7 @@ async function embedPatches(
 
 /**
  * Σ w · (pixel / 255 − mean) / deviation = Σ (w / (255 · deviation)) · pixel − Σ w · mean / deviation:
- * what `Normalize` does to the pixels is done to the weights instead, once, in double precision.
+ * applies `Normalize` once to the weights, in double precision, instead of to the pixels.
  * @param convolution [W, 3, P, P]
  * @returns weight [P·P·3, W], its rows in the order of a patch's bytes, and bias [W]
  */
@@ -126,11 +129,9 @@ function foldNormalisation(
   for (let output = 0; output < width; output++) {
     for (let channel = 0; channel < CHANNELS; channel++) {
       for (let position = 0; position < area; position++) {
-        const scaled =
-          (convolution[(output * CHANNELS + channel) * area + position] as number) /
-          (deviation[channel] as number);
+        const scaled = convolution[(output * CHANNELS + channel) * area + position]! / deviation[channel]!;
         weight[(position * CHANNELS + channel) * width + output] = scaled / 255;
-        bias[output] = (bias[output] as number) - scaled * (mean[channel] as number);
+        bias[output] = bias[output]! - scaled * mean[channel]!;
       }
     }
   }
@@ -141,7 +142,7 @@ function headsOf({ graph, width, heads }: Tower, positions: number): Sequence {
   return { headShape: graph.integers('visual.heads', [positions, -1, heads, width / heads]) };
 }
 
-/** The class token stands first. */
+/** The class token is the first. */
 function readClassToken({ graph, width }: Tower, positions: number): ReadOut {
   const shape = graph.integers('class_token.positions', [positions, -1, width]);
   const first = graph.integers('class_token', 0);

@@ -1,17 +1,18 @@
+import { invariant } from '../../errors.ts';
 import type { Agreement, PrecisionReport } from '../graph/compiled-model.ts';
 import type { Probes } from './probes.ts';
 
-/** What a precision makes of the probes, in their order. */
+/** A precision's embeddings of the probes, in their order. */
 export interface ProbeEmbeddings {
   /** [D] float32 each, L2-normalised. */
   readonly pictures: readonly Float32Array[];
   readonly texts: readonly Float32Array[];
 }
 
-/** int8 is as good as fp32 if its embeddings point where fp32's do … */
+/** int8 is as good as fp32 if its embeddings have nearly the same direction … */
 const LOWEST_MEAN_COSINE = 0.99;
 const LOWEST_COSINE = 0.98;
-/** … and if it says the same of nearly every picture of which fp32 is not in doubt. */
+/** … and if it gives the same best label to nearly every picture with a clear one. */
 const LOWEST_AGREEMENT = 0.99;
 
 /** People sort by a handful of labels, not by hundreds. */
@@ -19,12 +20,12 @@ const LABELS_PER_CHOICE = 10;
 /** The best label leads clearly if its score is e times the second's. */
 const CLEAR_LOGIT_MARGIN = 1;
 
-/** A comparison with what it rests on, for a person who asks why. */
-export interface Comparison {
+/** A comparison and its details, which explain the result. */
+interface Comparison {
   readonly report: PrecisionReport;
   readonly pictures: readonly { readonly picture: string; readonly cosine: number }[];
   readonly texts: readonly { readonly text: string; readonly cosine: number }[];
-  /** Choices that are clear to fp32 and in which int8 says something else. */
+  /** Choices that are clear to fp32 and that int8 makes differently. */
   readonly disagreements: readonly {
     readonly picture: string;
     readonly fp32: string;
@@ -32,7 +33,7 @@ export interface Comparison {
   }[];
 }
 
-/** @param logitScale what cosines are multiplied with before the softmax */
+/** @param logitScale factor of cosines before the softmax */
 export function comparePrecisions(
   { pictures, texts }: Probes,
   fp32: ProbeEmbeddings,
@@ -74,7 +75,7 @@ function judge(figures: Pick<PrecisionReport, 'pictures' | 'texts' | 'bestLabels
   const reasons = (['pictures', 'texts'] as const).flatMap((kind) => {
     const { meanCosine, minCosine } = figures[kind];
     return [
-      // Whatever is not a number is not good enough either.
+      // NaN is not good enough either.
       ...(meanCosine >= LOWEST_MEAN_COSINE
         ? []
         : [`the mean cosine of ${kind} is ${meanCosine}, below ${LOWEST_MEAN_COSINE}`]),
@@ -118,11 +119,11 @@ function cosineAt(one: readonly Float32Array[], other: readonly Float32Array[], 
 }
 
 function dot(one: Float32Array | undefined, other: Float32Array | undefined): number {
-  if (!one || !other) throw new Error('a probe without an embedding: this is a bug');
-  return one.reduce((sum, value, channel) => sum + value * (other[channel] as number), 0);
+  invariant(one && other, 'a probe has no embedding');
+  return one.reduce((sum, value, channel) => sum + value * other[channel]!, 0);
 }
 
-/** Five digits, and no 1.0000001 from float32's rounding. */
+/** Five digits; never 1.0000001 from float32's rounding. */
 function rounded(cosine: number): number {
   return Math.min(1, Math.round(cosine * 1e5) / 1e5);
 }

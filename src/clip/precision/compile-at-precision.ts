@@ -2,8 +2,7 @@ import { mkdir, rename, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { type HostTensor, openSession, type WeightPlacement } from '../../../native/onnx/session.ts';
-import type { Checkpoint } from '../checkpoint/checkpoint.ts';
-import { type CompileTarget, compileModel } from '../graph/compile-model.ts';
+import { type CompileRequest, type CompileTarget, compileModel } from '../graph/compile-model.ts';
 import {
   addPrecisionReport,
   type CompiledModelDescription,
@@ -19,25 +18,24 @@ import { comparePrecisions, type ProbeEmbeddings } from './compare-precisions.ts
 import { type Probes, probesFor } from './probes.ts';
 
 /**
- * Of pictures in a run: 8 of ViT-B/32, one of ViT-L/14. With the weights of fp32 in memory there is not room for
- * more intermediate results of a large model.
+ * Positions of pictures in a run: those of 8 pictures for ViT-B/32, of one for ViT-L/14. Beside a large model's fp32
+ * weights, memory has no room for more intermediate results.
  */
 const POSITIONS_PER_RUN = 400;
-/** Texts in a run; only those of one length share one. */
+/** Texts in a run. Only those of one length share a run. */
 const TEXTS_PER_RUN = 32;
 
 /** A tower's graph and how to run it. */
 interface TowerGraph {
   readonly graphPath: string;
   readonly embeddingDimension: number;
-  /** What the graph tells beside embeddings, if it is the observed form. */
+  /** The graph's outputs besides embeddings, if it is the observed form. */
   readonly observed: readonly ObservedInput[];
   readonly threads: number;
-  /** `mapped` where the weights in fp32 may be too large for memory, or nearly. */
+  /** `mapped` for fp32, whose weights may be too large for memory. */
   readonly weights: WeightPlacement;
 }
 
-/** What a tower makes of the probes. */
 interface EncodedProbes {
   /** [D] float32 each, L2-normalised, in the order of the probes. */
   readonly embeddings: readonly Float32Array[];
@@ -112,7 +110,7 @@ async function encode(
     for (const { name, peaks } of batchRanges) {
       const loudest = ranges.get(name);
       loudest?.forEach((before, channel) => {
-        loudest[channel] = Math.max(before, peaks.data[channel] as number);
+        loudest[channel] = Math.max(before, peaks.data[channel]!);
       });
     }
     onShare((done + 1) / batches.length);
@@ -125,38 +123,27 @@ function float32(dims: readonly number[]) {
   return { type: 'float32', dims, data } as const;
 }
 
-/** Beside the graphs: the comparison of both precisions, probe by probe. */
+/** The comparison of both precisions, probe by probe, beside the graphs. */
 export const REPORT_FILE = 'precision-report.json';
 
-/** How much of all work a step is, as measured with ViT-B/32. */
+/** Each step's share of all work, measured with ViT-B/32. */
 const shares = { compileFp32: 0.25, probeFp32: 0.35, compileInt8: 0.25, probeInt8: 0.15 } as const;
 
-/** What is compiled, and for whom. */
-interface CompileRequest {
-  readonly checkpoint: Checkpoint;
-  /** A name for people, and the checkpoint file's sha256 in hex. */
-  readonly identity: { readonly name: string; readonly sha256: string };
+interface PrecisionRequest extends Required<Omit<CompileRequest, 'target'>> {
   readonly setting: PrecisionSetting;
-  /** Exists and is empty. */
-  readonly directory: string;
-  /** Told how much is done, from 0 to 1. */
-  readonly onShare: (share: number) => void;
 }
 
 /**
- * Compiles a checkpoint in the precision that is asked for. `auto` and `int8` compile both: fp32 first, whose
- * answers to the probes int8 is held against, and whose activations tell which channels are loud. With `auto`
- * the better one stays: int8 where it answers as fp32 does. Needs room for both on the disk, and some 600 MB
- * of memory for ViT-B/32, which only the end of the process gives back. Of the 1.5 GB that ViT-L/14 takes, 1.2
- * are fp32's weights in pages of their file, so it is compiled within 2 GB.
+ * Compiles a checkpoint in the wanted precision. `auto` and `int8` compile both. fp32 comes first: its activations show
+ * which channels are loud, and int8's embeddings of the probes are compared with its own. With `auto`, int8 stays if it
+ * answers as fp32 does, otherwise fp32. Needs disk space for both, and about 600 MB of memory for ViT-B/32, which only
+ * the end of the process returns. ViT-L/14 takes 1.5 GB, of which 1.2 are pages of fp32's weight file.
  * @throws UnusableWeightError
  */
-export async function compileAtPrecision(request: CompileRequest): Promise<void> {
-  const { checkpoint, identity, setting, directory, onShare } = request;
+export async function compileAtPrecision(request: PrecisionRequest): Promise<void> {
+  const { checkpoint, setting, directory, onShare } = request;
   if (setting === 'fp32') {
-    await compileModel(checkpoint, identity, { precision: 'fp32' }, directory, ({ bytesDone, bytesTotal }) =>
-      onShare(bytesDone / bytesTotal),
-    );
+    await compileModel({ ...request, target: { precision: 'fp32' } });
     return;
   }
   const step = stepper(onShare);
@@ -165,18 +152,12 @@ export async function compileAtPrecision(request: CompileRequest): Promise<void>
     const folder = join(directory, target.precision);
     await mkdir(folder);
     const inStep = step(target.precision === 'fp32' ? 'compileFp32' : 'compileInt8');
-    return await compileModel(checkpoint, identity, target, folder, ({ bytesDone, bytesTotal }) =>
-      inStep(bytesDone / bytesTotal),
-    );
+    return await compileModel({ ...request, target, directory: folder, onShare: inStep });
   };
-  const encode = (precision: Precision) =>
-    encodeAll(
-      join(directory, precision),
-      precision,
-      checkpoint,
-      probes,
-      step(precision === 'fp32' ? 'probeFp32' : 'probeInt8'),
-    );
+  const encode = (precision: Precision) => {
+    const inStep = step(precision === 'fp32' ? 'probeFp32' : 'probeInt8');
+    return encodeAll((tower) => towerGraph(tower, precision, request), probes, inStep);
+  };
 
   const { logitScale } = await compile({ precision: 'fp32', observed: true });
   const fp32 = await encode('fp32');
@@ -190,22 +171,30 @@ export async function compileAtPrecision(request: CompileRequest): Promise<void>
   await keepOnly(chosen, directory);
 }
 
-/** Runs the probes through both towers. */
-async function encodeAll(
-  folder: string,
+type TowerName = keyof typeof graphFiles;
+
+function towerGraph(
+  name: TowerName,
   precision: Precision,
-  { architecture }: Checkpoint,
-  probes: Probes,
-  onShare: (share: number) => void,
-): Promise<ProbeEmbeddings & { readonly ranges: ActivationRanges }> {
-  const tower = (name: keyof typeof graphFiles) => ({
-    graphPath: join(folder, precision === 'fp32' ? observedGraphFiles[name] : graphFiles[name].graph),
+  { directory, checkpoint: { architecture } }: PrecisionRequest,
+): TowerGraph {
+  const file = precision === 'fp32' ? observedGraphFiles[name] : graphFiles[name].graph;
+  return {
+    graphPath: join(directory, precision, file),
     observed: precision === 'fp32' ? observedInputs(name, architecture) : [],
     embeddingDimension: architecture.embeddingDimension,
     threads: availableParallelism(),
-    weights: precision === 'fp32' ? ('mapped' as const) : ('packed' as const),
-  });
-  // A text takes far less time than a picture.
+    weights: precision === 'fp32' ? 'mapped' : 'packed',
+  };
+}
+
+/** Runs the probes through both towers. */
+async function encodeAll(
+  tower: (name: TowerName) => TowerGraph,
+  probes: Probes,
+  onShare: (share: number) => void,
+): Promise<ProbeEmbeddings & { readonly ranges: ActivationRanges }> {
+  // Texts take far less time than pictures.
   const PICTURES = 0.8;
   const pictures = await encodeProbePictures(tower('vision'), probes, (share) => onShare(PICTURES * share));
   const texts = await encodeProbeTexts(tower('text'), probes, (share) =>
@@ -229,7 +218,7 @@ async function keepOnly(chosen: Precision, directory: string): Promise<void> {
   await rm(join(directory, 'int8'), { recursive: true });
 }
 
-/** Shares of a step become shares of all steps; steps are begun in their order. */
+/** Turns shares of a step into shares of all steps. Steps begin in their order. */
 function stepper(onShare: (share: number) => void) {
   let before = 0;
   return (name: keyof typeof shares) => {

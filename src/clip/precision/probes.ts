@@ -1,10 +1,10 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { familyNamed } from '../family.ts';
 
-/** RGB, 0 to 1 each; what is beyond is cut off. */
+/** RGB, 0 to 1 each; values beyond are clamped. */
 type Colour = readonly [red: number, green: number, blue: number];
 
-/** Numbers from 0 to 1, one after another. */
+/** Returns numbers from 0 to 1, one a call. */
 type Numbers = () => number;
 
 /** Half of all colours are strong, half are dull. */
@@ -15,12 +15,11 @@ function anyColour(next: Numbers): Colour {
   return mix([red, green, blue], [grey, grey, grey], 0.7);
 }
 
-/** Value noise in four octaves, each of half the size and half the strength. @param cells of the largest, a side */
+/** Value noise in four octaves, each of half the size and strength. @param cells of the largest octave, a side */
 function fractal(next: Numbers, cells: number): (x: number, y: number) => number {
   const SIZE = 64;
   const lattice = Float32Array.from({ length: SIZE * SIZE }, next);
-  const at = (column: number, row: number) =>
-    lattice[(row & (SIZE - 1)) * SIZE + (column & (SIZE - 1))] as number;
+  const at = (column: number, row: number) => lattice[(row & (SIZE - 1)) * SIZE + (column & (SIZE - 1))]!;
   const smooth = (part: number) => part * part * (3 - 2 * part);
   const layer = (x: number, y: number) => {
     const [column, row] = [Math.floor(x), Math.floor(y)];
@@ -68,9 +67,9 @@ function mulberry32(seed: number): Numbers {
 type Paint = (x: number, y: number) => Colour;
 
 /**
- * Pictures of many kinds, made in code and always the same: what real pictures are made of (light that fades,
- * edges, textures, things before a background, landscapes of clouds and hills) and the extremes (noise, one
- * colour, black, white, stripes of one pixel).
+ * Pictures of many kinds, drawn by code and always the same: elements of real pictures (light that fades, edges,
+ * textures, objects before a background, landscapes of clouds and hills) and extremes (noise, one colour, black, white,
+ * stripes of one pixel).
  * @param side in pixels
  */
 export function* probePictures(side: number): Generator<ProbePicture> {
@@ -84,7 +83,6 @@ export function* probePictures(side: number): Generator<ProbePicture> {
   yield { name: 'white', pixels: new Uint8Array(side * side * 3).fill(255) };
 }
 
-/** A made-up picture. */
 interface ProbePicture {
   /** Its kind and a number. */
   readonly name: string;
@@ -114,7 +112,6 @@ const painters: readonly ((next: Numbers, side: number) => Paint)[] = [
   writing,
 ];
 
-/** How many pictures there are. */
 export const probePictureCount = painters.length * VARIANTS + 2;
 
 function render(paint: Paint, side: number): Uint8Array {
@@ -124,7 +121,7 @@ function render(paint: Paint, side: number): Uint8Array {
       const colour = paint((column + 0.5) / side, (row + 0.5) / side);
       const offset = (row * side + column) * 3;
       for (let channel = 0; channel < 3; channel++) {
-        pixels[offset + channel] = (colour[channel] as number) * 255;
+        pixels[offset + channel] = colour[channel]! * 255;
       }
     }
   }
@@ -163,7 +160,7 @@ function chequers(next: Numbers, side: number): Paint {
   return (x, y) => ((Math.floor(x / width) + Math.floor(y / width)) % 2 === 0 ? one : other);
 }
 
-/** Two waves across each other, as in cloth. */
+/** Two crossed waves, as in cloth. */
 function grating(next: Numbers): Paint {
   const [one, other] = [anyColour(next), anyColour(next)];
   const wave = () => {
@@ -235,7 +232,7 @@ function noise(next: Numbers): Paint {
   };
 }
 
-/** Noise of all sizes at once, large ones strongest, as in most photos. */
+/** Noise of all sizes, the largest strongest, as in most photos. */
 function clouds(next: Numbers): Paint {
   const [one, other] = [anyColour(next), anyColour(next)];
   const height = fractal(next, 3);
@@ -274,7 +271,7 @@ function seaAndSun(next: Numbers): Paint {
   };
 }
 
-/** Something round and bright before something dark and soft. */
+/** A bright round shape before a dark soft one. */
 function portrait(next: Numbers): Paint {
   const [ground, grain] = [clouds(next), fractal(next, 12)];
   const skin = mix([0.95, 0.8, 0.7], [0.35, 0.22, 0.15], next());
@@ -357,7 +354,7 @@ une tasse de café
   .trim()
   .split('\n');
 
-/** Labels as people write them: single words, phrases, sentences, other languages. All differ. */
+/** Labels like those of people: single words, phrases, sentences, other languages. All differ. */
 const probeTexts: readonly string[] = [
   ...things.map((thing, index) => templates[index % templates.length]!.replace('{}', thing)),
   ...things
@@ -373,17 +370,17 @@ interface ProbeText {
   readonly ids: Int32Array;
 }
 
-/** What both precisions are asked. */
+/** The inputs that both precisions encode. */
 export interface Probes {
   /** Side of the pictures, in pixels. */
   readonly side: number;
-  /** How many positions of the vision tower a picture takes: its patches, and the class token. */
+  /** Positions of a picture in the vision tower: its patches and the class token. */
   readonly positions: number;
   readonly pictures: readonly ProbePicture[];
   readonly texts: readonly ProbeText[];
 }
 
-/** The probes for one model: pictures of its size, and the texts that are not too long for it. */
+/** The probes for one model: pictures of its size, and texts that are not too long for it. */
 export function probesFor({
   family: name,
   architecture: { vision, text },

@@ -5,7 +5,7 @@ import * as v from 'valibot';
 import { percentOf, type ReportProgress } from './progress-display.ts';
 import { ModelStoreError, messageOf } from './storage-error.ts';
 
-/** Large enough to cost few reads, small enough not to hold up a request (2 ms of hashing). */
+/** Large enough for few reads, small enough not to delay a request (2 ms of hashing). */
 const BLOCK_BYTES = 2 ** 20;
 
 /** sha256 of a file, hex. */
@@ -24,7 +24,7 @@ export async function fileSha256(path: string, report: ReportProgress, signal: A
   }
 }
 
-/** All that changes when a file is replaced or written to. Times in nanoseconds, as text for JSON. */
+/** Changes when a file is replaced or written to. Times in nanoseconds, as text for JSON. */
 const fingerprintSchema = v.object({
   path: v.string(),
   bytes: v.string(),
@@ -51,9 +51,9 @@ async function fingerprint(path: string): Promise<Fingerprint> {
 }
 
 /**
- * sha256 of a checkpoint, remembered between starts: hashing takes a second, a look at the file's
- * size and times nothing. What is remembered counts only while path, size, inode and times are the same.
- * @param directories where sums are remembered: all are read, the first that can be written is written
+ * sha256 of a checkpoint. It is remembered between starts, because hashing takes a second, and used while the file's
+ * path, size, inode and times are the same.
+ * @param directories for remembered sums: all are read, the first writable one is written
  * @throws ModelStoreError checkpoint_unreadable, also for a file that changes while it is read
  */
 export async function rememberedSha256(
@@ -73,7 +73,7 @@ export async function rememberedSha256(
     if (!Bun.deepEquals(before, after)) {
       throw new ModelStoreError(
         'checkpoint_unreadable',
-        `The file ${path} changes while it is read; it is tried again once it is complete.`,
+        `The file ${path} changes while it is read. It is read again when it is complete.`,
       );
     }
     await remember(directories, { file: after, sha256 });
@@ -94,7 +94,7 @@ async function readRemembered(path: string): Promise<v.InferOutput<typeof rememb
   try {
     return v.parse(rememberedSchema, JSON.parse(await readFile(path, 'utf8')));
   } catch {
-    // Absent or damaged: the file is hashed again, which is always right.
+    // Absent or damaged: the file is hashed again.
     return undefined;
   }
 }
@@ -112,7 +112,7 @@ async function remember(
       await rename(temporary, target);
       return;
     } catch {
-      // A sum that is not remembered costs a second at the next start, so nothing is said about it.
+      // Not logged: the next start only takes a second longer.
       await rm(temporary, { force: true }).catch(() => undefined);
     }
   }

@@ -1,8 +1,7 @@
 import { writeSync } from 'node:fs';
 import * as v from 'valibot';
 import { errnoOf } from '../../errors.ts';
-import type { Checkpoint } from '../checkpoint/checkpoint.ts';
-import { CheckpointError } from '../checkpoint/checkpoint-file.ts';
+import { type Checkpoint, CheckpointError } from '../checkpoint/checkpoint.ts';
 import { openCheckpoint } from '../checkpoint/open-checkpoint.ts';
 import { demoCheckpoint } from '../demo/demo-checkpoint.ts';
 import { UnusableWeightError } from '../graph/named-weights.ts';
@@ -12,8 +11,8 @@ import { percentOf } from './progress-display.ts';
 import { messageOf, storageErrnos } from './storage-error.ts';
 
 /**
- * Compiles one checkpoint in a child process, so that its memory returns to the system. Reports progress and the outcome
- * to the parent.
+ * Compiles one checkpoint in a child process, so that its memory returns to the system. Reports progress and the
+ * outcome to the parent.
  */
 async function main(): Promise<void> {
   const job = v.parse(compileJobSchema, JSON.parse(process.argv[2] ?? ''));

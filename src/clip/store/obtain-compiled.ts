@@ -12,21 +12,20 @@ import {
   readCompiledModel,
 } from '../graph/compiled-model.ts';
 import { compileInChild } from './compile-process.ts';
-import type { ReportProgress } from './progress-display.ts';
 import { firstWritable } from './search.ts';
 import { ModelStoreError, messageOf, storageFailure, storing } from './storage-error.ts';
-import type { StoreContext } from './store-context.ts';
+import type { StoreContext, StoreWork } from './store-context.ts';
 
-/** Sole ownership among all processes, other containers on the same volume included. */
-export interface ExclusiveLock extends AsyncDisposable {
-  /** Aborted when the lock was lost, because this process stood still for too long. */
+/** Exclusive among all processes, including those of other containers on the same volume. */
+interface ExclusiveLock extends AsyncDisposable {
+  /** Aborted if the lock is lost: this process was suspended for too long. */
   readonly lost: AbortSignal;
 }
 
 /**
- * Takes `<path>.lock`, a folder whose time is renewed while its holder lives. Process ids would not
- * do: in containers every service is process 1.
- * @returns undefined where another process holds it
+ * Takes `<path>.lock`, a folder whose time its holder renews. A process id would not identify the holder: in
+ * containers every service is process 1.
+ * @returns undefined if another process holds it
  */
 export async function tryLock(path: string, staleMs: number): Promise<ExclusiveLock | undefined> {
   const lost = new AbortController();
@@ -39,7 +38,7 @@ export async function tryLock(path: string, staleMs: number): Promise<ExclusiveL
     return {
       lost: lost.signal,
       async [Symbol.asyncDispose]() {
-        // A lost lock belongs to somebody else by now.
+        // Another process may hold a lost lock by now.
         await release().catch(() => undefined);
       },
     };
@@ -58,9 +57,9 @@ export async function isLocked(path: string, staleMs: number): Promise<boolean> 
 export interface CompiledModelKey {
   /** sha256 of the checkpoint, hex. */
   readonly sha256: string;
-  /** As it was asked for: what `auto` has chosen is found under `auto` again. */
+  /** The setting: a model that `auto` has chosen is found under `auto` again. */
   readonly precision: PrecisionSetting;
-  /** The weights do not decide all of it: a `config.json` beside them has a say, too. */
+  /** The weights do not decide all of it: a `config.json` beside them counts, too. */
   readonly architecture: ClipArchitecture;
 }
 
@@ -71,7 +70,7 @@ export function folderName({ sha256, precision }: Pick<CompiledModelKey, 'sha256
 
 /**
  * The compiled model of a cache folder.
- * @returns the model, `absent`, or the reason why what is there cannot be used
+ * @returns the model, `absent`, or the reason why the folder cannot be used
  */
 export async function readCached(
   root: string,
@@ -96,9 +95,9 @@ function suits({ precision, precisionReport }: CompiledModel, setting: Precision
 }
 
 /**
- * Has a model compiled into a temporary folder and gives it its name at once when it is complete.
- * Where another process was faster, its model is used.
- * @throws ModelStoreError storage_full, storage_failed, compile_failed, and whatever `compile` throws
+ * Has a model compiled into a temporary folder, which gets its final name when it is complete. If another process
+ * was faster, its model is used.
+ * @throws ModelStoreError storage_full, storage_failed, compile_failed; what `compile` throws
  */
 export async function addToCache(
   root: string,
@@ -109,7 +108,7 @@ export async function addToCache(
   const temporary = join(root, `${folderName(key)}.${crypto.randomUUID()}.tmp`);
   await using _lock = await storing(root, async () => {
     await mkdir(root, { recursive: true });
-    // Held before the folder is there, so that nobody ever sees it without its lock.
+    // Locked before it exists, so that no other process sees the folder without its lock.
     const lock = await tryLock(temporary, lockStaleMs);
     await mkdir(temporary);
     return lock;
@@ -125,7 +124,7 @@ export async function addToCache(
   }
   const model = await readCached(root, key);
   if (model !== 'absent' && !('damage' in model)) return model;
-  // A service of another version on the same volume may have replaced it in this very moment.
+  // A service of another version on the same volume may have replaced it just now.
   throw new ModelStoreError(
     'compile_failed',
     `The model just compiled into ${root} cannot be read: ${model === 'absent' ? 'it is gone' : model.damage}`,
@@ -149,7 +148,7 @@ async function publish(root: string, key: CompiledModelKey, temporary: string): 
   }
 }
 
-/** Removes a damaged model in two steps, since a folder being deleted must not keep its name. */
+/** Removes a damaged model in two steps: a folder must lose its name before its files are deleted. */
 async function moveAway(root: string, key: CompiledModelKey): Promise<void> {
   const away = join(root, `${folderName(key)}.${crypto.randomUUID()}.tmp`);
   try {
@@ -165,8 +164,8 @@ async function moveAway(root: string, key: CompiledModelKey): Promise<void> {
 const temporaryPattern = /^([0-9a-f]{16}-[a-z0-9]+-v\d+\.[0-9a-f-]{36}\.tmp)(\.lock)?$/;
 
 /**
- * Removes what crashed processes left behind; what a living one works on is locked. To be called at
- * every start: right after a crash, the lock still looks like that of a living process.
+ * Removes what crashed processes left. A living process has locked its folder. Called at every start: right after a
+ * crash, the lock still looks like that of a living process.
  */
 export async function sweepTemporaries(root: string, lockStaleMs: number): Promise<void> {
   for (const entry of await readdir(root)) {
@@ -178,7 +177,7 @@ export async function sweepTemporaries(root: string, lockStaleMs: number): Promi
 
 const folderPattern = /^([0-9a-f]{16})-[a-z0-9]+-v(\d+)$/;
 
-/** Removes what other versions of the graph builder made of the same checkpoint, in whatever precision. */
+/** Removes what other versions of the graph builder made of the same checkpoint, in any precision. */
 async function removeOtherVersions(root: string, { sha256 }: CompiledModelKey): Promise<void> {
   for (const entry of await readdir(root)) {
     const [, checkpoint, version] = folderPattern.exec(entry) ?? [];
@@ -188,9 +187,9 @@ async function removeOtherVersions(root: string, { sha256 }: CompiledModelKey): 
 }
 
 /**
- * A folder for compiled models where no cache folder can be written. It keeps its name between
- * starts, so that a model is not compiled anew each time; it is used only if it is ours and nobody
- * else can write to it, as anyone may make folders in the system's temporary one.
+ * A folder for compiled models if no cache folder can be written. It keeps its name between starts, so that a model
+ * is compiled once. Every user can make folders in the system's temporary one: it is used only if it is ours and
+ * no other user can write to it.
  */
 export async function temporaryRoot(parent = tmpdir()): Promise<string> {
   const userId = process.getuid?.() ?? 0;
@@ -203,13 +202,11 @@ export async function temporaryRoot(parent = tmpdir()): Promise<string> {
   return ours ? path : await mkdtemp(`${path}-`);
 }
 
-/** A checkpoint whose sum is known. */
-interface IdentifiedCheckpoint {
+/** What to compile. */
+interface WantedModel extends CompiledModelKey {
   /** Absent: the demo model, which is constructed. */
   readonly path?: string;
   readonly name: string;
-  readonly sha256: string;
-  readonly architecture: ClipArchitecture;
 }
 
 /** Folders for compiled models, best first: `CLIP_CACHE`, then beside the checkpoint. */
@@ -228,28 +225,25 @@ export async function cacheRoots(
 }
 
 /**
- * The compiled model of a checkpoint: from a cache folder, or else compiled now into the first one
- * that takes it.
+ * The compiled model of a checkpoint: from one of the cache folders, or compiled now into the first of them that can
+ * be written.
  * @throws ModelStoreError checkpoint_unsound, compile_failed, storage_full, storage_failed
  */
 export async function obtainCompiled(
-  checkpoint: IdentifiedCheckpoint,
-  precision: PrecisionSetting,
+  wanted: WantedModel,
   roots: readonly string[],
-  context: StoreContext,
-  report: ReportProgress,
-  signal: AbortSignal,
+  work: StoreWork,
 ): Promise<CompiledModel> {
-  const { log, timings } = context;
+  const { log, timings } = work;
   for (const root of roots) {
-    // A folder that is not there, or cannot be written, has nothing to be removed.
+    // A folder that does not exist, or cannot be written, has nothing to remove.
     await sweepTemporaries(root, timings.lockStaleMs).catch(() => undefined);
-    const cached = await lookUp(root, checkpoint, precision, context);
+    const cached = await lookUp(root, wanted, log);
     if (cached !== undefined) return cached;
   }
   for (const root of roots) {
     try {
-      return await compileInto(root, checkpoint, precision, context, report, signal);
+      return await compileInto(root, wanted, work);
     } catch (error) {
       if (!isStorageFault(error)) throw error;
       log.warn(
@@ -258,59 +252,39 @@ export async function obtainCompiled(
       );
     }
   }
-  const root = await temporaryRoot(context.temporaryParent);
+  const root = await temporaryRoot(work.temporaryParent);
   await sweepTemporaries(root, timings.lockStaleMs);
   log.warn(
     { directory: root },
     'a temporary folder holds the compiled model; it may have to be compiled again',
   );
-  const cached = await lookUp(root, checkpoint, precision, context);
-  return cached ?? (await compileInto(root, checkpoint, precision, context, report, signal));
+  return (await lookUp(root, wanted, log)) ?? (await compileInto(root, wanted, work));
 }
 
-async function lookUp(
-  root: string,
-  { name, sha256, architecture }: IdentifiedCheckpoint,
-  precision: PrecisionSetting,
-  { log }: StoreContext,
-): Promise<CompiledModel | undefined> {
-  const cached = await readCached(root, { sha256, precision, architecture });
+async function lookUp(root: string, wanted: WantedModel, log: Log): Promise<CompiledModel | undefined> {
+  const cached = await readCached(root, wanted);
   if (cached === 'absent') return undefined;
   if ('damage' in cached) {
-    log.warn(
-      { directory: root, reason: cached.damage },
-      'the compiled model cannot be used and is compiled anew',
-    );
+    const { damage: reason } = cached;
+    log.warn({ directory: root, reason }, 'the compiled model cannot be used and is compiled anew');
     return undefined;
   }
-  tellComparison(cached, precision, log);
+  tellComparison(cached, wanted.precision, log);
   // The file may have had another name when it was compiled.
-  return { ...cached, name };
+  return { ...cached, name: wanted.name };
 }
 
-async function compileInto(
-  root: string,
-  { path, name, sha256, architecture }: IdentifiedCheckpoint,
-  precision: PrecisionSetting,
-  context: StoreContext,
-  report: ReportProgress,
-  signal: AbortSignal,
-): Promise<CompiledModel> {
-  const { log, timings } = context;
+async function compileInto(root: string, wanted: WantedModel, work: StoreWork): Promise<CompiledModel> {
+  const { log, report, signal, timings } = work;
+  const { path, name, sha256, precision } = wanted;
   const startedMs = performance.now();
-  const key = { sha256, precision, architecture };
-  const model = await addToCache(root, key, timings.lockStaleMs, async (directory) => {
+  const model = await addToCache(root, wanted, timings.lockStaleMs, async (directory) => {
     report({ stage: 'compiling' });
     log.info({ model: name, precision, directory: root }, 'compiling the model, which is done once');
-    const job = {
-      name,
-      sha256,
-      precision,
-      directory,
-      ...(path === undefined ? {} : { checkpointPath: path }),
-    };
+    const checkpointPath = path === undefined ? {} : { checkpointPath: path };
+    const job = { name, sha256, precision, directory, ...checkpointPath };
     const onPercent = (percent: number) => report({ stage: 'compiling', percent });
-    await compileInChild(job, context.compileChildPath, onPercent, signal);
+    await compileInChild(job, work.compileChildPath, onPercent, signal);
   });
   const seconds = Math.round((performance.now() - startedMs) / 100) / 10;
   log.info({ model: name, precision: model.precision, seconds }, 'compiled the model');
@@ -322,10 +296,15 @@ async function compileInto(
 function tellComparison({ precisionReport }: CompiledModel, setting: PrecisionSetting, log: Log): void {
   if (!precisionReport) return;
   const { accepted, reasons, ...figures } = precisionReport;
-  if (accepted) log.info(figures, 'int8 answers as fp32 does, and is used');
-  else if (setting === 'auto')
+  if (accepted) log.info(figures, 'int8 is used; it answers as fp32 does');
+  else if (setting === 'auto') {
     log.warn({ ...figures, reasons }, 'fp32 is used: int8 would answer differently');
-  else log.warn({ ...figures, reasons }, 'int8 is used as asked for, but answers differently from fp32');
+  } else {
+    log.warn(
+      { ...figures, reasons },
+      'int8 is used as CLIP_PRECISION says, but answers differently from fp32',
+    );
+  }
 }
 
 function isStorageFault(error: unknown): error is ModelStoreError {

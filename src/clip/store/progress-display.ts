@@ -1,8 +1,7 @@
 import type { Log } from '../../log.ts';
 import { megabytes } from './storage-error.ts';
-import type { StoreTimings } from './store-timings.ts';
 
-/** How far a long step has come. */
+/** Progress of a long step. */
 export interface LoadingProgress {
   readonly stage: 'searching' | 'downloading' | 'verifying' | 'compiling' | 'warming_up';
   readonly bytesDone?: number;
@@ -14,7 +13,7 @@ export interface LoadingProgress {
 
 export type ReportProgress = (progress: LoadingProgress) => void;
 
-/** Percentage for a person: never 100 before the last byte. */
+/** A whole percentage that is 100 only after the last byte. */
 export function percentOf(done: number, total: number): number {
   return total > 0 ? Math.min(100, Math.floor((done / total) * 100)) : 100;
 }
@@ -25,21 +24,27 @@ export interface Terminal {
   write(text: string): unknown;
 }
 
-/** Leaves room for the words in a line of 80 columns. */
+/** The longest and the shortest time between two log lines about one download. */
+export interface LogTimings {
+  readonly logAtLeastEveryMs: number;
+  readonly logAtMostEveryMs: number;
+}
+
+/** Leaves room for the text in a line of 80 columns. */
 const BAR_CELLS = 16;
 const REDRAW_EVERY_MS = 100;
 const LOG_STEP_PERCENT = 5;
 
-/** Shows a download to whoever watches the process: a bar on a terminal, log lines elsewhere. */
+/** Shows a download's progress: a bar on a terminal, log lines elsewhere. */
 export class ProgressDisplay {
   readonly #log: Log;
   readonly #terminal: Terminal | undefined;
-  readonly #timings: StoreTimings;
+  readonly #timings: LogTimings;
   #drawn = false;
   #shownAtMs = Number.NEGATIVE_INFINITY;
   #shownPercent = 0;
 
-  constructor(log: Log, terminal: Terminal | undefined, timings: StoreTimings) {
+  constructor(log: Log, terminal: Terminal | undefined, timings: LogTimings) {
     this.#log = log;
     this.#terminal = terminal;
     this.#timings = timings;
@@ -52,7 +57,7 @@ export class ProgressDisplay {
     else this.#logLine(progress, nowMs);
   }
 
-  /** Ends the bar, so that what is written next begins on a line of its own. */
+  /** Ends the bar, so that the next output begins on a new line. */
   end(): void {
     if (this.#drawn) this.#terminal?.write('\n');
     this.#drawn = false;
@@ -66,7 +71,7 @@ export class ProgressDisplay {
     this.#shownAtMs = nowMs;
     this.#drawn = true;
     const line = `${bar(progress.percent)} ${describeProgress(progress)}`;
-    // A line that wraps could not be overwritten.
+    // A wrapped line could not be overwritten.
     terminal.write(`\r\u001b[K${line.slice(0, (terminal.columns ?? 80) - 1)}`);
   }
 

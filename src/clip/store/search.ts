@@ -6,7 +6,7 @@ import { errnoOf } from '../../errors.ts';
 import { DEMO_MODEL_NAME } from '../demo/demo-checkpoint.ts';
 import { ModelStoreError, storageFailure } from './storage-error.ts';
 
-/** A place to download from. Size and sum are unknown for an address that an operator gave. */
+/** A place to download from. Size and sum are unknown for an operator's address. */
 export interface DownloadSource {
   readonly url: string;
   /** Name of the finished file in its folder. */
@@ -15,12 +15,12 @@ export interface DownloadSource {
   readonly sha256?: string;
 }
 
-/** The places to download a model from, in order; an operator's own address takes the place of all of them. */
+/** The places to download a model from, in order. An operator's own address replaces all of them. */
 export function downloadSources(model: ManifestModel, ownUrl: string | undefined): readonly DownloadSource[] {
   return ownUrl === undefined ? model.sources : [{ url: ownUrl, fileName: fileNameFor(model, ownUrl) }];
 }
 
-/** A name the search will find again: the address's own, or the last one of its kind. */
+/** A name that the search will find: that of the address, or the model's last one of the same kind. */
 function fileNameFor({ fileNames }: ManifestModel, url: string): string {
   const given = basename(new URL(url).pathname);
   if (fileNames.includes(given)) return given;
@@ -33,13 +33,13 @@ function fileNameFor({ fileNames }: ManifestModel, url: string): string {
   );
 }
 
-/** The source a person without a working download is told about. */
+/** The source that error sentences recommend. */
 export function sourceForPeople(sources: readonly DownloadSource[], model: ManifestModel): DownloadSource {
   const gone = new Set(model.sources.filter((source) => source.reportedGone).map((source) => source.url));
   return sources.find((source) => !gone.has(source.url)) ?? sources[0]!;
 }
 
-/** An address as it may be shown: without credentials and without a query, which may hold a token. */
+/** An address without credentials and without its query, which may contain a token. */
 export function displayUrl(url: string): string {
   const shown = new URL(url);
   shown.username = '';
@@ -54,14 +54,14 @@ export function modelOfSum(models: readonly ManifestModel[], sha256: string): Ma
   return models.find((model) => model.sources.some((source) => source.sha256 === sha256));
 }
 
-/** The distinct sums a model's files may have. */
+/** The distinct sums of a model's files. */
 export function knownSums(model: ManifestModel): readonly string[] {
   return [...new Set(model.sources.map((source) => source.sha256))];
 }
 
 /**
- * Creates a folder if need be and proves by writing that it can be written: permission bits say
- * nothing about read-only mounts, quotas or a superuser.
+ * Creates a folder if it is absent, and writes to it as a test: permission bits do not show read-only mounts, quotas
+ * or a superuser.
  * @throws ModelStoreError storage_full, storage_failed
  */
 export async function proveWritable(directory: string): Promise<void> {
@@ -80,7 +80,7 @@ export async function proveWritable(directory: string): Promise<void> {
 
 /**
  * The first folder of the list that can be written.
- * @throws ModelStoreError storage_full, storage_failed: why the last one cannot
+ * @throws ModelStoreError storage_full, storage_failed: the reason of the last one
  */
 export async function firstWritable(directories: readonly string[]): Promise<string> {
   let reason: unknown;
@@ -95,7 +95,7 @@ export async function firstWritable(directories: readonly string[]): Promise<str
   throw reason;
 }
 
-/** What `CLIP_MODEL` asks for. */
+/** The meaning of `CLIP_MODEL`. */
 export type ModelRequest =
   | { readonly kind: 'demo' }
   | { readonly kind: 'file'; readonly path: string }
@@ -104,7 +104,7 @@ export type ModelRequest =
 const checkpointExtensions: ReadonlySet<string> = new Set(['.pt', '.pth', '.bin', '.safetensors']);
 
 /**
- * A name of the manifest wins over a file of that name: `ViT-B/32` looks like a path, too.
+ * A name of the manifest has priority over a file of that name: `ViT-B/32` looks like a path, too.
  * @throws ModelStoreError model_unknown, checkpoint_missing
  */
 export async function resolveModelRequest(
@@ -133,7 +133,7 @@ export async function resolveModelRequest(
   const known = [...models.map((candidate) => candidate.name), DEMO_MODEL_NAME].join(', ');
   throw new ModelStoreError(
     'model_unknown',
-    `CLIP_MODEL is ${JSON.stringify(name)}, which is no known model. Known are: ${known}; the path of a checkpoint file is accepted, too.`,
+    `CLIP_MODEL is ${JSON.stringify(name)}, which is not a known model. Known models: ${known}. It may also be the path of a checkpoint file.`,
   );
 }
 
@@ -143,18 +143,18 @@ function looksLikePath(name: string): boolean {
   );
 }
 
-/** The folders that are searched where `CLIP_CACHE` does not name the first one. */
+/** The folders to search after that of `CLIP_CACHE`. */
 export function usualDirectories(): readonly string[] {
   return ['/.cache/clip', join(homedir(), '.cache/clip'), resolve('.cache/clip')];
 }
 
-/** The folders a checkpoint may lie in, in the order of search, each once. */
+/** The folders to search for a checkpoint, in order, each once. */
 export function searchOrder(cacheDirectory: string | undefined, usual: readonly string[]): readonly string[] {
   const all = cacheDirectory === undefined ? usual : [resolve(cacheDirectory), ...usual];
   return [...new Set(all)];
 }
 
-/** The first file of one of the names, folder by folder. */
+/** The first file with one of the names, folder by folder. */
 export async function findCheckpoint(
   directories: readonly string[],
   fileNames: readonly string[],

@@ -1,7 +1,6 @@
 import { statfs } from 'node:fs/promises';
 import { errnoOf } from '../../errors.ts';
 
-/** What went wrong, for those who branch on it. */
 export type ModelStoreFault =
   | 'model_unknown'
   | 'precision_unavailable'
@@ -13,11 +12,11 @@ export type ModelStoreFault =
   | 'storage_failed'
   | 'compile_failed';
 
-/** A model could not be had. The message is a sentence for the operator: what is wrong and what helps. */
+/** A model is not available. The message is for the operator: what is wrong, and what helps. */
 export class ModelStoreError extends Error {
   override readonly name = 'ModelStoreError';
   readonly fault: ModelStoreFault;
-  /** False: only other settings can help, so trying again is of no use. */
+  /** False: another attempt cannot help, only other settings. */
   readonly retryable: boolean;
 
   constructor(fault: ModelStoreFault, sentence: string, options?: ErrorOptions) {
@@ -27,7 +26,7 @@ export class ModelStoreError extends Error {
   }
 }
 
-/** @param sentence which file it is, and what is wrong with it */
+/** @param sentence names the file, and what is wrong with it */
 export function unsoundCheckpoint(sentence: string, options?: ErrorOptions): ModelStoreError {
   return new ModelStoreError('checkpoint_unsound', `${sentence} Replace or remove it.`, options);
 }
@@ -36,7 +35,7 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Errors of writing that another folder may not have. */
+/** Errors of writing that another folder may avoid. */
 export const storageErrnos: ReadonlySet<string> = new Set([
   'ENOSPC',
   'EDQUOT',
@@ -52,11 +51,11 @@ export const storageErrnos: ReadonlySet<string> = new Set([
 /** Errors that freeing space cures. */
 const fullErrnos: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT']);
 
-/** Bytes that may still be written under a folder; undefined where the file system does not say. */
+/** Bytes that can still be written in a folder; undefined if the file system does not report them. */
 export async function freeBytes(directory: string): Promise<number | undefined> {
   try {
     const { bavail, blocks, bsize } = await statfs(directory);
-    // Some network and user-space file systems report nothing at all.
+    // Some network and user-space file systems report no blocks.
     return blocks === 0 ? undefined : bavail * bsize;
   } catch {
     return undefined;
@@ -84,7 +83,7 @@ export function storageFailure(directory: string, error: unknown): ModelStoreErr
 }
 
 /**
- * Writes into a folder, and turns the file system's refusal into a sentence.
+ * Writes into a folder, and turns the file system's error into a sentence.
  * @throws ModelStoreError storage_full, storage_failed
  */
 export async function storing<T>(directory: string, write: () => Promise<T>): Promise<T> {

@@ -1,8 +1,8 @@
 import { decodeHTML, decodeHTMLStrict } from 'entities';
 
 /**
- * Python's `html.unescape`: HTML5's rules, named references also without a semicolon. `entities` knows the
- * names and numbers; Python differs in leaving out what HTML calls an invalid code point.
+ * Python's `html.unescape`: HTML5's rules, with named references also without a semicolon. `entities` knows the names
+ * and numbers. Unlike it, Python leaves out code points that HTML calls invalid.
  */
 function unescapeHtml(text: string): string {
   return text.replace(/&(?:#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[^\t\n\f <&#;]{1,32};?)/gu, (reference) => {
@@ -11,18 +11,18 @@ function unescapeHtml(text: string): string {
   });
 }
 
-/** Those of HTML5's parse errors that are not replaced by another character. */
+/** Code points that are parse errors in HTML5 and that it does not replace by others. */
 const invalidCodePoint = /^[[\p{Cc}--[\t\n\f\r\u0080-\u009f]]\p{Noncharacter_Code_Point}]$/v;
 
 /**
- * ftfy's `unescape_html`: only references that end in a semicolon, and also `&EACUTE;` where a whole text was
- * put in capitals.
+ * ftfy's `unescape_html`: only references that end in a semicolon, and also `&EACUTE;`, as in text that was put in
+ * capitals.
  */
 function unescapeTerminatedHtml(text: string): string {
   return text.replace(/&#?[0-9A-Za-z]{1,24};/g, (reference) => {
     if (reference.startsWith('&#')) {
       const decoded = unescapeHtml(reference);
-      // The number ended before the semicolon, or is itself one.
+      // The number ended before the semicolon, or is that of a semicolon.
       return decoded.includes(';') ? reference : decoded;
     }
     const decoded = decodeHTMLStrict(reference);
@@ -34,20 +34,19 @@ function unescapeTerminatedHtml(text: string): string {
   });
 }
 
-/** ftfy repeats itself until nothing changes; a hostile text could make that as many times as it is long. */
-const maxPasses = 10;
+/** ftfy repeats until nothing changes. A hostile text could need a pass for each of its characters. */
+const MAX_PASSES = 10;
 
 /**
- * What the reference's `ftfy.fix_text` does to text that was read correctly: HTML references, C1 control
- * characters, Latin ligatures, full-width and half-width forms, curly quotes, line breaks, surrogates,
- * terminal escapes, control characters, NFC; in ftfy's order and until nothing changes.
+ * The reference's `ftfy.fix_text` for text that was decoded correctly: HTML references, C1 control characters, Latin
+ * ligatures, full-width and half-width forms, curly quotes, line breaks, surrogates, terminal escapes, control
+ * characters, NFC; in ftfy's order and until nothing changes.
  *
- * One step is left out on purpose: ftfy also guesses whether text was once decoded with a wrong encoding
- * (`schÃ¶n` for `schön`) and undoes it. That is a large table of heuristics which changes next to no real label,
- * and whoever sends such a label is better served by seeing it come back as it was sent.
+ * One step is omitted: ftfy also guesses whether text was once decoded with a wrong encoding (`schÃ¶n` for `schön`) and
+ * repairs it. That needs a large table of heuristics and changes almost no real label.
  */
 function repairText(text: string): string {
-  // As in ftfy, from the first line on that has a `<` the text counts as HTML, whose references stay.
+  // As in ftfy, the text counts as HTML from the first line with a `<`, and HTML keeps its references.
   let isHtml = false;
   return text
     .toWellFormed()
@@ -61,7 +60,7 @@ function repairText(text: string): string {
 
 function repairLine(line: string, isHtml: boolean): string {
   let repaired = line;
-  for (let pass = 0; pass < maxPasses; pass++) {
+  for (let pass = 0; pass < MAX_PASSES; pass++) {
     const before = repaired;
     repaired = (isHtml ? before : unescapeTerminatedHtml(before))
       .replace(/[\x80-\x9f]/g, (control) => windows1252.decode(Uint8Array.of(control.charCodeAt(0))))
@@ -78,10 +77,10 @@ function repairLine(line: string, isHtml: boolean): string {
   return repaired;
 }
 
-/** HTML's reading of C1 controls, which Windows programs leave in text that is labelled Latin-1. */
+/** HTML decodes C1 controls like this. Windows programs leave them in text that is labelled Latin-1. */
 const windows1252 = new TextDecoder('windows-1252');
 
-/** Single characters that are two or three Latin letters; `æ` and its like are letters of their own. */
+/** Single characters that stand for two or three Latin letters. `æ` and similar ones are letters themselves. */
 const ligatures = new Map([
   ['Ĳ', 'IJ'],
   ['ĳ', 'ij'],
@@ -112,12 +111,12 @@ const ligature = new RegExp(`[${[...ligatures.keys()].join('')}]`, 'g');
 // biome-ignore lint/suspicious/noControlCharactersInRegex: it is what such a sequence begins with
 const terminalEscape = /\x1b\[[\p{Nd};]*[a-zA-Z]/gu;
 
-/** Without effect on what is seen; tab, line feed and form feed stay. */
+/** Invisible characters. Tab, line feed and form feed stay. */
 const controlCharacter = /[[\p{Cc}--[\t\n\f\r\u0080-\u009f]]\u206a-\u206f\ufeff\ufff9-\ufffc]/gv;
 
 /**
- * The reference's `whitespace_clean(basic_clean(text)).lower()`. White space is Unicode's, as in Python: with
- * U+0085, without U+FEFF, unlike `\s` here.
+ * The reference's `whitespace_clean(basic_clean(text)).lower()`. White space is Unicode's, as in Python: it includes
+ * U+0085 but not U+FEFF, unlike JavaScript's `\s`.
  */
 export function cleanText(text: string): string {
   return unescapeHtml(unescapeHtml(repairText(text)))

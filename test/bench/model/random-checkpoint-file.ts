@@ -1,8 +1,7 @@
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ClipArchitecture } from '../../../src/clip/architecture.ts';
-import { expectedShapes } from '../../../src/clip/checkpoint/architecture-from-shapes.ts';
-import { huggingFaceNaming } from '../../../src/clip/checkpoint/clip-weights.ts';
+import { expectedShapes, huggingFaceNaming } from '../../../src/clip/checkpoint/clip-checkpoint.ts';
 import { cacheFolder } from '../cache-folder.ts';
 import { randomNumbers } from '../random-numbers.ts';
 

@@ -1,5 +1,5 @@
 import type { ClipArchitecture } from '../../../src/clip/architecture.ts';
-import { expectedShapes } from '../../../src/clip/checkpoint/architecture-from-shapes.ts';
+import { expectedShapes } from '../../../src/clip/checkpoint/clip-checkpoint.ts';
 import type { ElementType } from '../../../src/clip/checkpoint/stored-tensor.ts';
 import { type Python, pickle } from './pickle-writer.ts';
 import { writeZip, type ZipOptions, type ZipRecord } from './zip-writer.ts';
@@ -56,12 +56,12 @@ const storageNames: Readonly<Record<ElementType, string>> = {
 export const storageType = (type: ElementType): Python => ({ global: ['torch', storageNames[type]] });
 
 /** What a tensor looks like in a pickle; its storage's record is added to `records`. */
-export function tensor(made: MadeTensor, records: Map<string, Uint8Array>, bigEndian = false): Python {
+export function tensor(made: MadeTensor, records: Map<string, Uint8Array>): Python {
   const { shape, type = 'float32', storageOffset = 0 } = made;
   const stored = made.columnMajor ? transpose(made.values, shape) : made.values;
   const values = [...new Array(storageOffset).fill(-77), ...stored];
   const key = String(records.size);
-  records.set(key, encodeValues(values, type, bigEndian));
+  records.set(key, encodeValues(values, type));
   const strides = made.columnMajor ? [1, shape[0]!] : rowMajor(shape);
   return rebuild([
     { persistent: { tuple: ['storage', storageType(type), key, 'cuda:0', values.length] } },
@@ -85,20 +85,20 @@ function transpose(values: readonly number[], [rows = 0, columns = 0]: readonly 
   return values.map((_, i) => values[(i % rows) * columns + Math.floor(i / rows)]!);
 }
 
-export function encodeValues(values: readonly number[], type: ElementType, bigEndian = false): Uint8Array {
+export function encodeValues(values: readonly number[], type: ElementType): Uint8Array {
   const sizes = { float16: 2, bfloat16: 2, int16: 2, float32: 4, int32: 4, float64: 8, int64: 8 };
   const size = type in sizes ? sizes[type as keyof typeof sizes] : 1;
   const bytes = new Uint8Array(values.length * size);
   const view = new DataView(bytes.buffer);
   for (const [i, value] of values.entries()) {
     const at = i * size;
-    if (type === 'float16') view.setFloat16(at, value, !bigEndian);
-    else if (type === 'float32') view.setFloat32(at, value, !bigEndian);
-    else if (type === 'float64') view.setFloat64(at, value, !bigEndian);
-    else if (type === 'int64') view.setBigInt64(at, BigInt(value), !bigEndian);
-    else if (type === 'int32') view.setInt32(at, value, !bigEndian);
-    else if (type === 'int16') view.setInt16(at, value, !bigEndian);
-    else if (type === 'bfloat16') view.setUint16(at, float32Bits(value) >>> 16, !bigEndian);
+    if (type === 'float16') view.setFloat16(at, value, true);
+    else if (type === 'float32') view.setFloat32(at, value, true);
+    else if (type === 'float64') view.setFloat64(at, value, true);
+    else if (type === 'int64') view.setBigInt64(at, BigInt(value), true);
+    else if (type === 'int32') view.setInt32(at, value, true);
+    else if (type === 'int16') view.setInt16(at, value, true);
+    else if (type === 'bfloat16') view.setUint16(at, float32Bits(value) >>> 16, true);
     else view.setInt8(at, value);
   }
   return bytes;
@@ -142,7 +142,7 @@ export function stateDict(weights: ReadonlyMap<string, Python>): Python {
 export interface ArchiveOptions extends ZipOptions {
   readonly folder?: string;
   readonly protocol?: number;
-  readonly byteOrder?: 'little' | 'big' | string;
+  readonly byteOrder?: string;
   /** Puts the directory's records in reverse. */
   readonly reversed?: boolean;
   readonly extraRecords?: readonly ZipRecord[];
@@ -154,9 +154,7 @@ export type Wrap = (weights: ReadonlyMap<string, Python>) => Python;
 /** A checkpoint as PyTorch writes it. */
 export function torchArchive(weights: MadeTensors, wrap: Wrap, options: ArchiveOptions = {}): Uint8Array {
   const storages = new Map<string, Uint8Array>();
-  const tensors = new Map(
-    [...weights].map(([name, made]) => [name, tensor(made, storages, options.byteOrder === 'big')]),
-  );
+  const tensors = new Map([...weights].map(([name, made]) => [name, tensor(made, storages)]));
   return archiveOf(pickle(wrap(tensors), options.protocol), storages, options);
 }
 

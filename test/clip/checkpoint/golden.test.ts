@@ -2,7 +2,7 @@ import { expect, test } from 'bun:test';
 import { readFileSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { CheckpointError } from '../../../src/clip/checkpoint/checkpoint-file.ts';
+import { CheckpointError } from '../../../src/clip/checkpoint/checkpoint.ts';
 import { openCheckpoint } from '../../../src/clip/checkpoint/open-checkpoint.ts';
 import { TemporaryFolder } from './temporary-folder.ts';
 
@@ -46,7 +46,7 @@ test('both golden layouts give the same weights under the same names', async () 
   }
 });
 
-test('a weight is read anew each time, and not at all after disposal', async () => {
+test('a weight is read again each time, and not after disposal', async () => {
   using folder = new TemporaryFolder();
   const checkpoint = await openCheckpoint(unpacked(folder, 'clip-tiny.pt'));
   const weight = checkpoint.weights.get('ln_final.weight')!;
@@ -55,7 +55,7 @@ test('a weight is read anew each time, and not at all after disposal', async () 
   expect(weight.read().some((value) => value !== 0)).toBe(true);
   checkpoint[Symbol.dispose]();
   checkpoint[Symbol.dispose]();
-  expect(() => weight.read()).toThrow('closed already');
+  expect(() => weight.read()).toThrow('already closed');
 });
 
 test('a file that shrinks while it is open is an error of the checkpoint', async () => {

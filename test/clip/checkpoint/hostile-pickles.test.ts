@@ -166,7 +166,7 @@ describe('one large value referred to many times is not copied each time', () =>
   ];
   const recall = [0x6a, 0, 1, 0, 0];
   const many = (value: readonly number[]): Python => ({
-    raw: [0x28, ...large, ...Array.from({ length: COUNT }, () => value).flat(), 0x6c],
+    raw: [0x28, ...large, ...Array.from({ length: COUNT }, () => value).flat(), 0x74],
   });
   const refused = (value: Python): Promise<string> => refusalOf(archiveOf(pickle(value), new Map()));
 

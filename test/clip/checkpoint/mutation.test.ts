@@ -2,7 +2,7 @@ import { expect, test } from 'bun:test';
 import { closeSync, openSync, readFileSync, truncateSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { CheckpointError } from '../../../src/clip/checkpoint/checkpoint-file.ts';
+import { CheckpointError } from '../../../src/clip/checkpoint/checkpoint.ts';
 import { openCheckpoint } from '../../../src/clip/checkpoint/open-checkpoint.ts';
 import { moduleTree, smallWeights, stateDict, torchArchive } from './checkpoint-maker.ts';
 import { toHuggingFace } from './hugging-face-maker.ts';

@@ -36,7 +36,7 @@ interface Setting {
   readonly config?: unknown;
 }
 
-/** A checkpoint in a folder of its own, with a config beside it where one is given. */
+/** A checkpoint in its own folder, with a config beside it if one is given. */
 function placed({ name = 'open_clip_model.safetensors', bytes = safetensors(weights), config }: Setting) {
   const folder = new TemporaryFolder();
   const path = folder.write(name, bytes);
@@ -113,7 +113,7 @@ describe("OpenCLIP's files", () => {
     );
   });
 
-  test('may have a config that says no more than what is asked for', async () => {
+  test('may have a config with only the necessary settings', async () => {
     const { architecture } = await opened({ config: { model_cfg: { quick_gelu: true } } });
     expect(architecture).toEqual(smallArchitecture);
   });
@@ -138,7 +138,7 @@ describe('without a config', () => {
     values: new Array(1280 * 12).fill(0),
   });
   const advice =
-    /nothing tells whether .* GELU or with QuickGELU; put the open_clip_config\.json .* into the same/;
+    /it is not known whether .* GELU or with QuickGELU; put the open_clip_config\.json .* into the same/;
 
   test.each<[string, string, Setting]>([
     ['by its name', "its name is one of OpenCLIP's", {}],
@@ -229,7 +229,7 @@ describe('a config is refused', () => {
     [
       "with a vision tower of timm's",
       configWith('vision', { timm_model_name: 'convnext_base' }),
-      '"model_cfg.vision_cfg.timm_model_name" of its open_clip_config.json is "convnext_base"; OpenAI\'s CLIP has no such thing',
+      '"model_cfg.vision_cfg.timm_model_name" of its open_clip_config.json is "convnext_base"; OpenAI\'s CLIP does not have this setting',
     ],
     [
       "with another tokenizer's texts",
@@ -249,15 +249,15 @@ describe('a config is refused', () => {
     [
       'that is of another model',
       configWith('vision', { width: 768 }),
-      "another model's: it gives vision_cfg.width as 768, the weights 128",
+      'belongs to another model: it gives vision_cfg.width as 768, the weights 128',
     ],
     [
       'that is of another picture size',
       configWith('vision', { image_size: [6, 8] }),
-      "another model's: it gives vision_cfg.image_size as [6,8], the weights 6",
+      'belongs to another model: it gives vision_cfg.image_size as [6,8], the weights 6',
     ],
     [
-      'that is no JSON',
+      'that is not JSON',
       '<html>',
       "the open_clip_config.json beside it is not one of OpenCLIP's (it is not JSON)",
     ],
@@ -276,7 +276,7 @@ describe('weights that the reference has not', () => {
   ])('such as %s are refused by name', async (name) => {
     const more = new Map(weights).set(name, { shape: [2], values: [1, 2] });
     expect(await refused({ bytes: safetensors(more), config: smallConfig })).toBe(
-      `its weights are not those of a CLIP: "${name}" is no part of one.`,
+      `its weights are not those of a CLIP: "${name}" does not belong to one.`,
     );
   });
 

@@ -23,7 +23,7 @@ export type Python =
 
 const utf8 = new TextEncoder();
 
-/** Pickles a value as CPython does with that protocol (2 to 5), with a memo nobody reads. */
+/** Pickles a value as CPython does with that protocol (2 to 5), with a memo that is not read. */
 export function pickle(value: Python, protocol = 2): Uint8Array {
   const body = [...encode(value, protocol), 0x2e];
   const frame = protocol >= 4 ? [0x95, ...littleEndian(body.length, 8)] : [];

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { CheckpointError } from '../../../src/clip/checkpoint/checkpoint-file.ts';
+import { CheckpointError } from '../../../src/clip/checkpoint/checkpoint.ts';
 import { PickleGlobal, type PickleVocabulary, readPickle } from '../../../src/clip/checkpoint/pickle.ts';
 
 /** Knows `m.list`, which takes its operands as a list, and `m.name`, which is only a name. */
@@ -21,42 +21,27 @@ describe('reads', () => {
     ['bytes and words', '(K\xffM\xff\xff\x4a\xff\xff\xff\xfft.', [255, 65535, -1]],
     [
       'longs',
-      '(\x8a\x00\x8a\x01\xff\x8a\x05\x00\x00\x00\x00\x01\x8b\x02\x00\x00\x00\x00\x80t.',
+      '(\x8a\x00\x8a\x01\xff\x8a\x05\x00\x00\x00\x00\x01\x8a\x02\x00\x80t.',
       [0, -1, 2 ** 32, -32768],
     ],
     ['longs that are no safe number', '\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f.', 2n ** 63n - 1n],
-    ['numbers as text', '(I01\nI-7\nL12L\nt.', [1, -7, 12]],
     ['floats', 'G\x3f\xf8\x00\x00\x00\x00\x00\x00.', 1.5],
-    [
-      'strings of every length field',
-      '(X\x02\x00\x00\x00\xc3\xa9\x8c\x01b\x8d\x01\x00\x00\x00\x00\x00\x00\x00cU\x01dT\x01\x00\x00\x00et.',
-      ['é', 'b', 'c', 'd', 'e'],
-    ],
-    [
-      'bytes of every length field',
-      '(C\x01aB\x01\x00\x00\x00b\x8e\x01\x00\x00\x00\x00\x00\x00\x00c\x96\x01\x00\x00\x00\x00\x00\x00\x00dt.',
-      [Buffer.from('a'), Buffer.from('b'), Buffer.from('c'), Buffer.from('d')].map(
-        (bytes) => new Uint8Array(bytes),
-      ),
-    ],
+    ['strings of both length fields', '(X\x02\x00\x00\x00\xc3\xa9\x8c\x01bt.', ['é', 'b']],
     ['tuples', '()K\x01\x85K\x01K\x02\x86K\x01K\x02K\x03\x87t.', [[], [1], [1, 2], [1, 2, 3]]],
-    ['lists', '(]K\x01a](K\x01K\x02e(K\x03lt.', [[1], [1, 2], [3]]],
+    ['lists', '(]K\x01a](K\x01K\x02et.', [[1], [1, 2]]],
     [
       'dictionaries',
-      '(}K\x01K\x02s}(K\x01K\x02K\x03K\x04u(K\x05K\x06dt.',
+      '(}K\x01K\x02s}(K\x01K\x02K\x03K\x04ut.',
       [
         new Map([[1, 2]]),
         new Map([
           [1, 2],
           [3, 4],
         ]),
-        new Map([[5, 6]]),
       ],
     ],
-    ['sets', '(\x8f(K\x01K\x01\x90(K\x02\x91t.', [new Set([1]), new Set([2])]],
-    ['the memo', '(K\x07q\x00K\x08r\x00\x01\x00\x000h\x00j\x00\x01\x00\x00t.', [7, 7, 8]],
-    ['the memo by itself', '(K\x07\x94K\x08\x94h\x01t.', [7, 8, 8]],
-    ['duplicates and discarded values', '(K\x07K\x0802((K\x09K\x0a10t.', [7, 7]],
+    ['the memo', '(K\x07q\x00K\x08r\x00\x01\x00\x00h\x00j\x00\x01\x00\x00t.', [7, 8, 7, 8]],
+    ['the memo without indices', '(K\x07\x94K\x08\x94h\x01t.', [7, 8, 8]],
     ['protocol and frame', '\x80\x05\x95\x02\x00\x00\x00\x00\x00\x00\x00K\x01.', 1],
     ['names', '(cm\nlist\n(K\x01tR\x8c\x01m\x8c\x04list\x93)\x81t.', [[1], []]],
     ['persistent ids', 'K\x05Q.', ['loaded', 5]],
@@ -84,26 +69,25 @@ describe('refuses', () => {
     ['no end', 'K\x01', 'is cut short'],
     ['an empty pickle', '', 'is cut short'],
     ['a string longer than the pickle', 'X\xff\xff\xff\xff.', 'is cut short: 4294967295 bytes'],
-    ['a string longer than all memory', '\x8d\xff\xff\xff\xff\xff\xff\xff\xff.', 'is cut short'],
-    ['a number longer than sense', '\x8b\xff\xff\xff\xff.', 'a number of 4294967295 bytes'],
+    ['a number longer than sense', '\x8a\xff.', 'a number of 255 bytes'],
     ['a line without end', 'cos', 'a line without end'],
-    ['text that is no number', 'Inan\n.', '"nan" where a number belongs'],
+    ['a number as text', 'I7\n.', 'holds the opcode 73'],
+    ['a set', '\x8f.', 'holds the opcode 143'],
     ['a protocol to come', '\x80\x06.', 'protocol 6'],
     ['an unknown opcode', '\xff.', 'holds the opcode 255'],
     ['an extension', '\x82\x01.', 'holds the opcode 130'],
     ['an old-style instance', '(ios\nsystem\n.', 'holds the opcode 105'],
     ['an old-style object', '(cm\nlist\no.', 'holds the opcode 111'],
     ['a value from below a mark', 'K\x01(\x85.', 'takes from an empty stack'],
-    ['a missing mark', 'K\x01t.', 'misses a mark'],
+    ['a missing mark', 'K\x01t.', 'has no mark where one is needed'],
     ['an empty memo', 'h\x05.', 'memo 5, which is empty'],
-    ['appending to a number', 'K\x01K\x02a.', 'appends to what is no list'],
-    ['items of a list', ']K\x01K\x02s.', 'sets items of what is no dictionary'],
+    ['appending to a number', 'K\x01K\x02a.', 'appends to something that is not a list'],
+    ['items of a list', ']K\x01K\x02s.', 'sets items of something that is not a dictionary'],
     ['a key without a value', '}(K\x01u.', 'a key without a value'],
-    ['adding to a list', '](K\x01\x90.', 'adds to what is no set'],
-    ['calling a number', 'K\x01)R.', 'calls what is no name'],
-    ['calling what is only a name', 'cm\nname\n)R.', 'calls "m.name", which is only a name'],
+    ['calling a number', 'K\x01)R.', 'calls something that is not a name'],
+    ['calling a name that cannot be called', 'cm\nname\n)R.', 'calls "m.name", which cannot be called'],
     ['calling without operands', 'cm\nlist\nK\x01R.', 'without operands'],
-    ['a name made of numbers', 'K\x01K\x02\x93.', 'names what is no name'],
+    ['a name made of numbers', 'K\x01K\x02\x93.', 'has a name that is not text'],
     ['state for a number', 'K\x01}b.', 'gives state to a plain value'],
   ])('%s', (_, opcodes, sentence) => {
     expect(() => read(opcodes)).toThrow(CheckpointError);

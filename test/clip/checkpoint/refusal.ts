@@ -1,5 +1,5 @@
 import { expect } from 'bun:test';
-import { CheckpointError } from '../../../src/clip/checkpoint/checkpoint-file.ts';
+import { CheckpointError } from '../../../src/clip/checkpoint/checkpoint.ts';
 import { openCheckpoint } from '../../../src/clip/checkpoint/open-checkpoint.ts';
 import { TemporaryFolder } from './temporary-folder.ts';
 

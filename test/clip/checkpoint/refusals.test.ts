@@ -25,7 +25,7 @@ const changed = (name: string, change: Partial<MadeTensor> | undefined) => {
 };
 
 describe('files that are no checkpoint', () => {
-  test('a path where nothing lies, and a folder', async () => {
+  test('a path without a file, and a folder', async () => {
     using folder = new TemporaryFolder();
     expect(await refusal(join(folder.path, 'nothing'))).toContain('it cannot be opened (ENOENT)');
     mkdirSync(join(folder.path, 'folder'));
@@ -43,17 +43,17 @@ describe('files that are no checkpoint', () => {
     [
       'bytes at random',
       Uint8Array.from({ length: 5000 }, (_, i) => (i * 167 + 13) % 251),
-      'no checkpoint; read are',
+      "not a checkpoint; PyTorch's zip files",
     ],
-    ['one byte', 'x', 'no checkpoint; read are'],
+    ['one byte', 'x', "not a checkpoint; PyTorch's zip files"],
   ])('%s', async (_, bytes, sentence) => {
     expect(await refusalOf(bytes)).toContain(sentence);
   });
 
-  test("PyTorch's format from before 1.6, with how to save it anew", async () => {
+  test("PyTorch's format from before 1.6, with how to save it again", async () => {
     const magicNumber = Buffer.from('80028a0a6cfc9c46f9206aa850192e8002', 'hex');
     expect(await refusalOf(magicNumber)).toContain(
-      'before version 1.6; save it anew with a current PyTorch: torch.save(',
+      'before version 1.6; save it again with a current PyTorch: torch.save(',
     );
     const tar = new Uint8Array(1024);
     tar.set(new TextEncoder().encode('ustar'), 257);
@@ -124,7 +124,7 @@ describe('models that are no CLIP with a vision transformer', () => {
     expect(await refusalOf(torchArchive(new Map(layer), stateDict))).toEndWith('is missing; and 8 more.');
   });
 
-  test('a grid of patches that is no square', async () => {
+  test('a grid of patches that is not a square', async () => {
     const archive = torchArchive(
       changed('visual.positional_embedding', { shape: [12, 128], values: new Array(12 * 128).fill(0) }),
       stateDict,
@@ -155,6 +155,8 @@ describe('models that are no CLIP with a vision transformer', () => {
   });
 });
 
-test('an unknown byte order is refused', async () => {
-  expect(await refusalOf(torchArchive(weights, stateDict, { byteOrder: 'middle' }))).toContain('"middle"');
+test.each(['big', 'middle'])('the byte order "%s" is refused', async (byteOrder) => {
+  expect(await refusalOf(torchArchive(weights, stateDict, { byteOrder }))).toContain(
+    `its byte order is "${byteOrder}"; only "little" is supported`,
+  );
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { CheckpointError, CheckpointFile } from '../../../src/clip/checkpoint/checkpoint-file.ts';
+import { CheckpointError, CheckpointFile } from '../../../src/clip/checkpoint/checkpoint.ts';
 import { readSafetensors } from '../../../src/clip/checkpoint/safetensors.ts';
 import { TensorReader } from '../../../src/clip/checkpoint/stored-tensor.ts';
 import { littleEndian } from './pickle-writer.ts';
@@ -61,7 +61,7 @@ describe('a file is refused', () => {
     [
       'that ends within a tensor',
       described({ a: entry(0, 16) }).subarray(0, -1),
-      'tensor "a" ends at byte 16 of the data, of which there are 15',
+      'tensor "a" ends at byte 16 of the data, which has 15 bytes',
     ],
     ['that ends within its length', Uint8Array.of(1, 2, 3), 'ends before byte 8'],
     [
@@ -69,7 +69,7 @@ describe('a file is refused', () => {
       Uint8Array.from([...littleEndian(2 ** 40, 8), 0x7b]),
       'header claims 1099511627776 bytes',
     ],
-    ['whose header is no JSON', safetensorsOf('{"a":', new Uint8Array(0)), 'header is not JSON'],
+    ['whose header is not JSON', safetensorsOf('{"a":', new Uint8Array(0)), 'header is not JSON'],
     ['whose header is a list', safetensorsOf('[1]', new Uint8Array(0)), 'header is not a JSON object'],
     ['whose header is null', safetensorsOf('null', new Uint8Array(0)), 'header is not a JSON object'],
     [
@@ -81,17 +81,17 @@ describe('a file is refused', () => {
     [
       'with a tensor that ends before it begins',
       described({ a: entry(8, 4, { shape: [1] }) }),
-      'does not take the -4 bytes',
+      'does not have -4 bytes',
     ],
     [
       'with offsets that do not match the shape',
       described({ a: entry(0, 16, { shape: [3] }) }),
-      'does not take the 16 bytes',
+      'does not have 16 bytes',
     ],
     [
       'with a shape past all numbers',
       described({ a: entry(0, 16, { shape: [2 ** 52, 2 ** 52] }) }),
-      'does not take',
+      'does not have',
     ],
     ['with a negative size', described({ a: entry(0, 16, { shape: [-2, -2] }) }), 'is described wrongly'],
     ['with a fractional offset', described({ a: entry(0.5, 4.5) }), 'is described wrongly'],
@@ -103,9 +103,9 @@ describe('a file is refused', () => {
     [
       'with an unknown type',
       described({ a: entry(0, 4, { dtype: 'F8_E4M3' }) }),
-      'of type "F8_E4M3"; read are F16',
+      'of type "F8_E4M3"; supported are F16',
     ],
-    ['with a tensor that is no object', described({ a: 3 }), 'is described wrongly'],
+    ['with a tensor that is not an object', described({ a: 3 }), 'is described wrongly'],
     [
       'with too many dimensions',
       described({ a: entry(0, 4, { shape: new Array(9).fill(1) }) }),

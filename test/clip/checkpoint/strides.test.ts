@@ -24,7 +24,7 @@ function gathered(
   return [...target];
 }
 
-/** The definition: index (i, j, …) lies at i·stride₀ + j·stride₁ + … */
+/** The definition: index (i, j, …) is at i·stride₀ + j·stride₁ + … */
 function indexed(storage: Float32Array, shape: readonly number[], strides: readonly number[]): number[] {
   let offsets = [0];
   for (const [axis, size] of shape.entries()) {
@@ -48,7 +48,7 @@ describe('gathering', () => {
     expect(gathered(storage, [2, 3], [1, 2], 100)).toEqual([0, 2, 4, 1, 3, 5]);
   });
 
-  test('a slice leaves out what lies between its rows', () => {
+  test('a slice leaves out the elements between its rows', () => {
     expect(gathered(storage, [3, 2], [4, 1], 100)).toEqual([0, 1, 4, 5, 8, 9]);
   });
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { CheckpointError, CheckpointFile } from '../../../src/clip/checkpoint/checkpoint-file.ts';
+import { CheckpointError, CheckpointFile } from '../../../src/clip/checkpoint/checkpoint.ts';
 import { ZipArchive } from '../../../src/clip/checkpoint/zip-archive.ts';
 import { littleEndian } from './pickle-writer.ts';
 import { TemporaryFolder } from './temporary-folder.ts';
@@ -92,7 +92,7 @@ describe('an archive is refused', () => {
     [
       'with an entry that is not there',
       patched(writeZip(records), ENTRY, 42, [1, 0, 0, 0]),
-      'points beside the entry',
+      'has a wrong position for the entry',
     ],
     ['with an entry of two sizes', patched(writeZip(records), ENTRY, 20, [9, 0, 0, 0]), 'two sizes'],
     [
@@ -139,7 +139,7 @@ describe('an archive is refused', () => {
     const end = Buffer.from(writeZip([]));
     end.writeUInt32LE(directory.length, 12);
     using file = new CheckpointFile(folder.write('archive.zip', Buffer.concat([directory, end])));
-    expect(() => new ZipArchive(file)).toThrow('of which at most 16777216 are read');
+    expect(() => new ZipArchive(file)).toThrow('at most 16777216 are supported');
   });
 });
 

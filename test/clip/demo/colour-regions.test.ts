@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { type PlaneName, planes, regions } from '../../../src/clip/demo/colour-regions.ts';
 import { brightnesses } from '../../../src/clip/demo/concepts.ts';
+import { type PlaneName, planes, regions } from '../../../src/clip/demo/vision-tower.ts';
 import type { Rgb } from './pictures.ts';
 
 /** Whether a colour lies on the side of a plane that counts. */

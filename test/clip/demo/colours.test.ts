@@ -15,7 +15,7 @@ type Colour = (typeof colours)[number];
 type Box = { readonly hue: Pair; readonly saturation: Pair; readonly value: Pair };
 type Pair = readonly [from: number, to: number];
 
-/** Where nobody would call a colour anything else. */
+/** Colours whose name is not in doubt. */
 const certain: Record<Colour, readonly Box[]> = {
   red: [
     { hue: [-8, 8], saturation: [0.8, 1], value: [0.7, 1] },
@@ -141,7 +141,7 @@ describe('pictures of several colours', () => {
     expect(second?.score).toBeGreaterThan(0.02);
   });
 
-  test('show their object, not what it stands before', async () => {
+  test('show their object, not the background', async () => {
     for (const [background, object] of [
       [scenes.white, scenes.yellow],
       [scenes.grey, scenes.red],

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { colourWords, cyanTokens } from '../../../src/clip/demo/colour-words.ts';
+import { colourWords, cyanTokens } from '../../../src/clip/demo/text-tower.ts';
 import { createTokenizer } from '../../../src/clip/tokenizer/tokenizer.ts';
 import { type DemoModel, openDemoModel } from './demo-model.ts';
 import { divided, flat, painted, type Rgb } from './pictures.ts';
@@ -80,7 +80,7 @@ describe('colour words', () => {
 });
 
 describe('a label', () => {
-  test('means its colour whatever stands around it, in any case and with any marks', async () => {
+  test('means its colour among any words, in any case and with any marks', async () => {
     const side = fc.array(
       fc.tuple(word, mark).map((parts) => parts.join('')),
       { maxLength: 12 },

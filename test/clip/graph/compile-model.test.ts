@@ -4,14 +4,21 @@ import { join } from 'node:path';
 import type { Checkpoint, WeightTensor } from '../../../src/clip/checkpoint/checkpoint.ts';
 import { compileModel } from '../../../src/clip/graph/compile-model.ts';
 import { BUILDER_VERSION } from '../../../src/clip/graph/compiled-model.ts';
-import { type CompileProgress, UnusableWeightError } from '../../../src/clip/graph/named-weights.ts';
+import { UnusableWeightError } from '../../../src/clip/graph/named-weights.ts';
 import { tinyArchitecture } from './architectures.ts';
 import { compileAndOpen, identity, temporaryDirectory } from './compiled.ts';
 import { parameterShapes, randomCheckpoint, tensor } from './random-checkpoint.ts';
 
-async function compile(checkpoint: Checkpoint, onProgress?: (progress: CompileProgress) => void) {
+async function compile(checkpoint: Checkpoint, onShare?: (share: number) => void) {
   await using directory = await temporaryDirectory();
-  return await compileModel(checkpoint, identity, { precision: 'fp32' }, directory.path, onProgress);
+  const target = { precision: 'fp32' } as const;
+  return await compileModel({
+    checkpoint,
+    identity,
+    target,
+    directory: directory.path,
+    ...(onShare && { onShare }),
+  });
 }
 
 /** The tiny checkpoint with one weight put in the place of another, or taken away. */
@@ -26,12 +33,12 @@ function withWeight(name: string, weight: WeightTensor | undefined): Checkpoint 
 describe('compileModel', () => {
   test('writes two graphs, their weights and a description', async () => {
     await using directory = await temporaryDirectory();
-    const description = await compileModel(
-      randomCheckpoint(tinyArchitecture, 1),
+    const description = await compileModel({
+      checkpoint: randomCheckpoint(tinyArchitecture, 1),
       identity,
-      { precision: 'fp32' },
-      directory.path,
-    );
+      target: { precision: 'fp32' },
+      directory: directory.path,
+    });
     expect((await readdir(directory.path)).sort()).toEqual([
       'model.json',
       'text.onnx',
@@ -52,17 +59,17 @@ describe('compileModel', () => {
 
   test('keeps weights out of the ONNX files, which stay small', async () => {
     await using directory = await temporaryDirectory();
-    await compileModel(
-      randomCheckpoint(tinyArchitecture, 1),
+    await compileModel({
+      checkpoint: randomCheckpoint(tinyArchitecture, 1),
       identity,
-      { precision: 'fp32' },
-      directory.path,
-    );
+      target: { precision: 'fp32' },
+      directory: directory.path,
+    });
     expect((await stat(join(directory.path, 'vision.onnx'))).size).toBeLessThan(20_000);
     expect((await stat(join(directory.path, 'text.onnx'))).size).toBeLessThan(20_000);
   });
 
-  test('reads every weight exactly once, and reports bytes up to the total', async () => {
+  test('reads every weight exactly once, and reports the share of bytes up to 1', async () => {
     const checkpoint = randomCheckpoint(tinyArchitecture, 1);
     const reads: string[] = [];
     const counted = new Map(
@@ -77,16 +84,15 @@ describe('compileModel', () => {
         },
       ]),
     );
-    const progress: CompileProgress[] = [];
-    await compile({ ...checkpoint, weights: counted }, (step) => progress.push(step));
+    const shares: number[] = [];
+    await compile({ ...checkpoint, weights: counted }, (share) => shares.push(share));
 
     expect(reads.toSorted()).toEqual([...parameterShapes(tinyArchitecture).keys()].toSorted());
-    expect(progress).toHaveLength(reads.length);
-    const total = progress[0]?.bytesTotal ?? 0;
-    expect(progress.at(-1)).toEqual({ bytesDone: total, bytesTotal: total });
-    progress.reduce((before, { bytesDone }) => {
-      expect(bytesDone).toBeGreaterThan(before);
-      return bytesDone;
+    expect(shares).toHaveLength(reads.length);
+    expect(shares.at(-1)).toBe(1);
+    shares.reduce((before, share) => {
+      expect(share).toBeGreaterThan(before);
+      return share;
     }, 0);
   });
 
@@ -132,12 +138,12 @@ describe('compileModel', () => {
   test('in int8 writes matrices of bytes and the words in half precision', async () => {
     await using directory = await temporaryDirectory();
     const checkpoint = randomCheckpoint(tinyArchitecture, 1);
-    const description = await compileModel(
+    const description = await compileModel({
       checkpoint,
       identity,
-      { precision: 'int8', ranges: new Map() },
-      directory.path,
-    );
+      target: { precision: 'int8', ranges: new Map() },
+      directory: directory.path,
+    });
     expect(description.precision).toBe('int8');
     const written = await stat(join(directory.path, 'text.weights'));
     const { width, layers, vocabularySize } = tinyArchitecture.text;

@@ -17,12 +17,12 @@ describe('readCompiledModel', () => {
   const inside = (name: string) => join(directory.path, name);
   beforeEach(async () => {
     directory = await temporaryDirectory();
-    await compileModel(
-      randomCheckpoint(tinyArchitecture, 1),
+    await compileModel({
+      checkpoint: randomCheckpoint(tinyArchitecture, 1),
       identity,
-      { precision: 'fp32' },
-      directory.path,
-    );
+      target: { precision: 'fp32' },
+      directory: directory.path,
+    });
   });
   afterEach(() => directory[Symbol.asyncDispose]());
 
@@ -97,7 +97,7 @@ describe('readCompiledModel', () => {
     },
   );
 
-  test('notices a description that is no JSON', async () => {
+  test('notices a description that is not JSON', async () => {
     await writeFile(inside('model.json'), '{"name": "tes');
     await expectFault(`${inside('model.json')} cannot be read`);
   });

@@ -31,7 +31,7 @@ export async function compileAndOpen(
 ): Promise<Encoders> {
   await using cleanup = new AsyncDisposableStack();
   const directory = cleanup.use(await temporaryDirectory());
-  await compileModel(checkpoint, identity, target, directory.path);
+  await compileModel({ checkpoint, identity, target, directory: directory.path });
   const model = await readCompiledModel(directory.path);
   const vision = cleanup.use(await openSession(model.visionGraphPath, { threads, inputShapes: 'few' }));
   const text = cleanup.use(await openSession(model.textGraphPath, { threads }));

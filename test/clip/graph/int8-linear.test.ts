@@ -30,7 +30,7 @@ async function byGraph(x: Rows, weights: LinearWeights, range: ValueRange | 'pix
         ? await linear.pixelProduct('y', input, weights)
         : await linear.product(
             'y',
-            linear.input('rows', input, weights.inputWidth, 'positions', range),
+            linear.input('rows', input, { width: weights.inputWidth, rows: 'positions', range }),
             weights,
           );
     graph.output(output, 'float32', ['M', weights.outputWidth]);

@@ -1,6 +1,6 @@
 import type { ClipArchitecture } from '../../../src/clip/architecture.ts';
-import { expectedShapes } from '../../../src/clip/checkpoint/architecture-from-shapes.ts';
 import type { Checkpoint, WeightTensor } from '../../../src/clip/checkpoint/checkpoint.ts';
+import { expectedShapes } from '../../../src/clip/checkpoint/clip-checkpoint.ts';
 
 /** Every parameter of the reference's `CLIP` and its shape. */
 export const parameterShapes: (architecture: ClipArchitecture) => ReadonlyMap<string, readonly number[]> =

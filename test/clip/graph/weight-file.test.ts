@@ -5,7 +5,7 @@ import { WeightFile } from '../../../src/clip/graph/graph-builder.ts';
 import { temporaryDirectory } from './compiled.ts';
 
 describe('WeightFile', () => {
-  test('puts every weight on a page of its own', async () => {
+  test('puts every weight on its own page', async () => {
     await using directory = await temporaryDirectory();
     const path = join(directory.path, 'weights');
     await using file = await WeightFile.create(path);

@@ -29,7 +29,7 @@ const compare = (fp32: ProbeEmbeddings, int8: ProbeEmbeddings) =>
   comparePrecisions(probes(fp32.pictures.length), fp32, int8, 100);
 
 describe('comparePrecisions', () => {
-  test('accepts what is the same', () => {
+  test('accepts equal embeddings', () => {
     const fp32 = { pictures: [away(0, 0.2), away(3, 0.5)], texts: axes };
     const { report, disagreements } = compare(fp32, fp32);
     expect(report).toEqual({
@@ -98,7 +98,7 @@ describe('comparePrecisions', () => {
     expect(report).toMatchObject({ bestLabels: { clear: 0, agreeing: 0 }, accepted: true });
   });
 
-  test('refuses what is not a number', () => {
+  test('refuses NaN', () => {
     const fp32 = { pictures: [away(0, 0)], texts: axes };
     const broken = new Float32Array(11).fill(Number.NaN);
     expect(() => compare(fp32, { pictures: [broken], texts: axes })).not.toThrow();

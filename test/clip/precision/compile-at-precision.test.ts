@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expectedShapes } from '../../../src/clip/checkpoint/architecture-from-shapes.ts';
 import type { Checkpoint, WeightTensor } from '../../../src/clip/checkpoint/checkpoint.ts';
+import { expectedShapes } from '../../../src/clip/checkpoint/clip-checkpoint.ts';
 import { openCheckpoint } from '../../../src/clip/checkpoint/open-checkpoint.ts';
 import {
   type CompiledModel,
@@ -105,7 +105,7 @@ describe('auto', () => {
     expect(outcome.files).toEqual(['model.json', REPORT_FILE, ...graphs].toSorted());
   });
 
-  test('tells of progress from the first weight to the last probe', () => {
+  test('reports progress from the first weight to the last probe', () => {
     const { shares } = outcome;
     expect(shares[0]).toBeGreaterThan(0);
     expect(shares[0]).toBeLessThan(0.2);

@@ -38,7 +38,7 @@ describe('the sum of a file', () => {
     expect(await fileSha256(join(folder.path, 'file'), () => {}, never)).toBe(sha256(''));
   });
 
-  test('is not computed to its end for somebody who left', async () => {
+  test('stops when its caller leaves', async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, 'file');
     await writeFile(path, new Uint8Array(4 * 2 ** 20));

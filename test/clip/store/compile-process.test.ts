@@ -33,7 +33,7 @@ async function compileWith(program: string, signal = never) {
 const say = (message: object) => `console.log(${JSON.stringify(JSON.stringify(message))});`;
 
 describe('the process that compiles', () => {
-  test('gets the job, tells of progress, and is done', async () => {
+  test('gets the job, reports progress, and finishes', async () => {
     const { percents, failure } = await compileWith(`
       const job = JSON.parse(process.argv[2]);
       if (job.checkpointPath !== '/models/a.pt') process.exit(9);
@@ -96,7 +96,7 @@ describe('the process that compiles', () => {
     expect(failure.message).toContain(`exit code ${code}`);
   });
 
-  test('is killed when nobody wants it any more', async () => {
+  test('is killed when its signal is aborted', async () => {
     const controller = new AbortController();
     const running = compileWith(`setInterval(() => {}, 1000);`, controller.signal);
     await Bun.sleep(100);
@@ -104,7 +104,7 @@ describe('the process that compiles', () => {
     expect((await running).failure.message).toBe('shutting down');
   });
 
-  test('ends with whoever started it, without compiling to the end for nobody', async () => {
+  test('ends with the process that started it', async () => {
     await using folder = await temporaryFolder();
     const demo = { name: 'demo', sha256: 'ab'.repeat(32), precision: 'fp32', directory: folder.path };
     // Standard input is at its end, as it is for a child whose parent was killed.
@@ -113,7 +113,7 @@ describe('the process that compiles', () => {
     expect(await child.exited).toBe(1);
   });
 
-  test('is not even started for somebody who has left', async () => {
+  test('is not started if its signal is already aborted', async () => {
     const { failure } = await compileWith('', AbortSignal.abort(new Error('left')));
     expect(failure.message).toBe('left');
   });

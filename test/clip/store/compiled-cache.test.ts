@@ -18,7 +18,7 @@ import {
 } from '../../../src/clip/store/obtain-compiled.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
-/** Whoever lives renews a lock in time, however slow the machine is. */
+/** Long enough for a living process to renew its lock on a slow machine. */
 const stale = 60_000;
 const sha256 = demoCheckpointSha256();
 const { architecture } = demoCheckpoint();
@@ -26,7 +26,12 @@ const key: CompiledModelKey = { sha256, precision: 'fp32', architecture };
 
 async function compileDemo(directory: string): Promise<void> {
   using checkpoint = demoCheckpoint();
-  await compileModel(checkpoint, { name: DEMO_MODEL_NAME, sha256 }, { precision: 'fp32' }, directory);
+  await compileModel({
+    checkpoint,
+    identity: { name: DEMO_MODEL_NAME, sha256 },
+    target: { precision: 'fp32' },
+    directory,
+  });
 }
 
 function compileNothing(): Promise<never> {
@@ -44,7 +49,7 @@ describe('a compiled model', () => {
     expect(await readdir(root)).toEqual([folderName(key)]);
   });
 
-  test('lies under the sum, the precision and the version it was made with', () => {
+  test('has a name of the sum, the precision and the version of the builder', () => {
     expect(folderName(key)).toBe(`${sha256.slice(0, 16)}-fp32-v${BUILDER_VERSION}`);
   });
 
@@ -73,7 +78,7 @@ describe('what auto has chosen', () => {
     reasons: ['the mean cosine of pictures is 0.9, below 0.99'],
   };
 
-  test('lies under a name of its own, whichever it is, and is found there with its reasons', async () => {
+  test('has its own name, and is found there with its reasons', async () => {
     await using folder = await temporaryFolder();
     const model = await addToCache(folder.path, auto, stale, async (directory) => {
       await compileDemo(directory);
@@ -154,7 +159,7 @@ test('a compile step that made something else is an error that trying again may 
   expect(failure.message).toContain(folder.path);
 });
 
-describe('what is left behind', () => {
+describe('a temporary folder', () => {
   const leftover = `${folderName(key)}.00000000-0000-4000-8000-000000000000.tmp`;
 
   test('by a crashed process is removed, its lock with it', async () => {
@@ -169,7 +174,7 @@ describe('what is left behind', () => {
     expect(await readdir(folder.path)).toEqual([folderName(key)]);
   });
 
-  test('by nobody, because its process lives, is left alone', async () => {
+  test('of a living process is left alone', async () => {
     await using folder = await temporaryFolder();
     await using _lock = await tryLock(join(folder.path, leftover), stale);
     await mkdir(join(folder.path, leftover));

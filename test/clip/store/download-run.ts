@@ -33,7 +33,7 @@ export async function run(
   const progress: LoadingProgress[] = [];
   const log = recordingLog();
   const report = (step: LoadingProgress) => progress.push(step);
-  const outcome = await download(sources, { directory, log, timings, report, inspect }, signal);
+  const outcome = await download(sources, { directory, log, timings, report, signal, inspect });
   return { outcome, progress, log };
 }
 

@@ -20,7 +20,7 @@ import {
 import { temporaryFolder } from './temporary-folder.ts';
 
 describe('a source that behaves', () => {
-  test('delivers a checked file and tells of every step forward', async () => {
+  test('delivers a checked file and reports every step forward', async () => {
     await using folder = await temporaryFolder();
     await using server = await serveFile(file, honest);
     const done = await run(folder.path, [sourceOf(server)]);
@@ -85,7 +85,7 @@ describe('a source that fails', () => {
 
   test.each([
     ['refuses connections', 'http://127.0.0.1:1/ViT-B-32.pt', 'ECONNREFUSED'],
-    // No name of a host has so long a part: nobody has to be asked, and no network is needed.
+    // Too long for a host's name, so that no network is needed.
     ['has no address', `http://${'host'.repeat(16)}.invalid/ViT-B-32.pt`, 'ENOTFOUND'],
   ])('and %s is passed over at once', async (_name, url, reason) => {
     await using folder = await temporaryFolder();
@@ -153,7 +153,7 @@ describe('a source that fails', () => {
   });
 });
 
-describe('a file whose sum nobody knows', () => {
+describe('a file of unknown sum', () => {
   test('is kept where it is a checkpoint', async () => {
     await using folder = await temporaryFolder();
     await using server = await serveFile(file, honest);
@@ -205,7 +205,7 @@ describe('the disk', () => {
   test('that cannot be written is named', async () => {
     await using folder = await temporaryFolder();
     await using server = await serveFile(file, honest);
-    await mkdir(`${new PartFile(folder.path, sourceOf(server)).path}.json`);
+    await mkdir(new PartFile(folder.path, sourceOf(server)).path);
     const failure = await run(folder.path, [sourceOf(server)]).catch((error) => error);
     expect(failure).toMatchObject({ fault: 'storage_failed' });
     expect(failure.message).toContain(folder.path);

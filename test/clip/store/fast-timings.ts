@@ -1,6 +1,6 @@
-import { defaultTimings, type StoreTimings } from '../../../src/clip/store/store-timings.ts';
+import { defaultTimings, type StoreTimings } from '../../../src/clip/store/store-context.ts';
 
-/** The store's own timings, so short that tests wait for moments alone, but longer than a busy machine stands still. */
+/** Short timings, so that tests do not wait long, but longer than the pauses of a busy machine. */
 export const fastTimings: StoreTimings = {
   ...defaultTimings,
   responseTimeoutMs: 2000,

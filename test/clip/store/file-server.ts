@@ -13,7 +13,7 @@ export interface SeenRequest {
   readonly ifRange: string | undefined;
 }
 
-/** A server on the loopback interface for one file, which behaves as told, request by request. */
+/** A server on the loopback interface for one file, with a given behaviour for each request. */
 export interface FileServer extends AsyncDisposable {
   readonly url: string;
   readonly requests: readonly SeenRequest[];
@@ -72,7 +72,7 @@ export const honest: Behaviour = (file, request, response) => {
 };
 
 /**
- * Breaks the connection after so many bytes.
+ * Breaks the connection after this many bytes.
  * @param folder where the client stores them: a reset would take from it what it has not read yet
  */
 export function dropAfter(bytes: number, folder: string): Behaviour {
@@ -94,7 +94,7 @@ function largestIn(folder: string): number {
   return Math.max(0, ...sizes);
 }
 
-/** Falls silent after so many bytes, and keeps the connection. */
+/** Falls silent after this many bytes, and keeps the connection. */
 export function stallAfter(bytes: number): Behaviour {
   return (file, request, response) => {
     response.write(begin(file, request, response).subarray(0, bytes));
@@ -104,7 +104,7 @@ export function stallAfter(bytes: number): Behaviour {
 /** Never answers. */
 export const silent: Behaviour = () => undefined;
 
-/** Always sends everything, and has never heard of ranges; breaks off after so many bytes. */
+/** Ignores ranges: always sends everything; breaks the connection after this many bytes. */
 export function ignoreRange(bytes = Number.POSITIVE_INFINITY): Behaviour {
   return (file, request, response) => {
     response.writeHead(200, { 'Content-Length': file.length });

@@ -19,7 +19,7 @@ import {
 import { temporaryFolder } from './temporary-folder.ts';
 
 describe('an interrupted transfer', () => {
-  test('goes on where the connection broke', async () => {
+  test('continues where the connection broke', async () => {
     await using folder = await temporaryFolder();
     await using server = await serveFile(file, dropAfter(MEBI, folder.path), honest);
     const done = await run(folder.path, [sourceOf(server)]);
@@ -29,7 +29,7 @@ describe('an interrupted transfer', () => {
     expect(done.log.text('warn')).toContain('the connection broke');
   });
 
-  test('is cut when the source falls silent, and goes on', async () => {
+  test('is cut when the source falls silent, and continues', async () => {
     await using folder = await temporaryFolder();
     await using server = await serveFile(file, stallAfter(MEBI), honest);
     const done = await run(folder.path, [sourceOf(server)]);
@@ -38,20 +38,20 @@ describe('an interrupted transfer', () => {
     expect(done.log.text('warn')).toContain('it sends nothing for 1.5 s');
   });
 
-  test('goes on after an answer that ends too early in good order', async () => {
+  test('continues after an answer that ends too early without an error', async () => {
     await using folder = await temporaryFolder();
     await using server = await serveFile(file, truncateTo(2 * MEBI), honest);
     await expectDelivered(folder.path, await run(folder.path, [sourceOf(server)]));
     expect(server.requests[1]?.range).toBe(`bytes=${2 * MEBI}-`);
   });
 
-  test('begins anew where the server ignores ranges', async () => {
+  test('starts again if the server ignores ranges', async () => {
     await using folder = await temporaryFolder();
     await using server = await serveFile(file, ignoreRange(MEBI), ignoreRange());
     await expectDelivered(folder.path, await run(folder.path, [sourceOf(server)]));
   });
 
-  test('begins anew where the file has changed meanwhile', async () => {
+  test('starts again if the file has changed', async () => {
     await using folder = await temporaryFolder();
     const old: Behaviour = (content, request, response) => {
       response.writeHead(200, { ETag: '"zero"', 'Content-Length': content.length });
@@ -62,7 +62,7 @@ describe('an interrupted transfer', () => {
     expect(server.requests[1]?.ifRange).toBe('"zero"');
   });
 
-  test('begins anew where the parts of two files were put together', async () => {
+  test('starts again if its bytes are of two files', async () => {
     await using folder = await temporaryFolder();
     await using server = await serveFile(file, honest);
     await writeFile(new PartFile(folder.path, sourceOf(server)).path, new Uint8Array(MEBI));
@@ -89,18 +89,24 @@ describe('an interrupted transfer', () => {
     expect(server.requests).toHaveLength(0);
   });
 
-  test('of unknown length is complete where the server has nothing more to send', async () => {
+  test('of unknown sum continues if the validator shows the same file', async () => {
     await using folder = await temporaryFolder();
-    await using server = await serveFile(file, honest);
-    const source = sourceOf(server, false);
-    const part = new PartFile(folder.path, source);
-    await writeFile(part.path, file);
-    await part.setOrigin(etag);
-    await expectDelivered(folder.path, await run(folder.path, [source]));
-    expect(server.requests).toHaveLength(1);
+    await using server = await serveFile(file, dropAfter(MEBI, folder.path), honest);
+    await expectDelivered(folder.path, await run(folder.path, [sourceOf(server, false)]));
+    expect(server.requests[1]).toMatchObject({ range: `bytes=${MEBI}-`, ifRange: etag });
   });
 
-  test('that is longer than the file begins anew', async () => {
+  test('of unknown sum continues in the next attempt to prepare the model', async () => {
+    await using folder = await temporaryFolder();
+    await using server = await serveFile(file, dropAfter(MEBI, folder.path), honest);
+    const source = sourceOf(server, false);
+    const failed = await run(folder.path, [source], { timings: { ...fastTimings, attempts: 1 } });
+    expect(failed.outcome).toMatchObject([{ reason: expect.stringContaining('the connection broke') }]);
+    await expectDelivered(folder.path, await run(folder.path, [source]));
+    expect(server.requests[1]).toMatchObject({ range: `bytes=${MEBI}-`, ifRange: etag });
+  });
+
+  test('that is longer than the file starts again', async () => {
     await using folder = await temporaryFolder();
     await using server = await serveFile(file, honest);
     await writeFile(new PartFile(folder.path, sourceOf(server)).path, new Uint8Array(file.length + 1));
@@ -108,7 +114,7 @@ describe('an interrupted transfer', () => {
     expect(server.requests[0]?.range).toBeUndefined();
   });
 
-  test('of unknown sum and origin is never continued', async () => {
+  test('of unknown sum from an earlier process is never continued', async () => {
     await using folder = await temporaryFolder();
     await using server = await serveFile(file, honest);
     const source = sourceOf(server, false);

@@ -5,17 +5,16 @@ import { createServer, request as httpRequest } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { ManifestModel } from '../../../models/manifest.ts';
-import { obtainCheckpoint } from '../../../src/clip/store/obtain-checkpoint.ts';
+import { obtainCheckpoint } from '../../../src/clip/store/download.ts';
 import type { LoadingProgress } from '../../../src/clip/store/progress-display.ts';
-import { type StoreContext, type StoreOptions, storeContext } from '../../../src/clip/store/store-context.ts';
-import type { StoreTimings } from '../../../src/clip/store/store-timings.ts';
+import type { StoreTimings } from '../../../src/clip/store/store-context.ts';
+import { type StoreOptions, type StoreWork, storeContext } from '../../../src/clip/store/store-context.ts';
 import { fastTimings } from './fast-timings.ts';
 import { honest, page, serveFile, slowly, stallAfter } from './file-server.ts';
 import { type RecordingLog, recordingLog } from './recording-log.ts';
 import type { StoreTask } from './store-process.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
-const never = new AbortController().signal;
 const MEBI = 2 ** 20;
 const file = new Uint8Array(2 * MEBI).map((_, index) => (index * 2654435761) >>> 24);
 const sha256 = createHash('sha256').update(file).digest('hex');
@@ -47,7 +46,7 @@ interface Setting {
   readonly usual?: readonly string[];
 }
 
-function contextOf({ cache, url, usual = [] }: Setting): StoreContext & { readonly log: RecordingLog } {
+function workOf({ cache, url, usual = [] }: Setting): StoreWork & { readonly log: RecordingLog } {
   const options = {
     model: { name: 'ViT-B/32', cacheDirectory: cache, url, precision: 'auto', demoFallback: false },
     log: recordingLog(),
@@ -55,7 +54,12 @@ function contextOf({ cache, url, usual = [] }: Setting): StoreContext & { readon
     terminal: null,
     timings: fastTimings,
   } satisfies StoreOptions;
-  return { ...storeContext(options), log: options.log };
+  return {
+    ...storeContext(options),
+    log: options.log,
+    report: () => {},
+    signal: new AbortController().signal,
+  };
 }
 
 describe('a checkpoint', () => {
@@ -64,8 +68,8 @@ describe('a checkpoint', () => {
     await using server = await serveFile(file, honest);
     const path = join(folder.path, 'model.safetensors');
     await writeFile(path, 'whatever');
-    const context = contextOf({ cache: folder.path });
-    expect(await obtainCheckpoint(modelFrom(server.url), context, () => {}, never)).toBe(path);
+    const work = workOf({ cache: folder.path });
+    expect(await obtainCheckpoint(modelFrom(server.url), work)).toBe(path);
     expect(server.requests).toHaveLength(0);
   });
 
@@ -74,8 +78,11 @@ describe('a checkpoint', () => {
     await using server = await serveFile(file, honest);
     const cache = join(folder.path, 'deep', 'cache');
     const steps: LoadingProgress[] = [];
-    const context = contextOf({ cache, usual: [folder.path] });
-    const path = await obtainCheckpoint(modelFrom(server.url), context, (step) => steps.push(step), never);
+    const work = workOf({ cache, usual: [folder.path] });
+    const path = await obtainCheckpoint(modelFrom(server.url), {
+      ...work,
+      report: (step) => steps.push(step),
+    });
     expect(path).toBe(join(cache, 'ViT-B-32.pt'));
     expect((await readFile(path)).equals(file)).toBe(true);
     expect(await readdir(cache)).toEqual(['ViT-B-32.pt']);
@@ -91,7 +98,7 @@ describe('a checkpoint', () => {
     await mkdir(cache);
     const part = join(cache, `ViT-B-32.pt.${sha256.slice(0, 12)}.part`);
     for (const name of [part, `${part}.json`]) await symlink(victim, name);
-    const path = await obtainCheckpoint(modelFrom(server.url), contextOf({ cache }), () => {}, never);
+    const path = await obtainCheckpoint(modelFrom(server.url), workOf({ cache }));
     expect((await readFile(path)).equals(file)).toBe(true);
     expect((await lstat(path)).isFile()).toBe(true);
     expect(await readFile(victim, 'utf8')).toBe('theirs');
@@ -103,7 +110,7 @@ describe('a checkpoint', () => {
     await using server = await serveFile(file, honest);
     await writeFile(join(folder.path, 'blocked'), '');
     const usual = ['blocked/clip', 'home/clip', 'work/clip'].map((name) => join(folder.path, name));
-    const path = await obtainCheckpoint(modelFrom(server.url), contextOf({ usual }), () => {}, never);
+    const path = await obtainCheckpoint(modelFrom(server.url), workOf({ usual }));
     expect(path).toBe(join(folder.path, 'home/clip/ViT-B-32.pt'));
   });
 
@@ -111,27 +118,27 @@ describe('a checkpoint', () => {
     await using folder = await temporaryFolder();
     await using gone = await serveFile(file, page(404));
     await using mirror = await serveFile(file, honest);
-    const context = contextOf({ cache: folder.path });
-    await obtainCheckpoint(modelFrom(gone.url, mirror.url), context, () => {}, never);
-    expect(context.log.text('warn')).toContain('it answers 404');
+    const work = workOf({ cache: folder.path });
+    await obtainCheckpoint(modelFrom(gone.url, mirror.url), work);
+    expect(work.log.text('warn')).toContain('it answers 404');
   });
 
   test("comes from the operator's address alone where there is one, if it is a checkpoint", async () => {
     await using folder = await temporaryFolder();
     await using official = await serveFile(file, honest);
     await using own = await serveFile(file, honest);
-    const context = contextOf({ cache: folder.path, url: own.url });
+    const work = workOf({ cache: folder.path, url: own.url });
     // These bytes are no checkpoint, and their sum is not asked for.
-    const failure = await obtainCheckpoint(modelFrom(official.url), context, () => {}, never).catch((e) => e);
+    const failure = await obtainCheckpoint(modelFrom(official.url), work).catch((e) => e);
     expect(failure).toMatchObject({ fault: 'download_failed' });
-    expect(context.log.text('warn')).toContain('what it sends cannot be used');
+    expect(work.log.text('warn')).toContain('what it sends cannot be used');
     expect(own.requests).toHaveLength(1);
     expect(official.requests).toHaveLength(0);
     expect(await readdir(folder.path)).toEqual([]);
   });
 });
 
-describe('a checkpoint that cannot be had', () => {
+describe('a checkpoint that is not available', () => {
   test('is asked for in one sentence, while the log has the reason of each source', async () => {
     await using folder = await temporaryFolder();
     await using gone = await serveFile(file, page(404));
@@ -141,15 +148,15 @@ describe('a checkpoint that cannot be had', () => {
       ...model,
       sources: model.sources.map((s, index) => ({ ...s, reportedGone: index === 0 })),
     };
-    const context = contextOf({ cache: folder.path });
-    const failure = await obtainCheckpoint(reported, context, () => {}, never).catch((error) => error);
+    const work = workOf({ cache: folder.path });
+    const failure = await obtainCheckpoint(reported, work).catch((error) => error);
     expect(failure).toMatchObject({ name: 'ModelStoreError', fault: 'download_failed', retryable: true });
     expect(failure.message).toBe(
       `ViT-B/32 was not found and cannot be downloaded from here. Download ${refused} elsewhere and put it here as ` +
-        `${join(folder.path, 'ViT-B-32.pt')}: a service that waits for it picks it up by itself. To try the API without it, set CLIP_MODEL=demo.`,
+        `${join(folder.path, 'ViT-B-32.pt')}: a waiting service then loads it without a restart. To try the API without it, set CLIP_MODEL=demo.`,
     );
-    expect(context.log.text('warn')).toContain(`"url":"${gone.url}","reason":"it answers 404"`);
-    expect(context.log.text('warn')).toContain(
+    expect(work.log.text('warn')).toContain(`"url":"${gone.url}","reason":"it answers 404"`);
+    expect(work.log.text('warn')).toContain(
       `"url":"${refused}","reason":"it cannot be reached (ECONNREFUSED)"`,
     );
   });
@@ -162,8 +169,8 @@ describe('a checkpoint that cannot be had', () => {
   ])('because CLIP_MODEL_URL %s names the setting, the address and the reason', async (_, answer, reason) => {
     await using folder = await temporaryFolder();
     await using own = await serveFile(file, answer);
-    const context = contextOf({ cache: folder.path, url: `${own.url}?token=secret` });
-    const failure = await obtainCheckpoint(modelFrom(), context, () => {}, never).catch((error) => error);
+    const work = workOf({ cache: folder.path, url: `${own.url}?token=secret` });
+    const failure = await obtainCheckpoint(modelFrom(), work).catch((error) => error);
     expect(failure).toMatchObject({ name: 'ModelStoreError', fault: 'download_failed', retryable: true });
     const { message } = failure as Error;
     expect(message).toStartWith(
@@ -179,9 +186,7 @@ describe('a checkpoint that cannot be had', () => {
     await using folder = await temporaryFolder();
     await writeFile(join(folder.path, 'file'), '');
     const cache = join(folder.path, 'file', 'cache');
-    const failure = await obtainCheckpoint(modelFrom(), contextOf({ cache }), () => {}, never).catch(
-      (e) => e,
-    );
+    const failure = await obtainCheckpoint(modelFrom(), workOf({ cache })).catch((e) => e);
     expect(failure).toMatchObject({ fault: 'storage_failed', retryable: true });
     expect(failure.message).toContain(`The folder ${cache} cannot be written`);
   });
@@ -191,7 +196,7 @@ describe('a checkpoint that cannot be had', () => {
     await writeFile(join(folder.path, 'file'), '');
     const usual = [join(folder.path, 'file/a'), join(folder.path, 'file/b')];
     const model = modelFrom('http://host/ViT-B-32.pt');
-    const failure = await obtainCheckpoint(model, contextOf({ usual }), () => {}, never).catch((e) => e);
+    const failure = await obtainCheckpoint(model, workOf({ usual })).catch((e) => e);
     expect(failure).toMatchObject({ fault: 'storage_failed' });
     for (const part of [...usual, 'http://host/ViT-B-32.pt', 'CLIP_CACHE'])
       expect(failure.message).toContain(part);
@@ -230,7 +235,7 @@ describe('several processes', () => {
     expect(await readdir(folder.path)).toEqual(['ViT-B-32.pt']);
   });
 
-  test('of which one is killed while it downloads: the next start goes on where it stopped', async () => {
+  test('of which one is killed while it downloads: the next start continues where it stopped', async () => {
     await using folder = await temporaryFolder();
     await using server = await serveFile(file, stallAfter(MEBI), honest);
     const killed = start(modelFrom(server.url), folder.path);
@@ -272,7 +277,7 @@ describe('several processes', () => {
   });
 });
 
-/** Waits until an unfinished download has so many bytes. */
+/** Waits until an unfinished download has this many bytes. */
 async function partOf(directory: string, bytes: number): Promise<void> {
   for (;;) {
     const part = (await readdir(directory)).find((name) => name.endsWith('.part'));

@@ -99,13 +99,13 @@ describe('a compiled model', () => {
 });
 
 describe('a precision', () => {
-  test('that is left to the service is chosen once by comparing both, and told with its reasons', async () => {
+  test('that is left to the service is chosen once by a comparison, and logged with its reasons', async () => {
     await using folder = await temporaryFolder();
     await writeFile(join(folder.path, 'ViT-B-32.pt'), tiny);
     const first = await prepare({ cache: folder.path, precision: 'auto' });
     expect(first.model.precision).toBe('int8');
     expect(first.model.precisionReport).toMatchObject({ accepted: true, pictures: { count: 98 } });
-    expect(first.log.text('info')).toContain('int8 answers as fp32 does, and is used');
+    expect(first.log.text('info')).toContain('int8 is used; it answers as fp32 does');
     expect(first.log.text('info')).toContain('"meanCosine":');
 
     const second = await prepare({ cache: folder.path, precision: 'auto' });

@@ -21,7 +21,7 @@ describe('a model', () => {
 
     const second = await prepare(setting);
     expect(second.model).toEqual(first.model);
-    // Not even hashed again: that would tell of bytes.
+    // Hashing again would report bytes.
     expect(second.stages).toEqual(['searching', 'verifying']);
     expect(server.requests).toHaveLength(2);
     expect(second.log.lines).toEqual([]);
@@ -35,7 +35,7 @@ describe('a model', () => {
     expect(beside.model.name).toBe('mine.pt');
     expect(dirname(dirname(beside.model.visionGraphPath))).toBe(join(folder.path, 'compiled'));
 
-    // What lies beside the checkpoint is good enough.
+    // The folder beside the checkpoint is used.
     const cache = join(folder.path, 'cache');
     expect((await prepare({ name: path, cache })).model).toEqual(beside.model);
     await rm(join(folder.path, 'compiled'), { recursive: true });
@@ -88,7 +88,7 @@ describe('a found checkpoint', () => {
 
   test.each([
     ['is empty', () => new Uint8Array()],
-    ['is no checkpoint', () => new TextEncoder().encode('version https://git-lfs.github.com/spec/v1\n')],
+    ['is not a checkpoint', () => new TextEncoder().encode('version https://git-lfs.github.com/spec/v1\n')],
     ['is cut short', () => tiny.subarray(0, tiny.length / 2)],
   ])('that %s is named, and not downloaded over', async (_name, content) => {
     await using folder = await temporaryFolder();
@@ -130,7 +130,7 @@ describe('a found checkpoint', () => {
     expect(second.stages).toContain('compiling');
   });
 
-  test('whose activation nobody tells is used with a warning that says what was assumed', async () => {
+  test('of unknown activation is used with a warning that names the assumption', async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, 'model.safetensors');
     await writeFile(path, Bun.gunzipSync(await readFile(join(golden, 'clip-tiny.safetensors.gz'))));

@@ -5,7 +5,7 @@ import {
   ProgressDisplay,
   percentOf,
 } from '../../../src/clip/store/progress-display.ts';
-import { defaultTimings } from '../../../src/clip/store/store-timings.ts';
+import { defaultTimings } from '../../../src/clip/store/store-context.ts';
 import { recordingLog } from './recording-log.ts';
 
 function at(percent: number): LoadingProgress {
@@ -13,7 +13,7 @@ function at(percent: number): LoadingProgress {
 }
 
 describe('elsewhere than on a terminal', () => {
-  test('a fast download is told of in few lines', () => {
+  test('a fast download takes few lines', () => {
     const log = recordingLog();
     const display = new ProgressDisplay(log, undefined, defaultTimings);
     for (let step = 0; step <= 1000; step++) display.show(at(step / 10), step * 10);
@@ -21,14 +21,14 @@ describe('elsewhere than on a terminal', () => {
     expect(log.lines).toHaveLength(4);
   });
 
-  test('a slow download is told of each fifteen seconds, although nothing much happens', () => {
+  test('a slow download has a line every fifteen seconds', () => {
     const log = recordingLog();
     const display = new ProgressDisplay(log, undefined, defaultTimings);
     for (let second = 0; second < 60; second++) display.show(at(1), second * 1000);
     expect(log.lines).toHaveLength(4);
   });
 
-  test('a download at a middling pace is told of each five percent', () => {
+  test('a download at a medium pace has a line every five percent', () => {
     const log = recordingLog();
     const display = new ProgressDisplay(log, undefined, defaultTimings);
     for (let percent = 0; percent <= 100; percent++) display.show(at(percent), percent * 1000);
@@ -36,7 +36,7 @@ describe('elsewhere than on a terminal', () => {
     expect(log.lines[1]?.text).toContain('downloading: 5 MB of 100 MB, 5 %, 1 min 20 s left');
   });
 
-  test('the next source starts with a line of its own', () => {
+  test('the next source starts with a new line', () => {
     const log = recordingLog();
     const display = new ProgressDisplay(log, undefined, defaultTimings);
     display.show(at(90), 0);

@@ -1,6 +1,6 @@
 import type { Log } from '../../../src/log.ts';
 
-/** A log that keeps what it is told. */
+/** A log that keeps its lines. */
 export interface RecordingLog extends Log {
   readonly lines: readonly { readonly level: string; readonly text: string }[];
   /** All lines of a level, fields and sentence, as one text. */

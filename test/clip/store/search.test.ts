@@ -53,7 +53,7 @@ describe('CLIP_MODEL', () => {
       expect(failure).toMatchObject({ fault: 'model_unknown', retryable: false });
       expect(failure.message).toContain(JSON.stringify(name));
       expect(failure.message).toContain(
-        'Known are: ViT-B/32, ViT-B/16, ViT-L/14, ViT-L/14@336px, laion/CLIP-ViT-B-32-laion2B-s34B-b79K, demo;',
+        'Known models: ViT-B/32, ViT-B/16, ViT-L/14, ViT-L/14@336px, laion/CLIP-ViT-B-32-laion2B-s34B-b79K, demo.',
       );
     },
   );

@@ -76,12 +76,12 @@ describe('the manifest', () => {
     }
   });
 
-  test('tells the activation of published files alone', () => {
+  test('knows only the activation of published files', () => {
     const laion = 'CLIP-ViT-B-32-laion2B-s34B-b79K.safetensors';
     expect(publishedActivation('ViT-L-14.pt', 'torchscript')).toBe('quick_gelu');
     expect(publishedActivation('ViT-B-16.bin', 'huggingface')).toBe('quick_gelu');
     expect(publishedActivation(laion, 'state_dict')).toBe('gelu');
-    // OpenAI published no such file, so it is somebody else's.
+    // OpenAI has not published such a file.
     expect(publishedActivation('ViT-L-14.pt', 'state_dict')).toBeUndefined();
     expect(publishedActivation('model.safetensors', 'huggingface')).toBeUndefined();
     expect(publishedActivation('model.pt', 'huggingface')).toBeUndefined();
@@ -119,7 +119,7 @@ describe('the sources of a download', () => {
     expect(downloadSources(asked, url)).toEqual([{ url, fileName }]);
   });
 
-  test('that a person is told about is not one reported gone', () => {
+  test('that error sentences recommend is not reported gone', () => {
     expect(sourceForPeople(model.sources, model)).toBe(model.sources[1]!);
     const own = downloadSources(model, 'https://host/x.pt');
     expect(sourceForPeople(own, model)).toBe(own[0]!);

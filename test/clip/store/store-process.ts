@@ -1,10 +1,10 @@
 import type { ManifestModel } from '../../../models/manifest.ts';
-import { obtainCheckpoint } from '../../../src/clip/store/obtain-checkpoint.ts';
+import { obtainCheckpoint } from '../../../src/clip/store/download.ts';
+import type { StoreTimings } from '../../../src/clip/store/store-context.ts';
 import { storeContext } from '../../../src/clip/store/store-context.ts';
-import type { StoreTimings } from '../../../src/clip/store/store-timings.ts';
 import { createLog } from '../../../src/log.ts';
 
-/** What a process that looks for a checkpoint is told, as JSON in its first argument. */
+/** The task of a process that looks for a checkpoint, as JSON in its first argument. */
 export interface StoreTask {
   readonly model: ManifestModel;
   readonly cacheDirectory: string;
@@ -21,5 +21,7 @@ if (import.meta.main) {
     terminal: null,
     timings,
   });
-  console.log(await obtainCheckpoint(model, context, () => {}, new AbortController().signal));
+  console.log(
+    await obtainCheckpoint(model, { ...context, report: () => {}, signal: new AbortController().signal }),
+  );
 }

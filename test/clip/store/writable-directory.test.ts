@@ -32,7 +32,7 @@ describe('a folder that is to be written', () => {
 });
 
 describe('the temporary folder for compiled models', () => {
-  test('is the same at the next start, and for nobody else', async () => {
+  test('is the same at the next start, and not for other users', async () => {
     await using parent = await temporaryFolder();
     const path = await temporaryRoot(parent.path);
     expect(await temporaryRoot(parent.path)).toBe(path);
@@ -48,7 +48,7 @@ describe('the temporary folder for compiled models', () => {
     expect((await lstat(path)).mode & 0o777).toBe(0o700);
   });
 
-  test('is a fresh one where somebody has put a link in its place', async () => {
+  test('is a new one if a link has taken its place', async () => {
     await using parent = await temporaryFolder();
     const usual = join(parent.path, `classify-images-${process.getuid?.()}`);
     await mkdir(join(parent.path, 'elsewhere'));

@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test';
-import { loadVocabulary, startToken } from '../../../src/clip/tokenizer/tokenizer.ts';
+import { loadVocabulary, START_TOKEN } from '../../../src/clip/tokenizer/tokenizer.ts';
 
 test("the vocabulary file is OpenAI's, byte for byte", async () => {
   const file = Bun.file(new URL('../../../models/bpe_simple_vocab_16e6.txt.gz', import.meta.url));
@@ -22,5 +22,5 @@ test('merges have the ids of their lines', () => {
   // Line 2: "i n"; the last one used, line 48,895: "jeky ll</w>".
   expect(merge(i!, n!)).toBe(512);
   expect(merge(n!, t!)).not.toBe(merge(t!, n!));
-  expect(merge(startToken, i!)).toBeUndefined();
+  expect(merge(START_TOKEN, i!)).toBeUndefined();
 });

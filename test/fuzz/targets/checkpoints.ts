@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { CheckpointError } from '../../../src/clip/checkpoint/checkpoint-file.ts';
+import { CheckpointError } from '../../../src/clip/checkpoint/checkpoint.ts';
 import { openCheckpoint } from '../../../src/clip/checkpoint/open-checkpoint.ts';
 import {
   archiveOf,

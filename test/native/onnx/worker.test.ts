@@ -8,7 +8,7 @@ const RealWorker = globalThis.Worker;
 
 /** The threads started since the test began, so that it can end them behind their owner's back. */
 const threads: Worker[] = [];
-/** Of the threads to come, so many break down over the first thing they are told. */
+/** This many of the next threads break down over their first message. */
 let doomed = 0;
 class WatchedWorker extends RealWorker {
   constructor(...parameters: ConstructorParameters<typeof Worker>) {
@@ -78,7 +78,7 @@ describe('an inference thread', () => {
     expect(threads).toHaveLength(6);
   });
 
-  test('that breaks down before a run tells why, and the next one does the run', async () => {
+  test('that breaks down before a run reports the reason, and the next one does the run', async () => {
     await using started = await startWithGraph();
     await started.multiply(1, 1);
     breakDown(threads[0]);
@@ -114,7 +114,7 @@ describe('an inference thread', () => {
     expect(product).toEqual([1, 2]);
   });
 
-  test('that is stopped finishes what is under way, takes no more runs, and is not replaced', async () => {
+  test('that is stopped finishes its run, takes no more runs, and is not replaced', async () => {
     const started = await startWithGraph();
     const product = started.multiply(1, 1);
     await Bun.sleep(0);
@@ -125,7 +125,7 @@ describe('an inference thread', () => {
     expect(started.faults).toEqual([]);
   });
 
-  test('tells the fault of a run that cannot be, and goes on', async () => {
+  test('reports the fault of an impossible run, and continues', async () => {
     await using started = await startWithGraph();
     const { worker } = started;
     const faultOf = (running: Promise<void>) => running.then(() => undefined, String);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import { appendFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pauseBeforeRetry, retryDelays } from '../../../src/clip/store/retry.ts';
+import { pauseBeforeRetry, retryDelays } from '../../../src/clip/store/prepare-model.ts';
 import type { StoreOptions } from '../../../src/clip/store/store-context.ts';
 import { fastTimings } from './fast-timings.ts';
 import { recordingLog } from './recording-log.ts';
@@ -26,7 +26,7 @@ test('pauses grow to five minutes, and then for ever', () => {
 });
 
 describe('a pause before the next attempt', () => {
-  test('ends by itself', async () => {
+  test('ends after its time', async () => {
     await using folder = await temporaryFolder();
     await pauseBeforeRetry(optionsFor('ViT-B/32', folder.path), 120, never);
     await pauseBeforeRetry(optionsFor('demo', folder.path), 1, never);
@@ -55,7 +55,7 @@ describe('a pause before the next attempt', () => {
     await pause;
   });
 
-  test('ends when an unsound checkpoint is replaced, but not because it lies there', async () => {
+  test('ends when an unsound checkpoint is replaced, not before', async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, 'ViT-B-32.pt');
     await writeFile(path, 'unsound');
@@ -87,7 +87,7 @@ describe('a pause before the next attempt', () => {
       await Bun.sleep(pollMs / 100);
       longestRestMs = Math.max(longestRestMs, performance.now() - writtenAt);
     }
-    // On a machine that stands still so long, the file has come to rest indeed.
+    // If the machine was suspended for that long, the file has indeed stopped growing.
     if (longestRestMs < pollMs) expect(ended).toBe(false);
     await pause;
   });
