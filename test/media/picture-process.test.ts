@@ -1,9 +1,8 @@
 import { describe, expect, test } from 'bun:test';
 import { join } from 'node:path';
-import { DecodeError } from '../../native/image/bitmap.ts';
+import { DecodeError } from '../../native/image/builtin-decoder.ts';
 import { resizeAndCrop } from '../../src/clip/preprocessing.ts';
-import { decodeSquare } from '../../src/media/picture/decode.ts';
-import { isIsolatedPicture } from '../../src/media/picture/picture.ts';
+import { decodeSquare, isIsolatedPicture } from '../../src/media/picture/picture.ts';
 import {
   createPictureProcesses,
   type PictureProcessOptions,

@@ -1,7 +1,7 @@
 import { readSync, writeFileSync } from 'node:fs';
-import { DecodeError } from '../../../native/image/bitmap.ts';
+import { DecodeError } from '../../../native/image/builtin-decoder.ts';
 import { createGarbageNote, giveBack } from '../../garbage.ts';
-import { decodeSquare } from './decode.ts';
+import { decodeSquare } from './picture.ts';
 import type { PictureMessage, PictureOrder } from './picture-process.ts';
 
 /**

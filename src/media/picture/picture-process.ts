@@ -2,12 +2,12 @@ import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import * as v from 'valibot';
 import type { ResizeAndCrop } from '../../../native/geometry.ts';
-import { DecodeError } from '../../../native/image/bitmap.ts';
+import { DecodeError } from '../../../native/image/builtin-decoder.ts';
 import { startChild } from '../../child-process.ts';
 import type { ServiceError } from '../../errors.ts';
 import { createSemaphore } from '../../semaphore.ts';
-import type { SquareTask } from './decode.ts';
 import type { PictureHeader } from './format/picture-header.ts';
+import type { SquareTask } from './picture.ts';
 import { endlessPicture, fatalPicture, greedyPicture } from './picture-errors.ts';
 
 /** What a process that decodes pictures is told; the picture's bytes follow on its standard input. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import type { Size } from '../../../native/geometry.ts';
-import { decodeCostBytes } from '../../../src/media/picture/decode.ts';
 import type { PictureHeader } from '../../../src/media/picture/format/picture-header.ts';
+import { decodeCostBytes } from '../../../src/media/picture/picture.ts';
 
 const MEBI = 1024 ** 2;
 const resized = { width: 298, height: 224 };

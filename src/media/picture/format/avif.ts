@@ -1,5 +1,4 @@
-import type { Size } from '../../../../native/geometry.ts';
-import type { Orientation } from '../../../../native/image/bitmap.ts';
+import type { ExifOrientation, Size } from '../../../../native/geometry.ts';
 import { tooManyPixels } from '../picture-errors.ts';
 import { ByteView, type PictureHeader } from './picture-header.ts';
 
@@ -424,7 +423,7 @@ const rotatedAndMirrored = [
   [2, 7, 4, 5],
 ] as const;
 
-function orientationOf(quarterTurns: number, mirrorAxis: number | undefined): Orientation {
+function orientationOf(quarterTurns: number, mirrorAxis: number | undefined): ExifOrientation {
   const numbers = mirrorAxis === undefined ? rotated : rotatedAndMirrored[mirrorAxis]!;
   return numbers[quarterTurns]!;
 }

@@ -1,4 +1,4 @@
-import type { Orientation } from '../../../../native/image/bitmap.ts';
+import type { ExifOrientation } from '../../../../native/geometry.ts';
 import { tooManyScans, unsupportedPicture } from '../picture-errors.ts';
 import { ByteView, type PictureHeader, readExifOrientation, withoutExifPrefix } from './picture-header.ts';
 
@@ -64,7 +64,7 @@ export function readJpegHeader(bytes: Uint8Array): PictureHeader {
   const scans: Scans = { count: 0, entropyBytes: 0, passedBlocks: 0, interleaved: true };
   const nextMarker = createMarkerFinder(view);
   let frame: Frame | undefined;
-  let orientation: Orientation | undefined;
+  let orientation: ExifOrientation | undefined;
 
   for (let at = nextMarker(0); view.bytes[at] !== EOI; at = nextMarker(at)) {
     const marker = view.uint8(at);

@@ -1,5 +1,4 @@
-import type { Size } from '../../../../native/geometry.ts';
-import type { Orientation } from '../../../../native/image/bitmap.ts';
+import type { ExifOrientation, Size } from '../../../../native/geometry.ts';
 import type { PictureFormat } from '../../../contract/formats.ts';
 import { brokenPicture } from '../picture-errors.ts';
 
@@ -10,7 +9,7 @@ export interface PictureHeader {
   readonly width: number;
   readonly height: number;
   /** How to turn the stored pixels for showing them. */
-  readonly orientation: Orientation;
+  readonly orientation: ExifOrientation;
   /** Pixels carry an opacity that the reference would resize with them. */
   readonly alpha: boolean;
   /**
@@ -33,7 +32,7 @@ export function shownSize(header: PictureHeader): Size {
 }
 
 /** Sides change places where the orientation lies on its side: from stored to shown, and back. */
-export function turnedSize({ width, height }: Size, orientation: Orientation): Size {
+export function turnedSize({ width, height }: Size, orientation: ExifOrientation): Size {
   return orientation >= 5 ? { width: height, height: width } : { width, height };
 }
 
@@ -135,7 +134,7 @@ const ENTRY_BYTES = 12;
  * Reads the orientation from EXIF data: a TIFF header and its first directory. Whatever is wrong with it,
  * the picture counts as upright: EXIF is advice.
  */
-export function readExifOrientation(exif: Uint8Array): Orientation {
+export function readExifOrientation(exif: Uint8Array): ExifOrientation {
   const view = new DataView(exif.buffer, exif.byteOffset, exif.byteLength);
   try {
     const byteOrder = view.getUint16(0);
@@ -155,8 +154,8 @@ export function readExifOrientation(exif: Uint8Array): Orientation {
   return 1;
 }
 
-export function toOrientation(value: number): Orientation {
-  return Number.isInteger(value) && value >= 1 && value <= 8 ? (value as Orientation) : 1;
+export function toOrientation(value: number): ExifOrientation {
+  return Number.isInteger(value) && value >= 1 && value <= 8 ? (value as ExifOrientation) : 1;
 }
 
 const EXIF_PREFIX = 'Exif\0\0';

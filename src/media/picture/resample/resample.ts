@@ -1,5 +1,4 @@
-import type { ResizeAndCrop, Size } from '../../../../native/geometry.ts';
-import type { Orientation } from '../../../../native/image/bitmap.ts';
+import type { ExifOrientation, ResizeAndCrop, Size } from '../../../../native/geometry.ts';
 import { StoredPng } from '../../../../native/image/builtin-decoder.ts';
 
 /**
@@ -283,7 +282,7 @@ interface CutPicture {
   /** The pixels that the picture covers, of its sides as stored. */
   readonly covered: Size;
   readonly place: ResizeAndCrop;
-  readonly orientation: Orientation;
+  readonly orientation: ExifOrientation;
 }
 
 /**
