@@ -5,8 +5,10 @@ import {
   AVERROR_EINVAL,
 } from 'node-av/constants';
 import { Filter, type FilterContext, FilterGraph, Frame } from 'node-av/lib';
+import type { ResizeAndCrop } from '../geometry.ts';
 import { AvError, check } from './av-error.ts';
-import type { DecodedFrame } from './decoded-frame.ts';
+import type { DecodedFrame } from './decoder.ts';
+import { type Orientation, orientationFilters } from './orientation.ts';
 
 /** The frame properties that a filter chain is built for. A stream may change all of them between frames. */
 export interface FrameForm {
@@ -108,4 +110,79 @@ function createFilter(graph: FilterGraph, label: string, step: string): FilterCo
   }
   if (!context) throw new AvError(`make the filter ${step}`, AVERROR_EINVAL);
   return context;
+}
+
+/** Bicubic as the reference resizes; rounding to the nearest instead of down keeps flat colours exact. */
+export const SCALE_FLAGS = 'flags=bicubic+accurate_rnd';
+
+/**
+ * Converts HDR to the range of pictures: BT.2390's curve, which hardly changes anything up to the brightness of white
+ * paper, and BT.709's primaries. The filter takes 10-bit 4:2:0.
+ */
+export function toneMapFilters({ highDynamicRange }: FrameForm): readonly string[] {
+  if (!highDynamicRange) return [];
+  return [
+    'format=yuv420p10le',
+    'tonemapx=tonemap=bt2390:desat=0:peak=100:transfer=bt709:matrix=bt709:primaries=bt709:range=tv:format=yuv420p',
+  ];
+}
+
+export interface PicturePlacement extends ResizeAndCrop {
+  /** Side of the square, in pixels. */
+  readonly side: number;
+}
+
+/** Makes square RGB pictures of frames. */
+interface PictureScaler extends Disposable {
+  /**
+   * @returns [side, side, 3] u8 RGB, row-major; upright, full range
+   * @throws AvError
+   */
+  scale(frame: DecodedFrame): Uint8Array;
+}
+
+export function createPictureScaler(placement: PicturePlacement, orientation: Orientation): PictureScaler {
+  const { resizedWidth, resizedHeight, cropLeft, cropTop, side } = placement;
+  // The frame is turned in the last step, when it has few pixels.
+  const [width, height] =
+    orientation.turns % 2 === 0 ? [resizedWidth, resizedHeight] : [resizedHeight, resizedWidth];
+  const filter = createFrameFilter((form) => [
+    ...(form.highDynamicRange ? [`scale=${width}:${height}:${SCALE_FLAGS}`, ...toneMapFilters(form)] : []),
+    `scale=${width}:${height}:${SCALE_FLAGS}:out_range=full`,
+    'format=rgb24',
+    ...orientationFilters(orientation),
+    `crop=${side}:${side}:${cropLeft}:${cropTop}:exact=1`,
+  ]);
+  return {
+    scale: (frame) => filter.apply(frame).toBuffer(),
+    [Symbol.dispose]: () => filter[Symbol.dispose](),
+  };
+}
+
+export interface RgbImage {
+  readonly width: number;
+  readonly height: number;
+  /** [height, width, 3] u8 RGB, row-major. */
+  readonly pixels: Uint8Array;
+}
+
+/** Makes small pictures of frames, fast and coarse, for comparing frames. */
+export interface Thumbnailer extends Disposable {
+  /** @throws AvError */
+  make(frame: DecodedFrame): RgbImage;
+}
+
+/**
+ * Samples rather than averages: 0.2 ms for a frame of 1920 × 1080, where averaging needs 1 ms. Colours are
+ * in the frame's own curve and primaries; frames are not turned.
+ */
+export function createThumbnailer(width: number, height: number): Thumbnailer {
+  const filter = createFrameFilter(() => [
+    `scale=${width}:${height}:flags=fast_bilinear:out_range=full`,
+    'format=rgb24',
+  ]);
+  return {
+    make: (frame) => ({ width, height, pixels: filter.apply(frame).toBuffer() }),
+    [Symbol.dispose]: () => filter[Symbol.dispose](),
+  };
 }

@@ -1,4 +1,4 @@
-import { keyframePositions, type PacketIndex } from './packet-index.ts';
+import type { PacketIndex } from './video-file.ts';
 
 /** Packets between two keyframes. They are not decoded unless a scene may hide there. */
 export interface Gap {
@@ -92,6 +92,13 @@ export function packetHabits(codec: string): PacketHabits {
   return codec === 'av1' || codec === 'vp9'
     ? { windowSeconds: 0.7, aheadSeconds: 1.3 }
     : { windowSeconds: 0.25, aheadSeconds: 0 };
+}
+
+/** Positions of the keyframes, ascending. */
+export function keyframePositions({ keys }: Pick<PacketIndex, 'keys'>): number[] {
+  const positions: number[] = [];
+  for (let at = keys.indexOf(1); at >= 0; at = keys.indexOf(1, at + 1)) positions.push(at);
+  return positions;
 }
 
 /** Most files have a keyframe wherever a scene begins, or one at a fixed distance. */

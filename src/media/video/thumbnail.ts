@@ -1,4 +1,4 @@
-import type { RgbImage } from '../../../native/av/thumbnailer.ts';
+import type { RgbImage } from '../../../native/av/frame-filter.ts';
 
 /** Pixels of the small frame that are averaged into one cell, each way. */
 const CELL = 4;

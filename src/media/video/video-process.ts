@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import * as v from 'valibot';
-import type { PicturePlacement } from '../../../native/av/picture-scaler.ts';
+import type { PicturePlacement } from '../../../native/av/frame-filter.ts';
 import { type ChildEnd, startChild } from '../../child-process.ts';
 import { errorCodes, ServiceError } from '../../errors.ts';
 import { tooMuchMemory, tooMuchWork } from './video-errors.ts';

@@ -1,6 +1,7 @@
+import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
 import { AvError } from '../../../native/av/av-error.ts';
+import { createPictureScaler, type PicturePlacement } from '../../../native/av/frame-filter.ts';
 import { createJpegEncoder } from '../../../native/av/jpeg-encoder.ts';
-import { createPictureScaler, type PicturePlacement } from '../../../native/av/picture-scaler.ts';
 import {
   createDecodingBudget,
   LEAST_FRAME_PIXELS,
@@ -9,13 +10,18 @@ import {
   plausibleSeconds,
 } from './decoding-budget.ts';
 import { chooseFrames } from './frame-finder.ts';
-import { createJpegStore, decodeJpegs, type FrameJpeg, PICTURE_PIXELS } from './frame-jpegs.ts';
-import { createFrameSource, type DecodingTally, type FrameCapture } from './frame-source.ts';
-import { packetHabits } from './gaps.ts';
-import { keyframePositions, type PacketIndex } from './packet-index.ts';
+import {
+  createFrameSource,
+  type DecodingTally,
+  decodeJpegs,
+  type FrameCapture,
+  type FrameJpeg,
+  PICTURE_PIXELS,
+} from './frame-source.ts';
+import { keyframePositions, packetHabits } from './gaps.ts';
 import { type ChosenFrame, createFrameBudget } from './scene-tracker.ts';
 import { brokenVideo, tooManyPictures } from './video-errors.ts';
-import { lookIntoFile, MAX_PIXELS, type VideoFile } from './video-file.ts';
+import { lookIntoFile, MAX_PIXELS, type PacketIndex, type VideoFile } from './video-file.ts';
 
 /** Closer keyframes show nothing new: every scene of 0.7 s has two of them. */
 const LEAST_SECONDS = 0.3;
@@ -251,4 +257,59 @@ function damageWarnings({ damaged, packets }: DecodingTally): string[] {
   if (damaged === 0) return [];
   const share = `${Math.min(damaged, packets)} of ${packets}`;
   return [`Of the frames that were decoded, ${share} are damaged; they may be missing or distorted.`];
+}
+
+/** Pictures kept on disk, by their frames' timestamps. */
+interface JpegStore extends Disposable {
+  /** Keeps a picture if there is room for it. */
+  put(timestamp: number, jpeg: Uint8Array): void;
+  get(timestamp: number): Uint8Array | undefined;
+}
+
+/** 3,000 pictures in 1080p. Frames of further pictures are decoded again. */
+const MAX_STORED_BYTES = 1024 ** 3;
+
+/**
+ * Keeps pictures on disk: some 300 KB a picture are too much for memory. The file is unlinked at once, so it disappears
+ * with the process, however that ends.
+ * @param path of the file, which exists for a moment when the first picture is stored
+ */
+export function createJpegStore(path: string): JpegStore {
+  const places = new Map<number, { readonly position: number; readonly length: number }>();
+  let descriptor: number | undefined;
+  let end = 0;
+  let full = false;
+
+  const open = (): number => {
+    const opened = openSync(path, 'wx+', 0o600);
+    unlinkSync(path);
+    return opened;
+  };
+
+  return {
+    put(timestamp, jpeg) {
+      if (full || end + jpeg.length > MAX_STORED_BYTES) return;
+      try {
+        descriptor ??= open();
+        const length = writeSync(descriptor, jpeg, 0, jpeg.length, end);
+        if (length < jpeg.length) return;
+        places.set(timestamp, { position: end, length });
+        end += length;
+      } catch {
+        // The disk is full or not writable. The frame can be decoded again instead.
+        full = true;
+      }
+    },
+    get(timestamp) {
+      const place = places.get(timestamp);
+      if (!place || descriptor === undefined) return undefined;
+      const jpeg = new Uint8Array(place.length);
+      return readSync(descriptor, jpeg, 0, place.length, place.position) === place.length ? jpeg : undefined;
+    },
+    [Symbol.dispose]() {
+      if (descriptor !== undefined) closeSync(descriptor);
+      descriptor = undefined;
+      places.clear();
+    },
+  };
 }

@@ -2,12 +2,12 @@ import { stat } from 'node:fs/promises';
 import type { ResizeAndCrop } from '../../../native/geometry.ts';
 import { VIDEO_PROCESS_BYTES } from '../../memory-plan.ts';
 import { plausiblePixels, plausibleSeconds } from './decoding-budget.ts';
-import type { FrameJpeg } from './frame-jpegs.ts';
+import type { FrameJpeg } from './frame-source.ts';
 import type { VideoPlace } from './video-places.ts';
 import { type ProcessLimits, startVideoProcess, type VideoProcess, videoChildPath } from './video-process.ts';
 import type { FoundFrame, VideoDescription } from './video-session.ts';
 
-export type { FrameJpeg } from './frame-jpegs.ts';
+export type { FrameJpeg } from './frame-source.ts';
 export type { FoundFrame, VideoDescription } from './video-session.ts';
 
 /** How far the work on an open video has come. Seconds are times of the video. */

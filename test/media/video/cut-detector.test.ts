@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { createCutDetector, type Judgement } from '../../../src/media/video/cut-detector.ts';
+import { createCutDetector, type Judgement } from '../../../src/media/video/scene-tracker.ts';
 
 /** One judgement a frame, frames 0.1 s apart. Colours do not change unless it is said. */
 function judge(

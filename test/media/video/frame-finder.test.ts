@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import { chooseFrames, type FrameSource, type SeenFrame } from '../../../src/media/video/frame-finder.ts';
-import { packetHabits } from '../../../src/media/video/gaps.ts';
-import { keyframePositions } from '../../../src/media/video/packet-index.ts';
+import { keyframePositions, packetHabits } from '../../../src/media/video/gaps.ts';
 import { createFrameBudget } from '../../../src/media/video/scene-tracker.ts';
 import type { Thumbnail } from '../../../src/media/video/thumbnail.ts';
 import { group, type PacketRecipe, packetIndex } from './packet-list.ts';

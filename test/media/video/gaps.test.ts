@@ -1,6 +1,11 @@
 import { describe, expect, test } from 'bun:test';
-import { type GapView, keyframeHabits, packetHabits, suspectGap } from '../../../src/media/video/gaps.ts';
-import { keyframePositions } from '../../../src/media/video/packet-index.ts';
+import {
+  type GapView,
+  keyframeHabits,
+  keyframePositions,
+  packetHabits,
+  suspectGap,
+} from '../../../src/media/video/gaps.ts';
 import { group, type PacketRecipe, packetIndex } from './packet-list.ts';
 
 const quiet: GapView = { changed: false, blank: false };

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createJpegStore } from '../../../src/media/video/frame-jpegs.ts';
+import { createJpegStore } from '../../../src/media/video/video-session.ts';
 
 describe('createJpegStore', () => {
   test('gives pictures back, and leaves no file to be seen', async () => {

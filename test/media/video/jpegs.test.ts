@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { FrameJpeg } from '../../../src/media/video/frame-jpegs.ts';
+import type { FrameJpeg } from '../../../src/media/video/frame-source.ts';
 import { openVideoSession, type VideoSession } from '../../../src/media/video/video-session.ts';
 import { makePaintedVideo, type VideoForm, videoFolder } from '../../fixtures/videos.ts';
 import { type ReadJpeg, readJpeg } from '../../fixtures/videos-jpeg.ts';

@@ -1,10 +1,8 @@
 import { describe, expect, test } from 'bun:test';
 import { AvError } from '../../../native/av/av-error.ts';
-import { holdFrame } from '../../../native/av/decoded-frame.ts';
-import { createDecoder, type DecoderOptions } from '../../../native/av/decoder.ts';
+import { createDecoder, type DecoderOptions, holdFrame } from '../../../native/av/decoder.ts';
 import { openDemuxer } from '../../../native/av/demuxer.ts';
-import { createPictureScaler } from '../../../native/av/picture-scaler.ts';
-import { createThumbnailer } from '../../../native/av/thumbnailer.ts';
+import { createPictureScaler, createThumbnailer } from '../../../native/av/frame-filter.ts';
 import { makeVideo, sceneColours, type VideoRecipe } from '../../fixtures/videos.ts';
 
 const recipe: VideoRecipe = {
