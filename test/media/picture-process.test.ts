@@ -87,11 +87,11 @@ async function untilGone(pid: number): Promise<void> {
 
 const crashed = {
   code: 'image_broken',
-  message: 'The TIFF picture ended its decoder; save it again, as a JPEG or PNG.',
+  message: 'The TIFF picture crashed its decoder; save it again as a JPEG or PNG.',
 };
 const busy = {
   code: 'image_broken',
-  message: 'The TIFF picture is damaged: its data keep the decoder busy without end.',
+  message: 'The TIFF picture is damaged: decoding it does not come to an end.',
 };
 
 describe('a process that decodes pictures', () => {
@@ -195,7 +195,7 @@ describe('a process that decodes pictures', () => {
     expect(await refusal(some.decode('greedy'))).toMatchObject({
       code: 'image_too_large',
       message:
-        'Decoding the TIFF picture of 30 × 20 pixels takes more than the 317 MB of memory that such a picture may have; save it as a JPEG or PNG.',
+        'Decoding the TIFF picture of 30 × 20 pixels needs more than the 317 MB of memory that it may use; save it as a JPEG or PNG.',
     });
     expect(await some.decode('a picture')).toMatchObject({ pictures: 1 });
   });
@@ -213,12 +213,12 @@ describe('a process that decodes pictures', () => {
   test('that cannot start is no picture’s fault', async () => {
     await using some = whimsical({ childPath: child('stillborn') });
     const { code, message } = await refusal(some.decode('a picture'));
-    expect(message).toBe('a process that decodes pictures cannot start: the process ended with exit code 3');
+    expect(message).toBe('a process that decodes pictures did not start: the process ended with exit code 3');
     expect(code).toBeUndefined();
   });
 
   test('forgets a picture that is not wanted any more, before and while it is decoded', async () => {
-    await using some = whimsical({ watch: { unwantedMs: 0 } });
+    await using some = whimsical({ watch: { cancelledMs: 0 } });
     const left = new Error('the client left');
     expect((await refusal(some.decode('wait', AbortSignal.abort(left)))).message).toBe(left.message);
 
@@ -234,7 +234,7 @@ describe('a process that decodes pictures', () => {
   });
 
   test('finishes a picture that is not wanted any more where that is soon done', async () => {
-    await using some = whimsical({ watch: { unwantedMs: 1e9 } });
+    await using some = whimsical({ watch: { cancelledMs: 1e9 } });
     const { pid } = await some.decode('a picture');
     const left = new Error('the client left');
     const leaving = new AbortController();

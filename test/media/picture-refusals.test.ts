@@ -62,7 +62,7 @@ describe('what is refused', () => {
     for (const bytes of pictures) {
       expect(await fault(bytes, { limits: { ...limits, imagePixels: 1999 } })).toMatchObject({
         code: 'image_too_large',
-        message: 'The picture has 50 × 40 pixels, 2000 in all; a picture may have at most 1999.',
+        message: 'The picture has 50 × 40 pixels, 2000 in total; a picture may have at most 1999.',
         details: { width: 50, height: 40, limit: 1999 },
       });
       expect(await load(bytes, { limits: { ...limits, imagePixels: 2000 } })).toBeDefined();
@@ -73,7 +73,7 @@ describe('what is refused', () => {
     const strip = png(1_000_001, 1, { bitDepth: 1, colourType: 0, samples: () => [0] });
     expect(await fault(strip, { limits: { ...limits, imagePixels: 2_000_000 } })).toMatchObject({
       code: 'image_too_large',
-      message: 'The picture has 1000001 × 1 pixels; no side may have more than 1000000.',
+      message: 'The picture has 1000001 × 1 pixels; a side may have at most 1000000 pixels.',
     });
   });
 
@@ -114,7 +114,7 @@ describe('what is refused', () => {
     expect(await fault(bytes)).toMatchObject({
       code: 'image_unsupported',
       message:
-        'The TIFF picture is of a kind that is not decoded here; grey and RGB ones with 8 bits a channel are accepted.',
+        'This variant of TIFF is not supported; TIFF pictures in grey or RGB with 8 bits per channel are accepted.',
     });
   });
 });
@@ -136,7 +136,7 @@ describe('the memory budget', () => {
       target,
     ).catch((reason: unknown) => reason);
     expect(fault).toMatchObject({ code: 'image_too_large', details: { width, height, limit: 1000 } });
-    expect(String(fault)).toContain('would take');
+    expect(String(fault)).toContain('of memory; one picture may use at most');
     await createPictureLoader({ geometry, limits, isolated, maxDecodeBytes: 50e6 })(picture, target);
     expect(meanDifference(target, reference)).toBe(0);
   });

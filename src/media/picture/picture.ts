@@ -18,8 +18,8 @@ import { latin1, type PictureHeader, shownSize, turnedSize } from './format/pict
 import {
   brokenPicture,
   emptyPicture,
+  sideTooLong,
   tooLargeToDecode,
-  tooLong,
   tooManyBytes,
   tooManyPixels,
   tooMuchMemory,
@@ -139,7 +139,7 @@ function readWithinLimits(bytes: Uint8Array, { imageBytes, imagePixels }: Pictur
   if (bytes.length > imageBytes) throw tooManyBytes(bytes.length, imageBytes);
   const header = readPictureHeader(bytes);
   const { width, height } = header;
-  if (Math.max(width, height) > MAX_SIDE) throw tooLong(width, height, MAX_SIDE);
+  if (Math.max(width, height) > MAX_SIDE) throw sideTooLong(width, height, MAX_SIDE);
   if (width * height > imagePixels) throw tooManyPixels(width, height, imagePixels);
   return header;
 }

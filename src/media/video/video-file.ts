@@ -12,12 +12,12 @@ import { recogniseVideo, SNIFFED_BYTES } from '../sniff.ts';
 import {
   brokenVideo,
   emptyVideo,
+  framesTooLarge,
   notAVideo,
   noVideoTrack,
-  tooLong,
-  tooManyPackets,
-  tooManyPixels,
+  tooManyFrames,
   unsupportedCodec,
+  videoTooLong,
 } from './video-errors.ts';
 
 /** A video track's packets in decoding order, known before any frame is decoded. */
@@ -110,7 +110,7 @@ async function look(
   if (!track) throw noVideoTrack();
   if (!track.codec) throw unsupportedCodec(track.codecName);
   const { width, height } = track.codedSize;
-  if (width * height > MAX_PIXELS) throw tooManyPixels(track.codedSize, MAX_PIXELS);
+  if (width * height > MAX_PIXELS) throw framesTooLarge(track.codedSize, MAX_PIXELS);
 
   const { bytes } = source;
   const packets = Math.min(MAX_PACKETS, Math.round(FREE_PACKETS + bytes * PACKETS_PER_BYTE));
@@ -120,8 +120,8 @@ async function look(
     bytes: MAX_READ.bytes + MAX_READ.times * bytes,
   };
   const index = await readPacketIndex(demuxer, track.secondsPerTick, limits, onIndexed);
-  if (index.end > maximumSeconds) throw tooLong(maximumSeconds);
-  if (index.count > MAX_PACKETS) throw tooManyPackets(MAX_PACKETS);
+  if (index.end > maximumSeconds) throw videoTooLong(maximumSeconds);
+  if (index.count > MAX_PACKETS) throw tooManyFrames(MAX_PACKETS);
   if (index.count > packets || index.bytes > limits.bytes) {
     throw brokenVideo('is damaged: it names more frames than its bytes can hold');
   }
@@ -143,9 +143,7 @@ function open(source: MediaSource): Demuxer {
 function endWarnings(index: PacketIndex, { declaredDuration }: Demuxer): string[] {
   if (!index.brokenOff && declaredDuration - index.end <= MISSING_SECONDS) return [];
   const declared = declaredDuration > index.end ? ` of ${declaredDuration.toFixed(1)}` : '';
-  return [
-    `The video's data end after ${index.end.toFixed(1)}${declared} seconds; what comes later is missing.`,
-  ];
+  return [`The video's data end after ${index.end.toFixed(1)}${declared} seconds; the rest is missing.`];
 }
 
 interface IndexLimits {

@@ -3,7 +3,7 @@ import * as v from 'valibot';
 import type { PicturePlacement } from '../../../native/av/frame-filter.ts';
 import { type ChildEnd, startChild } from '../../child-process.ts';
 import { errorCodes, ServiceError } from '../../errors.ts';
-import { tooMuchMemory, tooMuchWork } from './video-errors.ts';
+import { brokenVideo, videoNeedsMemory, videoNeedsWork } from './video-errors.ts';
 import type { VideoPlace, VideoTurn } from './video-places.ts';
 
 const seconds = v.pipe(v.number(), v.finite());
@@ -146,8 +146,8 @@ export function startVideoProcess(
     onUnknownMessage: (fault) => stop(fault),
     onEnd(childEnd) {
       const { signal, cpuSeconds } = childEnd;
-      if (signal !== undefined && cpuSeconds >= CPU_SHARE * limits.cpuSeconds) end ??= tooMuchWork();
-      else if (heldBytes >= FULL_SHARE * limits.memoryBytes) end ??= tooMuchMemory(limits.memoryBytes);
+      if (signal !== undefined && cpuSeconds >= CPU_SHARE * limits.cpuSeconds) end ??= videoNeedsWork();
+      else if (heldBytes >= FULL_SHARE * limits.memoryBytes) end ??= videoNeedsMemory(limits.memoryBytes);
       else end ??= crashed(childEnd);
       place?.holds(0);
       notify();
@@ -163,13 +163,11 @@ export function startVideoProcess(
     if (end || !busy) return;
     const isSilent = wake && pause !== 'halted' && performance.now() - lastWord > limits.silenceMs;
     if (isSilent) {
-      stop(
-        new ServiceError('video_broken', 'The video is damaged: its data keep the decoder busy without end.'),
-      );
+      stop(brokenVideo('is damaged: decoding it does not come to an end'));
     } else if (heldBytes > limits.memoryBytes) {
-      stop(tooMuchMemory(limits.memoryBytes));
+      stop(videoNeedsMemory(limits.memoryBytes));
     } else if (child.cpuSeconds() > cpuLimit) {
-      stop(tooMuchWork());
+      stop(videoNeedsWork());
     }
   }, WATCH_MS);
 
@@ -247,11 +245,9 @@ export function startVideoProcess(
 }
 
 function crashed({ how }: ChildEnd): Error {
-  return new ServiceError(
-    'video_broken',
-    'The video is damaged in a way that ended the decoder.',
-    {},
-    { cause: new Error(`the process that decodes the video ended with ${how}`) },
+  return brokenVideo(
+    'is damaged: it crashed its decoder',
+    new Error(`the process that decodes the video ended with ${how}`),
   );
 }
 
@@ -259,7 +255,7 @@ function failure(
   { code, message, outOfMemory, details }: Extract<VideoMessage, { kind: 'failed' }>,
   memoryBytes: number,
 ): Error {
-  if (outOfMemory) return tooMuchMemory(memoryBytes);
+  if (outOfMemory) return videoNeedsMemory(memoryBytes);
   return code === undefined
     ? new Error(`decoding a video failed: ${message}`)
     : new ServiceError(code, message, details);

@@ -20,7 +20,7 @@ import {
 } from './frame-source.ts';
 import { keyframePositions, packetHabits } from './gaps.ts';
 import { type ChosenFrame, createFrameBudget } from './scene-tracker.ts';
-import { brokenVideo, tooManyPictures } from './video-errors.ts';
+import { brokenVideo, IMPLAUSIBLE_WORK, tooManyPictures } from './video-errors.ts';
 import { lookIntoFile, MAX_PIXELS, type PacketIndex, type VideoFile } from './video-file.ts';
 
 /** Closer keyframes show nothing new: every scene of 0.7 s has two of them. */
@@ -250,13 +250,14 @@ function workWarnings({ cutAt }: DecodingTally, keyframesLeftOut: boolean): stri
     cutAt === undefined
       ? 'only some of its keyframes were looked at'
       : `from ${cutAt.toFixed(1)} s on, only ${keyframesLeftOut ? 'some of ' : ''}its keyframes were looked at`;
-  return [`The video takes more work to decode than its size and duration make plausible: ${seen}.`];
+  return [`Decoding the whole video takes ${IMPLAUSIBLE_WORK}: ${seen}.`];
 }
 
 function damageWarnings({ damaged, packets }: DecodingTally): string[] {
   if (damaged === 0) return [];
-  const share = `${Math.min(damaged, packets)} of ${packets}`;
-  return [`Of the frames that were decoded, ${share} are damaged; they may be missing or distorted.`];
+  return [
+    `${Math.min(damaged, packets)} of the ${packets} decoded frames are damaged; they may be missing or distorted.`,
+  ];
 }
 
 /** Pictures kept on disk, by their frames' timestamps. */

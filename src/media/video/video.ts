@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import type { ResizeAndCrop } from '../../../native/geometry.ts';
+import { invariant } from '../../errors.ts';
 import { VIDEO_PROCESS_BYTES } from '../../memory-plan.ts';
 import { plausiblePixels, plausibleSeconds } from './decoding-budget.ts';
 import type { FrameJpeg } from './frame-source.ts';
@@ -105,7 +106,7 @@ export async function openVideo(path: string, options: OpenVideoOptions): Promis
       }
       if (message.kind === 'progress') report(message.seconds);
     }
-    throw new Error('This is a bug: a video was neither opened nor refused.');
+    invariant(false, 'a video was neither opened nor refused.');
   } catch (fault) {
     await process[Symbol.asyncDispose]();
     throw fault;

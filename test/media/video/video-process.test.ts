@@ -28,7 +28,7 @@ describe('a video is decoded in a process of its own', () => {
     const fault = await refusal(open(video.path, { process: { childPath: child('crashing') } }));
     expect(fault).toMatchObject({
       code: 'video_broken',
-      message: 'The video is damaged in a way that ended the decoder.',
+      message: 'The video is damaged: it crashed its decoder.',
     });
   });
 
@@ -38,7 +38,7 @@ describe('a video is decoded in a process of its own', () => {
     );
     expect(fault).toMatchObject({
       code: 'video_broken',
-      message: 'The video is damaged: its data keep the decoder busy without end.',
+      message: 'The video is damaged: decoding it does not come to an end.',
     });
   });
 
@@ -47,7 +47,7 @@ describe('a video is decoded in a process of its own', () => {
     const fault = await refusal(open(video.path, { process: { childPath: child('greedy'), memoryBytes } }));
     expect(fault).toMatchObject({
       code: 'video_too_large',
-      message: 'Decoding the video takes more memory than the 400 MiB it may have.',
+      message: 'Decoding the video needs more than the 400 MiB of memory that one video may use.',
     });
   });
 
@@ -57,14 +57,14 @@ describe('a video is decoded in a process of its own', () => {
     );
     expect(fault).toMatchObject({
       code: 'video_too_large',
-      message: 'Decoding the video takes more memory than the 400 MiB it may have.',
+      message: 'Decoding the video needs more than the 400 MiB of memory that one video may use.',
     });
   });
 
   test.if(process.platform === 'linux')('that may take more work than is plausible', async () => {
     const tooMuch = {
       code: 'video_too_large',
-      message: 'Decoding the video takes more work than its size and duration make plausible.',
+      message: 'Decoding the video takes far more work than is usual for its size and duration.',
     };
     await using reader = await open(video.path, { process: { childPath: child('busy') } });
     expect(await refusal(Array.fromAsync(reader.frames({ geometry, side })))).toMatchObject(tooMuch);

@@ -19,7 +19,7 @@ export function readBmpHeader(bytes: Uint8Array): PictureHeader {
   const pixelsOffset = view.uint32(10);
   const headerBytes = view.uint32(FILE_HEADER_BYTES);
   const core = headerBytes === CORE_HEADER_BYTES;
-  if (!core && headerBytes < INFO_HEADER_BYTES) throw view.broken('has a header of an unknown kind');
+  if (!core && headerBytes < INFO_HEADER_BYTES) throw view.broken('has an unknown kind of header');
   view.require(FILE_HEADER_BYTES + headerBytes);
   const width = core ? view.uint16(18) : view.int32(18);
   // A negative height means that the top row comes first.

@@ -2,7 +2,7 @@ import { ByteView, type PictureHeader, readExifOrientation, withoutExifPrefix } 
 
 const RIFF_HEADER_BYTES = 12;
 const CHUNK_HEADER_BYTES = 8;
-/** A still picture has up to eight; an animation one for each of its frames. */
+/** A still picture has up to eight chunks, an animation one for each frame. */
 const MAX_CHUNKS = 100_000;
 const ALPHA_FLAG = 0x10;
 const ANIMATION_FLAG = 0x02;
@@ -60,7 +60,7 @@ function lossySize(view: ByteView, data: number) {
   return { width: view.uint16(data + 6) & 0x3fff, height: view.uint16(data + 8) & 0x3fff, alpha: false };
 }
 
-/** A signature byte, 14 bits each of width − 1 and height − 1, one bit that tells of alpha. */
+/** A signature byte, 14 bits each of width − 1 and height − 1, one bit for alpha. */
 function losslessSize(view: ByteView, data: number) {
   const bits = view.uint32(data + 1);
   return {
