@@ -49,13 +49,13 @@ export function holdFrame(frame: DecodedFrame): HeldFrame {
 }
 
 /** Frames that a decoder leaves out: none, those without dependents, or all but keyframes. */
-export type Skip = 'nothing' | 'nonreference' | 'nonkey';
+type Skip = 'nothing' | 'nonreference' | 'nonkey';
 
 export interface DecoderOptions {
   readonly skip: Skip;
   /**
    * Each packet is decoded alone, out of context. Otherwise HEVC's keyframes are returned in a wrong order, because their
-   * order counts from frames that were left out.
+   * order depends on frames that were left out.
    */
   readonly alone?: boolean;
   /** Each thread holds a few more frames; they speed up a single packet only if its encoder planned it. */
@@ -84,7 +84,7 @@ export interface Decoder extends Disposable {
   reset(): void;
 }
 
-/** One packet cannot fail more often than this. A decoder that keeps failing would never end. */
+/** The most failures for one packet. A decoder that keeps failing would never end. */
 const MAX_FAULTS = 100;
 
 /**
@@ -197,7 +197,7 @@ export function createDecoder(demuxer: Demuxer, codec: VideoCodec, options: Deco
   };
 }
 
-/** Matrices that the scaler knows by name. Others are guessed as if unspecified. */
+/** The matrices that the scaler knows. Any other matrix is replaced as if it were unspecified. */
 const knownMatrices: ReadonlySet<AVColorSpace> = new Set([
   AVCOL_SPC_BT709,
   AVCOL_SPC_FCC,
@@ -207,7 +207,7 @@ const knownMatrices: ReadonlySet<AVColorSpace> = new Set([
   AVCOL_SPC_BT2020_NCL,
 ]);
 
-/** As players guess: standard definition is up to 576 lines of up to 1279 pixels. */
+/** Players guess in the same way: standard definition has up to 576 lines of up to 1279 pixels. */
 const HIGH_DEFINITION = { width: 1280, height: 577 };
 
 /** Wraps a frame, after setting the colour space that the file leaves unspecified. */

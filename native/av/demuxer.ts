@@ -33,7 +33,7 @@ import { type Orientation, orientationOf, upright } from './orientation.ts';
 
 let quiet = false;
 
-/** Silences libav, which writes every oddity of a file to standard error. Its calls return errors anyway. */
+/** Silences libav, which writes warnings about a file to standard error. Its calls return errors anyway. */
 function quietLibrary(): void {
   if (quiet) return;
   Log.setLevel(AV_LOG_QUIET);
@@ -95,7 +95,7 @@ export interface Demuxer extends Disposable {
   readonly head: Readonly<PacketHead>;
   /**
    * Moves to the track's next packet.
-   * @returns false: there are no more
+   * @returns false after the last packet
    * @throws AvError
    */
   next(): boolean;
@@ -237,7 +237,7 @@ function isVideo(stream: Stream): boolean {
   );
 }
 
-/** The track that a player would show: the most pixels, then the first. Tracks without a decoder here come last. */
+/** The track that a player would show: the most pixels, then the first. Tracks with an unsupported codec come last. */
 function bestVideo(streams: readonly Stream[]): Stream | undefined {
   const rank = (stream: Stream): number => {
     const { codec, codedSize } = describeTrack(stream);
@@ -255,7 +255,7 @@ const codecIds: ReadonlyMap<AVCodecID, VideoCodec> = new Map([
   [AV_CODEC_ID_MPEG4, 'mpeg4'],
 ]);
 
-/** A larger aspect ratio of a pixel counts as damage: 720 × 480 in 2.39 : 1 needs 1.6. */
+/** A larger aspect ratio of a pixel is damage: 720 × 480 in 2.39 : 1 needs 1.6. */
 const MAX_PIXEL_ASPECT = 4;
 
 /** Reads all fields at once: a stream's memory is freed with its file. */

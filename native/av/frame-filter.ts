@@ -11,7 +11,7 @@ import type { DecodedFrame } from './decoder.ts';
 import { type Orientation, orientationFilters } from './orientation.ts';
 
 /** The frame properties that a filter chain is built for. A stream may change all of them between frames. */
-export interface FrameForm {
+interface FrameForm {
   readonly width: number;
   readonly height: number;
   /** The frame's transfer curve is that of HDR: perceptual quantizer or hybrid log-gamma. */
@@ -19,7 +19,7 @@ export interface FrameForm {
 }
 
 /** A chain of libav's filters that processes each frame separately. */
-export interface FrameFilter extends Disposable {
+interface FrameFilter extends Disposable {
   /**
    * @returns the filtered frame, valid until the next call
    * @throws AvError
@@ -64,7 +64,7 @@ function formOf({ native, width, height }: DecodedFrame): FrameForm {
   return { width, height, highDynamicRange };
 }
 
-/** The time base does not matter to filters that look at one frame only. */
+/** The time base has no effect on filters that process frames separately. */
 function sourceParameters(frame: Frame): string {
   return [
     `video_size=${frame.width}x${frame.height}`,
@@ -75,7 +75,7 @@ function sourceParameters(frame: Frame): string {
   ].join(':');
 }
 
-/** Links the filters by hand: after parsing a description, the owner of the end points would be unclear. */
+/** Links the filters one by one: after parsing a description, the owner of the end points would be unclear. */
 function buildGraph(parameters: string, chain: readonly string[]): Graph {
   const graph = new FilterGraph();
   try {
@@ -100,7 +100,7 @@ function buildGraph(parameters: string, chain: readonly string[]): Graph {
 /** @param step `name=parameters` */
 function createFilter(graph: FilterGraph, label: string, step: string): FilterContext {
   const [name, parameters] = step.split(/=(.*)/s);
-  const filter = Filter.getByName(name as string);
+  const filter = Filter.getByName(name!);
   if (!filter) throw new Error(`libav was built without the filter ${name}`);
   let context: FilterContext | null = null;
   try {
@@ -108,16 +108,16 @@ function createFilter(graph: FilterGraph, label: string, step: string): FilterCo
   } catch {
     // node-av throws here instead of returning libav's code.
   }
-  if (!context) throw new AvError(`make the filter ${step}`, AVERROR_EINVAL);
+  if (!context) throw new AvError(`create the filter ${step}`, AVERROR_EINVAL);
   return context;
 }
 
-/** Bicubic as the reference resizes; rounding to the nearest instead of down keeps flat colours exact. */
+/** Bicubic, as the reference resizes. Rounding to the nearest instead of down keeps flat colours exact. */
 export const SCALE_FLAGS = 'flags=bicubic+accurate_rnd';
 
 /**
- * Converts HDR to the range of pictures: BT.2390's curve, which hardly changes anything up to the brightness of white
- * paper, and BT.709's primaries. The filter takes 10-bit 4:2:0.
+ * Converts HDR to the range of pictures, with BT.709's primaries and BT.2390's curve, which hardly changes anything up to
+ * the brightness of white paper. The filter takes 10-bit 4:2:0.
  */
 export function toneMapFilters({ highDynamicRange }: FrameForm): readonly string[] {
   if (!highDynamicRange) return [];
@@ -167,14 +167,14 @@ export interface RgbImage {
 }
 
 /** Makes small pictures of frames, fast and coarse, for comparing frames. */
-export interface Thumbnailer extends Disposable {
+interface Thumbnailer extends Disposable {
   /** @throws AvError */
   make(frame: DecodedFrame): RgbImage;
 }
 
 /**
- * Samples rather than averages: 0.2 ms for a frame of 1920 × 1080, where averaging needs 1 ms. Colours are
- * in the frame's own curve and primaries; frames are not turned.
+ * Samples instead of averaging: 0.2 ms for a frame of 1920 × 1080 instead of 1 ms. Colours stay in the frame's own curve
+ * and primaries. Frames are not turned.
  */
 export function createThumbnailer(width: number, height: number): Thumbnailer {
   const filter = createFrameFilter(() => [

@@ -8,7 +8,7 @@ import { createFrameFilter, SCALE_FLAGS, toneMapFilters } from './frame-filter.t
 import { type Orientation, orientationFilters } from './orientation.ts';
 
 /** Makes JPEG files of frames. */
-export interface JpegEncoder extends Disposable {
+interface JpegEncoder extends Disposable {
   /**
    * @returns a JPEG (JFIF: BT.601, full range, 4:2:0) of the frame at its full size, upright, with square
    * pixels and colours as a player shows them

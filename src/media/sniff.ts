@@ -10,7 +10,7 @@ import { readTiffHeader } from './picture/format/tiff.ts';
 import { readWebpHeader } from './picture/format/webp.ts';
 import { unsupportedPicture } from './picture/picture-errors.ts';
 
-/** What a file is by its content. */
+/** A kind of file, recognised by its content. */
 interface Content {
   /** Its name with an article: `a HEIC picture`. */
   readonly name: string;
@@ -52,7 +52,7 @@ const pictureSignatures: Readonly<
   },
 };
 
-/** Everything else that has a signature. */
+/** All other kinds of file that have a signature. */
 const otherSignatures: readonly (Content & { readonly any: readonly Signature[] })[] = [
   { name: 'a camera’s raw picture (CR2)', any: [[[8, 'CR\x02\0']]] },
   { name: 'a camera’s raw picture (ORF)', any: [startsWith('IIRO'), startsWith('IIRS')] },
@@ -111,7 +111,7 @@ const signatures: readonly (Content & { readonly any: readonly Signature[] })[] 
   { ...tiff, format: 'tiff' },
 ];
 
-/** Tried for what has neither a signature nor a brand. */
+/** Tried for files without a signature or brand. */
 const weakSignatures: typeof signatures = [...isoBoxes, { ...bmp, format: 'bmp' }];
 
 /** Brands of the ISO base media file format. A file may have several: the first row that matches one decides. */
@@ -130,7 +130,7 @@ const stillBrands: ReadonlySet<string> = new Set(['avif', 'avis', 'heic', 'heix'
 /** How many of a file's compatible brands are read; real files have up to 20. */
 const MAX_BRANDS = 1000;
 
-/** How much of a file decides whether it is text. */
+/** Bytes at a file's beginning that decide whether it is text. */
 const TEXT_SAMPLE_BYTES = 1024;
 
 /** Bytes of a file's beginning that are enough to recognise it. */
@@ -219,7 +219,7 @@ export function readPictureHeader(bytes: Uint8Array): PictureHeader {
  * `builtin`: Bun.Image, in this process; for a JPEG it shrinks first, a GIF is made opaque first.
  * `library`: @napi-rs/image, in a child process, because it aborts its process on some damaged files.
  */
-export type PictureDecoder = 'builtin' | 'builtin jpeg' | 'builtin gif' | 'library';
+type PictureDecoder = 'builtin' | 'builtin jpeg' | 'builtin gif' | 'library';
 
 export const pictureDecoders: Readonly<Record<PictureFormat, PictureDecoder>> = {
   jpeg: 'builtin jpeg',

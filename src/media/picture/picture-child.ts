@@ -35,11 +35,11 @@ function receive(byteLength: number): Uint8Array {
   return bytes;
 }
 
-async function decode({ byteLength, header, place, side }: PictureOrder): Promise<PictureMessage> {
+async function decode({ byteLength, side, ...task }: PictureOrder): Promise<PictureMessage> {
   const bytes = receive(byteLength);
   const pixels = new Uint8Array(side * side * 3);
   try {
-    await decodeSquare(bytes, { header, place }, pixels);
+    await decodeSquare(bytes, task, pixels);
     return { kind: 'decoded', pixels };
   } catch (fault) {
     const message = fault instanceof Error ? fault.message : String(fault);

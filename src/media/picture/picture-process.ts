@@ -1,26 +1,22 @@
 import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import * as v from 'valibot';
-import type { ResizeAndCrop } from '../../../native/geometry.ts';
 import { DecodeError } from '../../../native/image/builtin-decoder.ts';
 import { startChild } from '../../child-process.ts';
 import type { ServiceError } from '../../errors.ts';
 import { createSemaphore } from '../../semaphore.ts';
-import type { PictureHeader } from './format/picture-header.ts';
-import type { DecodeElsewhere, PlannedTask } from './picture.ts';
+import type { DecodeElsewhere, PlannedTask, SquareTask } from './picture.ts';
 import { endlessPicture, fatalPicture, greedyPicture } from './picture-errors.ts';
 
 /** A message to a process that decodes pictures. The picture's bytes follow on its standard input. */
-export interface PictureOrder {
+export interface PictureOrder extends SquareTask {
   readonly byteLength: number;
-  readonly header: PictureHeader;
-  readonly place: ResizeAndCrop;
   /** Side of the square. */
   readonly side: number;
 }
 
 /** The process's messages: one when it has started, then one for each order. */
-const pictureMessageSchema = v.variant('kind', [
+const messageSchema = v.variant('kind', [
   v.object({ kind: v.literal('started') }),
   v.object({
     kind: v.literal('decoded'),
@@ -34,12 +30,12 @@ const pictureMessageSchema = v.variant('kind', [
     message: v.string(),
   }),
 ]);
-export type PictureMessage = v.InferOutput<typeof pictureMessageSchema>;
+export type PictureMessage = v.InferOutput<typeof messageSchema>;
 
 const MEBI = 1024 ** 2;
 
 /** The program that decodes; tests replace it. */
-const pictureChildPath = join(import.meta.dir, 'picture-child.ts');
+const CHILD_PATH = join(import.meta.dir, 'picture-child.ts');
 
 /** The limits beyond which a process is ended. */
 interface PictureWatch {
@@ -91,7 +87,7 @@ const REMEMBERED = 256;
  * processes when memory is short.
  */
 export function createPictureProcesses(options: PictureProcessOptions): PictureProcesses {
-  const { processes, memoryBytes, onDeath, childPath = pictureChildPath } = options;
+  const { processes, memoryBytes, onDeath, childPath = CHILD_PATH } = options;
   const watch = { ...WATCH, ...options.watch };
   const places = createSemaphore(processes);
   const running = new Set<PictureProcess>();
@@ -229,7 +225,7 @@ function startProcess(childPath: string, memoryBytes: number): PictureProcess {
   const child = startChild<PictureOrder, PictureMessage>({
     program: childPath,
     limits: { memoryBytes },
-    schema: pictureMessageSchema,
+    schema: messageSchema,
     onMessage(message) {
       if (message.kind === 'started') hadStarted = true;
       else settle?.(message);

@@ -27,7 +27,7 @@ import {
 } from './picture-errors.ts';
 import { bicubicAxis, resampleBicubic, resizeCutPixels } from './resample/resample.ts';
 
-export interface PictureLimits {
+interface PictureLimits {
   readonly imageBytes: number;
   /** Declared width × height; checked before anything is decoded. */
   readonly imagePixels: number;
@@ -78,7 +78,7 @@ export interface PictureLoaderOptions {
  * @param signal aborted when the picture is no longer needed
  * @throws ServiceError image_empty, image_unsupported, image_too_large, image_broken; the signal's reason
  */
-export type LoadPicture = (bytes: Uint8Array, target: Uint8Array, signal?: AbortSignal) => Promise<void>;
+type LoadPicture = (bytes: Uint8Array, target: Uint8Array, signal?: AbortSignal) => Promise<void>;
 
 const VP8X_ANIMATION_FLAG = 0x02;
 

@@ -29,7 +29,7 @@ export interface FrameSource<Capture> {
 }
 
 /** A step through the video. */
-export interface FinderStep<Capture> {
+interface FinderStep<Capture> {
   /** The time reached, in seconds. */
   readonly seconds: number;
   readonly chosen: ChosenFrame<Capture> | undefined;

@@ -9,12 +9,12 @@ import {
 import { type Demuxer, openDemuxer, type PacketHead } from '../../../native/av/demuxer.ts';
 import { createThumbnailer } from '../../../native/av/frame-filter.ts';
 import { createJpegEncoder } from '../../../native/av/jpeg-encoder.ts';
-import { type DecodingBudget, LEAST_FRAME_PIXELS } from './decoding-budget.ts';
+import { type DecodingBudget, MIN_FRAME_PIXELS } from './decoding-budget.ts';
 import type { FrameSource, SeenFrame } from './frame-finder.ts';
 import { makeThumbnail, thumbnailSize } from './thumbnail.ts';
 import { type PacketIndex, toSeconds, type VideoFile } from './video-file.ts';
 
-/** Reading over fewer packets than this costs less than a seek in a file without a table of packets. */
+/** Skipping fewer packets than this costs less than a seek in a file without a table of packets. */
 const READ_ON = 300;
 
 /**
@@ -122,7 +122,7 @@ export function createFrameSource(
   const costSince = (before: number, decoder: Decoder): number => {
     const pixels = decoder.pixels - before;
     tally.pixels += pixels;
-    return Math.max(pixels, LEAST_FRAME_PIXELS);
+    return Math.max(pixels, MIN_FRAME_PIXELS);
   };
   const cut = (position: number) => {
     tally.cutAt = Math.min(tally.cutAt ?? Number.POSITIVE_INFINITY, Math.max(0, index.timestamps[position]!));
@@ -227,7 +227,7 @@ function pixelsOfEach(pictures: number): number {
  * Decodes frames again, at full size, each from its keyframe. Frames of the same keyframe are decoded in one pass. If a
  * frame cannot be decoded this time, the next decodable frame replaces it.
  * @param timestamps of chosen frames, ascending
- * @returns pictures, and `undefined` now and then while none is ready. It ends early when the budget is used up.
+ * @returns pictures, and `undefined` regularly while no picture is ready. It ends early when the budget is used up.
  */
 export function* decodeJpegs(
   file: VideoFile,
@@ -246,7 +246,7 @@ export function* decodeJpegs(
 
   const waiting = timestamps.map((timestamp) => ({ timestamp, position: positionOf(index, timestamp) }));
   while (waiting.length > 0 && budget.allowsKeyframes) {
-    const start = keyframeBefore(index, (waiting[0] as { position: number }).position);
+    const start = keyframeBefore(index, waiting[0]!.position);
     decoder.reset();
     if (!goToPacket(demuxer, index, start)) {
       // The file's table is wrong: read from the beginning, as the first time.
@@ -274,15 +274,15 @@ export function* decodeJpegs(
     do {
       const before = decoder.pixels;
       yield* answer(decoder.decode(demuxer));
-      budget.spend(Math.max(decoder.pixels - before, LEAST_FRAME_PIXELS));
+      budget.spend(Math.max(decoder.pixels - before, MIN_FRAME_PIXELS));
       if (!budget.allowsKeyframes) break;
       yield undefined;
-      // Going on decodes every frame up to the next one wanted. A later keyframe may be closer.
+      // Continuing decodes every frame up to the next wanted one. A later keyframe may be closer to it.
       const next = waiting[0];
       if (!next || (reached !== undefined && keyframeBefore(index, next.position) > start)) break;
     } while (demuxer.next());
     yield* answer(decoder.flush());
-    // No decodable frame follows.
+    // The file has no later frame that can be decoded.
     if (reached === undefined) waiting.shift();
   }
 }

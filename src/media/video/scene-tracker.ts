@@ -11,7 +11,7 @@ const WINDOW = 3;
  * The least difference of a cut, of 255. A fast camera changes where things are, but hardly which colours occur: there
  * the colours reveal a cut.
  */
-const LEAST = { content: 15, colour: 10 };
+const MIN_DIFFERENCE = { content: 15, colour: 10 };
 
 /** How a frame differs from the one before it, of 255 each. */
 interface FrameDifference {
@@ -56,7 +56,7 @@ export function createCutDetector(): CutDetector {
   let middle = 0;
 
   const isCut = (at: number): boolean => {
-    const { difference, mayBeCut } = steps[at] as Step;
+    const { difference, mayBeCut } = steps[at]!;
     const around = steps.slice(Math.max(0, at - WINDOW), at + WINDOW + 1);
     return mayBeCut && standsOut(difference, around.toSpliced(Math.min(at, WINDOW), 1), 1);
   };
@@ -68,7 +68,7 @@ export function createCutDetector(): CutDetector {
       steps.push({ timestamp, difference, mayBeCut });
       let cutAt: number | undefined;
       if (steps.length - 1 - middle >= WINDOW) {
-        if (isCut(middle)) cutAt = (steps[middle] as Step).timestamp;
+        if (isCut(middle)) cutAt = steps[middle]!.timestamp;
         middle++;
         if (middle > WINDOW) {
           steps.shift();
@@ -92,11 +92,11 @@ export function createCutDetector(): CutDetector {
 function standsOut(difference: FrameDifference, others: readonly Step[], share: number): boolean {
   return (['content', 'colour'] as const).some((kind) => {
     const mean = others.reduce((sum, step) => sum + step.difference[kind], 0) / Math.max(1, others.length);
-    return difference[kind] >= LEAST[kind] && difference[kind] >= THRESHOLD * share * mean;
+    return difference[kind] >= MIN_DIFFERENCE[kind] && difference[kind] >= THRESHOLD * share * mean;
   });
 }
 
-/** Limits how many frames are chosen, spread over a video whose scenes are not known beforehand. */
+/** Limits how many frames are chosen, spread over a video whose scenes are not known in advance. */
 export interface FrameBudget {
   readonly spent: number;
   /** Whether one more frame may be chosen at this time of the video, in seconds. */
@@ -139,7 +139,7 @@ export interface Sighting<Capture> {
   capture(): Capture;
 }
 
-/** A frame that stands for a scene, or for some seconds of a long one. The receiver disposes the capture. */
+/** A frame that represents a scene, or some seconds of a long one. The receiver disposes the capture. */
 export interface ChosenFrame<Capture> {
   readonly timestamp: number;
   /** Counts scenes from 0. */
@@ -182,7 +182,7 @@ const RESTLESS_SECONDS = 2;
 /** Frames that differ less count as the same, in the mean and in any eighth of the picture, of 255. */
 const DUPLICATE = { content: 3, block: 16 };
 
-/** Black, white and one-coloured pictures have less contrast, of 255. */
+/** Black, white and one-coloured pictures have less contrast than this, of 255. */
 const BLANK_CONTRAST = 4;
 /** The factor on a frame's quality if it is blank, beside a cut, or in fast motion or a cross-fade. */
 const BLANK = 0.1;
@@ -213,13 +213,13 @@ interface Candidate<Capture> {
 export function createSceneTracker<Capture extends Disposable>(budget: FrameBudget): SceneTracker<Capture> {
   let scene = 0;
   let sceneStart: number | undefined;
-  /** The stretch of the scene that needs a frame. */
+  /** Start of the current stretch of the scene, which needs a frame. */
   let start = 0;
   let best: Candidate<Capture> | undefined;
   /** A frame of this stretch, or of the next one after a cut that is not certain yet. */
   let tentative: Candidate<Capture> | undefined;
   let considered = Number.NEGATIVE_INFINITY;
-  /** Frames of a moment ago and of the moment before it. */
+  /** A recent frame, and one from before it. */
   let recent: Moment | undefined;
   let earlier: Moment | undefined;
   let lastChosen: Moment | undefined;

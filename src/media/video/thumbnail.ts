@@ -6,7 +6,7 @@ const CELL = 4;
 const BLOCK = 4;
 /** The longer side of the small frame: PySceneDetect's size. */
 const LONG_SIDE = 256;
-const SHORT_SIDE_MINIMUM = 16;
+const MIN_SHORT_SIDE = 16;
 
 /** A small picture of a frame and its statistics, for comparing frames. */
 export interface Thumbnail {
@@ -25,7 +25,7 @@ export interface Thumbnail {
 /** The small picture's size for a frame size: a whole number of cells. */
 export function thumbnailSize(width: number, height: number): { width: number; height: number } {
   const scale = LONG_SIDE / Math.max(width, height);
-  const side = (size: number) => Math.max(SHORT_SIDE_MINIMUM, Math.round((size * scale) / CELL) * CELL);
+  const side = (size: number) => Math.max(MIN_SHORT_SIDE, Math.round((size * scale) / CELL) * CELL);
   return { width: side(width), height: side(height) };
 }
 
@@ -74,7 +74,7 @@ function cumulate(cells: Uint8Array): Float32Array {
   return distribution;
 }
 
-/** Green stands for brightness: it contributes most of it. */
+/** Measures green instead of brightness: green contributes most to it. */
 function meanGradient(pixels: Uint8Array, width: number, height: number): number {
   let sum = 0;
   for (let y = 1; y < height; y += 2) {
@@ -100,7 +100,7 @@ function brightnessDeviation(cells: Uint8Array): number {
   return Math.sqrt(Math.max(0, squares / count - (sum / count) ** 2));
 }
 
-/** Mean difference of the same places' colours, 0 to 255: cuts make it large, and motion too. */
+/** Mean difference of colours at the same places, 0 to 255: large for cuts and for motion. */
 export function contentDifference(a: Thumbnail, b: Thumbnail): number {
   if (a.cells.length !== b.cells.length) return 255;
   let sum = 0;

@@ -60,9 +60,9 @@ export const MAX_PIXELS = 8192 * 4352;
 const MAX_PACKETS = 3_500_000;
 /** A frame that repeats the one before has 5 to 13 bytes, and 4 more in the container's tables. */
 const PACKETS_PER_BYTE = 1 / 2;
-/** Allowed besides: damaged files of a few KB name empty packets. */
+/** Allowed in addition: damaged files of a few KB name empty packets. */
 const FREE_PACKETS = 10_000;
-/** An edit list may show frames several times. Hostile tables name the same bytes again and again. */
+/** An edit list may show frames several times. Hostile tables name the same bytes very often. */
 const MAX_READ = { times: 4, bytes: 16 * 1024 ** 2 };
 /** A file that ends earlier than its container says, by more than this, has been cut short. */
 const MISSING_SECONDS = 1;
@@ -70,7 +70,7 @@ const MISSING_SECONDS = 1;
 /**
  * Recognises a file and reads the heads of all its packets.
  * @param maximumSeconds it may last
- * @param onIndexed called now and then with the seconds that have been indexed
+ * @param onIndexed called regularly with the seconds that have been indexed
  * @throws ServiceError video_unsupported, video_too_large, video_broken
  */
 export async function lookIntoFile(
@@ -164,7 +164,7 @@ const BYTES_PER_TURN = 16 * 1024 ** 2;
 
 /**
  * Reads the heads of all packets: 12 µs each where the file is in memory.
- * @param onTurn called now and then with the time reached; it may throw to stop the reading
+ * @param onTurn called regularly with the time reached; it may throw to stop the reading
  * @returns the packets read. If a limit stopped the reading, `end` or `count` is beyond the limit.
  */
 async function readPacketIndex(

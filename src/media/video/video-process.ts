@@ -19,14 +19,14 @@ export type VideoTask =
       readonly placement: PicturePlacement;
     }
   | { readonly kind: 'jpegs'; readonly timestamps: readonly number[] }
-  /** This number of sent pictures has been used. The process may send as many more. */
+  /** This number of sent pictures has been used. The process may send the same number again. */
   | { readonly kind: 'more'; readonly pictures: number }
   /** Another video has its turn: halt, report it, and wait for `resume`. */
   | { readonly kind: 'pause' }
   | { readonly kind: 'resume' };
 
 /** Messages from the process. */
-export const videoMessageSchema = v.variant('kind', [
+const messageSchema = v.variant('kind', [
   /** A sign of life: the task has reached this time of the video. */
   v.object({ kind: v.literal('progress'), seconds }),
   v.object({
@@ -61,7 +61,7 @@ export const videoMessageSchema = v.variant('kind', [
     details: v.record(v.string(), v.unknown()),
   }),
 ]);
-export type VideoMessage = v.InferOutput<typeof videoMessageSchema>;
+export type VideoMessage = v.InferOutput<typeof messageSchema>;
 
 /** The program that decodes; tests replace it. */
 export const videoChildPath = join(import.meta.dir, 'video-child.ts');
@@ -89,7 +89,7 @@ export interface VideoProcess extends AsyncDisposable {
   perform(task: VideoTask, last: VideoMessage['kind'], signal: AbortSignal): AsyncGenerator<VideoMessage>;
   /** Limits the processor time that it may use from now on. */
   limitCpu(seconds: number): void;
-  /** Allows it to send this number of pictures more. */
+  /** Allows it to send this number of further pictures. */
   more(pictures: number): void;
 }
 
@@ -115,7 +115,7 @@ export function startVideoProcess(
   let busy = false;
   /** When the last message arrived, or when we began to wait for one. */
   let lastWord = 0;
-  /** It has halted for other videos, or was asked to. */
+  /** Whether it was asked to halt for other videos, or has halted. */
   let pause: 'asked' | 'halted' | undefined;
   let onHalted: (() => void) | undefined;
   let heldBytes = 0;
@@ -134,7 +134,7 @@ export function startVideoProcess(
   const child = startChild<VideoTask, VideoMessage>({
     program: childPath,
     limits,
-    schema: videoMessageSchema,
+    schema: messageSchema,
     onMessage(message) {
       lastWord = performance.now();
       if (message.kind === 'paused') {
@@ -224,8 +224,8 @@ export function startVideoProcess(
         busy = false;
         resume();
         turn?.[Symbol.dispose]();
-        // Its later messages would be taken for the answer to another task.
-        if (!done) stop(new Error('a task was given up before its end'));
+        // Its later messages would be mistaken for the answer to another task.
+        if (!done) stop(new Error('a task was abandoned before its end'));
         signal.removeEventListener('abort', leave);
       }
     },

@@ -4,7 +4,7 @@ import { createPictureScaler, type PicturePlacement } from '../../../native/av/f
 import { createJpegEncoder } from '../../../native/av/jpeg-encoder.ts';
 import {
   createDecodingBudget,
-  LEAST_FRAME_PIXELS,
+  MIN_FRAME_PIXELS,
   plausibleKeyframes,
   plausiblePixels,
   plausibleSeconds,
@@ -23,8 +23,8 @@ import { type ChosenFrame, createFrameBudget } from './scene-tracker.ts';
 import { brokenVideo, IMPLAUSIBLE_WORK, tooManyPictures } from './video-errors.ts';
 import { lookIntoFile, MAX_PIXELS, type PacketIndex, type VideoFile } from './video-file.ts';
 
-/** Closer keyframes show nothing new: every scene of 0.7 s has two of them. */
-const LEAST_SECONDS = 0.3;
+/** Closer keyframes show nothing new: a scene of 0.7 s still has two of them. */
+const MIN_SECONDS = 0.3;
 /** Keyframes to decode for each frame that may be chosen: enough to choose from. */
 const KEYFRAMES_PER_FRAME = 8;
 
@@ -34,7 +34,7 @@ const KEYFRAMES_PER_FRAME = 8;
  * @returns positions in the packet index, ascending
  */
 export function chooseKeyframes(index: PacketIndex, maximumFrames: number): number[] {
-  const distance = Math.max(LEAST_SECONDS, (index.end - index.start) / (KEYFRAMES_PER_FRAME * maximumFrames));
+  const distance = Math.max(MIN_SECONDS, (index.end - index.start) / (KEYFRAMES_PER_FRAME * maximumFrames));
   let last = Number.NEGATIVE_INFINITY;
   return keyframePositions(index).filter((at) => {
     const timestamp = index.timestamps[at]!;
@@ -110,7 +110,7 @@ export interface VideoSession extends Disposable {
   find(placement: PicturePlacement, maximumFrames: number): Generator<FindStep, FindSummary>;
   /**
    * JPEGs of found frames, by their timestamps, ascending: at full size, unless there are hundreds in 8K. Damaged
-   * ones may be left out. Yields `undefined` now and then while none is ready.
+   * ones may be left out. Yields `undefined` regularly while no picture is ready.
    * @throws ServiceError video_too_large
    */
   jpegs(timestamps: readonly number[]): Generator<FrameJpeg | undefined>;
@@ -131,8 +131,8 @@ const CPU_SECONDS_BESIDE = 120;
 
 /**
  * Opens a video file.
- * @param path of a file that stays where it is until the session is disposed
- * @param onIndexed called now and then with the seconds that have been indexed
+ * @param path of the file, which must exist until the session is disposed
+ * @param onIndexed called regularly with the seconds that have been indexed
  * @throws ServiceError video_unsupported, video_too_large, video_broken
  */
 export async function openVideoSession(
@@ -150,7 +150,7 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
   const framePixels = track.codedSize.width * track.codedSize.height;
   const threads = framePixels > LARGE_PIXELS ? 1 : Math.min(limits.threads, MAX_THREADS);
   const decoding = { threads, maximumPixels: MAX_PIXELS };
-  // A container's tables may name the same bytes repeatedly.
+  // A container's tables may refer to the same bytes repeatedly.
   const plausible = pixels(Math.min(index.bytes, file.bytes), index.end - index.start);
   const budget = createDecodingBudget(plausible);
   const kept = createJpegStore(`${file.source.path}.frames`);
@@ -170,7 +170,7 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
     };
     const useful = chooseKeyframes(index, maximumFrames);
     const keyframes = thinOut(useful, plausibleKeyframes(plausible, framePixels));
-    budget.reserve(keyframes.length * Math.max(framePixels, LEAST_FRAME_PIXELS));
+    budget.reserve(keyframes.length * Math.max(framePixels, MIN_FRAME_PIXELS));
     const frameBudget = createFrameBudget(maximumFrames, index.end);
     const steps = chooseFrames({
       index,
@@ -240,7 +240,7 @@ function* withOurErrors<Value, Result>(steps: Generator<Value, Result>): Generat
 
 /** Pixels to decode: once to find frames, once to decode them again, and the cost of their pictures. */
 function workOf({ count }: VideoFile['index'], framePixels: number, plausible: number): number {
-  const all = count * Math.max(framePixels, LEAST_FRAME_PIXELS);
+  const all = count * Math.max(framePixels, MIN_FRAME_PIXELS);
   return 2 * Math.min(plausible, 2 * all) + PICTURE_COST * Math.min(PICTURE_PIXELS, all);
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import { truncate } from 'node:fs/promises';
 import { join } from 'node:path';
-import { LEAST_FRAME_PIXELS, plausiblePixels } from '../../../src/media/video/decoding-budget.ts';
+import { MIN_FRAME_PIXELS, plausiblePixels } from '../../../src/media/video/decoding-budget.ts';
 import { openVideoSession } from '../../../src/media/video/video-session.ts';
 import { makePaintedVideo, makeVideo, manyScenes, videoFolder } from '../../fixtures/videos.ts';
 import type { Painting } from '../../fixtures/videos-paint.ts';
@@ -70,7 +70,7 @@ describe('a film of frames that cost nothing to send', () => {
   });
 
   test('is decoded as far as that is plausible, then keyframes answer, with a warning', async () => {
-    const found = await find(film(), affordable * LEAST_FRAME_PIXELS);
+    const found = await find(film(), affordable * MIN_FRAME_PIXELS);
     expect(found.timestamps[0]).toBe(0);
     expect(found.tally.packets).toBeGreaterThan(affordable / 2);
     expect(found.tally.packets).toBeLessThanOrEqual(affordable + 1);
@@ -87,7 +87,7 @@ describe('a film of frames that cost nothing to send', () => {
       frameRate: 5,
       options: { preset: 'ultrafast', g: '1' },
     });
-    const { timestamps, tally, warnings } = await find(path, 60 * LEAST_FRAME_PIXELS);
+    const { timestamps, tally, warnings } = await find(path, 60 * MIN_FRAME_PIXELS);
     expect(tally.packets).toBeLessThanOrEqual(61);
     expect(timestamps.length).toBeGreaterThan(15);
     // Not only of the beginning.

@@ -118,7 +118,7 @@ describe('a video is decoded in a process of its own', () => {
   test('that cannot be used any more when its frames were not wanted to the end', async () => {
     await using reader = await open(video.path);
     for await (const _ of reader.frames({ geometry, side })) break;
-    expect((await refusal(jpegAt(reader, 0))).message).toBe('a task was given up before its end');
+    expect((await refusal(jpegAt(reader, 0))).message).toBe('a task was abandoned before its end');
   });
 
   test('that tells how far it has come', async () => {

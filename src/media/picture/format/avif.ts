@@ -1,6 +1,6 @@
 import type { ExifOrientation, Size } from '../../../../native/geometry.ts';
 import { tooManyPixels } from '../picture-errors.ts';
-import { ByteView, type PictureHeader } from './picture-header.ts';
+import { ByteView, ordinaryPicture, type PictureHeader } from './picture-header.ts';
 
 const SEQUENCE_HEADER = 1;
 /** Units of a one-picture stream: a handful, or one for each of up to 4,096 tiles. */
@@ -340,6 +340,7 @@ export function readAvifHeader(bytes: Uint8Array): PictureHeader {
   const rotation = findBox(own, 'irot');
   const mirror = findBox(own, 'imir');
   return {
+    ...ordinaryPicture,
     format: 'avif',
     ...size,
     orientation: orientationOf(
@@ -347,9 +348,6 @@ export function readAvifHeader(bytes: Uint8Array): PictureHeader {
       mirror ? view.uint8(mirror.start) & 1 : undefined,
     ),
     alpha: properties.some((box) => isAlpha(view, box)),
-    rare: false,
-    grey: false,
-    coefficientBytes: 0,
   };
 }
 

@@ -1,5 +1,5 @@
 import { unsupportedPicture } from '../picture-errors.ts';
-import { ByteView, type PictureHeader } from './picture-header.ts';
+import { ByteView, ordinaryPicture, type PictureHeader } from './picture-header.ts';
 
 const FILE_HEADER_BYTES = 14;
 const CORE_HEADER_BYTES = 12;
@@ -37,13 +37,11 @@ export function readBmpHeader(bytes: Uint8Array): PictureHeader {
 
   const masked = compression === BITFIELDS && headerBytes >= V4_HEADER_BYTES;
   return {
+    ...ordinaryPicture,
     format: 'bmp',
     width,
     height,
-    orientation: 1,
     alpha: bitsPerPixel === 32 && masked && view.uint32(ALPHA_MASK_OFFSET) !== 0,
     rare: core || bitsPerPixel < 24 || (compression !== UNCOMPRESSED && compression !== BITFIELDS),
-    grey: false,
-    coefficientBytes: 0,
   };
 }

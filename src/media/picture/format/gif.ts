@@ -1,4 +1,4 @@
-import { ByteView, type PictureHeader } from './picture-header.ts';
+import { ByteView, ordinaryPicture, type PictureHeader } from './picture-header.ts';
 
 const EXTENSION = 0x21;
 const IMAGE = 0x2c;
@@ -30,17 +30,8 @@ export function readGifHeader(bytes: Uint8Array): PictureHeader {
   const codeSize = at + 10 + colourTableBytes(view.uint8(at + 9));
   walkSubBlocks(view, codeSize + 1, MAX_PIXEL_BLOCKS);
 
-  return {
-    format: 'gif',
-    width,
-    height,
-    orientation: 1,
-    // The reference drops the transparent colour's transparency before it resizes.
-    alpha: false,
-    rare: false,
-    grey: false,
-    coefficientBytes: 0,
-  };
+  // Without alpha: the reference drops the transparent colour's transparency before it resizes.
+  return { ...ordinaryPicture, format: 'gif', width, height };
 }
 
 function colourTableBytes(flags: number): number {

@@ -1,6 +1,12 @@
 import type { ExifOrientation } from '../../../../native/geometry.ts';
 import { tooManyScans, unsupportedPicture } from '../picture-errors.ts';
-import { ByteView, type PictureHeader, readExifOrientation, withoutExifPrefix } from './picture-header.ts';
+import {
+  ByteView,
+  ordinaryPicture,
+  type PictureHeader,
+  readExifOrientation,
+  withoutExifPrefix,
+} from './picture-header.ts';
 
 const MARKER = 0xff;
 const TEM = 0x01;
@@ -101,13 +107,11 @@ export function readJpegHeader(bytes: Uint8Array): PictureHeader {
   }
 
   return {
+    ...ordinaryPicture,
     format: 'jpeg',
     width: frame.width,
     height: frame.height,
     orientation: orientation ?? 1,
-    alpha: false,
-    rare: false,
-    grey: false,
     coefficientBytes:
       frame.progressive || !scans.interleaved ? frame.blocks * COEFFICIENTS_A_BLOCK * COEFFICIENT_BYTES : 0,
   };

@@ -23,6 +23,15 @@ export interface PictureHeader {
   readonly coefficientBytes: number;
 }
 
+/** The facts that hold for most pictures, for readers to start from. */
+export const ordinaryPicture = {
+  orientation: 1,
+  alpha: false,
+  rare: false,
+  grey: false,
+  coefficientBytes: 0,
+} as const satisfies Partial<PictureHeader>;
+
 /** The picture's size as shown: after its orientation is applied. */
 export function shownSize(header: PictureHeader): Size {
   return turnedSize(header, header.orientation);

@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib';
-import { ByteView, type PictureHeader, readExifOrientation } from './picture-header.ts';
+import { ByteView, ordinaryPicture, type PictureHeader, readExifOrientation } from './picture-header.ts';
 
 const SIGNATURE_BYTES = 8;
 const CHUNK_OVERHEAD_BYTES = 12;
@@ -56,15 +56,13 @@ export function readPngHeader(bytes: Uint8Array): PictureHeader {
   }
 
   return {
+    ...ordinaryPicture,
     format: 'png',
     width,
     height,
     orientation: exif ? readExifOrientation(exif) : 1,
     // A tRNS chunk does not count: the reference drops it before it resizes.
     alpha: colourType === GREY_ALPHA || colourType === RGB_ALPHA,
-    rare: false,
-    grey: false,
-    coefficientBytes: 0,
   };
 }
 

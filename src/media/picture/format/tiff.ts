@@ -1,5 +1,5 @@
 import { tooManyPixels, unsupportedPicture } from '../picture-errors.ts';
-import { ByteView, type PictureHeader, toOrientation } from './picture-header.ts';
+import { ByteView, ordinaryPicture, type PictureHeader, toOrientation } from './picture-header.ts';
 
 /** The decoder's own limit on a picture's uncompressed bytes. */
 const MAX_DECODED_BYTES = 256 * 1024 ** 2;
@@ -75,14 +75,13 @@ export function readTiffHeader(bytes: Uint8Array): PictureHeader {
   requireData(view, directory.get(tags.tileOffsets), directory.get(tags.tileByteCounts));
 
   return {
+    ...ordinaryPicture,
     format: 'tiff',
     width,
     height,
     orientation: toOrientation(first(tags.orientation) ?? 1),
     alpha: hasOpacity(view, directory.get(tags.extraSamples)),
-    rare: false,
     grey: photometric === WHITE_IS_ZERO || photometric === BLACK_IS_ZERO,
-    coefficientBytes: 0,
   };
 }
 

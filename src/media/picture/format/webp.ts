@@ -1,4 +1,10 @@
-import { ByteView, type PictureHeader, readExifOrientation, withoutExifPrefix } from './picture-header.ts';
+import {
+  ByteView,
+  ordinaryPicture,
+  type PictureHeader,
+  readExifOrientation,
+  withoutExifPrefix,
+} from './picture-header.ts';
 
 const RIFF_HEADER_BYTES = 12;
 const CHUNK_HEADER_BYTES = 8;
@@ -46,12 +52,11 @@ export function readWebpHeader(bytes: Uint8Array): PictureHeader {
     throw view.broken(`declares ${size.width} × ${size.height} pixels`);
   }
   return {
+    ...ordinaryPicture,
     format: 'webp',
     ...size,
     orientation: exif ? readExifOrientation(withoutExifPrefix(exif) ?? exif) : 1,
     rare: animated,
-    grey: false,
-    coefficientBytes: 0,
   };
 }
 
