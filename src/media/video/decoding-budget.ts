@@ -3,9 +3,6 @@
  * limit grows with the bytes that the client sent and with the duration of the video.
  */
 export interface DecodingBudget {
-  /** The whole budget. */
-  readonly pixels: number;
-  readonly spent: number;
   /** Whether frames between keyframes may still be decoded. The share reserved for keyframes is not available to them. */
   readonly allowsWalking: boolean;
   /** Whether keyframes may still be decoded. */
@@ -70,10 +67,6 @@ export function createDecodingBudget(pixels: number): DecodingBudget {
   let spent = 0;
   let reserved = 0;
   return {
-    pixels,
-    get spent() {
-      return spent;
-    },
     get allowsWalking() {
       return spent + reserved < pixels;
     },

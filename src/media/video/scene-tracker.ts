@@ -98,7 +98,6 @@ function standsOut(difference: FrameDifference, others: readonly Step[], share: 
 
 /** Limits how many frames are chosen, spread over a video whose scenes are not known in advance. */
 export interface FrameBudget {
-  readonly spent: number;
   /** Whether one more frame may be chosen at this time of the video, in seconds. */
   has(timestamp: number): boolean;
   spend(): void;
@@ -117,9 +116,6 @@ export function createFrameBudget(frames: number, seconds: number): FrameBudget 
   const perSecond = seconds > 0 ? (frames - burst) / seconds : 0;
   let spent = 0;
   return {
-    get spent() {
-      return spent;
-    },
     has: (timestamp) => spent < Math.min(frames, burst + perSecond * Math.max(0, timestamp)),
     spend: () => {
       spent++;

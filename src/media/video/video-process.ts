@@ -25,19 +25,26 @@ export type VideoTask =
   | { readonly kind: 'pause' }
   | { readonly kind: 'resume' };
 
+/** What a video is, as a player shows it. */
+const descriptionSchema = v.object({
+  /** Seconds until the last frame has been shown. */
+  duration: seconds,
+  width: count,
+  height: count,
+  /** Frames a second, on average. */
+  frameRate: seconds,
+  /** `h264`, `hevc`, `av1`, `vp9`, `vp8` or `mpeg4`. */
+  codec: v.string(),
+});
+export type VideoDescription = Readonly<v.InferOutput<typeof descriptionSchema>>;
+
 /** Messages from the process. */
 const messageSchema = v.variant('kind', [
   /** A sign of life: the task has reached this time of the video. */
   v.object({ kind: v.literal('progress'), seconds }),
   v.object({
     kind: v.literal('opened'),
-    description: v.object({
-      duration: seconds,
-      width: count,
-      height: count,
-      frameRate: seconds,
-      codec: v.string(),
-    }),
+    description: descriptionSchema,
     /** Processor time that all later tasks together may use. */
     cpuSeconds: seconds,
   }),

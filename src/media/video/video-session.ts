@@ -22,6 +22,7 @@ import { keyframePositions, packetHabits } from './gaps.ts';
 import { type ChosenFrame, createFrameBudget } from './scene-tracker.ts';
 import { brokenVideo, IMPLAUSIBLE_WORK, tooManyPictures } from './video-errors.ts';
 import { lookIntoFile, MAX_PIXELS, type PacketIndex, type VideoFile } from './video-file.ts';
+import type { VideoDescription } from './video-process.ts';
 
 /** Closer keyframes show nothing new: a scene of 0.7 s still has two of them. */
 const MIN_SECONDS = 0.3;
@@ -51,18 +52,6 @@ function thinOut(positions: readonly number[], most: number): number[] {
     { length: most },
     (_, order) => positions[Math.floor((order * positions.length) / most)]!,
   );
-}
-
-/** What a video is, as a player shows it. */
-export interface VideoDescription {
-  /** Seconds until the last frame has been shown. */
-  readonly duration: number;
-  readonly width: number;
-  readonly height: number;
-  /** Frames a second, on average. */
-  readonly frameRate: number;
-  /** `h264`, `hevc`, `av1`, `vp9`, `vp8` or `mpeg4`. */
-  readonly codec: string;
 }
 
 /** A frame worth looking at, as the model's input. */

@@ -5,11 +5,18 @@ import { VIDEO_PROCESS_BYTES } from '../../memory-plan.ts';
 import { plausiblePixels, plausibleSeconds } from './decoding-budget.ts';
 import type { FrameJpeg } from './frame-source.ts';
 import type { VideoPlace } from './video-places.ts';
-import { type ProcessLimits, startVideoProcess, type VideoProcess, videoChildPath } from './video-process.ts';
-import type { FoundFrame, VideoDescription } from './video-session.ts';
+import {
+  type ProcessLimits,
+  startVideoProcess,
+  type VideoDescription,
+  type VideoProcess,
+  videoChildPath,
+} from './video-process.ts';
+import type { FoundFrame } from './video-session.ts';
 
 export type { FrameJpeg } from './frame-source.ts';
-export type { FoundFrame, VideoDescription } from './video-session.ts';
+export type { VideoDescription } from './video-process.ts';
+export type { FoundFrame } from './video-session.ts';
 
 /** How far the work on an open video has come. Seconds are times of the video. */
 export type FrameProgress =
