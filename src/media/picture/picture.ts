@@ -14,7 +14,9 @@ import type { ServiceError } from '../../errors.ts';
 import { giveBack } from '../../garbage.ts';
 import { createSemaphore } from '../../semaphore.ts';
 import { decoderOf, pictureDecoders, readPictureHeader, recognisePicture } from '../sniff.ts';
-import { latin1, type PictureHeader, shownSize, turnedSize } from './format/picture-header.ts';
+import { opaqueGif } from './format/gif.ts';
+import { type PictureHeader, shownSize, turnedSize } from './format/picture-header.ts';
+import { isAnimatedWebp } from './format/webp.ts';
 import {
   brokenPicture,
   emptyPicture,
@@ -80,8 +82,6 @@ export interface PictureLoaderOptions {
  */
 type LoadPicture = (bytes: Uint8Array, target: Uint8Array, signal?: AbortSignal) => Promise<void>;
 
-const VP8X_ANIMATION_FLAG = 0x02;
-
 /**
  * Whether another process decodes a picture that begins like this. Every BMP counts: its rare variants are recognised
  * only later. A file that is not a picture does not count.
@@ -90,9 +90,7 @@ const VP8X_ANIMATION_FLAG = 0x02;
 export function isIsolatedPicture(head: Uint8Array): boolean {
   const content = recognisePicture(head);
   if ('other' in content) return false;
-  if (content.format === 'webp') {
-    return latin1(head, 12, 4) === 'VP8X' && ((head[20] ?? 0) & VP8X_ANIMATION_FLAG) !== 0;
-  }
+  if (content.format === 'webp') return isAnimatedWebp(head);
   return content.format === 'bmp' || pictureDecoders[content.format] === 'library';
 }
 
@@ -310,31 +308,6 @@ function checkSize(decoded: Size, declared: Size): void {
 
 function pixelCount({ width, height }: Size): number {
   return width * height;
-}
-
-const EXTENSION = 0x21;
-const GRAPHIC_CONTROL = 0xf9;
-const TRANSPARENT_FLAG = 1;
-
-/**
- * Makes the first frame of a GIF opaque. `Bun.Image` makes transparent pixels black; the reference shows the palette's
- * colour there.
- * @returns the same bytes if nothing is transparent, else a changed copy
- */
-export function opaqueGif(bytes: Uint8Array): Uint8Array {
-  const flags = bytes[10]!;
-  let at = 13 + (flags & 0x80 ? 3 << ((flags & 7) + 1) : 0);
-  let opaque = bytes;
-  while (bytes[at] === EXTENSION) {
-    if (bytes[at + 1] === GRAPHIC_CONTROL && bytes[at + 3]! & TRANSPARENT_FLAG) {
-      opaque = opaque === bytes ? new Uint8Array(bytes) : opaque;
-      opaque[at + 3]! &= ~TRANSPARENT_FLAG;
-    }
-    at += 2;
-    while (bytes[at]) at += 1 + bytes[at]!;
-    at += 1;
-  }
-  return opaque;
 }
 
 /**

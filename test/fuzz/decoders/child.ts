@@ -5,8 +5,9 @@ import { DecodeError, decodeBuiltin } from '../../../native/image/builtin-decode
 import { resizeAndCrop } from '../../../src/clip/preprocessing.ts';
 import { ServiceError } from '../../../src/errors.ts';
 import { giveBack } from '../../../src/garbage.ts';
+import { opaqueGif } from '../../../src/media/picture/format/gif.ts';
 import { shownSize } from '../../../src/media/picture/format/picture-header.ts';
-import { decodeSquare, opaqueGif } from '../../../src/media/picture/picture.ts';
+import { decodeSquare } from '../../../src/media/picture/picture.ts';
 import { readPictureHeader } from '../../../src/media/sniff.ts';
 import { createRandom, type Random } from '../../robustness/random.ts';
 import { keepInput, keptInput } from '../watched-child.ts';

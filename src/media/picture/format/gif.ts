@@ -1,6 +1,8 @@
 import { ByteView, ordinaryPicture, type PictureHeader } from './picture-header.ts';
 
 const EXTENSION = 0x21;
+const GRAPHIC_CONTROL = 0xf9;
+const TRANSPARENT_FLAG = 1;
 const IMAGE = 0x2c;
 const COLOUR_TABLE_FLAG = 0x80;
 /** Comments and metadata before the first frame have a few KB. */
@@ -58,4 +60,24 @@ function walkSubBlocks(view: ByteView, from: number, maximum: number): { end: nu
 
 function inTooManyBlocks(view: ByteView) {
   return view.broken('is made of too many blocks of a byte or two');
+}
+
+/**
+ * Makes the first frame of a GIF opaque. `Bun.Image` makes transparent pixels black; the reference shows the palette's
+ * colour there.
+ * @returns the same bytes if nothing is transparent, else a changed copy
+ */
+export function opaqueGif(bytes: Uint8Array): Uint8Array {
+  let at = 13 + colourTableBytes(bytes[10]!);
+  let opaque = bytes;
+  while (bytes[at] === EXTENSION) {
+    if (bytes[at + 1] === GRAPHIC_CONTROL && bytes[at + 3]! & TRANSPARENT_FLAG) {
+      opaque = opaque === bytes ? new Uint8Array(bytes) : opaque;
+      opaque[at + 3]! &= ~TRANSPARENT_FLAG;
+    }
+    at += 2;
+    while (bytes[at]) at += 1 + bytes[at]!;
+    at += 1;
+  }
+  return opaque;
 }

@@ -1,5 +1,6 @@
 import {
   ByteView,
+  latin1,
   ordinaryPicture,
   type PictureHeader,
   readExifOrientation,
@@ -73,4 +74,9 @@ function losslessSize(view: ByteView, data: number) {
     height: ((bits >>> 14) & 0x3fff) + 1,
     alpha: ((bits >>> 28) & 1) === 1,
   };
+}
+
+/** @param head at least the first 21 bytes of a WebP */
+export function isAnimatedWebp(head: Uint8Array): boolean {
+  return latin1(head, RIFF_HEADER_BYTES, 4) === 'VP8X' && ((head[20] ?? 0) & ANIMATION_FLAG) !== 0;
 }
