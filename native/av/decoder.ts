@@ -24,15 +24,14 @@ import {
   type FFVideoDecoder,
 } from 'node-av/constants';
 import { avGetPixFmtName, Codec, CodecContext, Frame } from 'node-av/lib';
+import type { Size } from '../geometry.ts';
 import { AvError, check, isNothing } from './av-error.ts';
 import type { Demuxer, VideoCodec } from './demuxer.ts';
 
 /** A decoded picture in libav's memory, valid until the decoder's next one. */
-export interface DecodedFrame {
+export interface DecodedFrame extends Size {
   /** Presentation time in the track's ticks; undefined where unknown. */
   readonly pts: number | undefined;
-  readonly width: number;
-  readonly height: number;
   /** Parts were damaged; libav has filled them in. */
   readonly damaged: boolean;
   /** For the filters in this folder. */

@@ -5,15 +5,13 @@ import {
   AVERROR_EINVAL,
 } from 'node-av/constants';
 import { Filter, type FilterContext, FilterGraph, Frame } from 'node-av/lib';
-import type { ResizeAndCrop } from '../geometry.ts';
+import type { ResizeAndCrop, Size } from '../geometry.ts';
 import { AvError, check } from './av-error.ts';
 import type { DecodedFrame } from './decoder.ts';
 import { type Orientation, orientationFilters } from './orientation.ts';
 
 /** The frame properties that a filter chain is built for. A stream may change all of them between frames. */
-interface FrameForm {
-  readonly width: number;
-  readonly height: number;
+interface FrameForm extends Size {
   /** The frame's transfer curve is that of HDR: perceptual quantizer or hybrid log-gamma. */
   readonly highDynamicRange: boolean;
 }
@@ -159,9 +157,7 @@ export function createPictureScaler(placement: PicturePlacement, orientation: Or
   };
 }
 
-export interface RgbImage {
-  readonly width: number;
-  readonly height: number;
+export interface RgbImage extends Size {
   /** [height, width, 3] u8 RGB, row-major. */
   readonly pixels: Uint8Array;
 }
@@ -176,7 +172,7 @@ interface Thumbnailer extends Disposable {
  * Samples instead of averaging: 0.2 ms for a frame of 1920 × 1080 instead of 1 ms. Colours stay in the frame's own curve
  * and primaries. Frames are not turned.
  */
-export function createThumbnailer(width: number, height: number): Thumbnailer {
+export function createThumbnailer({ width, height }: Size): Thumbnailer {
   const filter = createFrameFilter(() => [
     `scale=${width}:${height}:flags=fast_bilinear:out_range=full`,
     'format=rgb24',

@@ -49,7 +49,7 @@ describe('what is refused', () => {
     expect(await load(picture, { limits: { ...limits, imageBytes: picture.length } })).toBeDefined();
   });
 
-  test('more pixels than allowed, told from the header of every format', async () => {
+  test('more pixels than allowed, by the header of every format', async () => {
     const pictures = [
       await jpeg(50, 40),
       rgbPng(50, 40),
@@ -69,7 +69,7 @@ describe('what is refused', () => {
     }
   });
 
-  test('a side longer than decoders can keep rows of', async () => {
+  test('a side that is too long for the decoders’ rows', async () => {
     const strip = png(1_000_001, 1, { bitDepth: 1, colourType: 0, samples: () => [0] });
     expect(await fault(strip, { limits: { ...limits, imagePixels: 2_000_000 } })).toMatchObject({
       code: 'image_too_large',
@@ -94,7 +94,7 @@ describe('what is refused', () => {
     }
   });
 
-  test('a picture whose container is whole, but whose data no decoder takes', async () => {
+  test('a complete file whose pixel data are damaged', async () => {
     const bytes = png(10, 10, { samples: () => [1, 2, 3] });
     const wrong = concat(bytes.subarray(0, 33), chunk('IDAT', new Uint8Array(400).fill(0x55)), chunk('IEND'));
     expect(await fault(wrong)).toMatchObject({
@@ -103,7 +103,7 @@ describe('what is refused', () => {
     });
   });
 
-  test('a kind of TIFF that is not decoded here', async () => {
+  test('a variant of TIFF that is not supported', async () => {
     const bytes = Uint8Array.from(await tiff(10, 10));
     const view = new DataView(bytes.buffer);
     for (let entry = view.getUint32(4, true) + 2; ; entry += 12) {
@@ -120,7 +120,7 @@ describe('what is refused', () => {
 });
 
 describe('the memory budget', () => {
-  test('pictures that do not fit into it together are decoded one after another', async () => {
+  test('pictures that exceed it together are decoded one after another', async () => {
     const loadOne = createPictureLoader({ geometry, limits, isolated, decodeBytes: 1 });
     const picture = rgbPng(width, height, gradient);
     const targets = Array.from({ length: 20 }, () => new Uint8Array(side * side * 3));
@@ -128,7 +128,7 @@ describe('the memory budget', () => {
     for (const target of targets) expect(meanDifference(target, reference)).toBe(0);
   });
 
-  test('a picture that would take more than one may is refused before it is decoded', async () => {
+  test('a picture that needs more than the limit for one is refused before it is decoded', async () => {
     const picture = rgbPng(width, height, gradient);
     const target = new Uint8Array(side * side * 3);
     const fault = await createPictureLoader({ geometry, limits, isolated, maxDecodeBytes: 1000 })(
@@ -141,7 +141,7 @@ describe('the memory budget', () => {
     expect(meanDifference(target, reference)).toBe(0);
   });
 
-  test('pictures that another process decodes keep none of it from the others', async () => {
+  test('pictures that another process decodes take nothing from it', async () => {
     const entered = Promise.withResolvers<void>();
     const end = Promise.withResolvers<void>();
     const endless = {
@@ -174,7 +174,7 @@ describe('the memory budget', () => {
     expect(meanDifference(target, reference)).toBe(0);
   });
 
-  test('who leaves while waiting gets the signal’s reason, and those behind go on', async () => {
+  test('a cancelled wait rejects with the signal’s reason, and later pictures proceed', async () => {
     const loadOne = createPictureLoader({ geometry, limits, isolated, decodeBytes: 1 });
     const picture = await jpeg(800, 600);
     const leaving = new AbortController();

@@ -95,8 +95,7 @@ export function createFrameSource(
 ): NativeFrameSource {
   using stack = new DisposableStack();
   const { index, track } = file;
-  const small = thumbnailSize(track.codedSize.width, track.codedSize.height);
-  const thumbnailer = stack.use(createThumbnailer(small.width, small.height));
+  const thumbnailer = stack.use(createThumbnailer(thumbnailSize(track.codedSize)));
   const open = (skip: 'nonkey' | 'nonreference'): { demuxer: Demuxer; decoder: Decoder } => {
     const demuxer = owned.use(openDemuxer(file.source));
     const alone = skip === 'nonkey' && file.codec === 'hevc';

@@ -1,4 +1,5 @@
 import type { RgbImage } from '../../../native/av/frame-filter.ts';
+import type { Size } from '../../../native/geometry.ts';
 
 /** Pixels of the small frame that are averaged into one cell, each way. */
 const CELL = 4;
@@ -23,7 +24,7 @@ export interface Thumbnail {
 }
 
 /** The small picture's size for a frame size: a whole number of cells. */
-export function thumbnailSize(width: number, height: number): { width: number; height: number } {
+export function thumbnailSize({ width, height }: Size): Size {
   const scale = LONG_SIDE / Math.max(width, height);
   const side = (size: number) => Math.max(MIN_SHORT_SIDE, Math.round((size * scale) / CELL) * CELL);
   return { width: side(width), height: side(height) };

@@ -45,7 +45,7 @@ describe('decodeCostBytes', () => {
     expect(cost(header)).toBeLessThan(measured * 1.6);
   });
 
-  test('a baseline JPEG costs little, however large it is', () => {
+  test('even a large baseline JPEG costs little', () => {
     expect(cost({})).toBeLessThan(20);
     expect(cost(hundredMegapixels)).toBeLessThan(100);
   });

@@ -111,7 +111,7 @@ describe('decodeWindow', () => {
     expect([...pixels]).toEqual([250, 240, 230, 255, 10, 20, 30, 255]);
   });
 
-  test('the caller’s bytes stay as they are, also where a Buffer came, whose slices are no copies', async () => {
+  test('does not change the caller’s bytes, even of a Buffer, whose slices are not copies', async () => {
     const sequence = Buffer.from(await avif(width, height));
     sequence.write('avis', 8);
     const transparent = Buffer.from(
@@ -153,7 +153,7 @@ describe('decodeWindow', () => {
     });
   }
 
-  test('a picture of another size than its header’s is broken', async () => {
+  test('a picture whose size differs from its header’s is broken', async () => {
     const wrong = { width: width - 1, height: height + 1 };
     for (const [format, bytes] of [
       ['png', rgbPng(width, height)],
@@ -164,7 +164,7 @@ describe('decodeWindow', () => {
     }
   });
 
-  test('a picture larger than its header declares is refused before memory is taken for it', async () => {
+  test('a picture larger than its header declares is refused before memory is allocated for it', async () => {
     const decoding = decodeWindow(rgbPng(width, height), header('png', { width: 2, height: 2 }), {
       left: 0,
       top: 0,
@@ -215,7 +215,7 @@ describe('decodeSquare', () => {
     expect([...shared.subarray(0, 10), ...shared.subarray(shared.length - 10)]).toEqual(Array(20).fill(7));
   });
 
-  test('makes what is hidden under full transparency black', async () => {
+  test('makes colours under full transparency black', async () => {
     const target = new Uint8Array(height * height * 3);
     const left = { ...geometry, cropLeft: 0 };
     await decodeSquare(
@@ -227,7 +227,7 @@ describe('decodeSquare', () => {
     expect(target.every((value) => value === 0)).toBe(true);
   });
 
-  test('keeps hidden colours out of the edges of what is seen', async () => {
+  test('keeps hidden colours out of visible edges', async () => {
     // Green on a transparent ground of magenta: unweighted, the magenta would shine through at the edge.
     const picture = bmp(64, 64, (x) => (x < 29 ? [255, 0, 255, 0] : [0, 200, 0, 255]));
     const target = new Uint8Array(16 * 16 * 3);

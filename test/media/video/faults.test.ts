@@ -26,7 +26,7 @@ async function file(name: string, bytes: Uint8Array | string): Promise<string> {
 
 const ACCEPTED = 'MP4, M4V, MOV, WebM and MKV videos are accepted.';
 
-describe('what cannot be used is refused with a sentence', () => {
+describe('an unusable file is refused with a sentence', () => {
   test('an empty file', async () => {
     expect(await refusal(await file('empty.mp4', ''))).toEqual({
       code: 'video_broken',
@@ -55,7 +55,7 @@ describe('what cannot be used is refused with a sentence', () => {
     });
   });
 
-  test('a codec that is not open', async () => {
+  test('a codec that is not accepted', async () => {
     const { path } = makeVideo({
       scenes: manyScenes(1, 0.5),
       encoder: 'mjpeg',
@@ -98,7 +98,7 @@ describe('what cannot be used is refused with a sentence', () => {
   });
 });
 
-describe('what can be used of a damaged file is', () => {
+describe('the usable part of a damaged file is used', () => {
   const whole = makeVideo({
     scenes: manyScenes(8, 1),
     muxerOptions: { movflags: 'faststart' },
@@ -123,7 +123,7 @@ describe('what can be used of a damaged file is', () => {
     expect(warnings.join()).toMatch(/are damaged; they may be missing or distorted/);
   });
 
-  test('and a sound file is not warned of', async () => {
+  test('and a sound file has no warnings', async () => {
     expect((await lookAt(whole.path)).warnings).toEqual([]);
   });
 });

@@ -27,7 +27,7 @@ async function claimed(name: string, claims: Partial<TableClaims>): Promise<stri
   return path;
 }
 
-describe('a film of frames that cost nothing to send', () => {
+describe('a film whose frames need hardly any bytes', () => {
   // Grey all the time, then something else: only by decoding all before it can be seen when it comes.
   const grey: Painting = { background: [128, 128, 128] };
   const green: Painting = { background: [10, 200, 60], grain: 20 };
@@ -81,7 +81,7 @@ describe('a film of frames that cost nothing to send', () => {
     );
   });
 
-  test('of nothing but keyframes is looked at here and there', async () => {
+  test('of keyframes only is sampled', async () => {
     const { path } = makeVideo({
       scenes: manyScenes(60, 1),
       frameRate: 5,
@@ -117,7 +117,7 @@ describe('what is plausible', () => {
   });
 });
 
-describe('tables that name more than there is', () => {
+describe('tables that name more data than the file has', () => {
   const broken = {
     code: 'video_broken',
     message: 'The video is damaged: it names more frames than its bytes can hold.',
@@ -129,7 +129,7 @@ describe('tables that name more than there is', () => {
     expect((await refusal(await claimed('nothing', { samples: 3_000_000 }))).code).toBe('video_broken');
   });
 
-  test('the same bytes again and again', async () => {
+  test('the same bytes many times', async () => {
     const data = new Uint8Array(60_000);
     const path = await claimed('again', { samples: 1000, sampleBytes: 60_000, samplesPerChunk: 1, data });
     expect(await refusal(path)).toEqual(broken);
@@ -159,8 +159,8 @@ describe('tables that name more than there is', () => {
   });
 });
 
-describe('files that are mostly nothing', () => {
-  test('a sound video with gigabytes of nothing behind it', async () => {
+describe('files that are mostly empty', () => {
+  test('a sound video followed by gigabytes of zeros', async () => {
     const { path, scenes } = makeVideo({ scenes: manyScenes(3, 1), muxerOptions: { movflags: 'faststart' } });
     const sparse = join(videoFolder(), 'sparse.mp4');
     await Bun.write(sparse, Bun.file(path));

@@ -54,7 +54,7 @@ describe('StoredPng', () => {
     );
   });
 
-  test('passes over an ICC profile before the pixels', async () => {
+  test('skips an ICC profile before the pixels', async () => {
     // Bun.Image carries a JPEG's profile on into the PNG that it writes.
     const profile = new Uint8Array(200).fill(7);
     const jpeg = await new Bun.Image(createBitmap(8, 8).bytes).jpeg().bytes();

@@ -2,12 +2,9 @@ import type { ExifOrientation, Size } from '../../../../native/geometry.ts';
 import type { PictureFormat } from '../../../contract/formats.ts';
 import { brokenPicture } from '../picture-errors.ts';
 
-/** The facts of a picture's header. They are read before anything is decoded. */
-export interface PictureHeader {
+/** The facts of a picture's header, read before anything is decoded. The size is as stored, before it is turned. */
+export interface PictureHeader extends Size {
   readonly format: PictureFormat;
-  /** Size as stored, in pixels: before the orientation is applied. */
-  readonly width: number;
-  readonly height: number;
   /** How the stored pixels are turned for display. */
   readonly orientation: ExifOrientation;
   /** The pixels have an opacity, and the reference resizes it with them. */
