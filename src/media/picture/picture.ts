@@ -13,7 +13,7 @@ import type { PictureFormat } from '../../contract/formats.ts';
 import type { ServiceError } from '../../errors.ts';
 import { giveBack } from '../../garbage.ts';
 import { createSemaphore } from '../../semaphore.ts';
-import { decoderOf, pictureDecoders, readPictureHeader, recognisePicture } from '../sniff.ts';
+import { decoderOf, readPictureHeader, recognisePicture } from '../sniff.ts';
 import { opaqueGif } from './format/gif.ts';
 import { type PictureHeader, shownSize, turnedSize } from './format/picture-header.ts';
 import { isAnimatedWebp } from './format/webp.ts';
@@ -90,8 +90,10 @@ type LoadPicture = (bytes: Uint8Array, target: Uint8Array, signal?: AbortSignal)
 export function isIsolatedPicture(head: Uint8Array): boolean {
   const content = recognisePicture(head);
   if ('other' in content) return false;
-  if (content.format === 'webp') return isAnimatedWebp(head);
-  return content.format === 'bmp' || pictureDecoders[content.format] === 'library';
+  const { format } = content;
+  return (
+    decoderOf({ format, rare: format === 'bmp' || (format === 'webp' && isAnimatedWebp(head)) }) === 'library'
+  );
 }
 
 export function createPictureLoader(options: PictureLoaderOptions): LoadPicture {
