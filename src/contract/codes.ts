@@ -1,59 +1,202 @@
 import type { ErrorCode } from '../errors.ts';
 
-/** How an error travels: its HTTP status, and what it means (shown in the documentation). */
-export interface ErrorMeaning {
+/** What a client should do about an error, in the words of the documentation. */
+export const clientActions = {
+  never_retry: 'Do not send it again as it is.',
+  wait: 'After `Retry-After`, send it again. Repeat that until it is answered.',
+  retry: 'Send it again after a pause. Double the pause each time, and stop after five attempts.',
+  send_less: 'Send less: fewer or smaller files, or fewer categories.',
+} as const;
+export type ClientAction = keyof typeof clientActions;
+
+/**
+ * What an error is about:
+ * - `request`: how it was asked: the categories, the options, the key, the address
+ * - `file`: one file, which is refused again whenever it is sent
+ * - `files`: the files that were sent together; in other requests they may be accepted
+ * - `service`: its state, whatever was asked
+ * - `unknown`: perhaps a file, perhaps the service or the network
+ */
+export type Concern = 'request' | 'file' | 'files' | 'service' | 'unknown';
+
+/** What a client can do. */
+export interface ClientAdvice {
+  readonly client: ClientAction;
+  readonly about: Concern;
+}
+
+/** One error: its HTTP status, its meaning, and what a client can do. */
+export interface ErrorMeaning extends ClientAdvice {
   readonly status: number;
   readonly meaning: string;
 }
 
-/** The one place where codes become statuses. A code without a line here does not compile. */
+const otherRequest = { client: 'never_retry', about: 'request' } as const;
+const otherFile = { client: 'never_retry', about: 'file' } as const;
+const otherFiles = { client: 'never_retry', about: 'files' } as const;
+const later = { client: 'wait', about: 'service' } as const;
+
+/** The one table of codes. A code without a line here does not compile. */
 export const errorMeanings: Readonly<Record<ErrorCode, ErrorMeaning>> = {
-  bad_request: { status: 400, meaning: 'The request cannot be understood.' },
-  unauthorized: { status: 401, meaning: 'The API key is missing or wrong.' },
-  not_found: { status: 404, meaning: 'There is nothing at this path.' },
-  method_not_allowed: { status: 405, meaning: 'The path exists, but not for this method; see Allow.' },
-  content_type_unsupported: { status: 415, meaning: 'The body is not multipart/form-data.' },
-  multipart_malformed: { status: 400, meaning: 'The multipart body breaks off or breaks the format.' },
-  multipart_too_large: { status: 413, meaning: 'A part’s headers or the categories are too large.' },
-  upload_stalled: { status: 408, meaning: 'The body came too slowly, or not at all.' },
+  bad_request: { status: 400, ...otherRequest, meaning: 'The request cannot be understood.' },
+  unauthorized: { status: 401, ...otherRequest, meaning: 'The API key is missing or wrong.' },
+  not_found: { status: 404, ...otherRequest, meaning: 'There is nothing at this path.' },
+  method_not_allowed: {
+    status: 405,
+    ...otherRequest,
+    meaning: 'The path exists, but not for this method; see Allow.',
+  },
+  content_type_unsupported: { status: 415, ...otherRequest, meaning: 'The body is not multipart/form-data.' },
+  multipart_malformed: {
+    status: 400,
+    ...otherFiles,
+    meaning: 'The multipart body breaks off or breaks the format.',
+  },
+  // `request`: fewer files do not help. The categories have to be shorter.
+  multipart_too_large: {
+    status: 413,
+    client: 'send_less',
+    about: 'request',
+    meaning: 'A part’s headers or the categories are too large.',
+  },
+  upload_stalled: {
+    status: 408,
+    client: 'retry',
+    about: 'service',
+    meaning: 'The body came too slowly, or not at all.',
+  },
   option_invalid: {
     status: 400,
+    ...otherRequest,
     meaning: 'A query option is unknown or has an impossible value, or the answer would be enormous.',
   },
-  part_unexpected: { status: 400, meaning: 'A part has a name that this endpoint does not take.' },
-  // Nobody reads this one; the status is the one that proxies write into their logs.
-  client_gone: { status: 499, meaning: 'The client left before the answer.' },
-  categories_missing: { status: 400, meaning: 'No category was sent.' },
-  categories_malformed: { status: 400, meaning: 'The categories are not JSON, CSV or lines of text.' },
-  categories_too_many: { status: 400, meaning: 'More categories than the service takes.' },
-  label_too_long: { status: 400, meaning: 'A category does not fit into the model’s context.' },
-  files_missing: { status: 400, meaning: 'No picture was sent.' },
-  files_too_many: { status: 400, meaning: 'More pictures than the service takes in one request.' },
-  files_broken: { status: 422, meaning: 'Pictures that cannot be used; `errors` names every one of them.' },
+  part_unexpected: {
+    status: 400,
+    ...otherRequest,
+    meaning: 'A part has a name that this endpoint does not take.',
+  },
+  // Only the log has it. The status is the one that proxies write into their logs.
+  client_gone: { status: 499, ...otherRequest, meaning: 'The client left before the answer.' },
+  categories_missing: { status: 400, ...otherRequest, meaning: 'No category was sent.' },
+  categories_malformed: {
+    status: 400,
+    ...otherRequest,
+    meaning: 'The categories are not JSON, CSV or lines of text.',
+  },
+  categories_too_many: { status: 400, ...otherRequest, meaning: 'More categories than the service takes.' },
+  label_too_long: {
+    status: 400,
+    ...otherRequest,
+    meaning: 'A category does not fit into the model’s context.',
+  },
+  files_missing: { status: 400, ...otherRequest, meaning: 'No picture was sent.' },
+  files_too_many: {
+    status: 400,
+    client: 'send_less',
+    about: 'files',
+    meaning: 'More pictures than the service takes in one request.',
+  },
+  files_broken: {
+    status: 422,
+    ...otherFiles,
+    meaning: 'Pictures that cannot be used; `errors` names every one of them.',
+  },
   file_name_invalid: {
     status: 400,
+    ...otherFiles,
     meaning: 'A file name is missing, empty, too long, not UTF-8, or has a control character.',
   },
-  image_empty: { status: 422, meaning: 'A picture of no bytes.' },
-  image_unsupported: { status: 415, meaning: 'Not a picture, or of a format that is not accepted.' },
-  image_too_large: { status: 413, meaning: 'A picture of too many bytes or pixels.' },
-  image_broken: { status: 422, meaning: 'A picture that is damaged or cut off.' },
-  video_missing: { status: 400, meaning: 'No video was sent.' },
-  video_unsupported: { status: 415, meaning: 'Not a video, or of a format that is not accepted.' },
-  video_too_large: { status: 413, meaning: 'A video that is too large or too long.' },
-  video_broken: { status: 422, meaning: 'A video that is damaged or cut off.' },
-  storage_full: { status: 507, meaning: 'There is no room to keep the upload while it is read.' },
-  model_loading: { status: 503, meaning: 'The model is still being fetched or prepared.' },
-  model_missing: { status: 503, meaning: 'The model cannot be had; `error` says what to do.' },
-  engine_restarting: { status: 503, meaning: 'The model broke down and is being started again.' },
+  image_empty: { status: 422, ...otherFile, meaning: 'A picture of no bytes.' },
+  image_unsupported: {
+    status: 415,
+    ...otherFile,
+    meaning: 'Not a picture, or of a format that is not accepted.',
+  },
+  image_too_large: {
+    status: 413,
+    client: 'send_less',
+    about: 'file',
+    meaning: 'A picture of too many bytes or pixels.',
+  },
+  image_broken: { status: 422, ...otherFile, meaning: 'A picture that is damaged or cut off.' },
+  video_missing: { status: 400, ...otherRequest, meaning: 'No video was sent.' },
+  video_unsupported: {
+    status: 415,
+    ...otherFile,
+    meaning: 'Not a video, or of a format that is not accepted.',
+  },
+  video_too_large: {
+    status: 413,
+    client: 'send_less',
+    about: 'file',
+    meaning: 'A video that is too large or too long.',
+  },
+  video_broken: { status: 422, ...otherFile, meaning: 'A video that is damaged or cut off.' },
+  // A smaller video may fit.
+  storage_full: {
+    status: 507,
+    ...otherFiles,
+    meaning: 'There is no room to keep the upload while it is read.',
+  },
+  model_loading: { status: 503, ...later, meaning: 'The model is still being fetched or prepared.' },
+  // Only an operator helps, so a program fails at once. The page asks /health and sends again when the model is there.
+  model_missing: {
+    status: 503,
+    client: 'never_retry',
+    about: 'service',
+    meaning: 'There is no usable model; `error` says what to do.',
+  },
+  engine_restarting: { status: 503, ...later, meaning: 'The model broke down and is being started again.' },
   overloaded: {
     status: 503,
+    ...later,
     meaning: 'Too many requests wait already, or there is no room for another one.',
   },
-  shutting_down: { status: 503, meaning: 'The service is about to stop.' },
-  internal: { status: 500, meaning: 'A bug of the service.' },
+  shutting_down: { status: 503, ...later, meaning: 'The service is about to stop.' },
+  internal: { status: 500, ...otherFiles, meaning: 'A bug of the service.' },
 };
 
 export function statusOf(code: ErrorCode): number {
   return errorMeanings[code].status;
+}
+
+/** @returns whether it is one of our codes */
+export function isErrorCode(code: unknown): code is ErrorCode {
+  return typeof code === 'string' && Object.hasOwn(errorMeanings, code);
+}
+
+/**
+ * What a client can do about an answer without one of our codes, which comes from a proxy.
+ * @param status 0: no answer came
+ */
+export function adviceForStatus(status: number): ClientAdvice {
+  switch (status) {
+    // A file at which the service or a proxy dies looks like a broken connection.
+    case 0:
+    case 408:
+    case 502:
+    case 504:
+      return { client: 'retry', about: 'unknown' };
+    case 413:
+      return { client: 'send_less', about: 'files' };
+    case 429:
+      return { client: 'retry', about: 'service' };
+    // Balancers answer it while no replica is ready.
+    case 503:
+      return { client: 'wait', about: 'service' };
+    // Firewalls answer it to what they find in a file, others to any request.
+    case 403:
+      return { client: 'never_retry', about: 'unknown' };
+    case 400:
+    case 415:
+    case 422:
+      return { client: 'never_retry', about: 'files' };
+    default:
+      return { client: 'never_retry', about: status >= 500 ? 'files' : 'request' };
+  }
+}
+
+/** @returns whether the files are the reason, so that other files may be accepted */
+export function isAboutFiles({ about }: Pick<ClientAdvice, 'about'>): boolean {
+  return about === 'file' || about === 'files';
 }

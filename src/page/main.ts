@@ -1,5 +1,5 @@
+import type { Refusal } from '../contract/client.ts';
 import { type FoundFile, fileKind } from './intake/photo-list.ts';
-import type { Refusal } from './service/refusal.ts';
 import { createRequests } from './service/requests.ts';
 import { type ServiceState, watchService } from './service/service-state.ts';
 import { createSession } from './session.ts';
@@ -16,7 +16,8 @@ import { createVideoResults } from './view/video-results.ts';
 
 const live = createLiveRegion(find('live', HTMLElement));
 const requests = createRequests();
-const session = createSession(requests, throttled(draw));
+const watch = watchService(showState);
+const session = createSession({ requests, untilReady: watch.untilReady, changed: throttled(draw) });
 const banner = createServiceBanner();
 const progress = createProgress(live);
 const photoResults = createPhotoResults(() => {
@@ -44,13 +45,6 @@ clear.addEventListener('click', () => {
   find('choose-files', HTMLButtonElement).focus();
 });
 
-let serviceState: ServiceState['state'] | undefined;
-const watch = watchService((state) => {
-  banner.show(state);
-  if (state.state === serviceState) return;
-  serviceState = state.state;
-  live.say(find('banner-text', HTMLElement).textContent ?? '');
-});
 watch.check();
 
 // A run is lost with the page.
@@ -58,7 +52,16 @@ addEventListener('beforeunload', (event) => {
   if (session.progress) event.preventDefault();
 });
 
-/** Sorts what was dropped or chosen by what it is. */
+let serviceState: ServiceState['state'] | undefined;
+
+function showState(state: ServiceState): void {
+  banner.show(state);
+  if (state.state === serviceState) return;
+  serviceState = state.state;
+  live.say(find('banner-text', HTMLElement).textContent ?? '');
+}
+
+/** Adds photos and videos to the session, and reads categories from other files. */
 async function takeFiles(files: readonly FoundFile[]): Promise<void> {
   const photos: FoundFile[] = [];
   let videos: File[] = [];
@@ -66,13 +69,13 @@ async function takeFiles(files: readonly FoundFile[]): Promise<void> {
   let leftOut = 0;
   for (const found of files) {
     const kind = fileKind(found.file);
-    // Folders hold all kinds of things; what is dropped by itself is meant.
+    // A folder may contain any files. A file that is chosen on its own is always used.
     if (kind === 'photo' || (kind === 'other' && !found.inFolder)) photos.push(found);
     else if (kind === 'video') (found.inFolder ? folderVideos : videos).push(found.file);
     else if (found.inFolder) leftOut++;
     else await question.readDocument(found.file);
   }
-  // Among photos, videos are by-catch.
+  // Videos in a folder are ignored if there are photos.
   if (photos.length === 0 && videos.length === 0) videos = folderVideos;
   else leftOut += folderVideos.length;
   const video = videos.at(-1);
@@ -98,7 +101,7 @@ async function classify(): Promise<void> {
     return;
   }
   if (fault !== undefined || labels.length === 0) {
-    question.complain('labels', fault ?? 'Say at least one category to look for.');
+    question.complain('labels', fault ?? 'Enter at least one category.');
     return;
   }
   setText(runFault, '');
@@ -109,12 +112,12 @@ async function classify(): Promise<void> {
   watch.check();
 }
 
-/** Says where it can be set right why a run ended early. */
+/** Shows why a run ended early, beside the field that can be corrected. */
 function explain({ code, sentence }: Refusal): void {
   if (code === 'unauthorized') keyForm.ask(requests.hasKey ? sentence : 'This service needs an API key.');
   else if (/^(?:categories_|label_|multipart_too_large)/.test(code)) question.complain('labels', sentence);
   else if (code === 'option_invalid') question.complain('template', sentence);
-  else setText(runFault, `${sentence} What is there already is kept; press Classify to go on.`);
+  else setText(runFault, `${sentence} Results so far are kept. Press Classify to continue.`);
 }
 
 function outcomeText(): string {
@@ -123,7 +126,7 @@ function outcomeText(): string {
   return [
     ...(session.photos.length > 0 ? [`${count(answered, 'photo')} classified.`] : []),
     ...(broken > 0 ? [`${count(broken, 'file')} could not be used.`] : []),
-    ...(session.video?.details ? ['The video is looked through.'] : []),
+    ...(session.video?.details ? ['The video is searched.'] : []),
     ...(session.video?.fault ? [session.video.fault.sentence] : []),
   ].join(' ');
 }
@@ -146,11 +149,13 @@ function draw(): void {
   runFault.hidden = runFault.textContent === '';
 }
 
-/** What the button would do. */
+/** What the button will do. */
 function planText(): string {
   if (session.progress || (session.photos.length === 0 && !session.video)) return '';
   const { photos, video, isNewQuestion } = session.outstanding(question.labels.labels, question.template);
   const what = [...(photos > 0 ? [count(photos, 'photo')] : []), ...(video ? ['the video'] : [])];
-  if (what.length === 0) return 'Everything is classified.';
-  return `Sends ${what.join(' and ')}${isNewQuestion ? ', as the question is a new one' : ''}.`;
+  if (what.length === 0) return 'Up to date.';
+  return isNewQuestion
+    ? `The question changed: ${what.join(' and ')} will be sent again.`
+    : `Sends ${what.join(' and ')}.`;
 }

@@ -1,39 +1,38 @@
-import type { VideoProgress } from '../contract/schemas.ts';
+import { type Refusal, refusalOf, sendPatiently } from '../contract/client.ts';
+import { isAboutFiles } from '../contract/codes.ts';
+import type { VideoDetails, VideoProgress } from '../contract/schemas.ts';
 import { createPhotoList, type FoundFile } from './intake/photo-list.ts';
 import { type ShownVideo, separatePictures } from './results/frames.ts';
 import { answerTo, type Photo, type Question } from './results/photo.ts';
 import { classifyPhotos, RunStopped } from './service/classify-photos.ts';
-import { classifyVideo } from './service/classify-video.ts';
-import { pause } from './service/pause.ts';
-import type { Refusal } from './service/refusal.ts';
 import type { Requests } from './service/requests.ts';
 
-/** How far a run has come. */
+/** The progress of a run. */
 export interface RunProgress {
   readonly startedAt: number;
   readonly photosDone: number;
   readonly photosTotal: number;
   readonly sentBytes: number;
   readonly totalBytes: number;
-  /** What the service says while it looks through the video; undefined while it is sent. */
+  /** The service's progress with the video; undefined while the video is sent. */
   readonly video?: VideoProgress | undefined;
-  /** Why nothing moves. */
-  readonly wait?: Refusal | undefined;
+  /** Why the run waits. */
+  readonly wait?: { readonly sentence: string; readonly waitSeconds: number } | undefined;
 }
 
-/** What would have to be sent. */
+/** What a run would send. */
 export interface Outstanding {
   readonly photos: number;
   readonly video: boolean;
-  /** Something else was asked before. */
+  /** Whether another question was asked before. */
   readonly isNewQuestion: boolean;
 }
 
-/** What is on the page, what was asked of it, and what came of it. */
+/** The files on the page, the question about them, and the answers. */
 export interface Session {
   readonly photos: readonly Photo[];
   readonly video: ShownVideo | undefined;
-  /** What was asked last. */
+  /** The last question. */
   readonly question: Question | undefined;
   /** The name of the model that answered. */
   readonly model: string | undefined;
@@ -43,20 +42,26 @@ export interface Session {
   addPhotos(files: readonly FoundFile[]): Promise<number>;
   setVideo(file: File): void;
   clear(): void;
-  /** What would have to be sent to have everything answered. */
+  /** What a run with this question would send. */
   outstanding(labels: readonly string[], template: string): Outstanding;
   /**
-   * Asks for everything that has no answer to this question yet.
-   * @returns why it ended early, if it did and nobody stopped it
+   * Sends everything that has no answer to this question yet.
+   * @returns why it ended early; undefined if it was complete or was stopped
    */
   run(labels: readonly string[], template: string): Promise<Refusal | undefined>;
   stop(): void;
-  /** Lets the photos that could not be used be sent once more. */
+  /** The next run sends the photos again that could not be used. */
   forgetFaults(): void;
 }
 
-/** @param changed called after every change */
-export function createSession(requests: Requests, changed: () => void): Session {
+interface SessionOptions {
+  readonly requests: Requests;
+  readonly untilReady: (signal: AbortSignal) => Promise<void>;
+  /** Called after every change. */
+  readonly changed: () => void;
+}
+
+export function createSession({ requests, untilReady, changed }: SessionOptions): Session {
   const photos = createPhotoList();
   let video: ShownVideo | undefined;
   let videoQuestion: Question | undefined;
@@ -69,6 +74,15 @@ export function createSession(requests: Requests, changed: () => void): Session 
     if (progress) progress = { ...progress, ...news };
     changed();
   };
+
+  const sending = (signal: AbortSignal) => ({
+    signal,
+    untilReady,
+    // A person sees why it waits, and can stop it.
+    patience: { busySeconds: Number.POSITIVE_INFINITY },
+    onWait: ({ sentence }: Refusal, waitSeconds: number) =>
+      tell({ wait: { sentence, waitSeconds }, video: undefined }),
+  });
 
   const unanswered = (asked: Question) =>
     photos.all.filter((photo) => !photo.fault && !answerTo(photo, asked));
@@ -89,13 +103,11 @@ export function createSession(requests: Requests, changed: () => void): Session 
         totalBytes: open.reduce((sum, { bytes }) => sum + bytes, 0),
       });
       await classifyPhotos({
+        ...sending(signal),
         photos: open,
         question: wanted,
-        signal,
-        pause,
-        post: (batch, signal, onSent) => requests.sendPhotos(batch, wanted, signal, onSent),
+        post: (batch, signal, onSent) => requests.sendPhotos(batch, wanted, { signal, onSent }),
         onSent: (sentBytes) => tell({ sentBytes }),
-        onWait: (wait) => tell({ wait }),
         onModel: ({ name }) => {
           model = name;
         },
@@ -122,23 +134,26 @@ export function createSession(requests: Requests, changed: () => void): Session 
       sentBytes: 0,
       totalBytes: file.size,
     });
-    const outcome = await classifyVideo({
-      signal,
-      pause,
-      post: (signal, onSent, onText) => requests.sendVideo(file, wanted, { signal, onSent, onText }),
-      onSent: (sentBytes) => tell({ sentBytes, wait: undefined }),
-      onProgress: (progress) => tell({ video: progress, wait: undefined }),
-      onWait: (wait) => tell({ wait, video: undefined }),
-    });
-    // Another one was chosen meanwhile.
+    const attempt = () =>
+      requests.sendVideo(file, wanted, {
+        signal,
+        onSent: (sentBytes) => tell({ sentBytes, wait: undefined }),
+        onProgress(progress) {
+          // The browser knows how much is sent before the service does.
+          if (progress.stage !== 'uploading') tell({ video: progress, wait: undefined });
+        },
+      });
+    const outcome = await sendPatiently(attempt, sending(signal));
+    // Another video was chosen in the meantime.
     if (video?.file !== file) return undefined;
-    if ('remedy' in outcome) {
-      if (outcome.remedy !== 'blame' && outcome.remedy !== 'split') return outcome;
-      video = { file, fault: { code: outcome.code, sentence: outcome.sentence } };
-    } else {
-      video = { file, ...separatePictures(outcome) };
-      model = outcome.model.name;
-    }
+    if ('refusal' in outcome) {
+      const { code, sentence } = outcome.refusal;
+      if (!isAboutFiles(outcome.refusal)) return outcome.refusal;
+      video = { file, fault: { code, sentence } };
+    } else if (isVideoDetails(outcome.answer)) {
+      video = { file, ...separatePictures(outcome.answer) };
+      model = outcome.answer.model.name;
+    } else return refusalOf({ status: 200, body: outcome.answer });
     videoQuestion = wanted;
     return undefined;
   };
@@ -215,4 +230,8 @@ export function createSession(requests: Requests, changed: () => void): Session 
 
 function sameLabels(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((label, index) => label === b[index]);
+}
+
+function isVideoDetails(answer: unknown): answer is VideoDetails {
+  return typeof answer === 'object' && answer !== null && 'results' in answer;
 }

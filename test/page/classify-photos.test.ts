@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test';
+import type { Received } from '../../src/contract/client.ts';
 import type { Photo, Question } from '../../src/page/results/photo.ts';
 import {
   batchesOf,
@@ -6,17 +7,12 @@ import {
   type PhotoRun,
   RunStopped,
 } from '../../src/page/service/classify-photos.ts';
-import type { Received } from '../../src/page/service/refusal.ts';
 import { newPhoto } from './photos.ts';
 
 const question: Question = { labels: ['cat', 'dog'], template: '' };
 const model = { name: 'fake', sha256: '0', precision: 'fp32', embedding_dimension: 2, image_resolution: 224 };
 
-const received = (status: number, body: unknown = {}): Received => ({
-  status,
-  text: JSON.stringify(body),
-  retryAfterSeconds: undefined,
-});
+const received = (status: number, body: unknown = {}): Received => ({ status, body });
 
 /** All photos are dogs but the broken ones. */
 function answer(batch: readonly Photo[], broken: readonly number[] = []): Received {
@@ -65,7 +61,7 @@ function start(photos: readonly Photo[], post: (batch: readonly Photo[]) => Rece
     onFault: ({ id }, { code }) => told.faults.push(`${id} ${code}`),
     onSent: (bytes) => told.sent.push(bytes),
     onModel: () => undefined,
-    onWait: ({ code, waitSeconds }) => told.waits.push(`${code} ${waitSeconds}`),
+    onWait: ({ code }, seconds) => told.waits.push(`${code} ${seconds}`),
   };
   return { told, stopping, done: classifyPhotos(run) };
 }
@@ -178,6 +174,14 @@ describe('when a request fails', () => {
     expect(told.faults).toEqual(['31 unreadable']);
   });
 
+  test('a service that takes fewer photos than a request has gets smaller requests', async () => {
+    const tooMany = received(400, { code: 'files_too_many', error: 'At most 10.' });
+    const { told, done } = start(photosOf(32), (batch) => (batch.length > 10 ? tooMany : answer(batch)));
+    await done;
+    expect(told.answered.toSorted((a, b) => a - b)).toEqual([...Array(32).keys()]);
+    expect(told.faults).toEqual([]);
+  });
+
   test('a bug of the service costs the photos of that request alone', async () => {
     const bug = received(500, { code: 'internal', error: 'This is a bug.' });
     const { told, done } = start(photosOf(40), (batch) => (batch[0]?.id === 0 ? bug : answer(batch)));
@@ -194,7 +198,7 @@ describe('when a request fails', () => {
   });
 
   test('an answer that is none ends the run', async () => {
-    const { done } = start(photosOf(1), () => ({ ...received(200), text: '<html>Please log in</html>' }));
+    const { done } = start(photosOf(1), () => ({ ...received(200), body: '<html>Please log in</html>' }));
     expect(await done.catch((fault: unknown) => fault)).toBeInstanceOf(RunStopped);
   });
 

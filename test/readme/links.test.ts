@@ -1,20 +1,16 @@
 import { expect, test } from 'bun:test';
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { page, repository, withoutCode } from './markdown.ts';
+import { page, pagePaths, repository, withoutCode } from './markdown.ts';
 
-const paths = ['*.md', '{deploy,models,src,native,test}/**/*.md'].flatMap((pattern) => [
-  ...new Bun.Glob(pattern).scanSync(repository),
-]);
-
-/** As GitHub makes them. */
+/** The anchor that GitHub makes. */
 const anchorOf = (heading: string) =>
   heading
     .toLowerCase()
     .replace(/[^\p{L}\p{N} _-]/gu, '')
     .replaceAll(' ', '-');
 
-/** What a page links to inside the repository, as [file, anchor]. */
+/** The links of a page to the repository's files, as [file, anchor]. */
 async function localLinks(path: string): Promise<readonly (readonly [string, string | undefined])[]> {
   const targets = [...withoutCode(await page(path)).matchAll(/\]\(([^)\s]+)\)/g)].map(
     ([, target = '']) => target,
@@ -27,12 +23,16 @@ async function localLinks(path: string): Promise<readonly (readonly [string, str
     });
 }
 
-test('there are pages to look at', () => {
-  expect(paths).toContain('README.md');
-  expect(paths).toContain('deploy/troubleshooting.md');
+test('the README leads to every page', async () => {
+  const reached = new Set(['README.md']);
+  for (const path of reached) {
+    for (const [file] of await localLinks(path)) if (pagePaths.includes(file)) reached.add(file);
+  }
+  expect([...reached].toSorted()).toEqual(pagePaths.toSorted());
+  expect(pagePaths).toContain('docs/api.md');
 });
 
-for (const path of paths) {
+for (const path of pagePaths) {
   test(`links of ${path} lead somewhere`, async () => {
     const lost: string[] = [];
     for (const [file, anchor] of await localLinks(path)) {

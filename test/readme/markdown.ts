@@ -2,13 +2,18 @@ import { join } from 'node:path';
 
 export const repository = join(import.meta.dir, '../..');
 
+/** All pages of the documentation, from the repository's root. */
+export const pagePaths = ['*.md', '{docs,deploy,models,src,native,test}/**/*.md'].flatMap((pattern) => [
+  ...new Bun.Glob(pattern).scanSync(repository),
+]);
+
 /** The text of a page of the documentation. */
 export const page = (path: string): Promise<string> => Bun.file(join(repository, path)).text();
 
 export interface CodeBlock {
   readonly language: string;
   readonly code: string;
-  /** Of its first fence, from 1. */
+  /** The line of its first fence, from 1. */
   readonly line: number;
 }
 
@@ -23,7 +28,7 @@ export function codeBlocks(markdown: string): readonly CodeBlock[] {
   );
 }
 
-/** The text from a heading on, up to the next of any level. */
+/** The text below a heading, up to the next heading of any level. */
 export function section(markdown: string, heading: string): string {
   const lines = withoutCode(markdown).split('\n');
   const start = lines.findIndex((line) => line.replace(/^#+ /, '') === heading && line.startsWith('#'));
@@ -32,7 +37,7 @@ export function section(markdown: string, heading: string): string {
   return lines.slice(start + 1, length < 0 ? undefined : start + 1 + length).join('\n');
 }
 
-/** The cells of the rows below a table's head, trimmed; a text without a table has none. */
+/** The trimmed cells of each row below a table's head; none without a table. */
 export function tableRows(markdown: string): readonly (readonly string[])[] {
   return markdown
     .split('\n')
@@ -46,11 +51,11 @@ export function tableRows(markdown: string): readonly (readonly string[])[] {
     );
 }
 
-/** What stands between backticks. */
+/** The texts between backticks. */
 export const codeIn = (text: string): readonly string[] =>
   [...text.matchAll(/`([^`]+)`/g)].map(([, code = '']) => code);
 
-/** Code blocks become empty lines, so that a comment in them is no heading. */
+/** Empties the lines of code blocks, so that a comment in them is not taken for a heading. */
 export function withoutCode(markdown: string): string {
   return markdown.replace(/^```.*?^```$/gms, (block) => block.replace(/.+/g, ''));
 }

@@ -29,7 +29,7 @@ function limitOf(what: string): number {
   return Number(digits.replaceAll(',', '')) * factor;
 }
 
-/** The value of a constant of the code, wherever it stands. */
+/** The value of a constant of the code, in whichever file it is. */
 async function constant(name: string): Promise<number> {
   for (const path of new Bun.Glob('src/**/*.ts').scanSync(repository)) {
     const text = await Bun.file(join(repository, path)).text();
@@ -45,7 +45,7 @@ async function constant(name: string): Promise<number> {
   throw new Error(`the code has no constant ${name}`);
 }
 
-test('the limits that an operator may set are those of the settings, all of them', () => {
+test('the table has all limits of the settings, with their defaults', () => {
   const { limits: known } = parseConfig({}, []);
   const defaults: Readonly<Record<string, number>> = {
     MAX_FILES: known.files,
@@ -67,7 +67,7 @@ test('the fixed limits are those of the code', async () => {
   expect(limitOf('frames of one video that the model looks at')).toBe(await constant('MAX_FRAMES'));
 });
 
-test('the limits of options are those that requests are held to', () => {
+test('the limits of options are those of the schemas', () => {
   const { template, top_k } = optionsSchema.entries;
   const accepts = (schema: v.GenericSchema, value: unknown) => v.safeParse(schema, value).success;
   const templates = limitOf('templates in one request');
@@ -84,7 +84,7 @@ test('the limits of options are those that requests are held to', () => {
   }
 });
 
-test('what is to be watched is there', async () => {
+test('the metrics and codes to watch exist', async () => {
   const named = tableRows(section(security, 'What to watch')).flatMap(([what = '']) => codeIn(what));
   const codes = named.flatMap((text) => /code="(\w+)"/.exec(text)?.[1] ?? []);
   expect(codes.length).toBeGreaterThan(4);
@@ -94,8 +94,4 @@ test('what is to be watched is there', async () => {
   const metrics = named.flatMap((text) => /^\w+/.exec(text)?.[0] ?? []);
   expect(metrics.length).toBeGreaterThan(2);
   for (const metric of metrics) expect(families.map(({ name }) => name)).toContain(metric);
-});
-
-test('the README leads there', async () => {
-  expect(await page('README.md')).toContain('](SECURITY.md)');
 });

@@ -4,7 +4,7 @@ import type { FoundFile } from '../files/find-files.ts';
 import type { FileFaultCode } from '../files/read-picture.ts';
 import type { AnsweringModel } from '../output/provenance.ts';
 
-/** What is asked of every picture: options as on the wire, and the categories. */
+/** The question about every picture: the options, named as on the wire, and the categories. */
 export interface Question extends QuestionOptions {
   readonly categories: Categories;
 }
@@ -20,7 +20,7 @@ export interface Standing {
 export interface AnsweredFile extends Standing {
   readonly kind: 'answered';
   readonly file: string;
-  /** null: the best one is not good enough. */
+  /** null: the best category is not good enough. */
   readonly category: string | null;
   /** Best first. */
   readonly scores: readonly ({ readonly category: string } & Standing)[];
@@ -42,10 +42,10 @@ export interface SkippedFile {
 
 export type FileOutcome = AnsweredFile | BrokenFile | SkippedFile;
 
-/** A category's best picture. Score and similarity are null where no picture can be used. */
+/** A category's best picture. Score and similarity are null if no picture can be used. */
 export interface BestFile {
   readonly category: string;
-  /** null: the best one is not good enough, or there is none. */
+  /** null: no picture is good enough. */
   readonly file: string | null;
   readonly score: number | null;
   readonly similarity: number | null;
@@ -55,12 +55,12 @@ export interface BestFile {
 /** A category's best frame. */
 export interface BestFrame extends Standing {
   readonly category: string;
-  /** Seconds from the beginning of the video; null: the best one is not good enough. */
+  /** Seconds from the beginning of the video; null: no frame is good enough. */
   readonly timestamp: number | null;
   readonly scores: readonly ({ readonly timestamp: number } & Standing)[];
 }
 
-/** The categories that a frame is the answer to. */
+/** The categories whose best frame is the one at this timestamp. */
 export function categoriesOf(frames: readonly BestFrame[], timestamp: number): readonly string[] {
   return frames.filter((frame) => frame.timestamp === timestamp).map(({ category }) => category);
 }
@@ -77,7 +77,7 @@ export interface VideoRequest {
   readonly onProgress: (secondsDone: number, secondsTotal: number | undefined) => void;
   /**
    * Called with each frame that is an answer.
-   * @param categories that it is the answer to
+   * @param categories whose answer it is
    * @param jpeg a JPEG file
    */
   readonly takeJpeg?: (timestamp: number, categories: readonly string[], jpeg: Uint8Array) => Promise<void>;
@@ -87,11 +87,11 @@ export interface VideoRequest {
 export interface Answers extends AsyncDisposable {
   /** The model that answers; undefined until a server has answered. */
   readonly model: AnsweringModel | undefined;
-  /** Answers file by file, in their order. Keeps nothing of the answers that were given. */
+  /** Answers file by file, in their order. Keeps no answers. */
   categorize(files: readonly FoundFile[]): AsyncIterable<FileOutcome>;
   /**
    * Compares all files with each other.
-   * @param tell called for every file: it was taken, or its fault. Some faults come after their file was taken
+   * @param tell called for every file, when it is taken or with its fault. A fault may come after its file was taken
    */
   best(files: readonly FoundFile[], tell: (outcome: TakenFile) => void): Promise<readonly BestFile[]>;
   video(request: VideoRequest): Promise<VideoAnswer>;

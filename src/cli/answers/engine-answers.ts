@@ -20,7 +20,7 @@ import {
 import { createFaultWatch, unexpectedFault } from './fault-watch.ts';
 import { chunksOf, inOrder } from './in-order.ts';
 
-/** The question, with the number of candidates that deciding and listing need. */
+/** The question, with the number of candidates that the decision and the list need. */
 function asked(question: Question) {
   return { ...question, limit: Math.max(question.top_k, DECIDING_CANDIDATES) };
 }
@@ -65,16 +65,16 @@ interface EngineAnswersOptions {
   readonly restartMs?: number;
 }
 
-/** How often a picture is tried while inference breaks down. */
+/** How often a picture is tried when inference breaks down. */
 const ATTEMPTS = 5;
 /** A new inference thread has usually loaded its graphs by then. */
 const RESTART_MS = 5000;
 
-/** Pictures whose answers come at once: every second or so. */
+/** Pictures that are answered together, about every second. */
 const CHUNK_FILES = 32;
 /** While one chunk is ranked, the next one is read and encoded. */
 const CHUNKS_AT_ONCE = 2;
-/** Pictures read ahead of the encoder, each of any size that is accepted. */
+/** Pictures that are read ahead of the encoder, each of any accepted size. */
 const READS_AT_ONCE = 3;
 
 /**
@@ -88,7 +88,7 @@ export async function createEngineAnswers(
   const { categories } = question;
   const options = asked(question);
 
-  /** @returns the picture's fault, where it could not be taken */
+  /** @returns the picture's fault; undefined if it was taken */
   const orFault = async (take: () => Promise<void>): Promise<Omit<BrokenFile, 'file'> | undefined> => {
     try {
       await take();
@@ -100,7 +100,7 @@ export async function createEngineAnswers(
     }
   };
 
-  /** Reads files ahead and adds the pictures among them. @returns the others, by their place */
+  /** Reads files ahead and adds the pictures among them. @returns the other files, by their place */
   const takeAll = async (
     files: readonly FoundFile[],
     add: (place: number, bytes: Uint8Array) => Promise<unknown>,
@@ -130,7 +130,7 @@ export async function createEngineAnswers(
     return left;
   };
 
-  /** Whatever fails at one picture, the others get their answers. */
+  /** If one picture fails unexpectedly, the others are still answered. */
   const collect = () =>
     classifier.collect({ signal }, (thrown) => {
       if (signal.aborted || thrown instanceof ServiceError) return isRestarting(thrown) ? thrown : undefined;
@@ -205,7 +205,7 @@ export async function createEngineAnswers(
 
     async best(files, tell) {
       const collection = collect();
-      // A picture that is tried again has a new name, which begins with its place.
+      // The name of a picture that is tried again begins with its place, too.
       const placeOf = (name: string): number => Number.parseInt(name, 10);
       const pathOf = (name: string): string => files[placeOf(name)]?.path ?? name;
       await takeAll(files, (place, bytes) => collection.add(`${place}`, bytes), tell);

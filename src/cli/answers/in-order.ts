@@ -1,8 +1,8 @@
 /**
- * Works on several items at a time and gives the results in the items' order. While a result is being used,
- * the next ones are worked on.
- * @param atOnce how many are worked on at the same time
- * @throws what `work` threw, in its place; by then nothing of what was begun is still running
+ * Works on several items at the same time and yields the results in the order of the items. While a result is used,
+ * the work on the next items continues.
+ * @param atOnce how many items are worked on at the same time
+ * @throws what `work` threw for an item, in its place, after all work that was begun has ended
  */
 export async function* inOrder<Item, Result>(
   items: Iterable<Item>,
@@ -15,7 +15,7 @@ export async function* inOrder<Item, Result>(
     const { done, value } = iterator.next();
     if (done) return;
     const result = work(value);
-    // It is thrown to whoever asks for it, if anybody still does.
+    // It is thrown when its turn comes, which may be never.
     result.catch(() => undefined);
     running.push(result);
   };
@@ -36,7 +36,7 @@ export async function* inOrder<Item, Result>(
   }
 }
 
-/** Cuts a list into pieces of a size; the last may be shorter. */
+/** Cuts a list into pieces of the same size. The last may be shorter. */
 export function* chunksOf<Item>(items: readonly Item[], size: number): Generator<readonly Item[]> {
   for (let start = 0; start < items.length; start += size) yield items.slice(start, start + size);
 }

@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { isAboutFiles } from '../../contract/codes.ts';
 import { questionKeys } from '../../contract/options.ts';
 import {
   categorizeDetailsSchema,
@@ -24,9 +25,9 @@ import {
 } from './answers.ts';
 import { createFaultWatch } from './fault-watch.ts';
 import { chunksOf, inOrder } from './in-order.ts';
-import { type FormPart, mayBeAFile, type PostForm, ServerError } from './server-client.ts';
+import { type FormPart, type PostForm, ServerError } from './server-client.ts';
 
-/** What this command asks of every endpoint: the detailed answer. */
+/** The options of the question. Every endpoint is asked for its detailed answer. */
 function queryOf(question: Question): URLSearchParams {
   const query = new URLSearchParams({ details: 'true' });
   for (const name of questionKeys) {
@@ -39,7 +40,7 @@ function categoriesPart({ categories: { labels } }: Question): FormPart {
   return { name: 'categories', content: new TextEncoder().encode(JSON.stringify(labels)) };
 }
 
-/** @throws UsageError where another version of the service, or something else, has answered */
+/** @throws UsageError if the answer has another shape: of another version of the service, or of a proxy */
 function expectShape<Schema extends v.GenericSchema>(schema: Schema, answer: unknown): v.InferOutput<Schema> {
   const parsed = v.safeParse(schema, answer);
   if (parsed.success) return parsed.output;
@@ -48,11 +49,11 @@ function expectShape<Schema extends v.GenericSchema>(schema: Schema, answer: unk
 
 function wrongShape(): UsageError {
   return new UsageError(
-    'The server answered something else than this command expects: is it of the same version?',
+    'The server answered something else than this command expects. Does it have the same version? Is a proxy in between?',
   );
 }
 
-/** Has a server look for the best frames of a video. The video is read while it is sent. */
+/** Lets a server find the best frames of a video. The video is read while it is sent. */
 async function searchVideoOnServer(
   post: PostForm,
   question: Question,
@@ -97,13 +98,13 @@ interface ServerAnswersOptions {
   readonly signal: AbortSignal;
 }
 
-/** A request's overhead is small beside this, and its answers come every second or so. */
+/** The work for this many files is large beside the overhead of a request, and answers come about every second. */
 const CHUNK_FILES = 32;
-/** While one request is answered, the next one is sent: the server never waits. */
+/** While one request is answered, the next one is sent, so that the server never waits. */
 const REQUESTS_AT_ONCE = 2;
 const READS_AT_ONCE = 3;
 
-/** @returns undefined where no picture was sent, because none of the files is one */
+/** @returns undefined if no picture was sent, because none of the files is a picture */
 async function orNothing(answer: Promise<unknown>): Promise<unknown> {
   try {
     return await answer;
@@ -117,22 +118,27 @@ function nothingFits(category: string): BestFile {
   return { category, file: null, score: null, similarity: null, scores: [] };
 }
 
-/** A running service. Files go there under their place in the list: nothing has to be said of names. */
+/** Whether the same request with other files may be answered. */
+function mayBeAFile(fault: unknown): fault is ServerError {
+  return fault instanceof ServerError && (isAboutFiles(fault) || fault.about === 'unknown');
+}
+
+/** Answers of a running service. Each file is sent under its place in the list, because names may repeat or be private. */
 export function createServerAnswers(options: ServerAnswersOptions): Answers {
   const { post, question, maxImageBytes, signal } = options;
   const query = queryOf(question);
   let model: AnsweringModel | undefined;
-  /** @throws UsageError where it is another one than before: the server was started anew meanwhile */
+  /** @throws UsageError if it is not the same model as before, because the server was restarted */
   const takeModel = (next: AnsweringModel) => {
     if (model && (model.sha256 !== next.sha256 || model.precision !== next.precision)) {
       throw new UsageError(
-        `The server answered with another model than before, ${next.name} instead of ${model.name}: the answers cannot stand side by side.`,
+        `The server answered with another model than before, ${next.name} instead of ${model.name}: their answers cannot be compared.`,
       );
     }
     model = next;
   };
 
-  /** The form of these files, read while it is sent. `left` receives those that are no pictures. */
+  /** The form of these files, which are read while it is sent. `left` receives the files that are not pictures. */
   async function* formOf(
     files: readonly FoundFile[],
     left: Map<string, BrokenFile | SkippedFile>,
@@ -179,13 +185,13 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
     });
   };
 
-  /** Asks what is asked of files, about none. @throws what the server answers to that, where it is not that none came */
+  /** Sends the question without files. @throws ServerError unless the server only misses the files */
   const proveAnswering = async (): Promise<void> => {
     await orNothing(post({ path: 'categorize', query, parts: () => formOf([], new Map()) }));
   };
 
   /**
-   * Where a request fails that one of its files may be the reason of, halves of it are sent, until that file is known.
+   * If a request fails, perhaps because of one of its files, halves of it are sent until that file is found.
    * @param unanswerable receives such files
    */
   const categorizeChunk = async (
@@ -197,7 +203,7 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
     } catch (fault) {
       signal.throwIfAborted();
       if (!mayBeAFile(fault)) throw fault;
-      // A server that answers nothing is not asked about every file.
+      // If the server answers nothing at all, the halves need not be tried.
       await proveAnswering().catch(() => {
         signal.throwIfAborted();
         throw fault;
@@ -233,7 +239,7 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
     }
   }
 
-  /** @param told the files that were spoken of already */
+  /** @param told the files of which `tell` was called already */
   const bestOnce = async (
     files: readonly FoundFile[],
     told: Set<string>,
@@ -244,7 +250,7 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
         if (!told.has(outcome.file)) tell(outcome);
         told.add(outcome.file);
       });
-    // All in one request: only a server that has all of them can compare them.
+    // All in one request, because only then the server can compare them.
     const answer = await orNothing(post({ path: 'image', query, parts }));
     if (answer === undefined) return question.categories.labels.map(nothingFits);
     const details = expectShape(imageDetailsSchema, answer);
@@ -271,7 +277,7 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
         return await bestOnce(files, told, tell);
       } catch (fault) {
         if (!mayBeAFile(fault)) throw fault;
-        // Which file it is, only smaller requests can tell.
+        // Smaller requests find the file.
         const unanswerable: BrokenFile[] = [];
         for await (const _ of categorize(files, unanswerable)) signal.throwIfAborted();
         if (unanswerable.length === 0) throw fault;

@@ -2,6 +2,7 @@ import { dirname, join } from 'node:path';
 import * as v from 'valibot';
 import { describeEnd } from '../../child-process.ts';
 import { childEnvironment } from '../../config.ts';
+import { createLineReader } from '../../contract/event-stream.ts';
 import { ModelStoreError, storageFailure, unsoundCheckpoint } from './storage-error.ts';
 
 /** The job of the compile process, as JSON in its first argument. */
@@ -73,11 +74,9 @@ export async function compileInChild(
 
 async function* messagesOf(output: ReadableStream<Uint8Array>): AsyncGenerator<CompileMessage> {
   const decoder = new TextDecoder();
-  let rest = '';
+  const readLines = createLineReader();
   for await (const chunk of output) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
-    rest = lines.pop() ?? '';
-    for (const line of lines) {
+    for (const line of readLines(decoder.decode(chunk, { stream: true }))) {
       const message = v.safeParse(compileMessageLine, line);
       // Lines that libraries print are ignored.
       if (message.success) yield message.output;

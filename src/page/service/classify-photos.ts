@@ -1,16 +1,20 @@
+import {
+  type Received,
+  type Refusal,
+  refusalOf,
+  type SendingOptions,
+  sendPatiently,
+} from '../../contract/client.ts';
+import { isAboutFiles } from '../../contract/codes.ts';
+import type { CategorizeDetails } from '../../contract/schemas.ts';
 import type { Fault, Photo, PhotoAnswer, Question } from '../results/photo.ts';
-import { type Model, readBatchAnswer } from './photo-answers.ts';
-import { type Received, type Refusal, refusalOf, unreadableAnswer } from './refusal.ts';
 
-/**
- * So many photos a request: few enough that answers come while the rest is still on its way and that a broken
- * request loses little, enough to fill the model's batches.
- */
+/** Photos in a request: enough to fill the model's batches, but few, so that answers come early. */
 const MAX_FILES = 32;
 /** Twelve photos of a phone: some seconds over a slow line. */
 const MAX_BYTES = 64 * 1024 ** 2;
 
-/** Cuts a list of photos into requests, in order; a photo that is too large alone goes alone. */
+/** Cuts a list of photos into requests, in order. A photo that is larger than a request should be gets its own. */
 export function batchesOf<Item extends { readonly bytes: number }>(items: readonly Item[]): Item[][] {
   const batches: Item[][] = [];
   let sum = 0;
@@ -27,7 +31,7 @@ export function batchesOf<Item extends { readonly bytes: number }>(items: readon
   return batches;
 }
 
-/** Nothing more can be done before a person has changed something. */
+/** Ends a run that only a person can continue. */
 export class RunStopped extends Error {
   override readonly name = 'RunStopped';
   readonly refusal: Refusal;
@@ -38,34 +42,23 @@ export class RunStopped extends Error {
   }
 }
 
-/** How it goes, photo by photo. */
-interface PhotoRunEvents {
-  onAnswer(photo: Photo, answer: PhotoAnswer): void;
-  onFault(photo: Photo, fault: Fault): void;
-  /** Of all photos of the run, in bytes; less than before where a request has to be sent again. */
-  onSent(bytes: number): void;
-  onModel(model: Model): void;
-  /** A request has to wait. */
-  onWait(refusal: Refusal): void;
-}
-
-export interface PhotoRun extends PhotoRunEvents {
+export interface PhotoRun extends SendingOptions {
   readonly photos: readonly Photo[];
   readonly question: Question;
-  readonly signal: AbortSignal;
   /** Sends some of the photos, in this order. @throws the signal's reason */
   post(photos: readonly Photo[], signal: AbortSignal, onSent: (bytes: number) => void): Promise<Received>;
-  /** @throws the signal's reason */
-  pause(seconds: number, signal: AbortSignal): Promise<void>;
+  onAnswer(photo: Photo, answer: PhotoAnswer): void;
+  onFault(photo: Photo, fault: Fault): void;
+  /** Bytes of all photos of the run. They become fewer when a request has to be sent again. */
+  onSent(bytes: number): void;
+  onModel(model: CategorizeDetails['model']): void;
 }
 
-/** While one request's last photos are classified, the next one is already on its way. */
+/** While the last photos of one request are classified, the next request is being sent. */
 const REQUESTS_AT_ONCE = 2;
-/** Seconds before each further try. */
-const retryPauses = [1, 2, 4];
 
 /**
- * Classifies photos, batch by batch. What was answered stays answered, however it ends.
+ * Classifies photos, batch by batch. Answers are kept, however the run ends.
  * @throws RunStopped; the signal's reason
  */
 export async function classifyPhotos(run: PhotoRun): Promise<void> {
@@ -75,8 +68,7 @@ export async function classifyPhotos(run: PhotoRun): Promise<void> {
   const sent = createSentTally(run.onSent);
   const work = async () => {
     for (let batch = queue.shift(); batch; batch = queue.shift()) {
-      const rest = await sendBatch(batch, { ...run, signal }, sent);
-      queue.unshift(...rest);
+      queue.unshift(...(await sendBatch(batch, { ...run, signal }, sent)));
     }
   };
   const workers = Array.from({ length: REQUESTS_AT_ONCE }, () =>
@@ -86,56 +78,45 @@ export async function classifyPhotos(run: PhotoRun): Promise<void> {
     }),
   );
   const ended = await Promise.allSettled(workers);
-  const failed = ended.find((worker) => worker.status === 'rejected');
-  if (failed) throw signal.reason;
+  if (ended.some(({ status }) => status === 'rejected')) throw signal.reason;
 }
 
 /** @returns smaller batches to be sent in its place */
-async function sendBatch(batch: readonly Photo[], run: PhotoRun, sent: SentTally): Promise<Photo[][]> {
-  const pauses = [...retryPauses];
-  for (;;) {
-    using share = sent.share(batch);
-    const received = await run.post(batch, run.signal, share.sent);
-    if (received.status === 200) {
-      share.keep();
-      takeAnswer(batch, received.text, run);
-      return [];
+async function sendBatch(
+  photos: readonly Photo[],
+  run: PhotoRun,
+  sent: SentTally,
+): Promise<readonly Photo[][]> {
+  using share = sent.share(photos);
+  let batch = photos;
+  const attempt = async (): Promise<Received> => {
+    while (batch.length > 0) {
+      const received = await run.post(batch, run.signal, share.sent);
+      // The browser fails the whole request when it cannot read one of the files.
+      const readable = received.status === 0 ? await withoutVanished(batch, run) : batch;
+      if (readable.length === batch.length) return received;
+      batch = readable;
     }
-    const refusal = refusalOf(received);
-    switch (refusal.remedy) {
-      case 'wait':
-        run.onWait(refusal);
-        await run.pause(refusal.waitSeconds, run.signal);
-        break;
-      case 'retry': {
-        const readable = await withoutVanished(batch, run);
-        if (readable.length < batch.length) return readable.length === 0 ? [] : [readable];
-        const seconds = pauses.shift();
-        if (seconds === undefined) throw new RunStopped(refusal);
-        run.onWait({ ...refusal, waitSeconds: seconds });
-        await run.pause(seconds, run.signal);
-        break;
-      }
-      case 'split': {
-        const middle = Math.ceil(batch.length / 2);
-        if (batch.length > 1) return [batch.slice(0, middle), batch.slice(middle)];
-        share.keep();
-        blame(batch, refusal, run);
-        return [];
-      }
-      case 'blame':
-        share.keep();
-        blame(batch, refusal, run);
-        return [];
-      case 'stop':
-        throw new RunStopped(refusal);
-    }
+    return { status: 204, body: undefined };
+  };
+  const outcome = await sendPatiently(attempt, run);
+  if ('answer' in outcome) {
+    if (batch.length > 0) takeAnswer(batch, outcome.answer, run);
+  } else {
+    const { refusal } = outcome;
+    if (!isAboutFiles(refusal)) throw new RunStopped(refusal);
+    const middle = Math.ceil(batch.length / 2);
+    if (refusal.client === 'send_less' && batch.length > 1)
+      return [batch.slice(0, middle), batch.slice(middle)];
+    for (const photo of batch) run.onFault(photo, { code: refusal.code, sentence: refusal.sentence });
   }
+  share.keep();
+  return [];
 }
 
-function takeAnswer(batch: readonly Photo[], text: string, run: PhotoRun): void {
-  const answer = readBatchAnswer(text, run.question);
-  if (!answer) throw new RunStopped(unreadableAnswer());
+function takeAnswer(batch: readonly Photo[], body: unknown, run: PhotoRun): void {
+  const answer = readBatchAnswer(body, run.question);
+  if (!answer) throw new RunStopped(refusalOf({ status: 200, body }));
   run.onModel(answer.model);
   for (const [place, photo] of batch.entries()) {
     const found = answer.answers.get(place);
@@ -144,17 +125,51 @@ function takeAnswer(batch: readonly Photo[], text: string, run: PhotoRun): void 
   }
 }
 
-const unanswered: Fault = { code: 'unanswered', sentence: 'The service said nothing about this file.' };
-const vanished: Fault = {
-  code: 'unreadable',
-  sentence: 'The file cannot be read: it was moved, removed or changed after it was chosen.',
-};
+/** The page lists at most this many categories of a photo. */
+const MAX_BEST = 10;
 
-function blame(batch: readonly Photo[], { code, sentence }: Refusal, run: PhotoRun): void {
-  for (const photo of batch) run.onFault(photo, { code, sentence });
+/** The answer to one request, by the photo's place in it. */
+interface BatchAnswer {
+  readonly model: CategorizeDetails['model'];
+  readonly answers: ReadonlyMap<number, PhotoAnswer>;
+  readonly faults: ReadonlyMap<number, Fault>;
 }
 
-/** A request fails as a whole where the browser cannot read one of its files any more. */
+/**
+ * Reads a detailed answer of /categorize. Each file was sent under its place in the request, `0`, `1`, …, because
+ * names may repeat, be too long, or be private.
+ * @returns undefined if the body is not such an answer
+ */
+function readBatchAnswer(body: unknown, question: Question): BatchAnswer | undefined {
+  const details = body as CategorizeDetails | null | undefined;
+  if (!Array.isArray(details?.results) || !Array.isArray(details.errors)) return undefined;
+  const places = new Map(question.labels.map((label, index) => [label, index]));
+  const answers = new Map<number, PhotoAnswer>();
+  for (const { file, scores: listed } of details.results) {
+    const similarities = new Float32Array(places.size).fill(Number.NaN);
+    const scores = new Float32Array(places.size);
+    const best: number[] = [];
+    for (const { category, score, similarity } of listed) {
+      const place = places.get(category);
+      if (place === undefined) continue;
+      similarities[place] = similarity;
+      scores[place] = score;
+      if (best.length < MAX_BEST) best.push(place);
+    }
+    answers.set(Number(file), { question, similarities, scores, best });
+  }
+  const faults = new Map(
+    details.errors.map(({ file, code, error }) => [Number(file), { code, sentence: error }]),
+  );
+  return { model: details.model, answers, faults };
+}
+
+const unanswered: Fault = { code: 'unanswered', sentence: 'The answer does not mention this file.' };
+const vanished: Fault = {
+  code: 'unreadable',
+  sentence: 'The file cannot be read: it was moved, deleted or changed after you chose it.',
+};
+
 async function withoutVanished(batch: readonly Photo[], run: PhotoRun): Promise<Photo[]> {
   const readable: Photo[] = [];
   for (const photo of batch) {
@@ -172,7 +187,7 @@ async function withoutVanished(batch: readonly Photo[], run: PhotoRun): Promise<
 }
 
 interface SentTally {
-  /** What one request contributes; taken back when it is disposed of, unless it is kept. */
+  /** The part of one request. It is subtracted when it is disposed, unless it is kept. */
   share(batch: readonly Photo[]): Disposable & { sent(bytes: number): void; keep(): void };
 }
 

@@ -1,33 +1,37 @@
+import { parseBody, type Received } from '../../contract/client.ts';
+import { createEventReader } from '../../contract/event-stream.ts';
+import type { VideoProgress } from '../../contract/schemas.ts';
 import type { Photo, Question } from '../results/photo.ts';
-import { MAX_TOP_K } from './photo-answers.ts';
-import type { Received } from './refusal.ts';
-import { type Sending, send } from './send.ts';
 
-/** The requests the page sends, with the key, where one is needed. */
+interface SendingEvents {
+  readonly signal: AbortSignal;
+  /** Called with the bytes of the body that were sent so far. */
+  readonly onSent: (bytes: number) => void;
+}
+
+/** The requests of the page, with the key if there is one. */
 export interface Requests {
-  /** Kept in memory alone. */
+  /** The key is kept in memory only. */
   setKey(key: string): void;
   readonly hasKey: boolean;
-  sendPhotos(
-    photos: readonly Photo[],
-    question: Question,
-    signal: AbortSignal,
-    onSent: (bytes: number) => void,
-  ): Promise<Received>;
+  sendPhotos(photos: readonly Photo[], question: Question, events: SendingEvents): Promise<Received>;
   sendVideo(
     video: File,
     question: Question,
-    events: Pick<Sending, 'signal' | 'onSent' | 'onText'>,
+    events: SendingEvents & { readonly onProgress: (progress: VideoProgress) => void },
   ): Promise<Received>;
 }
 
-/** As many frames of each category as the page ever lists. */
+/** The limit of the option `top_k`. Only an operator can allow more categories than that. */
+const MAX_TOP_K = 1000;
+/** The page lists at most this many frames of each category. */
 const VIDEO_TOP_K = 10;
-/** Each category comes with a picture of some 300 KB; more of them than this come as times alone. */
+/** Each category comes with a picture of some 300 KB. With more categories than this, only times are asked for. */
 const MAX_PICTURES = 100;
 
 export function createRequests(): Requests {
   let apiKey: string | undefined;
+  const headers = (accept: string) => ({ accept, ...(apiKey !== undefined && { 'x-api-key': apiKey }) });
   return {
     setKey(key) {
       apiKey = key;
@@ -35,16 +39,16 @@ export function createRequests(): Requests {
     get hasKey() {
       return apiKey !== undefined;
     },
-    sendPhotos(photos, question, signal, onSent) {
+    sendPhotos(photos, question, events) {
       const form = new FormData();
-      // First, so that a fault in them is told before any photo has been sent for nothing.
+      // First, so that a fault in them is found before the photos are sent.
       form.append('categories', JSON.stringify({ categories: question.labels }));
       for (const [place, { file }] of photos.entries()) form.append('files', file, String(place));
       const topK = Math.min(question.labels.length, MAX_TOP_K);
       const path = `categorize?${query(question, { details: 'true', top_k: String(topK) })}`;
-      return send({ path, form, accept: 'application/json', apiKey, signal, onSent });
+      return send({ ...events, path, form, headers: headers('application/json') });
     },
-    sendVideo(video, question, events) {
+    async sendVideo(video, question, { onProgress, ...events }) {
       const form = new FormData();
       form.append('categories', JSON.stringify({ categories: question.labels }));
       form.append('video', video, 'video');
@@ -53,11 +57,66 @@ export function createRequests(): Requests {
         top_k: String(VIDEO_TOP_K),
         images: String(question.labels.length <= MAX_PICTURES),
       })}`;
-      return send({ path, form, accept: 'application/x-ndjson', apiKey, ...events });
+      const reader = createEventReader((progress) => onProgress(progress as VideoProgress));
+      const onText = (piece: string) => void reader.read(piece);
+      const received = await send({
+        ...events,
+        path,
+        form,
+        headers: headers('application/x-ndjson'),
+        onText,
+      });
+      return received.status === 200 ? reader.end() : received;
     },
   };
 }
 
 function query({ template }: Question, options: Readonly<Record<string, string>>): URLSearchParams {
   return new URLSearchParams({ ...options, ...(template && { template }) });
+}
+
+interface Sending extends SendingEvents {
+  readonly path: string;
+  readonly form: FormData;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Called with each further piece of a success's answer. */
+  readonly onText?: (piece: string) => void;
+}
+
+/**
+ * Posts a form. XMLHttpRequest, because fetch does not say how much of a body was sent.
+ * @throws the signal's reason
+ */
+function send({ path, form, headers, signal, onSent, onText }: Sending): Promise<Received> {
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    const request = new XMLHttpRequest();
+    const abort = () => {
+      request.abort();
+      reject(signal.reason);
+    };
+    signal.addEventListener('abort', abort, { once: true });
+    request.upload.onprogress = ({ loaded }) => onSent(loaded);
+    let read = 0;
+    const readOn = () => {
+      if (!onText || request.status !== 200) return;
+      const text = request.responseText;
+      onText(text.slice(read));
+      read = text.length;
+    };
+    request.onprogress = readOn;
+    request.onloadend = () => {
+      signal.removeEventListener('abort', abort);
+      readOn();
+      const retryAfter = Number.parseFloat(request.getResponseHeader('retry-after') ?? '');
+      resolve({
+        status: request.status,
+        body: onText && request.status === 200 ? undefined : parseBody(request.responseText),
+        retryAfterSeconds: Number.isFinite(retryAfter) ? retryAfter : undefined,
+      });
+    };
+    request.open('POST', path);
+    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
+    request.send(form);
+  });
 }

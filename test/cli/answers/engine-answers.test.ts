@@ -178,7 +178,7 @@ describe('one file at which the engine fails', () => {
     const { categorize, best } = await openAnswers({ onAdd });
     const files = await filesOf(folder, thousand.slice(0, 100));
     const sentence =
-      '20 files in a row could not be answered, so the reason is not the files. Of the last one: Looking at it failed unexpectedly, which is a bug: no session';
+      '20 files in a row could not be answered, so the files are not the reason. The last one: Looking at it failed unexpectedly, which is a bug: no session';
     const answering = Array.fromAsync(categorize(files));
     expect(answering).rejects.toThrow(sentence);
     await answering.catch(() => undefined);

@@ -1,7 +1,8 @@
 import type { Question } from '../../../src/cli/answers/answers.ts';
 import { createServerAnswers } from '../../../src/cli/answers/server-answers.ts';
-import { createServerClient, type ServerPatience } from '../../../src/cli/answers/server-client.ts';
+import { createServerClient } from '../../../src/cli/answers/server-client.ts';
 import type { FoundFile } from '../../../src/cli/files/find-files.ts';
+import type { Patience } from '../../../src/contract/client.ts';
 import { start } from '../../http/harness.ts';
 import { createFakeClassifier, pictureOf } from '../fake-classifier.ts';
 import type { TemporaryFolder } from '../temporary-folder.ts';
@@ -12,7 +13,7 @@ export const question: Question = {
   top_k: 2,
 };
 export const { signal } = new AbortController();
-const patience: Partial<ServerPatience> = { backOffMs: 1, busyPauseMs: 1, connections: 3 };
+const patience: Partial<Patience> = { backOffSeconds: 0.001, busyPauseSeconds: 0.001, attempts: 3 };
 
 export function answersOf(
   url: string,

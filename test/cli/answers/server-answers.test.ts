@@ -173,7 +173,7 @@ describe('what passes by itself is waited for', () => {
         return isBusy(asked) ? busy() : Response.json({ asked });
       },
     });
-    const patience = { busyMs: 50, busyPauseMs: 1 };
+    const patience = { busySeconds: 0.05, backOffSeconds: 0.001 };
     const note = () => undefined;
     const post = createServerClient({ url: server.url, apiKey: undefined, signal, note, patience });
     const form = { path: 'categorize', query: new URLSearchParams(), parts: async function* () {} } as const;

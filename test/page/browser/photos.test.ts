@@ -123,7 +123,7 @@ describeInBrowser('photos on the page', () => {
       const requests = requestsOf(page);
       await page.getByText('A sentence around each category').click();
       await page.getByLabel('Template').fill('a photo of something {}');
-      await page.getByText('Sends 3 photos, as the question is a new one.').waitFor();
+      await page.getByText('The question changed: 3 photos will be sent again.').waitFor();
       await page.getByRole('button', { name: 'Classify' }).click();
       await untilClassified(page);
       expect(requests.map((address) => new URL(address).searchParams.get('template'))).toEqual([

@@ -25,7 +25,7 @@ describeInBrowser('when something is missing or wrong', () => {
       expect(await page.evaluate('document.activeElement.id')).toBe('choose-files');
       await filesInput(page).setInputFiles(await scenePhotos(1));
       await page.getByRole('button', { name: 'Classify' }).click();
-      await page.getByText('Say at least one category to look for.').waitFor();
+      await page.getByText('Enter at least one category.').waitFor();
       expect(await page.evaluate('document.activeElement.id')).toBe('labels');
     }));
 
@@ -66,7 +66,7 @@ describeInBrowser('when something is missing or wrong', () => {
         // Whoever looks a second later does not see it any more.
         const sentence = 'The service cannot be reached. Trying again in 1 s.';
         await untilTrue(page, `window.said.includes(${JSON.stringify(sentence)})`);
-        await page.getByText(/^The service cannot be reached\. What is there already is kept/).waitFor();
+        await page.getByText(/^The service cannot be reached\. Results so far are kept/).waitFor();
         expect(await page.locator('#group-label-0').textContent()).toContain('green');
         expect(await page.locator('#group-waiting').textContent()).toContain('4');
         await takeScreenshot(page, 'unreachable');
@@ -115,6 +115,21 @@ describeInBrowser('when something is missing or wrong', () => {
         await untilClassified(page);
         await page.getByText('Model: CLIP fake').waitFor();
         expect(await page.locator('#banner').isVisible()).toBe(false);
+      },
+      { address: server.address('/') },
+    );
+  });
+
+  test('while an operator has to bring the model, the page waits with the photos, and goes on', async () => {
+    let state: EngineState = { state: 'unavailable', sentence: 'Bring the file.', retryAfterSeconds: 1 };
+    await using server = start({ engine: () => state });
+    await stage.visit(
+      async (page) => {
+        await filesInput(page).setInputFiles([textFile('a.jpg', 'cat')]);
+        await classify(page, 'cat, dog');
+        await waits(page, 'Bring the file. Trying again in 1 s.');
+        state = { state: 'ready', classifier: createFakeEngine().classifier };
+        await untilClassified(page);
       },
       { address: server.address('/') },
     );

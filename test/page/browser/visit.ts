@@ -96,7 +96,7 @@ export async function classify(page: Page, categories: string): Promise<void> {
 
 /** Waits until a run is over and everything has its answer. */
 export async function untilClassified(page: Page): Promise<void> {
-  await page.getByText('Everything is classified.').waitFor();
+  await page.getByText('Up to date.').waitFor();
 }
 
 export const filesInput = (page: Page) => page.locator('#files-input');
