@@ -13,3 +13,6 @@ export interface ResizeAndCrop {
   readonly cropLeft: number;
   readonly cropTop: number;
 }
+
+/** EXIF's numbering: 1 is upright, 2 to 4 are mirrored or upside down, 5 to 8 lie on their side. */
+export type ExifOrientation = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8;

@@ -46,7 +46,7 @@ export function describeEnd(exitCode: number | null, signalCode: string | number
   return signalCode === null ? `exit code ${exitCode}` : `signal ${signalCode}`;
 }
 
-export interface ChildOptions<Message> {
+interface ChildOptions<Message> {
   /** Path of the TypeScript file that runs in the child. */
   readonly program: string;
   readonly limits: ChildLimits;
@@ -61,7 +61,7 @@ export interface ChildOptions<Message> {
 }
 
 /** A child process that exchanges messages with us. */
-export interface Child<Task> {
+interface Child<Task> {
   /** Does nothing when the process has ended. */
   send(task: Task): void;
   /** Writes to its standard input, a slice at a time. Stops early when the process ends. */

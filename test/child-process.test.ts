@@ -50,7 +50,7 @@ describe.if(process.platform === 'linux')('a child process', () => {
     expect(signal).toBe('SIGKILL');
   });
 
-  test('is told of the environment only what it needs', () => {
+  test('gets only the necessary environment variables', () => {
     const given = {
       PATH: '/bin',
       API_KEY: 'secret-key',

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import { createGarbageNote, giveBack } from '../src/garbage.ts';
 
-test('collects once so many bytes have become garbage, and begins to count again', () => {
+test('collects after this number of bytes, and starts to count again', () => {
   let collections = 0;
   const noteGarbage = createGarbageNote(100, () => {
     collections += 1;
@@ -17,13 +17,13 @@ test('collects once so many bytes have become garbage, and begins to count again
 });
 
 describe('giving memory back', () => {
-  test('leaves nothing of a buffer that is all theirs', () => {
+  test('frees a buffer that the bytes fill', () => {
     const bytes = new Uint8Array(1000);
     giveBack(bytes);
     expect(bytes.buffer.byteLength).toBe(0);
   });
 
-  test('leaves a buffer alone of which they are a part', () => {
+  test('keeps a buffer that the bytes are only a part of', () => {
     const buffer = new ArrayBuffer(1000);
     giveBack(new Uint8Array(buffer, 0, 999));
     giveBack(new Uint8Array(buffer, 1));

@@ -23,7 +23,7 @@ describe('semaphore', () => {
     expect(semaphore.waiting).toBe(0);
   });
 
-  test('serves in the order of asking, so that a heavy waiter is not starved by light ones', async () => {
+  test('serves in order, so light waiters do not starve a heavy one', async () => {
     const semaphore = createSemaphore(4);
     const running = await semaphore.acquire(3);
     const order: string[] = [];
@@ -74,7 +74,7 @@ describe('semaphore', () => {
     expect(semaphore.used).toBe(1);
   });
 
-  test('nobody who has left already is granted anything', async () => {
+  test('an aborted signal is refused at once', async () => {
     const semaphore = createSemaphore(1);
     await expect(semaphore.acquire(1, AbortSignal.abort(new Error('gone')))).rejects.toThrow('gone');
     expect(semaphore.used).toBe(0);

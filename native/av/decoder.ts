@@ -1,4 +1,19 @@
 import {
+  AV_FRAME_FLAG_CORRUPT,
+  AV_NOPTS_VALUE,
+  AVCOL_RANGE_JPEG,
+  AVCOL_RANGE_MPEG,
+  AVCOL_RANGE_UNSPECIFIED,
+  AVCOL_SPC_BT470BG,
+  AVCOL_SPC_BT709,
+  AVCOL_SPC_BT2020_NCL,
+  AVCOL_SPC_FCC,
+  AVCOL_SPC_RGB,
+  AVCOL_SPC_SMPTE170M,
+  AVCOL_SPC_SMPTE240M,
+  type AVColorSpace,
+  AVERROR_ENOMEM,
+  type AVPixelFormat,
   FF_DECODER_H264,
   FF_DECODER_HEVC,
   FF_DECODER_LIBDAV1D,
@@ -8,20 +23,38 @@ import {
   FF_THREAD_SLICE,
   type FFVideoDecoder,
 } from 'node-av/constants';
-import { Codec, CodecContext, Frame } from 'node-av/lib';
+import { avGetPixFmtName, Codec, CodecContext, Frame } from 'node-av/lib';
+import type { Size } from '../geometry.ts';
 import { AvError, check, isNothing } from './av-error.ts';
-import { type DecodedFrame, describeFrame } from './decoded-frame.ts';
-import type { Demuxer } from './demuxer.ts';
-import type { VideoCodec } from './track.ts';
+import type { Demuxer, VideoCodec } from './demuxer.ts';
+
+/** A decoded picture in libav's memory, valid until the decoder's next one. */
+export interface DecodedFrame extends Size {
+  /** Presentation time in the track's ticks; undefined where unknown. */
+  readonly pts: number | undefined;
+  /** Parts were damaged; libav has filled them in. */
+  readonly damaged: boolean;
+  /** For the filters in this folder. */
+  readonly native: Frame;
+}
+
+/** A decoded picture that stays valid: it keeps one of the decoder's buffers from being reused. */
+export interface HeldFrame extends DecodedFrame, Disposable {}
+
+export function holdFrame(frame: DecodedFrame): HeldFrame {
+  const native = frame.native.clone();
+  if (!native) throw new AvError('hold a frame', AVERROR_ENOMEM);
+  return { ...frame, native, [Symbol.dispose]: () => native.free() };
+}
 
 /** Frames that a decoder leaves out: none, those without dependents, or all but keyframes. */
-export type Skip = 'nothing' | 'nonreference' | 'nonkey';
+type Skip = 'nothing' | 'nonreference' | 'nonkey';
 
 export interface DecoderOptions {
   readonly skip: Skip;
   /**
    * Each packet is decoded alone, out of context. Otherwise HEVC's keyframes are returned in a wrong order, because their
-   * order counts from frames that were left out.
+   * order depends on frames that were left out.
    */
   readonly alone?: boolean;
   /** Each thread holds a few more frames; they speed up a single packet only if its encoder planned it. */
@@ -50,7 +83,7 @@ export interface Decoder extends Disposable {
   reset(): void;
 }
 
-/** One packet cannot fail more often than this. A decoder that keeps failing would never end. */
+/** The most failures for one packet. A decoder that keeps failing would never end. */
 const MAX_FAULTS = 100;
 
 /**
@@ -161,4 +194,47 @@ export function createDecoder(demuxer: Demuxer, codec: VideoCodec, options: Deco
       context.freeContext();
     },
   };
+}
+
+/** The matrices that the scaler knows. Any other matrix is replaced as if it were unspecified. */
+const knownMatrices: ReadonlySet<AVColorSpace> = new Set([
+  AVCOL_SPC_BT709,
+  AVCOL_SPC_FCC,
+  AVCOL_SPC_BT470BG,
+  AVCOL_SPC_SMPTE170M,
+  AVCOL_SPC_SMPTE240M,
+  AVCOL_SPC_BT2020_NCL,
+]);
+
+/** Players guess in the same way: standard definition has up to 576 lines of up to 1279 pixels. */
+const HIGH_DEFINITION = { width: 1280, height: 577 };
+
+/** Wraps a frame, after setting the colour space that the file leaves unspecified. */
+function describeFrame(frame: Frame): DecodedFrame {
+  settleColours(frame);
+  // libav's best effort is a guess between presentation and decoding times, and wrong if packets were left out.
+  const pts = frame.pts === AV_NOPTS_VALUE ? frame.bestEffortTimestamp : frame.pts;
+  return {
+    pts: pts === AV_NOPTS_VALUE ? undefined : Number(pts),
+    width: frame.width,
+    height: frame.height,
+    damaged: frame.decodeErrorFlags !== 0 || frame.hasFlags(AV_FRAME_FLAG_CORRUPT),
+    native: frame,
+  };
+}
+
+function settleColours(frame: Frame): void {
+  const format = avGetPixFmtName(frame.format as AVPixelFormat) ?? '';
+  if (format.startsWith('gbr') || format.startsWith('rgb')) {
+    frame.colorSpace = AVCOL_SPC_RGB;
+    frame.colorRange = AVCOL_RANGE_JPEG;
+    return;
+  }
+  if (!knownMatrices.has(frame.colorSpace)) {
+    const high = frame.width >= HIGH_DEFINITION.width || frame.height >= HIGH_DEFINITION.height;
+    frame.colorSpace = high ? AVCOL_SPC_BT709 : AVCOL_SPC_SMPTE170M;
+  }
+  if (frame.colorRange === AVCOL_RANGE_UNSPECIFIED) {
+    frame.colorRange = format.startsWith('yuvj') ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG;
+  }
 }

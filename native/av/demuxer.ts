@@ -1,8 +1,16 @@
 import {
+  AV_CODEC_ID_AV1,
+  AV_CODEC_ID_H264,
+  AV_CODEC_ID_HEVC,
+  AV_CODEC_ID_MPEG4,
+  AV_CODEC_ID_VP8,
+  AV_CODEC_ID_VP9,
   AV_DISPOSITION_ATTACHED_PIC,
   AV_LOG_QUIET,
   AV_NOPTS_VALUE,
+  AV_PKT_DATA_DISPLAYMATRIX,
   AV_PKT_FLAG_DISCARD,
+  type AVCodecID,
   AVDISCARD_ALL,
   AVDISCARD_DEFAULT,
   AVDISCARD_NONKEY,
@@ -10,13 +18,22 @@ import {
   AVMEDIA_TYPE_VIDEO,
   AVSEEK_FLAG_BACKWARD,
 } from 'node-av/constants';
-import { Dictionary, FormatContext, InputFormat, Log, Packet, type Stream } from 'node-av/lib';
+import {
+  avGetCodecName,
+  Dictionary,
+  FormatContext,
+  InputFormat,
+  Log,
+  Packet,
+  type Stream,
+} from 'node-av/lib';
+import type { Size } from '../geometry.ts';
 import { AvError, check } from './av-error.ts';
-import { describeTrack, type VideoTrack } from './track.ts';
+import { type Orientation, orientationOf, upright } from './orientation.ts';
 
 let quiet = false;
 
-/** Silences libav, which writes every oddity of a file to standard error. Its calls return errors anyway. */
+/** Silences libav, which writes warnings about a file to standard error. Its calls return errors anyway. */
 function quietLibrary(): void {
   if (quiet) return;
   Log.setLevel(AV_LOG_QUIET);
@@ -25,6 +42,28 @@ function quietLibrary(): void {
 
 /** The containers whose demuxers may read untrusted bytes, by libav's names. */
 export type Container = 'mov' | 'matroska';
+
+/** The codecs whose decoders may read untrusted bytes. */
+export type VideoCodec = 'h264' | 'hevc' | 'av1' | 'vp9' | 'vp8' | 'mpeg4';
+
+/** A video track as its container describes it. */
+export interface VideoTrack {
+  /** Undefined: another codec. */
+  readonly codec: VideoCodec | undefined;
+  /** libav's name of the codec. */
+  readonly codecName: string;
+  /** Pixels as coded. */
+  readonly codedSize: Size;
+  /** Pixels as shown: square, upright. */
+  readonly shownSize: Size;
+  /** Width of a pixel over its height. */
+  readonly pixelAspect: number;
+  readonly orientation: Orientation;
+  /** Seconds a tick of the track's timestamps takes. */
+  readonly secondsPerTick: number;
+  /** Frames a second on average; undefined if the container does not say. */
+  readonly frameRate: number | undefined;
+}
 
 /** A packet of the video track, without its data. Times are in the track's ticks. */
 export interface PacketHead {
@@ -56,7 +95,7 @@ export interface Demuxer extends Disposable {
   readonly head: Readonly<PacketHead>;
   /**
    * Moves to the track's next packet.
-   * @returns false: there are no more
+   * @returns false after the last packet
    * @throws AvError
    */
   next(): boolean;
@@ -198,11 +237,57 @@ function isVideo(stream: Stream): boolean {
   );
 }
 
-/** The track that a player would show: the most pixels, then the first. Tracks without a decoder here come last. */
+/** The track that a player would show: the most pixels, then the first. Tracks with an unsupported codec come last. */
 function bestVideo(streams: readonly Stream[]): Stream | undefined {
   const rank = (stream: Stream): number => {
     const { codec, codedSize } = describeTrack(stream);
     return codedSize.width * codedSize.height * (codec ? 1 : 1e-9);
   };
   return streams.filter(isVideo).sort((a, b) => rank(b) - rank(a))[0];
+}
+
+const codecIds: ReadonlyMap<AVCodecID, VideoCodec> = new Map([
+  [AV_CODEC_ID_H264, 'h264'],
+  [AV_CODEC_ID_HEVC, 'hevc'],
+  [AV_CODEC_ID_AV1, 'av1'],
+  [AV_CODEC_ID_VP9, 'vp9'],
+  [AV_CODEC_ID_VP8, 'vp8'],
+  [AV_CODEC_ID_MPEG4, 'mpeg4'],
+]);
+
+/** A larger aspect ratio of a pixel is damage: 720 × 480 in 2.39 : 1 needs 1.6. */
+const MAX_PIXEL_ASPECT = 4;
+
+/** Reads all fields at once: a stream's memory is freed with its file. */
+function describeTrack(stream: Stream): VideoTrack {
+  const { codecpar } = stream;
+  const codedSize = { width: codecpar.width, height: codecpar.height };
+  const matrix = codecpar.getCodedSideData(AV_PKT_DATA_DISPLAYMATRIX);
+  const orientation = matrix ? orientationOf(matrix) : upright;
+  const aspects = [stream.sampleAspectRatio, codecpar.sampleAspectRatio].map(({ num, den }) => num / den);
+  const pixelAspect =
+    aspects.find((aspect) => aspect >= 1 / MAX_PIXEL_ASPECT && aspect <= MAX_PIXEL_ASPECT) ?? 1;
+  const frameRates = [stream.avgFrameRate, stream.rFrameRate].map(({ num, den }) => num / den);
+  return {
+    codec: codecIds.get(codecpar.codecId),
+    codecName: avGetCodecName(codecpar.codecId) ?? 'unknown',
+    codedSize,
+    shownSize: shownSize(codedSize, pixelAspect, orientation),
+    pixelAspect,
+    orientation,
+    secondsPerTick: stream.timeBase.num / stream.timeBase.den,
+    frameRate: frameRates.find((rate) => rate > 0 && rate < 100_000),
+  };
+}
+
+/** The size with square pixels. The shorter side is stretched, so no detail is lost. */
+export function squareSize({ width, height }: Size, pixelAspect: number): Size {
+  return pixelAspect >= 1
+    ? { width: Math.round(width * pixelAspect), height }
+    : { width, height: Math.round(height / pixelAspect) };
+}
+
+function shownSize(coded: Size, pixelAspect: number, { turns }: Orientation): Size {
+  const { width, height } = squareSize(coded, pixelAspect);
+  return turns % 2 === 0 ? { width, height } : { width: height, height: width };
 }

@@ -2,14 +2,13 @@ import { AV_PIX_FMT_YUV420P, AVCOL_RANGE_JPEG, FF_ENCODER_MJPEG } from 'node-av/
 import { Codec, CodecContext, type Frame, Packet, Rational } from 'node-av/lib';
 import type { Size } from '../geometry.ts';
 import { check } from './av-error.ts';
-import type { DecodedFrame } from './decoded-frame.ts';
-import { createFrameFilter } from './frame-filter.ts';
+import type { DecodedFrame } from './decoder.ts';
+import { squareSize } from './demuxer.ts';
+import { createFrameFilter, SCALE_FLAGS, toneMapFilters } from './frame-filter.ts';
 import { type Orientation, orientationFilters } from './orientation.ts';
-import { SCALE_FLAGS, toneMapFilters } from './picture-scaler.ts';
-import { squareSize } from './track.ts';
 
 /** Makes JPEG files of frames. */
-export interface JpegEncoder extends Disposable {
+interface JpegEncoder extends Disposable {
   /**
    * @returns a JPEG (JFIF: BT.601, full range, 4:2:0) of the frame at its full size, upright, with square
    * pixels and colours as a player shows them

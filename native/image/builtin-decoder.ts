@@ -1,5 +1,58 @@
-import type { Size } from '../geometry.ts';
-import { DecodeError, Intermediate, type Orientation } from './bitmap.ts';
+import type { ExifOrientation, Size } from '../geometry.ts';
+
+/**
+ * A decoder refused a picture: it is damaged, a variant of its format that no decoder here reads, or larger than the
+ * decoder allows.
+ */
+export class DecodeError extends Error {
+  override readonly name = 'DecodeError';
+  readonly reason: 'broken' | 'unsupported' | 'too_large';
+
+  constructor(reason: DecodeError['reason'], message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.reason = reason;
+  }
+}
+
+const FILE_HEADER_BYTES = 14;
+const V4_HEADER_BYTES = 108;
+/** Pixels begin on a multiple of 4, so they can be read as 32-bit words. */
+const PIXELS_OFFSET = 124;
+const BITFIELDS = 3;
+
+interface Bitmap {
+  /** The whole BMP file. */
+  readonly bytes: Uint8Array;
+  /** Its pixels, [height, width, 4] u8 RGBA, row-major, top row first; a view into `bytes`. */
+  readonly pixels: Uint8Array;
+}
+
+/** Makes a BMP whose pixels are still to be filled in. `Bun.Image` takes raw RGBA in this form only. */
+export function createBitmap(width: number, height: number): Bitmap {
+  const bytes = new Uint8Array(PIXELS_OFFSET + width * height * 4);
+  const view = new DataView(bytes.buffer);
+  bytes.set([0x42, 0x4d]); // "BM"
+  view.setUint32(2, bytes.length, true);
+  view.setUint32(10, PIXELS_OFFSET, true);
+  view.setUint32(FILE_HEADER_BYTES, V4_HEADER_BYTES, true);
+  view.setInt32(18, width, true);
+  view.setInt32(22, -height, true); // negative: top row first
+  view.setUint16(26, 1, true); // planes
+  view.setUint16(28, 32, true); // bits a pixel
+  view.setUint32(30, BITFIELDS, true);
+  view.setUint32(34, width * height * 4, true);
+  // Masks of red, green, blue and alpha in a little-endian word: bytes in the order R, G, B, A.
+  for (const [index, mask] of [0xff, 0xff00, 0xff0000, 0xff000000].entries()) {
+    view.setUint32(54 + index * 4, mask, true);
+  }
+  return { bytes, pixels: bytes.subarray(PIXELS_OFFSET) };
+}
+
+/** Reads the size of a BMP. */
+export function bitmapSize(bytes: Uint8Array): Size {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return { width: view.getInt32(18, true), height: Math.abs(view.getInt32(22, true)) };
+}
 
 const SIGNATURE_BYTES = 8;
 const CHUNK_OVERHEAD_BYTES = 12;
@@ -7,11 +60,11 @@ const IDAT = 0x49444154;
 const ZLIB_HEADER_BYTES = 2;
 
 /**
- * Reads pixels out of a PNG as `Bun.Image` writes it at compression level 0: 8-bit RGBA, rows unfiltered,
- * deflate blocks stored uncompressed. It is the only lossless output of Bun.Image that costs no more than a copy, and
- * reading it needs neither inflate nor a second decoder.
+ * Reads pixels out of a PNG as `Bun.Image` writes it at compression level 0: 8-bit RGBA, rows unfiltered, deflate
+ * blocks stored uncompressed. It is the only lossless output of Bun.Image that costs no more than a copy. Reading it
+ * needs neither inflate nor a second decoder.
  */
-export class StoredPng {
+export class StoredPng implements Size {
   readonly width: number;
   readonly height: number;
   readonly #bytes: Uint8Array;
@@ -37,15 +90,15 @@ export class StoredPng {
     this.#skip(ZLIB_HEADER_BYTES);
   }
 
-  /** Skips rows. */
   skipRows(count: number): void {
     this.#pass(count * (1 + this.width * 4));
     this.#nextRow += count;
   }
 
   /**
-   * Reads pixels of the next row: as many as fit into `target`, [n, 4] u8 RGBA.
-   * @param first the first of them
+   * Reads pixels of the next row until `target` is full.
+   * @param target [n, 4] u8 RGBA
+   * @param first the first pixel to read
    */
   readRow(target: Uint8Array, first = 0): void {
     if (this.#nextRow++ >= this.height) throw new RangeError('This is a bug: the PNG has no further row.');
@@ -118,21 +171,21 @@ export function readWindow(stored: StoredPng, { left, top, width, height }: Wind
 interface BuiltinDecodeOptions {
   /** The header's pixel count. A larger picture is refused before memory is allocated for it. */
   readonly declaredPixels: number;
-  readonly orientation?: Orientation;
+  readonly orientation?: ExifOrientation;
   /** Size after the orientation. Left out: the picture's own size. */
   readonly resized?: Size;
 }
 
 /**
- * Decodes a JPEG, PNG, still WebP, GIF or plain BMP with `Bun.Image`, off the main thread: turns it upright,
- * resizes it with Pillow's antialiased bicubic filter (±1 of 255).
+ * Decodes a JPEG, PNG, still WebP, GIF or plain BMP with `Bun.Image`, off the main thread: turns it upright, resizes it
+ * with Pillow's antialiased bicubic filter (±1 of 255).
  *
- * A JPEG that is made smaller is shrunk by the inverse DCT first, to the smallest n/8 that is not below
- * `resized`: request the shrunk size first and resize that in a second step.
+ * A JPEG that is made smaller is shrunk by the inverse DCT first, to the smallest n/8 that is not below `resized`:
+ * request the shrunk size first and resize that in a second step.
  * @returns the pixels as a PNG for `StoredPng`
  * @throws DecodeError
  */
-export async function decodeBuiltin(bytes: Uint8Array, options: BuiltinDecodeOptions): Promise<Intermediate> {
+export async function decodeBuiltin(bytes: Uint8Array, options: BuiltinDecodeOptions): Promise<Uint8Array> {
   const { declaredPixels, orientation = 1, resized } = options;
   const resizedPixels = resized ? resized.width * resized.height : 0;
   // maxPixels bounds the input, the output, and the picture between the two passes of a resize. With the ratio kept,
@@ -144,7 +197,7 @@ export async function decodeBuiltin(bytes: Uint8Array, options: BuiltinDecodeOpt
   turnUpright(image, orientation);
   if (resized) image.resize(resized.width, resized.height, { filter: 'cubic' });
   try {
-    return new Intermediate(await image.png({ compressionLevel: 0 }).bytes());
+    return await image.png({ compressionLevel: 0 }).bytes();
   } catch (cause) {
     const reason = reasons.get((cause as { code?: string }).code ?? '');
     if (reason === undefined) throw cause;
@@ -160,8 +213,8 @@ const reasons: ReadonlyMap<string, DecodeError['reason']> = new Map([
   ['ERR_IMAGE_FORMAT_UNSUPPORTED', 'unsupported'],
 ]);
 
-/** Bun.Image rotates before it mirrors, in whatever order the calls are made. */
-function turnUpright(image: Bun.Image, orientation: Orientation): void {
+/** Bun.Image rotates before it mirrors, whatever the order of the calls. */
+function turnUpright(image: Bun.Image, orientation: ExifOrientation): void {
   const degrees = { 1: 0, 2: 0, 3: 180, 4: 0, 5: 90, 6: 90, 7: 90, 8: 270 }[orientation];
   if (degrees !== 0) image.rotate(degrees);
   if (orientation === 2 || orientation === 5) image.flop();

@@ -1,5 +1,5 @@
 import type { Container } from '../../native/av/demuxer.ts';
-import type { PictureFormat } from '../contract/formats.ts';
+import { type PictureFormat, pictureFormats } from '../contract/formats.ts';
 import { readAvifHeader } from './picture/format/avif.ts';
 import { readBmpHeader } from './picture/format/bmp.ts';
 import { readGifHeader } from './picture/format/gif.ts';
@@ -10,7 +10,7 @@ import { readTiffHeader } from './picture/format/tiff.ts';
 import { readWebpHeader } from './picture/format/webp.ts';
 import { unsupportedPicture } from './picture/picture-errors.ts';
 
-/** What a file is by its content. */
+/** A kind of file, recognised by its content. */
 interface Content {
   /** Its name with an article: `a HEIC picture`. */
   readonly name: string;
@@ -30,30 +30,45 @@ const riff = (kind: string): Signature => [
 const startsWith = (bytes: string): Signature => [[0, bytes]];
 const box = (type: string): Signature => [[4, type]];
 
-/** The signatures of each accepted picture format. The brands of AVIF are in `brands`. */
-const pictureSignatures: Readonly<
-  Record<PictureFormat, { readonly name: string; readonly any: Signature[] }>
-> = {
-  jpeg: { name: 'a JPEG picture', any: [startsWith('\xff\xd8\xff')] },
-  png: { name: 'a PNG picture', any: [startsWith('\x89PNG\r\n\x1a\n')] },
-  webp: { name: 'a WebP picture', any: [riff('WEBP')] },
-  gif: { name: 'a GIF picture', any: [startsWith('GIF87a'), startsWith('GIF89a')] },
-  tiff: { name: 'a TIFF picture', any: ['II*\0', 'MM\0*', 'II+\0', 'MM\0+'].map(startsWith) },
-  avif: { name: 'an AVIF picture', any: [] },
-  bmp: {
-    name: 'a BMP picture',
-    // Two letters are weak evidence. Every program that writes BMPs leaves the reserved field at 0.
-    any: [
-      [
-        [0, 'BM'],
-        [6, '\0\0\0\0'],
-      ],
-    ],
+/**
+ * `builtin`: Bun.Image, in this process. It shrinks a JPEG first; a GIF is made opaque first.
+ * `library`: @napi-rs/image, in a child process, because it aborts its process on some damaged files.
+ */
+type PictureDecoder = 'builtin' | 'builtin jpeg' | 'builtin gif' | 'library';
+
+interface AcceptedPicture {
+  /** Empty for AVIF, which is recognised by its brands. */
+  readonly any: readonly Signature[];
+  readonly read: (bytes: Uint8Array) => PictureHeader;
+  readonly decoder: PictureDecoder;
+}
+
+// Two letters are weak evidence. Every program that writes BMPs leaves the reserved field at 0.
+const bitmap: Signature = [
+  [0, 'BM'],
+  [6, '\0\0\0\0'],
+];
+
+const pictures: Readonly<Record<PictureFormat, AcceptedPicture>> = {
+  jpeg: { any: [startsWith('\xff\xd8\xff')], read: readJpegHeader, decoder: 'builtin jpeg' },
+  png: { any: [startsWith('\x89PNG\r\n\x1a\n')], read: readPngHeader, decoder: 'builtin' },
+  webp: { any: [riff('WEBP')], read: readWebpHeader, decoder: 'builtin' },
+  gif: { any: ['GIF87a', 'GIF89a'].map(startsWith), read: readGifHeader, decoder: 'builtin gif' },
+  bmp: { any: [bitmap], read: readBmpHeader, decoder: 'builtin' },
+  tiff: {
+    any: ['II*\0', 'MM\0*', 'II+\0', 'MM\0+'].map(startsWith),
+    read: readTiffHeader,
+    decoder: 'library',
   },
+  avif: { any: [], read: readAvifHeader, decoder: 'library' },
 };
 
-/** Everything else that has a signature. */
-const otherSignatures: readonly (Content & { readonly any: readonly Signature[] })[] = [
+interface Row extends Content {
+  readonly any: readonly Signature[];
+}
+
+/** All other kinds of file that have a signature. */
+const otherSignatures: readonly Row[] = [
   { name: 'a camera’s raw picture (CR2)', any: [[[8, 'CR\x02\0']]] },
   { name: 'a camera’s raw picture (ORF)', any: [startsWith('IIRO'), startsWith('IIRS')] },
   { name: 'a camera’s raw picture (RW2)', any: [startsWith('IIU\0')] },
@@ -92,31 +107,38 @@ const otherSignatures: readonly (Content & { readonly any: readonly Signature[] 
   { name: 'a gzip archive', any: [startsWith('\x1f\x8b')] },
 ];
 
-/** Files of the ISO base media file format that begin without a brand. */
-const isoBoxes: readonly (Content & { readonly any: readonly Signature[] })[] = [
+function accepted(format: PictureFormat): Row {
+  const { title } = pictureFormats[format];
+  return {
+    name: `${/^[AEIOU]/.test(title) ? 'an' : 'a'} ${title} picture`,
+    format,
+    any: pictures[format].any,
+  };
+}
+
+/** Tried in this order. TIFF comes late: raw pictures of cameras begin like one. BMP is a weak signature. */
+const signatures: readonly Row[] = [
+  ...(Object.keys(pictures) as PictureFormat[])
+    .filter((format) => format !== 'tiff' && format !== 'bmp')
+    .map(accepted),
+  ...otherSignatures,
+  accepted('tiff'),
+];
+
+/** Tried for files without a signature or brand. The first two begin with a box of the ISO base media file format. */
+const weakSignatures: readonly Row[] = [
   {
     name: 'a QuickTime video',
     container: 'mov',
     any: ['moov', 'mdat', 'wide', 'free', 'skip', 'pnot', 'uuid'].map(box),
   },
   { name: 'an MP4 video', container: 'mov', any: [box('styp')] },
+  accepted('bmp'),
 ];
-
-const { tiff, bmp, ...distinctPictures } = pictureSignatures;
-
-/** Tried in this order. TIFF comes late: raw pictures of cameras begin like one. */
-const signatures: readonly (Content & { readonly any: readonly Signature[] })[] = [
-  ...Object.entries(distinctPictures).map(([format, row]) => ({ ...row, format: format as PictureFormat })),
-  ...otherSignatures,
-  { ...tiff, format: 'tiff' },
-];
-
-/** Tried for what has neither a signature nor a brand. */
-const weakSignatures: typeof signatures = [...isoBoxes, { ...bmp, format: 'bmp' }];
 
 /** Brands of the ISO base media file format. A file may have several: the first row that matches one decides. */
 const brands: readonly (Content & { readonly pattern: RegExp })[] = [
-  { name: pictureSignatures.avif.name, format: 'avif', pattern: /^avi[fs]$/ },
+  { ...accepted('avif'), pattern: /^avi[fs]$/ },
   { name: 'a HEIC picture', pattern: /^(?:hei[cxms]|hev[cxms])$/ },
   { name: 'a camera’s raw picture (CR3)', pattern: /^crx $/ },
   { name: 'a HEIF picture', pattern: /^(?:mif[12]|msf1)$/ },
@@ -130,7 +152,7 @@ const stillBrands: ReadonlySet<string> = new Set(['avif', 'avis', 'heic', 'heix'
 /** How many of a file's compatible brands are read; real files have up to 20. */
 const MAX_BRANDS = 1000;
 
-/** How much of a file decides whether it is text. */
+/** Bytes at a file's beginning that decide whether it is text. */
 const TEXT_SAMPLE_BYTES = 1024;
 
 /** Bytes of a file's beginning that are enough to recognise it. */
@@ -143,7 +165,7 @@ function recognise(bytes: Uint8Array): Content {
   const has = (signature: Signature) =>
     signature.every(([offset, text]) => latin1(bytes, offset, text.length) === text);
 
-  const rowOf = (rows: typeof signatures) => rows.find(({ any }) => any.some(has));
+  const rowOf = (rows: readonly Row[]) => rows.find(({ any }) => any.some(has));
   const sure = rowOf(signatures);
   if (sure) return sure;
   if (latin1(bytes, 4, 4) === 'ftyp') return recogniseBrand(bytes);
@@ -195,16 +217,6 @@ export function recogniseVideo(
   return container ? { container } : { other: name };
 }
 
-const readers: Readonly<Record<PictureFormat, (bytes: Uint8Array) => PictureHeader>> = {
-  jpeg: readJpegHeader,
-  png: readPngHeader,
-  webp: readWebpHeader,
-  gif: readGifHeader,
-  bmp: readBmpHeader,
-  tiff: readTiffHeader,
-  avif: readAvifHeader,
-};
-
 /**
  * Reads a picture's header without decoding it, and checks that the file is complete.
  * @throws ServiceError image_unsupported, image_broken, image_too_large (where a format has its own limit)
@@ -212,26 +224,10 @@ const readers: Readonly<Record<PictureFormat, (bytes: Uint8Array) => PictureHead
 export function readPictureHeader(bytes: Uint8Array): PictureHeader {
   const content = recognisePicture(bytes);
   if ('other' in content) throw unsupportedPicture(content.other);
-  return readers[content.format](bytes);
+  return pictures[content.format].read(bytes);
 }
-
-/**
- * `builtin`: Bun.Image, in this process; for a JPEG it shrinks first, a GIF is made opaque first.
- * `library`: @napi-rs/image, in a child process, because it aborts its process on some damaged files.
- */
-export type PictureDecoder = 'builtin' | 'builtin jpeg' | 'builtin gif' | 'library';
-
-export const pictureDecoders: Readonly<Record<PictureFormat, PictureDecoder>> = {
-  jpeg: 'builtin jpeg',
-  png: 'builtin',
-  webp: 'builtin',
-  gif: 'builtin gif',
-  bmp: 'builtin',
-  tiff: 'library',
-  avif: 'library',
-};
 
 /** The library also decodes the rare variants of other formats. */
 export function decoderOf({ format, rare }: Pick<PictureHeader, 'format' | 'rare'>): PictureDecoder {
-  return rare ? 'library' : pictureDecoders[format];
+  return rare ? 'library' : pictures[format].decoder;
 }

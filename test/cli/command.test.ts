@@ -124,7 +124,7 @@ describe('the command', () => {
     expect(records.filter(({ category }) => category !== undefined)).toHaveLength(4);
     const fatal = records.filter((record) => record.code === 'image_broken').map(({ file }) => file);
     expect(fatal.sort()).toEqual([folder.at('p/a fatal.tif'), folder.at('p/album 1/fatal.tif')]);
-    expect(stderr).toContain('The TIFF picture ended its decoder');
+    expect(stderr).toContain('The TIFF picture crashed its decoder');
     expect(code).toBe(1);
   });
 

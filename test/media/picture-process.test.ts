@@ -1,9 +1,8 @@
 import { describe, expect, test } from 'bun:test';
 import { join } from 'node:path';
-import { DecodeError } from '../../native/image/bitmap.ts';
+import { DecodeError } from '../../native/image/builtin-decoder.ts';
 import { resizeAndCrop } from '../../src/clip/preprocessing.ts';
-import { decodeSquare } from '../../src/media/picture/decode.ts';
-import { isIsolatedPicture } from '../../src/media/picture/picture.ts';
+import { decodeSquare, isIsolatedPicture } from '../../src/media/picture/picture.ts';
 import {
   createPictureProcesses,
   type PictureProcessOptions,
@@ -88,11 +87,11 @@ async function untilGone(pid: number): Promise<void> {
 
 const crashed = {
   code: 'image_broken',
-  message: 'The TIFF picture ended its decoder; save it again, as a JPEG or PNG.',
+  message: 'The TIFF picture crashed its decoder; save it again as a JPEG or PNG.',
 };
 const busy = {
   code: 'image_broken',
-  message: 'The TIFF picture is damaged: its data keep the decoder busy without end.',
+  message: 'The TIFF picture is damaged: decoding it does not come to an end.',
 };
 
 describe('a process that decodes pictures', () => {
@@ -125,7 +124,7 @@ describe('a process that decodes pictures', () => {
     expect(turns).toBeGreaterThan(16);
   });
 
-  test('names a picture’s fault, and ours', async () => {
+  test('reports a fault of the picture, and a fault of ours', async () => {
     await using some = whimsical();
     const faulty = await refusal(some.decode('faulty'));
     expect(faulty).toBeInstanceOf(DecodeError);
@@ -136,7 +135,7 @@ describe('a process that decodes pictures', () => {
     expect(await some.decode('a picture')).toMatchObject({ pictures: 3 });
   });
 
-  test('takes no other picture with it when it crashes', async () => {
+  test('fails only its own picture when it crashes', async () => {
     await using some = whimsical({ processes: 2 });
     const pictures = ['a picture', 'crash', 'b?', 'another', 'crash again', 'one more'].map((picture) =>
       picture === 'b?' ? some.decode('picture') : some.decode(picture).catch((thrown: unknown) => thrown),
@@ -148,7 +147,7 @@ describe('a process that decodes pictures', () => {
     expect(some.deaths).toContain('the process ended with signal SIGABRT');
   });
 
-  test('is replaced by a fresh one for a picture that did not survive it', async () => {
+  test('is replaced by a new one when it dies, for the same picture', async () => {
     await using some = whimsical();
     const before = await some.decode('a picture');
     const after = await some.decode('die unless you are the first');
@@ -157,12 +156,12 @@ describe('a process that decodes pictures', () => {
     expect(some.deaths).toHaveLength(1);
   });
 
-  test('gets a picture that kills processes twice at most, and its file never again', async () => {
+  test('gets a picture that kills processes at most twice; its file is then refused', async () => {
     await using some = whimsical();
     await some.decode('a picture');
     expect(await refusal(some.decode('crash 1'))).toMatchObject(crashed);
     expect(some.deaths).toHaveLength(2);
-    // In a fresh process there is no other that it could be the fault of.
+    // In a new process, no earlier picture can be the cause.
     expect(await refusal(some.decode('crash 2'))).toMatchObject(crashed);
     expect(some.deaths).toHaveLength(3);
     await some.decode('a picture');
@@ -179,13 +178,13 @@ describe('a process that decodes pictures', () => {
     expect(await some.decode('a picture')).toMatchObject({ pictures: 1 });
   });
 
-  test('is ended by a picture that never comes to its end', async () => {
+  test('is ended when a picture is never finished', async () => {
     await using some = whimsical({ watch: { baseSeconds: 0.3 } });
     expect(await refusal(some.decode('wait'))).toMatchObject(busy);
     expect(await some.decode('a picture')).toMatchObject({ pictures: 1 });
   });
 
-  test('has as much time as a picture has pixels', async () => {
+  test('has more time for a picture with more pixels', async () => {
     await using some = whimsical({ watch: { baseSeconds: 0, pixelsPerSecond: 100 } });
     // Six seconds.
     expect(await some.decode('a picture')).toMatchObject({ pictures: 1 });
@@ -196,12 +195,12 @@ describe('a process that decodes pictures', () => {
     expect(await refusal(some.decode('greedy'))).toMatchObject({
       code: 'image_too_large',
       message:
-        'Decoding the TIFF picture of 30 × 20 pixels takes more than the 317 MB of memory that such a picture may have; save it as a JPEG or PNG.',
+        'Decoding the TIFF picture of 30 × 20 pixels needs more than the 317 MB of memory that it may use; save it as a JPEG or PNG.',
     });
     expect(await some.decode('a picture')).toMatchObject({ pictures: 1 });
   });
 
-  test('is not believed everything', async () => {
+  test('cannot deceive the service', async () => {
     await using some = whimsical();
     for (const picture of ['riddle', 'small']) {
       const { code, message } = await refusal(some.decode(picture));
@@ -211,15 +210,15 @@ describe('a process that decodes pictures', () => {
     }
   });
 
-  test('that cannot start is no picture’s fault', async () => {
+  test('that does not start is not the picture’s fault', async () => {
     await using some = whimsical({ childPath: child('stillborn') });
     const { code, message } = await refusal(some.decode('a picture'));
-    expect(message).toBe('a process that decodes pictures cannot start: the process ended with exit code 3');
+    expect(message).toBe('a process that decodes pictures did not start: the process ended with exit code 3');
     expect(code).toBeUndefined();
   });
 
-  test('forgets a picture that is not wanted any more, before and while it is decoded', async () => {
-    await using some = whimsical({ watch: { unwantedMs: 0 } });
+  test('drops a cancelled picture, before and while it is decoded', async () => {
+    await using some = whimsical({ watch: { cancelledMs: 0 } });
     const left = new Error('the client left');
     expect((await refusal(some.decode('wait', AbortSignal.abort(left)))).message).toBe(left.message);
 
@@ -234,8 +233,8 @@ describe('a process that decodes pictures', () => {
     expect(some.deaths).toEqual([]);
   });
 
-  test('finishes a picture that is not wanted any more where that is soon done', async () => {
-    await using some = whimsical({ watch: { unwantedMs: 1e9 } });
+  test('finishes a cancelled picture if that takes little time', async () => {
+    await using some = whimsical({ watch: { cancelledMs: 1e9 } });
     const { pid } = await some.decode('a picture');
     const left = new Error('the client left');
     const leaving = new AbortController();
@@ -245,7 +244,7 @@ describe('a process that decodes pictures', () => {
     expect(await some.decode('a picture')).toMatchObject({ pid });
   });
 
-  test('is replaced when it has died while it had nothing to do', async () => {
+  test('is replaced when it has died while idle', async () => {
     await using some = whimsical();
     const { pid } = await some.decode('a picture');
     process.kill(pid, 'SIGKILL');
@@ -253,7 +252,7 @@ describe('a process that decodes pictures', () => {
     await untilGone(pid);
   });
 
-  test('ends when it has waited for long', async () => {
+  test('ends after a long wait', async () => {
     await using some = whimsical({ watch: { idleMs: 1 } });
     const { pid } = await some.decode('a picture');
     await untilGone(pid);
@@ -268,7 +267,7 @@ describe('a process that decodes pictures', () => {
     expect(await some.decode('a picture')).toMatchObject({ pictures: 1 });
   });
 
-  test('ends with whoever has started it', async () => {
+  test('ends with the process that started it', async () => {
     const some = whimsical({ processes: 2 });
     const { pid } = await some.decode('a picture');
     const decoding = refusal(some.decode('wait'));
@@ -290,14 +289,14 @@ describe('a program with processes that decode pictures', () => {
     console.log(new DataView(target.buffer).getUint32(0));
     ${after}`;
 
-  test('comes to its end while they wait', async () => {
+  test('can exit while they are idle', async () => {
     const parent = Bun.spawn([process.execPath, '-e', program('')], { stdout: 'pipe' });
     const pid = Number(await parent.stdout.text());
     expect(await parent.exited).toBe(0);
     await untilGone(pid);
   });
 
-  test('takes them with it when it is killed', async () => {
+  test('ends them when it is killed', async () => {
     const busyToo = `processes.decode(new TextEncoder().encode('wait'), task, target);
       setInterval(() => {}, 1000);`;
     const parent = Bun.spawn([process.execPath, '-e', program(busyToo)], { stdout: 'pipe' });
@@ -337,7 +336,7 @@ describe('pictures that are decoded in another process', () => {
     expect(there.some((value) => value !== there[0])).toBe(true);
   });
 
-  test('are of these kinds alone', async () => {
+  test('are only of these kinds', async () => {
     const others = [
       await jpeg(61, 47),
       rgbPng(61, 47),
@@ -346,7 +345,7 @@ describe('pictures that are decoded in another process', () => {
       new TextEncoder().encode('no picture'),
     ];
     expect(others.map((bytes) => isIsolatedPicture(bytes))).toEqual(others.map(() => false));
-    // Its rare variants are told apart only by all of its header.
+    // Only the whole header shows whether it is a rare variant.
     expect(isIsolatedPicture(bmp(61, 47).subarray(0, 20))).toBe(true);
   });
 

@@ -49,7 +49,7 @@ describe('what is refused', () => {
     expect(await load(picture, { limits: { ...limits, imageBytes: picture.length } })).toBeDefined();
   });
 
-  test('more pixels than allowed, told from the header of every format', async () => {
+  test('more pixels than allowed, by the header of every format', async () => {
     const pictures = [
       await jpeg(50, 40),
       rgbPng(50, 40),
@@ -62,18 +62,18 @@ describe('what is refused', () => {
     for (const bytes of pictures) {
       expect(await fault(bytes, { limits: { ...limits, imagePixels: 1999 } })).toMatchObject({
         code: 'image_too_large',
-        message: 'The picture has 50 × 40 pixels, 2000 in all; a picture may have at most 1999.',
+        message: 'The picture has 50 × 40 pixels, 2000 in total; a picture may have at most 1999.',
         details: { width: 50, height: 40, limit: 1999 },
       });
       expect(await load(bytes, { limits: { ...limits, imagePixels: 2000 } })).toBeDefined();
     }
   });
 
-  test('a side longer than decoders can keep rows of', async () => {
+  test('a side that is too long for the decoders’ rows', async () => {
     const strip = png(1_000_001, 1, { bitDepth: 1, colourType: 0, samples: () => [0] });
     expect(await fault(strip, { limits: { ...limits, imagePixels: 2_000_000 } })).toMatchObject({
       code: 'image_too_large',
-      message: 'The picture has 1000001 × 1 pixels; no side may have more than 1000000.',
+      message: 'The picture has 1000001 × 1 pixels; a side may have at most 1000000 pixels.',
     });
   });
 
@@ -94,7 +94,7 @@ describe('what is refused', () => {
     }
   });
 
-  test('a picture whose container is whole, but whose data no decoder takes', async () => {
+  test('a complete file whose pixel data are damaged', async () => {
     const bytes = png(10, 10, { samples: () => [1, 2, 3] });
     const wrong = concat(bytes.subarray(0, 33), chunk('IDAT', new Uint8Array(400).fill(0x55)), chunk('IEND'));
     expect(await fault(wrong)).toMatchObject({
@@ -103,7 +103,7 @@ describe('what is refused', () => {
     });
   });
 
-  test('a kind of TIFF that is not decoded here', async () => {
+  test('a variant of TIFF that is not supported', async () => {
     const bytes = Uint8Array.from(await tiff(10, 10));
     const view = new DataView(bytes.buffer);
     for (let entry = view.getUint32(4, true) + 2; ; entry += 12) {
@@ -114,13 +114,13 @@ describe('what is refused', () => {
     expect(await fault(bytes)).toMatchObject({
       code: 'image_unsupported',
       message:
-        'The TIFF picture is of a kind that is not decoded here; grey and RGB ones with 8 bits a channel are accepted.',
+        'This variant of TIFF is not supported; TIFF pictures in grey or RGB with 8 bits per channel are accepted.',
     });
   });
 });
 
 describe('the memory budget', () => {
-  test('pictures that do not fit into it together are decoded one after another', async () => {
+  test('pictures that exceed it together are decoded one after another', async () => {
     const loadOne = createPictureLoader({ geometry, limits, isolated, decodeBytes: 1 });
     const picture = rgbPng(width, height, gradient);
     const targets = Array.from({ length: 20 }, () => new Uint8Array(side * side * 3));
@@ -128,7 +128,7 @@ describe('the memory budget', () => {
     for (const target of targets) expect(meanDifference(target, reference)).toBe(0);
   });
 
-  test('a picture that would take more than one may is refused before it is decoded', async () => {
+  test('a picture that needs more than the limit for one is refused before it is decoded', async () => {
     const picture = rgbPng(width, height, gradient);
     const target = new Uint8Array(side * side * 3);
     const fault = await createPictureLoader({ geometry, limits, isolated, maxDecodeBytes: 1000 })(
@@ -136,12 +136,12 @@ describe('the memory budget', () => {
       target,
     ).catch((reason: unknown) => reason);
     expect(fault).toMatchObject({ code: 'image_too_large', details: { width, height, limit: 1000 } });
-    expect(String(fault)).toContain('would take');
+    expect(String(fault)).toContain('of memory; one picture may use at most');
     await createPictureLoader({ geometry, limits, isolated, maxDecodeBytes: 50e6 })(picture, target);
     expect(meanDifference(target, reference)).toBe(0);
   });
 
-  test('pictures that another process decodes keep none of it from the others', async () => {
+  test('pictures that another process decodes take nothing from it', async () => {
     const entered = Promise.withResolvers<void>();
     const end = Promise.withResolvers<void>();
     const endless = {
@@ -174,7 +174,7 @@ describe('the memory budget', () => {
     expect(meanDifference(target, reference)).toBe(0);
   });
 
-  test('who leaves while waiting gets the signal’s reason, and those behind go on', async () => {
+  test('a cancelled wait rejects with the signal’s reason, and later pictures proceed', async () => {
     const loadOne = createPictureLoader({ geometry, limits, isolated, decodeBytes: 1 });
     const picture = await jpeg(800, 600);
     const leaving = new AbortController();

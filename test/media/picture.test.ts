@@ -110,7 +110,7 @@ describe('every accepted format gives the same picture', () => {
 });
 
 describe('opacity', () => {
-  test('a transparent ground becomes black, whatever it hides, in every format', async () => {
+  test('a transparent background becomes black in every format, whatever colour it hides', async () => {
     const onBlack = (x: number, y: number): Rgba => {
       const [red, green, blue, alpha] = cutOut(x, y);
       return alpha === 0 ? [0, 0, 0, 255] : [red, green, blue, 255];
@@ -129,7 +129,7 @@ describe('opacity', () => {
     }
   });
 
-  test('also in a picture too large for being resized with its opacity', async () => {
+  test('also in a picture that is too large to be resized with its opacity', async () => {
     // 26 megapixels of hidden white.
     const [w, h] = [2600, 10_000];
     const row = concat(
@@ -191,7 +191,7 @@ describe('sizes', () => {
     expect(square.every((value, at) => value === [200, 10, 10][at % 3])).toBe(true);
   });
 
-  test('a strip whose resized whole would take gigabytes', async () => {
+  test('a strip that would need gigabytes if it were resized as a whole', async () => {
     // 1 × 16,000 at 16 pixels of width would be 256,000 long; at 224, 3,584,000.
     const at = (x: number, y: number): Rgba => (x + y < 8000 ? [250, 0, 0, 255] : [0, 0, 250, 255]);
     const large = { geometry: geometry224, limits, isolated };

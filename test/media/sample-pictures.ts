@@ -1,6 +1,6 @@
 import { crc32, deflateSync } from 'node:zlib';
 import { Transformer } from '@napi-rs/image';
-import { createBitmap } from '../../native/image/bitmap.ts';
+import { createBitmap } from '../../native/image/builtin-decoder.ts';
 
 /** [red, green, blue, opacity], 0 to 255 each. */
 export type Rgba = readonly [number, number, number, number];

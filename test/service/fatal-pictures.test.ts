@@ -49,7 +49,7 @@ describe('a picture that ends the process that decodes it', () => {
         expect({ status, body: JSON.stringify(body) }).toMatchObject({
           status: 422,
           body: expect.stringContaining(
-            'The TIFF picture ended its decoder; save it again, as a JPEG or PNG.',
+            'The TIFF picture crashed its decoder; save it again as a JPEG or PNG.',
           ),
         });
         expect(JSON.stringify(body)).toContain('fatal.tif');

@@ -1,11 +1,12 @@
 import { readSync, writeFileSync } from 'node:fs';
-import { DecodeError } from '../../../native/image/bitmap.ts';
+import { DecodeError } from '../../../native/image/builtin-decoder.ts';
+import { invariant } from '../../errors.ts';
 import { createGarbageNote, giveBack } from '../../garbage.ts';
-import { decodeSquare } from './decode.ts';
+import { decodeSquare } from './picture.ts';
 import type { PictureMessage, PictureOrder } from './picture-process.ts';
 
 /**
- * Decodes pictures in a child process, one after the other. The library that reads TIFF and AVIF aborts its process on
+ * Decodes pictures in a child process, one after another. The library that reads TIFF and AVIF aborts its process on
  * some damaged files, and JavaScript cannot catch that.
  */
 
@@ -13,16 +14,16 @@ import type { PictureMessage, PictureOrder } from './picture-process.ts';
 const FIRST_TO_GO = '1000';
 const STANDARD_INPUT = 0;
 
-/** Without a collection, which needs some milliseconds, the last picture's pixels stay while the process waits. */
+/** Without a collection, the last picture's pixels would stay while the process waits. It takes some milliseconds. */
 const noteGarbage = createGarbageNote(8 * 1024 ** 2);
 
-/** Kills the process: an ordinary exit would wait for a decoder that never ends. */
+/** Kills the process: an ordinary exit waits for the decoder, which may never end. */
 function end(): never {
   process.kill(process.pid, 'SIGKILL');
-  throw new Error('This is a bug: a killed process runs on.');
+  invariant(false, 'a killed process continues.');
 }
 
-/** Blocks until the bytes have arrived: the process has nothing else to do. */
+/** Blocks until the bytes have arrived. The process has no other work. */
 function receive(byteLength: number): Uint8Array {
   const bytes = new Uint8Array(byteLength);
   for (let at = 0; at < byteLength; ) {
@@ -34,11 +35,11 @@ function receive(byteLength: number): Uint8Array {
   return bytes;
 }
 
-async function decode({ byteLength, header, place, side }: PictureOrder): Promise<PictureMessage> {
+async function decode({ byteLength, side, ...task }: PictureOrder): Promise<PictureMessage> {
   const bytes = receive(byteLength);
   const pixels = new Uint8Array(side * side * 3);
   try {
-    await decodeSquare(bytes, { header, place }, pixels);
+    await decodeSquare(bytes, task, pixels);
     return { kind: 'decoded', pixels };
   } catch (fault) {
     const message = fault instanceof Error ? fault.message : String(fault);

@@ -1,26 +1,22 @@
 import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import * as v from 'valibot';
-import type { ResizeAndCrop } from '../../../native/geometry.ts';
-import { DecodeError } from '../../../native/image/bitmap.ts';
+import { DecodeError } from '../../../native/image/builtin-decoder.ts';
 import { startChild } from '../../child-process.ts';
 import type { ServiceError } from '../../errors.ts';
 import { createSemaphore } from '../../semaphore.ts';
-import type { SquareTask } from './decode.ts';
-import type { PictureHeader } from './format/picture-header.ts';
+import type { DecodeElsewhere, PlannedTask, SquareTask } from './picture.ts';
 import { endlessPicture, fatalPicture, greedyPicture } from './picture-errors.ts';
 
-/** What a process that decodes pictures is told; the picture's bytes follow on its standard input. */
-export interface PictureOrder {
+/** A message to a process that decodes pictures. The picture's bytes follow on its standard input. */
+export interface PictureOrder extends SquareTask {
   readonly byteLength: number;
-  readonly header: PictureHeader;
-  readonly place: ResizeAndCrop;
   /** Side of the square. */
   readonly side: number;
 }
 
-/** What the process says: once that it is there, then one word for each order. */
-export const pictureMessageSchema = v.variant('kind', [
+/** The process's messages: one when it has started, then one for each order. */
+const messageSchema = v.variant('kind', [
   v.object({ kind: v.literal('started') }),
   v.object({
     kind: v.literal('decoded'),
@@ -29,32 +25,32 @@ export const pictureMessageSchema = v.variant('kind', [
   }),
   v.object({
     kind: v.literal('failed'),
-    /** A DecodeError's; undefined: not the picture's fault. */
+    /** The DecodeError's reason; undefined: not the picture's fault. */
     reason: v.optional(v.picklist(['broken', 'unsupported', 'too_large'])),
     message: v.string(),
   }),
 ]);
-export type PictureMessage = v.InferOutput<typeof pictureMessageSchema>;
+export type PictureMessage = v.InferOutput<typeof messageSchema>;
 
 const MEBI = 1024 ** 2;
 
-/** The program that decodes; tests take the place of it. */
-export const pictureChildPath = join(import.meta.dir, 'picture-child.ts');
+/** The program that decodes; tests replace it. */
+const CHILD_PATH = join(import.meta.dir, 'picture-child.ts');
 
-/** When a process is ended. */
-export interface PictureWatch {
-  /** Processor time for any picture; the wall clock gets WALL_FACTOR times as much. */
+/** The limits beyond which a process is ended. */
+interface PictureWatch {
+  /** Processor time for any picture. The limit on wall-clock time is WALL_FACTOR times the processor time. */
   readonly baseSeconds: number;
-  /** And for its pixels: the slowest variants take some 30 million a second of one core. */
+  /** More processor time for its pixels: the slowest variants decode some 30 million a second on one core. */
   readonly pixelsPerSecond: number;
-  /** Resident memory beside what a picture was planned to take: the runtime's, and a rest of the picture before. */
+  /** Resident memory in addition to the picture's plan: the runtime's, and garbage of the previous picture. */
   readonly baseBytes: number;
-  /** A process that keeps more than this when its picture is done is not used again. */
+  /** A process that holds more than this after its picture is not used again. */
   readonly keptBytes: number;
-  /** How long it waits for the next picture. */
+  /** How long a process waits for the next picture. */
   readonly idleMs: number;
-  /** How long a decoder that has begun may go on when its picture is not wanted any more. A new one starts in 0.1 s. */
-  readonly unwantedMs: number;
+  /** How long a decoder may continue after its picture was cancelled. A new process starts in 0.1 s. */
+  readonly cancelledMs: number;
 }
 
 const WATCH: PictureWatch = {
@@ -63,45 +59,35 @@ const WATCH: PictureWatch = {
   baseBytes: 192 * MEBI,
   keptBytes: 128 * MEBI,
   idleMs: 180_000,
-  unwantedMs: 1000,
+  cancelledMs: 1000,
 };
 
 export interface PictureProcessOptions {
-  /** How many there may be. */
+  /** The largest number of processes. */
   readonly processes: number;
-  /** The most that a picture may be planned to take. */
+  /** The most memory that a picture may be planned to take. */
   readonly memoryBytes: number;
-  /** Told of every process that ended by itself, in a few words. */
+  /** Called with a short description when a process has died. */
   readonly onDeath?: (how: string) => void;
   readonly childPath?: string;
   readonly watch?: Partial<PictureWatch>;
 }
 
-export interface PlannedTask extends SquareTask {
-  /** What decoding it is planned to take. */
-  readonly memoryBytes: number;
+/** Processes that decode pictures. Each has one picture at a time: if a process dies, its picture is the cause. */
+interface PictureProcesses extends AsyncDisposable {
+  readonly decode: DecodeElsewhere;
 }
 
-/** Processes that decode pictures: each has one picture at a time, so that one that dies names its culprit. */
-export interface PictureProcesses extends AsyncDisposable {
-  /**
-   * What `decodeSquare` does, in another process. When it settles, nothing reads `bytes` or writes to `target`.
-   * @throws DecodeError; ServiceError image_broken, image_too_large for one that its process did not survive; the
-   * signal's reason
-   */
-  decode(bytes: Uint8Array, task: PlannedTask, target: Uint8Array, signal?: AbortSignal): Promise<void>;
-}
-
-/** Files that were refused because of what they did to a process: their senders may try again. */
+/** Files that were refused because they ended a process. Clients may send them again. */
 const REMEMBERED = 256;
 
 /**
- * Starts a process when a picture finds none, and keeps it for the next ones. A picture whose process dies gets another
- * chance in a fresh one: the picture before it may have left the process unsound, and the system ends processes when
- * memory is short.
+ * Starts a process when a picture arrives and none is idle, and keeps it for the next pictures. If a process dies, its
+ * picture is tried once more in a new process: an earlier picture may have damaged the old one, and the system ends
+ * processes when memory is short.
  */
 export function createPictureProcesses(options: PictureProcessOptions): PictureProcesses {
-  const { processes, memoryBytes, onDeath, childPath = pictureChildPath } = options;
+  const { processes, memoryBytes, onDeath, childPath = CHILD_PATH } = options;
   const watch = { ...WATCH, ...options.watch };
   const places = createSemaphore(processes);
   const running = new Set<PictureProcess>();
@@ -125,7 +111,7 @@ export function createPictureProcesses(options: PictureProcessOptions): PictureP
     idle.delete(process);
   };
 
-  /** The one that has waited for the shortest time, so that those in excess come to their end. */
+  /** Takes the process that has been idle for the shortest time, so surplus processes reach the end of their wait. */
   const takeIdle = (): PictureProcess | undefined => {
     const process = [...idle.keys()].at(-1);
     if (process) stopWaiting(process);
@@ -143,7 +129,7 @@ export function createPictureProcesses(options: PictureProcessOptions): PictureP
 
   /**
    * @returns how the process died, if it did
-   * @throws what is wrong with the picture
+   * @throws the picture's fault
    */
   const attempt = async (process: PictureProcess, assignment: Assignment): Promise<Death | undefined> => {
     const { bytes, target, signal } = assignment;
@@ -177,7 +163,7 @@ export function createPictureProcesses(options: PictureProcessOptions): PictureP
       let death = await attempt(known ?? start(), assignment);
       if (death && (known || !death.isByItself)) death = await attempt(start(), assignment);
       if (!death) return;
-      if (!death.hadStarted) throw new Error(`a process that decodes pictures cannot start: ${death.how}`);
+      if (!death.hadStarted) throw new Error(`a process that decodes pictures did not start: ${death.how}`);
       const fault = fatalPicture(task.header, new Error(death.how));
       await verdicts.remember(bytes, fault);
       throw fault;
@@ -198,37 +184,37 @@ interface Assignment {
 
 type Outcome = Exclude<PictureMessage, { kind: 'started' }> | Death | Ended;
 
-/** The process ended, and not because of us. */
+/** The process ended without being asked to. */
 interface Death {
   readonly kind: 'died';
   readonly how: string;
-  /** Else it never came to its picture. */
+  /** False: it never reached its picture. */
   readonly hadStarted: boolean;
-  /** Else the system may have ended it, for want of memory. */
+  /** False: the system may have ended it because memory was short. */
   readonly isByItself: boolean;
 }
 
-/** We ended the process. */
+/** The process was ended by this module. */
 interface Ended {
   readonly kind: 'ended';
   readonly fault: Error;
-  /** The fault, where the picture would meet it again however busy the machine is. */
+  /** The same fault, if the picture would cause it again on an idle machine. */
   readonly verdict?: ServiceError;
 }
 
 interface PictureProcess {
-  /** Gives it a picture and waits for the outcome. When it has died or was ended, it is gone. */
+  /** Gives it a picture and waits for the outcome. After `died` and `ended`, the process no longer exists. */
   perform(assignment: Assignment, watch: PictureWatch): Promise<Outcome>;
-  /** 0 where the system does not tell. */
+  /** 0 where the system does not report it. */
   residentBytes(): number;
-  /** Ends it, and the picture in it with this reason. Resolves when it is gone. */
+  /** Ends it; its picture fails with this reason. Resolves when the process no longer exists. */
   end(reason: Error): Promise<void>;
   readonly exited: Promise<unknown>;
 }
 
 /** A hostile file fills memory at some 2 GB a second. */
 const CHECK_MS = 50;
-/** The wall clock's share: where the machine is busy, or the decoder sleeps. */
+/** Wall-clock time per processor time. It allows for a busy machine and ends a decoder that sleeps. */
 const WALL_FACTOR = 12;
 
 function startProcess(childPath: string, memoryBytes: number): PictureProcess {
@@ -239,7 +225,7 @@ function startProcess(childPath: string, memoryBytes: number): PictureProcess {
   const child = startChild<PictureOrder, PictureMessage>({
     program: childPath,
     limits: { memoryBytes },
-    schema: pictureMessageSchema,
+    schema: messageSchema,
     onMessage(message) {
       if (message.kind === 'started') hadStarted = true;
       else settle?.(message);
@@ -269,11 +255,11 @@ function startProcess(childPath: string, memoryBytes: number): PictureProcess {
     const memory = watch.baseBytes + task.memoryBytes * MEMORY_TOLERANCE;
     const secondsBefore = child.cpuSeconds();
     const beganAt = performance.now();
-    let unwantedAt = Number.POSITIVE_INFINITY;
+    let cancelledAt = Number.POSITIVE_INFINITY;
     const timer = setInterval(() => {
       const now = performance.now();
-      if (signal?.aborted) unwantedAt = Math.min(unwantedAt, now);
-      if (now - unwantedAt > watch.unwantedMs) end(signal?.reason);
+      if (signal?.aborted) cancelledAt = Math.min(cancelledAt, now);
+      if (now - cancelledAt > watch.cancelledMs) end(signal?.reason);
       else if (child.residentBytes() > memory) {
         const fault = greedyPicture(task.header, memory);
         end(fault, fault);
@@ -293,7 +279,7 @@ function startProcess(childPath: string, memoryBytes: number): PictureProcess {
       const done = Promise.withResolvers<Outcome>();
       settle = done.resolve;
       using _watching = watchOver(assignment, watch);
-      // It may have died while it waited.
+      // It may have died while it was idle.
       if (!outcome) {
         child.send({ byteLength: bytes.length, header, place, side });
         await child.write(slicesOf(bytes));
@@ -303,7 +289,7 @@ function startProcess(childPath: string, memoryBytes: number): PictureProcess {
       if (said.kind === 'decoded' && said.pixels.length !== target.length) {
         end(new Error('This is a bug: a decoding process answered with a square of another size.'));
       }
-      // Its last word counts for nothing where it was ended in the same moment.
+      // If it was ended at the same moment, its last message does not count.
       if (!outcome) return said;
       await child.exited;
       return outcome;
@@ -317,12 +303,12 @@ function startProcess(childPath: string, memoryBytes: number): PictureProcess {
   };
 }
 
-/** How much more than planned is believed to be the plan's fault. */
+/** Decoding may use this many times the planned memory: plans are estimates. */
 const MEMORY_TOLERANCE = 2;
-/** What is worth a turn of the event loop: some 0.2 ms of copying or hashing. */
+/** Bytes between two turns of the event loop: some 0.2 ms of copying or hashing. */
 const SLICE_BYTES = 256 * 1024;
 
-/** Lets the event loop turn in between: a picture may have 64 MiB, and a pipe takes them as fast as they are read. */
+/** Lets the event loop turn between slices: a picture may have 64 MiB, and the pipe accepts them without a pause. */
 async function* slicesOf(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += SLICE_BYTES) {
     yield bytes.subarray(at, at + SLICE_BYTES);
@@ -335,7 +321,7 @@ interface Verdicts {
   remember(bytes: Uint8Array, verdict: ServiceError): Promise<void>;
 }
 
-/** By the files' lengths, so that a picture is hashed only where it may be one of them. */
+/** Keyed by the files' lengths: a picture is hashed only if a refused file has the same length. */
 function createVerdicts(): Verdicts {
   const byLength = new LRUCache<number, { readonly sha256: string; readonly verdict: ServiceError }>({
     max: REMEMBERED,

@@ -3,9 +3,6 @@
  * limit grows with the bytes that the client sent and with the duration of the video.
  */
 export interface DecodingBudget {
-  /** The whole budget. */
-  readonly pixels: number;
-  readonly spent: number;
   /** Whether frames between keyframes may still be decoded. The share reserved for keyframes is not available to them. */
   readonly allowsWalking: boolean;
   /** Whether keyframes may still be decoded. */
@@ -21,22 +18,22 @@ export interface DecodingBudget {
 const BASE_PIXELS = 1920 * 1080 * 30 * 60;
 
 /**
- * Pixels a byte. Videos of cameras have 50 to 200, x264 at its default quality 100 to 500, a talking head in
- * 1080p at 200 kbit/s 2,500 where all of it is decoded, of which a third is seldom needed. 8K frames that
- * repeat the one before have 2.7 million.
+ * Pixels a byte. Videos of cameras have 50 to 200, x264 at its default quality 100 to 500, a talking head in 1080p at
+ * 200 kbit/s 2,500 if all of it is decoded, which is seldom necessary. 8K frames that repeat the one before have
+ * 2.7 million.
  */
 const PIXELS_PER_BYTE = 2000;
 
-/** Still screens need few bytes: 1080p at 30 frames a second is plausible at any file size, */
+/** Still screens need few bytes: 1080p at 30 frames a second is plausible at any file size. */
 const PIXELS_PER_SECOND = 1920 * 1080 * 30;
-/** but not for long, as a duration costs a client nothing. */
+/** A longer duration does not add to the budget: a hostile file may declare any duration. */
 const MAX_SECONDS = 600;
 
 /** The largest share for keyframes. The rest is for the frames between them. */
 const KEYFRAME_SHARE = 1 / 2;
 
 /** The least cost of a frame: reading, comparing and counting it costs as much as decoding this number of pixels. */
-export const LEAST_FRAME_PIXELS = 100_000;
+export const MIN_FRAME_PIXELS = 100_000;
 
 /**
  * Nanoseconds of processor time a pixel: 1 for frames that repeat the one before, 4 for H.264, up to 8 for HEVC
@@ -46,9 +43,8 @@ const NANOSECONDS_PER_PIXEL = 20;
 
 /**
  * The pixels that decoding a video may cost.
- * @param bytes of the file that are the video's
- * @param seconds that it is shown for
- * @returns pixels
+ * @param bytes of the video track
+ * @param seconds its duration
  */
 export function plausiblePixels(bytes: number, seconds: number): number {
   return Math.round(
@@ -58,7 +54,7 @@ export function plausiblePixels(bytes: number, seconds: number): number {
 
 /** How many keyframes of this size may be decoded: at least one. */
 export function plausibleKeyframes(budgetPixels: number, framePixels: number): number {
-  const each = Math.max(framePixels, LEAST_FRAME_PIXELS);
+  const each = Math.max(framePixels, MIN_FRAME_PIXELS);
   return Math.max(1, Math.floor((budgetPixels * KEYFRAME_SHARE) / each));
 }
 
@@ -71,10 +67,6 @@ export function createDecodingBudget(pixels: number): DecodingBudget {
   let spent = 0;
   let reserved = 0;
   return {
-    pixels,
-    get spent() {
-      return spent;
-    },
     get allowsWalking() {
       return spent + reserved < pixels;
     },

@@ -1,15 +1,16 @@
-import { createCutDetector, type Standing } from './cut-detector.ts';
 import { type Gap, keyframeHabits, type PacketHabits, suspectGap } from './gaps.ts';
-import type { PacketIndex } from './packet-index.ts';
 import {
   type ChosenFrame,
+  createCutDetector,
   createSceneTracker,
   type FrameBudget,
   isBlank,
   isSparseCut,
   type SceneTracker,
+  type Standing,
 } from './scene-tracker.ts';
 import { colourDifference, contentDifference, type Thumbnail } from './thumbnail.ts';
+import type { PacketIndex } from './video-file.ts';
 
 /** A decoded frame that the decoder still owns. */
 export interface SeenFrame<Capture> {
@@ -28,7 +29,7 @@ export interface FrameSource<Capture> {
 }
 
 /** A step through the video. */
-export interface FinderStep<Capture> {
+interface FinderStep<Capture> {
   /** The time reached, in seconds. */
   readonly seconds: number;
   readonly chosen: ChosenFrame<Capture> | undefined;

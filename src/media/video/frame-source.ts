@@ -1,21 +1,27 @@
-import { type DecodedFrame, type HeldFrame, holdFrame } from '../../../native/av/decoded-frame.ts';
-import { createDecoder, type Decoder, introduceEncoder } from '../../../native/av/decoder.ts';
+import {
+  createDecoder,
+  type DecodedFrame,
+  type Decoder,
+  type HeldFrame,
+  holdFrame,
+  introduceEncoder,
+} from '../../../native/av/decoder.ts';
 import { type Demuxer, openDemuxer, type PacketHead } from '../../../native/av/demuxer.ts';
-import { createThumbnailer } from '../../../native/av/thumbnailer.ts';
-import { type DecodingBudget, LEAST_FRAME_PIXELS } from './decoding-budget.ts';
+import { createThumbnailer } from '../../../native/av/frame-filter.ts';
+import { createJpegEncoder } from '../../../native/av/jpeg-encoder.ts';
+import { type DecodingBudget, MIN_FRAME_PIXELS } from './decoding-budget.ts';
 import type { FrameSource, SeenFrame } from './frame-finder.ts';
-import { type PacketIndex, toSeconds } from './packet-index.ts';
 import { makeThumbnail, thumbnailSize } from './thumbnail.ts';
-import type { VideoFile } from './video-file.ts';
+import { type PacketIndex, toSeconds, type VideoFile } from './video-file.ts';
 
-/** Reading over fewer packets than this costs less than a seek in a file without a table of packets. */
+/** Skipping fewer packets than this costs less than a seek in a file without a table of packets. */
 const READ_ON = 300;
 
 /**
  * Moves a demuxer to a packet, which becomes its current one.
  * @returns false: the packet was not found
  */
-export function goToPacket(demuxer: Demuxer, index: PacketIndex, position: number): boolean {
+function goToPacket(demuxer: Demuxer, index: PacketIndex, position: number): boolean {
   const target = { pts: index.pts[position]!, dts: index.dts[position]! };
   const behind = target.dts - demuxer.head.dts;
   if (behind >= 0 && behind <= READ_ON * typicalTicks(index)) {
@@ -32,7 +38,7 @@ export function goToPacket(demuxer: Demuxer, index: PacketIndex, position: numbe
  * Reads on to a keyframe's packet.
  * @returns false: the packet was not found
  */
-export function readOnTo(demuxer: Demuxer, target: Ticks, packets = Number.POSITIVE_INFINITY): boolean {
+function readOnTo(demuxer: Demuxer, target: Ticks, packets = Number.POSITIVE_INFINITY): boolean {
   const { head, identity } = demuxer;
   for (let read = 0; read < packets && demuxer.next(); read++) {
     if (isAt(demuxer, target)) return true;
@@ -52,7 +58,7 @@ function typicalTicks({ dts, count }: PacketIndex): number {
   return count > 1 ? (dts[count - 1]! - dts[0]!) / (count - 1) : 0;
 }
 
-export interface DecodingLimits {
+interface DecodingLimits {
   readonly threads: number;
   /** Of one frame. */
   readonly maximumPixels: number;
@@ -89,8 +95,7 @@ export function createFrameSource(
 ): NativeFrameSource {
   using stack = new DisposableStack();
   const { index, track } = file;
-  const small = thumbnailSize(track.codedSize.width, track.codedSize.height);
-  const thumbnailer = stack.use(createThumbnailer(small.width, small.height));
+  const thumbnailer = stack.use(createThumbnailer(thumbnailSize(track.codedSize)));
   const open = (skip: 'nonkey' | 'nonreference'): { demuxer: Demuxer; decoder: Decoder } => {
     const demuxer = owned.use(openDemuxer(file.source));
     const alone = skip === 'nonkey' && file.codec === 'hevc';
@@ -116,7 +121,7 @@ export function createFrameSource(
   const costSince = (before: number, decoder: Decoder): number => {
     const pixels = decoder.pixels - before;
     tally.pixels += pixels;
-    return Math.max(pixels, LEAST_FRAME_PIXELS);
+    return Math.max(pixels, MIN_FRAME_PIXELS);
   };
   const cut = (position: number) => {
     tally.cutAt = Math.min(tally.cutAt ?? Number.POSITIVE_INFINITY, Math.max(0, index.timestamps[position]!));
@@ -199,4 +204,105 @@ export function createFrameSource(
     },
     [Symbol.dispose]: () => owned.dispose(),
   };
+}
+
+export interface FrameJpeg {
+  readonly timestamp: number;
+  readonly jpeg: Uint8Array;
+}
+
+/**
+ * The most pixels that all pictures of an answer together may have: 512 frames in 4K. Beyond it, each picture is made
+ * smaller. Making a picture costs as much as decoding six frames.
+ */
+export const PICTURE_PIXELS = 512 * 3840 * 2160;
+
+/** The largest size of each picture, in pixels. */
+function pixelsOfEach(pictures: number): number {
+  return PICTURE_PIXELS / Math.max(1, pictures);
+}
+
+/**
+ * Decodes frames again, at full size, each from its keyframe. Frames of the same keyframe are decoded in one pass. If a
+ * frame cannot be decoded this time, the next decodable frame replaces it.
+ * @param timestamps of chosen frames, ascending
+ * @returns pictures, and `undefined` regularly while no picture is ready. It ends early when the budget is used up.
+ */
+export function* decodeJpegs(
+  file: VideoFile,
+  limits: DecodingLimits,
+  budget: DecodingBudget,
+  timestamps: readonly number[],
+): Generator<FrameJpeg | undefined> {
+  const { index, track } = file;
+  using stack = new DisposableStack();
+  const open = () => stack.use(openDemuxer(file.source));
+  let demuxer = open();
+  // Chosen frames are reference frames, so all others can be left out.
+  using decoder = createDecoder(demuxer, file.codec, { ...limits, skip: 'nonreference' });
+  introduceEncoder(demuxer, decoder);
+  using encoder = createJpegEncoder(track.pixelAspect, track.orientation, pixelsOfEach(timestamps.length));
+
+  const waiting = timestamps.map((timestamp) => ({ timestamp, position: positionOf(index, timestamp) }));
+  while (waiting.length > 0 && budget.allowsKeyframes) {
+    const start = keyframeBefore(index, waiting[0]!.position);
+    decoder.reset();
+    if (!goToPacket(demuxer, index, start)) {
+      // The file's table is wrong: read from the beginning, as the first time.
+      demuxer = open();
+      if (!readOnTo(demuxer, { pts: index.pts[start]!, dts: index.dts[start]! })) {
+        waiting.shift();
+        continue;
+      }
+    }
+    let reached: number | undefined;
+
+    const answer = function* (frames: Generator<DecodedFrame>): Generator<FrameJpeg> {
+      for (const frame of frames) {
+        for (
+          let next = waiting[0];
+          next && isAtOrAfter(frame, index.pts[next.position]!);
+          next = waiting[0]
+        ) {
+          waiting.shift();
+          reached = next.position;
+          yield { timestamp: next.timestamp, jpeg: encoder.encode(frame) };
+        }
+      }
+    };
+    do {
+      const before = decoder.pixels;
+      yield* answer(decoder.decode(demuxer));
+      budget.spend(Math.max(decoder.pixels - before, MIN_FRAME_PIXELS));
+      if (!budget.allowsKeyframes) break;
+      yield undefined;
+      // Continuing decodes every frame up to the next wanted one. A later keyframe may be closer to it.
+      const next = waiting[0];
+      if (!next || (reached !== undefined && keyframeBefore(index, next.position) > start)) break;
+    } while (demuxer.next());
+    yield* answer(decoder.flush());
+    // The file has no later frame that can be decoded.
+    if (reached === undefined) waiting.shift();
+  }
+}
+
+function isAtOrAfter({ pts }: DecodedFrame, target: number): boolean {
+  return pts !== undefined && pts >= target;
+}
+
+/** The packet that is shown closest to a time. */
+function positionOf({ timestamps }: PacketIndex, timestamp: number): number {
+  let closest = 0;
+  for (let at = 1; at < timestamps.length; at++) {
+    if (Math.abs(timestamps[at]! - timestamp) < Math.abs(timestamps[closest]! - timestamp)) closest = at;
+  }
+  return closest;
+}
+
+/** The keyframe from which a packet can be decoded. Frames shown before their keyframe need the one before it. */
+function keyframeBefore({ keys, pts }: PacketIndex, position: number): number {
+  for (let at = keys.lastIndexOf(1, position); at > 0; at = keys.lastIndexOf(1, at - 1)) {
+    if (at === position || pts[at]! <= pts[position]!) return at;
+  }
+  return Math.max(0, keys.indexOf(1));
 }

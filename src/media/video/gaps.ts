@@ -1,4 +1,4 @@
-import { keyframePositions, type PacketIndex } from './packet-index.ts';
+import type { PacketIndex } from './video-file.ts';
 
 /** Packets between two keyframes. They are not decoded unless a scene may hide there. */
 export interface Gap {
@@ -24,8 +24,8 @@ export interface PacketHabits {
 }
 
 /** Where an encoder placed keyframes in the whole file. */
-export interface KeyframeHabits {
-  /** Keyframes stand where scenes begin, not only at fixed distances. */
+interface KeyframeHabits {
+  /** Keyframes are where scenes begin, not only at fixed distances. */
   readonly atCuts: boolean;
   /** Packets after which a keyframe is forced; undefined: unknown. */
   readonly forcedAfter: number | undefined;
@@ -39,12 +39,12 @@ interface FileHabits {
 }
 
 /** Longer gaps are decoded as far as the budget allows: examining more packets than this needs over 100 MB. */
-const MOST_PACKETS = 1_000_000;
+const MAX_PACKETS = 1_000_000;
 /** A shorter scene need not be found. */
 const MIN_SCENE_SECONDS = 0.7;
 /** Seconds after a cut until its frame is certainly shown in full quality. */
 const SETTLING_SECONDS = 0.5;
-/** After a busy second a cross-fade may still go on for a while. */
+/** A cross-fade may continue for this time after a busy second. */
 const FADED_SETTLING_SECONDS = 1;
 /** A longer gap is decoded even without suspicion if its bytes suffice for a frame every 10 s. */
 const BLIND_SECONDS = { gap: 15, perKeyframe: 10 };
@@ -56,8 +56,8 @@ const FADED_SCENE_BYTES = 0.25;
 /**
  * How heavy a packet must be to reveal a cut, as shares of the lighter keyframe and of the usual packets
  * of its gap. Measured cuts without a keyframe: 0.36 to 7 keyframes, 1.8 to 28 times the usual packet with
- * x264, x265, MPEG-4 and rate control of all kinds; 1.65 with SVT-AV1. Where keyframes stand at cuts, one
- * is missing only if the last one is too close, and then the packet is all but a keyframe.
+ * x264, x265, MPEG-4 and rate control of all kinds; 1.65 with SVT-AV1. Where keyframes are at
+ * cuts, one is missing only if the last one is too close, and then the packet is almost as large as a keyframe.
  */
 const HEAVY = { ofKeyframe: 0.2, ofUsual: 1.6, ofAround: 3 };
 const HEAVY_BESIDE_KEYFRAMES = { ofKeyframe: 0.5, ofUsual: 2.5, ofAround: 5 };
@@ -94,7 +94,14 @@ export function packetHabits(codec: string): PacketHabits {
     : { windowSeconds: 0.25, aheadSeconds: 0 };
 }
 
-/** Most files have a keyframe wherever a scene begins, or one at a fixed distance. */
+/** Positions of the keyframes, ascending. */
+export function keyframePositions({ keys }: Pick<PacketIndex, 'keys'>): number[] {
+  const positions: number[] = [];
+  for (let at = keys.indexOf(1); at >= 0; at = keys.indexOf(1, at + 1)) positions.push(at);
+  return positions;
+}
+
+/** Most files have a keyframe at the beginning of each scene, or keyframes at fixed distances. */
 export function keyframeHabits(index: Pick<PacketIndex, 'keys' | 'count'>): KeyframeHabits {
   const positions = keyframePositions(index);
   const distances = positions.map((at, order) => (positions[order + 1] ?? index.count) - at);
@@ -131,7 +138,7 @@ export function suspectGap(
   const latestStart = closed ? end - MIN_SCENE_SECONDS + 0.1 : end;
   if (latestStart <= start || gap.end - gap.first < 2) return undefined;
 
-  if (gap.end - gap.first > MOST_PACKETS) return end;
+  if (gap.end - gap.first > MAX_PACKETS) return end;
   const steps = stepsInOrder(index, gap);
   const keyframe = Math.min(
     index.sizes[gap.first]!,
@@ -170,22 +177,22 @@ export function suspectGap(
 
 interface Step {
   readonly timestamp: number;
-  /** Of the frames that are shown before it but coded upon it: where it begins a scene, one of them may show it first. */
+  /** The earliest of the frames that depend on it but are shown before it. One of them may show its scene first. */
   readonly earliest: number;
   readonly size: number;
 }
 
-/** No codec shows more frames before one that is decoded first; tables may claim any number. */
-const MOST_REORDERED = 64;
+/** No codec shows more frames before one that is decoded earlier; tables may claim any number. */
+const MAX_REORDERED = 64;
 
-/** A gap's packets but keyframes, in the order in which they are shown. */
+/** A gap's packets without keyframes, in display order. */
 function stepsInOrder({ timestamps, sizes, keys }: PacketIndex, { first, end }: Gap): Step[] {
   const steps: Step[] = [];
   for (let at = first + 1; at < end; at++) {
     if (keys[at]) continue;
     const timestamp = timestamps[at]!;
     let earliest = timestamp;
-    const last = Math.min(end, at + 1 + MOST_REORDERED);
+    const last = Math.min(end, at + 1 + MAX_REORDERED);
     for (let next = at + 1; next < last && timestamps[next]! < timestamp; next++) {
       earliest = Math.min(earliest, timestamps[next]!);
     }
@@ -194,7 +201,7 @@ function stepsInOrder({ timestamps, sizes, keys }: PacketIndex, { first, end }: 
   return steps.sort((a, b) => a.timestamp - b.timestamp);
 }
 
-/** @returns when the last of them is over, if that is soon enough for a scene that ends before the next keyframe */
+/** @returns the end of the last busy second that leaves time for a scene before the next keyframe */
 function lastBusySecond(
   steps: readonly Step[],
   keyframe: number,
@@ -203,7 +210,7 @@ function lastBusySecond(
 ): number | undefined {
   const sums = windows(steps, 1, (sum, size) => sum + size);
   const most = windows(steps, 1, Math.max);
-  // A single heavy packet is a matter of its own.
+  // A single heavy packet does not make a busy second.
   const seconds = sums.map(({ value }, at) => value - most[at]!.value);
   const usual = median(seconds);
   const last = seconds.findLastIndex(
@@ -216,7 +223,7 @@ function lastBusySecond(
 interface Window {
   readonly start: number;
   readonly end: number;
-  /** What its packets' sizes were joined to. */
+  /** The joined sizes of its packets. */
   value: number;
 }
 
@@ -231,8 +238,8 @@ function windows(steps: readonly Step[], seconds: number, join: (a: number, b: n
 }
 
 /**
- * What is usual before a time and after it, without its own window: the larger of both. Times are asked for in
- * descending order, and every window is worked out once: there may be a hundred thousand of them.
+ * The usual value before and after a time, without the time's own window: the larger of both. Times must be requested in
+ * descending order. Each window is computed once: there may be a hundred thousand of them.
  */
 function usualAround(most: readonly Window[]): (timestamp: number) => number {
   let own = most.length - 1;

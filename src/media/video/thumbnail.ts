@@ -1,4 +1,5 @@
-import type { RgbImage } from '../../../native/av/thumbnailer.ts';
+import type { RgbImage } from '../../../native/av/frame-filter.ts';
+import type { Size } from '../../../native/geometry.ts';
 
 /** Pixels of the small frame that are averaged into one cell, each way. */
 const CELL = 4;
@@ -6,7 +7,7 @@ const CELL = 4;
 const BLOCK = 4;
 /** The longer side of the small frame: PySceneDetect's size. */
 const LONG_SIDE = 256;
-const SHORT_SIDE_MINIMUM = 16;
+const MIN_SHORT_SIDE = 16;
 
 /** A small picture of a frame and its statistics, for comparing frames. */
 export interface Thumbnail {
@@ -23,9 +24,9 @@ export interface Thumbnail {
 }
 
 /** The small picture's size for a frame size: a whole number of cells. */
-export function thumbnailSize(width: number, height: number): { width: number; height: number } {
+export function thumbnailSize({ width, height }: Size): Size {
   const scale = LONG_SIDE / Math.max(width, height);
-  const side = (size: number) => Math.max(SHORT_SIDE_MINIMUM, Math.round((size * scale) / CELL) * CELL);
+  const side = (size: number) => Math.max(MIN_SHORT_SIDE, Math.round((size * scale) / CELL) * CELL);
   return { width: side(width), height: side(height) };
 }
 
@@ -74,7 +75,7 @@ function cumulate(cells: Uint8Array): Float32Array {
   return distribution;
 }
 
-/** Green stands for brightness: it contributes most of it. */
+/** Measures green instead of brightness: green contributes most to it. */
 function meanGradient(pixels: Uint8Array, width: number, height: number): number {
   let sum = 0;
   for (let y = 1; y < height; y += 2) {
@@ -100,7 +101,7 @@ function brightnessDeviation(cells: Uint8Array): number {
   return Math.sqrt(Math.max(0, squares / count - (sum / count) ** 2));
 }
 
-/** Mean difference of the same places' colours, 0 to 255: cuts make it large, and motion too. */
+/** Mean difference of colours at the same places, 0 to 255: large for cuts and for motion. */
 export function contentDifference(a: Thumbnail, b: Thumbnail): number {
   if (a.cells.length !== b.cells.length) return 255;
   let sum = 0;

@@ -17,7 +17,7 @@ const FIRST_TO_GO = '1000';
 
 const PROGRESS_MS = 200;
 
-/** Pictures that may be on their way: decoding goes on while the model reads them. */
+/** Pictures that may be in transit: decoding continues while the model reads them. */
 const PICTURES_AHEAD = 8;
 
 let session: VideoSession | undefined;
@@ -60,7 +60,7 @@ async function perform(task: Exclude<VideoTask, { kind: 'more' | 'pause' | 'resu
 }
 
 function opened(): VideoSession {
-  invariant(session, 'a video was asked for that is not open.');
+  invariant(session, 'a task came before its video was open.');
   return session;
 }
 

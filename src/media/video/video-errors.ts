@@ -3,9 +3,8 @@ import { listTitles, videoCodecs, videoContainers } from '../../contract/formats
 import { ServiceError } from '../../errors.ts';
 
 const CONTAINERS = `${listTitles(videoContainers, 'and')} videos are accepted`;
-const CODECS = `${listTitles(videoCodecs, 'and')} are accepted`;
 
-/** @param what came, with its article: `an AVI video` */
+/** @param what the file is, with its article: `an AVI video` */
 export function notAVideo(what: string): ServiceError {
   return new ServiceError('video_unsupported', `The file is ${what}; ${CONTAINERS}.`);
 }
@@ -13,68 +12,67 @@ export function notAVideo(what: string): ServiceError {
 export function noVideoTrack(): ServiceError {
   return new ServiceError(
     'video_unsupported',
-    'The file has no video track; a video with pictures is needed.',
+    `The file has no video track; a track in ${listTitles(videoCodecs, 'or')} is required.`,
   );
 }
 
 export function unsupportedCodec(codec: string): ServiceError {
-  return new ServiceError('video_unsupported', `The video is coded as ${codec}; ${CODECS}.`, { codec });
+  return new ServiceError(
+    'video_unsupported',
+    `The video is encoded as ${codec}; ${listTitles(videoCodecs, 'and')} are accepted.`,
+    { codec },
+  );
 }
 
 export function emptyVideo(): ServiceError {
   return new ServiceError('video_broken', `The file is empty (0 bytes); ${CONTAINERS}.`);
 }
 
-/** @param fault what is wrong, as the rest of a sentence: `is cut short` */
+/** @param fault the rest of a sentence: `is cut short` */
 export function brokenVideo(fault: string, cause?: unknown): ServiceError {
   return new ServiceError('video_broken', `The video ${fault}.`, {}, { cause });
 }
 
-export function tooLong(limitSeconds: number): ServiceError {
-  return new ServiceError(
-    'video_too_large',
-    `The video lasts longer than ${limitSeconds} seconds, which is the most that is accepted.`,
-    { limitSeconds },
-  );
+function videoTooLarge(sentence: string, details?: Readonly<Record<string, number>>): ServiceError {
+  return new ServiceError('video_too_large', sentence, details);
 }
 
-export function tooManyPackets(limit: number): ServiceError {
-  return new ServiceError(
-    'video_too_large',
-    `The video has more than ${limit} frames, which is the most that is accepted.`,
-    {
-      limit,
-    },
-  );
+export function videoTooLong(limitSeconds: number): ServiceError {
+  return videoTooLarge(`The video is longer than ${limitSeconds} seconds, the longest that is accepted.`, {
+    limitSeconds,
+  });
 }
 
-export function tooManyPixels({ width, height }: Size, limit: number): ServiceError {
-  return new ServiceError(
-    'video_too_large',
-    `The video's frames have ${width} × ${height} pixels, ${width * height} in all; at most ${limit} are accepted.`,
+export function tooManyFrames(limit: number): ServiceError {
+  return videoTooLarge(`The video has more than ${limit} frames, the most that are accepted.`, { limit });
+}
+
+export function framesTooLarge({ width, height }: Size, limit: number): ServiceError {
+  return videoTooLarge(
+    `The video's frames have ${width} × ${height} pixels, ${width * height} in total; at most ${limit} are accepted.`,
     { width, height, limit },
   );
 }
 
-export function tooMuchMemory(limitBytes: number): ServiceError {
-  const mebibytes = Math.round(limitBytes / 1024 ** 2);
-  return new ServiceError(
-    'video_too_large',
-    `Decoding the video takes more memory than the ${mebibytes} MiB it may have.`,
+export function videoNeedsMemory(limitBytes: number): ServiceError {
+  return videoTooLarge(
+    `Decoding the video needs more than the ${mebibytes(limitBytes)} MiB of memory that one video may use.`,
   );
 }
 
-export function tooMuchWork(): ServiceError {
-  return new ServiceError(
-    'video_too_large',
-    'Decoding the video takes more work than its size and duration make plausible.',
-  );
+/** How much work is too much: follows `Decoding the video takes`. */
+export const IMPLAUSIBLE_WORK = 'far more work than is usual for its size and duration';
+
+export function videoNeedsWork(): ServiceError {
+  return videoTooLarge(`Decoding the video takes ${IMPLAUSIBLE_WORK}.`);
 }
 
 export function tooManyPictures(limitBytes: number): ServiceError {
-  const mebibytes = Math.round(limitBytes / 1024 ** 2);
-  return new ServiceError(
-    'video_too_large',
-    `The pictures of the best frames take more than ${mebibytes} MiB; name fewer categories, or ask for no pictures (images=false).`,
+  return videoTooLarge(
+    `The pictures of the best frames have more than ${mebibytes(limitBytes)} MiB in total; send fewer categories, or leave the pictures out (images=false).`,
   );
+}
+
+function mebibytes(bytes: number): number {
+  return Math.round(bytes / 1024 ** 2);
 }

@@ -56,7 +56,7 @@ export class CrowdedOut extends Error {
   }
 }
 
-export interface VideoPlacesOptions {
+interface VideoPlacesOptions {
   /** Videos that are decoded at the same time. */
   readonly running: number;
   /** For the decoders of all open videos together. */
@@ -69,7 +69,7 @@ export interface VideoPlacesOptions {
 const MAX_OPEN = 4;
 /** Memory of a decoder for 1080p, including its runtime. Small videos need 100 MiB. */
 const USUAL_BYTES = 200 * 1024 ** 2;
-/** A decoder that has held so much of it may grow by so much again. */
+/** Factor on the memory that a decoder held in an earlier attempt: it may grow further. */
 const GROWTH = 1.2;
 /** How long one video works while another waits. */
 const SLICE_MS = 2000;
@@ -124,7 +124,7 @@ export function createVideoPlaces(options: VideoPlacesOptions): VideoPlaces {
 
   const letIn = () => {
     for (let at = 0; at < entering.length; ) {
-      const waiter = entering[at] as Entering;
+      const waiter = entering[at]!;
       if (fits(waiter)) {
         entering.splice(at, 1);
         waiter.grant();

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import * as v from 'valibot';
-import type { PicturePlacement } from '../../../native/av/picture-scaler.ts';
+import type { PicturePlacement } from '../../../native/av/frame-filter.ts';
 import { type ChildEnd, startChild } from '../../child-process.ts';
 import { errorCodes, ServiceError } from '../../errors.ts';
-import { tooMuchMemory, tooMuchWork } from './video-errors.ts';
+import { brokenVideo, videoNeedsMemory, videoNeedsWork } from './video-errors.ts';
 import type { VideoPlace, VideoTurn } from './video-places.ts';
 
 const seconds = v.pipe(v.number(), v.finite());
@@ -19,25 +19,32 @@ export type VideoTask =
       readonly placement: PicturePlacement;
     }
   | { readonly kind: 'jpegs'; readonly timestamps: readonly number[] }
-  /** This number of sent pictures has been used. The process may send as many more. */
+  /** This number of sent pictures has been used. The process may send the same number again. */
   | { readonly kind: 'more'; readonly pictures: number }
   /** Another video has its turn: halt, report it, and wait for `resume`. */
   | { readonly kind: 'pause' }
   | { readonly kind: 'resume' };
 
+/** What a video is, as a player shows it. */
+const descriptionSchema = v.object({
+  /** Seconds until the last frame has been shown. */
+  duration: seconds,
+  width: count,
+  height: count,
+  /** Frames a second, on average. */
+  frameRate: seconds,
+  /** `h264`, `hevc`, `av1`, `vp9`, `vp8` or `mpeg4`. */
+  codec: v.string(),
+});
+export type VideoDescription = Readonly<v.InferOutput<typeof descriptionSchema>>;
+
 /** Messages from the process. */
-export const videoMessageSchema = v.variant('kind', [
+const messageSchema = v.variant('kind', [
   /** A sign of life: the task has reached this time of the video. */
   v.object({ kind: v.literal('progress'), seconds }),
   v.object({
     kind: v.literal('opened'),
-    description: v.object({
-      duration: seconds,
-      width: count,
-      height: count,
-      frameRate: seconds,
-      codec: v.string(),
-    }),
+    description: descriptionSchema,
     /** Processor time that all later tasks together may use. */
     cpuSeconds: seconds,
   }),
@@ -61,7 +68,7 @@ export const videoMessageSchema = v.variant('kind', [
     details: v.record(v.string(), v.unknown()),
   }),
 ]);
-export type VideoMessage = v.InferOutput<typeof videoMessageSchema>;
+export type VideoMessage = v.InferOutput<typeof messageSchema>;
 
 /** The program that decodes; tests replace it. */
 export const videoChildPath = join(import.meta.dir, 'video-child.ts');
@@ -89,7 +96,7 @@ export interface VideoProcess extends AsyncDisposable {
   perform(task: VideoTask, last: VideoMessage['kind'], signal: AbortSignal): AsyncGenerator<VideoMessage>;
   /** Limits the processor time that it may use from now on. */
   limitCpu(seconds: number): void;
-  /** Allows it to send this number of pictures more. */
+  /** Allows it to send this number of further pictures. */
   more(pictures: number): void;
 }
 
@@ -115,7 +122,7 @@ export function startVideoProcess(
   let busy = false;
   /** When the last message arrived, or when we began to wait for one. */
   let lastWord = 0;
-  /** It has halted for other videos, or was asked to. */
+  /** Whether it was asked to halt for other videos, or has halted. */
   let pause: 'asked' | 'halted' | undefined;
   let onHalted: (() => void) | undefined;
   let heldBytes = 0;
@@ -134,7 +141,7 @@ export function startVideoProcess(
   const child = startChild<VideoTask, VideoMessage>({
     program: childPath,
     limits,
-    schema: videoMessageSchema,
+    schema: messageSchema,
     onMessage(message) {
       lastWord = performance.now();
       if (message.kind === 'paused') {
@@ -146,8 +153,8 @@ export function startVideoProcess(
     onUnknownMessage: (fault) => stop(fault),
     onEnd(childEnd) {
       const { signal, cpuSeconds } = childEnd;
-      if (signal !== undefined && cpuSeconds >= CPU_SHARE * limits.cpuSeconds) end ??= tooMuchWork();
-      else if (heldBytes >= FULL_SHARE * limits.memoryBytes) end ??= tooMuchMemory(limits.memoryBytes);
+      if (signal !== undefined && cpuSeconds >= CPU_SHARE * limits.cpuSeconds) end ??= videoNeedsWork();
+      else if (heldBytes >= FULL_SHARE * limits.memoryBytes) end ??= videoNeedsMemory(limits.memoryBytes);
       else end ??= crashed(childEnd);
       place?.holds(0);
       notify();
@@ -163,13 +170,11 @@ export function startVideoProcess(
     if (end || !busy) return;
     const isSilent = wake && pause !== 'halted' && performance.now() - lastWord > limits.silenceMs;
     if (isSilent) {
-      stop(
-        new ServiceError('video_broken', 'The video is damaged: its data keep the decoder busy without end.'),
-      );
+      stop(brokenVideo('is damaged: decoding it does not come to an end'));
     } else if (heldBytes > limits.memoryBytes) {
-      stop(tooMuchMemory(limits.memoryBytes));
+      stop(videoNeedsMemory(limits.memoryBytes));
     } else if (child.cpuSeconds() > cpuLimit) {
-      stop(tooMuchWork());
+      stop(videoNeedsWork());
     }
   }, WATCH_MS);
 
@@ -226,8 +231,8 @@ export function startVideoProcess(
         busy = false;
         resume();
         turn?.[Symbol.dispose]();
-        // Its later messages would be taken for the answer to another task.
-        if (!done) stop(new Error('a task was given up before its end'));
+        // Its later messages would be mistaken for the answer to another task.
+        if (!done) stop(new Error('a task was abandoned before its end'));
         signal.removeEventListener('abort', leave);
       }
     },
@@ -247,11 +252,9 @@ export function startVideoProcess(
 }
 
 function crashed({ how }: ChildEnd): Error {
-  return new ServiceError(
-    'video_broken',
-    'The video is damaged in a way that ended the decoder.',
-    {},
-    { cause: new Error(`the process that decodes the video ended with ${how}`) },
+  return brokenVideo(
+    'is damaged: it crashed its decoder',
+    new Error(`the process that decodes the video ended with ${how}`),
   );
 }
 
@@ -259,7 +262,7 @@ function failure(
   { code, message, outOfMemory, details }: Extract<VideoMessage, { kind: 'failed' }>,
   memoryBytes: number,
 ): Error {
-  if (outOfMemory) return tooMuchMemory(memoryBytes);
+  if (outOfMemory) return videoNeedsMemory(memoryBytes);
   return code === undefined
     ? new Error(`decoding a video failed: ${message}`)
     : new ServiceError(code, message, details);

@@ -1,24 +1,31 @@
+import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
 import { AvError } from '../../../native/av/av-error.ts';
+import { createPictureScaler, type PicturePlacement } from '../../../native/av/frame-filter.ts';
 import { createJpegEncoder } from '../../../native/av/jpeg-encoder.ts';
-import { createPictureScaler, type PicturePlacement } from '../../../native/av/picture-scaler.ts';
 import {
   createDecodingBudget,
-  LEAST_FRAME_PIXELS,
+  MIN_FRAME_PIXELS,
   plausibleKeyframes,
   plausiblePixels,
   plausibleSeconds,
 } from './decoding-budget.ts';
 import { chooseFrames } from './frame-finder.ts';
-import { createJpegStore, decodeJpegs, type FrameJpeg, PICTURE_PIXELS } from './frame-jpegs.ts';
-import { createFrameSource, type DecodingTally, type FrameCapture } from './frame-source.ts';
-import { packetHabits } from './gaps.ts';
-import { keyframePositions, type PacketIndex } from './packet-index.ts';
+import {
+  createFrameSource,
+  type DecodingTally,
+  decodeJpegs,
+  type FrameCapture,
+  type FrameJpeg,
+  PICTURE_PIXELS,
+} from './frame-source.ts';
+import { keyframePositions, packetHabits } from './gaps.ts';
 import { type ChosenFrame, createFrameBudget } from './scene-tracker.ts';
-import { brokenVideo, tooManyPictures } from './video-errors.ts';
-import { lookIntoFile, MAX_PIXELS, type VideoFile } from './video-file.ts';
+import { brokenVideo, IMPLAUSIBLE_WORK, tooManyPictures } from './video-errors.ts';
+import { lookIntoFile, MAX_PIXELS, type PacketIndex, type VideoFile } from './video-file.ts';
+import type { VideoDescription } from './video-process.ts';
 
-/** Closer keyframes show nothing new: every scene of 0.7 s has two of them. */
-const LEAST_SECONDS = 0.3;
+/** Closer keyframes show nothing new: a scene of 0.7 s still has two of them. */
+const MIN_SECONDS = 0.3;
 /** Keyframes to decode for each frame that may be chosen: enough to choose from. */
 const KEYFRAMES_PER_FRAME = 8;
 
@@ -28,7 +35,7 @@ const KEYFRAMES_PER_FRAME = 8;
  * @returns positions in the packet index, ascending
  */
 export function chooseKeyframes(index: PacketIndex, maximumFrames: number): number[] {
-  const distance = Math.max(LEAST_SECONDS, (index.end - index.start) / (KEYFRAMES_PER_FRAME * maximumFrames));
+  const distance = Math.max(MIN_SECONDS, (index.end - index.start) / (KEYFRAMES_PER_FRAME * maximumFrames));
   let last = Number.NEGATIVE_INFINITY;
   return keyframePositions(index).filter((at) => {
     const timestamp = index.timestamps[at]!;
@@ -45,18 +52,6 @@ function thinOut(positions: readonly number[], most: number): number[] {
     { length: most },
     (_, order) => positions[Math.floor((order * positions.length) / most)]!,
   );
-}
-
-/** What a video is, as a player shows it. */
-export interface VideoDescription {
-  /** Seconds until the last frame has been shown. */
-  readonly duration: number;
-  readonly width: number;
-  readonly height: number;
-  /** Frames a second, on average. */
-  readonly frameRate: number;
-  /** `h264`, `hevc`, `av1`, `vp9`, `vp8` or `mpeg4`. */
-  readonly codec: string;
 }
 
 /** A frame worth looking at, as the model's input. */
@@ -104,7 +99,7 @@ export interface VideoSession extends Disposable {
   find(placement: PicturePlacement, maximumFrames: number): Generator<FindStep, FindSummary>;
   /**
    * JPEGs of found frames, by their timestamps, ascending: at full size, unless there are hundreds in 8K. Damaged
-   * ones may be left out. Yields `undefined` now and then while none is ready.
+   * ones may be left out. Yields `undefined` regularly while no picture is ready.
    * @throws ServiceError video_too_large
    */
   jpegs(timestamps: readonly number[]): Generator<FrameJpeg | undefined>;
@@ -125,8 +120,8 @@ const CPU_SECONDS_BESIDE = 120;
 
 /**
  * Opens a video file.
- * @param path of a file that stays where it is until the session is disposed
- * @param onIndexed called now and then with the seconds that have been indexed
+ * @param path of the file, which must exist until the session is disposed
+ * @param onIndexed called regularly with the seconds that have been indexed
  * @throws ServiceError video_unsupported, video_too_large, video_broken
  */
 export async function openVideoSession(
@@ -144,7 +139,7 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
   const framePixels = track.codedSize.width * track.codedSize.height;
   const threads = framePixels > LARGE_PIXELS ? 1 : Math.min(limits.threads, MAX_THREADS);
   const decoding = { threads, maximumPixels: MAX_PIXELS };
-  // A container's tables may name the same bytes repeatedly.
+  // A container's tables may refer to the same bytes repeatedly.
   const plausible = pixels(Math.min(index.bytes, file.bytes), index.end - index.start);
   const budget = createDecodingBudget(plausible);
   const kept = createJpegStore(`${file.source.path}.frames`);
@@ -164,7 +159,7 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
     };
     const useful = chooseKeyframes(index, maximumFrames);
     const keyframes = thinOut(useful, plausibleKeyframes(plausible, framePixels));
-    budget.reserve(keyframes.length * Math.max(framePixels, LEAST_FRAME_PIXELS));
+    budget.reserve(keyframes.length * Math.max(framePixels, MIN_FRAME_PIXELS));
     const frameBudget = createFrameBudget(maximumFrames, index.end);
     const steps = chooseFrames({
       index,
@@ -234,7 +229,7 @@ function* withOurErrors<Value, Result>(steps: Generator<Value, Result>): Generat
 
 /** Pixels to decode: once to find frames, once to decode them again, and the cost of their pictures. */
 function workOf({ count }: VideoFile['index'], framePixels: number, plausible: number): number {
-  const all = count * Math.max(framePixels, LEAST_FRAME_PIXELS);
+  const all = count * Math.max(framePixels, MIN_FRAME_PIXELS);
   return 2 * Math.min(plausible, 2 * all) + PICTURE_COST * Math.min(PICTURE_PIXELS, all);
 }
 
@@ -244,11 +239,67 @@ function workWarnings({ cutAt }: DecodingTally, keyframesLeftOut: boolean): stri
     cutAt === undefined
       ? 'only some of its keyframes were looked at'
       : `from ${cutAt.toFixed(1)} s on, only ${keyframesLeftOut ? 'some of ' : ''}its keyframes were looked at`;
-  return [`The video takes more work to decode than its size and duration make plausible: ${seen}.`];
+  return [`Decoding the whole video takes ${IMPLAUSIBLE_WORK}: ${seen}.`];
 }
 
 function damageWarnings({ damaged, packets }: DecodingTally): string[] {
   if (damaged === 0) return [];
-  const share = `${Math.min(damaged, packets)} of ${packets}`;
-  return [`Of the frames that were decoded, ${share} are damaged; they may be missing or distorted.`];
+  return [
+    `${Math.min(damaged, packets)} of the ${packets} decoded frames are damaged; they may be missing or distorted.`,
+  ];
+}
+
+/** Pictures kept on disk, by their frames' timestamps. */
+interface JpegStore extends Disposable {
+  /** Keeps a picture if there is room for it. */
+  put(timestamp: number, jpeg: Uint8Array): void;
+  get(timestamp: number): Uint8Array | undefined;
+}
+
+/** 3,000 pictures in 1080p. Frames of further pictures are decoded again. */
+const MAX_STORED_BYTES = 1024 ** 3;
+
+/**
+ * Keeps pictures on disk: some 300 KB a picture are too much for memory. The file is unlinked at once, so it disappears
+ * with the process, however that ends.
+ * @param path of the file, which exists for a moment when the first picture is stored
+ */
+export function createJpegStore(path: string): JpegStore {
+  const places = new Map<number, { readonly position: number; readonly length: number }>();
+  let descriptor: number | undefined;
+  let end = 0;
+  let full = false;
+
+  const open = (): number => {
+    const opened = openSync(path, 'wx+', 0o600);
+    unlinkSync(path);
+    return opened;
+  };
+
+  return {
+    put(timestamp, jpeg) {
+      if (full || end + jpeg.length > MAX_STORED_BYTES) return;
+      try {
+        descriptor ??= open();
+        const length = writeSync(descriptor, jpeg, 0, jpeg.length, end);
+        if (length < jpeg.length) return;
+        places.set(timestamp, { position: end, length });
+        end += length;
+      } catch {
+        // The disk is full or not writable. The frame can be decoded again instead.
+        full = true;
+      }
+    },
+    get(timestamp) {
+      const place = places.get(timestamp);
+      if (!place || descriptor === undefined) return undefined;
+      const jpeg = new Uint8Array(place.length);
+      return readSync(descriptor, jpeg, 0, place.length, place.position) === place.length ? jpeg : undefined;
+    },
+    [Symbol.dispose]() {
+      if (descriptor !== undefined) closeSync(descriptor);
+      descriptor = undefined;
+      places.clear();
+    },
+  };
 }

@@ -1,20 +1,28 @@
 import { stat } from 'node:fs/promises';
 import type { ResizeAndCrop } from '../../../native/geometry.ts';
+import { invariant } from '../../errors.ts';
 import { VIDEO_PROCESS_BYTES } from '../../memory-plan.ts';
 import { plausiblePixels, plausibleSeconds } from './decoding-budget.ts';
-import type { FrameJpeg } from './frame-jpegs.ts';
+import type { FrameJpeg } from './frame-source.ts';
 import type { VideoPlace } from './video-places.ts';
-import { type ProcessLimits, startVideoProcess, type VideoProcess, videoChildPath } from './video-process.ts';
-import type { FoundFrame, VideoDescription } from './video-session.ts';
+import {
+  type ProcessLimits,
+  startVideoProcess,
+  type VideoDescription,
+  type VideoProcess,
+  videoChildPath,
+} from './video-process.ts';
+import type { FoundFrame } from './video-session.ts';
 
-export type { FrameJpeg } from './frame-jpegs.ts';
-export type { FoundFrame, VideoDescription } from './video-session.ts';
+export type { FrameJpeg } from './frame-source.ts';
+export type { VideoDescription } from './video-process.ts';
+export type { FoundFrame } from './video-session.ts';
 
 /** How far the work on an open video has come. Seconds are times of the video. */
 export type FrameProgress =
   /** The list of its frames is read; the length is not known yet. */
   | { readonly stage: 'indexing'; readonly secondsDone: number }
-  /** Frames worth looking at are sought. */
+  /** Searches for frames worth looking at. */
   | {
       readonly stage: 'searching';
       readonly secondsDone: number;
@@ -25,7 +33,7 @@ export type FrameProgress =
 
 export interface OpenVideoOptions {
   readonly limits: { readonly videoSeconds: number };
-  /** Threads that decode, beside the one that looks at frames. */
+  /** Threads that decode, in addition to the one that compares frames. */
   readonly threads: number;
   /** Aborted when the video is not needed any more. The work then stops within milliseconds. */
   readonly signal: AbortSignal;
@@ -48,18 +56,18 @@ export interface FramesOptions {
 /** A video file that is open in a child process. */
 export interface VideoReader extends AsyncDisposable {
   readonly description: VideoDescription;
-  /** After `frames`: scenes that were told apart. */
+  /** After `frames`: the number of scenes. */
   readonly scenes: number;
-  /** After `frames`: what was wrong with the file, in sentences for a person. */
+  /** After `frames`: faults of the file, as sentences for a person. */
   readonly warnings: readonly string[];
   /**
-   * Finds the frames worth looking at: in time order, one a scene and more of long ones, without near
-   * duplicates. Decoding goes on while they are looked at, a few frames ahead. Once only.
+   * Finds the frames worth looking at, in time order: one for each scene, more for long ones, without near duplicates.
+   * Decoding continues a few frames ahead while the caller uses a frame. May be called once.
    * @throws ServiceError video_broken, video_too_large; the signal's reason
    */
   frames(options: FramesOptions): AsyncGenerator<FoundFrame>;
   /**
-   * Full-size JPEGs of found frames as a player shows them. Several cost little more than the last one.
+   * Makes full-size JPEGs of found frames, as a player shows them. Several cost little more than the last one.
    * Frames that cannot be decoded a second time are left out.
    * @param timestamps of found frames, in any order
    */
@@ -85,8 +93,8 @@ function processLimits(bytes: number): ProcessLimits {
 }
 
 /**
- * Opens a video file that a client sent: mp4, m4v, mov, webm, mkv with H.264, HEVC, AV1, VP9, VP8, MPEG-4.
- * @param path of the file, which stays there until the reader is disposed
+ * Opens a video file that a client sent, in one of the accepted containers and codecs.
+ * @param path of the file, which must exist until the reader is disposed
  * @throws ServiceError video_unsupported, video_too_large, video_broken; the signal's reason
  */
 export async function openVideo(path: string, options: OpenVideoOptions): Promise<VideoReader> {
@@ -105,7 +113,7 @@ export async function openVideo(path: string, options: OpenVideoOptions): Promis
       }
       if (message.kind === 'progress') report(message.seconds);
     }
-    throw new Error('This is a bug: a video was neither opened nor refused.');
+    invariant(false, 'a video was neither opened nor refused.');
   } catch (fault) {
     await process[Symbol.asyncDispose]();
     throw fault;

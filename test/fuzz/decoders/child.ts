@@ -1,11 +1,13 @@
 import { openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { DecodeError, type Orientation } from '../../../native/image/bitmap.ts';
-import { decodeBuiltin } from '../../../native/image/builtin-decoder.ts';
+import type { ExifOrientation } from '../../../native/geometry.ts';
+import { DecodeError, decodeBuiltin } from '../../../native/image/builtin-decoder.ts';
 import { resizeAndCrop } from '../../../src/clip/preprocessing.ts';
 import { ServiceError } from '../../../src/errors.ts';
-import { decodeSquare, opaqueGif } from '../../../src/media/picture/decode.ts';
+import { giveBack } from '../../../src/garbage.ts';
+import { opaqueGif } from '../../../src/media/picture/format/gif.ts';
 import { shownSize } from '../../../src/media/picture/format/picture-header.ts';
+import { decodeSquare } from '../../../src/media/picture/picture.ts';
 import { readPictureHeader } from '../../../src/media/sniff.ts';
 import { createRandom, type Random } from '../../robustness/random.ts';
 import { keepInput, keptInput } from '../watched-child.ts';
@@ -95,9 +97,9 @@ async function decodeAnyhow(bytes: Uint8Array): Promise<void> {
   const resized = random.chance(0.7)
     ? { width: 1 + random.below(400), height: 1 + random.below(400) }
     : undefined;
-  const options = { declaredPixels, orientation: (1 + random.below(8)) as Orientation };
+  const options = { declaredPixels, orientation: (1 + random.below(8)) as ExifOrientation };
   const isDecoded = await orBroken(async () => {
-    using _png = await decodeBuiltin(readable, { ...options, ...(resized && { resized }) });
+    giveBack(await decodeBuiltin(readable, { ...options, ...(resized && { resized }) }));
   });
   if (isDecoded) counts.directDecoded += 1;
 }

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
-import type { Orientation } from '../../../native/image/bitmap.ts';
+import type { ExifOrientation } from '../../../native/geometry.ts';
 import { decodeBuiltin } from '../../../native/image/builtin-decoder.ts';
 import { resizeAndCrop } from '../../../src/clip/preprocessing.ts';
+import { giveBack } from '../../../src/garbage.ts';
 import { createPictureLoader } from '../../../src/media/picture/picture.ts';
 import { createPictureProcesses } from '../../../src/media/picture/picture-process.ts';
 
@@ -21,9 +22,9 @@ for (const file of process.argv.slice(2)) {
   console.log(`${file}: as the service does: ${outcome}`);
   for (let orientation = 1; orientation <= 8; orientation++) {
     for (const resized of [undefined, { width: 37, height: 400 }]) {
-      const options = { declaredPixels: 16_000_000, orientation: orientation as Orientation };
+      const options = { declaredPixels: 16_000_000, orientation: orientation as ExifOrientation };
       const decoded = await outcomeOf(async () => {
-        using _png = await decodeBuiltin(bytes, { ...options, ...(resized && { resized }) });
+        giveBack(await decodeBuiltin(bytes, { ...options, ...(resized && { resized }) }));
       });
       console.log(`  orientation ${orientation}, ${resized ? '37 × 400' : 'as it is'}: ${decoded}`);
     }

@@ -1,5 +1,5 @@
-// Does what the first letter of a picture says. Else its square says who has decoded it: its process id, how many
-// pictures that process has had, and the picture's checksum.
+// The first letter of a picture chooses what this process does. By default, the square contains the process id, the
+// number of pictures that the process has had, and the picture's checksum.
 import { readSync } from 'node:fs';
 
 let pictures = 0;

@@ -110,7 +110,7 @@ describe('readAvifHeader', () => {
 
   test('a stream larger than the declared size is refused before it is decoded', () => {
     expect(() => readAvifHeader(changed('ispe', 4, [0, 0, 0, 8, 0, 0, 0, 8]))).toThrow(
-      'The AVIF picture holds 61 × 47 pixels, more than it declares.',
+      'The AVIF picture contains 61 × 47 pixels, more than it declares.',
     );
   });
 

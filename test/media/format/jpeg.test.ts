@@ -154,6 +154,6 @@ describe('readJpegHeader', () => {
       ...Array.from({ length: 100 }, () => one),
       progressive.subarray(next),
     );
-    expect(() => readJpegHeader(many)).toThrow('has more than 100 scans; at most that many are accepted');
+    expect(() => readJpegHeader(many)).toThrow('has more than 100 scans, the most that are accepted');
   });
 });

@@ -121,7 +121,7 @@ describe('readTiffHeader', () => {
 
   test('one that takes more memory than its decoder allows is too large', () => {
     expect(() => readTiffHeader(directory(changed([256, 4, [12_000]], [257, 4, [8000]])))).toThrow(
-      'The picture has 12000 × 8000 pixels, 96000000 in all; a TIFF of 24 bits a pixel may have at most 89478485.',
+      'The picture has 12000 × 8000 pixels, 96000000 in total; a TIFF of 24 bits per pixel may have at most 89478485.',
     );
   });
 

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'bun:test';
-import { createBitmap, type Orientation } from '../../../native/image/bitmap.ts';
-import { decodeBuiltin, readWindow, StoredPng } from '../../../native/image/builtin-decoder.ts';
+import type { ExifOrientation } from '../../../native/geometry.ts';
+import { createBitmap, decodeBuiltin, readWindow, StoredPng } from '../../../native/image/builtin-decoder.ts';
 import { resizeAndCrop } from '../../../src/clip/preprocessing.ts';
-import { decodeResized, dropAlpha } from '../../../src/media/picture/decode.ts';
 import type { PictureHeader } from '../../../src/media/picture/format/picture-header.ts';
+import { decodeSquare, dropAlpha } from '../../../src/media/picture/picture.ts';
 import {
   bicubicAxis,
   resampleBicubic,
@@ -28,7 +28,7 @@ function noise({ width, height }: { width: number; height: number }) {
 
 /** Where a pixel that is shown at x, y is stored, in a square: EXIF 2.3, tag 274. */
 const last = side - 1;
-const stored: Record<Orientation, (x: number, y: number) => [number, number]> = {
+const stored: Record<ExifOrientation, (x: number, y: number) => [number, number]> = {
   1: (x, y) => [x, y],
   2: (x, y) => [last - x, y],
   3: (x, y) => [last - x, last - y],
@@ -52,7 +52,7 @@ describe('resizeCutPixels', () => {
         : { resizedWidth: 26, resizedHeight: side, cropLeft: crop.long, cropTop: crop.short };
       const target = new Uint8Array(side * side * 3);
       const png = await decodeBuiltin(bytes, { declaredPixels: decoded.width * decoded.height });
-      resizeCutPixels(png.bytes, { covered, place: geometry, orientation }, target);
+      resizeCutPixels(png, { covered, place: geometry, orientation }, target);
 
       // Mirrored, the part that is cut off on the left as shown is on the right as stored.
       const isMirrored = [2, 3, 7, 8].includes(orientation);
@@ -114,17 +114,17 @@ describe('a JPEG whose sides do not divide by eight', () => {
     const bytes = await bands(width, height);
     const geometry = resizeAndCrop(width, height, 224);
     const target = new Uint8Array(224 * 224 * 3);
-    await decodeResized(bytes, { header: headerOf(width, height), place: geometry }, target);
+    await decodeSquare(bytes, { header: headerOf(width, height), place: geometry }, target);
 
-    using png = await decodeBuiltin(bytes, { declaredPixels: width * height });
-    using resized = await decodeBuiltin(png.bytes, {
+    const png = await decodeBuiltin(bytes, { declaredPixels: width * height });
+    const resized = await decodeBuiltin(png, {
       declaredPixels: width * height,
       resized: { width: geometry.resizedWidth, height: geometry.resizedHeight },
     });
 
     const whole = new Uint8Array(target.length);
     const square = { left: geometry.cropLeft, top: geometry.cropTop, width: 224, height: 224 };
-    dropAlpha(readWindow(new StoredPng(resized.bytes), square), whole);
+    dropAlpha(readWindow(new StoredPng(resized), square), whole);
     const sum = target.reduce((total, value, at) => total + Math.abs(value - whole[at]!), 0);
     expect(sum / target.length).toBeLessThan(0.8);
   });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import type { Size } from '../../../native/geometry.ts';
-import { decodeCostBytes } from '../../../src/media/picture/decode.ts';
 import type { PictureHeader } from '../../../src/media/picture/format/picture-header.ts';
+import { decodeCostBytes } from '../../../src/media/picture/picture.ts';
 
 const MEBI = 1024 ** 2;
 const resized = { width: 298, height: 224 };
@@ -45,7 +45,7 @@ describe('decodeCostBytes', () => {
     expect(cost(header)).toBeLessThan(measured * 1.6);
   });
 
-  test('a baseline JPEG costs little, however large it is', () => {
+  test('even a large baseline JPEG costs little', () => {
     expect(cost({})).toBeLessThan(20);
     expect(cost(hundredMegapixels)).toBeLessThan(100);
   });

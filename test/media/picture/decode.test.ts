@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'bun:test';
-import { createBitmap, DecodeError, type Orientation } from '../../../native/image/bitmap.ts';
+import type { ExifOrientation } from '../../../native/geometry.ts';
+import { createBitmap, DecodeError } from '../../../native/image/builtin-decoder.ts';
 import type { PictureFormat } from '../../../src/contract/formats.ts';
-import { decodeResized, decodeWindow } from '../../../src/media/picture/decode.ts';
 import type { PictureHeader } from '../../../src/media/picture/format/picture-header.ts';
+import { decodeSquare, decodeWindow } from '../../../src/media/picture/picture.ts';
 import {
   animatedWebp,
   avif,
@@ -110,7 +111,7 @@ describe('decodeWindow', () => {
     expect([...pixels]).toEqual([250, 240, 230, 255, 10, 20, 30, 255]);
   });
 
-  test('the caller’s bytes stay as they are, also where a Buffer came, whose slices are no copies', async () => {
+  test('does not change the caller’s bytes, even of a Buffer, whose slices are not copies', async () => {
     const sequence = Buffer.from(await avif(width, height));
     sequence.write('avis', 8);
     const transparent = Buffer.from(
@@ -127,7 +128,7 @@ describe('decodeWindow', () => {
   });
 
   /** Where a pixel that is shown at x, y is stored: EXIF 2.3, tag 274. */
-  const stored: Record<Orientation, (x: number, y: number) => [number, number]> = {
+  const stored: Record<ExifOrientation, (x: number, y: number) => [number, number]> = {
     1: (x, y) => [x, y],
     2: (x, y) => [width - 1 - x, y],
     3: (x, y) => [width - 1 - x, height - 1 - y],
@@ -152,7 +153,7 @@ describe('decodeWindow', () => {
     });
   }
 
-  test('a picture of another size than its header’s is broken', async () => {
+  test('a picture whose size differs from its header’s is broken', async () => {
     const wrong = { width: width - 1, height: height + 1 };
     for (const [format, bytes] of [
       ['png', rgbPng(width, height)],
@@ -163,7 +164,7 @@ describe('decodeWindow', () => {
     }
   });
 
-  test('a picture larger than its header declares is refused before memory is taken for it', async () => {
+  test('a picture larger than its header declares is refused before memory is allocated for it', async () => {
     const decoding = decodeWindow(rgbPng(width, height), header('png', { width: 2, height: 2 }), {
       left: 0,
       top: 0,
@@ -190,12 +191,12 @@ describe('decodeWindow', () => {
   });
 });
 
-describe('decodeResized', () => {
+describe('decodeSquare', () => {
   const geometry = { resizedWidth: width, resizedHeight: height, cropLeft: 4, cropTop: 0 };
 
   test('cuts the square out at its place', async () => {
     const target = new Uint8Array(height * height * 3);
-    await decodeResized(rgbPng(width, height), { header: header('png'), place: geometry }, target);
+    await decodeSquare(rgbPng(width, height), { header: header('png'), place: geometry }, target);
     for (const [x, y] of [
       [0, 0],
       [8, 8],
@@ -209,15 +210,15 @@ describe('decodeResized', () => {
   test('a square may be written into shared memory, between others', async () => {
     const shared = new Uint8Array(new SharedArrayBuffer(height * height * 3 + 20)).fill(7);
     const target = shared.subarray(10, shared.length - 10);
-    await decodeResized(rgbPng(width, height), { header: header('png'), place: geometry }, target);
+    await decodeSquare(rgbPng(width, height), { header: header('png'), place: geometry }, target);
     expect([...target.subarray(0, 3)]).toEqual([...scene(4, 0)].slice(0, 3));
     expect([...shared.subarray(0, 10), ...shared.subarray(shared.length - 10)]).toEqual(Array(20).fill(7));
   });
 
-  test('makes what is hidden under full transparency black', async () => {
+  test('makes colours under full transparency black', async () => {
     const target = new Uint8Array(height * height * 3);
     const left = { ...geometry, cropLeft: 0 };
-    await decodeResized(
+    await decodeSquare(
       bmp(width, height, cutOut),
       { header: header('bmp', { alpha: true }), place: left },
       target,
@@ -226,12 +227,12 @@ describe('decodeResized', () => {
     expect(target.every((value) => value === 0)).toBe(true);
   });
 
-  test('keeps hidden colours out of the edges of what is seen', async () => {
+  test('keeps hidden colours out of visible edges', async () => {
     // Green on a transparent ground of magenta: unweighted, the magenta would shine through at the edge.
     const picture = bmp(64, 64, (x) => (x < 29 ? [255, 0, 255, 0] : [0, 200, 0, 255]));
     const target = new Uint8Array(16 * 16 * 3);
     const quarter = { resizedWidth: 16, resizedHeight: 16, cropLeft: 0, cropTop: 0 };
-    await decodeResized(
+    await decodeSquare(
       picture,
       { header: header('bmp', { width: 64, height: 64, alpha: true }), place: quarter },
       target,
@@ -245,7 +246,7 @@ describe('decodeResized', () => {
   test('ignores the opacity where the header says that the reference drops it first', async () => {
     const target = new Uint8Array(height * height * 3);
     const left = { ...geometry, cropLeft: 0 };
-    await decodeResized(bmp(width, height, cutOut), { header: header('bmp'), place: left }, target);
+    await decodeSquare(bmp(width, height, cutOut), { header: header('bmp'), place: left }, target);
     expect([...target.subarray(0, 3)]).toEqual([255, 255, 255]);
   });
 
@@ -253,7 +254,7 @@ describe('decodeResized', () => {
     const reason = new Error('the client left');
     const controller = new AbortController();
     const target = new Uint8Array(height * height * 3);
-    const decoding = decodeResized(
+    const decoding = decodeSquare(
       await tiff(width, height),
       { header: header('tiff'), place: geometry },
       target,

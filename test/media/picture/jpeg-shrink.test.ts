@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { jpegShrink } from '../../../src/media/picture/decode.ts';
+import { jpegShrink } from '../../../src/media/picture/picture.ts';
 
 describe('jpegShrink', () => {
   test.each([

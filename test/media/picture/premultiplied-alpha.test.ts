@@ -4,7 +4,7 @@ import {
   isOpaque,
   premultiplyAlpha,
   unpremultiplyAlpha,
-} from '../../../src/media/picture/decode.ts';
+} from '../../../src/media/picture/picture.ts';
 
 describe('premultiplyAlpha', () => {
   test('rounds every product of colour and opacity to the nearest', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { createCutDetector, type Judgement } from '../../../src/media/video/cut-detector.ts';
+import { createCutDetector, type Judgement } from '../../../src/media/video/scene-tracker.ts';
 
 /** One judgement a frame, frames 0.1 s apart. Colours do not change unless it is said. */
 function judge(
@@ -24,7 +24,7 @@ describe('createCutDetector', () => {
     expect(judgements.map(({ cutAt }) => cutAt)).toEqual([...Array(7).fill(undefined), 0.4, undefined]);
   });
 
-  test('finds no cut in a fast camera, which differs as much from frame to frame', () => {
+  test('finds no cut under a fast camera, where all frames differ', () => {
     expect(cutsOf([40, 42, 38, 45, 41, 39, 44, 40])).toEqual([]);
   });
 
@@ -37,12 +37,12 @@ describe('createCutDetector', () => {
     expect(cutsOf([40, 42, 38, 45, 50, 39, 44, 40], { 4: 9 })).toEqual([]);
   });
 
-  test('takes frames under a fast camera for settled', () => {
+  test('reports frames under a fast camera as settled', () => {
     const { judgements } = judge([1, 40, 42, 38, 45, 41, 39, 44]);
     expect(judgements.at(-1)?.standing).toBe('settled');
   });
 
-  test('takes no small difference for a cut, however quiet it is around it', () => {
+  test('does not report a small difference as a cut, even among still frames', () => {
     expect(cutsOf([0, 0, 0, 0, 14, 0, 0, 0])).toEqual([]);
   });
 
@@ -50,7 +50,7 @@ describe('createCutDetector', () => {
     expect(cutsOf([0, 0, 50, 0, 0, 0, 0, 50, 0])).toEqual([0.2, 0.7]);
   });
 
-  test('tells frames after a possible cut from the cut itself and from settled ones', () => {
+  test('distinguishes a possible cut, the frames after it and settled frames', () => {
     const { judgements } = judge([1, 1, 60, 1, 1, 1, 1]);
     expect(judgements.map(({ standing }) => standing)).toEqual([
       'settled',

@@ -26,7 +26,7 @@ async function file(name: string, bytes: Uint8Array | string): Promise<string> {
 
 const ACCEPTED = 'MP4, M4V, MOV, WebM and MKV videos are accepted.';
 
-describe('what cannot be used is refused with a sentence', () => {
+describe('an unusable file is refused with a sentence', () => {
   test('an empty file', async () => {
     expect(await refusal(await file('empty.mp4', ''))).toEqual({
       code: 'video_broken',
@@ -51,11 +51,11 @@ describe('what cannot be used is refused with a sentence', () => {
     encodeSilence(path, 1);
     expect(await refusal(path)).toEqual({
       code: 'video_unsupported',
-      message: 'The file has no video track; a video with pictures is needed.',
+      message: 'The file has no video track; a track in H.264, HEVC, AV1, VP9, VP8 or MPEG-4 is required.',
     });
   });
 
-  test('a codec that is not open', async () => {
+  test('a codec that is not accepted', async () => {
     const { path } = makeVideo({
       scenes: manyScenes(1, 0.5),
       encoder: 'mjpeg',
@@ -65,7 +65,7 @@ describe('what cannot be used is refused with a sentence', () => {
     });
     expect(await refusal(path)).toEqual({
       code: 'video_unsupported',
-      message: 'The video is coded as mjpeg; H.264, HEVC, AV1, VP9, VP8 and MPEG-4 are accepted.',
+      message: 'The video is encoded as mjpeg; H.264, HEVC, AV1, VP9, VP8 and MPEG-4 are accepted.',
     });
   });
 
@@ -82,7 +82,7 @@ describe('what cannot be used is refused with a sentence', () => {
     const { path } = makeVideo({ scenes: manyScenes(4, 1) });
     expect(await refusal(path, { limits: { videoSeconds: 3 } })).toEqual({
       code: 'video_too_large',
-      message: 'The video lasts longer than 3 seconds, which is the most that is accepted.',
+      message: 'The video is longer than 3 seconds, the longest that is accepted.',
     });
   });
 
@@ -98,7 +98,7 @@ describe('what cannot be used is refused with a sentence', () => {
   });
 });
 
-describe('what can be used of a damaged file is', () => {
+describe('the usable part of a damaged file is used', () => {
   const whole = makeVideo({
     scenes: manyScenes(8, 1),
     muxerOptions: { movflags: 'faststart' },
@@ -111,9 +111,7 @@ describe('what can be used of a damaged file is', () => {
     const { timestamps, warnings, description } = await lookAt(path);
     expect(timestamps.length).toBeGreaterThanOrEqual(4);
     expect(description.duration).toBeLessThan(6);
-    expect(warnings[0]).toMatch(
-      /^The video's data end after \d\.\d of 8\.0 seconds; what comes later is missing\.$/,
-    );
+    expect(warnings[0]).toMatch(/^The video's data end after \d\.\d of 8\.0 seconds; the rest is missing\.$/);
   });
 
   test('around damage, with a warning', async () => {
@@ -125,7 +123,7 @@ describe('what can be used of a damaged file is', () => {
     expect(warnings.join()).toMatch(/are damaged; they may be missing or distorted/);
   });
 
-  test('and a sound file is not warned of', async () => {
+  test('and a sound file has no warnings', async () => {
     expect((await lookAt(whole.path)).warnings).toEqual([]);
   });
 });

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { createFrameBudget } from '../../../src/media/video/scene-tracker.ts';
 
-/** Spends whatever may be spent at these times. */
+/** Spends all frames that may be spent at these times. */
 function spendAt(frames: number, seconds: number, times: readonly number[]): number[] {
   const budget = createFrameBudget(frames, seconds);
   return times.filter((time) => {
@@ -44,12 +44,12 @@ describe('createFrameBudget', () => {
     }
   });
 
-  test('saves for busy stretches what quiet ones leave', () => {
+  test('saves the frames of quiet stretches for busy ones', () => {
     const busy = Array.from({ length: 60 }, (_, index) => 900 + index / 10);
     expect(spendAt(100, 1000, busy)).toEqual(busy);
   });
 
-  test('has one for a video of no length, and for times before its beginning', () => {
+  test('has a frame for a video without duration, and for times before its beginning', () => {
     expect(spendAt(10, 0, [0])).toEqual([0]);
     expect(spendAt(10, 5, [-3])).toEqual([-3]);
   });

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import { chooseFrames, type FrameSource, type SeenFrame } from '../../../src/media/video/frame-finder.ts';
-import { packetHabits } from '../../../src/media/video/gaps.ts';
-import { keyframePositions } from '../../../src/media/video/packet-index.ts';
+import { keyframePositions, packetHabits } from '../../../src/media/video/gaps.ts';
 import { createFrameBudget } from '../../../src/media/video/scene-tracker.ts';
 import type { Thumbnail } from '../../../src/media/video/thumbnail.ts';
 import { group, type PacketRecipe, packetIndex } from './packet-list.ts';
@@ -96,7 +95,7 @@ describe('chooseFrames', () => {
     expect(scenes).toBe(2);
   });
 
-  test('sees what an edit list leaves of a group whose keyframe it hides', () => {
+  test('sees the shown frames of a group whose keyframe is hidden by an edit list', () => {
     const packets = group(100, still).map((packet, at) => (at < 30 ? { ...packet, hidden: true } : packet));
     const { timestamps } = find([...packets, ...group(50, still)], (timestamp) =>
       timestamp < 4 ? red : blue,
@@ -105,7 +104,7 @@ describe('chooseFrames', () => {
     expect(timestamps.length).toBe(2);
   });
 
-  test('does not go on decoding for frames that may not be chosen any more', () => {
+  test('stops decoding when no more frames may be chosen', () => {
     const packets = Array.from({ length: 20 }, () => group(50, still, { 20: 9000 })).flat();
     const film = (timestamp: number) => [red, green, blue][Math.floor(timestamp) % 3]!;
     const outcome = find(packets, film, { maximumFrames: 4 });

@@ -1,6 +1,11 @@
 import { describe, expect, test } from 'bun:test';
-import { type GapView, keyframeHabits, packetHabits, suspectGap } from '../../../src/media/video/gaps.ts';
-import { keyframePositions } from '../../../src/media/video/packet-index.ts';
+import {
+  type GapView,
+  keyframeHabits,
+  keyframePositions,
+  packetHabits,
+  suspectGap,
+} from '../../../src/media/video/gaps.ts';
 import { group, type PacketRecipe, packetIndex } from './packet-list.ts';
 
 const quiet: GapView = { changed: false, blank: false };
@@ -25,7 +30,7 @@ function suspicions(
 const still = { key: 10_000, other: 100 };
 
 describe('keyframeHabits', () => {
-  test('tells keyframes at cuts from keyframes at fixed distances', () => {
+  test('distinguishes keyframes at cuts from keyframes at fixed distances', () => {
     const lengths = (all: readonly number[]) => packetIndex(all.flatMap((length) => group(length, still)));
     expect(keyframeHabits(lengths([250, 250, 250, 90]))).toEqual({ atCuts: false, forcedAfter: 250 });
     expect(keyframeHabits(lengths([30, 250, 80, 90, 250, 61, 20]))).toEqual({
@@ -81,7 +86,7 @@ describe('suspectGap', () => {
     expect(suspicions([...group(12, still, { 3: 9000 }), ...group(12, still)])[0]).toBeUndefined();
   });
 
-  test('suspects a change that no keyframe was made for', () => {
+  test('suspects a change without a keyframe', () => {
     const changed = { ...quiet, changed: true };
     const active = { key: 10_000, other: 300 };
     const [until] = suspicions(
@@ -102,7 +107,7 @@ describe('suspectGap', () => {
     expect(suspicions(faded)[2]).toBeUndefined();
   });
 
-  test('lets a slide show be whose slides have the same length', () => {
+  test('does not suspect a slide show with slides of equal length', () => {
     const slides = [1, 2, 3].flatMap(() => group(150, { key: 10_000, other: 12 }));
     expect(suspicions(slides, { ...quiet, changed: true })).toEqual([undefined, undefined, undefined]);
   });
@@ -118,7 +123,7 @@ describe('suspectGap', () => {
     expect(suspicions([...group(250, still, fadeAt(225)), ...group(250, still)])[0]).toBeUndefined();
   });
 
-  test('needs more to suspect anything where keyframes stand at cuts', () => {
+  test('needs stronger signs where keyframes are at cuts', () => {
     const cuts = [30, 90, 200, 80, 150, 61].map((length) => group(length, { key: 10_000, other: 1000 }));
     expect(suspicions(cuts.flat())).toEqual(cuts.map(() => undefined));
     const disguised = [
@@ -129,7 +134,7 @@ describe('suspectGap', () => {
     expect(suspicions(disguised)[2]).toBeCloseTo((30 + 90 + 20) * 0.04 + 0.5, 5);
   });
 
-  test('decodes what nobody could see', () => {
+  test('decodes a gap whose keyframe is not shown', () => {
     const hidden = group(50, still).map((packet) => ({ ...packet, hidden: true }));
     const [until] = suspicions([...hidden, ...group(50, still)]);
     expect(until).toBeCloseTo(2, 5);
@@ -147,13 +152,13 @@ describe('suspectGap', () => {
     ).toBeUndefined();
   });
 
-  test('does not leave minutes unseen in which much happens', () => {
+  test('decodes minutes of much change', () => {
     const [until] = suspicions(group(1000, { key: 10_000, other: 300 }));
     expect(until).toBeCloseTo(40, 5);
     expect(suspicions(group(1000, { key: 10_000, other: 12 }))).toEqual([undefined]);
   });
 
-  test('in AV1 and VP9 expects a heavy packet now and then, and bytes that come ahead', () => {
+  test('expects regular heavy packets and early bytes in AV1 and VP9', () => {
     const pyramid = Object.fromEntries(Array.from({ length: 15 }, (_, index) => [(index + 1) * 16, 2500]));
     const packets = [...group(250, still, pyramid), ...group(250, still, pyramid)];
     expect(suspicions(packets, quiet, 'av1')[0]).toBeUndefined();

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import { truncate } from 'node:fs/promises';
 import { join } from 'node:path';
-import { LEAST_FRAME_PIXELS, plausiblePixels } from '../../../src/media/video/decoding-budget.ts';
+import { MIN_FRAME_PIXELS, plausiblePixels } from '../../../src/media/video/decoding-budget.ts';
 import { openVideoSession } from '../../../src/media/video/video-session.ts';
 import { makePaintedVideo, makeVideo, manyScenes, videoFolder } from '../../fixtures/videos.ts';
 import type { Painting } from '../../fixtures/videos-paint.ts';
@@ -27,7 +27,7 @@ async function claimed(name: string, claims: Partial<TableClaims>): Promise<stri
   return path;
 }
 
-describe('a film of frames that cost nothing to send', () => {
+describe('a film whose frames need hardly any bytes', () => {
   // Grey all the time, then something else: only by decoding all before it can be seen when it comes.
   const grey: Painting = { background: [128, 128, 128] };
   const green: Painting = { background: [10, 200, 60], grain: 20 };
@@ -70,24 +70,24 @@ describe('a film of frames that cost nothing to send', () => {
   });
 
   test('is decoded as far as that is plausible, then keyframes answer, with a warning', async () => {
-    const found = await find(film(), affordable * LEAST_FRAME_PIXELS);
+    const found = await find(film(), affordable * MIN_FRAME_PIXELS);
     expect(found.timestamps[0]).toBe(0);
     expect(found.tally.packets).toBeGreaterThan(affordable / 2);
     expect(found.tally.packets).toBeLessThanOrEqual(affordable + 1);
     expect(found.pictures).toEqual(found.timestamps);
     expect(found.warnings).toHaveLength(1);
     expect(found.warnings[0]).toMatch(
-      /^The video takes more work to decode than its size and duration make plausible: from [34]\.\d s on, only its keyframes were looked at\.$/,
+      /^Decoding the whole video takes far more work than is usual for its size and duration: from [34]\.\d s on, only its keyframes were looked at\.$/,
     );
   });
 
-  test('of nothing but keyframes is looked at here and there', async () => {
+  test('of keyframes only is sampled', async () => {
     const { path } = makeVideo({
       scenes: manyScenes(60, 1),
       frameRate: 5,
       options: { preset: 'ultrafast', g: '1' },
     });
-    const { timestamps, tally, warnings } = await find(path, 60 * LEAST_FRAME_PIXELS);
+    const { timestamps, tally, warnings } = await find(path, 60 * MIN_FRAME_PIXELS);
     expect(tally.packets).toBeLessThanOrEqual(61);
     expect(timestamps.length).toBeGreaterThan(15);
     // Not only of the beginning.
@@ -117,7 +117,7 @@ describe('what is plausible', () => {
   });
 });
 
-describe('tables that name more than there is', () => {
+describe('tables that name more data than the file has', () => {
   const broken = {
     code: 'video_broken',
     message: 'The video is damaged: it names more frames than its bytes can hold.',
@@ -129,7 +129,7 @@ describe('tables that name more than there is', () => {
     expect((await refusal(await claimed('nothing', { samples: 3_000_000 }))).code).toBe('video_broken');
   });
 
-  test('the same bytes again and again', async () => {
+  test('the same bytes many times', async () => {
     const data = new Uint8Array(60_000);
     const path = await claimed('again', { samples: 1000, sampleBytes: 60_000, samplesPerChunk: 1, data });
     expect(await refusal(path)).toEqual(broken);
@@ -159,8 +159,8 @@ describe('tables that name more than there is', () => {
   });
 });
 
-describe('files that are mostly nothing', () => {
-  test('a sound video with gigabytes of nothing behind it', async () => {
+describe('files that are mostly empty', () => {
+  test('a sound video followed by gigabytes of zeros', async () => {
     const { path, scenes } = makeVideo({ scenes: manyScenes(3, 1), muxerOptions: { movflags: 'faststart' } });
     const sparse = join(videoFolder(), 'sparse.mp4');
     await Bun.write(sparse, Bun.file(path));

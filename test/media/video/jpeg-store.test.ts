@@ -2,10 +2,10 @@ import { describe, expect, test } from 'bun:test';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createJpegStore } from '../../../src/media/video/frame-jpegs.ts';
+import { createJpegStore } from '../../../src/media/video/video-session.ts';
 
 describe('createJpegStore', () => {
-  test('gives pictures back, and leaves no file to be seen', async () => {
+  test('returns pictures, and leaves no visible file', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'classify-images-test-'));
     try {
       using store = createJpegStore(join(folder, 'pictures'));
@@ -21,7 +21,7 @@ describe('createJpegStore', () => {
     }
   });
 
-  test('keeps nothing where nothing can be written', () => {
+  test('keeps nothing if the disk is not writable', () => {
     using store = createJpegStore('/nowhere/to/be/found');
     store.put(1, Uint8Array.of(1));
     expect(store.get(1)).toBeUndefined();

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { FrameJpeg } from '../../../src/media/video/frame-jpegs.ts';
+import type { FrameJpeg } from '../../../src/media/video/frame-source.ts';
 import { openVideoSession, type VideoSession } from '../../../src/media/video/video-session.ts';
 import { makePaintedVideo, type VideoForm, videoFolder } from '../../fixtures/videos.ts';
 import { type ReadJpeg, readJpeg } from '../../fixtures/videos-jpeg.ts';
@@ -9,7 +9,7 @@ import type { Painting, Patch } from '../../fixtures/videos-paint.ts';
 import { geometry, side } from './look-at.ts';
 
 const BITS = 10;
-/** Scenes of so many frames: background and pattern change with each. */
+/** Scenes of this number of frames. Background and pattern change with each scene. */
 const SCENE_FRAMES = 20;
 
 /** A frame that says which one it is: a column for each bit of its number, white or black. */
@@ -107,13 +107,13 @@ describe('jpegs are of exactly the frames that were found', () => {
     expect(picturesOf(session, [last])).toEqual(first);
   });
 
-  test('decoded as the encoder needs it, which only the first packet names', async () => {
+  test('decoded for the encoder that only the first packet names', async () => {
     const sound = makePaintedVideo(
       'numbered in 4:4:4',
       { chroma: '4:4:4', options: { ...withoutCuts, g: '50' } },
       Array.from({ length: 100 }, (_, index) => numbered(index)),
     );
-    // That version coded 4:4:4 in a way of its own: what this one coded is garbage then, from anywhere.
+    // That version encoded 4:4:4 in another way. Without its name, frames are decoded to garbage.
     const bytes = await readFile(sound);
     const version = bytes.indexOf('x264 - core ') + 'x264 - core '.length;
     expect(version).toBeGreaterThan('x264 - core '.length);
@@ -127,7 +127,7 @@ describe('jpegs are of exactly the frames that were found', () => {
     expect(await pictureOf(renamed)).not.toEqual(await pictureOf(sound));
   });
 
-  test('and leave nothing beside the video', async () => {
+  test('and leave no files beside the video', async () => {
     const before = new Set(await readdir(videoFolder()));
     const path = makePaintedVideo(
       'numbered alone',

@@ -16,14 +16,14 @@ describe('chooseKeyframes', () => {
     expect(chosen.slice(0, 4)).toEqual([0, 8, 16, 24]);
   });
 
-  test('takes no more of a long video than are useful', () => {
+  test('takes only as many of a long video as are useful', () => {
     // Two hours with a keyframe every half second.
     const chosen = chooseKeyframes(packetIndex(repeat(14_400, 1), 0.5), 512);
     expect(chosen.length).toBeLessThanOrEqual(8 * 512);
     expect(chosen.length).toBeGreaterThan(2 * 512);
   });
 
-  test('takes none that is not shown', () => {
+  test('takes no hidden keyframe', () => {
     const packets = repeat(3, 20).map((packet, at) => (at < 30 ? { ...packet, hidden: true } : packet));
     expect(chooseKeyframes(packetIndex(packets), 512)).toEqual([40]);
   });

@@ -1,4 +1,4 @@
-import type { PacketIndex } from '../../../src/media/video/packet-index.ts';
+import type { PacketIndex } from '../../../src/media/video/video-file.ts';
 
 export interface PacketRecipe {
   readonly bytes: number;

@@ -61,7 +61,7 @@ describe('createSceneTracker', () => {
     expect(run.held).toBe(0);
   });
 
-  test('chooses no second frame of what stays as it is, and one of what changes in a long scene', () => {
+  test('chooses one frame of a still scene, and another when a long scene changes', () => {
     const still = track();
     still.show(0, 30, () => red);
     still.finish();
@@ -74,7 +74,7 @@ describe('createSceneTracker', () => {
     expect(moving.chosen.length).toBeLessThanOrEqual(16);
   });
 
-  test('takes no notice of what flashes by', () => {
+  test('ignores flashes', () => {
     const run = track();
     run.show(0, 2, () => red);
     run.cut(2);
@@ -86,7 +86,7 @@ describe('createSceneTracker', () => {
     expect(run.held).toBe(0);
   });
 
-  test('chooses something of scenes that are all too short to count', () => {
+  test('chooses a frame if all scenes are too short to count', () => {
     const run = track();
     for (let step = 0; step < 40; step++) {
       run.cut(step / 5);
@@ -101,7 +101,7 @@ describe('createSceneTracker', () => {
     expect(brief.chosen).toEqual([[0, 0]]);
   });
 
-  test('keeps a scene of which one keyframe was seen, if it may be long enough', () => {
+  test('keeps a scene with a single seen keyframe, if it may be long enough', () => {
     const run = track();
     const key = { key: true };
     run.look(0, red, key);
@@ -125,7 +125,7 @@ describe('createSceneTracker', () => {
     expect(run.chosen[1]![0]).toBeGreaterThanOrEqual(3);
   });
 
-  test('chooses black where a scene has nothing else', () => {
+  test('chooses black if a scene has only black frames', () => {
     const run = track();
     run.show(0, 2, () => flat([0, 0, 0]));
     run.cut(2);
@@ -134,7 +134,7 @@ describe('createSceneTracker', () => {
     expect(run.chosen.map(([timestamp]) => timestamp)).toEqual([0, 2]);
   });
 
-  test('chooses both sides of a cross-fade, and nothing of the middle', () => {
+  test('chooses both sides of a cross-fade, but not its middle', () => {
     const mix = (timestamp: number) => {
       const share = Math.min(1, Math.max(0, timestamp - 2));
       return striped([200 - 160 * share, 40, 40 + 160 * share]);
@@ -147,7 +147,7 @@ describe('createSceneTracker', () => {
     expect(run.chosen[1]![0]).toBeGreaterThanOrEqual(3);
   });
 
-  test('leaves what comes right after a possible cut to the scene that it turns out to belong to', () => {
+  test('gives a frame after a possible cut to the scene that it belongs to', () => {
     const run = track();
     run.show(0, 1, () => red);
     run.look(1, blue, { standing: 'jump' });
@@ -164,7 +164,7 @@ describe('createSceneTracker', () => {
     expect(run.held).toBe(0);
   });
 
-  test('chooses no more than it may, and lets go of the rest', () => {
+  test('chooses as many frames as allowed, and releases the others', () => {
     const run = track(3, 10);
     for (let second = 0; second < 10; second++) {
       run.show(second, second + 1, () => (second % 2 ? red : blue));
@@ -178,7 +178,7 @@ describe('createSceneTracker', () => {
 });
 
 describe('isSparseCut', () => {
-  test('sees a cut in other colours, not in the same ones elsewhere', () => {
+  test('sees a cut in new colours, not in moved ones', () => {
     expect(isSparseCut(red, blue)).toBe(true);
     expect(isSparseCut(red, striped([200, 40, 40], 4))).toBe(false);
     expect(isSparseCut(red, striped([195, 42, 38]))).toBe(false);
@@ -186,7 +186,7 @@ describe('isSparseCut', () => {
 });
 
 describe('isBlank', () => {
-  test('is what shows one colour', () => {
+  test('is true for pictures of one colour', () => {
     expect([flat([0, 0, 0]), flat([255, 255, 255]), flat([80, 10, 10])].every(isBlank)).toBe(true);
     expect(isBlank(red)).toBe(false);
   });

@@ -29,7 +29,7 @@ describe('every scene of at least 0.7 s is found', () => {
     });
   }
 
-  test('where the picture is turned, or its pixels are not square', async () => {
+  test('if the picture is turned, or its pixels are not square', async () => {
     for (const rotation of [90, 180, 270] as const) {
       const video = makeVideo({ scenes, rotation });
       const { timestamps, description } = await lookAt(video.path);
@@ -45,7 +45,7 @@ describe('every scene of at least 0.7 s is found', () => {
   test('where an edit list hides the beginning', async () => {
     const video = makeVideo({ scenes, timeOf: (index) => index * 40 - 2000, options: withoutCuts });
     const { timestamps, description } = await lookAt(video.path);
-    // The recipe is told in shown time; the first second of it plays before the file begins.
+    // The recipe is in shown time; its first second is before the file's beginning.
     expect(missedScenes(video, timestamps)).toEqual([]);
     expect(timestamps[0]).toBeGreaterThanOrEqual(0);
     expect(description.duration).toBeCloseTo(15.72, 1);
@@ -66,7 +66,7 @@ describe('every scene of at least 0.7 s is found', () => {
   });
 });
 
-describe('what need not be decoded is not', () => {
+describe('only necessary frames are decoded', () => {
   test('ten minutes of a static shot cost their keyframes and one frame for the model', async () => {
     const { path } = makeVideo({ scenes: [{ colour: 'green', seconds: 600 }], motion: 'none', frameRate: 5 });
     const { timestamps, scenes: found } = await lookAt(path);
@@ -75,7 +75,7 @@ describe('what need not be decoded is not', () => {
     expect(await packetsDecoded(path)).toBeLessThan(20);
   });
 
-  test('a slide show with keyframes at its slides costs these', async () => {
+  test('a slide show with a keyframe for each slide costs only these', async () => {
     const video = makeVideo({ scenes: manyScenes(10, 6), motion: 'none' });
     const { timestamps } = await lookAt(video.path);
     expect(missedScenes(video, timestamps)).toEqual([]);
@@ -83,7 +83,7 @@ describe('what need not be decoded is not', () => {
     expect(await packetsDecoded(video.path)).toBeLessThan(60);
   });
 
-  test('scenes with keyframes at their cuts cost these', async () => {
+  test('scenes with keyframes at their cuts cost only these', async () => {
     const video = makeVideo({ scenes: manyScenes(30, 1) });
     const { timestamps, scenes: found } = await lookAt(video.path);
     expect(timestamps.length).toBe(30);
@@ -123,12 +123,12 @@ describe('frames are few', () => {
     expect(description).toMatchObject({ width: 320, height: 180, codec: 'h264' });
   });
 
-  test('one frame is found also where the container forgot how long it is shown', async () => {
+  test('one frame is found even if the container does not say how long it is shown', async () => {
     const path = makePaintedVideo('no-duration', { timeOf: () => 0 }, [{ background: sceneColours.green }]);
     expect((await lookAt(path)).timestamps).toEqual([0]);
   });
 
-  test('a scene is not shown by the black it fades in from', async () => {
+  test('a scene that fades in is not represented by black', async () => {
     const fading: VideoRecipe = {
       scenes: [
         { colour: 'black', seconds: 0.2 },

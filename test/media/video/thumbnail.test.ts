@@ -10,15 +10,15 @@ import { flat, striped } from './thumbnails.ts';
 
 describe('thumbnailSize', () => {
   test('keeps the proportions, in whole cells of 4 pixels', () => {
-    expect(thumbnailSize(1920, 1080)).toEqual({ width: 256, height: 144 });
-    expect(thumbnailSize(1080, 1920)).toEqual({ width: 144, height: 256 });
-    expect(thumbnailSize(320, 240)).toEqual({ width: 256, height: 192 });
-    expect(thumbnailSize(8000, 10)).toEqual({ width: 256, height: 16 });
+    expect(thumbnailSize({ width: 1920, height: 1080 })).toEqual({ width: 256, height: 144 });
+    expect(thumbnailSize({ width: 1080, height: 1920 })).toEqual({ width: 144, height: 256 });
+    expect(thumbnailSize({ width: 320, height: 240 })).toEqual({ width: 256, height: 192 });
+    expect(thumbnailSize({ width: 8000, height: 10 })).toEqual({ width: 256, height: 16 });
   });
 });
 
 describe('makeThumbnail', () => {
-  test('averages cells, and tells contrast and detail', () => {
+  test('averages cells, and measures contrast and detail', () => {
     // 8 × 4 pixels: the left cell white and black in columns, the right one grey.
     const pixels = Uint8Array.from({ length: 8 * 4 * 3 }, (_, at) => {
       const x = Math.floor(at / 3) % 8;
@@ -40,7 +40,7 @@ describe('makeThumbnail', () => {
 describe('differences', () => {
   const [red, blue] = [striped([200, 40, 40]), striped([40, 40, 200])];
 
-  test('are nothing between a picture and itself', () => {
+  test('are 0 between equal pictures', () => {
     for (const difference of [contentDifference, colourDifference, blockDifference]) {
       expect(difference(red, red)).toBe(0);
     }
@@ -52,14 +52,14 @@ describe('differences', () => {
     expect(colourDifference(a, b)).toBeCloseTo(40 / 3, 3);
   });
 
-  test('of content see what moves, of colours only what comes', () => {
+  test('of content show motion, of colours only new objects', () => {
     const moved = striped([200, 40, 40], 4);
     expect(contentDifference(red, moved)).toBeGreaterThan(20);
     expect(colourDifference(red, moved)).toBeLessThan(0.01);
     expect(colourDifference(red, blue)).toBeGreaterThan(50);
   });
 
-  test('of blocks see something small', () => {
+  test('of blocks show small changes', () => {
     const pixels = new Uint8Array(64 * 64 * 3).fill(50);
     const before = makeThumbnail({ width: 64, height: 64, pixels });
     for (let y = 0; y < 16; y++) pixels.fill(200, y * 64 * 3, (y * 64 + 16) * 3);

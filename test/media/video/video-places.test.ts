@@ -10,10 +10,10 @@ const settle = async () => {
   for (let turn = 0; turn < 20; turn++) await Promise.resolve();
 };
 
-/** What a piece of work was told, in order. */
-function recorded(): Pausable & { readonly told: string[] } {
-  const told: string[] = [];
-  return { told, pause: () => told.push('pause'), resume: () => told.push('resume') };
+/** Records the calls to a piece of work. */
+function recorded(): Pausable & { readonly calls: string[] } {
+  const calls: string[] = [];
+  return { calls, pause: () => calls.push('pause'), resume: () => calls.push('resume') };
 }
 
 afterEach(() => {
@@ -32,7 +32,7 @@ describe('places for videos', () => {
     expect([places.open, places.waiting]).toEqual([4, 0]);
   });
 
-  test('what is open may leave no memory for another one', async () => {
+  test('open videos may leave no memory for another', async () => {
     const places = createVideoPlaces({ running: 1, memoryBytes });
     using film = await places.enter(stay);
     film.holds(750 * MEBI);
@@ -44,7 +44,7 @@ describe('places for videos', () => {
     expect(places.open).toBe(1);
   });
 
-  test('one that waits may leave', async () => {
+  test('a waiting video may leave', async () => {
     const places = createVideoPlaces({ running: 1, memoryBytes });
     using film = await places.enter(stay);
     film.holds(750 * MEBI);
@@ -55,7 +55,7 @@ describe('places for videos', () => {
     expect([places.open, places.waiting]).toEqual([1, 0]);
   });
 
-  test('the youngest is crowded out, and waits until there is room for what it held', async () => {
+  test('the youngest is crowded out, and waits for the memory that it held', async () => {
     const places = createVideoPlaces({ running: 1, memoryBytes });
     const film = await places.enter(stay);
     const other = await places.enter(stay);
@@ -75,7 +75,7 @@ describe('places for videos', () => {
     clip[Symbol.dispose]();
   });
 
-  test('one that has waited for all that were open is not passed any more', async () => {
+  test('one that has waited for all open videos is not passed by later ones', async () => {
     const places = createVideoPlaces({ running: 1, memoryBytes });
     const film = await places.enter(stay);
     film.holds(420 * MEBI);
@@ -112,7 +112,7 @@ describe('turns', () => {
     using clipPlace = await places.enter(stay);
     using filmTurn = await filmPlace.turn(film, stay);
     jest.advanceTimersByTime(10_000);
-    expect(film.told).toEqual([]);
+    expect(film.calls).toEqual([]);
 
     let isClips = false;
     const waiting = clipPlace.turn(clip, stay).then((turn) => {
@@ -121,21 +121,21 @@ describe('turns', () => {
     });
     jest.advanceTimersByTime(150);
     await settle();
-    expect(film.told).toEqual(['pause']);
+    expect(film.calls).toEqual(['pause']);
     expect(isClips).toBe(false);
     filmTurn.halted();
     using clipTurn = await waiting;
 
     jest.advanceTimersByTime(1100);
-    expect(clip.told).toEqual(['pause']);
+    expect(clip.calls).toEqual(['pause']);
     clipTurn.halted();
-    expect(film.told).toEqual(['pause', 'resume']);
-    // The clip waits again, and goes on when the film is over.
+    expect(film.calls).toEqual(['pause', 'resume']);
+    // The clip waits again, and continues when the film is over.
     filmTurn[Symbol.dispose]();
-    expect(clip.told).toEqual(['pause', 'resume']);
+    expect(clip.calls).toEqual(['pause', 'resume']);
   });
 
-  test('one that does not come to a halt keeps no other waiting', async () => {
+  test('one that does not halt does not delay the others', async () => {
     jest.useFakeTimers();
     const places = createVideoPlaces({ running: 1, memoryBytes, sliceMs: 1000, haltMs: 500 });
     using filmPlace = await places.enter(stay);

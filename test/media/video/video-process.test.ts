@@ -23,22 +23,22 @@ async function jpegAt(reader: VideoReader, timestamp: number): Promise<Uint8Arra
 
 const video = makeVideo({ scenes: manyScenes(20, 1) });
 
-describe('a video is decoded in a process of its own', () => {
+describe('a video is decoded in another process', () => {
   test('that may crash', async () => {
     const fault = await refusal(open(video.path, { process: { childPath: child('crashing') } }));
     expect(fault).toMatchObject({
       code: 'video_broken',
-      message: 'The video is damaged in a way that ended the decoder.',
+      message: 'The video is damaged: it crashed its decoder.',
     });
   });
 
-  test('that may never come to an end', async () => {
+  test('that may never end', async () => {
     const fault = await refusal(
       open(video.path, { process: { childPath: child('silent'), silenceMs: 300 } }),
     );
     expect(fault).toMatchObject({
       code: 'video_broken',
-      message: 'The video is damaged: its data keep the decoder busy without end.',
+      message: 'The video is damaged: decoding it does not come to an end.',
     });
   });
 
@@ -47,7 +47,7 @@ describe('a video is decoded in a process of its own', () => {
     const fault = await refusal(open(video.path, { process: { childPath: child('greedy'), memoryBytes } }));
     expect(fault).toMatchObject({
       code: 'video_too_large',
-      message: 'Decoding the video takes more memory than the 400 MiB it may have.',
+      message: 'Decoding the video needs more than the 400 MiB of memory that one video may use.',
     });
   });
 
@@ -57,14 +57,14 @@ describe('a video is decoded in a process of its own', () => {
     );
     expect(fault).toMatchObject({
       code: 'video_too_large',
-      message: 'Decoding the video takes more memory than the 400 MiB it may have.',
+      message: 'Decoding the video needs more than the 400 MiB of memory that one video may use.',
     });
   });
 
   test.if(process.platform === 'linux')('that may take more work than is plausible', async () => {
     const tooMuch = {
       code: 'video_too_large',
-      message: 'Decoding the video takes more work than its size and duration make plausible.',
+      message: 'Decoding the video takes far more work than is usual for its size and duration.',
     };
     await using reader = await open(video.path, { process: { childPath: child('busy') } });
     expect(await refusal(Array.fromAsync(reader.frames({ geometry, side })))).toMatchObject(tooMuch);
@@ -75,13 +75,13 @@ describe('a video is decoded in a process of its own', () => {
     expect(await refusal(open(video.path, { process: opening }))).toMatchObject(tooMuch);
   });
 
-  test('that is not believed everything', async () => {
-    const fault = await refusal(open(video.path, { process: { childPath: child('riddling') } }));
+  test('that cannot deceive the service', async () => {
+    const fault = await refusal(open(video.path, { process: { childPath: child('garbled') } }));
     expect(fault.message).toContain('This is a bug');
     expect(fault.code).toBeUndefined();
   });
 
-  test('that ends with the client who wanted it, before it is opened, while it opens and while it is looked at', async () => {
+  test('that ends when the client leaves, before it is opened, while it opens and while its frames are used', async () => {
     const left = new Error('the client left');
     expect(await refusal(open(video.path, { signal: AbortSignal.abort(left) }))).toBe(left);
 
@@ -101,7 +101,7 @@ describe('a video is decoded in a process of its own', () => {
     expect(await refusal(jpegAt(reader, 0))).toBe(left);
   });
 
-  test('that waits for whoever looks at the frames, however long that takes', async () => {
+  test('that waits until its frames are used, even for a long time', async () => {
     // Much longer than the process takes to start, on a busy machine, too.
     const silenceMs = 3000;
     await using reader = await open(video.path, { process: { silenceMs } });
@@ -115,13 +115,13 @@ describe('a video is decoded in a process of its own', () => {
     expect(await jpegAt(reader, timestamps[3]!)).toBeInstanceOf(Uint8Array);
   });
 
-  test('that cannot be used any more when its frames were not wanted to the end', async () => {
+  test('that ends when its frames are abandoned', async () => {
     await using reader = await open(video.path);
     for await (const _ of reader.frames({ geometry, side })) break;
-    expect((await refusal(jpegAt(reader, 0))).message).toBe('a task was given up before its end');
+    expect((await refusal(jpegAt(reader, 0))).message).toBe('a task was abandoned before its end');
   });
 
-  test('that tells how far it has come', async () => {
+  test('that reports its progress', async () => {
     const stages: string[] = [];
     const seconds: number[] = [];
     const long = makeVideo({
@@ -140,7 +140,7 @@ describe('a video is decoded in a process of its own', () => {
     let frames = 0;
     for await (const _ of reader.frames({ geometry, side })) frames++;
     expect(frames).toBe(10);
-    // However fast it is, each is told of when it begins.
+    // Each stage is reported at its beginning, however short it is.
     expect([...new Set(stages)]).toEqual(['indexing', 'searching']);
     expect(seconds[0]).toBe(0);
     expect(seconds).toEqual([...seconds].sort((a, b) => a - b));
@@ -150,7 +150,7 @@ describe('a video is decoded in a process of its own', () => {
 describe('several videos', () => {
   const counting = { childPath: child('counting') };
 
-  test('take turns: a long film does not keep a clip waiting, and goes on behind it', async () => {
+  test('take turns: a long film does not delay a clip, and continues after it', async () => {
     const places = createVideoPlaces({
       running: 1,
       memoryBytes: 900 * 1024 ** 2,
@@ -182,7 +182,7 @@ describe('several videos', () => {
     expect((await looking).message).toBe('the client left');
   });
 
-  test('a film that waits for its turn is not taken for one that has come to an end', async () => {
+  test('a film that waits for its turn does not count as silent', async () => {
     const places = createVideoPlaces({
       running: 1,
       memoryBytes: 900 * 1024 ** 2,
@@ -213,7 +213,7 @@ describe('several videos', () => {
     expect((await looking).message).toBe('the client left');
   });
 
-  test('of which the youngest ends where memory is short, so that it may be tried again', async () => {
+  test('of which the youngest ends when memory is short, and may be tried again', async () => {
     const places = createVideoPlaces({ running: 1, memoryBytes: 900 * 1024 ** 2 });
     const stay = new AbortController().signal;
     using film = await places.enter(stay);

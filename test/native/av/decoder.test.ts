@@ -1,10 +1,8 @@
 import { describe, expect, test } from 'bun:test';
 import { AvError } from '../../../native/av/av-error.ts';
-import { holdFrame } from '../../../native/av/decoded-frame.ts';
-import { createDecoder, type DecoderOptions } from '../../../native/av/decoder.ts';
+import { createDecoder, type DecoderOptions, holdFrame } from '../../../native/av/decoder.ts';
 import { openDemuxer } from '../../../native/av/demuxer.ts';
-import { createPictureScaler } from '../../../native/av/picture-scaler.ts';
-import { createThumbnailer } from '../../../native/av/thumbnailer.ts';
+import { createPictureScaler, createThumbnailer } from '../../../native/av/frame-filter.ts';
 import { makeVideo, sceneColours, type VideoRecipe } from '../../fixtures/videos.ts';
 
 const recipe: VideoRecipe = {
@@ -35,7 +33,7 @@ describe('createDecoder', () => {
     }
   });
 
-  test('leaves out frames that no other needs, and all but keyframes', () => {
+  test('leaves out frames without dependents, or all but keyframes', () => {
     const all = decodeAll(path).pts;
     const referenced = decodeAll(path, { skip: 'nonreference' }).pts;
     expect(referenced.length).toBeLessThan(35);
@@ -65,7 +63,7 @@ describe('createDecoder', () => {
     expect(keyframes).toBeGreaterThan(30);
   });
 
-  test('takes no memory for frames above the limit', () => {
+  test('allocates no memory for frames above the limit', () => {
     expect(() => decodeAll(path, { maximumPixels: 320 * 180 - 1 })).toThrow(AvError);
   });
 
@@ -95,7 +93,7 @@ describe('a frame', () => {
     });
     using demuxer = openDemuxer({ path, container: 'mov', ignoreEdits: false });
     using decoder = createDecoder(demuxer, 'h264', defaults);
-    using thumbnailer = createThumbnailer(64, 36);
+    using thumbnailer = createThumbnailer({ width: 64, height: 36 });
     using stack = new DisposableStack();
     const held: ReturnType<typeof holdFrame>[] = [];
     while (demuxer.next())

@@ -33,13 +33,13 @@ describe('openDemuxer', () => {
     expect(Object.keys(sceneColours)).toContain('red');
   });
 
-  test('knows the codec that is not open to clients, but does not offer it', () => {
+  test('names a codec that is not accepted, but does not offer it', () => {
     const { path } = makeVideo({ ...recipe, encoder: 'mjpeg', options: {}, range: 'full', matrix: 'bt601' });
     using demuxer = openDemuxer(source(path));
     expect(demuxer.track).toMatchObject({ codec: undefined, codecName: 'mjpeg' });
   });
 
-  test('opens no other container than the one named, whatever the file is', () => {
+  test('opens only the named container', () => {
     const { path } = makeVideo(recipe);
     expect(() => openDemuxer(source(path, 'matroska'))).toThrow(AvError);
   });
@@ -54,7 +54,7 @@ describe('openDemuxer', () => {
   });
 
   for (const container of ['mp4', 'matroska'] as const) {
-    test(`comes back to a keyframe by its times in ${container}`, () => {
+    test(`returns to a keyframe by its times in ${container}`, () => {
       const options = { preset: 'veryfast', g: '10', bf: '3' };
       const { path } = makeVideo({ ...recipe, container, options });
       using demuxer = openDemuxer(source(path, container === 'mp4' ? 'mov' : 'matroska'));
@@ -70,7 +70,7 @@ describe('openDemuxer', () => {
     });
   }
 
-  test('passes over everything but keyframes, by their decoding times', () => {
+  test('skips everything but keyframes, by their decoding times', () => {
     const { path } = makeVideo({ ...recipe, options: { preset: 'veryfast', g: '10', bf: '3' } });
     using demuxer = openDemuxer(source(path));
     const keyframes = heads(demuxer).filter(({ key }) => key);
@@ -79,7 +79,7 @@ describe('openDemuxer', () => {
     expect(heads(again).map(({ dts }) => dts)).toEqual(keyframes.map(({ dts }) => dts));
   });
 
-  test('tells which frames an edit list hides, or ignores it', () => {
+  test('reports which frames an edit list hides, or ignores the list', () => {
     const { path } = makeVideo({ ...recipe, timeOf: (index) => index * 40 - 400 });
     using demuxer = openDemuxer(source(path));
     const hidden = heads(demuxer).filter((head) => head.hidden);

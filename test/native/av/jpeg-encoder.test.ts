@@ -65,7 +65,7 @@ describe('createJpegEncoder', () => {
     }
   }
 
-  test('takes a silent file of standard definition for BT.601, of high definition for BT.709', async () => {
+  test('assumes BT.601 for standard definition and BT.709 for high definition, if the file does not say', async () => {
     const small = await firstFrameAsJpeg('untagged-small', { untagged: true, matrix: 'bt601' });
     const large = await firstFrameAsJpeg('untagged-large', {
       untagged: true,
@@ -114,7 +114,7 @@ describe('createJpegEncoder', () => {
     }
   });
 
-  test('makes pixels square by stretching the side that is short of them', async () => {
+  test('makes pixels square by stretching the shorter side', async () => {
     const wide = await firstFrameAsJpeg('pixel-aspect-2-1', { pixelAspect: [2, 1] });
     expect([wide.width, wide.height]).toEqual([640, 180]);
     const narrow = await firstFrameAsJpeg('pixel-aspect-8-9', { pixelAspect: [8, 9] });
@@ -123,7 +123,7 @@ describe('createJpegEncoder', () => {
   });
 
   for (const transfer of ['pq', 'hlg'] as const) {
-    test(`brings HDR (${transfer}) into what pictures can show`, async () => {
+    test(`converts HDR (${transfer}) to the range of pictures`, async () => {
       // Code values of 58 % and 75 %: the white of paper in either transfer.
       const white = transfer === 'pq' ? 148 : 191;
       const grey = (value: number): Patch => ({

@@ -26,7 +26,7 @@ describe('orientationOf', () => {
     expect(orientationOf(matrix(cosine, sine, -sine, cosine))).toEqual({ mirrored: false, turns: 1 });
   });
 
-  test('leaves pictures upright where the matrix is no turn at all', () => {
+  test('leaves pictures upright if the matrix does not turn', () => {
     expect(orientationOf(matrix(0, 0, 0, 0))).toEqual(upright);
     expect(orientationOf(new Uint8Array(8))).toEqual(upright);
   });

@@ -1,35 +1,35 @@
-import type { Size } from '../../../../native/geometry.ts';
-import type { Orientation } from '../../../../native/image/bitmap.ts';
+import type { ExifOrientation, Size } from '../../../../native/geometry.ts';
 import { tooManyPixels } from '../picture-errors.ts';
-import { ByteView, type PictureHeader } from './picture-header.ts';
+import { ByteView, ordinaryPicture, type PictureHeader } from './picture-header.ts';
 
 const SEQUENCE_HEADER = 1;
-/** Units of a stream that is one picture: a handful, or one for each of up to 4,096 tiles. */
+/** Units of a one-picture stream: a handful, or one for each of up to 4,096 tiles. */
 const MAX_UNITS_OF_ONE_SEQUENCE = 10_000;
-/** A sequence header is read bit by bit, and takes as long as this many units that are passed over. */
+/** A sequence header is read bit by bit, which takes as long as skipping this number of units. */
 const UNITS_A_HEADER = 50;
 /** The specification's longest variable-length number. */
 const MAX_LEADING_ZEROS = 32;
 
-/** Bytes by their offset, which goes up. A `Uint8Array` is one. */
+/** Bytes by ascending offsets. A `Uint8Array` is one. */
 interface ByteSource {
   readonly length: number;
-  /** undefined beyond the end */
+  /** Undefined beyond the end. */
   at(index: number): number | undefined;
 }
 
-/** Work that is left for all streams of a picture, in units passed over. */
+/** The work left for all streams of a picture, in skipped units. */
 interface UnitBudget {
   left: number;
 }
+
 /** Sequence levels above this one carry a tier bit. */
 const LAST_LEVEL_WITHOUT_TIER = 7;
 
 /**
- * The sizes that an AV1 stream's sequence headers allow its frames to have (AV1 specification, 5.5). A
- * decoder makes room for these, whatever the container around the stream declares.
- * @param budget is taken from
- * @throws RangeError where the stream ends within a header, does not come to an end, or has too many units
+ * Reads the sizes that an AV1 stream's sequence headers allow its frames to have (AV1 specification, 5.5). A decoder
+ * allocates memory for these and ignores the container's size.
+ * @param budget reduced by the work done
+ * @throws RangeError if the stream ends within a header, or has too many units
  */
 export function* readSequenceSizes(
   stream: ByteSource,
@@ -38,7 +38,7 @@ export function* readSequenceSizes(
   for (let at = 0; at < stream.length; ) {
     budget.left -= 1;
     if (budget.left < 0) throw new RangeError('its AV1 stream has too many units');
-    // A forbidden bit, 4 of type, whether there is an extension byte, whether a size, a reserved one.
+    // A forbidden bit, 4 bits of type, a flag for an extension byte, a flag for a size, a reserved bit.
     const header = readByte(stream, at);
     const type = (header >> 3) & 0xf;
     const sizeAt = at + (header & 4 ? 2 : 1);
@@ -89,7 +89,7 @@ function skipUnsignedVariableLength(bits: BitReader): void {
   bits.skip(zeros);
 }
 
-/** Seven bits a byte, the lowest first; the highest bit of a byte says that another follows. */
+/** Seven bits a byte, the lowest first. The highest bit of a byte is set if another follows. */
 function readLeb128(stream: ByteSource, at: number): { value: number; end: number } {
   let value = 0;
   let end = at;
@@ -132,7 +132,7 @@ class BitReader {
   }
 }
 
-/** A box of an ISO base media file; its contents lie from `start` to `end`. */
+/** A box of an ISO base media file. Its contents are from `start` to `end`. */
 interface Box {
   readonly type: string;
   readonly start: number;
@@ -141,14 +141,14 @@ interface Box {
 
 const HEADER_BYTES = 8;
 const LONG_HEADER_BYTES = 16;
-/** In one place; a still picture has a dozen. */
+/** In one container; a still picture has a dozen. */
 const MAX_BOXES = 10_000;
 /** Tables of items: a picture of a thousand tiles has some 20 KB of them. */
 const MAX_TABLE_BYTES = 1024 ** 2;
 
 /**
- * The boxes that lie one behind the other between two offsets.
- * @throws ServiceError image_broken where the file ends within one
+ * Reads the consecutive boxes between two offsets.
+ * @throws ServiceError image_broken if the file ends within one
  */
 function* readBoxes(view: ByteView, from: number, to: number): Generator<Box> {
   let count = 0;
@@ -156,7 +156,7 @@ function* readBoxes(view: ByteView, from: number, to: number): Generator<Box> {
     count += 1;
     if (count > MAX_BOXES) throw view.broken(`has more than ${MAX_BOXES} boxes in one place`);
     const shortSize = view.uint32(at);
-    // 1: the size follows in 64 bits; 0: up to the end.
+    // 1: a size of 64 bits follows; 0: the box extends to the end.
     const size = shortSize === 1 ? view.uint64(at + HEADER_BYTES) : shortSize || to - at;
     const headerBytes = shortSize === 1 ? LONG_HEADER_BYTES : HEADER_BYTES;
     if (size < headerBytes) throw view.broken('has a box smaller than its header');
@@ -171,7 +171,7 @@ function findBox(boxes: Iterable<Box>, type: string): Box | undefined {
   return undefined;
 }
 
-/** Finds a box whose contents are gone through number by number. */
+/** Finds a box whose contents are read number by number. */
 function findTable(view: ByteView, boxes: Iterable<Box>, type: string): Box {
   const box = findBox(boxes, type);
   if (!box) throw view.broken(`lacks its ${type} box`);
@@ -179,18 +179,18 @@ function findTable(view: ByteView, boxes: Iterable<Box>, type: string): Box {
   return box;
 }
 
-/** Items and pieces of items in one table: a picture of a thousand tiles has as many of each. */
+/** Items and pieces of items in one table: a picture of a thousand tiles has a thousand of each. */
 const MAX_PIECES = 100_000;
 
 /** A FullBox begins with a byte of version and 3 of flags. */
 const FULL_BOX_BYTES = 4;
 
-/** Item numbers have 16 bits, or 32 in a box's later versions. */
+/** Item numbers have 16 bits, or 32 in later versions of a box. */
 function readItemId(view: ByteView, at: number, long: boolean): number {
   return long ? view.uint32(at) : view.uint16(at);
 }
 
-/** The item that is the picture; others are its alpha plane, its tiles, its metadata. */
+/** The number of the item that is the picture. Other items are its alpha plane, tiles and metadata. */
 function readPrimaryId(view: ByteView, meta: readonly Box[]): number {
   const box = findTable(view, meta, 'pitm');
   return readItemId(view, box.start + FULL_BOX_BYTES, view.uint8(box.start) > 0);
@@ -228,7 +228,7 @@ function propertiesOf(
     if (id === itemId) {
       return Array.from({ length: count }, (_, index) => {
         const entry = at + index * stride;
-        // The highest bit says that the property is essential.
+        // The highest bit marks an essential property.
         const number = longIndices ? view.uint16(entry) & 0x7fff : view.uint8(entry) & 0x7f;
         return all[number - 1];
       }).filter((property) => property !== undefined);
@@ -238,7 +238,7 @@ function propertiesOf(
   throw view.broken('does not describe its primary picture');
 }
 
-/** Numbers of the items that are coded as AV1. */
+/** Reads the numbers of all items that are coded as AV1. */
 function readAv1ItemIds(view: ByteView, meta: readonly Box[]): ReadonlySet<number> {
   const ids = new Set<number>();
   const box = findTable(view, meta, 'iinf');
@@ -254,8 +254,8 @@ function readAv1ItemIds(view: ByteView, meta: readonly Box[]): ReadonlySet<numbe
 }
 
 /**
- * Reads the item location box: where in the file each item's data lies.
- * @returns by item number its pieces, which belong together in this order
+ * Reads the item location box: the places of each item's data in the file.
+ * @returns the pieces of each item in order, by item number
  */
 function readLocations(view: ByteView, meta: readonly Box[]): ReadonlyMap<number, readonly Box[]> {
   const box = findTable(view, meta, 'iloc');
@@ -267,7 +267,7 @@ function readLocations(view: ByteView, meta: readonly Box[]): ReadonlyMap<number
     if (bytes === 2) return view.uint16(at - 2);
     if (bytes === 4) return view.uint32(at - 4);
     if (bytes === 8) return view.uint64(at - 8);
-    throw view.broken('has numbers of an unknown size');
+    throw view.broken('has numbers of an unsupported size');
   };
   const sizes = number(2);
   const [offsetBytes, lengthBytes, baseBytes] = [sizes >> 12, (sizes >> 8) & 0xf, (sizes >> 4) & 0xf];
@@ -276,25 +276,25 @@ function readLocations(view: ByteView, meta: readonly Box[]): ReadonlyMap<number
   const inMeta = findBox(meta, 'idat');
   const locations = new Map<number, readonly Box[]>();
   let count = 0;
-  // A piece may take no bytes of the table: its size says nothing about how many there are.
-  const takeNote = () => {
+  // A piece may need 0 bytes of the table, so the table's size does not limit their number.
+  const countPiece = () => {
     count += 1;
     if (count > MAX_PIECES) throw view.broken(`has more than ${MAX_PIECES} pieces of data`);
   };
   for (let left = number(version > 1 ? 4 : 2); left > 0 && at < box.end; left--) {
-    takeNote();
+    countPiece();
     const id = number(version > 1 ? 4 : 2);
     const withinMeta = version > 0 && (number(2) & 0xf) === 1;
     at += 2; // data reference
     const base = number(baseBytes) + (withinMeta ? (inMeta?.start ?? 0) : 0);
     const pieces: Box[] = [];
     for (let extents = number(2); extents > 0 && at < box.end; extents--) {
-      takeNote();
+      countPiece();
       at += indexBytes;
       const start = base + number(offsetBytes);
       const length = number(lengthBytes);
       view.require(start + length);
-      // A length of 0 stands for everything.
+      // A length of 0 means the whole file.
       pieces.push({ type: 'data', start, end: length === 0 ? view.length : start + length });
     }
     locations.set(id, pieces);
@@ -303,19 +303,19 @@ function readLocations(view: ByteView, meta: readonly Box[]): ReadonlyMap<number
 }
 
 /**
- * Decoding takes some 15 bytes a pixel: planes, RGBA, and the copies on their way out. Cameras that save
- * AVIF make 12 to 24 megapixels.
+ * Decoding takes some 15 bytes a pixel: planes, RGBA, and copies of them. Cameras that save AVIF make 12 to 24
+ * megapixels.
  */
 const MAX_PIXELS = 50_000_000;
-/** Units of all of a picture's streams: three for each of up to a thousand tiles, with a header in one of them. */
+/** Units of all streams of a picture: three for each of up to a thousand tiles, one of them with a header. */
 const MAX_UNITS = 250_000;
-/** The longest name of a plane's kind in use has 44 characters. */
+/** The longest name of a kind of plane in use has 44 characters. */
 const MAX_NAME_BYTES = 256;
 
 /** Reads an AVIF's header: size and orientation of its primary item. */
 export function readAvifHeader(bytes: Uint8Array): PictureHeader {
   const view = new ByteView(bytes, 'avif', 'big');
-  // Reading all of them notices a file that ends within one.
+  // Reading all of them detects a truncated file.
   const boxes = [...readBoxes(view, 0, view.length)];
   const meta = findBox(boxes, 'meta');
   if (!meta) throw view.broken('has no still picture');
@@ -340,6 +340,7 @@ export function readAvifHeader(bytes: Uint8Array): PictureHeader {
   const rotation = findBox(own, 'irot');
   const mirror = findBox(own, 'imir');
   return {
+    ...ordinaryPicture,
     format: 'avif',
     ...size,
     orientation: orientationOf(
@@ -347,9 +348,6 @@ export function readAvifHeader(bytes: Uint8Array): PictureHeader {
       mirror ? view.uint8(mirror.start) & 1 : undefined,
     ),
     alpha: properties.some((box) => isAlpha(view, box)),
-    rare: false,
-    grey: false,
-    coefficientBytes: 0,
   };
 }
 
@@ -365,8 +363,8 @@ function pixelCount({ width, height }: Size): number {
 }
 
 /**
- * The decoder compares the container's size with the stream's only after it has decoded the stream: 64 × 64
- * declared pixels may hold 16,384 × 16,384.
+ * Refuses streams whose frames are larger than the container declares. The decoder compares the sizes only after it
+ * has decoded the stream: 64 × 64 declared pixels may contain 16,384 × 16,384.
  */
 function requireDeclaredStreams(view: ByteView, meta: readonly Box[], declaredPixels: number): void {
   const locations = readLocations(view, meta);
@@ -375,12 +373,12 @@ function requireDeclaredStreams(view: ByteView, meta: readonly Box[], declaredPi
   for (const id of readAv1ItemIds(view, meta)) {
     const pieces = locations.get(id) ?? [];
     length += pieces.reduce((sum, { start, end }) => sum + end - start, 0);
-    // The decoder joins the pieces in memory: a few bytes of table could ask for gigabytes.
+    // The decoder joins the pieces in memory: a few bytes of table could request gigabytes.
     if (length > view.length) throw view.broken('uses parts of itself several times');
     try {
       for (const size of readSequenceSizes(joined(view.bytes, pieces), budget)) {
         if (pixelCount(size) > declaredPixels) {
-          throw view.broken(`holds ${size.width} × ${size.height} pixels, more than it declares`);
+          throw view.broken(`contains ${size.width} × ${size.height} pixels, more than it declares`);
         }
       }
     } catch (fault) {
@@ -390,7 +388,7 @@ function requireDeclaredStreams(view: ByteView, meta: readonly Box[], declaredPi
   }
 }
 
-/** Pieces of a file as one stream, which is gone through from its beginning to its end; nothing is copied. */
+/** Joins pieces of a file to one stream without copying. The stream must be read from beginning to end. */
 function joined(bytes: Uint8Array, pieces: readonly Box[]): ByteSource {
   const [only] = pieces;
   if (pieces.length === 1 && only) return bytes.subarray(only.start, only.end);
@@ -416,15 +414,15 @@ function isAlpha(view: ByteView, { type, start, end }: Box): boolean {
   return type === 'auxC' && view.ascii(name, Math.min(end - name, MAX_NAME_BYTES)).includes(':alpha');
 }
 
-/** EXIF's number of a rotation by 0, 90, 180 and 270 degrees against the clock … */
+/** EXIF's numbers for rotations by 0, 90, 180 and 270 degrees anticlockwise … */
 const rotated = [1, 8, 3, 6] as const;
-/** … and of one that is followed by an exchange of top and bottom, or of left and right. */
+/** … and for these, followed by swapping top and bottom, or left and right. */
 const rotatedAndMirrored = [
   [4, 5, 2, 7],
   [2, 7, 4, 5],
 ] as const;
 
-function orientationOf(quarterTurns: number, mirrorAxis: number | undefined): Orientation {
+function orientationOf(quarterTurns: number, mirrorAxis: number | undefined): ExifOrientation {
   const numbers = mirrorAxis === undefined ? rotated : rotatedAndMirrored[mirrorAxis]!;
   return numbers[quarterTurns]!;
 }

@@ -1,5 +1,5 @@
 import { unsupportedPicture } from '../picture-errors.ts';
-import { ByteView, type PictureHeader } from './picture-header.ts';
+import { ByteView, ordinaryPicture, type PictureHeader } from './picture-header.ts';
 
 const FILE_HEADER_BYTES = 14;
 const CORE_HEADER_BYTES = 12;
@@ -19,7 +19,7 @@ export function readBmpHeader(bytes: Uint8Array): PictureHeader {
   const pixelsOffset = view.uint32(10);
   const headerBytes = view.uint32(FILE_HEADER_BYTES);
   const core = headerBytes === CORE_HEADER_BYTES;
-  if (!core && headerBytes < INFO_HEADER_BYTES) throw view.broken('has a header of an unknown kind');
+  if (!core && headerBytes < INFO_HEADER_BYTES) throw view.broken('has an unknown kind of header');
   view.require(FILE_HEADER_BYTES + headerBytes);
   const width = core ? view.uint16(18) : view.int32(18);
   // A negative height means that the top row comes first.
@@ -37,13 +37,11 @@ export function readBmpHeader(bytes: Uint8Array): PictureHeader {
 
   const masked = compression === BITFIELDS && headerBytes >= V4_HEADER_BYTES;
   return {
+    ...ordinaryPicture,
     format: 'bmp',
     width,
     height,
-    orientation: 1,
     alpha: bitsPerPixel === 32 && masked && view.uint32(ALPHA_MASK_OFFSET) !== 0,
     rare: core || bitsPerPixel < 24 || (compression !== UNCOMPRESSED && compression !== BITFIELDS),
-    grey: false,
-    coefficientBytes: 0,
   };
 }

@@ -1,6 +1,12 @@
-import type { Orientation } from '../../../../native/image/bitmap.ts';
+import type { ExifOrientation } from '../../../../native/geometry.ts';
 import { tooManyScans, unsupportedPicture } from '../picture-errors.ts';
-import { ByteView, type PictureHeader, readExifOrientation, withoutExifPrefix } from './picture-header.ts';
+import {
+  ByteView,
+  ordinaryPicture,
+  type PictureHeader,
+  readExifOrientation,
+  withoutExifPrefix,
+} from './picture-header.ts';
 
 const MARKER = 0xff;
 const TEM = 0x01;
@@ -14,19 +20,19 @@ const COEFFICIENTS_A_BLOCK = 64;
 const COEFFICIENT_BYTES = 2;
 
 /**
- * A progressive picture has about 10 scans, at most some 60. Every scan costs a pass over all of the
- * picture, however few bytes it has: thousands of empty ones would keep a decoder busy for hours.
+ * A progressive picture has about 10 scans, at most some 60. Every scan costs a pass over the whole picture, even if it
+ * has few bytes: thousands of empty scans would keep a decoder busy for hours.
  */
 const MAX_SCANS = 100;
 /**
- * Blocks that a decoder passes in all scans together: 20 passes over the largest pictures, many more over those of
- * cameras. A hundred passes over 100 megapixels would keep it busy for a minute.
+ * Blocks that a decoder passes in all scans together: 20 passes over the largest pictures, many more over photos. A
+ * hundred passes over 100 megapixels would keep it busy for a minute.
  */
 const MAX_PASSED_BLOCKS = 100_000_000;
 const ACCEPTED_PASSES = 20;
 /**
- * A picture has some tens of segments, and at most a restart marker for each of its 16 × 16 pixels: 390,000 for 100
- * megapixels, of which encoders write one for each row of them.
+ * A picture has some tens of segments, and at most a restart marker for each 16 × 16 pixels: 390,000 for 100 megapixels.
+ * Encoders write one for each row of these squares.
  */
 const MAX_MARKERS = 500_000;
 
@@ -45,26 +51,25 @@ interface Frame {
 interface Scans {
   count: number;
   entropyBytes: number;
-  /** 8 × 8 blocks that a decoder passes, at the most. */
+  /** 8 × 8 blocks that a decoder passes, at most. */
   passedBlocks: number;
-  /** Every scan has all components: no coefficients need to be kept. */
+  /** Every scan has all components, so the decoder keeps no coefficients. */
   interleaved: boolean;
 }
 
 /**
- * Reads a JPEG's header, and walks its markers to the end of the picture. What follows there (further
- * pictures of an MPO, a gain map, a motion photo's video) is not looked at; thumbnails within segments
- * are passed over with them.
+ * Reads a JPEG's header, and walks its markers to the end of the picture. Data after that end (further pictures of an
+ * MPO, a gain map, a motion photo's video) are ignored. Thumbnails are skipped with their segments.
  *
- * libjpeg fills what is missing with grey and only warns, so a missing end is noticed here. A picture that
- * has its end but lost bytes in its middle cannot be told from a sound one without decoding it.
+ * libjpeg fills missing parts with grey and only warns, so a missing end is detected here. Only decoding can detect
+ * that bytes in the middle are missing.
  */
 export function readJpegHeader(bytes: Uint8Array): PictureHeader {
   const view = new ByteView(bytes, 'jpeg', 'big');
   const scans: Scans = { count: 0, entropyBytes: 0, passedBlocks: 0, interleaved: true };
   const nextMarker = createMarkerFinder(view);
   let frame: Frame | undefined;
-  let orientation: Orientation | undefined;
+  let orientation: ExifOrientation | undefined;
 
   for (let at = nextMarker(0); view.bytes[at] !== EOI; at = nextMarker(at)) {
     const marker = view.uint8(at);
@@ -83,12 +88,12 @@ export function readJpegHeader(bytes: Uint8Array): PictureHeader {
       if (!frame) throw view.broken('has pixel data before its size');
       scans.count += 1;
       if (scans.count > MAX_SCANS) {
-        throw view.broken(`has more than ${MAX_SCANS} scans; at most that many are accepted`);
+        throw view.broken(`has more than ${MAX_SCANS} scans, the most that are accepted`);
       }
       const components = view.uint8(at + 2);
       scans.interleaved &&= components === frame.components;
       scans.passedBlocks += Math.min(frame.blocks, components * frame.largestBlocks);
-      // Up to its last fill byte and the marker's first.
+      // Includes the scan's last fill byte and the marker's first byte.
       at = nextMarker(end, true) - 1;
       scans.entropyBytes += at - end;
       continue;
@@ -102,26 +107,27 @@ export function readJpegHeader(bytes: Uint8Array): PictureHeader {
   }
 
   return {
+    ...ordinaryPicture,
     format: 'jpeg',
     width: frame.width,
     height: frame.height,
     orientation: orientation ?? 1,
-    alpha: false,
-    rare: false,
-    grey: false,
     coefficientBytes:
       frame.progressive || !scans.interleaved ? frame.blocks * COEFFICIENTS_A_BLOCK * COEFFICIENT_BYTES : 0,
   };
 }
 
-/** Goes from marker to marker, and says so where there are too many to be a picture. */
+/**
+ * Goes from marker to marker.
+ * @throws ServiceError image_broken if there are too many for a picture
+ */
 function createMarkerFinder(view: ByteView) {
   const { bytes } = view;
   const findEscape = createEscapeFinder(bytes);
   let count = 0;
   /**
-   * Offset of the next marker's code. Stray bytes and fill bytes before it are passed over, as libjpeg does.
-   * @param inScan entropy-coded data, of which restart markers are part
+   * Finds the offset of the next marker's code. Skips stray bytes and fill bytes before it, as libjpeg does.
+   * @param inScan whether the data are entropy-coded: restart markers are part of such data
    */
   return (from: number, inScan = false): number => {
     for (let at = from; ; ) {
@@ -139,8 +145,8 @@ function createMarkerFinder(view: ByteView) {
 }
 
 /**
- * Finds the next 0xff that no 0 follows, four bytes at a time. Entropy-coded data may be full of 0xff 0, where a native
- * search would stop at each; this takes a nanosecond a byte whatever the bytes are.
+ * Finds the next 0xff that is not followed by 0, four bytes at a time. A native search would stop at each 0xff 0, which
+ * entropy-coded data may be full of. This takes a nanosecond a byte for any data.
  */
 function createEscapeFinder(bytes: Uint8Array): (from: number) => number {
   const head = (4 - (bytes.byteOffset % 4)) % 4;
@@ -151,12 +157,12 @@ function createEscapeFinder(bytes: Uint8Array): (from: number) => number {
     for (; at < bytes.length && (at - head) % 4 !== 0; at++) if (isEscape(at)) return at;
     let index = (at - head) >> 2;
     let word = words[index] ?? 0;
-    // Words are little-endian on all processors that the service runs on.
+    // Words are little-endian on all supported processors.
     for (; index + 1 < words.length; index++) {
       const next = words[index + 1]!;
       const inverted = ~word;
       const followers = (word >>> 8) | (next << 24);
-      // The highest bit of each byte: of those that are 0xff, and of those with a follower that is not 0.
+      // The highest bit of each byte is set: of bytes that are 0xff, and of bytes before one that is not 0.
       const markers = ~(((inverted & 0x7f7f7f7f) + 0x7f7f7f7f) | 0 | inverted | 0x7f7f7f7f);
       const followed = ((followers & 0x7f7f7f7f) + 0x7f7f7f7f) | 0 | followers;
       if ((markers & followed & 0x80808080) !== 0) break;
@@ -172,7 +178,7 @@ function isRestart(marker: number): boolean {
   return marker >= 0xd0 && marker <= 0xd7;
 }
 
-/** SOF0 to SOF15, among which three codes mean something else. */
+/** SOF0 to SOF15, without the three codes in this range that mean something else. */
 function isFrame(marker: number): boolean {
   return marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
 }
@@ -212,8 +218,8 @@ function readFrame(view: ByteView, marker: number, at: number): Frame {
 }
 
 /**
- * No Huffman code is shorter than a bit. A sequential block takes two codes at least, a progressive one a
- * code in its first scan: less data than that cannot be the whole picture.
+ * A Huffman code has at least one bit. A sequential block has at least two codes, a progressive one has a code in its
+ * first scan. A picture with less data is truncated.
  */
 function requirePixelData(view: ByteView, frame: Frame, scans: Scans): void {
   const minimumBits = frame.blocks * (frame.progressive ? 1 : 2);

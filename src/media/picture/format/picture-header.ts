@@ -1,43 +1,45 @@
-import type { Size } from '../../../../native/geometry.ts';
-import type { Orientation } from '../../../../native/image/bitmap.ts';
+import type { ExifOrientation, Size } from '../../../../native/geometry.ts';
 import type { PictureFormat } from '../../../contract/formats.ts';
 import { brokenPicture } from '../picture-errors.ts';
 
-/** What a picture's header says; a decoder needs it beforehand. */
-export interface PictureHeader {
+/** The facts of a picture's header, read before anything is decoded. The size is as stored, before it is turned. */
+export interface PictureHeader extends Size {
   readonly format: PictureFormat;
-  /** Size as stored, in pixels: before the orientation is applied. */
-  readonly width: number;
-  readonly height: number;
-  /** How to turn the stored pixels for showing them. */
-  readonly orientation: Orientation;
-  /** Pixels carry an opacity that the reference would resize with them. */
+  /** How the stored pixels are turned for display. */
+  readonly orientation: ExifOrientation;
+  /** The pixels have an opacity, and the reference resizes it with them. */
   readonly alpha: boolean;
-  /**
-   * Few decoders read this variant of its format: an animated WebP; a BMP with a palette, run lengths or
-   * 16 bits a pixel.
-   */
+  /** Few decoders read this variant: an animated WebP, or a BMP with a palette, run lengths or 16 bits a pixel. */
   readonly rare: boolean;
-  /** Pixels are shades of grey, without colour. Only told for TIFF. */
+  /** Pixels are shades of grey. Set for TIFF only. */
   readonly grey: boolean;
   /**
-   * Bytes a decoder holds beside the pixels. A JPEG in several scans (every progressive one) keeps all
-   * its coefficients until the last scan.
+   * Bytes that a decoder holds in addition to the pixels. For a JPEG in several scans (every progressive one), it keeps
+   * all coefficients until the last scan.
    */
   readonly coefficientBytes: number;
 }
+
+/** The facts that hold for most pictures, for readers to start from. */
+export const ordinaryPicture = {
+  orientation: 1,
+  alpha: false,
+  rare: false,
+  grey: false,
+  coefficientBytes: 0,
+} as const satisfies Partial<PictureHeader>;
 
 /** The picture's size as shown: after its orientation is applied. */
 export function shownSize(header: PictureHeader): Size {
   return turnedSize(header, header.orientation);
 }
 
-/** Sides change places where the orientation lies on its side: from stored to shown, and back. */
-export function turnedSize({ width, height }: Size, orientation: Orientation): Size {
+/** Swaps the sides if the orientation lies on its side: converts the stored size to the shown one, and back. */
+export function turnedSize({ width, height }: Size, orientation: ExifOrientation): Size {
   return orientation >= 5 ? { width: height, height: width } : { width, height };
 }
 
-/** Numbers of a picture file by their offset. Reading past the end means that the file was cut off. */
+/** Reads numbers of a picture file by their offset. Every read past the end throws: the file is truncated. */
 export class ByteView {
   readonly bytes: Uint8Array;
   readonly #view: DataView;
@@ -82,10 +84,10 @@ export class ByteView {
     return this.#view.getUint32(at, this.#littleEndian);
   }
 
-  /** A number that, where it is too large to be exact, is beyond any file's end anyway. */
+  /** A number too large to be exact is beyond the end of any file. */
   uint64(at: number): number {
     this.require(at + 8);
-    // Twice as fast as a BigInt, which would have to be made first.
+    // Twice as fast as creating a BigInt.
     const [first, second] = [
       this.#view.getUint32(at, this.#littleEndian),
       this.#view.getUint32(at + 4, this.#littleEndian),
@@ -106,9 +108,7 @@ export class ByteView {
     return String.fromCharCode(bytes[at]!, bytes[at + 1]!, bytes[at + 2]!, bytes[at + 3]!);
   }
 
-  /**
-   * @throws ServiceError image_broken where the file ends before `end`
-   */
+  /** @throws ServiceError image_broken if the file ends before `end` */
   require(end: number): void {
     if (end > this.length) throw this.truncated(`it has ${this.length} bytes, but ${end} are declared`);
   }
@@ -122,7 +122,7 @@ export class ByteView {
   }
 }
 
-/** Bytes as characters of the same numbers; fewer where the file ends before. */
+/** Bytes as characters with the same numbers; fewer if the file ends earlier. */
 export function latin1(bytes: Uint8Array, at: number, length: number): string {
   const piece = bytes.subarray(at, at + length);
   return Buffer.from(piece.buffer, piece.byteOffset, piece.length).toString('latin1');
@@ -132,10 +132,10 @@ const ORIENTATION_TAG = 0x0112;
 const ENTRY_BYTES = 12;
 
 /**
- * Reads the orientation from EXIF data: a TIFF header and its first directory. Whatever is wrong with it,
- * the picture counts as upright: EXIF is advice.
+ * Reads the orientation from EXIF data: a TIFF header and its first directory.
+ * @returns 1 (upright) if the data are damaged
  */
-export function readExifOrientation(exif: Uint8Array): Orientation {
+export function readExifOrientation(exif: Uint8Array): ExifOrientation {
   const view = new DataView(exif.buffer, exif.byteOffset, exif.byteLength);
   try {
     const byteOrder = view.getUint16(0);
@@ -155,13 +155,13 @@ export function readExifOrientation(exif: Uint8Array): Orientation {
   return 1;
 }
 
-export function toOrientation(value: number): Orientation {
-  return Number.isInteger(value) && value >= 1 && value <= 8 ? (value as Orientation) : 1;
+export function toOrientation(value: number): ExifOrientation {
+  return Number.isInteger(value) && value >= 1 && value <= 8 ? (value as ExifOrientation) : 1;
 }
 
 const EXIF_PREFIX = 'Exif\0\0';
 
-/** EXIF data as JPEG (always) and WebP (sometimes) carry it, after a prefix; undefined without one. */
+/** Removes the prefix that JPEG always and WebP sometimes puts before EXIF data; undefined if there is none. */
 export function withoutExifPrefix(data: Uint8Array): Uint8Array | undefined {
   return latin1(data, 0, EXIF_PREFIX.length) === EXIF_PREFIX ? data.subarray(EXIF_PREFIX.length) : undefined;
 }

@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib';
-import { ByteView, type PictureHeader, readExifOrientation } from './picture-header.ts';
+import { ByteView, ordinaryPicture, type PictureHeader, readExifOrientation } from './picture-header.ts';
 
 const SIGNATURE_BYTES = 8;
 const CHUNK_OVERHEAD_BYTES = 12;
@@ -12,17 +12,14 @@ const samplesByColourType: ReadonlyMap<number, number> = new Map([
   [GREY_ALPHA, 2],
   [RGB_ALPHA, 4],
 ]);
-/**
- * Encoders write pixels in chunks of 8 KiB and more, 8,192 for the largest picture. Each chunk's checksum takes a call
- * into native code.
- */
+/** Encoders write pixels in chunks of at least 8 KiB: 8,192 for the largest picture. Each checksum is a native call. */
 const MAX_CHUNKS = 100_000;
 /** Deflate's best: 258 bytes from a bit of length code and a bit of distance code. */
 const MAX_DEFLATE_RATIO = 1032;
 
 /**
- * Reads a PNG's header, and walks its chunks to the end. The checksums of the chunks that make the pixels
- * are compared here because the decoder does not.
+ * Reads a PNG's header, and walks its chunks to the end. Compares the checksums of the chunks that make the pixels,
+ * because the decoder does not.
  */
 export function readPngHeader(bytes: Uint8Array): PictureHeader {
   const view = new ByteView(bytes, 'png', 'big');
@@ -59,24 +56,22 @@ export function readPngHeader(bytes: Uint8Array): PictureHeader {
   }
 
   return {
+    ...ordinaryPicture,
     format: 'png',
     width,
     height,
     orientation: exif ? readExifOrientation(exif) : 1,
     // A tRNS chunk does not count: the reference drops it before it resizes.
     alpha: colourType === GREY_ALPHA || colourType === RGB_ALPHA,
-    rare: false,
-    grey: false,
-    coefficientBytes: 0,
   };
 }
 
-/** Anything else, out of a damaged file, has no place in a sentence. */
+/** Only a plain name may become part of a sentence: a damaged file has any bytes there. */
 function isName(type: string): boolean {
   return /^[A-Za-z]{4}$/.test(type);
 }
 
-/** Chunks without which a decoder cannot make the picture: their names begin with a capital. */
+/** Chunks that a decoder needs to make the picture. Their names begin with a capital letter. */
 function isCritical(type: string): boolean {
   return type[0]! >= 'A' && type[0]! <= 'Z';
 }

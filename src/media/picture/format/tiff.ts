@@ -1,11 +1,11 @@
 import { tooManyPixels, unsupportedPicture } from '../picture-errors.ts';
-import { ByteView, type PictureHeader, toOrientation } from './picture-header.ts';
+import { ByteView, ordinaryPicture, type PictureHeader, toOrientation } from './picture-header.ts';
 
 /** The decoder's own limit on a picture's uncompressed bytes. */
 const MAX_DECODED_BYTES = 256 * 1024 ** 2;
 /** Strips and tiles: a 100-megapixel picture in tiles of 16 × 16 has 400,000. */
 const MAX_VALUES = 500_000;
-/** A classic directory cannot have more; real ones have up to a hundred. */
+/** The most that a classic directory can have; real ones have up to a hundred. */
 const MAX_ENTRIES = 65_535;
 
 const tags = {
@@ -28,11 +28,11 @@ const tags = {
 const REDUCED_RESOLUTION = 1;
 const WHITE_IS_ZERO = 0;
 const BLACK_IS_ZERO = 1;
-/** Photometric interpretations of a sensor's own values. */
+/** Photometric interpretations of raw sensor values. */
 const COLOUR_FILTER_ARRAY = 32803;
 const LINEAR_RAW = 34892;
 
-/** Value types that sizes and offsets come in: BYTE, SHORT, LONG, LONG8. */
+/** The value types of sizes and offsets: BYTE, SHORT, LONG, LONG8. */
 const bytesByType: ReadonlyMap<number, number> = new Map([
   [1, 1],
   [3, 2],
@@ -40,7 +40,7 @@ const bytesByType: ReadonlyMap<number, number> = new Map([
   [16, 8],
 ]);
 
-/** Reads the header of a TIFF's first page, classic or BigTIFF. Cameras' raw pictures are TIFFs, too: refused. */
+/** Reads the header of a TIFF's first page, classic or BigTIFF. Refuses raw pictures of cameras, which are TIFFs too. */
 export function readTiffHeader(bytes: Uint8Array): PictureHeader {
   const view = new ByteView(bytes, 'tiff', bytes[0] === 0x49 ? 'little' : 'big');
   const directory = readDirectory(view);
@@ -55,7 +55,7 @@ export function readTiffHeader(bytes: Uint8Array): PictureHeader {
     directory.has(tags.dngVersion) ||
     photometric === COLOUR_FILTER_ARRAY ||
     photometric === LINEAR_RAW ||
-    // The first page is a thumbnail, the picture is somewhere below: NEF, ARW and others.
+    // The first page is a thumbnail, and the picture is in a sub-directory: NEF, ARW and others.
     (reduced && directory.has(tags.subDirectories))
   ) {
     throw unsupportedPicture('a camera’s raw picture');
@@ -66,27 +66,26 @@ export function readTiffHeader(bytes: Uint8Array): PictureHeader {
   if (width === 0 || height === 0) throw view.broken(`declares ${width} × ${height} pixels`);
   const samples = first(tags.samplesPerPixel) ?? 1;
   const bitsPerPixel = samples * (first(tags.bitsPerSample) ?? 1);
-  if (bitsPerPixel === 0) throw view.broken('declares pixels of no bits');
+  if (bitsPerPixel === 0) throw view.broken('declares 0 bits per pixel');
   const maximumPixels = Math.trunc((MAX_DECODED_BYTES * 8) / bitsPerPixel);
   if (width * height > maximumPixels) {
-    throw tooManyPixels(width, height, maximumPixels, `a TIFF of ${bitsPerPixel} bits a pixel`);
+    throw tooManyPixels(width, height, maximumPixels, `a TIFF of ${bitsPerPixel} bits per pixel`);
   }
   requireData(view, directory.get(tags.stripOffsets), directory.get(tags.stripByteCounts));
   requireData(view, directory.get(tags.tileOffsets), directory.get(tags.tileByteCounts));
 
   return {
+    ...ordinaryPicture,
     format: 'tiff',
     width,
     height,
     orientation: toOrientation(first(tags.orientation) ?? 1),
     alpha: hasOpacity(view, directory.get(tags.extraSamples)),
-    rare: false,
     grey: photometric === WHITE_IS_ZERO || photometric === BLACK_IS_ZERO,
-    coefficientBytes: 0,
   };
 }
 
-/** Where a tag's whole numbers lie; they are read where they are needed. */
+/** The place of a tag's whole numbers. They are read on use. */
 interface Values {
   readonly count: number;
   readonly at: number;

@@ -1,8 +1,15 @@
-import { ByteView, type PictureHeader, readExifOrientation, withoutExifPrefix } from './picture-header.ts';
+import {
+  ByteView,
+  latin1,
+  ordinaryPicture,
+  type PictureHeader,
+  readExifOrientation,
+  withoutExifPrefix,
+} from './picture-header.ts';
 
 const RIFF_HEADER_BYTES = 12;
 const CHUNK_HEADER_BYTES = 8;
-/** A still picture has up to eight; an animation one for each of its frames. */
+/** A still picture has up to eight chunks, an animation one for each frame. */
 const MAX_CHUNKS = 100_000;
 const ALPHA_FLAG = 0x10;
 const ANIMATION_FLAG = 0x02;
@@ -46,12 +53,11 @@ export function readWebpHeader(bytes: Uint8Array): PictureHeader {
     throw view.broken(`declares ${size.width} × ${size.height} pixels`);
   }
   return {
+    ...ordinaryPicture,
     format: 'webp',
     ...size,
     orientation: exif ? readExifOrientation(withoutExifPrefix(exif) ?? exif) : 1,
     rare: animated,
-    grey: false,
-    coefficientBytes: 0,
   };
 }
 
@@ -60,7 +66,7 @@ function lossySize(view: ByteView, data: number) {
   return { width: view.uint16(data + 6) & 0x3fff, height: view.uint16(data + 8) & 0x3fff, alpha: false };
 }
 
-/** A signature byte, 14 bits each of width − 1 and height − 1, one bit that tells of alpha. */
+/** A signature byte, 14 bits each of width − 1 and height − 1, one bit for alpha. */
 function losslessSize(view: ByteView, data: number) {
   const bits = view.uint32(data + 1);
   return {
@@ -68,4 +74,9 @@ function losslessSize(view: ByteView, data: number) {
     height: ((bits >>> 14) & 0x3fff) + 1,
     alpha: ((bits >>> 28) & 1) === 1,
   };
+}
+
+/** @param head at least the first 21 bytes of a WebP */
+export function isAnimatedWebp(head: Uint8Array): boolean {
+  return latin1(head, RIFF_HEADER_BYTES, 4) === 'VP8X' && ((head[20] ?? 0) & ANIMATION_FLAG) !== 0;
 }

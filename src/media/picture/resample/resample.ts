@@ -1,12 +1,10 @@
-import type { ResizeAndCrop, Size } from '../../../../native/geometry.ts';
-import type { Orientation } from '../../../../native/image/bitmap.ts';
+import type { ExifOrientation, ResizeAndCrop, Size } from '../../../../native/geometry.ts';
 import { StoredPng } from '../../../../native/image/builtin-decoder.ts';
 
 /**
- * Pillow's antialiased bicubic resampling (`Resample.c`, 8 bits a channel), bit for bit, written to be read.
- * It makes any window of a resized picture from the few source pixels that the window depends on: the way
- * for strips so long that their resized whole would not fit into memory. Ordinary pictures go through faster
- * code, which is tested against this.
+ * Pillow's antialiased bicubic resampling (`Resample.c`, 8 bits a channel), bit for bit, in readable code. It makes any
+ * window of a resized picture from the few source pixels that the window depends on. Strips need this: the whole of a
+ * resized strip would not fit into memory. Other pictures take faster code, which is tested against this.
  */
 
 /** Catmull-Rom's cubic. */
@@ -22,28 +20,28 @@ function cubic(distance: number): number {
   return 0;
 }
 
-/** How one axis of a resized picture's window is made. All lengths in pixels. */
+/** How one axis of a resized picture's window is made. All lengths are in pixels. */
 export interface BicubicAxis {
   /** The source pixels that the window depends on. */
   readonly sourceStart: number;
   readonly sourceEnd: number;
-  /** Source pixels that are weighed for every pixel of the window. */
+  /** Source pixels that are weighed for each pixel of the window. */
   readonly taps: number;
-  /** [pixels], the first of them, counted from `sourceStart`. */
+  /** [pixels], the first source pixel of each, counted from `sourceStart`. */
   readonly starts: Int32Array;
-  /** [pixels, taps], fixed-point; 0 where fewer count. */
+  /** [pixels, taps], fixed-point; 0 for source pixels that do not count. */
   readonly weights: Int32Array;
 }
 
-export interface BicubicAxes {
+interface BicubicAxes {
   readonly horizontal: BicubicAxis;
   readonly vertical: BicubicAxis;
 }
 
 /**
  * Pillow's `precompute_coeffs` and `normalize_coeffs_8bpc` for `length` pixels from `first` on.
- * @param source the picture's length, in its pixels; it may end within the last of them, where a picture was
- *   shrunk before (as the `box` of Pillow's `resize`)
+ * @param source the picture's length in its pixels. The length of a shrunk picture may end within its last pixel (as the
+ *   `box` of Pillow's `resize`).
  * @param resized its length after resizing
  */
 export function bicubicAxis(source: number, resized: number, first: number, length: number): BicubicAxis {
@@ -75,7 +73,7 @@ export function bicubicAxis(source: number, resized: number, first: number, leng
       exact[tap] = cubic((start + tap - center + 0.5) * (1 / filterScale));
       sum += exact[tap]!;
     }
-    // At the end there is no room for weights of 0 behind: they go before.
+    // At the end of the picture, weights of 0 come first: pixels after the end do not exist.
     const from = Math.min(start, sourceEnd - taps);
     starts[index] = from - sourceStart;
     const to = index * taps + start - from;
@@ -140,7 +138,7 @@ function weigh({ pixels, from, stride }: Taps, weights: Int32Array, target: Uint
   }
 }
 
-/** What `kernel.ts` exports. */
+/** The exports of `kernel.ts`. */
 interface ResampleKernel {
   readonly memory: WebAssembly.Memory;
   narrowFourRows(
@@ -157,7 +155,7 @@ interface ResampleKernel {
   placeRow(row: number, width: number, place: number, step: number): void;
 }
 
-/** @returns undefined where WebAssembly has no vectors: on x86 without AVX */
+/** @returns undefined if WebAssembly has no vectors: on x86 without AVX */
 export async function loadKernel(): Promise<ResampleKernel | undefined> {
   const bytes = await Bun.file(new URL('kernel.wasm', import.meta.url)).bytes();
   if (!WebAssembly.validate(bytes)) return undefined;
@@ -165,7 +163,7 @@ export async function loadKernel(): Promise<ResampleKernel | undefined> {
   return instance.exports as unknown as ResampleKernel;
 }
 
-/** Where the pixels of a square go: offsets in bytes of its RGB. */
+/** The places of a square's pixels: offsets in bytes of its RGB. */
 export interface TargetLayout {
   readonly origin: number;
   readonly right: number;
@@ -174,8 +172,8 @@ export interface TargetLayout {
 
 /**
  * Resamples a square's window of a picture.
- * @param readRow reads a row's pixels from `horizontal.sourceStart` to `sourceEnd`, [n, 4] u8 RGBA; called for one
- *   row after another from `vertical.sourceStart` to `sourceEnd`
+ * @param readRow reads a row's pixels from `horizontal.sourceStart` to `sourceEnd`, [n, 4] u8 RGBA. It is called for each
+ *   row from `vertical.sourceStart` to `sourceEnd`, in order.
  * @param target receives the square, [S, S, 3] u8 RGB
  */
 export type ResampleSquare = (
@@ -185,7 +183,7 @@ export type ResampleSquare = (
   layout: TargetLayout,
 ) => void;
 
-/** For machines that have no kernel: right, but slow. */
+/** For machines without the kernel: correct, but slow. */
 export const resamplePlainly: ResampleSquare = (readRow, axes, target, layout) => {
   const { horizontal, vertical } = axes;
   const rowBytes = (horizontal.sourceEnd - horizontal.sourceStart) * 4;
@@ -202,12 +200,12 @@ export const resamplePlainly: ResampleSquare = (readRow, axes, target, layout) =
 
 const PAGE_BYTES = 64 * 1024;
 const VECTOR_BYTES = 16;
-/** The kernel narrows so many at a time. */
+/** Rows that the kernel narrows at a time. */
 const ROWS = 4;
 
 /**
- * Resamples with the kernel, to the byte as `resamplePlainly` does. The kernel's memory is one for all, and stays as
- * large as the largest picture made it: 0.5 MB for 12 megapixels at an eighth, 1.3 MB for 100.
+ * Resamples with the kernel, with the same bytes as `resamplePlainly`. All calls share the kernel's memory, which never
+ * shrinks: 0.5 MB for 12 megapixels at an eighth, 1.3 MB for 100.
  */
 export function createKernelResample({ memory, ...kernel }: ResampleKernel): ResampleSquare {
   return (readRow, { horizontal, vertical }, target, { origin, right, down }) => {
@@ -256,7 +254,11 @@ export function createKernelResample({ memory, ...kernel }: ResampleKernel): Res
   };
 }
 
-/** Addresses for areas of so many bytes, one after another; the memory grows where it is too small. */
+/**
+ * Places areas in memory, one after another, and grows the memory if it is too small.
+ * @param lengths in bytes
+ * @returns addresses
+ */
 function layOut<Area extends string>(
   memory: WebAssembly.Memory,
   lengths: Readonly<Record<Area, number>>,
@@ -280,17 +282,17 @@ const kernel = await loadKernel();
 const resampleSquare = kernel ? createKernelResample(kernel) : resamplePlainly;
 
 interface CutPicture {
-  /** The pixels that the picture covers, of its sides as stored. */
+  /** The pixels that the picture covers, as stored. */
   readonly covered: Size;
   readonly place: ResizeAndCrop;
-  readonly orientation: Orientation;
+  readonly orientation: ExifOrientation;
 }
 
 /**
- * Resizes a shrunk picture whose last column or row is cut by the picture's edge: 1357 pixels at an eighth are
- * 169.6. `Bun.Image` takes such a pixel for a whole one, which shifts all others; here the filter lies where it
- * would on the picture itself. Turns the square upright. Takes 0.7 ms of the main thread for 12 megapixels at an
- * eighth, 4 for 100.
+ * Resizes a shrunk picture whose last column or row is cut by the picture's edge: 1357 pixels at an eighth are 169.6.
+ * `Bun.Image` treats the cut pixel as a whole one, which shifts all others. Here the filter has the same position as on
+ * the original picture. Turns the square upright. Takes 0.7 ms of the main thread for 12 megapixels at an eighth, 4 ms
+ * for 100.
  * @param png the shrunk picture as stored
  * @param target receives the square, [S, S, 3] u8 RGB, row-major
  */
@@ -302,7 +304,7 @@ export function resizeCutPixels(png: Uint8Array, cut: CutPicture, target: Uint8A
   resampleSquare(readRow, { horizontal, vertical }, target, place);
 }
 
-/** What is shown mirrored or on its side is stored so: the square's axes on the stored picture. */
+/** The square's axes on the stored picture, which may be mirrored or on its side. */
 function axesAsStored({ covered, place, orientation }: CutPicture, side: number) {
   const { resizedWidth, resizedHeight, cropLeft, cropTop } = place;
   const isTurned = orientation >= 5;

@@ -1,4 +1,4 @@
-// Takes all the processor time that there is, and says that all goes well.
+// Uses all processor time, and reports progress.
 process.on('message', () => {
   process.send?.({
     kind: 'opened',

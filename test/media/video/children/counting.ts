@@ -1,4 +1,4 @@
-// Finds frames without end, as long as its turn lasts: says how many it has seen.
+// Reports progress without end during its turn.
 let isPaused = false;
 
 process.on('message', (task: { kind: string; path?: string }) => {

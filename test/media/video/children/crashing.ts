@@ -1,2 +1,2 @@
-// Ends as a program in C does that follows a wrong pointer.
+// Crashes like a C program with an invalid pointer.
 process.on('message', () => process.kill(process.pid, 'SIGSEGV'));

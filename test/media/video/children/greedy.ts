@@ -1,4 +1,4 @@
-// Takes 40 MiB after 40 MiB, and says that all goes well.
+// Allocates 40 MiB again and again, and reports progress.
 const taken: Uint8Array[] = [];
 
 process.on('message', () => {

@@ -1,4 +1,4 @@
-// Never comes to an end, and says nothing.
+// Runs forever without a message.
 process.on('message', () => {
   for (;;);
 });

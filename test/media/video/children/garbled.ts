@@ -1,2 +1,2 @@
-// Says what nobody understands.
+// Sends a message of an unknown form.
 process.on('message', () => process.send?.({ kind: 'opened', description: 'a nice video' }));
