@@ -24,8 +24,9 @@ const flag = v.pipe(
 const template = v.pipe(
   v.string(),
   v.maxLength(MAX_TEMPLATE_LENGTH, `must have at most ${MAX_TEMPLATE_LENGTH} characters`),
-  v.check(
-    (text) => text.split('{}').length === 2,
+  // Without lookaheads, which many languages of generated clients do not have.
+  v.regex(
+    /^(?:[^{]|\{+[^{}])*\{+\}(?:[^{]|\{+[^{}])*\{*$/,
     'must hold {} exactly once, where the category goes, e.g. a photo of a {}',
   ),
 );

@@ -1,6 +1,7 @@
 import { swagger } from '@elysiajs/swagger';
 import { type AnyElysia, Elysia } from 'elysia';
 import { version } from '../../../package.json';
+import { componentSchemas } from './open-api-schema.ts';
 import { introduction } from './page.ts';
 
 const DOCUMENT_PATH = '/swagger/json';
@@ -26,14 +27,19 @@ export function createDocument(api: AnyElysia, hasKey: boolean): () => Promise<s
           { name: 'Videos', description: 'A video and categories in, pictures out' },
           { name: 'Service', description: 'The state of the service itself' },
         ],
-        ...(hasKey && {
-          components: {
+        // Relative to the document's own address, so that it is right below a path of a reverse proxy.
+        servers: [{ url: '..', description: 'This service' }],
+        // Operations that need a key say so themselves.
+        security: [],
+        components: {
+          schemas: componentSchemas(),
+          ...(hasKey && {
             securitySchemes: {
               bearer: { type: 'http', scheme: 'bearer' },
               key: { type: 'apiKey', in: 'header', name: 'x-api-key' },
             },
-          },
-        }),
+          }),
+        },
       },
     }),
   );

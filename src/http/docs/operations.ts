@@ -3,10 +3,9 @@ import type { Config } from '../../config.ts';
 import { errorMeanings, statusOf } from '../../contract/codes.ts';
 import { listTitles, pictureFormats, videoCodecs, videoContainers } from '../../contract/formats.ts';
 import { optionsSchema, type QuerySchema, videoOptionsSchema } from '../../contract/options.ts';
-import * as schemas from '../../contract/schemas.ts';
 import type { ErrorCode } from '../../errors.ts';
 import * as examples from './examples.ts';
-import { type MediaType, openApiSchema } from './open-api-schema.ts';
+import { type MediaType, named, optionSchema } from './open-api-schema.ts';
 
 type Responses = NonNullable<DocumentDecoration['responses']>;
 
@@ -47,7 +46,7 @@ function securityOf(hasKey: boolean): Pick<DocumentDecoration, 'security'> {
 
 function queryParameters({ entries }: QuerySchema): NonNullable<DocumentDecoration['parameters']> {
   return Object.entries(entries).map(([name, entry]) => {
-    const { description, ...schema } = Object.assign({ description: '' }, openApiSchema(entry));
+    const { description, ...schema } = Object.assign({ description: '' }, optionSchema(entry));
     const example = examples.options[name as keyof typeof examples.options];
     return { name, in: 'query', required: false, description, schema, example };
   });
@@ -61,7 +60,7 @@ function errorResponses(codes: readonly ErrorCode[]): Responses {
       String(status),
       {
         ...json(sharing.map((code) => `\`${code}\`: ${errorMeanings[code].meaning}`).join('\n\n'), {
-          schema: openApiSchema(schemas.errorSchema),
+          schema: named('Error'),
           examples: Object.fromEntries(sharing.map((code) => [code, { value: examples.errorBody(code) }])),
         }),
         ...((status === 503 || status === 408) && {
@@ -120,7 +119,7 @@ function describeVideo({ limits, apiKey }: Pick<Config, 'limits' | 'apiKey'>): D
           'application/json': {
             schema: {
               // Generated clients use the first schema that fits: the open record comes last.
-              oneOf: [openApiSchema(schemas.videoDetailsSchema), openApiSchema(schemas.videoAnswerSchema)],
+              oneOf: [named('VideoDetails'), named('VideoAnswer')],
             },
             examples: {
               plain: { summary: 'As it is', value: examples.videoAnswer },
@@ -129,7 +128,7 @@ function describeVideo({ limits, apiKey }: Pick<Config, 'limits' | 'apiKey'>): D
             },
           },
           'application/x-ndjson': {
-            schema: openApiSchema(schemas.videoEventSchema),
+            schema: named('VideoEvent'),
             examples: Object.fromEntries(
               examples.videoEvents.map((event) => [event.event, { summary: 'One line', value: event }]),
             ),
@@ -196,7 +195,7 @@ export function describeOperations({ limits, apiKey }: Pick<Config, 'limits' | '
         'Answers 200 as long as the process does, whatever its load, and while a model is fetched. Use /ready to route requests.',
       responses: {
         200: json('The service’s state.', {
-          schema: openApiSchema(schemas.healthSchema),
+          schema: named('Health'),
           examples: {
             ready: { summary: 'Ready', value: examples.healthReady },
             loading: { summary: 'The model is being fetched', value: examples.healthLoading },
@@ -212,7 +211,7 @@ export function describeOperations({ limits, apiKey }: Pick<Config, 'limits' | '
         'A full queue does not make it unready: who comes then is told so, with 503 and Retry-After.',
       responses: {
         200: json('Yes.', {
-          schema: openApiSchema(schemas.readySchema),
+          schema: named('Ready'),
           example: examples.ready,
         }),
         ...errorResponses(['model_loading', 'model_missing', 'shutting_down']),
@@ -234,12 +233,7 @@ export function describeOperations({ limits, apiKey }: Pick<Config, 'limits' | '
       summary: 'The best category of every picture',
       responses: {
         200: pictureAnswer('File name → category; with details=true scores, too.', {
-          schema: {
-            oneOf: [
-              openApiSchema(schemas.categorizeDetailsSchema),
-              openApiSchema(schemas.categorizeAnswerSchema),
-            ],
-          },
+          schema: { oneOf: [named('CategorizeDetails'), named('CategorizeAnswer')] },
           examples: {
             plain: { summary: 'As it is', value: examples.categorizeAnswer },
             details: { summary: 'details=true', value: examples.categorizeDetails },
@@ -254,9 +248,7 @@ export function describeOperations({ limits, apiKey }: Pick<Config, 'limits' | '
       summary: 'The best picture of every category',
       responses: {
         200: pictureAnswer('Category → file name; with details=true scores, too.', {
-          schema: {
-            oneOf: [openApiSchema(schemas.imageDetailsSchema), openApiSchema(schemas.imageAnswerSchema)],
-          },
+          schema: { oneOf: [named('ImageDetails'), named('ImageAnswer')] },
           examples: {
             plain: { summary: 'As it is', value: examples.imageAnswer },
             details: { summary: 'details=true', value: examples.imageDetails },
