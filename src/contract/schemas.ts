@@ -57,6 +57,13 @@ export const errorSchema = v.pipe(
     label: v.pipe(v.optional(v.string()), v.description('The category that is too long, shortened.')),
     tokens: v.optional(counted('Of the category that is too long.')),
     characters: v.optional(counted('Of the category that is too long.')),
+    line: v.optional(counted('Of the categories document where it is malformed, from 1.')),
+    column: v.optional(counted('Of that line, from 1.')),
+    byte: v.optional(counted('Of the categories document where it is malformed, from 0.')),
+    element: v.pipe(
+      v.optional(v.string()),
+      v.description('Of the JSON that is not a string: `categories[3]`.'),
+    ),
     codec: v.pipe(v.optional(v.string()), v.description('Of a video that is not accepted.')),
     width: v.optional(counted('Of a video that is too large, in pixels.')),
     height: v.optional(counted('Of a video that is too large, in pixels.')),
@@ -245,6 +252,7 @@ export const namedSchemas = {
   PrecisionReport: precisionReportSchema,
 } as const satisfies Record<string, v.GenericSchema>;
 
+export type WireError = v.InferOutput<typeof errorSchema>;
 export type WireModel = v.InferOutput<typeof modelSchema>;
 export type WirePrecisionReport = v.InferOutput<typeof precisionReportSchema>;
 export type WireProgress = v.InferOutput<typeof loadingProgressSchema>;

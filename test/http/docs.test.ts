@@ -29,7 +29,9 @@ interface Operation {
     readonly schema: Readonly<Record<string, unknown>>;
   }[];
   readonly requestBody?: { readonly content: Readonly<Record<string, Media>> };
-  readonly responses: Readonly<Record<string, { readonly content: Readonly<Record<string, Media>> }>>;
+  readonly responses: Readonly<
+    Record<string, { readonly description: string; readonly content: Readonly<Record<string, Media>> }>
+  >;
   readonly security?: readonly object[];
 }
 
@@ -323,6 +325,29 @@ describe('the answers are what the document says', () => {
     const answer: unknown = await (await fetch(server.address(path), init)).json();
     // Parsing drops what the schema does not know.
     expect(v.parse(schema, answer)).toEqual(answer);
+  });
+});
+
+describe('a picture that cannot be used is answered as the document says', () => {
+  const large: [string, string] = ['large', 'catcat'];
+  const heic: [string, string] = ['heic', 'broken:image_unsupported'];
+  test.each<[string, [string, string][], number, string]>([
+    ['too large', [['a', 'cat'], large], 422, 'files_broken'],
+    ['too large, and not a picture', [large, heic], 422, 'files_broken'],
+    ['not pictures', [heic, heic], 415, 'image_unsupported'],
+  ])('%s', async (_, files, status, code) => {
+    await using small = start({ environment: { MAX_IMAGE_BYTES: '3' } });
+    // The fake engine refuses by the picture's text, which is too long here.
+    const service = files.includes(large) ? small : server;
+    const response = await fetch(service.address('/categorize'), {
+      method: 'POST',
+      body: form(files, 'cat,dog'),
+    });
+    const answer = (await response.json()) as { code: string; errors: { code: string }[] };
+    expect([response.status, answer.code]).toEqual([status, code]);
+    const described = document.paths['/categorize']?.post?.responses[status]?.description;
+    for (const fault of [answer, ...answer.errors]) expect(described).toContain(`\`${fault.code}\``);
+    expect(document.paths['/categorize']?.post?.responses[413]?.description).toContain('answered with 422');
   });
 });
 

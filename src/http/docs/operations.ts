@@ -3,14 +3,13 @@ import type { Config } from '../../config.ts';
 import { errorMeanings, statusOf } from '../../contract/codes.ts';
 import { listTitles, pictureFormats, videoCodecs, videoContainers } from '../../contract/formats.ts';
 import { optionsSchema, type QuerySchema, videoOptionsSchema } from '../../contract/options.ts';
-import type { ErrorCode } from '../../errors.ts';
 import * as examples from './examples.ts';
 import { type MediaType, named, optionSchema } from './open-api-schema.ts';
 
 type Responses = NonNullable<DocumentDecoration['responses']>;
 
 /** What every endpoint that takes uploads may answer, beside success. */
-const uploadErrors: readonly ErrorCode[] = [
+const uploadErrors: readonly examples.DocumentedCode[] = [
   'option_invalid',
   'multipart_malformed',
   'part_unexpected',
@@ -52,17 +51,28 @@ function queryParameters({ entries }: QuerySchema): NonNullable<DocumentDecorati
   });
 }
 
-/** One response a status; its examples are the codes that share it. */
-function errorResponses(codes: readonly ErrorCode[]): Responses {
+/**
+ * One response for each status; its examples are the codes that share it.
+ * @param notes by status, added to the description
+ */
+function errorResponses(
+  codes: readonly examples.DocumentedCode[],
+  notes: Readonly<Record<number, string>> = {},
+): Responses {
   const byStatus = Map.groupBy(codes, statusOf);
   return Object.fromEntries(
     [...byStatus].map(([status, sharing]) => [
       String(status),
       {
-        ...json(sharing.map((code) => `\`${code}\`: ${errorMeanings[code].meaning}`).join('\n\n'), {
-          schema: named('Error'),
-          examples: Object.fromEntries(sharing.map((code) => [code, { value: examples.errorBody(code) }])),
-        }),
+        ...json(
+          [...sharing.map((code) => `\`${code}\`: ${errorMeanings[code].meaning}`), notes[status] ?? []]
+            .flat()
+            .join('\n\n'),
+          {
+            schema: named('Error'),
+            examples: Object.fromEntries(sharing.map((code) => [code, { value: examples.failure(code) }])),
+          },
+        ),
         ...((status === 503 || status === 408) && {
           headers: { 'retry-after': { schema: { type: 'integer' as const }, description: 'Seconds.' } },
         }),
@@ -164,13 +174,20 @@ export interface Operations {
   readonly video: DocumentDecoration;
 }
 
-const pictureErrors: readonly ErrorCode[] = [
+const pictureErrors: readonly examples.DocumentedCode[] = [
   ...uploadErrors,
   'files_missing',
   'files_too_many',
   'image_unsupported',
+  'image_too_large',
   'files_broken',
 ];
+
+const pictureNotes = {
+  413: 'A picture that is too large is answered with 422 and named in `errors`. Only with `on_error=skip`, and where its bytes go on long after the limit, the request is ended with `image_too_large`.',
+  415: '`image_unsupported`: where all pictures that cannot be used are of this kind; otherwise it is a code in `errors` of 422.',
+  422: '`errors` has a code for each picture: `image_empty`, `image_unsupported`, `image_too_large` or `image_broken`.',
+};
 
 export function describeOperations({ limits, apiKey }: Pick<Config, 'limits' | 'apiKey'>): Operations {
   const upload = {
@@ -239,7 +256,7 @@ export function describeOperations({ limits, apiKey }: Pick<Config, 'limits' | '
             details: { summary: 'details=true', value: examples.categorizeDetails },
           },
         }),
-        ...errorResponses(pictureErrors),
+        ...errorResponses(pictureErrors, pictureNotes),
       },
     },
     image: {
@@ -254,7 +271,7 @@ export function describeOperations({ limits, apiKey }: Pick<Config, 'limits' | '
             details: { summary: 'details=true', value: examples.imageDetails },
           },
         }),
-        ...errorResponses(pictureErrors),
+        ...errorResponses(pictureErrors, pictureNotes),
       },
     },
     video: describeVideo({ limits, apiKey }),
