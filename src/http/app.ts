@@ -80,7 +80,9 @@ interface Route {
 
 /** Distinguishes a wrong path from a wrong method. */
 function noSuchRoute(request: Request, routes: readonly Route[]): ServiceError {
-  const path = urlOf(request).pathname;
+  const { pathname, href } = urlOf(request);
+  // Elysia takes a fragment for a part of the path. `hash` lacks an empty one.
+  const path = pathname + (/#.*/.exec(href)?.[0] ?? '');
   const shown = JSON.stringify(path.length > 100 ? `${path.slice(0, 100)}…` : path);
   const methods = routes.filter((route) => route.path === path).map((route) => route.method);
   if (methods.length === 0) {
@@ -145,9 +147,10 @@ const MAX_ASKED_LENGTH = 2048;
 const ANSWER_HEADERS = 'x-request-id, x-broken-files, server-timing, retry-after, allow';
 const PREFLIGHT_SECONDS = 24 * 3600;
 
-/** Allows pages of `origin` to read this answer. */
+/** Allows pages of `origin` to read this answer. A named origin may also send cookies, for a proxy that asks for them. */
 export function allowOrigin(headers: Headers, origin: string): void {
   headers.set('access-control-allow-origin', origin);
+  if (origin !== '*') headers.set('access-control-allow-credentials', 'true');
   headers.set('access-control-expose-headers', ANSWER_HEADERS);
   headers.set('timing-allow-origin', origin);
   if (origin !== '*') headers.append('vary', 'Origin');
