@@ -215,7 +215,8 @@ export const healthSchema = v.object({
   ),
   message: v.optional(v.string()),
   progress: v.optional(loadingProgressSchema),
-  model: v.nullable(modelSchema),
+  // In OpenAPI 3.0, a reference cannot be null.
+  model: v.nullable(v.object(modelSchema.entries)),
   precision_report: v.nullable(precisionReportSchema),
   version: v.string(),
   uptime_seconds: count,
@@ -249,7 +250,6 @@ export const namedSchemas = {
   Health: healthSchema,
   Ready: readySchema,
   LoadingProgress: loadingProgressSchema,
-  PrecisionReport: precisionReportSchema,
 } as const satisfies Record<string, v.GenericSchema>;
 
 export type WireError = v.InferOutput<typeof errorSchema>;

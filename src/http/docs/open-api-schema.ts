@@ -42,10 +42,7 @@ export function optionSchema(option: v.GenericSchema): OpenApiSchema {
 function inOpenApi<Schema extends object>(schema: object): Schema {
   return JSON.parse(JSON.stringify(schema), (_, value: unknown) => {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
-    const { $ref, examples, enum: values, ...rest }: Record<string, unknown> = { ...value };
-    // Keywords beside a reference would be ignored. `nullable` needs a type.
-    if ($ref !== undefined)
-      return 'nullable' in rest ? { type: 'object', allOf: [{ $ref }], ...rest } : value;
+    const { examples, enum: values, ...rest }: Record<string, unknown> = { ...value };
     return {
       ...rest,
       ...(Array.isArray(examples) && { example: examples[0] }),
