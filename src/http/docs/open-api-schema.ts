@@ -6,8 +6,8 @@ import { namedSchemas } from '../../contract/schemas.ts';
 type Responses = NonNullable<DocumentDecoration['responses']>;
 type Content = NonNullable<Extract<Responses[string], { description: string }>['content']>;
 export type MediaType = Content[string];
-type OpenApiSchema = NonNullable<MediaType['schema']>;
-type SchemaName = keyof typeof namedSchemas;
+export type OpenApiSchema = NonNullable<MediaType['schema']>;
+export type SchemaName = keyof typeof namedSchemas;
 
 const conversion: ConversionConfig = {
   target: 'openapi-3.0',
