@@ -237,6 +237,13 @@ const provocations: Readonly<Record<string, () => Promise<Json>>> = {
     }),
 };
 
+/** Whether the document has every field of a failing answer. */
+function expectDescribed(answer: Json, fields: Json = {}): void {
+  expect(answer).toMatchObject(fields);
+  const { Error: error } = document.components.schemas;
+  expect(Object.keys(error?.properties ?? {})).toEqual(expect.arrayContaining(Object.keys(answer)));
+}
+
 /** A body without what differs from run to run: numbers where they measure something. */
 function withoutMeasures(body: Json): Json {
   return body.code === 'model_loading'
@@ -249,13 +256,46 @@ describe('the document’s example of', () => {
     test(code, async () => {
       const answer = await provoke();
       expect(withoutMeasures(answer)).toEqual(withoutMeasures(documented.get(code) ?? {}));
-      const { Error: error } = document.components.schemas;
-      expect(Object.keys(error?.properties ?? {})).toEqual(expect.arrayContaining(Object.keys(answer)));
+      expectDescribed(answer);
     });
   }
 
   test('each failure is compared', () => {
     expect([...documented.keys()].sort()).toEqual(Object.keys(provocations).sort());
+  });
+});
+
+describe('failures have no fields that the document does not describe', () => {
+  const templates = Array.from({ length: 11 }, () => 'template={}').join('&');
+  const many = categoriesPart(Array.from({ length: 1000 }, (_, index) => `c${index}`).join());
+  test.each<[string, string, readonly Uint8Array[], Json]>([
+    [
+      'too many texts',
+      `/categorize?${templates}`,
+      [many],
+      { categories: 1000, templates: 11, limit: 10_000 },
+    ],
+    [
+      'not UTF-8',
+      '/categorize',
+      [part('form-data; name="categories"', Uint8Array.of(97, 0xff))],
+      { byte: 1 },
+    ],
+    ['not a string', '/categorize', [categoriesPart('["a",1]')], { element: '[1]' }],
+    ['a quote', '/categorize', [categoriesPart('a,"b')], { line: 1 }],
+    ['a long label', '/categorize', [categoriesPart('x'.repeat(100_000))], { limit: 77 }],
+  ])('%s', async (_, path, parts, fields) => expectDescribed(await post(path, parts), fields));
+
+  test('videos', async () => {
+    const environment = { CLIP_MODEL: 'demo', CLIP_CACHE: folder, MAX_VIDEO_SECONDS: '1' };
+    await using strict = await startService(environment);
+    await strict.ready();
+    const server = { address: (path: string) => `${strict.url}${path}` };
+    const mjpeg = { encoder: 'mjpeg', options: {}, range: 'full', matrix: 'bt601' } as const;
+    const other = await readFile(makeVideo({ scenes: manyScenes(1, 0.5), ...mjpeg }).path);
+    expectDescribed(await post('/video', [videoPart(await film()), categories], server), { limit: 1 });
+    expectDescribed(await post('/video', [videoPart(other), categories], server), { codec: 'mjpeg' });
+    await strict.stop();
   });
 });
 

@@ -34,7 +34,7 @@ export function tooLong(limitSeconds: number): ServiceError {
   return new ServiceError(
     'video_too_large',
     `The video lasts longer than ${limitSeconds} seconds, which is the most that is accepted.`,
-    { limitSeconds },
+    { limit: limitSeconds },
   );
 }
 
