@@ -13,7 +13,7 @@ const isFirst = !existsSync(join(root, 'node_modules', sample));
 if (isFirst) {
   const what = onlyToRun
     ? 'the packages that the service needs (600 MB on disk)'
-    : 'the packages that development and tests need (830 MB on disk in all)';
+    : 'the packages that development and tests need (870 MB on disk in all)';
   console.error(`Installing ${what}. This happens once and takes half a minute on a fast line.`);
 }
 const stdio = isFirst ? 2 : 'pipe';

@@ -1,15 +1,15 @@
 import * as v from 'valibot';
 import { ServiceError } from '../errors.ts';
 
-/** Most texts in one request, categories × templates, where there are several templates. */
+/** The maximum of categories × templates in one request with several templates. */
 export const MAX_TEXTS = 10_000;
 
 const MAX_TEMPLATES = 100;
 const MAX_TEMPLATE_LENGTH = 1000;
 const MAX_TOP_K = 1000;
-/** More than a valid query can have: each option once, and 100 templates. */
+/** More than a valid query has: each option once, and 100 templates. */
 const MAX_QUERY_OPTIONS = 1000;
-/** How many faults one sentence names. */
+/** The number of faults that one sentence names. */
 const SHOWN_FAULTS = 5;
 
 /** In lower case, because Python's `requests` writes `True`. */
@@ -24,13 +24,14 @@ const flag = v.pipe(
 const template = v.pipe(
   v.string(),
   v.maxLength(MAX_TEMPLATE_LENGTH, `must have at most ${MAX_TEMPLATE_LENGTH} characters`),
-  v.check(
-    (text) => text.split('{}').length === 2,
+  // Without lookaheads, which many languages of generated clients do not have.
+  v.regex(
+    /^(?:[^{]|\{+[^{}])*\{+\}(?:[^{]|\{+[^{}])*\{*$/,
     'must hold {} exactly once, where the category goes, e.g. a photo of a {}',
   ),
 );
 
-/** When the best candidate is good enough to be the answer: `decide` of the use cases reads them. */
+/** The rules by which the best candidate becomes the answer. `decide` of the use cases applies them. */
 const rules = {
   threshold: v.pipe(
     v.optional(
@@ -43,11 +44,11 @@ const rules = {
         v.maxValue(1, 'must be a number from 0 to 1'),
       ),
     ),
-    v.description('The least score that counts, e.g. `0.5`: below it the answer is null. Default: none.'),
+    v.description('The lowest score of an answer, e.g. `0.5`; below it the answer is null. Default: none.'),
   ),
 };
 
-/** What a question has beside its categories, at all three endpoints, on the command line and on the page. */
+/** The options of a question, for all three endpoints, the command line and the page. */
 export const questionSchema = v.object({
   top_k: v.pipe(
     v.optional(
@@ -62,7 +63,7 @@ export const questionSchema = v.object({
       ),
       '5',
     ),
-    v.description('With details: how many candidates `scores` lists, best first.'),
+    v.description('With details: the number of candidates in `scores`, best first.'),
   ),
   template: v.pipe(
     v.optional(
@@ -73,26 +74,24 @@ export const questionSchema = v.object({
       ),
     ),
     v.description(
-      `A sentence around the category, e.g. \`a photo of a {}\`. Repeatable: several are averaged. With several, categories × templates may be at most ${MAX_TEXTS}. Default: the category as it is.`,
+      `A sentence with {} in the place of the category, e.g. \`a photo of a {}\`. Several templates are averaged; categories × templates may then be at most ${MAX_TEXTS}. Default: the category alone.`,
     ),
   ),
   ...rules,
 });
 
-/** The query options of /categorize and /image: what is accepted, and what the documentation says about it. */
+/** The query options of /categorize and /image: what is accepted, and how the API document describes it. */
 export const optionsSchema = v.pipe(
   v.strictObject({
     details: v.pipe(
       v.optional(flag, 'false'),
-      v.description(
-        'true: scores, similarities and the model’s name beside each answer, and broken files under `errors`.',
-      ),
+      v.description('true: adds scores, similarities and the model, and lists broken files under `errors`.'),
     ),
     ...questionSchema.entries,
     on_error: v.pipe(
       v.optional(v.picklist(['fail', 'skip'], 'must be fail or skip')),
       v.description(
-        'What one broken picture does. fail: the whole request is answered with 422, naming every broken file. skip: the others are answered; broken files stand under `errors` with details, and are null without (the header x-broken-files counts them). Default: fail without details, skip with.',
+        'How the service treats a broken picture. fail: it answers the whole request with 422 and names every broken file. skip: it answers the others; with details it lists broken files under `errors`, otherwise their answer is null. The header x-broken-files counts them. Default: skip with details, otherwise fail.',
       ),
     ),
   }),
@@ -106,14 +105,14 @@ export const optionsSchema = v.pipe(
 export const videoOptionsSchema = v.strictObject({
   details: v.pipe(
     v.optional(flag, 'false'),
-    v.description(
-      'true: times, scores, similarities and what is known of the video and the model beside each answer.',
-    ),
+    v.description('true: adds times, scores, similarities, and a description of the video and the model.'),
   ),
   ...questionSchema.entries,
   images: v.pipe(
     v.optional(flag, 'true'),
-    v.description('false: leaves the pictures out; the frames’ names remain, and their times with details.'),
+    v.description(
+      'false: leaves out the pictures. The names of the frames remain, and with details their times.',
+    ),
   ),
 });
 
@@ -130,7 +129,7 @@ const defaultOptions = readQuery(optionsSchema, new URLSearchParams());
 
 /** @throws ServiceError option_invalid */
 export function parseOptions(query: URLSearchParams): PictureOptions {
-  // Most requests have no options, and those of a flood have none.
+  // Most requests have no options; these must cost little in a flood.
   return query.size === 0 ? defaultOptions : readQuery(optionsSchema, query);
 }
 

@@ -1,36 +1,84 @@
 import * as v from 'valibot';
 import { errorCodes } from '../errors.ts';
 
-/** The shapes of all answers: the types the code builds, and what the documentation shows. */
+/** The shapes of all answers: the types that the code builds, and what the API document shows. */
 
-const errorCode = v.picklist(errorCodes);
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+const counted = (description: string) => v.pipe(count, v.description(description));
 const score = v.pipe(
   v.number(),
   v.description('Softmax over all candidates, 0 to 1.'),
   v.examples([0.9927937]),
 );
 const similarity = v.pipe(v.number(), v.description('Cosine, −1 to 1.'), v.examples([0.2556]));
+const seconds = (description: string) =>
+  v.pipe(v.number(), v.description(`${description}, in seconds.`), v.examples([12.48]));
+
+const errorCodeSchema = v.pipe(
+  v.picklist(errorCodes),
+  v.metadata({
+    description:
+      'Stable; clients may branch on it. Later versions may add codes, so clients treat an unknown one by the status.',
+    'x-extensible-enum': errorCodes,
+  }),
+);
+
+const fileErrorSchema = v.object({
+  file: v.string(),
+  code: errorCodeSchema,
+  error: v.pipe(v.string(), v.description('One sentence for a person.')),
+});
+
+const loadingProgressSchema = v.object({
+  stage: v.picklist(['searching', 'downloading', 'verifying', 'compiling', 'warming_up']),
+  bytes_done: v.optional(count),
+  bytes_total: v.optional(count),
+  seconds_left: v.optional(v.number()),
+});
 
 export const errorSchema = v.pipe(
   v.looseObject({
-    error: v.pipe(v.string(), v.description('One sentence for a person: what came, and what is accepted.')),
-    code: v.pipe(errorCode, v.description('Stable; clients may branch on it.')),
+    error: v.pipe(
+      v.string(),
+      v.description('One sentence for a person: what was sent, and what is accepted.'),
+    ),
+    code: errorCodeSchema,
+    errors: v.pipe(
+      v.optional(v.array(fileErrorSchema)),
+      v.description('Every picture that cannot be used, in the order sent.'),
+    ),
+    retry_after_seconds: v.optional(counted('When to send the request again, as in the header retry-after.')),
+    progress: v.optional(loadingProgressSchema),
+    request_id: v.pipe(v.optional(v.string()), v.description('Of a bug, for the report of it.')),
+    allow: v.pipe(v.optional(v.array(v.string())), v.description('The methods that the path accepts.')),
+    limit: v.optional(counted('The most that is accepted of what was too much.')),
+    categories: v.optional(counted('How many were sent.')),
+    templates: v.optional(counted('How many were sent.')),
+    label: v.pipe(v.optional(v.string()), v.description('The category that is too long, shortened.')),
+    tokens: v.optional(counted('Of the category that is too long.')),
+    characters: v.optional(counted('Of the category that is too long.')),
+    line: v.optional(counted('Of the categories document where it is malformed, from 1.')),
+    column: v.optional(counted('Of that line, from 1.')),
+    byte: v.optional(counted('Of the categories document where it is malformed, from 0.')),
+    element: v.pipe(
+      v.optional(v.string()),
+      v.description('Of the JSON that is not a string: `categories[3]`.'),
+    ),
+    codec: v.pipe(v.optional(v.string()), v.description('Of a video that is not accepted.')),
+    width: v.optional(counted('Of a video that is too large, in pixels.')),
+    height: v.optional(counted('Of a video that is too large, in pixels.')),
   }),
-  v.description('Every failure has this body; some codes add fields.'),
+  v.description(
+    'The body of every failure. Which fields it has beside `error` and `code` depends on the code.',
+  ),
 );
 
-export const brokenFileSchema = v.object({
-  file: v.string(),
-  code: errorCode,
-  error: v.string(),
-});
-
-export const modelSchema = v.object({
+const modelSchema = v.object({
   name: v.string(),
   sha256: v.pipe(v.string(), v.description('Of the checkpoint.')),
   precision: v.picklist(['fp32', 'int8']),
-  embedding_dimension: v.number(),
-  image_resolution: v.number(),
+  embedding_dimension: count,
+  image_resolution: counted('Width and height of what the model looks at, in pixels.'),
 });
 
 export const categorizeAnswerSchema = v.pipe(
@@ -43,70 +91,68 @@ export const imageAnswerSchema = v.pipe(
   v.description('Category → name of the file that fits it best, in the order sent.'),
 );
 
+const categorizeResultSchema = v.object({
+  file: v.string(),
+  category: v.nullable(v.string()),
+  score: v.nullable(score),
+  similarity: v.nullable(similarity),
+  scores: v.array(v.object({ category: v.string(), score, similarity })),
+});
+
 export const categorizeDetailsSchema = v.object({
   model: modelSchema,
-  results: v.array(
-    v.object({
-      file: v.string(),
-      category: v.nullable(v.string()),
-      score: v.nullable(score),
-      similarity: v.nullable(similarity),
-      scores: v.array(v.object({ category: v.string(), score, similarity })),
-    }),
-  ),
-  errors: v.array(brokenFileSchema),
+  results: v.array(categorizeResultSchema),
+  errors: v.array(fileErrorSchema),
+});
+
+const imageResultSchema = v.object({
+  category: v.string(),
+  file: v.nullable(v.string()),
+  score: v.nullable(score),
+  similarity: v.nullable(similarity),
+  scores: v.array(v.object({ file: v.string(), score, similarity })),
 });
 
 export const imageDetailsSchema = v.object({
   model: modelSchema,
-  results: v.array(
-    v.object({
-      category: v.string(),
-      file: v.nullable(v.string()),
-      score: v.nullable(score),
-      similarity: v.nullable(similarity),
-      scores: v.array(v.object({ file: v.string(), score, similarity })),
-    }),
-  ),
-  errors: v.array(brokenFileSchema),
+  results: v.array(imageResultSchema),
+  errors: v.array(fileErrorSchema),
 });
-
-const seconds = (description: string) =>
-  v.pipe(v.number(), v.description(`${description}, in seconds.`), v.examples([12.48]));
-const base64 = v.pipe(v.string(), v.description('A JPEG file in base64.'));
 
 export const videoAnswerSchema = v.pipe(
   v.record(v.string(), v.nullable(v.pipe(v.array(v.string()), v.minLength(1), v.maxLength(2)))),
   v.description(
-    'Category → the frame that fits it best, in the order sent: its name (the video’s, with the seconds) and the frame as it is displayed, a JPEG file in base64. With images=false the name alone; null below the threshold.',
+    'Category → the frame that fits it best, in the order sent: its name (the video’s, with the seconds) and the frame as it is displayed, a JPEG file in base64. With images=false only the name; null below the threshold.',
   ),
 );
+
+const timestamp = seconds('Place of the frame in the video');
+
+const videoResultSchema = v.object({
+  category: v.string(),
+  file: v.nullable(v.string()),
+  timestamp: v.nullable(timestamp),
+  score,
+  similarity,
+  image: v.optional(v.nullable(v.pipe(v.string(), v.description('A JPEG file in base64.')))),
+  scores: v.array(v.object({ timestamp, score, similarity })),
+});
 
 export const videoDetailsSchema = v.object({
   model: modelSchema,
   video: v.object({
     duration: seconds('Length'),
-    width: v.pipe(v.number(), v.description('As displayed, like the height.')),
-    height: v.number(),
+    width: counted('As displayed, like the height.'),
+    height: count,
     frame_rate: v.pipe(v.number(), v.description('Frames a second, on average.')),
     codec: v.string(),
-    frames_considered: v.pipe(v.number(), v.description('Frames that the model has looked at.')),
-    scenes: v.pipe(v.number(), v.description('How many scenes were found.')),
+    frames_considered: counted('Frames that the model has looked at.'),
+    scenes: counted('How many scenes were found.'),
   }),
-  results: v.array(
-    v.object({
-      category: v.string(),
-      file: v.nullable(v.string()),
-      timestamp: v.nullable(seconds('Place of the frame in the video')),
-      score,
-      similarity,
-      image: v.optional(v.nullable(base64)),
-      scores: v.array(v.object({ timestamp: seconds('Place of the frame in the video'), score, similarity })),
-    }),
-  ),
+  results: v.array(videoResultSchema),
   warnings: v.pipe(
     v.array(v.string()),
-    v.description('What of the video could not be used, in sentences for a person.'),
+    v.description('Which parts of the video could not be used, in sentences for a person.'),
   ),
 });
 
@@ -114,33 +160,33 @@ export const videoProgressSchema = v.object({
   stage: v.pipe(
     v.picklist(['waiting', 'uploading', 'indexing', 'searching', 'rendering']),
     v.description(
-      'waiting: for other videos. uploading: the body arrives. indexing: what frames there are is read. searching: those worth it are looked at. rendering: the best ones become pictures.',
+      'waiting: other videos come first. uploading: the body arrives. indexing: the table of frames is read. searching: the model looks at frames. rendering: the best ones become pictures.',
     ),
   ),
-  bytes_done: v.optional(v.number()),
-  bytes_total: v.optional(v.pipe(v.number(), v.description('Where the client has told it.'))),
-  seconds_done: v.optional(seconds('Looked through of the video')),
+  bytes_done: v.optional(count),
+  bytes_total: v.optional(counted('Absent where the request has no Content-Length.')),
+  seconds_done: v.optional(seconds('Part of the video that was searched')),
   seconds_total: v.optional(seconds('Length of the video')),
-  frames: v.optional(v.pipe(v.number(), v.description('Found worth looking at so far.'))),
-  images_done: v.optional(v.number()),
-  images_total: v.optional(v.number()),
+  frames: v.optional(counted('Frames worth looking at that were found so far.')),
+  images_done: v.optional(count),
+  images_total: v.optional(count),
 });
+
+const videoProgressEventSchema = v.object({ event: v.picklist(['progress']), data: videoProgressSchema });
+const videoResultEventSchema = v.object({
+  event: v.picklist(['result']),
+  data: v.union([videoDetailsSchema, videoAnswerSchema]),
+});
+const videoErrorEventSchema = v.object({ event: v.picklist(['error']), data: errorSchema });
 
 export const videoEventSchema = v.variant('event', [
-  v.object({ event: v.literal('progress'), data: videoProgressSchema }),
-  v.object({ event: v.literal('result'), data: v.union([videoDetailsSchema, videoAnswerSchema]) }),
-  v.object({ event: v.literal('error'), data: errorSchema }),
+  videoProgressEventSchema,
+  videoResultEventSchema,
+  videoErrorEventSchema,
 ]);
 
-const progressSchema = v.object({
-  stage: v.picklist(['searching', 'downloading', 'verifying', 'compiling', 'warming_up']),
-  bytes_done: v.optional(v.number()),
-  bytes_total: v.optional(v.number()),
-  seconds_left: v.optional(v.number()),
-});
-
 const agreementSchema = v.object({
-  count: v.number(),
+  count,
   mean_cosine: v.pipe(v.number(), v.examples([0.9996])),
   min_cosine: v.pipe(v.number(), v.examples([0.9992])),
 });
@@ -152,27 +198,28 @@ const precisionReportSchema = v.pipe(
     pictures: agreementSchema,
     texts: agreementSchema,
     best_labels: v.object({
-      clear: v.pipe(v.number(), v.description('Choices among ten labels of which fp32 is not in doubt.')),
-      agreeing: v.pipe(v.number(), v.description('In how many of them int8 says the same.')),
+      clear: counted('Choices among ten labels of which fp32 is not in doubt.'),
+      agreeing: counted('In how many of them int8 chooses the same.'),
     }),
   }),
   v.description(
-    'How int8 answered a set of made pictures and texts, held against fp32, when the model was compiled; null where nothing was compared.',
+    'How int8 compared with fp32 on synthetic pictures and texts when the model was compiled; null where nothing was compared.',
   ),
 );
 
 export const healthSchema = v.object({
-  status: v.pipe(v.literal('ok'), v.description('The process lives and answers.')),
+  status: v.pipe(v.picklist(['ok']), v.description('The process runs and answers.')),
   state: v.pipe(
     v.picklist(['loading', 'unavailable', 'ready', 'shutting_down']),
-    v.description('What /ready judges by.'),
+    v.description('/ready answers 200 where this is `ready`.'),
   ),
   message: v.optional(v.string()),
-  progress: v.optional(progressSchema),
-  model: v.nullable(modelSchema),
+  progress: v.optional(loadingProgressSchema),
+  // In OpenAPI 3.0, a reference cannot be null.
+  model: v.nullable(v.object(modelSchema.entries)),
   precision_report: v.nullable(precisionReportSchema),
   version: v.string(),
-  uptime_seconds: v.number(),
+  uptime_seconds: count,
 });
 
 export const readySchema = v.object({
@@ -180,9 +227,35 @@ export const readySchema = v.object({
   model: modelSchema,
 });
 
+/** The schemas by their names in the API document, which generated clients use for their types. */
+export const namedSchemas = {
+  Error: errorSchema,
+  ErrorCode: errorCodeSchema,
+  FileError: fileErrorSchema,
+  Model: modelSchema,
+  CategorizeAnswer: categorizeAnswerSchema,
+  CategorizeDetails: categorizeDetailsSchema,
+  CategorizeResult: categorizeResultSchema,
+  ImageAnswer: imageAnswerSchema,
+  ImageDetails: imageDetailsSchema,
+  ImageResult: imageResultSchema,
+  VideoAnswer: videoAnswerSchema,
+  VideoDetails: videoDetailsSchema,
+  VideoResult: videoResultSchema,
+  VideoEvent: videoEventSchema,
+  VideoProgressEvent: videoProgressEventSchema,
+  VideoResultEvent: videoResultEventSchema,
+  VideoErrorEvent: videoErrorEventSchema,
+  VideoProgress: videoProgressSchema,
+  Health: healthSchema,
+  Ready: readySchema,
+  LoadingProgress: loadingProgressSchema,
+} as const satisfies Record<string, v.GenericSchema>;
+
+export type WireError = v.InferOutput<typeof errorSchema>;
 export type WireModel = v.InferOutput<typeof modelSchema>;
 export type WirePrecisionReport = v.InferOutput<typeof precisionReportSchema>;
-export type WireProgress = v.InferOutput<typeof progressSchema>;
+export type WireProgress = v.InferOutput<typeof loadingProgressSchema>;
 export type Health = v.InferOutput<typeof healthSchema>;
 export type Ready = v.InferOutput<typeof readySchema>;
 export type CategorizeDetails = v.InferOutput<typeof categorizeDetailsSchema>;

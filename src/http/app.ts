@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { Elysia } from 'elysia';
+import { type EndpointName, endpointNames, endpoints } from '../contract/endpoints.ts';
 import type { Health, Ready } from '../contract/schemas.ts';
 import { ServiceError } from '../errors.ts';
 import { createDocument } from './docs/document.ts';
@@ -8,14 +9,10 @@ import { assets, pageHtml, pagePolicy } from './docs/page.ts';
 import { welcome } from './health.ts';
 import { asksForPage, createPage } from './page.ts';
 
-/** The handlers behind the routes. */
-interface Endpoints {
+/** The handlers of the endpoints, without the welcome. */
+interface Handlers extends Record<Exclude<EndpointName, 'welcome'>, (request: Request) => unknown> {
   health(): Health;
   ready(): Ready;
-  metrics(): Promise<Response>;
-  categorize(request: Request): Promise<Response>;
-  image(request: Request): Promise<Response>;
-  video(request: Request): Promise<Response>;
 }
 
 const DAY_SECONDS = 24 * 3600;
@@ -25,25 +22,26 @@ const DAY_SECONDS = 24 * 3600;
  * @param fail makes the answer for anything that is thrown, by a handler or by Elysia
  */
 export function createApp(
-  endpoints: Endpoints,
+  handlers: Handlers,
   operations: Operations,
   fail: (thrown: unknown, request: Request) => Response,
 ) {
   const page = createPage();
-  const api = new Elysia({ name: 'api' })
-    .get('/', ({ request }) => (asksForPage(request.headers) ? page.index(request) : welcomeResponse()), {
-      detail: operations.welcome,
-    })
-    .get('/health', () => stateResponse(endpoints.health()), { detail: operations.health })
-    .get('/ready', () => stateResponse(endpoints.ready()), { detail: operations.ready })
-    .get('/metrics', () => endpoints.metrics(), { detail: operations.metrics })
+  const handle: Readonly<Record<EndpointName, (request: Request) => unknown>> = {
+    ...handlers,
+    welcome: (request) => (asksForPage(request.headers) ? page.index(request) : welcomeResponse()),
+    health: () => stateResponse(handlers.health()),
+    ready: () => stateResponse(handlers.ready()),
+  };
+  const api = new Elysia({ name: 'api' });
+  for (const name of endpointNames) {
+    const { method, path } = endpoints[name];
     // `parse: 'none'` keeps the body a stream.
-    .post('/categorize', ({ request }) => endpoints.categorize(request), {
+    api.route(method, path, ({ request }) => handle[name](request), {
       parse: 'none',
-      detail: operations.categorize,
-    })
-    .post('/image', ({ request }) => endpoints.image(request), { parse: 'none', detail: operations.image })
-    .post('/video', ({ request }) => endpoints.video(request), { parse: 'none', detail: operations.video });
+      detail: operations[name],
+    });
+  }
 
   const document = createDocument(api, operations.image.security !== undefined);
   // With the default, Elysia misreads the path if the host has fewer than four letters and no port.
@@ -91,7 +89,9 @@ interface Route {
 
 /** Distinguishes a wrong path from a wrong method. */
 function noSuchRoute(request: Request, routes: readonly Route[]): ServiceError {
-  const path = urlOf(request).pathname;
+  const { pathname, href } = urlOf(request);
+  // Elysia takes a fragment for a part of the path. `hash` lacks an empty one.
+  const path = pathname + (/#.*/.exec(href)?.[0] ?? '');
   const shown = JSON.stringify(path.length > 100 ? `${path.slice(0, 100)}…` : path);
   const methods = routes.filter((route) => route.path === path).map((route) => route.method);
   if (methods.length === 0) {
@@ -156,9 +156,10 @@ const MAX_ASKED_LENGTH = 2048;
 const ANSWER_HEADERS = 'x-request-id, x-broken-files, server-timing, retry-after, allow';
 const PREFLIGHT_SECONDS = 24 * 3600;
 
-/** Allows pages of `origin` to read this answer. */
+/** Allows pages of `origin` to read this answer. A named origin may also send cookies, for a proxy that asks for them. */
 export function allowOrigin(headers: Headers, origin: string): void {
   headers.set('access-control-allow-origin', origin);
+  if (origin !== '*') headers.set('access-control-allow-credentials', 'true');
   headers.set('access-control-expose-headers', ANSWER_HEADERS);
   headers.set('timing-allow-origin', origin);
   if (origin !== '*') headers.append('vary', 'Origin');

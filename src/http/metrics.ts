@@ -2,32 +2,23 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { version } from '../../package.json';
 import type { EngineState } from '../classify/classifier.ts';
+import { pathsOf } from '../contract/endpoints.ts';
 import type { EngineObserver } from '../engine-observer.ts';
 import { type ErrorCode, errorCodes } from '../errors.ts';
 import { memoryLimitBytes } from '../memory-plan.ts';
 import type { WorkTimes } from '../work-context.ts';
 import type { Admission, Resource, Resources } from './resources.ts';
 
-const exact: ReadonlySet<string> = new Set([
-  '/',
-  '/health',
-  '/ready',
-  '/metrics',
-  '/categorize',
-  '/image',
-  '/video',
-  '/swagger',
-  '/swagger/json',
-]);
+const exact: ReadonlySet<string> = new Set([...pathsOf(), '/swagger', '/swagger/json']);
 
 /** Folders of the pages' files. Each is counted as one endpoint. */
 const folders = ['/assets/', '/swagger/assets/'] as const;
 
 /** Orchestrators and Prometheus request these every few seconds. */
-export const probeEndpoints: ReadonlySet<string> = new Set(['/health', '/ready', '/metrics']);
+export const probeEndpoints: ReadonlySet<string> = new Set(pathsOf('probe'));
 
 /** The endpoints that classify. */
-const workEndpoints = ['/categorize', '/image', '/video'] as const;
+const workEndpoints = pathsOf('pictures', 'video');
 
 /** @returns the label for a request: a known path, or `other` */
 function endpointLabel(path: string): string {
@@ -457,7 +448,7 @@ function createRequestMetrics(registry: Registry): Metrics['requestEnded'] {
   return ({ record, path, status, ms }) => {
     const endpoint = endpointLabel(path);
     requests.inc({ endpoint, status: String(status) });
-    if (!workEndpoints.some((known) => known === endpoint)) return;
+    if (!workEndpoints.includes(endpoint)) return;
     durations.observe({ endpoint, status: String(status) }, ms / 1000);
     if (record.fault) failures.inc({ code: record.fault });
     if (record.isAdmitted) queueSeconds.observe({ endpoint }, record.work.queueMs / 1000);

@@ -41,6 +41,28 @@ describe('query options', () => {
     expect(parse(`threshold=${threshold}`).threshold).toBe(Number(threshold));
   });
 
+  test('a template holds {} exactly once, in any company of braces, also by the pattern in the API document', () => {
+    const characters = ['{', '}', 'a'];
+    let texts = [''];
+    for (let length = 1; length <= 7; length += 1) {
+      texts = texts.flatMap((text) => characters.map((character) => text + character));
+      for (const text of texts) {
+        const read = () => parse(`template=${encodeURIComponent(text)}`).template;
+        if (text.split('{}').length === 2) expect(read()).toEqual([text]);
+        else expect(read).toThrow('must hold {} exactly once');
+      }
+    }
+    expect(parse(`template=${encodeURIComponent('one\nline {}\n')}`).template).toEqual(['one\nline {}\n']);
+  });
+
+  test('a template of braces alone is refused at once', () => {
+    const start = performance.now();
+    for (const text of ['{'.repeat(1000), '{a'.repeat(500), `${'{'.repeat(500)}}${'{'.repeat(498)}}`]) {
+      expect(() => parse(`template=${text}`)).toThrow('must hold {} exactly once');
+    }
+    expect(performance.now() - start).toBeLessThan(1000);
+  });
+
   test.each([
     ['details=yes', 'details="yes" must be true or false'],
     ['details=', 'details="" must be true or false'],

@@ -165,6 +165,19 @@ describe('paths and methods', () => {
     await response.body?.cancel();
   });
 
+  test.each([
+    ['POST', '/categorize#x', '"/categorize#x" does not exist'],
+    ['GET', '/health#', '"/health#" does not exist'],
+  ])('a fragment is not a part of any path: %s %s', async (method, path, sentence) => {
+    await using server = start();
+    const socket = await openSocket(server);
+    socket.write(`${method} ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n`);
+    while (!socket.received().includes('\r\n\r\n')) await Bun.sleep(5);
+    expect(socket.received()).toStartWith('HTTP/1.1 404');
+    expect(JSON.parse(socket.received().split('\r\n\r\n')[1] ?? '').error).toContain(sentence);
+    socket.destroy();
+  });
+
   test('health checks of HTTP/1.0, without a host, are answered', async () => {
     await using server = start();
     const socket = await openSocket(server);
@@ -189,6 +202,7 @@ describe('CORS', () => {
     const { headers } = await fetch(server.address(path));
     expect(headers.get('access-control-allow-origin')).toBe('*');
     expect(headers.get('access-control-expose-headers')).toContain('x-broken-files');
+    expect(headers.get('access-control-allow-credentials')).toBeNull();
     expect(headers.get('vary') ?? '').not.toContain('Origin');
   });
 
@@ -222,6 +236,7 @@ describe('CORS', () => {
     await using server = start({ environment: { CORS_ORIGIN: 'https://photos.example' } });
     const { headers } = await preflight(server, 'traceparent');
     expect(headers.get('access-control-allow-headers')).toBe(`${usual}, traceparent`);
+    expect(headers.get('access-control-allow-credentials')).toBe('true');
     expect(headers.get('vary')).toBe('Access-Control-Request-Headers, Origin');
   });
 
@@ -229,6 +244,7 @@ describe('CORS', () => {
     await using server = start({ environment: { CORS_ORIGIN: 'https://photos.example' } });
     const { headers } = await fetch(server.address('/nothing'));
     expect(headers.get('access-control-allow-origin')).toBe('https://photos.example');
+    expect(headers.get('access-control-allow-credentials')).toBe('true');
     expect(headers.get('vary')).toBe('Origin');
   });
 });

@@ -7,8 +7,14 @@ import * as schemas from '../../src/contract/schemas.ts';
 import { errorCodes } from '../../src/errors.ts';
 import { form, start, type TestServer } from './harness.ts';
 
+interface Schema {
+  readonly oneOf?: readonly Schema[];
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly [key: string]: unknown;
+}
+
 interface Media {
-  readonly schema?: { readonly [key: string]: unknown };
+  readonly schema?: Schema;
   readonly example?: unknown;
   readonly examples?: Readonly<Record<string, { readonly value: unknown }>>;
 }
@@ -23,14 +29,21 @@ interface Operation {
     readonly schema: Readonly<Record<string, unknown>>;
   }[];
   readonly requestBody?: { readonly content: Readonly<Record<string, Media>> };
-  readonly responses: Readonly<Record<string, { readonly content: Readonly<Record<string, Media>> }>>;
+  readonly responses: Readonly<
+    Record<string, { readonly description: string; readonly content: Readonly<Record<string, Media>> }>
+  >;
   readonly security?: readonly object[];
 }
 
 interface Document {
   readonly info: { readonly description: string; readonly version: string };
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
-  readonly components?: { readonly securitySchemes?: object };
+  readonly servers: readonly { readonly url: string }[];
+  readonly security: readonly object[];
+  readonly components: {
+    readonly schemas: Readonly<Record<string, Schema>>;
+    readonly securitySchemes?: object;
+  };
 }
 
 async function documentOf({ address }: TestServer): Promise<Document> {
@@ -61,6 +74,11 @@ const answers: Readonly<Record<string, readonly v.GenericSchema[]>> = {
   ],
 };
 
+/** The schema at an address such as `#/components/schemas/Model`. */
+function named(address: unknown): Schema | undefined {
+  return document.components.schemas[String(address).split('/').at(-1) ?? ''];
+}
+
 const pictureUploads = ['/categorize', '/image'] as const;
 const uploads = [...pictureUploads, '/video'] as const;
 
@@ -86,16 +104,60 @@ describe('the OpenAPI document', () => {
   test('lists the typed detailed answer first: generated clients use the first schema that fits', () => {
     for (const path of uploads) {
       const schema = document.paths[path]?.post?.responses['200']?.content['application/json']?.schema;
-      expect(schema?.oneOf).toMatchObject([
-        { required: expect.arrayContaining(['model', 'results']) },
-        { additionalProperties: expect.anything() },
-      ]);
+      const [details, answer] = (schema?.oneOf ?? []).map(({ $ref }) => named($ref));
+      expect(details?.required).toEqual(expect.arrayContaining(['model', 'results']));
+      expect(answer?.additionalProperties).toBeObject();
     }
   });
 
-  test('gives the literal of /ready a type', () => {
-    const { schema } = document.paths['/ready']?.get?.responses['200']?.content['application/json'] ?? {};
-    expect(schema?.properties).toMatchObject({ ready: { type: 'boolean' } });
+  test('names its schemas, and every failure has the same one', () => {
+    expect(Object.keys(document.components.schemas)).toEqual(Object.keys(schemas.namedSchemas));
+    const text = JSON.stringify(document);
+    for (const [address] of text.matchAll(/#\/components\/[^"]+/g)) expect(named(address)).toBeObject();
+    for (const { responses } of Object.values(document.paths).flatMap(Object.values<Operation>)) {
+      for (const [status, { content }] of Object.entries(responses)) {
+        if (status === '200') continue;
+        expect(content['application/json']?.schema).toEqual({ $ref: '#/components/schemas/Error' });
+      }
+    }
+  });
+
+  test('every schema has a type, and every count is a whole number', () => {
+    const untyped: string[] = [];
+    const visit = (place: string, { properties, ...schema }: Schema) => {
+      if (!schema.type && !schema.$ref && !schema.oneOf && !schema.anyOf) untyped.push(place);
+      for (const [name, child] of Object.entries(properties ?? {})) visit(`${place}.${name}`, child);
+    };
+    for (const [name, schema] of Object.entries(document.components.schemas)) visit(name, schema);
+    expect(untyped).toEqual([]);
+    const { Error: error, Model: model, VideoProgress: progress } = document.components.schemas;
+    for (const count of [
+      error?.properties?.retry_after_seconds,
+      error?.properties?.limit,
+      model?.properties?.embedding_dimension,
+      progress?.properties?.frames,
+    ]) {
+      expect(count).toMatchObject({ type: 'integer', minimum: 0 });
+    }
+    expect(document.components.schemas.Ready?.properties?.ready?.type).toBe('boolean');
+    // OpenAPI 3.0 ignores what stands beside a reference.
+    for (const [reference] of JSON.stringify(document).matchAll(/.{2}"\$ref":"[^"]+"./g)) {
+      expect(reference).toMatch(/^[:[,]\{"\$ref":"[^"]+"\}$/);
+    }
+  });
+
+  test('lets later versions add codes', () => {
+    const { ErrorCode: code } = document.components.schemas;
+    expect(code?.type).toBe('string');
+    expect(code?.enum).toBeUndefined();
+    expect(code?.['x-extensible-enum']).toEqual([...errorCodes]);
+  });
+
+  test.each(['/', '/clip/'])('is about the service that serves it, also below %s', (base) => {
+    const [server] = document.servers;
+    expect(document.servers).toHaveLength(1);
+    const url = new URL(server?.url ?? '', `http://proxy.test${base}swagger/json`);
+    expect(url.href).toBe(`http://proxy.test${base}`);
   });
 
   test.each(['/swagger', '/swagger/'])('the page at %s finds its files below a path prefix', async (path) => {
@@ -157,7 +219,15 @@ describe('the OpenAPI document', () => {
   const common = {
     details: { type: 'boolean', default: false },
     top_k: { type: 'integer', minimum: 1, maximum: 1000, default: 5 },
-    template: { type: 'array', items: { type: 'string', maxLength: 1000 }, maxItems: 100 },
+    template: {
+      type: 'array',
+      items: {
+        type: 'string',
+        maxLength: 1000,
+        pattern: '^(?:[^{]|\\{+[^{}])*\\{+\\}(?:[^{]|\\{+[^{}])*\\{*$',
+      },
+      maxItems: 100,
+    },
     threshold: { type: 'number', minimum: 0, maximum: 1 },
   };
   test.each(uploads)('%s has every option, with its type, its description and an example', (path) => {
@@ -210,8 +280,12 @@ describe('the OpenAPI document', () => {
     for (const path of ['/categorize', '/image', '/video']) {
       expect(paths[path]?.post?.security).toEqual([{ bearer: [] }, { key: [] }]);
     }
-    expect(Object.keys(components?.securitySchemes ?? {})).toEqual(['bearer', 'key']);
-    expect(JSON.stringify(document)).not.toMatch(/"security(?:Schemes)?"/);
+    expect(paths['/health']?.get?.security).toBeUndefined();
+    expect(Object.keys(components.securitySchemes ?? {})).toEqual(['bearer', 'key']);
+    // Nothing needs a key unless it says so.
+    expect(document.security).toEqual([]);
+    expect(document.components.securitySchemes).toBeUndefined();
+    expect(JSON.stringify(document.paths)).not.toContain('"security"');
   });
 });
 
@@ -250,6 +324,29 @@ describe('the answers are what the document says', () => {
     const answer: unknown = await (await fetch(server.address(path), init)).json();
     // Parsing drops what the schema does not know.
     expect(v.parse(schema, answer)).toEqual(answer);
+  });
+});
+
+describe('a picture that cannot be used is answered as the document says', () => {
+  const large: [string, string] = ['large', 'catcat'];
+  const heic: [string, string] = ['heic', 'broken:image_unsupported'];
+  test.each<[string, [string, string][], number, string]>([
+    ['too large', [['a', 'cat'], large], 422, 'files_broken'],
+    ['too large, and not a picture', [large, heic], 422, 'files_broken'],
+    ['not pictures', [heic, heic], 415, 'image_unsupported'],
+  ])('%s', async (_, files, status, code) => {
+    await using small = start({ environment: { MAX_IMAGE_BYTES: '3' } });
+    // The fake engine refuses by the picture's text, which is too long here.
+    const service = files.includes(large) ? small : server;
+    const response = await fetch(service.address('/categorize'), {
+      method: 'POST',
+      body: form(files, 'cat,dog'),
+    });
+    const answer = (await response.json()) as { code: string; errors: { code: string }[] };
+    expect([response.status, answer.code]).toEqual([status, code]);
+    const described = document.paths['/categorize']?.post?.responses[status]?.description;
+    for (const fault of [answer, ...answer.errors]) expect(described).toContain(`\`${fault.code}\``);
+    expect(document.paths['/categorize']?.post?.responses[413]?.description).toContain('answered with 422');
   });
 });
 

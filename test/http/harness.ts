@@ -93,7 +93,7 @@ export const closing = Buffer.from(`--${boundary}--\r\n`);
 
 /** Sends a body as written. */
 export function postRaw(
-  { address }: TestServer,
+  { address }: Pick<TestServer, 'address'>,
   path: string,
   body: Uint8Array | string,
   contentType = `multipart/form-data; boundary=${boundary}`,
@@ -102,7 +102,9 @@ export function postRaw(
 }
 
 /** A connection on which the test writes HTTP itself. */
-export async function openSocket({ port }: TestServer): Promise<Socket & { received: () => string }> {
+export async function openSocket({
+  port,
+}: Pick<TestServer, 'port'>): Promise<Socket & { received: () => string }> {
   const socket = connect(port, '127.0.0.1');
   await new Promise<void>((resolve, reject) => socket.once('connect', resolve).once('error', reject));
   let text = '';

@@ -1,4 +1,4 @@
-import { errorMeanings } from '../../contract/codes.ts';
+import { version } from '../../../package.json';
 import type { optionsSchema, videoOptionsSchema } from '../../contract/options.ts';
 import type {
   CategorizeDetails,
@@ -6,12 +6,13 @@ import type {
   ImageDetails,
   VideoDetails,
   VideoEvent,
+  WireError,
   WireModel,
 } from '../../contract/schemas.ts';
 import type { ErrorCode } from '../../errors.ts';
 import { welcome as welcomeText } from '../health.ts';
 
-/** What the documentation shows; typed and tested against the schemas. */
+/** What the API document shows. Errors are recorded answers; tests compare everything here with a running service. */
 
 const model: WireModel = {
   name: 'ViT-B/32',
@@ -22,7 +23,11 @@ const model: WireModel = {
 };
 
 const errors = [
-  { file: 'broken.jpg', code: 'image_broken' as const, error: 'The picture ends before its last line.' },
+  {
+    file: 'broken.jpg',
+    code: 'image_broken' as const,
+    error: 'The JPEG picture is truncated: it ends before its end-of-image marker.',
+  },
 ];
 
 /** What the page fills its form with: the same as leaving them all out. */
@@ -39,7 +44,7 @@ export const options: Readonly<
 
 export const welcome = welcomeText;
 
-export const metrics = `# HELP classify_images_requests_waiting Requests that wait for a place.
+export const metrics = `# HELP classify_images_requests_waiting Requests with a complete picture or video that waits for the engine.
 # TYPE classify_images_requests_waiting gauge
 classify_images_requests_waiting{queue="pictures"} 3
 classify_images_requests_waiting{queue="videos"} 0
@@ -56,18 +61,26 @@ export const healthReady: Health = {
     texts: { count: 206, mean_cosine: 0.9996, min_cosine: 0.9995 },
     best_labels: { clear: 816, agreeing: 816 },
   },
-  version: '1.0.0',
+  version,
   uptime_seconds: 86_400,
+};
+
+const loading = 'The model is being downloaded (42 %), about 20 s left. Try again soon.';
+const progress = {
+  stage: 'downloading' as const,
+  bytes_done: 148_670_139,
+  bytes_total: 353_976_522,
+  seconds_left: 20,
 };
 
 export const healthLoading: Health = {
   status: 'ok',
   state: 'loading',
-  message: 'Downloading ViT-B-32.pt: 42 %.',
-  progress: { stage: 'downloading', bytes_done: 148_670_139, bytes_total: 353_976_522, seconds_left: 20 },
+  message: loading,
+  progress,
   model: null,
   precision_report: null,
-  version: '1.0.0',
+  version,
   uptime_seconds: 14,
 };
 
@@ -132,19 +145,89 @@ export const videoDetails: VideoDetails = {
   results: [
     {
       category: 'cat',
-      file: 'holiday-12.480.jpg',
-      timestamp: 12.48,
       score: 0.88,
       similarity: 0.279,
       scores: [
         { timestamp: 12.48, score: 0.88, similarity: 0.279 },
         { timestamp: 15.2, score: 0.07, similarity: 0.254 },
       ],
+      file: 'holiday-12.480.jpg',
+      timestamp: 12.48,
       image,
     },
   ],
-  warnings: ['The video is damaged from 170.2 s on; only what comes before was looked at.'],
+  warnings: ['Of the frames that were decoded, 2 of 61 are damaged; they may be missing or distorted.'],
 };
+
+const heic =
+  'The file is a HEIC picture; JPEG, PNG, WebP, GIF (first frame), BMP, TIFF and AVIF pictures are accepted.';
+const requestId = '4f9c1a52-6f0e-4d6b-9a53-2f6f3f0f8a11';
+const label = `${'a very '.repeat(8)}a ve…`;
+
+/** What the service says where an operation fails. */
+const sentences = {
+  option_invalid: 'Query options cannot be used: top_k="0" must be at least 1.',
+  multipart_malformed:
+    'The multipart body is malformed: it ends before its closing boundary; the upload may have been cut off.',
+  part_unexpected:
+    'The form has a part named "image"; accepted are files (pictures, one part each) and categories (a file or a text field).',
+  categories_missing:
+    'No categories were sent, or only an empty part; send them as a part named categories: a JSON, CSV or text file, or text such as cat,dog.',
+  categories_malformed:
+    'The categories document starts as JSON but is not valid JSON: line 1, column 15: value expected. Accepted are JSON, {"categories":["a","b"]} or ["a","b"], and text with the categories separated by commas, semicolons, tabs or lines.',
+  categories_too_many: '1001 categories came; at most 1000 are accepted.',
+  label_too_long: `The label "${label}" has 84 tokens; the model takes at most 77 tokens (words and parts of words), start and end included.`,
+  file_name_invalid: 'A part named files has no file name; send it as a file, e.g. curl -F files=@photo.jpg.',
+  unauthorized:
+    'This service needs an API key: send it as `Authorization: Bearer KEY` or as `x-api-key: KEY`.',
+  upload_stalled: 'The upload stopped: the body arrived too slowly.',
+  multipart_too_large: 'The categories have more than 4194304 bytes, the most that is accepted.',
+  content_type_unsupported:
+    'The body has the type "application/json"; send a form as multipart/form-data, e.g. curl -F files=@photo.jpg -F categories=cat,dog.',
+  internal: `This is a bug: the service failed. Please report it with the request id ${requestId}.`,
+  overloaded: '48 requests are waiting; try again in a moment.',
+  engine_restarting: 'Inference broke down and is being restarted; try again in a moment.',
+  model_loading: loading,
+  model_missing:
+    'CLIP_MODEL names the file /models/ViT-L-14.pt, which does not exist. Put the checkpoint there, or set CLIP_MODEL=demo to try the API without it.',
+  shutting_down: 'The service is shutting down; it finishes accepted requests.',
+  files_missing: 'No picture was sent; send each as a part named files, e.g. curl -F files=@photo.jpg.',
+  files_too_many: 'More than 10000 files were sent; at most 10000 are accepted in one request.',
+  image_unsupported: `"photo.heic" cannot be used: ${heic}`,
+  image_too_large:
+    'The file "raw.jpg" continues for more than 268435456 bytes after the 67108864 bytes that a picture may have, so the request was ended; leave that file out.',
+  files_broken: `"broken.jpg" cannot be used: ${errors[0]?.error}`,
+  video_missing: 'No video was sent; send it as a part named video, e.g. curl -F video=@film.mp4.',
+  video_unsupported: 'The file is an AVI video; MP4, M4V, MOV, WebM and MKV videos are accepted.',
+  video_too_large: 'The video has more than 4294967296 bytes, the most that is accepted.',
+  video_broken:
+    'The video is cut short or damaged: the index of its frames (the moov box) is missing or cannot be read.',
+  storage_full:
+    'The disk of the temporary folder is full: there is no room for the video. Free some space, or set TMPDIR to a folder with more of it.',
+} satisfies { readonly [code in ErrorCode]?: string };
+
+export type DocumentedCode = keyof typeof sentences;
+
+/** Fields beside `error` and `code`. */
+const furtherFields: { readonly [code in DocumentedCode]?: object } = {
+  categories_malformed: { line: 1, column: 15 },
+  categories_too_many: { categories: 1001, limit: 1000 },
+  label_too_long: { label, tokens: 84, limit: 77 },
+  files_broken: { errors },
+  image_unsupported: { errors: [{ file: 'photo.heic', code: 'image_unsupported', error: heic }] },
+  upload_stalled: { retry_after_seconds: 5 },
+  overloaded: { retry_after_seconds: 5 },
+  engine_restarting: { retry_after_seconds: 5 },
+  model_loading: { retry_after_seconds: 20, progress },
+  model_missing: { retry_after_seconds: 5 },
+  shutting_down: { retry_after_seconds: 5 },
+  internal: { request_id: requestId },
+};
+
+/** The body of a failing answer. */
+export function failure(code: DocumentedCode): WireError {
+  return { error: sentences[code], code, ...furtherFields[code] };
+}
 
 export const videoEvents: readonly VideoEvent[] = [
   {
@@ -152,33 +235,5 @@ export const videoEvents: readonly VideoEvent[] = [
     data: { stage: 'searching', seconds_done: 42.5, seconds_total: 184.32, frames: 17 },
   },
   { event: 'result', data: videoAnswer },
-  { event: 'error', data: { error: 'The file is cut short.', code: 'video_broken' } },
+  { event: 'error', data: failure('video_broken') },
 ];
-
-/** Fields that an error of this code has beside `error` and `code`. */
-const furtherFields: { readonly [code in ErrorCode]?: object } = {
-  files_broken: { errors },
-  image_unsupported: {
-    errors: [
-      {
-        file: 'photo.heic',
-        code: 'image_unsupported' as const,
-        error: 'HEIC is not accepted; send JPEG or PNG.',
-      },
-    ],
-  },
-  upload_stalled: { retry_after_seconds: 5 },
-  overloaded: { retry_after_seconds: 5 },
-  engine_restarting: { retry_after_seconds: 5 },
-  model_loading: {
-    retry_after_seconds: 20,
-    progress: { stage: 'downloading', bytes_done: 148_670_139, bytes_total: 353_976_522, seconds_left: 20 },
-  },
-  model_missing: { retry_after_seconds: 30 },
-  shutting_down: { retry_after_seconds: 5 },
-  internal: { request_id: '4f9c1a52-6f0e-4d6b-9a53-2f6f3f0f8a11' },
-};
-
-export function errorBody(code: ErrorCode): { readonly error: string; readonly code: ErrorCode } {
-  return { error: errorMeanings[code].meaning, code, ...furtherFields[code] };
-}

@@ -1,33 +1,53 @@
-import { toJsonSchema } from '@valibot/to-json-schema';
+import { type ConversionConfig, toJsonSchema, toJsonSchemaDefs } from '@valibot/to-json-schema';
 import type { DocumentDecoration } from 'elysia';
 import * as v from 'valibot';
+import { namedSchemas } from '../../contract/schemas.ts';
 
 type Responses = NonNullable<DocumentDecoration['responses']>;
 type Content = NonNullable<Extract<Responses[string], { description: string }>['content']>;
 export type MediaType = Content[string];
 export type OpenApiSchema = NonNullable<MediaType['schema']>;
+export type SchemaName = keyof typeof namedSchemas;
 
-/** A valibot schema in OpenAPI 3.0's words: of what comes out, as clients see numbers where we read text. */
-export function openApiSchema(schema: v.GenericSchema): OpenApiSchema {
-  const { $schema: _, ...converted } = toJsonSchema(schema, {
-    target: 'openapi-3.0',
-    typeMode: 'output',
-    // Checks and transformations that JSON Schema cannot say stand in the descriptions.
-    errorMode: 'ignore',
-  });
-  const described = withSingleExamples(converted);
-  // An optional's default is text like its input; clients see what it becomes.
-  const fallback = v.safeParse(schema, undefined);
-  return fallback.success && fallback.output !== undefined
-    ? { ...described, default: fallback.output }
-    : described;
+const conversion: ConversionConfig = {
+  target: 'openapi-3.0',
+  // Clients see numbers where the service reads text.
+  typeMode: 'output',
+  // Descriptions say what JSON Schema cannot express.
+  errorMode: 'ignore',
+  overrideRef: ({ referenceId }) => addressOf(referenceId),
+};
+
+const addressOf = (name: string) => `#/components/schemas/${name}`;
+
+/** A reference to one of the named schemas. */
+export const named = (name: SchemaName): OpenApiSchema => ({ $ref: addressOf(name) });
+
+/** The document's `components.schemas`. */
+export function componentSchemas(): Record<SchemaName, OpenApiSchema> {
+  return inOpenApi(toJsonSchemaDefs(namedSchemas, conversion));
 }
 
-/** OpenAPI 3.0 knows `example` only, JSON Schema `examples` only. */
-function withSingleExamples(schema: object): OpenApiSchema {
+/** The schema of a query option. */
+export function optionSchema(option: v.GenericSchema): OpenApiSchema {
+  const { $schema: _, ...schema } = toJsonSchema(option, conversion);
+  // An optional's default is text like its input; clients see what it becomes.
+  const fallback = v.safeParse(option, undefined);
+  return inOpenApi(
+    fallback.success && fallback.output !== undefined ? { ...schema, default: fallback.output } : schema,
+  );
+}
+
+/** Replaces what OpenAPI 3.0 expresses in another way than JSON Schema. */
+function inOpenApi<Schema extends object>(schema: object): Schema {
   return JSON.parse(JSON.stringify(schema), (_, value: unknown) => {
-    if (typeof value !== 'object' || value === null || !('examples' in value)) return value;
-    const { examples, ...rest } = value;
-    return Array.isArray(examples) ? { ...rest, example: examples[0] } : value;
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+    const { examples, enum: values, ...rest }: Record<string, unknown> = { ...value };
+    return {
+      ...rest,
+      ...(Array.isArray(examples) && { example: examples[0] }),
+      // A code that a later version adds must not break a generated client.
+      ...(values !== undefined && !('x-extensible-enum' in rest) && { enum: values }),
+    };
   });
 }

@@ -1,8 +1,8 @@
 import { errorMeanings } from '../../contract/codes.ts';
 
 /**
- * The documentation page, all of it from this server: networks without the internet can open it, and
- * no other server learns that it was opened.
+ * The documentation page. All its files are on this server, so that it works without the internet, and no other server
+ * learns that it was opened.
  * @param path of the request: addresses are relative to it
  */
 export function pageHtml(path: string): string {
@@ -26,7 +26,7 @@ export function pageHtml(path: string): string {
 `;
 }
 
-/** Scripts and answers from here only; Swagger UI sets style attributes and draws with data: pictures. */
+/** Swagger UI sets style attributes and draws with `data:` pictures. */
 export const pagePolicy = [
   "default-src 'none'",
   "script-src 'self'",
@@ -38,7 +38,7 @@ export const pagePolicy = [
   "frame-ancestors 'none'",
 ].join('; ');
 
-/** `validatorUrl`: otherwise the page asks a public server to judge the document. */
+/** Without `validatorUrl`, the page would send the document to a public server. */
 const startScript = `window.ui = SwaggerUIBundle({
   url: new URL('../json', document.currentScript.src).href,
   dom_id: '#swagger-ui',
@@ -56,7 +56,7 @@ export interface Asset {
   readonly content: () => Blob | string;
 }
 
-/** The strict list of what is served; all else in the package stays unreachable. */
+/** Only these files of the package are served. */
 export const assets: readonly Asset[] = [
   { path: 'start.js', contentType: 'text/javascript; charset=utf-8', content: () => startScript },
   packaged('swagger-ui-bundle.js', 'text/javascript; charset=utf-8'),
@@ -69,13 +69,13 @@ function packaged(name: string, contentType: string): Asset {
   return { path: name, contentType, content: () => Bun.file(Bun.resolveSync(specifier, import.meta.dir)) };
 }
 
-/** The introduction of the document, with every code the service knows, folded so that the endpoints come first. */
+/** The introduction of the document. The list of codes is folded, so that the endpoints come first. */
 export const introduction = `Sorts pictures and videos by plain words, with CLIP.
 
-Every failure has the body \`{"error", "code", …}\`: \`error\` is a sentence for a person, \`code\` a word for a program.
-Every answer carries \`x-request-id\` (yours, if you sent one); the log line of a request has the same id.
+Every failure has the body \`{"error", "code", …}\`: \`error\` is a sentence for a person, \`code\` is for a program. The HTTP server itself refuses malformed requests (400, 505) and headers of more than 16 KiB (431), without a body.
+Every answer has the header \`x-request-id\`: yours, if you sent one. The log line of the request has the same id.
 
-Answers of \`/categorize\`, \`/image\` and \`/video\` carry \`server-timing\`: where the time went until the answer began, in milliseconds: \`upload\` waiting for the body, \`queue\` waiting for a place, \`decode\` decoding pictures, \`batch\` waiting for the model with what is decoded, \`inference\` in the model, \`labels\` until all categories are encoded, \`total\` all in all. Pictures are worked on side by side: what each took is added up.
+Answers of \`/categorize\`, \`/image\` and \`/video\` have the header \`server-timing\`: the milliseconds until the answer began. \`upload\`: waiting for the body; \`queue\`: waiting for a place; \`decode\`: decoding pictures; \`batch\`: waiting for the model; \`inference\`: in the model; \`labels\`: until all categories are encoded; \`total\`: all of it. Times of pictures that are processed in parallel are added up.
 
 <details><summary>All codes, with their statuses</summary>
 
@@ -84,6 +84,8 @@ Answers of \`/categorize\`, \`/image\` and \`/video\` carry \`server-timing\`: w
 ${Object.entries(errorMeanings)
   .map(([code, { status, meaning }]) => `| \`${code}\` | ${status} | ${meaning} |`)
   .join('\n')}
+
+The codes \`image_…\` are those of single pictures, in \`errors\` of \`files_broken\` (422). A whole request is answered with \`image_unsupported\` where that is the fault of all its broken pictures, and with \`image_too_large\` where one of them goes on long after its limit.
 
 </details>
 `;

@@ -39,7 +39,7 @@ function videoTooLarge(sentence: string, details?: Readonly<Record<string, numbe
 
 export function videoTooLong(limitSeconds: number): ServiceError {
   return videoTooLarge(`The video is longer than ${limitSeconds} seconds, the longest that is accepted.`, {
-    limitSeconds,
+    limit: limitSeconds,
   });
 }
 
