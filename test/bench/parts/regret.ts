@@ -176,6 +176,20 @@ const oneFrame: ClipRecipe = {
   events: [],
 };
 
+/** Twelve in a minute. */
+const costEvents = Array.from(
+  { length: 12 },
+  (_, order): PlantedEvent => ({
+    kind: eventKinds[order % eventKinds.length] ?? 'flat',
+    colour: order % 2 === 0 ? 'red' : 'blue',
+    start: 1 + 5 * order,
+    seconds: 2,
+    x: 0.5,
+    y: 0.5,
+    size: 0.5,
+  }),
+);
+
 function costCases(quick: boolean): CostCase[] {
   const clip = (title: string, recipe: Partial<ClipRecipe>): CostCase => ({
     title,
@@ -193,6 +207,14 @@ function costCases(quick: boolean): CostCase[] {
     { title: 'cost of 1080p30, x264’s defaults', path: () => madeVideo(noisy) },
     clip('cost of 320×180, moving, low bitrate', { background: 'moving', crf: 35 }),
     clip('cost of 160×90, moving, low bitrate', { width: 160, height: 90, background: 'moving', crf: 40 }),
+    ...(['moving', 'screen'] as const).map((background) =>
+      clip(`cost of 320×180, ${background}, low bitrate, one keyframe, events`, {
+        background,
+        crf: 35,
+        gop: 'endless',
+        events: costEvents,
+      }),
+    ),
     clip('cost of 640×360, static', { width: 640, height: 360, background: 'still' }),
   ];
 }
