@@ -7,6 +7,7 @@ import { encodePart } from './parts/encode.ts';
 import { hostilePart } from './parts/hostile.ts';
 import { labelsPart } from './parts/labels.ts';
 import { overloadPart } from './parts/overload.ts';
+import { regretPart } from './parts/regret.ts';
 import { servicePart } from './parts/service.ts';
 import { slowPart } from './parts/slow-clients.ts';
 import { startPart } from './parts/start.ts';
@@ -25,10 +26,11 @@ const parts: ReadonlyMap<string, (bench: Bench) => Promise<Findings>> = new Map(
   ['labels', labelsPart],
   ['video', videoPart],
 ]);
-/** Those that have to be named; with the demo model, as they measure all but the model. */
-const attacks: ReadonlyMap<string, (sitting: Sitting) => Promise<Findings>> = new Map([
+/** Those that run only when they are named; with the demo model, because they measure everything but the model. */
+const named: ReadonlyMap<string, (sitting: Sitting) => Promise<Findings>> = new Map([
   ['hostile', hostilePart],
   ['slow', slowPart],
+  ['regret', regretPart],
 ]);
 
 const options = readOptions();
@@ -50,7 +52,7 @@ for (const [name, run] of parts) {
   bench ??= await createBench(sitting);
   report(name, await run(bench));
 }
-for (const [name, run] of attacks) {
+for (const [name, run] of named) {
   if (options.only?.includes(name)) report(name, await run(sitting));
 }
 await Bun.write(options.json, `${JSON.stringify({ machine, options, findings }, null, 2)}\n`);
@@ -59,7 +61,7 @@ console.log(`As JSON: ${options.json}`);
 function readOptions(): BenchOptions {
   try {
     const read = parseOptions(process.argv.slice(2));
-    const known = [...parts.keys(), ...attacks.keys()];
+    const known = [...parts.keys(), ...named.keys()];
     const unknown = read.only?.filter((name) => !known.includes(name)) ?? [];
     if (unknown.length === 0) return read;
     throw new Error(`--only: ${unknown.join(', ')}; there are ${known.join(', ')}`);

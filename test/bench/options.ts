@@ -7,7 +7,7 @@ import { ownRoot } from './cache-folder.ts';
 export interface BenchOptions {
   /** Names of parts; undefined: all. */
   readonly only: readonly string[] | undefined;
-  /** Of the parts `service` and `hostile` only scenarios whose name holds this. */
+  /** Of the parts `service`, `hostile` and `regret` only scenarios whose name holds this. */
   readonly scenarios: string;
   /** A checkpoint's path, or `random`. */
   readonly model: string;
@@ -15,6 +15,10 @@ export interface BenchOptions {
   readonly photos: string | undefined;
   /** Of the service; `best`: int8 where there is one. */
   readonly precision: 'best' | 'int8' | 'fp32';
+  /** Of the part `regret`: a folder of videos to measure beside the generated ones. */
+  readonly videos: string | undefined;
+  /** One short round of less. */
+  readonly quick: boolean;
   /** Repetitions, of which the best counts. */
   readonly rounds: number;
   /** Length of one measurement. */
@@ -35,7 +39,7 @@ export interface BenchOptions {
 }
 
 export const usage = `bun run bench [--only PART,PART] [--scenarios TEXT] [--quick] [--rounds N] [--seconds N] [--model random|FILE]
-              [--photos FOLDER] [--precision best|int8|fp32] [--memory-limit 2G] [--json FILE]
+              [--photos FOLDER] [--videos FOLDER] [--precision best|int8|fp32] [--memory-limit 2G] [--json FILE]
               [--root CHECKOUT [--root CHECKOUT]] [--flood-seconds N] [--clients N] [--slow-seconds N]`;
 
 const positive = v.pipe(v.string(), v.transform(Number), v.number('must be a number'), v.minValue(0.1));
@@ -59,6 +63,7 @@ const schema = v.object({
   seconds: v.optional(positive),
   model: v.optional(v.string(), 'random'),
   photos: v.optional(v.string()),
+  videos: v.optional(v.string()),
   precision: v.optional(v.picklist(['best', 'int8', 'fp32']), 'best'),
   'memory-limit': v.optional(size),
   root: v.optional(v.array(v.string()), []),
@@ -81,6 +86,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
       seconds: text,
       model: text,
       photos: text,
+      videos: text,
       precision: text,
       'memory-limit': text,
       root: { type: 'string', multiple: true },
@@ -94,7 +100,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
   if (!parsed.success) {
     throw new Error(parsed.issues.map((issue) => `--${v.getDotPath(issue)}: ${issue.message}`).join('; '));
   }
-  const { only, scenarios, quick, rounds, seconds, model, photos, json, precision, root, clients } =
+  const { only, scenarios, quick, rounds, seconds, model, photos, videos, json, precision, root, clients } =
     parsed.output;
   const stamp = new Date().toISOString().replaceAll(/[:.]/g, '-');
   return {
@@ -102,6 +108,8 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     scenarios,
     model: model === 'random' ? model : resolve(model),
     photos: photos === undefined ? undefined : resolve(photos),
+    videos: videos === undefined ? undefined : resolve(videos),
+    quick,
     precision,
     rounds: rounds ?? (quick ? 1 : 3),
     seconds: seconds ?? (quick ? 3 : 10),

@@ -119,11 +119,11 @@ async function askForFrames(url: string, pid: number, bytes: Uint8Array): Promis
     '["a cat","a dog","a tree"]',
   );
   if (status !== 200) throw new Error(`/video answered ${status}: ${body.slice(0, 500)}`);
-  const { video } = JSON.parse(body) as { video: { framesConsidered: number; scenes: number } };
+  const { video } = JSON.parse(body) as { video: { frames_considered: number; scenes: number } };
   return {
     seconds: milliseconds / 1000,
     cpuSeconds: processUsage(pid).cpuSeconds - before,
-    framesConsidered: video.framesConsidered,
+    framesConsidered: video.frames_considered,
     scenes: video.scenes,
     peakBytes: residentMemory(pid).peakBytes,
     childPeakBytes: children.peakBytes,

@@ -19,6 +19,12 @@ export function processUsage(pid: number): ProcessUsage {
   };
 }
 
+/** The part of a process's `cpuSeconds` that its children have used, running or ended. */
+export function childCpuSeconds(pid: number): number {
+  const running = descendantsOf(pid).reduce((sum, id) => sum + allTimes(id), 0);
+  return running + sumOfTimes(`/proc/${pid}/stat`, ['cutime', 'cstime']);
+}
+
 function allTimes(pid: number): number {
   try {
     return sumOfTimes(`/proc/${pid}/stat`, ['utime', 'stime', 'cutime', 'cstime']);

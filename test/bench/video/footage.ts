@@ -93,7 +93,8 @@ function createThing(canvas: Canvas, { width, height }: Size, next: () => number
 
 const NOISES = 1 << 16;
 
-function createNoise(deviation: number) {
+/** @returns adds noise to a frame's luma; each number of a frame has its own */
+export function createNoise(deviation: number) {
   const next = randomNumbers(99);
   // The sum of two even distributions from -1 to 1 deviates by 0.816.
   const noise = Int8Array.from({ length: 2 * NOISES }, () =>
