@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { errorCodes } from '../errors.ts';
+import { clientActions, errorMeanings } from './codes.ts';
 
 /** The shapes of all answers: the types that the code builds, and what the API document shows. */
 
@@ -14,11 +15,18 @@ const similarity = v.pipe(v.number(), v.description('Cosine, −1 to 1.'), v.exa
 const seconds = (description: string) =>
   v.pipe(v.number(), v.description(`${description}, in seconds.`), v.examples([12.48]));
 
+/** What a client should do after each code. */
+const adviceByCode = Object.entries(clientActions)
+  .map(([client, action]) => {
+    const codes = errorCodes.filter((code) => errorMeanings[code].client === client);
+    return `${codes.map((code) => `\`${code}\``).join(', ')}: ${action}`;
+  })
+  .join('\n\n');
+
 const errorCodeSchema = v.pipe(
   v.picklist(errorCodes),
   v.metadata({
-    description:
-      'Stable; clients may branch on it. Later versions may add codes, so clients treat an unknown one by the status.',
+    description: `Stable; clients may branch on it. Later versions may add codes, so clients treat an unknown one by the status.\n\n${adviceByCode}`,
     'x-extensible-enum': errorCodes,
   }),
 );

@@ -1,9 +1,10 @@
 import type { DocumentDecoration } from 'elysia';
 import type { Config } from '../../config.ts';
-import { errorMeanings, statusOf } from '../../contract/codes.ts';
+import { clientActions, errorMeanings, statusOf } from '../../contract/codes.ts';
 import { type EndpointName, endpointNames, endpoints } from '../../contract/endpoints.ts';
 import { listTitles, pictureFormats, videoCodecs, videoContainers } from '../../contract/formats.ts';
 import { optionsSchema, type QuerySchema, videoOptionsSchema } from '../../contract/options.ts';
+import type { ErrorCode } from '../../errors.ts';
 import * as examples from './examples.ts';
 import {
   type MediaType,
@@ -61,21 +62,21 @@ function errorResponses(
     [...byStatus].map(([status, sharing]) => [
       String(status),
       {
-        ...json(
-          [...sharing.map((code) => `\`${code}\`: ${errorMeanings[code].meaning}`), notes[status] ?? []]
-            .flat()
-            .join('\n\n'),
-          {
-            schema: named('Error'),
-            examples: Object.fromEntries(sharing.map((code) => [code, { value: examples.failure(code) }])),
-          },
-        ),
+        ...json([...sharing.map(described), notes[status] ?? []].flat().join('\n\n'), {
+          schema: named('Error'),
+          examples: Object.fromEntries(sharing.map((code) => [code, { value: examples.failure(code) }])),
+        }),
         ...((status === 503 || status === 408) && {
           headers: { 'retry-after': { schema: { type: 'integer' as const }, description: 'Seconds.' } },
         }),
       },
     ]),
   );
+}
+
+function described(code: ErrorCode): string {
+  const { meaning, client } = errorMeanings[code];
+  return `\`${code}\`: ${meaning} (\`${client}\`: ${clientActions[client]})`;
 }
 
 function json(description: string, media: MediaType) {
