@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { errorCodes } from '../errors.ts';
+import { precisions } from '../precision.ts';
 import { clientActions, errorMeanings } from './codes.ts';
 
 /** The shapes of all answers: the types that the code builds, and what the API document shows. */
@@ -84,7 +85,7 @@ export const errorSchema = v.pipe(
 const modelSchema = v.object({
   name: v.string(),
   sha256: v.pipe(v.string(), v.description('Of the checkpoint.')),
-  precision: v.picklist(['fp32', 'int8']),
+  precision: v.picklist(precisions),
   embedding_dimension: count,
   image_resolution: counted('Width and height of what the model looks at, in pixels.'),
 });
