@@ -25,7 +25,8 @@ const adviceByCode = Object.entries(clientActions)
   .join('\n\n');
 
 const errorCodeSchema = v.pipe(
-  v.picklist(errorCodes),
+  // Not a picklist: a client must be able to read the answers of a later version.
+  v.string(),
   v.metadata({
     description: `Stable; clients may branch on it. Later versions may add codes, so clients treat an unknown one by the status.\n\n${adviceByCode}`,
     'x-extensible-enum': errorCodes,
