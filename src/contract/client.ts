@@ -83,7 +83,7 @@ export const defaultPatience: Patience = {
 
 export interface SendingOptions {
   readonly signal: AbortSignal;
-  /** Told why it takes longer, and how long the pause is. */
+  /** Called with the reason of a pause, and its length. */
   readonly onWait: (refusal: Refusal, seconds: number) => void;
   readonly patience?: Partial<Patience>;
   /**

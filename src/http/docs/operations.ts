@@ -97,7 +97,7 @@ const pictureErrors: readonly examples.DocumentedCode[] = [
 ];
 
 const pictureNotes = {
-  413: 'A picture that is too large is answered with 422 and named in `errors`. Only with `on_error=skip`, and where its bytes go on long after the limit, the request is ended with `image_too_large`.',
+  413: 'A picture that is too large is answered with 422 and named in `errors`. Only with `on_error=skip`, and where its bytes continue long after the limit, the request is ended with `image_too_large`.',
   415: '`image_unsupported`: where all pictures that cannot be used are of this kind; otherwise it is a code in `errors` of 422.',
   422: '`errors` has a code for each picture: `image_empty`, `image_unsupported`, `image_too_large` or `image_broken`.',
 };

@@ -91,7 +91,7 @@ ${Object.entries(clientActions)
   .map(([client, action]) => `| \`${client}\` | ${action} |`)
   .join('\n')}
 
-The codes \`image_…\` are those of single pictures, in \`errors\` of \`files_broken\` (422). A whole request is answered with \`image_unsupported\` where that is the fault of all its broken pictures, and with \`image_too_large\` where one of them goes on long after its limit.
+The codes \`image_…\` are those of single pictures, in \`errors\` of \`files_broken\` (422). A whole request is answered with \`image_unsupported\` where that is the fault of all its broken pictures, and with \`image_too_large\` where one of them continues long after its limit.
 
 </details>
 `;
