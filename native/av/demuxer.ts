@@ -48,7 +48,7 @@ function quietLibrary(): void {
 }
 
 /** The containers whose demuxers may read untrusted bytes, by libav's names. */
-export type Container = 'mov' | 'matroska';
+export type Container = 'mov' | 'matroska' | 'avi' | 'mpegts';
 
 /** The codecs whose decoders may read untrusted bytes. */
 export type VideoCodec = 'h264' | 'hevc' | 'av1' | 'vp9' | 'vp8' | 'mpeg4';
@@ -128,7 +128,7 @@ export interface Demuxer extends Disposable {
 
 /** Allows only these components of libav. Nothing that a file refers to outside itself is opened. */
 const options = {
-  format_whitelist: 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm',
+  format_whitelist: 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts',
   codec_whitelist: 'h264,hevc,libdav1d,vp9,vp8,mpeg4',
   protocol_whitelist: 'file',
 };
@@ -198,9 +198,9 @@ function createDemuxer({ context, packet, stream, container, free }: OpenFile): 
   return {
     track: stream && describeTrack(stream),
     // Matroska files have no decoding times: libav derives them from earlier packets.
-    identity: container === 'mov' ? 'dts' : 'pts',
+    identity: container === 'matroska' ? 'pts' : 'dts',
     startTime: startTime === AV_NOPTS_VALUE ? 0 : Number(startTime) / 1e6,
-    declaredDuration: declaredDuration(stream),
+    declaredDuration: declaredDuration(stream, container),
     head,
     get isEncrypted() {
       return encryptedTrack || packet.getSideData(AV_PKT_DATA_ENCRYPTION_INFO) !== null;
@@ -239,10 +239,12 @@ function createDemuxer({ context, packet, stream, container, free }: OpenFile): 
   };
 }
 
-function declaredDuration(stream: Stream | undefined): number {
+function declaredDuration(stream: Stream | undefined, container: Container): number {
   if (!stream || stream.duration === AV_NOPTS_VALUE) return 0;
   const { num, den } = stream.timeBase;
-  return (Number(stream.duration) * num) / den;
+  // The avi demuxer shortens the duration to the data; a tick is a frame.
+  const ticks = container === 'avi' ? stream.nbFrames : stream.duration;
+  return (Number(ticks) * num) / den;
 }
 
 function isVideo(stream: Stream): boolean {
