@@ -4,6 +4,11 @@ export interface Size {
   readonly height: number;
 }
 
+export interface Rectangle extends Size {
+  readonly left: number;
+  readonly top: number;
+}
+
 /** How a picture becomes a square, measured on the picture as shown. */
 export interface ResizeAndCrop {
   /** Size of the whole picture after resizing. */

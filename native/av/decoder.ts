@@ -11,6 +11,8 @@ import {
   AVCOL_SPC_RGB,
   AVCOL_SPC_SMPTE170M,
   AVCOL_SPC_SMPTE240M,
+  AVCOL_SPC_UNSPECIFIED,
+  AVCOL_TRC_UNSPECIFIED,
   type AVColorSpace,
   AVERROR_ENOMEM,
   type AVPixelFormat,
@@ -23,17 +25,19 @@ import {
   FF_THREAD_SLICE,
   type FFVideoDecoder,
 } from 'node-av/constants';
-import { avGetPixFmtName, Codec, CodecContext, Frame } from 'node-av/lib';
-import type { Size } from '../geometry.ts';
+import { avGetPixFmtName, Codec, CodecContext, type CodecParameters, Frame } from 'node-av/lib';
+import type { Rectangle, Size } from '../geometry.ts';
 import { AvError, check, isNothing } from './av-error.ts';
-import type { Demuxer, VideoCodec } from './demuxer.ts';
+import type { Demuxer, VideoCodec, VideoTrack } from './demuxer.ts';
 
-/** A decoded picture in libav's memory, valid until the decoder's next one. */
+/** A decoded picture in libav's memory, valid until the decoder's next one. Its size is that of the part that is shown. */
 export interface DecodedFrame extends Size {
   /** Presentation time in the track's ticks; undefined where unknown. */
   readonly pts: number | undefined;
   /** Parts were damaged; libav has filled them in. */
   readonly damaged: boolean;
+  /** The part of `native` that is shown; undefined: all of it. */
+  readonly part: Rectangle | undefined;
   /** For the filters in this folder. */
   readonly native: Frame;
 }
@@ -121,6 +125,8 @@ const skipOptions: Readonly<Record<Skip, string>> = {
  */
 export function createDecoder(demuxer: Demuxer, codec: VideoCodec, options: DecoderOptions): Decoder {
   const { stream, packet } = demuxer.native;
+  const track = demuxer.track!;
+  const declared = declaredColours(stream.codecpar);
   const implementation = Codec.findDecoderByName(decoderNames[codec]);
   if (!implementation) throw new Error(`libav was built without ${decoderNames[codec]}`);
   const context = new CodecContext();
@@ -156,7 +162,8 @@ export function createDecoder(demuxer: Demuxer, codec: VideoCodec, options: Deco
       const code = context.receiveFrameSync(frame);
       if (isNothing(code)) return;
       if (code >= 0) {
-        yield describeFrame(frame);
+        settleColours(frame, declared);
+        yield describeFrame(frame, track);
       } else {
         fail(code);
         faults++;
@@ -209,27 +216,43 @@ const knownMatrices: ReadonlySet<AVColorSpace> = new Set([
 /** Players guess in the same way: standard definition has up to 576 lines of up to 1279 pixels. */
 const HIGH_DEFINITION = { width: 1280, height: 577 };
 
-/** Wraps a frame, after setting the colour space that the file leaves unspecified. */
-function describeFrame(frame: Frame): DecodedFrame {
-  settleColours(frame);
+function describeFrame(frame: Frame, { codedSize, shownPart }: VideoTrack): DecodedFrame {
+  // A stream may change its size; the container describes the first one.
+  const isWhole =
+    frame.width !== codedSize.width ||
+    frame.height !== codedSize.height ||
+    (shownPart.width === frame.width && shownPart.height === frame.height);
+  const part = isWhole ? undefined : shownPart;
   // libav's best effort is a guess between presentation and decoding times, and wrong if packets were left out.
   const pts = frame.pts === AV_NOPTS_VALUE ? frame.bestEffortTimestamp : frame.pts;
   return {
     pts: pts === AV_NOPTS_VALUE ? undefined : Number(pts),
-    width: frame.width,
-    height: frame.height,
+    width: part?.width ?? frame.width,
+    height: part?.height ?? frame.height,
+    part,
     damaged: frame.decodeErrorFlags !== 0 || frame.hasFlags(AV_FRAME_FLAG_CORRUPT),
     native: frame,
   };
 }
 
-function settleColours(frame: Frame): void {
+type Colours = Pick<CodecParameters, 'colorSpace' | 'colorRange' | 'colorTrc'>;
+
+/** Reads all fields at once: a track's memory is freed with its file. */
+function declaredColours({ colorSpace, colorRange, colorTrc }: Colours): Colours {
+  return { colorSpace, colorRange, colorTrc };
+}
+
+/** Sets the colours that the stream leaves unspecified: as the container declares them, else as players guess. */
+function settleColours(frame: Frame, declared: Colours): void {
   const format = avGetPixFmtName(frame.format as AVPixelFormat) ?? '';
   if (format.startsWith('gbr') || format.startsWith('rgb')) {
     frame.colorSpace = AVCOL_SPC_RGB;
     frame.colorRange = AVCOL_RANGE_JPEG;
     return;
   }
+  if (frame.colorTrc === AVCOL_TRC_UNSPECIFIED) frame.colorTrc = declared.colorTrc;
+  if (frame.colorRange === AVCOL_RANGE_UNSPECIFIED) frame.colorRange = declared.colorRange;
+  if (frame.colorSpace === AVCOL_SPC_UNSPECIFIED) frame.colorSpace = declared.colorSpace;
   if (!knownMatrices.has(frame.colorSpace)) {
     const high = frame.width >= HIGH_DEFINITION.width || frame.height >= HIGH_DEFINITION.height;
     frame.colorSpace = high ? AVCOL_SPC_BT709 : AVCOL_SPC_SMPTE170M;

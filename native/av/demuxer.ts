@@ -3,12 +3,18 @@ import {
   AV_CODEC_ID_H264,
   AV_CODEC_ID_HEVC,
   AV_CODEC_ID_MPEG4,
+  AV_CODEC_ID_NONE,
   AV_CODEC_ID_VP8,
   AV_CODEC_ID_VP9,
   AV_DISPOSITION_ATTACHED_PIC,
+  AV_DISPOSITION_DEFAULT,
+  AV_DISPOSITION_STILL_IMAGE,
+  AV_DISPOSITION_TIMED_THUMBNAILS,
   AV_LOG_QUIET,
   AV_NOPTS_VALUE,
   AV_PKT_DATA_DISPLAYMATRIX,
+  AV_PKT_DATA_ENCRYPTION_INFO,
+  AV_PKT_DATA_FRAME_CROPPING,
   AV_PKT_FLAG_DISCARD,
   type AVCodecID,
   AVDISCARD_ALL,
@@ -20,6 +26,7 @@ import {
 } from 'node-av/constants';
 import {
   avGetCodecName,
+  type CodecParameters,
   Dictionary,
   FormatContext,
   InputFormat,
@@ -27,7 +34,7 @@ import {
   Packet,
   type Stream,
 } from 'node-av/lib';
-import type { Size } from '../geometry.ts';
+import type { Rectangle, Size } from '../geometry.ts';
 import { AvError, check } from './av-error.ts';
 import { type Orientation, orientationOf, upright } from './orientation.ts';
 
@@ -41,7 +48,7 @@ function quietLibrary(): void {
 }
 
 /** The containers whose demuxers may read untrusted bytes, by libav's names. */
-export type Container = 'mov' | 'matroska';
+export type Container = 'mov' | 'matroska' | 'avi' | 'mpegts';
 
 /** The codecs whose decoders may read untrusted bytes. */
 export type VideoCodec = 'h264' | 'hevc' | 'av1' | 'vp9' | 'vp8' | 'mpeg4';
@@ -50,10 +57,12 @@ export type VideoCodec = 'h264' | 'hevc' | 'av1' | 'vp9' | 'vp8' | 'mpeg4';
 export interface VideoTrack {
   /** Undefined: another codec. */
   readonly codec: VideoCodec | undefined;
-  /** libav's name of the codec. */
-  readonly codecName: string;
+  /** libav's name of the codec, or the container's four letters for it; undefined if neither is known. */
+  readonly codecName: string | undefined;
   /** Pixels as coded. */
   readonly codedSize: Size;
+  /** The part of a coded frame that is shown. */
+  readonly shownPart: Rectangle;
   /** Pixels as shown: square, upright. */
   readonly shownSize: Size;
   /** Width of a pixel over its height. */
@@ -93,6 +102,8 @@ export interface Demuxer extends Disposable {
   readonly declaredDuration: number;
   /** The current packet's head. */
   readonly head: Readonly<PacketHead>;
+  /** The current packet, or the whole track, cannot be decoded without a key. */
+  readonly isEncrypted: boolean;
   /**
    * Moves to the track's next packet.
    * @returns false after the last packet
@@ -117,7 +128,7 @@ export interface Demuxer extends Disposable {
 
 /** Allows only these components of libav. Nothing that a file refers to outside itself is opened. */
 const options = {
-  format_whitelist: 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm',
+  format_whitelist: 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts',
   codec_whitelist: 'h264,hevc,libdav1d,vp9,vp8,mpeg4',
   protocol_whitelist: 'file',
 };
@@ -182,14 +193,18 @@ function createDemuxer({ context, packet, stream, container, free }: OpenFile): 
     head.key = packet.isKeyframe;
     head.hidden = (packet.flags & AV_PKT_FLAG_DISCARD) !== 0;
   };
+  const encryptedTrack = stream !== undefined && isEncrypted(stream);
   const startTime = context.startTime;
   return {
     track: stream && describeTrack(stream),
     // Matroska files have no decoding times: libav derives them from earlier packets.
-    identity: container === 'mov' ? 'dts' : 'pts',
+    identity: container === 'matroska' ? 'pts' : 'dts',
     startTime: startTime === AV_NOPTS_VALUE ? 0 : Number(startTime) / 1e6,
-    declaredDuration: declaredDuration(stream),
+    declaredDuration: declaredDuration(stream, container),
     head,
+    get isEncrypted() {
+      return encryptedTrack || packet.getSideData(AV_PKT_DATA_ENCRYPTION_INFO) !== null;
+    },
     next() {
       if (!stream) return false;
       for (;;) {
@@ -224,10 +239,12 @@ function createDemuxer({ context, packet, stream, container, free }: OpenFile): 
   };
 }
 
-function declaredDuration(stream: Stream | undefined): number {
+function declaredDuration(stream: Stream | undefined, container: Container): number {
   if (!stream || stream.duration === AV_NOPTS_VALUE) return 0;
   const { num, den } = stream.timeBase;
-  return (Number(stream.duration) * num) / den;
+  // The avi demuxer shortens the duration to the data; a tick is a frame.
+  const ticks = container === 'avi' ? stream.nbFrames : stream.duration;
+  return (Number(ticks) * num) / den;
 }
 
 function isVideo(stream: Stream): boolean {
@@ -237,13 +254,42 @@ function isVideo(stream: Stream): boolean {
   );
 }
 
-/** The track that a player would show: the most pixels, then the first. Tracks with an unsupported codec come last. */
+/** Sample entries of encrypted tracks: Common Encryption, and iTunes. */
+const encryptedTags: ReadonlySet<string> = new Set(['encv', 'drmi']);
+
+function isEncrypted({ codecpar, metadata }: Stream): boolean {
+  // The matroska demuxer stores the id of the key there.
+  return encryptedTags.has(fourLetters(codecpar.codecTag)) || metadata?.get('enc_key_id') != null;
+}
+
+/** What a player would show comes first, each number only where those before it are equal. */
+function preference(stream: Stream): readonly number[] {
+  const { width, height } = stream.codecpar;
+  return [
+    codecIds.has(stream.codecpar.codecId) ? 1 : 0,
+    // The mov demuxer sets it for enabled tracks.
+    stream.hasDisposition(AV_DISPOSITION_DEFAULT) ? 1 : 0,
+    isStill(stream) ? 0 : 1,
+    width * height,
+  ];
+}
+
+/** Photos with motion keep the photo in a track of its own, preview pictures likewise. */
+function isStill(stream: Stream): boolean {
+  return (
+    stream.nbFrames === 1n ||
+    stream.hasDisposition(AV_DISPOSITION_STILL_IMAGE) ||
+    stream.hasDisposition(AV_DISPOSITION_TIMED_THUMBNAILS)
+  );
+}
+
 function bestVideo(streams: readonly Stream[]): Stream | undefined {
-  const rank = (stream: Stream): number => {
-    const { codec, codedSize } = describeTrack(stream);
-    return codedSize.width * codedSize.height * (codec ? 1 : 1e-9);
+  const candidates = streams.filter(isVideo).map((stream) => ({ stream, values: preference(stream) }));
+  const compare = (a: readonly number[], b: readonly number[]) => {
+    const at = a.findIndex((value, order) => value !== b[order]);
+    return at < 0 ? 0 : b[at]! - a[at]!;
   };
-  return streams.filter(isVideo).sort((a, b) => rank(b) - rank(a))[0];
+  return candidates.sort((a, b) => compare(a.values, b.values))[0]?.stream;
 }
 
 const codecIds: ReadonlyMap<AVCodecID, VideoCodec> = new Map([
@@ -255,13 +301,14 @@ const codecIds: ReadonlyMap<AVCodecID, VideoCodec> = new Map([
   [AV_CODEC_ID_MPEG4, 'mpeg4'],
 ]);
 
-/** A larger aspect ratio of a pixel is damage: 720 × 480 in 2.39 : 1 needs 1.6. */
-const MAX_PIXEL_ASPECT = 4;
+/** Players ignore a larger aspect ratio of a pixel. */
+const MAX_PIXEL_ASPECT = 10;
 
 /** Reads all fields at once: a stream's memory is freed with its file. */
 function describeTrack(stream: Stream): VideoTrack {
   const { codecpar } = stream;
   const codedSize = { width: codecpar.width, height: codecpar.height };
+  const shownPart = uncropped(codedSize, codecpar.getCodedSideData(AV_PKT_DATA_FRAME_CROPPING));
   const matrix = codecpar.getCodedSideData(AV_PKT_DATA_DISPLAYMATRIX);
   const orientation = matrix ? orientationOf(matrix) : upright;
   const aspects = [stream.sampleAspectRatio, codecpar.sampleAspectRatio].map(({ num, den }) => num / den);
@@ -270,15 +317,38 @@ function describeTrack(stream: Stream): VideoTrack {
   const frameRates = [stream.avgFrameRate, stream.rFrameRate].map(({ num, den }) => num / den);
   return {
     codec: codecIds.get(codecpar.codecId),
-    codecName: avGetCodecName(codecpar.codecId) ?? 'unknown',
+    codecName: codecName(codecpar),
     codedSize,
-    shownSize: shownSize(codedSize, pixelAspect, orientation),
+    shownPart,
+    shownSize: shownSize(shownPart, pixelAspect, orientation),
     pixelAspect,
     orientation,
     secondsPerTick: stream.timeBase.num / stream.timeBase.den,
     frameRate: frameRates.find((rate) => rate > 0 && rate < 100_000),
   };
 }
+
+function codecName({ codecId, codecTag }: CodecParameters): string | undefined {
+  if (codecId !== AV_CODEC_ID_NONE) return avGetCodecName(codecId) ?? undefined;
+  const letters = fourLetters(codecTag);
+  return /^[\x20-\x7e]{4}$/.test(letters) ? letters.trimEnd() : undefined;
+}
+
+function fourLetters(tag: number): string {
+  return String.fromCharCode(...[0, 8, 16, 24].map((bits) => (tag >>> bits) & 0xff));
+}
+
+/** @param cropping pixels that are cut off at the top, bottom, left and right, as little-endian 32-bit numbers */
+function uncropped({ width, height }: Size, cropping: Uint8Array | null): Rectangle {
+  const whole = { left: 0, top: 0, width, height };
+  if (!cropping || cropping.byteLength < 16) return whole;
+  const view = new DataView(cropping.buffer, cropping.byteOffset);
+  const [top, bottom, left, right] = [0, 4, 8, 12].map((at) => view.getUint32(at, true)) as Edges;
+  if (left + right >= width || top + bottom >= height) return whole;
+  return { left, top, width: width - left - right, height: height - top - bottom };
+}
+
+type Edges = [top: number, bottom: number, left: number, right: number];
 
 /** The size with square pixels. The shorter side is stretched, so no detail is lost. */
 export function squareSize({ width, height }: Size, pixelAspect: number): Size {
@@ -287,7 +357,7 @@ export function squareSize({ width, height }: Size, pixelAspect: number): Size {
     : { width, height: Math.round(height / pixelAspect) };
 }
 
-function shownSize(coded: Size, pixelAspect: number, { turns }: Orientation): Size {
-  const { width, height } = squareSize(coded, pixelAspect);
+function shownSize(part: Size, pixelAspect: number, { turns }: Orientation): Size {
+  const { width, height } = squareSize(part, pixelAspect);
   return turns % 2 === 0 ? { width, height } : { width: height, height: width };
 }

@@ -1,10 +1,12 @@
 import {
   AV_BUFFERSRC_FLAG_KEEP_REF,
+  AVCOL_RANGE_MPEG,
   AVCOL_TRC_ARIB_STD_B67,
   AVCOL_TRC_SMPTE2084,
   AVERROR_EINVAL,
+  type AVPixelFormat,
 } from 'node-av/constants';
-import { Filter, type FilterContext, FilterGraph, Frame } from 'node-av/lib';
+import { avGetPixFmtName, Filter, type FilterContext, FilterGraph, Frame } from 'node-av/lib';
 import type { ResizeAndCrop, Size } from '../geometry.ts';
 import { AvError, check } from './av-error.ts';
 import type { DecodedFrame } from './decoder.ts';
@@ -32,11 +34,11 @@ export function createFrameFilter(describe: (form: FrameForm) => readonly string
   let graph: Graph | undefined;
   return {
     apply(frame) {
-      const parameters = sourceParameters(frame.native);
-      if (graph?.parameters !== parameters) {
+      const preparation = preparationFilters(frame);
+      if (graph?.preparation !== preparation.join()) {
         graph?.[Symbol.dispose]();
         graph = undefined;
-        graph = buildGraph(parameters, describe(formOf(frame)));
+        graph = buildGraph(preparation, describe(formOf(frame)));
       }
       output.unref();
       check(graph.source.buffersrcAddFrameSync(frame.native, AV_BUFFERSRC_FLAG_KEEP_REF), 'filter');
@@ -51,7 +53,8 @@ export function createFrameFilter(describe: (form: FrameForm) => readonly string
 }
 
 interface Graph extends Disposable {
-  readonly parameters: string;
+  /** The filters before the described ones. */
+  readonly preparation: string;
   readonly source: FilterContext;
   readonly sink: FilterContext;
 }
@@ -62,24 +65,39 @@ function formOf({ native, width, height }: DecodedFrame): FrameForm {
   return { width, height, highDynamicRange };
 }
 
-/** The time base has no effect on filters that process frames separately. */
-function sourceParameters(frame: Frame): string {
-  return [
-    `video_size=${frame.width}x${frame.height}`,
-    `pix_fmt=${frame.format}`,
+/**
+ * Takes frames of this kind in, and leaves the part that is shown, in colours that the scaler understands. The time base
+ * has no effect on filters that process frames separately.
+ */
+function preparationFilters({ native, part }: DecodedFrame): [source: string, ...filters: string[]] {
+  const source = [
+    `buffer=video_size=${native.width}x${native.height}`,
+    `pix_fmt=${native.format}`,
     'time_base=1/1000',
-    `colorspace=${frame.colorSpace}`,
-    `range=${frame.colorRange}`,
+    `colorspace=${native.colorSpace}`,
+    `range=${native.colorRange}`,
   ].join(':');
+  const cropping = part ? [`crop=${part.width}:${part.height}:${part.left}:${part.top}:exact=1`] : [];
+  return [source, ...cropping, ...greyFilters(native)];
+}
+
+/** The scaler takes every picture without colours for one of full range. */
+function greyFilters({ format, colorRange }: Frame): string[] {
+  const bits = /^gray(\d*)/.exec(avGetPixFmtName(format as AVPixelFormat) ?? '')?.[1];
+  if (bits === undefined || colorRange !== AVCOL_RANGE_MPEG) return [];
+  const unit = 2 ** (Number(bits || 8) - 8);
+  return [`lut=c0='clip((val-${16 * unit})*${256 * unit - 1}/${219 * unit},0,${256 * unit - 1})'`];
 }
 
 /** Links the filters one by one: after parsing a description, the owner of the end points would be unclear. */
-function buildGraph(parameters: string, chain: readonly string[]): Graph {
+function buildGraph(preparation: [string, ...string[]], described: readonly string[]): Graph {
+  const [buffer, ...preparing] = preparation;
+  const chain = [...preparing, ...described];
   const graph = new FilterGraph();
   try {
     graph.alloc();
     graph.nbThreads = 1;
-    const source = createFilter(graph, 'source', `buffer=${parameters}`);
+    const source = createFilter(graph, 'source', buffer);
     const sink = createFilter(graph, 'sink', 'buffersink');
     const steps = chain.map((step, index) => createFilter(graph, `step${index}`, step));
     let last = source;
@@ -88,7 +106,7 @@ function buildGraph(parameters: string, chain: readonly string[]): Graph {
       last = filter;
     }
     check(graph.configSync(), `configure ${chain.join()}`);
-    return { parameters, source, sink, [Symbol.dispose]: () => graph.free() };
+    return { preparation: preparation.join(), source, sink, [Symbol.dispose]: () => graph.free() };
   } catch (fault) {
     graph.free();
     throw fault;

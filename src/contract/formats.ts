@@ -33,8 +33,11 @@ export const videoContainers = {
   mp4: { title: 'MP4', endings: ['mp4'], mimeTypes: ['video/mp4'] },
   m4v: { title: 'M4V', endings: ['m4v'], mimeTypes: ['video/x-m4v'] },
   mov: { title: 'MOV', endings: ['mov'], mimeTypes: ['video/quicktime'] },
+  '3gp': { title: '3GP', endings: ['3gp', '3g2'], mimeTypes: ['video/3gpp', 'video/3gpp2'] },
   webm: { title: 'WebM', endings: ['webm'], mimeTypes: ['video/webm'] },
   mkv: { title: 'MKV', endings: ['mkv'], mimeTypes: ['video/matroska', 'video/x-matroska'] },
+  avi: { title: 'AVI', endings: ['avi'], mimeTypes: ['video/x-msvideo', 'video/vnd.avi'] },
+  ts: { title: 'MPEG-TS', endings: ['ts', 'mts', 'm2ts'], mimeTypes: ['video/mp2t'] },
 } as const satisfies Record<string, Format>;
 
 /** In the order in which they are listed. */

@@ -29,6 +29,9 @@ const riff = (kind: string): Signature => [
 ];
 const startsWith = (bytes: string): Signature => [[0, bytes]];
 const box = (type: string): Signature => [[4, type]];
+/** Packets of 188 bytes, of 192 with a time before each (M2TS), or of 204 with a checksum behind each. */
+const transportPackets = (bytes: number, first: number): Signature =>
+  [0, 1, 2, 3].map((packet) => [first + packet * bytes, 'G'] as const);
 
 /**
  * `builtin`: Bun.Image, in this process. It shrinks a JPEG first; a GIF is made opaque first.
@@ -84,20 +87,15 @@ const otherSignatures: readonly Row[] = [
   { name: 'a PDF document', any: [startsWith('%PDF-')] },
   { name: 'a PostScript document', any: [startsWith('%!PS')] },
   { name: 'a Matroska or WebM video', container: 'matroska', any: [startsWith('\x1a\x45\xdf\xa3')] },
-  { name: 'an AVI video', any: [riff('AVI ')] },
+  { name: 'an AVI video', container: 'avi', any: [riff('AVI ')] },
   { name: 'a Flash video', any: [startsWith('FLV\x01')] },
   { name: 'a WMV or ASF file', any: [startsWith('\x30\x26\xb2\x75')] },
   { name: 'an MPEG program stream', any: [startsWith('\0\0\x01\xba')] },
   { name: 'an MPEG video stream', any: [startsWith('\0\0\x01\xb3')] },
   {
     name: 'an MPEG transport stream',
-    any: [
-      [
-        [0, 'G'],
-        [188, 'G'],
-        [376, 'G'],
-      ],
-    ],
+    container: 'mpegts',
+    any: [transportPackets(188, 0), transportPackets(192, 4), transportPackets(204, 0)],
   },
   { name: 'a WAV sound', any: [riff('WAVE')] },
   { name: 'an MP3 sound', any: [startsWith('ID3')] },

@@ -82,16 +82,28 @@ describe('recogniseVideo', () => {
     expect(sniff('\x1a\x45\xdf\xa3')).toEqual({ container: 'matroska' });
   });
 
+  test('knows 3GP by its brand, AVI by its magic, MPEG-TS by four packets', () => {
+    for (const brand of ['3gp4', '3gp6', '3g2a']) {
+      expect(sniff(`\0\0\0\x14ftyp${brand}`)).toEqual({ container: 'mov' });
+    }
+    expect(sniff('RIFF\0\0\0\0AVI LIST')).toEqual({ container: 'avi' });
+    const packet = (bytes: number) => `G${'\0'.repeat(bytes - 1)}`;
+    for (const stream of [packet(188), packet(204)]) {
+      expect(sniff(stream.repeat(4))).toEqual({ container: 'mpegts' });
+    }
+    expect(sniff(`\0\0\0\0${packet(192).repeat(4)}`)).toEqual({ container: 'mpegts' });
+    expect(sniff(packet(188).repeat(3))).toEqual({ other: 'of an unknown format' });
+  });
+
   test('names what it is instead', () => {
     const others: Readonly<Record<string, string>> = {
-      'RIFF\0\0\0\0AVI LIST': 'an AVI video',
       'RIFF\0\0\0\0WEBPVP8 ': 'a WebP picture',
       '\xff\xd8\xff\xe0': 'a JPEG picture',
       '\x89PNG\r\n\x1a\n': 'a PNG picture',
       '\0\0\0\x1cftypavif': 'an AVIF picture',
       '\0\0\0\x1cftypheic': 'a HEIC picture',
       '#EXTM3U\n': 'a playlist',
-      [`G${'\0'.repeat(187)}`.repeat(3)]: 'an MPEG transport stream',
+      'FLV\x01\x05': 'a Flash video',
     };
     for (const [beginning, other] of Object.entries(others)) expect(sniff(beginning)).toEqual({ other });
   });

@@ -222,7 +222,7 @@ const provocations: Readonly<Record<string, () => Promise<Json>>> = {
     return await bodyOn(socket);
   },
   video_missing: () => post('/video', [categories]),
-  video_unsupported: () => post('/video', [videoPart('RIFF\x10\0\0\0AVI LIST', 'film.avi'), categories]),
+  video_unsupported: () => post('/video', [videoPart('FLV\x01\x05\0\0\0\x09', 'film.flv'), categories]),
   video_too_large: async () => {
     const socket = await openSocket({ port: Number(new URL(service.url).port) });
     socket.write(videoHead(5 * 1024 ** 3));

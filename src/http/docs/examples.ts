@@ -198,7 +198,8 @@ const sentences = {
     'The file "raw.jpg" continues for more than 268435456 bytes after the 67108864 bytes that a picture may have, so the request was ended; leave that file out.',
   files_broken: `"broken.jpg" cannot be used: ${errors[0]?.error}`,
   video_missing: 'No video was sent; send it as a part named video, e.g. curl -F video=@film.mp4.',
-  video_unsupported: 'The file is an AVI video; MP4, M4V, MOV, WebM and MKV videos are accepted.',
+  video_unsupported:
+    'The file is a Flash video; MP4, M4V, MOV, 3GP, WebM, MKV, AVI and MPEG-TS videos are accepted.',
   video_too_large: 'The video has more than 4294967296 bytes, the most that is accepted.',
   video_broken:
     'The video is cut short or damaged: the index of its frames (the moov box) is missing or cannot be read.',

@@ -16,11 +16,19 @@ export function noVideoTrack(): ServiceError {
   );
 }
 
-export function unsupportedCodec(codec: string): ServiceError {
+/** @param codec its name; undefined: unknown */
+export function unsupportedCodec(codec: string | undefined): ServiceError {
   return new ServiceError(
     'video_unsupported',
-    `The video is encoded as ${codec}; ${listTitles(videoCodecs, 'and')} are accepted.`,
-    { codec },
+    `The video is encoded ${codec === undefined ? 'in an unknown way' : `as ${codec}`}; ${listTitles(videoCodecs, 'and')} are accepted.`,
+    codec === undefined ? {} : { codec },
+  );
+}
+
+export function encryptedVideo(): ServiceError {
+  return new ServiceError(
+    'video_unsupported',
+    'The video is encrypted; only unprotected videos are accepted.',
   );
 }
 

@@ -12,6 +12,7 @@ import { recogniseVideo, SNIFFED_BYTES } from '../sniff.ts';
 import {
   brokenVideo,
   emptyVideo,
+  encryptedVideo,
   framesTooLarge,
   notAVideo,
   noVideoTrack,
@@ -108,6 +109,7 @@ async function look(
   using demuxer = open(source);
   const { track } = demuxer;
   if (!track) throw noVideoTrack();
+  if (demuxer.isEncrypted) throw encryptedVideo();
   if (!track.codec) throw unsupportedCodec(track.codecName);
   const { width, height } = track.codedSize;
   if (width * height > MAX_PIXELS) throw framesTooLarge(track.codedSize, MAX_PIXELS);
@@ -193,6 +195,7 @@ async function readPacketIndex(
       brokenOff = true;
       break;
     }
+    if (demuxer.isEncrypted) throw encryptedVideo();
     pts.push(head.pts);
     dts.push(head.dts);
     sizes.push(head.size);

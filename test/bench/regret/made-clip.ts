@@ -25,7 +25,9 @@ const layout = { bits: 8, matrix: 'bt709', range: 'limited' } as const;
  */
 export async function madeClip(recipe: ClipRecipe): Promise<string> {
   const digest = Bun.hash(JSON.stringify({ ...recipe, PAINTER })).toString(36);
-  const extension = { mp4: 'mp4', matroska: 'mkv', webm: 'webm' }[recipe.container];
+  const extension = { mp4: 'mp4', matroska: 'mkv', webm: 'webm', avi: 'avi', mpegts: 'ts', '3gp': '3gp' }[
+    recipe.container
+  ];
   const path = join(await cacheFolder('regret', 'clips'), `${digest}.${extension}`);
   if (await Bun.file(path).exists()) return path;
   const unfinished = `${path}.${process.pid}`;

@@ -24,7 +24,7 @@ async function file(name: string, bytes: Uint8Array | string): Promise<string> {
   return path;
 }
 
-const ACCEPTED = 'MP4, M4V, MOV, WebM and MKV videos are accepted.';
+const ACCEPTED = 'MP4, M4V, MOV, 3GP, WebM, MKV, AVI and MPEG-TS videos are accepted.';
 
 describe('an unusable file is refused with a sentence', () => {
   test('an empty file', async () => {

@@ -186,3 +186,80 @@ describe('files that are mostly empty', () => {
     expect((await refusal(await file('voids', segment, voids))).code).toMatch(/^video_/);
   });
 });
+
+describe('containers without a reliable index', () => {
+  const recipe = { scenes: manyScenes(3, 1) };
+  const u32 = (...values: number[]) => Buffer.from(new Uint32Array(values).buffer);
+  const chunk = (id: string, ...contents: Uint8Array[]) => {
+    const content = Buffer.concat(contents);
+    return Buffer.concat([Buffer.from(id, 'latin1'), u32(content.length), content]);
+  };
+  const times = <Value>(count: number, make: (order: number) => Value): Value[] =>
+    Array.from({ length: count }, (_, order) => make(order));
+  const file = async (name: string, ...parts: Uint8Array[]) => {
+    const path = join(videoFolder(), name);
+    await Bun.write(path, Buffer.concat(parts));
+    return path;
+  };
+  const aviParts = async () => {
+    const bytes = Buffer.from(await Bun.file(makeVideo({ ...recipe, container: 'avi' }).path).bytes());
+    const movi = bytes.indexOf('movi');
+    return {
+      header: bytes.subarray(0, movi - 8),
+      frames: bytes.subarray(movi - 8, bytes.lastIndexOf('idx1')),
+    };
+  };
+  const tooMany = /^The video (?:is damaged: it names more frames|has no frames|is longer)/;
+
+  test('AVI: an index that names the same frame very often', async () => {
+    const { header, frames } = await aviParts();
+    const first = frames.indexOf('00dc');
+    const entry = Buffer.concat([Buffer.from('00dc'), u32(0x10, first - 8, frames.readUInt32LE(first + 4))]);
+    const path = await file('same.avi', header, frames, chunk('idx1', ...times(100_000, () => entry)));
+    const { timestamps } = await lookAt(path);
+    expect(timestamps.length).toBeLessThanOrEqual(recipe.scenes.length);
+  });
+
+  test('AVI: frames of no bytes or two', async () => {
+    const { header } = await aviParts();
+    for (const content of [new Uint8Array(), new Uint8Array(2)]) {
+      const frames = Buffer.concat(times(300_000, () => chunk('00dc', content)));
+      const path = await file('tiny.avi', header, chunk('LIST', Buffer.from('movi'), frames));
+      expect((await refusal(path)).message).toMatch(tooMany);
+    }
+  });
+
+  test('AVI: lists within each other', async () => {
+    const list = Buffer.concat([Buffer.from('LIST'), u32(0xffff_fff0), Buffer.from('hdrl')]);
+    const riff = Buffer.from('RIFF\xff\xff\xff\x7fAVI ', 'latin1');
+    expect((await refusal(await file('lists.avi', riff, ...times(100_000, () => list)))).code).toBe(
+      'video_broken',
+    );
+  });
+
+  test('AVI: thousands of tracks', async () => {
+    const { header, frames } = await aviParts();
+    const at = header.indexOf('LIST', header.indexOf('hdrl'));
+    const track = header.subarray(at, at + 8 + header.readUInt32LE(at + 4));
+    const main = header.subarray(24, 24 + 8 + header.readUInt32LE(28));
+    const tracks = chunk('LIST', Buffer.from('hdrl'), main, ...times(10_000, () => track));
+    const riff = Buffer.from('RIFF\xff\xff\xff\x7fAVI ', 'latin1');
+    expect((await refusal(await file('tracks.avi', riff, tracks, frames))).code).toMatch(/^video_/);
+  });
+
+  test('MPEG-TS: a sound video followed by gigabytes of zeros, or by packets of nothing', async () => {
+    const { path } = makeVideo({ ...recipe, container: 'mpegts' });
+    const bytes = await Bun.file(path).bytes();
+    const sparse = await file('sparse.ts', bytes);
+    await truncate(sparse, 4 * 1024 ** 3);
+    expect((await lookAt(sparse)).timestamps).toHaveLength(recipe.scenes.length);
+    const empty = Buffer.alloc(
+      188 * 200_000,
+      Buffer.from([0x47, 0x1f, 0xff, 0x10, ...times(184, () => 0xff)]),
+    );
+    expect((await lookAt(await file('empty.ts', bytes, empty))).timestamps).toHaveLength(
+      recipe.scenes.length,
+    );
+    expect((await refusal(await file('only-empty.ts', empty))).code).toBe('video_broken');
+  });
+});

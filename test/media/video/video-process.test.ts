@@ -1,7 +1,10 @@
 import { describe, expect, test } from 'bun:test';
+import { readFileSync } from 'node:fs';
+import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import type { VideoReader } from '../../../src/media/video/video.ts';
 import { CrowdedOut, createVideoPlaces } from '../../../src/media/video/video-places.ts';
+import { childrenOf } from '../../bench/process/child-processes.ts';
 import { makeVideo, manyScenes } from '../../fixtures/videos.ts';
 import { geometry, open, side } from './look-at.ts';
 
@@ -24,6 +27,15 @@ async function jpegAt(reader: VideoReader, timestamp: number): Promise<Uint8Arra
 const video = makeVideo({ scenes: manyScenes(20, 1) });
 
 describe('a video is decoded in another process', () => {
+  test('that yields to photos, but only a little: the priority counts against every process of the machine', async () => {
+    await using _ = await open(video.path);
+    const decoders = childrenOf(process.pid).filter((pid) =>
+      readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('video-child.ts'),
+    );
+    const niceness = decoders.map((pid) => getPriority(pid) - getPriority());
+    expect(niceness).toEqual([3]);
+  });
+
   test('that may crash', async () => {
     const fault = await refusal(open(video.path, { process: { childPath: child('crashing') } }));
     expect(fault).toMatchObject({

@@ -15,6 +15,16 @@ const recipes: Readonly<Record<string, Omit<VideoRecipe, 'scenes'>>> = {
   'hevc.mp4': { encoder: 'libx265', options: { preset: 'ultrafast', 'x265-params': 'log-level=none' } },
   'av1.mp4': { encoder: 'libsvtav1', options: { preset: '12' } },
   'mpeg4.mp4': { encoder: 'mpeg4', options: { bf: '2' } },
+  'h264.avi': { container: 'avi', options: { preset: 'veryfast', g: '8' } },
+  'mpeg4.avi': { container: 'avi', encoder: 'mpeg4', options: { g: '8' } },
+  'h264.ts': { container: 'mpegts', options: { preset: 'veryfast', g: '8' } },
+  'hevc.ts': {
+    container: 'mpegts',
+    encoder: 'libx265',
+    options: { preset: 'ultrafast', 'x265-params': 'log-level=none' },
+  },
+  'h264.m2ts': { container: 'mpegts', muxerOptions: { mpegts_m2ts_mode: '1' } },
+  'mpeg4.3gp': { container: '3gp', encoder: 'mpeg4', options: { g: '8' } },
   'vp9.webm': {
     encoder: 'libvpx-vp9',
     container: 'webm',
@@ -63,6 +73,7 @@ const boxTypes = [
   ...['ftyp', 'moov', 'mvhd', 'trak', 'tkhd', 'edts', 'elst', 'mdia', 'mdhd', 'hdlr', 'minf', 'dinf', 'dref'],
   ...['stbl', 'stsd', 'avc1', 'avcC', 'hev1', 'hvcC', 'av01', 'av1C', 'mp4v', 'esds', 'stts', 'ctts', 'stss'],
   ...['stsc', 'stsz', 'stco', 'moof', 'mfhd', 'traf', 'tfhd', 'tfdt', 'trun', 'mvex', 'trex', 'mdat', 'colr'],
+  ...['RIFF', 'LIST', 'hdrl', 'avih', 'strl', 'strh', 'strf', 'indx', 'movi', '00dc', 'idx1', 'JUNK'],
 ];
 /** Where sizes overflow, end, or mean something else (0: until the end; 1: in 64 bits). */
 const extremes = [0, 1, 7, 8, 9, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
