@@ -15,6 +15,7 @@ import {
   AVDISCARD_DEFAULT,
   AVDISCARD_NONKEY,
   AVERROR_EOF,
+  AVMEDIA_TYPE_AUDIO,
   AVMEDIA_TYPE_VIDEO,
   AVSEEK_FLAG_BACKWARD,
 } from 'node-av/constants';
@@ -87,7 +88,7 @@ export interface Demuxer extends Disposable {
   readonly track: VideoTrack | undefined;
   /** The time that identifies a packet, however the demuxer reached it. */
   readonly identity: 'pts' | 'dts';
-  /** Where the file's time begins, in seconds on the tracks' own clock. */
+  /** The earliest start of all tracks, in seconds on the tracks' own clock. Players begin to count there. */
   readonly startTime: number;
   /** How long the container says the track lasts, in seconds; 0 where it does not say. */
   readonly declaredDuration: number;
@@ -149,7 +150,8 @@ export function openDemuxer({ path, container, ignoreEdits }: MediaSource): Demu
     // The scheme keeps a colon in the path from being read as a protocol.
     check(context.openInputSync(`file:${path}`, InputFormat.findInputFormat(container), dictionary), 'open');
     const streams = context.streams;
-    for (const stream of streams) if (!isVideo(stream)) stream.discard = AVDISCARD_ALL;
+    // Sound stays until here: where it begins before the picture, the file's time begins with it.
+    for (const stream of streams) if (!isVideo(stream) && !isSound(stream)) stream.discard = AVDISCARD_ALL;
     check(context.findStreamInfoSync(), 'read the streams');
     const video = bestVideo(context.streams);
     for (const stream of context.streams) {
@@ -228,6 +230,10 @@ function declaredDuration(stream: Stream | undefined): number {
   if (!stream || stream.duration === AV_NOPTS_VALUE) return 0;
   const { num, den } = stream.timeBase;
   return (Number(stream.duration) * num) / den;
+}
+
+function isSound(stream: Stream): boolean {
+  return stream.codecpar.codecType === AVMEDIA_TYPE_AUDIO;
 }
 
 function isVideo(stream: Stream): boolean {
