@@ -120,7 +120,7 @@ const skipOptions: Readonly<Record<Skip, string>> = {
  * @throws AvError
  */
 export function createDecoder(demuxer: Demuxer, codec: VideoCodec, options: DecoderOptions): Decoder {
-  const { stream, packet } = demuxer.native;
+  const { stream } = demuxer.native;
   const implementation = Codec.findDecoderByName(decoderNames[codec]);
   if (!implementation) throw new Error(`libav was built without ${decoderNames[codec]}`);
   const context = new CodecContext();
@@ -171,7 +171,7 @@ export function createDecoder(demuxer: Demuxer, codec: VideoCodec, options: Deco
     get pixels() {
       return pixels;
     },
-    *decode() {
+    *decode({ native: { packet } }) {
       let code = context.sendPacketSync(packet);
       if (isNothing(code)) {
         // The decoder is full: read its frames first.

@@ -92,7 +92,7 @@ export interface Demuxer extends Disposable {
   readonly startTime: number;
   /** How long the container says the track lasts, in seconds; 0 where it does not say. */
   readonly declaredDuration: number;
-  /** The current packet's head. */
+  /** The current packet's head; before the first one its times are NaN. */
   readonly head: Readonly<PacketHead>;
   /**
    * Moves to the track's next packet.
@@ -102,9 +102,9 @@ export interface Demuxer extends Disposable {
   next(): boolean;
   /**
    * Seeks to a keyframe's packet. The following `next` moves to it, or to a packet before it.
-   * @throws AvError
+   * @returns false: the container finds no keyframe there
    */
-  seek(keyframe: Pick<PacketHead, 'pts' | 'dts'>): void;
+  seek(keyframe: Pick<PacketHead, 'pts' | 'dts'>): boolean;
   /**
    * Lets `next` skip everything but keyframes, if possible without reading it from disk. Presentation times are then
    * wrong, because the mov demuxer does not count the offsets that it skips.
@@ -174,7 +174,14 @@ interface OpenFile {
 }
 
 function createDemuxer({ context, packet, stream, container, free }: OpenFile): Demuxer {
-  const head: PacketHead = { pts: 0, dts: 0, duration: 0, size: 0, key: false, hidden: false };
+  const head: PacketHead = {
+    pts: Number.NaN,
+    dts: Number.NaN,
+    duration: 0,
+    size: 0,
+    key: false,
+    hidden: false,
+  };
   const readHead = () => {
     const { pts, dts } = packet;
     head.pts = Number(pts === AV_NOPTS_VALUE ? (dts === AV_NOPTS_VALUE ? 0n : dts) : pts);
@@ -205,11 +212,10 @@ function createDemuxer({ context, packet, stream, container, free }: OpenFile): 
       }
     },
     seek({ pts, dts }) {
-      if (!stream) return;
       // The mov demuxer searches decoding times, the matroska demuxer presentation times.
-      const code = context.seekFrameSync(stream.index, BigInt(Math.min(pts, dts)), AVSEEK_FLAG_BACKWARD);
-      if (code < 0)
-        check(context.seekFrameSync(stream.index, BigInt(Math.max(pts, dts)), AVSEEK_FLAG_BACKWARD), 'seek');
+      return [Math.min(pts, dts), Math.max(pts, dts)].some(
+        (ticks) => stream && context.seekFrameSync(stream.index, BigInt(ticks), AVSEEK_FLAG_BACKWARD) >= 0,
+      );
     },
     keyframesOnly() {
       if (stream) stream.discard = AVDISCARD_NONKEY;

@@ -122,7 +122,7 @@ describe('jpegs are of exactly the frames that were found', () => {
     await writeFile(renamed, bytes);
     const pictureOf = async (path: string) => {
       using session = await openVideoSession(path, { videoSeconds: 100, threads: 1 }, async () => undefined);
-      return picturesOf(session, [3])[0]?.jpeg;
+      return picturesOf(session, [2])[0]?.jpeg;
     };
     expect(await pictureOf(renamed)).not.toEqual(await pictureOf(sound));
   });
