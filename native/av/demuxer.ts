@@ -80,6 +80,8 @@ export interface PacketHead {
   key: boolean;
   /** An edit list keeps it from being shown. */
   hidden: boolean;
+  /** MPEG-4 only: shown before the frame that is decoded before it. */
+  bidirectional: boolean;
 }
 
 /** The packets of a file's best video track, one after another. */
@@ -174,6 +176,7 @@ interface OpenFile {
 }
 
 function createDemuxer({ context, packet, stream, container, free }: OpenFile): Demuxer {
+  const track = stream && describeTrack(stream);
   const head: PacketHead = {
     pts: Number.NaN,
     dts: Number.NaN,
@@ -181,6 +184,7 @@ function createDemuxer({ context, packet, stream, container, free }: OpenFile): 
     size: 0,
     key: false,
     hidden: false,
+    bidirectional: false,
   };
   const readHead = () => {
     const { pts, dts } = packet;
@@ -190,10 +194,14 @@ function createDemuxer({ context, packet, stream, container, free }: OpenFile): 
     head.size = packet.size;
     head.key = packet.isKeyframe;
     head.hidden = (packet.flags & AV_PKT_FLAG_DISCARD) !== 0;
+    if (track?.codec !== 'mpeg4') return;
+    head.bidirectional = isBidirectional(packet);
+    // Otherwise the decoder invents a time.
+    if (pts === AV_NOPTS_VALUE) packet.pts = dts;
   };
   const startTime = context.startTime;
   return {
-    track: stream && describeTrack(stream),
+    track,
     // Matroska files have no decoding times: libav derives them from earlier packets.
     identity: container === 'mov' ? 'dts' : 'pts',
     startTime: startTime === AV_NOPTS_VALUE ? 0 : Number(startTime) / 1e6,
@@ -230,6 +238,18 @@ function createDemuxer({ context, packet, stream, container, free }: OpenFile): 
     },
     [Symbol.dispose]: free,
   };
+}
+
+/** Where an MPEG-4 frame begins, and its type, in the first two bits after that. */
+const FRAME_START = Buffer.from([0, 0, 1, 0xb6]);
+const BIDIRECTIONAL = 2;
+/** Headers before a frame are shorter. */
+const HEADER_BYTES = 1024;
+
+function isBidirectional({ data }: Packet): boolean {
+  const beginning = data?.subarray(0, HEADER_BYTES);
+  const at = beginning?.indexOf(FRAME_START) ?? -1;
+  return at >= 0 && (beginning?.[at + FRAME_START.length] ?? 0) >> 6 === BIDIRECTIONAL;
 }
 
 function declaredDuration(stream: Stream | undefined): number {

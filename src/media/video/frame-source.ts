@@ -163,7 +163,9 @@ export function createFrameSource(
     tally.cutAt = Math.min(tally.cutAt ?? Number.POSITIVE_INFINITY, Math.max(0, index.timestamps[position]!));
   };
   const timestampOf = ({ pts }: DecodedFrame, startTime: number): number | undefined =>
-    pts === undefined ? undefined : toSeconds(pts, track.secondsPerTick, startTime);
+    pts === undefined
+      ? undefined
+      : toSeconds(index.restamped.get(pts) ?? pts, track.secondsPerTick, startTime);
 
   const owned = stack.move();
   return {
@@ -172,6 +174,8 @@ export function createFrameSource(
       const { demuxer } = reader;
       if (positions[0] !== 0) introduceEncoder(demuxer, decoder);
       demuxer.keyframesOnly();
+      const { head, identity } = demuxer;
+      const wanted = new Map(positions.map((position) => [targetAt(index, position)[identity], position]));
       const inDecoder = new Map<number, number>();
       function* seen(frames: Generator<DecodedFrame>) {
         for (const frame of frames) {
@@ -182,14 +186,15 @@ export function createFrameSource(
           yield { ...see(frame, timestamp, 1), position };
         }
       }
-      for (const position of positions) {
+      while (wanted.size > 0 && demuxer.next()) {
+        const position = wanted.get(head[identity]);
+        if (position === undefined || !head.key) continue;
+        wanted.delete(head[identity]);
         if (!budget.allowsKeyframes) {
           cut(position);
           break;
         }
-        const target = targetAt(index, position);
-        const { pts } = target;
-        if (!readOnTo(demuxer, target)) continue;
+        const pts = index.pts[position]!;
         demuxer.setPts(pts);
         inDecoder.set(pts, position);
         tally.packets++;
