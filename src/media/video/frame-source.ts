@@ -255,6 +255,8 @@ export function createFrameSource(
 export interface FrameJpeg {
   readonly timestamp: number;
   readonly jpeg: Uint8Array;
+  /** The frame looks different from the one that was found: damage is repaired differently each time. */
+  readonly differs?: boolean;
 }
 
 /**
@@ -281,8 +283,8 @@ const MAX_RETRIES = 2;
 /**
  * Decodes frames again, at full size, each from its keyframe. Frames of the same keyframe are decoded in one pass. If
  * the same picture does not appear at the same time, decoding begins at earlier keyframes: some streams refresh the
- * picture part by part, and some files mark frames as keyframes that are not. A frame that does not appear then is left
- * out.
+ * picture part by part, and some files mark frames as keyframes that are not. After that, a different picture at the same
+ * time is returned, marked as such. A frame that does not appear at all is left out.
  * @param wanted frames, by ascending timestamps
  * @returns pictures, and `undefined` regularly while no picture is ready. It ends early when the budget is used up.
  */
@@ -302,7 +304,13 @@ export function* decodeJpegs(
 
   const waiting = wanted.map((frame) => {
     const position = positionOf(index, frame.timestamp);
-    return { ...frame, pts: index.pts[position]!, start: keyframeBefore(index, position), retries: 0 };
+    return {
+      ...frame,
+      pts: index.pts[position]!,
+      start: keyframeBefore(index, position),
+      retries: 0,
+      different: undefined as Uint8Array | undefined,
+    };
   });
   let packetsToRetry = MAX_RETRIES * index.count;
   /** A frame could not be decoded from its keyframe. Others may be no better. */
@@ -321,7 +329,10 @@ export function* decodeJpegs(
         if (!next || pts === undefined || pts < next.pts) continue;
         passed = pts > next.pts;
         if (passed) return;
-        if (next.look && !isAlike(next.look, looker.make(frame).pixels)) continue;
+        if (next.look && !isAlike(next.look, looker.make(frame).pixels)) {
+          next.different = encoder.encode(frame);
+          continue;
+        }
         if (next.retries > 0) distrust = true;
         waiting.shift();
         yield { timestamp: next.timestamp, jpeg: encoder.encode(frame) };
@@ -344,6 +355,8 @@ export function* decodeJpegs(
     if (!passed || !next) continue;
     if (start === 0 || packetsToRetry <= 0) {
       waiting.shift();
+      const { timestamp, different } = next;
+      if (different) yield { timestamp, jpeg: different, differs: true };
     } else {
       next.start = keyframesBack(index, Math.min(start, next.start), 2 ** next.retries);
       next.retries++;

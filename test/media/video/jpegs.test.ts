@@ -2,7 +2,9 @@ import { describe, expect, test } from 'bun:test';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { createPictureLoader } from '../../../src/media/picture/picture.ts';
-import type { FrameJpeg } from '../../../src/media/video/frame-source.ts';
+import { createDecodingBudget } from '../../../src/media/video/decoding-budget.ts';
+import { decodeJpegs, type FrameJpeg } from '../../../src/media/video/frame-source.ts';
+import { lookIntoFile } from '../../../src/media/video/video-file.ts';
 import {
   type FoundFrame,
   openVideoSession,
@@ -166,6 +168,32 @@ describe('jpegs are of exactly the frames that were found', () => {
       const shown = Math.max(0, Math.round(timestamp * 25) - 1);
       expect(numberIn(await readJpeg(jpeg))).toBe(shown);
     }
+  });
+
+  test('or marked, where the picture at that time is another one', async () => {
+    const path = makePaintedVideo(
+      'numbered, with another look',
+      { options: { ...withoutCuts, g: '25' } },
+      Array.from({ length: 100 }, (_, index) => numbered(index)),
+    );
+    const file = await lookIntoFile(path, 100, async () => undefined);
+    const picturesWith = (look: Uint8Array) => {
+      const budget = createDecodingBudget(Number.POSITIVE_INFINITY);
+      const limits = { threads: 1, maximumPixels: 1e6 };
+      const wanted = [
+        { timestamp: 1, look: undefined },
+        { timestamp: 2, look },
+        { timestamp: 3, look: undefined },
+      ];
+      return [...decodeJpegs(file, limits, budget, wanted)].flatMap((picture) => picture ?? []);
+    };
+    const pictures = picturesWith(new Uint8Array(16 * 16 * 3));
+    expect(pictures.map(({ timestamp, differs }) => [timestamp, differs])).toEqual([
+      [1, undefined],
+      [2, true],
+      [3, undefined],
+    ]);
+    for (const { timestamp, jpeg } of pictures) expect(numberIn(await readJpeg(jpeg))).toBe(timestamp * 25);
   });
 
   test('in any number, and once more', async () => {
