@@ -124,7 +124,7 @@ const skipOptions: Readonly<Record<Skip, string>> = {
  * @throws AvError
  */
 export function createDecoder(demuxer: Demuxer, codec: VideoCodec, options: DecoderOptions): Decoder {
-  const { stream, packet } = demuxer.native;
+  const { stream } = demuxer.native;
   const track = demuxer.track!;
   const declared = declaredColours(stream.codecpar);
   const implementation = Codec.findDecoderByName(decoderNames[codec]);
@@ -178,7 +178,7 @@ export function createDecoder(demuxer: Demuxer, codec: VideoCodec, options: Deco
     get pixels() {
       return pixels;
     },
-    *decode() {
+    *decode({ native: { packet } }) {
       let code = context.sendPacketSync(packet);
       if (isNothing(code)) {
         // The decoder is full: read its frames first.

@@ -21,6 +21,7 @@ import {
   AVDISCARD_DEFAULT,
   AVDISCARD_NONKEY,
   AVERROR_EOF,
+  AVMEDIA_TYPE_AUDIO,
   AVMEDIA_TYPE_VIDEO,
   AVSEEK_FLAG_BACKWARD,
 } from 'node-av/constants';
@@ -88,6 +89,8 @@ export interface PacketHead {
   key: boolean;
   /** An edit list keeps it from being shown. */
   hidden: boolean;
+  /** MPEG-4 only: shown before the frame that is decoded before it. */
+  bidirectional: boolean;
 }
 
 /** The packets of a file's best video track, one after another. */
@@ -96,11 +99,11 @@ export interface Demuxer extends Disposable {
   readonly track: VideoTrack | undefined;
   /** The time that identifies a packet, however the demuxer reached it. */
   readonly identity: 'pts' | 'dts';
-  /** Where the file's time begins, in seconds on the tracks' own clock. */
+  /** The earliest start of all tracks, in seconds on the tracks' own clock. Players begin to count there. */
   readonly startTime: number;
   /** How long the container says the track lasts, in seconds; 0 where it does not say. */
   readonly declaredDuration: number;
-  /** The current packet's head. */
+  /** The current packet's head; before the first one its times are NaN. */
   readonly head: Readonly<PacketHead>;
   /** The current packet, or the whole track, cannot be decoded without a key. */
   readonly isEncrypted: boolean;
@@ -112,9 +115,9 @@ export interface Demuxer extends Disposable {
   next(): boolean;
   /**
    * Seeks to a keyframe's packet. The following `next` moves to it, or to a packet before it.
-   * @throws AvError
+   * @returns false: the container finds no keyframe there
    */
-  seek(keyframe: Pick<PacketHead, 'pts' | 'dts'>): void;
+  seek(keyframe: Pick<PacketHead, 'pts' | 'dts'>): boolean;
   /**
    * Lets `next` skip everything but keyframes, if possible without reading it from disk. Presentation times are then
    * wrong, because the mov demuxer does not count the offsets that it skips.
@@ -160,7 +163,8 @@ export function openDemuxer({ path, container, ignoreEdits }: MediaSource): Demu
     // The scheme keeps a colon in the path from being read as a protocol.
     check(context.openInputSync(`file:${path}`, InputFormat.findInputFormat(container), dictionary), 'open');
     const streams = context.streams;
-    for (const stream of streams) if (!isVideo(stream)) stream.discard = AVDISCARD_ALL;
+    // Sound stays until here: where it begins before the picture, the file's time begins with it.
+    for (const stream of streams) if (!isVideo(stream) && !isSound(stream)) stream.discard = AVDISCARD_ALL;
     check(context.findStreamInfoSync(), 'read the streams');
     const video = bestVideo(context.streams);
     for (const stream of context.streams) {
@@ -183,7 +187,16 @@ interface OpenFile {
 }
 
 function createDemuxer({ context, packet, stream, container, free }: OpenFile): Demuxer {
-  const head: PacketHead = { pts: 0, dts: 0, duration: 0, size: 0, key: false, hidden: false };
+  const track = stream && describeTrack(stream);
+  const head: PacketHead = {
+    pts: Number.NaN,
+    dts: Number.NaN,
+    duration: 0,
+    size: 0,
+    key: false,
+    hidden: false,
+    bidirectional: false,
+  };
   const readHead = () => {
     const { pts, dts } = packet;
     head.pts = Number(pts === AV_NOPTS_VALUE ? (dts === AV_NOPTS_VALUE ? 0n : dts) : pts);
@@ -192,11 +205,15 @@ function createDemuxer({ context, packet, stream, container, free }: OpenFile): 
     head.size = packet.size;
     head.key = packet.isKeyframe;
     head.hidden = (packet.flags & AV_PKT_FLAG_DISCARD) !== 0;
+    if (track?.codec !== 'mpeg4') return;
+    head.bidirectional = isBidirectional(packet);
+    // Otherwise the decoder invents a time.
+    if (pts === AV_NOPTS_VALUE) packet.pts = dts;
   };
   const encryptedTrack = stream !== undefined && isEncrypted(stream);
   const startTime = context.startTime;
   return {
-    track: stream && describeTrack(stream),
+    track,
     // Matroska files have no decoding times: libav derives them from earlier packets.
     identity: container === 'matroska' ? 'pts' : 'dts',
     startTime: startTime === AV_NOPTS_VALUE ? 0 : Number(startTime) / 1e6,
@@ -218,11 +235,10 @@ function createDemuxer({ context, packet, stream, container, free }: OpenFile): 
       }
     },
     seek({ pts, dts }) {
-      if (!stream) return;
       // The mov demuxer searches decoding times, the matroska demuxer presentation times.
-      const code = context.seekFrameSync(stream.index, BigInt(Math.min(pts, dts)), AVSEEK_FLAG_BACKWARD);
-      if (code < 0)
-        check(context.seekFrameSync(stream.index, BigInt(Math.max(pts, dts)), AVSEEK_FLAG_BACKWARD), 'seek');
+      return [Math.min(pts, dts), Math.max(pts, dts)].some(
+        (ticks) => stream && context.seekFrameSync(stream.index, BigInt(ticks), AVSEEK_FLAG_BACKWARD) >= 0,
+      );
     },
     keyframesOnly() {
       if (stream) stream.discard = AVDISCARD_NONKEY;
@@ -239,12 +255,28 @@ function createDemuxer({ context, packet, stream, container, free }: OpenFile): 
   };
 }
 
+/** Where an MPEG-4 frame begins, and its type, in the first two bits after that. */
+const FRAME_START = Buffer.from([0, 0, 1, 0xb6]);
+const BIDIRECTIONAL = 2;
+/** Headers before a frame are shorter. */
+const HEADER_BYTES = 1024;
+
+function isBidirectional({ data }: Packet): boolean {
+  const beginning = data?.subarray(0, HEADER_BYTES);
+  const at = beginning?.indexOf(FRAME_START) ?? -1;
+  return at >= 0 && (beginning?.[at + FRAME_START.length] ?? 0) >> 6 === BIDIRECTIONAL;
+}
+
 function declaredDuration(stream: Stream | undefined, container: Container): number {
   if (!stream || stream.duration === AV_NOPTS_VALUE) return 0;
   const { num, den } = stream.timeBase;
   // The avi demuxer shortens the duration to the data; a tick is a frame.
   const ticks = container === 'avi' ? stream.nbFrames : stream.duration;
   return (Number(ticks) * num) / den;
+}
+
+function isSound(stream: Stream): boolean {
+  return stream.codecpar.codecType === AVMEDIA_TYPE_AUDIO;
 }
 
 function isVideo(stream: Stream): boolean {

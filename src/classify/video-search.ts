@@ -118,7 +118,9 @@ export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
       video: source.description,
       framesConsidered: frames.length,
       scenes: source.scenes,
-      warnings: source.warnings,
+      get warnings() {
+        return source.warnings;
+      },
       rankings: rankings.map(({ name: category, candidates }) => ({
         category,
         frames: candidates.map(({ name: timestamp, score, similarity }) => ({

@@ -285,7 +285,8 @@ async function searchStored(
     const answer = composeAnswer(search, { model: classifier.model, videoName: name, options });
     if (!options.images) return answer;
     const pictures = await render(search, winningTimestamps(answer), spool, report);
-    return withImages(answer, pictures);
+    // Pictures may have added warnings.
+    return withImages({ ...answer, warnings: [...search.warnings] }, pictures);
   } finally {
     ended.resolve();
   }

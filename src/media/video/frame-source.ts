@@ -17,28 +17,44 @@ import { type PacketIndex, toSeconds, type VideoFile } from './video-file.ts';
 /** Skipping fewer packets than this costs less than a seek in a file without a table of packets. */
 const READ_ON = 300;
 
-/**
- * Moves a demuxer to a packet, which becomes its current one.
- * @returns false: the packet was not found
- */
-function goToPacket(demuxer: Demuxer, index: PacketIndex, position: number): boolean {
-  const target = { pts: index.pts[position]!, dts: index.dts[position]! };
-  const behind = target.dts - demuxer.head.dts;
-  if (behind >= 0 && behind <= READ_ON * typicalTicks(index)) {
-    if (isAt(demuxer, target) || readOnTo(demuxer, target, READ_ON)) return true;
-  }
-  demuxer.seek(target);
-  if (readOnTo(demuxer, target, index.count)) return true;
-  // The file's table is wrong: read from the beginning.
-  demuxer.seek({ pts: index.pts[0]!, dts: index.dts[0]! });
-  return readOnTo(demuxer, target, index.count);
+/** Reads a file's packets from any keyframe on. */
+interface PacketReader extends Disposable {
+  /** Its current packet is the one that `goTo` found, or a later one. */
+  readonly demuxer: Demuxer;
+  /**
+   * Moves to a packet: a keyframe, or the first packet.
+   * @returns false: the packet was not found
+   */
+  goTo(position: number): boolean;
+}
+
+function createPacketReader({ source, index }: VideoFile): PacketReader {
+  let demuxer = openDemuxer(source);
+  return {
+    get demuxer() {
+      return demuxer;
+    },
+    goTo(position) {
+      const target = targetAt(index, position);
+      const behind = target.dts - demuxer.head.dts;
+      if (behind >= 0 && behind <= READ_ON * typicalTicks(index)) {
+        if (isAt(demuxer, target) || readOnTo(demuxer, target, READ_ON)) return true;
+      }
+      if (demuxer.seek(target) && readOnTo(demuxer, target)) return true;
+      // The file's table is wrong, or it names no keyframe: read from the beginning.
+      demuxer[Symbol.dispose]();
+      demuxer = openDemuxer(source);
+      return readOnTo(demuxer, target);
+    },
+    [Symbol.dispose]: () => demuxer[Symbol.dispose](),
+  };
 }
 
 /**
- * Reads on to a keyframe's packet.
+ * Reads on to a packet.
  * @returns false: the packet was not found
  */
-function readOnTo(demuxer: Demuxer, target: Ticks, packets = Number.POSITIVE_INFINITY): boolean {
+function readOnTo(demuxer: Demuxer, target: Target, packets = Number.POSITIVE_INFINITY): boolean {
   const { head, identity } = demuxer;
   for (let read = 0; read < packets && demuxer.next(); read++) {
     if (isAt(demuxer, target)) return true;
@@ -48,10 +64,14 @@ function readOnTo(demuxer: Demuxer, target: Ticks, packets = Number.POSITIVE_INF
   return false;
 }
 
-type Ticks = Pick<PacketHead, 'pts' | 'dts'>;
+type Target = Pick<PacketHead, 'pts' | 'dts' | 'key'>;
 
-function isAt({ head, identity }: Demuxer, target: Ticks): boolean {
-  return head.key && head[identity] === target[identity];
+function targetAt({ pts, dts, keys }: PacketIndex, position: number): Target {
+  return { pts: pts[position]!, dts: dts[position]!, key: keys[position] === 1 };
+}
+
+function isAt({ head, identity }: Demuxer, target: Target): boolean {
+  return head.key === target.key && head[identity] === target[identity];
 }
 
 function typicalTicks({ dts, count }: PacketIndex): number {
@@ -76,9 +96,23 @@ export interface DecodingTally {
   cutAt: number | undefined;
 }
 
+/** A tiny picture of a frame. */
+type FrameLook = Uint8Array;
+const LOOK_SIZE = { width: 16, height: 16 };
+/** The mean difference of two looks of one frame, of 255. Only the repair of damage differs at all. */
+const SAME_LOOK = 2;
+
+function isAlike(a: FrameLook, b: FrameLook): boolean {
+  let sum = 0;
+  for (let at = 0; at < a.length; at++) sum += Math.abs(a[at]! - b[at]!);
+  return sum <= SAME_LOOK * a.length;
+}
+
 /** A frame that may be chosen. */
 export interface FrameCapture extends Disposable {
   readonly frame: HeldFrame;
+  /** To recognise the frame when it is decoded again. */
+  readonly look: FrameLook;
   /** How many packets were decoded from the keyframe up to this frame. */
   readonly packetsDecoded: number;
 }
@@ -96,14 +130,15 @@ export function createFrameSource(
   using stack = new DisposableStack();
   const { index, track } = file;
   const thumbnailer = stack.use(createThumbnailer(thumbnailSize(track.codedSize)));
-  const open = (skip: 'nonkey' | 'nonreference'): { demuxer: Demuxer; decoder: Decoder } => {
-    const demuxer = owned.use(openDemuxer(file.source));
+  const looker = stack.use(createThumbnailer(LOOK_SIZE));
+  const open = (skip: 'nonkey' | 'nonreference'): { reader: PacketReader; decoder: Decoder } => {
+    const reader = owned.use(createPacketReader(file));
     const alone = skip === 'nonkey' && file.codec === 'hevc';
-    const decoder = owned.use(createDecoder(demuxer, file.codec, { ...limits, skip, alone }));
-    return { demuxer, decoder };
+    const decoder = owned.use(createDecoder(reader.demuxer, file.codec, { ...limits, skip, alone }));
+    return { reader, decoder };
   };
   /** Opened on first use: for most videos the keyframes suffice. */
-  let walking: { demuxer: Demuxer; decoder: Decoder } | undefined;
+  let walking: { reader: PacketReader; decoder: Decoder } | undefined;
 
   const see = (frame: DecodedFrame, timestamp: number, packetsDecoded: number): SeenFrame<FrameCapture> => {
     tally.frames++;
@@ -113,7 +148,8 @@ export function createFrameSource(
       thumbnail: makeThumbnail(thumbnailer.make(frame)),
       capture() {
         const held = holdFrame(frame);
-        return { frame: held, packetsDecoded, [Symbol.dispose]: () => held[Symbol.dispose]() };
+        const look = looker.make(frame).pixels;
+        return { frame: held, look, packetsDecoded, [Symbol.dispose]: () => held[Symbol.dispose]() };
       },
     };
   };
@@ -127,14 +163,19 @@ export function createFrameSource(
     tally.cutAt = Math.min(tally.cutAt ?? Number.POSITIVE_INFINITY, Math.max(0, index.timestamps[position]!));
   };
   const timestampOf = ({ pts }: DecodedFrame, startTime: number): number | undefined =>
-    pts === undefined ? undefined : toSeconds(pts, track.secondsPerTick, startTime);
+    pts === undefined
+      ? undefined
+      : toSeconds(index.restamped.get(pts) ?? pts, track.secondsPerTick, startTime);
 
   const owned = stack.move();
   return {
     *keyframes(positions) {
-      const { demuxer, decoder } = open('nonkey');
+      const { reader, decoder } = open('nonkey');
+      const { demuxer } = reader;
       if (positions[0] !== 0) introduceEncoder(demuxer, decoder);
       demuxer.keyframesOnly();
+      const { head, identity } = demuxer;
+      const wanted = new Map(positions.map((position) => [targetAt(index, position)[identity], position]));
       const inDecoder = new Map<number, number>();
       function* seen(frames: Generator<DecodedFrame>) {
         for (const frame of frames) {
@@ -145,13 +186,15 @@ export function createFrameSource(
           yield { ...see(frame, timestamp, 1), position };
         }
       }
-      for (const position of positions) {
+      while (wanted.size > 0 && demuxer.next()) {
+        const position = wanted.get(head[identity]);
+        if (position === undefined || !head.key) continue;
+        wanted.delete(head[identity]);
         if (!budget.allowsKeyframes) {
           cut(position);
           break;
         }
-        const [pts, dts] = [index.pts[position]!, index.dts[position]!];
-        if (!readOnTo(demuxer, { pts, dts })) continue;
+        const pts = index.pts[position]!;
         demuxer.setPts(pts);
         inDecoder.set(pts, position);
         tally.packets++;
@@ -169,26 +212,29 @@ export function createFrameSource(
       }
       if (!walking) {
         walking = open('nonreference');
-        introduceEncoder(walking.demuxer, walking.decoder);
+        introduceEncoder(walking.reader.demuxer, walking.decoder);
       }
-      const { demuxer, decoder } = walking;
+      const { reader, decoder } = walking;
       decoder.reset();
       const failures = decoder.failures;
       let packets = 0;
       const seen = function* (frames: Generator<DecodedFrame>) {
         for (const frame of frames) {
-          const timestamp = timestampOf(frame, demuxer.startTime);
-          if (timestamp !== undefined) yield see(frame, timestamp, packets);
+          const timestamp = timestampOf(frame, reader.demuxer.startTime);
+          // Frames shown before their keyframe need the one before it.
+          const whole =
+            timestamp !== undefined && (!index.keys[position] || frame.pts! >= index.pts[position]!);
+          if (whole) yield see(frame, timestamp, packets);
         }
       };
       try {
-        if (!goToPacket(demuxer, index, position)) return;
+        if (!reader.goTo(position)) return;
         do {
           packets++;
           tally.packets++;
           const before = decoder.pixels;
           try {
-            yield* seen(decoder.decode(demuxer));
+            yield* seen(decoder.decode(reader.demuxer));
           } finally {
             budget.spend(costSince(before, decoder));
           }
@@ -196,7 +242,7 @@ export function createFrameSource(
             cut(Math.min(position + packets, index.count - 1));
             break;
           }
-        } while (demuxer.next());
+        } while (reader.demuxer.next());
         yield* seen(decoder.flush());
       } finally {
         tally.damaged += decoder.failures - failures;
@@ -209,6 +255,8 @@ export function createFrameSource(
 export interface FrameJpeg {
   readonly timestamp: number;
   readonly jpeg: Uint8Array;
+  /** The frame looks different from the one that was found: damage is repaired differently each time. */
+  readonly differs?: boolean;
 }
 
 /**
@@ -222,72 +270,98 @@ function pixelsOfEach(pictures: number): number {
   return PICTURE_PIXELS / Math.max(1, pictures);
 }
 
+/** A frame that was found. */
+export interface WantedFrame {
+  readonly timestamp: number;
+  /** Undefined: any picture shown at that time. */
+  readonly look: FrameLook | undefined;
+}
+
+/** How often the whole file may be decoded to reproduce frames that their keyframes do not reproduce. */
+const MAX_RETRIES = 2;
+
 /**
- * Decodes frames again, at full size, each from its keyframe. Frames of the same keyframe are decoded in one pass. If a
- * frame cannot be decoded this time, the next decodable frame replaces it.
- * @param timestamps of chosen frames, ascending
+ * Decodes frames again, at full size, each from its keyframe. Frames of the same keyframe are decoded in one pass. If
+ * the same picture does not appear at the same time, decoding begins at earlier keyframes: some streams refresh the
+ * picture part by part, and some files mark frames as keyframes that are not. After that, a different picture at the same
+ * time is returned, marked as such. A frame that does not appear at all is left out.
+ * @param wanted frames, by ascending timestamps
  * @returns pictures, and `undefined` regularly while no picture is ready. It ends early when the budget is used up.
  */
 export function* decodeJpegs(
   file: VideoFile,
   limits: DecodingLimits,
   budget: DecodingBudget,
-  timestamps: readonly number[],
+  wanted: readonly WantedFrame[],
 ): Generator<FrameJpeg | undefined> {
   const { index, track } = file;
-  using stack = new DisposableStack();
-  const open = () => stack.use(openDemuxer(file.source));
-  let demuxer = open();
+  using reader = createPacketReader(file);
   // Chosen frames are reference frames, so all others can be left out.
-  using decoder = createDecoder(demuxer, file.codec, { ...limits, skip: 'nonreference' });
-  introduceEncoder(demuxer, decoder);
-  using encoder = createJpegEncoder(track.pixelAspect, track.orientation, pixelsOfEach(timestamps.length));
+  using decoder = createDecoder(reader.demuxer, file.codec, { ...limits, skip: 'nonreference' });
+  introduceEncoder(reader.demuxer, decoder);
+  using encoder = createJpegEncoder(track.pixelAspect, track.orientation, pixelsOfEach(wanted.length));
+  using looker = createThumbnailer(LOOK_SIZE);
 
-  const waiting = timestamps.map((timestamp) => ({ timestamp, position: positionOf(index, timestamp) }));
+  const waiting = wanted.map((frame) => {
+    const position = positionOf(index, frame.timestamp);
+    return {
+      ...frame,
+      pts: index.pts[position]!,
+      start: keyframeBefore(index, position),
+      retries: 0,
+      different: undefined as Uint8Array | undefined,
+    };
+  });
+  let packetsToRetry = MAX_RETRIES * index.count;
+  /** A frame could not be decoded from its keyframe. Others may be no better. */
+  let distrust = false;
+
   while (waiting.length > 0 && budget.allowsKeyframes) {
-    const start = keyframeBefore(index, waiting[0]!.position);
+    const first = waiting[0]!;
+    const { start } = first;
     decoder.reset();
-    if (!goToPacket(demuxer, index, start)) {
-      // The file's table is wrong: read from the beginning, as the first time.
-      demuxer = open();
-      if (!readOnTo(demuxer, { pts: index.pts[start]!, dts: index.dts[start]! })) {
-        waiting.shift();
-        continue;
-      }
-    }
-    let reached: number | undefined;
+    let next: (typeof waiting)[number] | undefined = first;
+    let passed = !reader.goTo(start);
 
     const answer = function* (frames: Generator<DecodedFrame>): Generator<FrameJpeg> {
       for (const frame of frames) {
-        for (
-          let next = waiting[0];
-          next && isAtOrAfter(frame, index.pts[next.position]!);
-          next = waiting[0]
-        ) {
-          waiting.shift();
-          reached = next.position;
-          yield { timestamp: next.timestamp, jpeg: encoder.encode(frame) };
+        const { pts } = frame;
+        if (!next || pts === undefined || pts < next.pts) continue;
+        passed = pts > next.pts;
+        if (passed) return;
+        if (next.look && !isAlike(next.look, looker.make(frame).pixels)) {
+          next.different = encoder.encode(frame);
+          continue;
         }
+        if (next.retries > 0) distrust = true;
+        waiting.shift();
+        yield { timestamp: next.timestamp, jpeg: encoder.encode(frame) };
+        next = waiting[0];
       }
     };
-    do {
+    while (!passed) {
       const before = decoder.pixels;
-      yield* answer(decoder.decode(demuxer));
+      yield* answer(decoder.decode(reader.demuxer));
       budget.spend(Math.max(decoder.pixels - before, MIN_FRAME_PIXELS));
-      if (!budget.allowsKeyframes) break;
+      if (first.retries > 0) packetsToRetry--;
+      if (!budget.allowsKeyframes) return;
       yield undefined;
       // Continuing decodes every frame up to the next wanted one. A later keyframe may be closer to it.
-      const next = waiting[0];
-      if (!next || (reached !== undefined && keyframeBefore(index, next.position) > start)) break;
-    } while (demuxer.next());
-    yield* answer(decoder.flush());
-    // The file has no later frame that can be decoded.
-    if (reached === undefined) waiting.shift();
+      if (!next || (next !== first && next.start > start && !distrust)) break;
+      if (passed || reader.demuxer.next()) continue;
+      yield* answer(decoder.flush());
+      passed = true;
+    }
+    if (!passed || !next) continue;
+    if (start === 0 || packetsToRetry <= 0) {
+      waiting.shift();
+      const { timestamp, different } = next;
+      if (different) yield { timestamp, jpeg: different, differs: true };
+    } else {
+      next.start = keyframesBack(index, Math.min(start, next.start), 2 ** next.retries);
+      next.retries++;
+    }
   }
-}
-
-function isAtOrAfter({ pts }: DecodedFrame, target: number): boolean {
-  return pts !== undefined && pts >= target;
 }
 
 /** The packet that is shown closest to a time. */
@@ -305,4 +379,11 @@ function keyframeBefore({ keys, pts }: PacketIndex, position: number): number {
     if (at === position || pts[at]! <= pts[position]!) return at;
   }
   return Math.max(0, keys.indexOf(1));
+}
+
+/** @returns the position so many keyframes before a position, or the first packet's */
+function keyframesBack({ keys }: PacketIndex, position: number, count: number): number {
+  let at = position;
+  for (let step = 0; step < count && at > 0; step++) at = Math.max(0, keys.lastIndexOf(1, at - 1));
+  return at;
 }

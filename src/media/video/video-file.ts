@@ -29,6 +29,8 @@ export interface PacketIndex {
   /** Both times in the track's ticks, to find a packet in the file again. */
   readonly pts: Float64Array;
   readonly dts: Float64Array;
+  /** The ticks at which frames are shown, by their `pts`, where the file says something else. */
+  readonly restamped: ReadonlyMap<number, number>;
   /** Sizes in bytes, and their sum. */
   readonly sizes: Uint32Array;
   readonly bytes: number;
@@ -57,7 +59,7 @@ export interface VideoFile {
 
 /** HEVC's largest level: 8K. A frame of 10 bits needs 107 MB. */
 export const MAX_PIXELS = 8192 * 4352;
-/** Four hours at 240 frames a second. The index needs 30 bytes a packet. */
+/** Four hours at 240 frames a second. The index needs 31 bytes a packet. */
 const MAX_PACKETS = 3_500_000;
 /** A frame that repeats the one before has 5 to 13 bytes, and 4 more in the container's tables. */
 const PACKETS_PER_BYTE = 1 / 2;
@@ -180,6 +182,7 @@ async function readPacketIndex(
   const sizes = new Column(Uint32Array);
   const keys = new Column(Uint8Array);
   const hidden = new Column(Uint8Array);
+  const bidirectional = new Column(Uint8Array);
   const { head, startTime } = demuxer;
   let start = Number.POSITIVE_INFINITY;
   let end = 0;
@@ -201,6 +204,7 @@ async function readPacketIndex(
     sizes.push(head.size);
     keys.push(head.key ? 1 : 0);
     hidden.push(head.hidden ? 1 : 0);
+    bidirectional.push(head.bidirectional ? 1 : 0);
     const timestamp = toSeconds(head.pts, secondsPerTick, startTime);
     if (!head.hidden) {
       start = Math.min(start, timestamp);
@@ -214,11 +218,15 @@ async function readPacketIndex(
   }
   // Otherwise the outgrown arrays stay until the runtime collects them.
   if (count > MANY_PACKETS) Bun.gc(true);
+  const seconds = (ticks: number) => toSeconds(ticks, secondsPerTick, startTime);
+  const restamped = restamp(pts.values(), bidirectional.values(), head.duration);
+  const timestamps = pts.values().map((ticks) => seconds(restamped.get(ticks) ?? ticks));
   return {
     count,
-    timestamps: pts.values().map((ticks) => toSeconds(ticks, secondsPerTick, startTime)),
+    timestamps,
     pts: pts.values(),
     dts: dts.values(),
+    restamped,
     sizes: sizes.values(),
     bytes,
     keys: keys.values(),
@@ -227,6 +235,29 @@ async function readPacketIndex(
     end,
     brokenOff,
   };
+}
+
+/**
+ * Some muxers stamp MPEG-4 frames in the order in which they are decoded. Players show a frame that is not bidirectional
+ * when the next one is decoded, except for the first, which they show at once.
+ * @returns the ticks at which such frames are shown, by their stamps; empty where the stamps are right
+ */
+function restamp(
+  pts: Float64Array,
+  bidirectional: Uint8Array,
+  lastDuration: number,
+): ReadonlyMap<number, number> {
+  const shown = new Map<number, number>();
+  const first = bidirectional.indexOf(1);
+  // With right stamps it is shown before the frame that is decoded before it.
+  if (first < 1 || pts[first]! <= pts[first - 1]!) return shown;
+  let waiting = 0;
+  for (let at = 1; at < pts.length; at++) {
+    if (bidirectional[at]) continue;
+    if (waiting > 0) shown.set(pts[waiting]!, pts[at]!);
+    waiting = at;
+  }
+  return shown.set(pts[waiting]!, pts.at(-1)! + lastDuration);
 }
 
 /** A time on the file's own clock, to the microsecond: `startTime` has no higher precision. */

@@ -56,7 +56,7 @@ const messageSchema = v.variant('kind', [
     scenes: count,
     warnings: v.array(v.string()),
   }),
-  v.object({ kind: v.literal('jpeg'), timestamp: seconds, jpeg: bytes }),
+  v.object({ kind: v.literal('jpeg'), timestamp: seconds, jpeg: bytes, differs: v.optional(v.boolean()) }),
   v.object({ kind: v.literal('jpegs done') }),
   v.object({
     kind: v.literal('failed'),

@@ -17,6 +17,7 @@ import {
   type FrameCapture,
   type FrameJpeg,
   PICTURE_PIXELS,
+  type WantedFrame,
 } from './frame-source.ts';
 import { keyframePositions, packetHabits } from './gaps.ts';
 import { type ChosenFrame, createFrameBudget } from './scene-tracker.ts';
@@ -142,6 +143,7 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
   // A container's tables may refer to the same bytes repeatedly.
   const plausible = pixels(Math.min(index.bytes, file.bytes), index.end - index.start);
   const budget = createDecodingBudget(plausible);
+  const looks = new Map<number, FrameCapture['look']>();
   const kept = createJpegStore(`${file.source.path}.frames`);
 
   function* find(placement: PicturePlacement, maximumFrames: number): Generator<FindStep, FindSummary> {
@@ -151,6 +153,7 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
     using source = createFrameSource(file, decoding, budget, tally);
     const use = ({ timestamp, scene, capture }: ChosenFrame<FrameCapture>): FoundFrame => {
       using _held = capture;
+      looks.set(timestamp, capture.look);
       if (capture.packetsDecoded > KEEP_AFTER_PACKETS) {
         kept.put(timestamp, jpegEncoder.encode(capture.frame));
         budget.spend(PICTURE_COST * capture.frame.width * capture.frame.height);
@@ -183,7 +186,7 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
   }
 
   function* jpegs(timestamps: readonly number[]): Generator<FrameJpeg | undefined> {
-    const missing: number[] = [];
+    const missing: WantedFrame[] = [];
     let bytes = 0;
     const counted = (jpeg: Uint8Array): Uint8Array => {
       bytes += jpeg.length;
@@ -193,7 +196,7 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
     for (const timestamp of timestamps) {
       const jpeg = kept.get(timestamp);
       if (jpeg) yield { timestamp, jpeg: counted(jpeg) };
-      else missing.push(timestamp);
+      else missing.push({ timestamp, look: looks.get(timestamp) });
     }
     // Allows every frame to be decoded again and made into a picture.
     const again = createDecodingBudget(plausible + PICTURE_COST * PICTURE_PIXELS);

@@ -58,7 +58,7 @@ export interface VideoReader extends AsyncDisposable {
   readonly description: VideoDescription;
   /** After `frames`: the number of scenes. */
   readonly scenes: number;
-  /** After `frames`: faults of the file, as sentences for a person. */
+  /** After `frames`, and more after `jpegs`: faults of the file, as sentences for a person. */
   readonly warnings: readonly string[];
   /**
    * Finds the frames worth looking at, in time order: one for each scene, more for long ones, without near duplicates.
@@ -120,6 +120,10 @@ export async function openVideo(path: string, options: OpenVideoOptions): Promis
   }
 }
 
+function differentPicture(timestamp: number): string {
+  return `The frame at ${timestamp.toFixed(3)} s is damaged: its picture differs from the one that was scored.`;
+}
+
 function createReader(
   process: VideoProcess,
   description: VideoDescription,
@@ -168,6 +172,7 @@ function createReader(
         signal,
       )) {
         if (message.kind !== 'jpeg') continue;
+        if (message.differs) warnings = [...warnings, differentPicture(message.timestamp)];
         yield { timestamp: message.timestamp, jpeg: message.jpeg };
         process.more(1);
       }

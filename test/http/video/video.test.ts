@@ -172,7 +172,7 @@ describe('names of frames', () => {
     ['..', '.'],
   ])('%s', async (name, stem) => {
     const { text } = await post('?images=false', videoBody('x@61.0625', 'cat', name));
-    expect(JSON.parse(text)).toEqual({ cat: [`${stem}-61.063.jpg`] });
+    expect(JSON.parse(text)).toEqual({ cat: [`${stem}-61.0625.jpg`] });
   });
 });
 

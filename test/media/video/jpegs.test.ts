@@ -1,11 +1,20 @@
 import { describe, expect, test } from 'bun:test';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { FrameJpeg } from '../../../src/media/video/frame-source.ts';
-import { openVideoSession, type VideoSession } from '../../../src/media/video/video-session.ts';
+import { createPictureLoader } from '../../../src/media/picture/picture.ts';
+import { createDecodingBudget } from '../../../src/media/video/decoding-budget.ts';
+import { decodeJpegs, type FrameJpeg } from '../../../src/media/video/frame-source.ts';
+import { lookIntoFile } from '../../../src/media/video/video-file.ts';
+import {
+  type FoundFrame,
+  openVideoSession,
+  type VideoSession,
+} from '../../../src/media/video/video-session.ts';
 import { makePaintedVideo, type VideoForm, videoFolder } from '../../fixtures/videos.ts';
 import { type ReadJpeg, readJpeg } from '../../fixtures/videos-jpeg.ts';
+import { type Muxing, muxTogether } from '../../fixtures/videos-muxed.ts';
 import type { Painting, Patch } from '../../fixtures/videos-paint.ts';
+import { isolated } from '../load-picture.ts';
 import { geometry, side } from './look-at.ts';
 
 const BITS = 10;
@@ -34,10 +43,20 @@ function numberIn(jpeg: ReadJpeg): number {
   return number;
 }
 
-function find(session: VideoSession): number[] {
+function find(session: VideoSession): FoundFrame[] {
   const placement = { ...geometry(session.description.width, session.description.height), side };
-  return [...session.find(placement, 512)].flatMap(({ frame }) => (frame ? [frame.timestamp] : []));
+  return [...session.find(placement, 512)].flatMap(({ frame }) => frame ?? []);
 }
+
+/** The mean difference of a JPEG's square, as the model would see it, and the pixels that were scored, of 255. */
+async function differenceOf(jpeg: Uint8Array, scored: Uint8Array): Promise<number> {
+  const square = new Uint8Array(side * side * 3);
+  const limits = { imageBytes: 1e7, imagePixels: 1e7 };
+  await createPictureLoader({ geometry, limits, isolated })(jpeg, square);
+  return square.reduce((sum, value, at) => sum + Math.abs(value - scored[at]!), 0) / square.length;
+}
+/** Measured: at most 1.6, from the JPEG's own losses. */
+const SAME_PICTURE = 3;
 
 function picturesOf(session: VideoSession, timestamps: readonly number[]): FrameJpeg[] {
   return [...session.jpegs(timestamps)].filter((picture) => picture !== undefined);
@@ -45,7 +64,7 @@ function picturesOf(session: VideoSession, timestamps: readonly number[]): Frame
 
 const withoutCuts = { preset: 'veryfast', g: '250', sc_threshold: '0', bf: '3', b_strategy: '0' };
 
-const forms: Readonly<Record<string, Partial<VideoForm>>> = {
+const forms: Readonly<Record<string, Partial<VideoForm> & { readonly muxing?: Muxing }>> = {
   'with B-frames': { options: withoutCuts },
   'with a keyframe every second': { options: { ...withoutCuts, g: '25' } },
   'with a single keyframe, kept aside': { options: { ...withoutCuts, g: '9999' } },
@@ -68,6 +87,41 @@ const forms: Readonly<Record<string, Partial<VideoForm>>> = {
   },
   'in AV1': { encoder: 'libsvtav1', options: { preset: '12' } },
   'in VP9': { encoder: 'libvpx-vp9', container: 'webm', options: { deadline: 'realtime', 'cpu-used': '8' } },
+  'with intra refresh': {
+    options: { ...withoutCuts, 'x264-params': 'intra-refresh=1:keyint=25:scenecut=0' },
+  },
+  'with open groups': {
+    options: { ...withoutCuts, bf: '8', 'x264-params': 'open-gop=1:keyint=50:b-pyramid=normal' },
+  },
+  'in HEVC with intra refresh': {
+    encoder: 'libx265',
+    options: { preset: 'ultrafast', 'x265-params': 'log-level=none:keyint=25:intra-refresh=1:scenecut=0' },
+  },
+  'of which no packet is marked as a keyframe': {
+    encoder: 'libx265',
+    options: { preset: 'ultrafast', 'x265-params': 'log-level=none:keyint=50' },
+    muxing: { muxer: 'matroska', keys: 'none' },
+  },
+  'of which every packet is marked as a keyframe': {
+    options: { ...withoutCuts, g: '50' },
+    muxing: { muxer: 'mp4', keys: 'all' },
+  },
+  'in VP9 of which every packet is marked as a keyframe': {
+    encoder: 'libvpx-vp9',
+    container: 'webm',
+    options: { deadline: 'realtime', 'cpu-used': '8', g: '50' },
+    muxing: { muxer: 'webm', keys: 'all' },
+  },
+  'in MPEG-4 of which every packet is marked as a keyframe': {
+    encoder: 'mpeg4',
+    options: { g: '50', bf: '2', qmax: '4' },
+    muxing: { muxer: 'mp4', keys: 'all' },
+  },
+  'in AV1 of which every packet is marked as a keyframe': {
+    encoder: 'libsvtav1',
+    options: { preset: '12', g: '50' },
+    muxing: { muxer: 'mp4', keys: 'all' },
+  },
   'in MPEG-4': { encoder: 'mpeg4', options: { g: '100', bf: '2', qmax: '4' } },
 };
 
@@ -77,9 +131,12 @@ describe('jpegs are of exactly the frames that were found', () => {
       const timeOf = form.timeOf ?? ((index: number) => index * 40);
       const frames = 420;
       const paintings = Array.from({ length: frames }, (_, index) => numbered(index));
-      const path = makePaintedVideo(`numbered ${name}`, form, paintings);
+      const made = makePaintedVideo(`numbered ${name}`, form, paintings);
+      const path = form.muxing ? `${made} again` : made;
+      if (form.muxing) muxTogether(path, made, undefined, form.muxing);
       using session = await openVideoSession(path, { videoSeconds: 100, threads: 2 }, async () => undefined);
-      const timestamps = find(session);
+      const scored = new Map(find(session).map(({ timestamp, pixels }) => [timestamp, pixels]));
+      const timestamps = [...scored.keys()];
       expect(timestamps.length).toBeGreaterThan(10);
       // A file's time begins with what it shows first; an edit list says what that is.
       const beginning = Math.max(0, timeOf(0));
@@ -87,11 +144,57 @@ describe('jpegs are of exactly the frames that were found', () => {
       for (const { timestamp, jpeg } of picturesOf(session, timestamps)) {
         const number = numberIn(await readJpeg(jpeg));
         expect((timeOf(number) - beginning) / 1000).toBeCloseTo(timestamp, 2);
+        expect(await differenceOf(jpeg, scored.get(timestamp)!)).toBeLessThan(SAME_PICTURE);
         found.push(timestamp);
       }
       expect(found.sort((a, b) => a - b)).toEqual(timestamps);
-    });
+    }, 60_000);
   }
+
+  test('in MPEG-4 that is stamped in the order of decoding, when players show them', async () => {
+    const made = makePaintedVideo(
+      'numbered in MPEG-4 to stamp again',
+      { encoder: 'mpeg4', options: { g: '100', bf: '2', qmax: '4', b_strategy: '0' } },
+      Array.from({ length: 100 }, (_, index) => numbered(index)),
+    );
+    const path = join(videoFolder(), 'numbered as decoded.mp4');
+    muxTogether(path, made, undefined, { muxer: 'mp4', misstamped: true, pictureMs: 40 });
+    using session = await openVideoSession(path, { videoSeconds: 100, threads: 2 }, async () => undefined);
+    const timestamps = find(session).map(({ timestamp }) => timestamp);
+    const pictures = picturesOf(session, timestamps);
+    expect(pictures.length).toBe(timestamps.length);
+    for (const { timestamp, jpeg } of pictures) {
+      // The decoder is one frame behind, except for the first.
+      const shown = Math.max(0, Math.round(timestamp * 25) - 1);
+      expect(numberIn(await readJpeg(jpeg))).toBe(shown);
+    }
+  });
+
+  test('or marked, where the picture at that time is another one', async () => {
+    const path = makePaintedVideo(
+      'numbered, with another look',
+      { options: { ...withoutCuts, g: '25' } },
+      Array.from({ length: 100 }, (_, index) => numbered(index)),
+    );
+    const file = await lookIntoFile(path, 100, async () => undefined);
+    const picturesWith = (look: Uint8Array) => {
+      const budget = createDecodingBudget(Number.POSITIVE_INFINITY);
+      const limits = { threads: 1, maximumPixels: 1e6 };
+      const wanted = [
+        { timestamp: 1, look: undefined },
+        { timestamp: 2, look },
+        { timestamp: 3, look: undefined },
+      ];
+      return [...decodeJpegs(file, limits, budget, wanted)].flatMap((picture) => picture ?? []);
+    };
+    const pictures = picturesWith(new Uint8Array(16 * 16 * 3));
+    expect(pictures.map(({ timestamp, differs }) => [timestamp, differs])).toEqual([
+      [1, undefined],
+      [2, true],
+      [3, undefined],
+    ]);
+    for (const { timestamp, jpeg } of pictures) expect(numberIn(await readJpeg(jpeg))).toBe(timestamp * 25);
+  });
 
   test('in any number, and once more', async () => {
     const path = makePaintedVideo(
@@ -100,7 +203,7 @@ describe('jpegs are of exactly the frames that were found', () => {
       Array.from({ length: 200 }, (_, index) => numbered(index)),
     );
     using session = await openVideoSession(path, { videoSeconds: 100, threads: 1 }, async () => undefined);
-    const timestamps = find(session);
+    const timestamps = find(session).map(({ timestamp }) => timestamp);
     expect(picturesOf(session, [])).toEqual([]);
     const last = timestamps.at(-1)!;
     const first = picturesOf(session, [last]);
@@ -122,7 +225,7 @@ describe('jpegs are of exactly the frames that were found', () => {
     await writeFile(renamed, bytes);
     const pictureOf = async (path: string) => {
       using session = await openVideoSession(path, { videoSeconds: 100, threads: 1 }, async () => undefined);
-      return picturesOf(session, [3])[0]?.jpeg;
+      return picturesOf(session, [2])[0]?.jpeg;
     };
     expect(await pictureOf(renamed)).not.toEqual(await pictureOf(sound));
   });
@@ -135,7 +238,7 @@ describe('jpegs are of exactly the frames that were found', () => {
       Array.from({ length: 400 }, (_, index) => numbered(index)),
     );
     using session = await openVideoSession(path, { videoSeconds: 100, threads: 1 }, async () => undefined);
-    const timestamps = find(session);
+    const timestamps = find(session).map(({ timestamp }) => timestamp);
     expect(picturesOf(session, timestamps).length).toBe(timestamps.length);
     const files = (await readdir(dirname(path))).filter((file) => !before.has(file));
     expect(files).toEqual(['numbered alone.mp4']);

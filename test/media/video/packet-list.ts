@@ -17,6 +17,7 @@ export function packetIndex(packets: readonly PacketRecipe[], frameSeconds = 0.0
     sizes: Uint32Array.from(packets, ({ bytes }) => bytes),
     bytes: packets.reduce((sum, { bytes }) => sum + bytes, 0),
     keys: Uint8Array.from(packets, ({ key }) => (key ? 1 : 0)),
+    restamped: new Map(),
     hidden: Uint8Array.from(packets, ({ hidden }) => (hidden ? 1 : 0)),
     start: 0,
     end: packets.length * frameSeconds,
