@@ -19,6 +19,7 @@ import {
   FF_DECODER_H264,
   FF_DECODER_HEVC,
   FF_DECODER_LIBDAV1D,
+  FF_DECODER_MJPEG,
   FF_DECODER_MPEG4,
   FF_DECODER_VP8,
   FF_DECODER_VP9,
@@ -109,6 +110,7 @@ const decoderNames: Readonly<Record<VideoCodec, FFVideoDecoder>> = {
   vp9: FF_DECODER_VP9,
   vp8: FF_DECODER_VP8,
   mpeg4: FF_DECODER_MPEG4,
+  mjpeg: FF_DECODER_MJPEG,
 };
 
 const skipOptions: Readonly<Record<Skip, string>> = {

@@ -2,6 +2,7 @@ import {
   AV_CODEC_ID_AV1,
   AV_CODEC_ID_H264,
   AV_CODEC_ID_HEVC,
+  AV_CODEC_ID_MJPEG,
   AV_CODEC_ID_MPEG4,
   AV_CODEC_ID_NONE,
   AV_CODEC_ID_VP8,
@@ -52,7 +53,7 @@ function quietLibrary(): void {
 export type Container = 'mov' | 'matroska' | 'avi' | 'mpegts';
 
 /** The codecs whose decoders may read untrusted bytes. */
-export type VideoCodec = 'h264' | 'hevc' | 'av1' | 'vp9' | 'vp8' | 'mpeg4';
+export type VideoCodec = 'h264' | 'hevc' | 'av1' | 'vp9' | 'vp8' | 'mpeg4' | 'mjpeg';
 
 /** A video track as its container describes it. */
 export interface VideoTrack {
@@ -132,7 +133,7 @@ export interface Demuxer extends Disposable {
 /** Allows only these components of libav. Nothing that a file refers to outside itself is opened. */
 const options = {
   format_whitelist: 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts',
-  codec_whitelist: 'h264,hevc,libdav1d,vp9,vp8,mpeg4',
+  codec_whitelist: 'h264,hevc,libdav1d,vp9,vp8,mpeg4,mjpeg',
   protocol_whitelist: 'file',
 };
 const movOptions = { enable_drefs: '0', use_absolute_path: '0' };
@@ -331,6 +332,7 @@ const codecIds: ReadonlyMap<AVCodecID, VideoCodec> = new Map([
   [AV_CODEC_ID_VP9, 'vp9'],
   [AV_CODEC_ID_VP8, 'vp8'],
   [AV_CODEC_ID_MPEG4, 'mpeg4'],
+  [AV_CODEC_ID_MJPEG, 'mjpeg'],
 ]);
 
 /** Players ignore a larger aspect ratio of a pixel. */

@@ -48,6 +48,7 @@ export const videoCodecs = {
   vp9: { title: 'VP9' },
   vp8: { title: 'VP8' },
   mpeg4: { title: 'MPEG-4' },
+  mjpeg: { title: 'Motion JPEG' },
 } as const satisfies Record<string, Pick<Format, 'title' | 'note'>>;
 
 /**

@@ -33,7 +33,7 @@ const descriptionSchema = v.object({
   height: count,
   /** Frames a second, on average. */
   frameRate: seconds,
-  /** `h264`, `hevc`, `av1`, `vp9`, `vp8` or `mpeg4`. */
+  /** `h264`, `hevc`, `av1`, `vp9`, `vp8`, `mpeg4` or `mjpeg`. */
   codec: v.string(),
 });
 export type VideoDescription = Readonly<v.InferOutput<typeof descriptionSchema>>;

@@ -99,7 +99,8 @@ function encoderOptions(encoder: VideoForm['encoder'], gop: Gop, crf: number): R
         sc_threshold: atCuts ? '0' : '1000000000',
       };
     case 'mjpeg':
-      throw new Error('The service refuses MJPEG.');
+    case 'mpeg2video':
+      throw new Error(`The measure has no options for ${encoder}.`);
   }
 }
 

@@ -24,7 +24,7 @@ async function expectScenes(path: string, video: ReturnType<typeof makeVideo>) {
 const x265 = { preset: 'ultrafast', 'x265-params': 'log-level=none' };
 
 describe.each<[string, readonly VideoRecipe['encoder'][], Pick<VideoRecipe, 'container' | 'muxerOptions'>]>([
-  ['AVI', ['libx264', 'mpeg4'], { container: 'avi' }],
+  ['AVI', ['libx264', 'mpeg4', 'mjpeg'], { container: 'avi' }],
   ['MPEG-TS', ['libx264', 'mpeg4', 'libx265'], { container: 'mpegts' }],
   ['M2TS', ['libx264', 'libx265'], { container: 'mpegts', muxerOptions: { mpegts_m2ts_mode: '1' } }],
   ['3GP', ['libx264', 'mpeg4'], { container: '3gp' }],
@@ -33,6 +33,7 @@ describe.each<[string, readonly VideoRecipe['encoder'][], Pick<VideoRecipe, 'con
     ['H.264 with a keyframe at each cut', {}],
     ['H.264 with one keyframe', { options: { preset: 'veryfast', sc_threshold: '0', g: '999' } }],
     ['MPEG-4', { encoder: 'mpeg4', options: { g: '30' } }],
+    ['Motion JPEG', { encoder: 'mjpeg', options: {}, matrix: 'bt601', range: 'full' }],
     ['HEVC', { encoder: 'libx265', options: x265 }],
   ])('in %s shows every scene', async (_, recipe) => {
     // Files of these kinds do not exist.

@@ -51,21 +51,21 @@ describe('an unusable file is refused with a sentence', () => {
     encodeSilence(path, 1);
     expect(await refusal(path)).toEqual({
       code: 'video_unsupported',
-      message: 'The file has no video track; a track in H.264, HEVC, AV1, VP9, VP8 or MPEG-4 is required.',
+      message:
+        'The file has no video track; a track in H.264, HEVC, AV1, VP9, VP8, MPEG-4 or Motion JPEG is required.',
     });
   });
 
   test('a codec that is not accepted', async () => {
     const { path } = makeVideo({
       scenes: manyScenes(1, 0.5),
-      encoder: 'mjpeg',
-      options: {},
-      range: 'full',
-      matrix: 'bt601',
+      encoder: 'mpeg2video',
+      options: { strict: 'experimental' },
     });
     expect(await refusal(path)).toEqual({
       code: 'video_unsupported',
-      message: 'The video is encoded as mjpeg; H.264, HEVC, AV1, VP9, VP8 and MPEG-4 are accepted.',
+      message:
+        'The video is encoded as mpeg2video; H.264, HEVC, AV1, VP9, VP8, MPEG-4 and Motion JPEG are accepted.',
     });
   });
 

@@ -17,6 +17,7 @@ const recipes: Readonly<Record<string, Omit<VideoRecipe, 'scenes'>>> = {
   'mpeg4.mp4': { encoder: 'mpeg4', options: { bf: '2' } },
   'h264.avi': { container: 'avi', options: { preset: 'veryfast', g: '8' } },
   'mpeg4.avi': { container: 'avi', encoder: 'mpeg4', options: { g: '8' } },
+  'mjpeg.avi': { container: 'avi', encoder: 'mjpeg', options: {}, matrix: 'bt601', range: 'full' },
   'h264.ts': { container: 'mpegts', options: { preset: 'veryfast', g: '8' } },
   'hevc.ts': {
     container: 'mpegts',
