@@ -86,17 +86,22 @@ export interface FrameCapture extends Disposable {
 /** A file's frames as libav decodes them. */
 interface NativeFrameSource extends FrameSource<FrameCapture>, Disposable {}
 
+interface FrameSourceOptions extends DecodingLimits {
+  /** The frames between keyframes that are left out. */
+  readonly skip: 'nothing' | 'nonreference';
+}
+
 /** When the budget is used up, no more frames are decoded: first those between keyframes, then keyframes. */
 export function createFrameSource(
   file: VideoFile,
-  limits: DecodingLimits,
+  { skip: leftOut, ...limits }: FrameSourceOptions,
   budget: DecodingBudget,
   tally: DecodingTally,
 ): NativeFrameSource {
   using stack = new DisposableStack();
   const { index, track } = file;
   const thumbnailer = stack.use(createThumbnailer(thumbnailSize(track.codedSize)));
-  const open = (skip: 'nonkey' | 'nonreference'): { demuxer: Demuxer; decoder: Decoder } => {
+  const open = (skip: 'nonkey' | FrameSourceOptions['skip']): { demuxer: Demuxer; decoder: Decoder } => {
     const demuxer = owned.use(openDemuxer(file.source));
     const alone = skip === 'nonkey' && file.codec === 'hevc';
     const decoder = owned.use(createDecoder(demuxer, file.codec, { ...limits, skip, alone }));
@@ -110,7 +115,8 @@ export function createFrameSource(
     if (frame.damaged) tally.damaged++;
     return {
       timestamp,
-      thumbnail: makeThumbnail(thumbnailer.make(frame)),
+      damaged: frame.damaged,
+      thumbnail: () => makeThumbnail(thumbnailer.make(frame)),
       capture() {
         const held = holdFrame(frame);
         return { frame: held, packetsDecoded, [Symbol.dispose]: () => held[Symbol.dispose]() };
@@ -168,7 +174,7 @@ export function createFrameSource(
         return;
       }
       if (!walking) {
-        walking = open('nonreference');
+        walking = open(leftOut);
         introduceEncoder(walking.demuxer, walking.decoder);
       }
       const { demuxer, decoder } = walking;
@@ -238,8 +244,7 @@ export function* decodeJpegs(
   using stack = new DisposableStack();
   const open = () => stack.use(openDemuxer(file.source));
   let demuxer = open();
-  // Chosen frames are reference frames, so all others can be left out.
-  using decoder = createDecoder(demuxer, file.codec, { ...limits, skip: 'nonreference' });
+  using decoder = createDecoder(demuxer, file.codec, { ...limits, skip: 'nothing' });
   introduceEncoder(demuxer, decoder);
   using encoder = createJpegEncoder(track.pixelAspect, track.orientation, pixelsOfEach(timestamps.length));
 
