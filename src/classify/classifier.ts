@@ -110,6 +110,8 @@ export type { FrameJpeg, VideoDescription };
 export type SearchProgress = { readonly stage: 'waiting' } | FrameProgress;
 
 interface VideoSearchOptions extends RankingOptions {
+  /** Decodes all of the video, whatever its length, and looks at more frames. Default: false. */
+  readonly thorough?: boolean;
   readonly onProgress?: (progress: SearchProgress) => void;
   /** Called when the search has its place and does not wait for other videos any more. */
   readonly onBegin?: () => void;
@@ -119,16 +121,29 @@ interface VideoSearchOptions extends RankingOptions {
 export interface FrameScore {
   /** Seconds from the beginning of the video. */
   readonly timestamp: number;
-  /** Softmax of logitScale · similarity over all frames considered; 0 to 1. */
+  /** Softmax of logitScale · similarity over frames at least a second apart; 0 to 1. */
   readonly score: number;
   /** Cosine; −1 to 1. */
   readonly similarity: number;
 }
 
-/** The best frames for one category, best first; ties by time. Never empty. */
-interface FrameRanking {
+/** A part of the video in which a category holds: its similarity is in the upper third of the category's range. */
+export interface Moment {
+  /** In seconds. At its end, the next frame is shown. */
+  readonly start: number;
+  readonly end: number;
+  /** Of the frame that fits best. */
+  readonly timestamp: number;
+  readonly similarity: number;
+}
+
+/** What fits one category. */
+export interface FrameRanking {
   readonly category: string;
+  /** Best first, at least a second apart; ties by time. Never empty. */
   readonly frames: readonly FrameScore[];
+  /** The one with the best frame first. */
+  readonly moments: readonly Moment[];
 }
 
 /** A video that was searched. It holds one of the few places for videos until it is disposed of. */

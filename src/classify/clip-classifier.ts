@@ -5,7 +5,6 @@ import { MAX_TEXTS } from '../contract/options.ts';
 import type { EngineObserver } from '../engine-observer.ts';
 import { type ErrorCode, ServiceError } from '../errors.ts';
 import { giveBack, type NoteGarbage } from '../garbage.ts';
-import type { FramesOptions } from '../media/video/video.ts';
 import type { VideoPlaces } from '../media/video/video-places.ts';
 import { createSemaphore, type Permit } from '../semaphore.ts';
 import type { WorkContext } from '../work-context.ts';
@@ -22,7 +21,7 @@ import type {
   StoredPicture,
 } from './classifier.ts';
 import { rankEach } from './ranking.ts';
-import { createVideoSearch, type OpenVideo } from './video-search.ts';
+import { createVideoSearch, type Framing, type OpenVideo } from './video-search.ts';
 
 interface ClassifierParts {
   readonly model: ModelSummary;
@@ -40,7 +39,7 @@ interface ClassifierParts {
   readonly isolatedAtOnce: number;
   readonly openVideo: OpenVideo;
   /** The part of a video's frame that the model sees. */
-  readonly framing: FramesOptions;
+  readonly framing: Framing;
   /** Places for videos that are decoded at the same time. */
   readonly videoPlaces: VideoPlaces;
   readonly maxCategories: number;

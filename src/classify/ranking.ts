@@ -46,7 +46,7 @@ export function rank<Name = string>(
  * Cosine of L2-normalised vectors, clamped because rounding may carry the product past ±1. Four sums are twice as fast
  * as one, in which each addition waits for the last.
  */
-function cosine(a: Float32Array, b: Float32Array): number {
+export function cosine(a: Float32Array, b: Float32Array): number {
   invariant(a.length === b.length, `embeddings of ${a.length} and ${b.length}`);
   const fours = a.length - (a.length % 4);
   let sum0 = 0;

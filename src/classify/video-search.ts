@@ -6,10 +6,13 @@ import type { FramesOptions, OpenVideoOptions, VideoReader } from '../media/vide
 import { CrowdedOut, type VideoPlaces } from '../media/video/video-places.ts';
 import type { WorkContext } from '../work-context.ts';
 import type { Categories, FrameJpeg, LabelOptions, SearchVideo } from './classifier.ts';
-import { rankEach } from './ranking.ts';
+import { CLOSER_LOOKS, closerLook, type EncodedFrame, rankFrames } from './frame-ranking.ts';
 
 /** The part of an open video that the search uses. */
-export type VideoSource = Pick<VideoReader, 'description' | 'scenes' | 'warnings' | 'frames' | 'jpegs'> &
+export type VideoSource = Pick<
+  VideoReader,
+  'description' | 'scenes' | 'warnings' | 'frames' | 'refine' | 'jpegs'
+> &
   AsyncDisposable;
 
 /** @throws ServiceError video_unsupported, video_broken, video_too_large; the signal's reason */
@@ -18,10 +21,12 @@ export type OpenVideo = (
   options: Required<Pick<OpenVideoOptions, 'signal' | 'onProgress' | 'place'>>,
 ) => Promise<VideoSource>;
 
+export type Framing = Pick<FramesOptions, 'geometry' | 'side'>;
+
 interface VideoSearchParts {
   readonly openVideo: OpenVideo;
   /** The part of a frame that the model sees. */
-  readonly framing: FramesOptions;
+  readonly framing: Framing;
   readonly places: VideoPlaces;
   readonly imageEncoder: ImageEncoder;
   readonly score: Score;
@@ -34,17 +39,23 @@ interface VideoSearchParts {
   readonly observer: EngineObserver;
 }
 
-/** A frame, as its embedding of 2 KB. */
-interface EncodedFrame {
-  readonly timestamp: number;
-  /** [D] float32, L2-normalised. */
-  readonly embedding: Float32Array;
-}
+/** The most frames that the model looks at: 8 a batch, some 6 s of work on two cores. */
+const MAX_FRAMES = { usual: 512, thorough: 2048 };
+/** The share of them that is spread over the video. The rest is for a closer look at what fits best. */
+const FIRST_PASS = 5 / 8;
+
+const MANY_CATEGORIES =
+  'The frames around the best ones of some categories were not looked at, because the model looks at a limited number of frames; thorough=true, or fewer categories in a request, raise it.';
 
 export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
   const { openVideo, framing, places, imageEncoder, score, encodeLabels, observer } = parts;
 
-  return async (path, categories, { onProgress = () => undefined, onBegin, ...options }, work) => {
+  return async (
+    path,
+    categories,
+    { onProgress = () => undefined, onBegin, thorough = false, ...options },
+    work,
+  ) => {
     const { signal, times } = work;
     /** Waits for a place and opens the video. */
     const open = async (openSignal: AbortSignal, expectedBytes?: number): Promise<OpenSource> => {
@@ -65,29 +76,49 @@ export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
       const both = { ...work, signal: AbortSignal.any([signal, failure.signal]) };
       await using held = new AsyncDisposableStack();
       const { source } = held.use(await open(both.signal, expectedBytes));
-      const [frames, labels] = await bothOrNeither(
-        encodeFrames(source.frames(framing), imageEncoder, both, failure),
+      const encode = (found: ReturnType<VideoSource['frames']>) =>
+        encodeFrames(found, imageEncoder, both, failure);
+      const maximumFrames = thorough ? MAX_FRAMES.thorough : MAX_FRAMES.usual;
+      const first = { ...framing, maximumFrames: Math.floor(maximumFrames * FIRST_PASS), thorough };
+      const [coarse, labels] = await bothOrNeither(
+        encode(source.frames(first)),
         encodeLabels(categories, options, both),
         failure,
       );
+      let frames = coarse;
+      let isComplete = true;
+      for (const look of CLOSER_LOOKS) {
+        const { ranges, leftOut } = await closerLook(
+          frames,
+          labels,
+          {
+            ...look,
+            duration: source.description.duration,
+            frameRate: source.description.frameRate,
+            maximumFrames: maximumFrames - frames.length,
+          },
+          both,
+        );
+        isComplete &&= leftOut === 0;
+        if (ranges.length === 0) continue;
+        const further = await encode(source.refine(ranges));
+        frames = [...frames, ...further].sort((a, b) => a.timestamp - b.timestamp);
+      }
       const kept = held.move();
-      return { source, frames, labels, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+      return { source, frames, labels, isComplete, [Symbol.asyncDispose]: () => kept.disposeAsync() };
     };
 
     await using held = new AsyncDisposableStack();
     const found = held.use(await unlessCrowded(search, undefined));
-    const { source, frames, labels } = found;
+    const { source, frames, labels, isComplete } = found;
     observer.framesEncoded(frames.length);
     if (frames.length === 0) {
       throw new ServiceError('video_broken', 'The video cannot be used: no frame of it can be decoded.');
     }
-    const rankings = await rankEach(
+    const rankings = await rankFrames(
+      frames,
       { names: categories.labels, embeddings: labels },
-      {
-        names: frames.map(({ timestamp }) => timestamp),
-        embeddings: frames.map(({ embedding }) => embedding),
-      },
-      { score, limit: options.limit },
+      { score, limit: options.limit, duration: source.description.duration },
       work,
     );
 
@@ -118,17 +149,11 @@ export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
       video: source.description,
       framesConsidered: frames.length,
       scenes: source.scenes,
+      // Pictures may add warnings.
       get warnings() {
-        return source.warnings;
+        return isComplete ? source.warnings : [...source.warnings, MANY_CATEGORIES];
       },
-      rankings: rankings.map(({ name: category, candidates }) => ({
-        category,
-        frames: candidates.map(({ name: timestamp, score, similarity }) => ({
-          timestamp,
-          score,
-          similarity,
-        })),
-      })),
+      rankings,
       jpegs,
       [Symbol.asyncDispose]: () => kept.disposeAsync(),
     };

@@ -114,6 +114,18 @@ export const videoOptionsSchema = v.strictObject({
       'false: leaves out the pictures. The names of the frames remain, and with details their times.',
     ),
   ),
+  thorough: v.pipe(
+    v.optional(flag, 'false'),
+    v.description(
+      'true: decodes all of a long video, which may take minutes, and the model looks at up to four times more frames. Otherwise parts of it are decoded: 90 seconds, or a fifth of it.',
+    ),
+  ),
+  moments: v.pipe(
+    v.optional(flag, 'false'),
+    v.description(
+      'With details, true: adds to each category the parts of the video in which it holds, at most `top_k`.',
+    ),
+  ),
 });
 
 /** The options of a question, by their names on the wire. */

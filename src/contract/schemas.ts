@@ -138,6 +138,13 @@ export const videoAnswerSchema = v.pipe(
 
 const timestamp = seconds('Place of the frame in the video');
 
+const videoMomentSchema = v.object({
+  start: seconds('Time of the first frame in which the category holds'),
+  end: seconds('Time at which the next frame is shown'),
+  timestamp,
+  similarity,
+});
+
 const videoResultSchema = v.object({
   category: v.string(),
   file: v.nullable(v.string()),
@@ -145,7 +152,16 @@ const videoResultSchema = v.object({
   score,
   similarity,
   image: v.optional(v.nullable(v.pipe(v.string(), v.description('A JPEG file in base64.')))),
-  scores: v.array(v.object({ timestamp, score, similarity })),
+  scores: v.pipe(
+    v.array(v.object({ timestamp, score, similarity })),
+    v.description('Frames at least a second apart, best first.'),
+  ),
+  moments: v.pipe(
+    v.optional(v.array(videoMomentSchema)),
+    v.description(
+      'With moments=true: the parts of the video in which the category holds, the one with the best frame first. A category holds where its similarity is in the upper third of its range over the video.',
+    ),
+  ),
 });
 
 export const videoDetailsSchema = v.object({
@@ -252,6 +268,7 @@ export const namedSchemas = {
   VideoAnswer: videoAnswerSchema,
   VideoDetails: videoDetailsSchema,
   VideoResult: videoResultSchema,
+  VideoMoment: videoMomentSchema,
   VideoEvent: videoEventSchema,
   VideoProgressEvent: videoProgressEventSchema,
   VideoResultEvent: videoResultEventSchema,

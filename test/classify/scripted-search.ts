@@ -2,7 +2,7 @@ import { expect } from 'bun:test';
 import { createVideoSearch, type VideoSource } from '../../src/classify/video-search.ts';
 import { softmax } from '../../src/clip/clip-family.ts';
 import { unobserved } from '../../src/engine-observer.ts';
-import type { FrameProgress } from '../../src/media/video/video.ts';
+import type { FrameProgress, Range } from '../../src/media/video/video.ts';
 import type { VideoPlace, VideoPlaces } from '../../src/media/video/video-places.ts';
 import { createSemaphore, type Semaphore } from '../../src/semaphore.ts';
 
@@ -24,6 +24,8 @@ export type Scripted = readonly (readonly [timestamp: number, text: string])[];
 
 export interface World {
   readonly frames?: Scripted;
+  /** That a closer look finds. */
+  readonly further?: Scripted;
   readonly slots?: number;
   readonly places?: number;
   /** Before each frame. */
@@ -59,7 +61,9 @@ function placesOf(semaphore: Semaphore, expected: (number | undefined)[]): Video
 
 /** A search through a video whose frames are texts. */
 export function scriptedSearch(world: World = {}) {
-  const { frames = [[0, 'red']], slots = 2, places = 1, onFrame, onEncode, onLabels, onOpen, onJpeg } = world;
+  const { frames = [[0, 'red']], further = [], slots = 2, places = 1 } = world;
+  const { onFrame, onEncode, onLabels, onOpen, onJpeg } = world;
+  const given = new Set<number>();
   const semaphore = createSemaphore(slots);
   const placesForVideos = createSemaphore(places);
   const seen = {
@@ -69,21 +73,33 @@ export function scriptedSearch(world: World = {}) {
     found: 0,
     places: [] as VideoPlace[],
     expected: [] as (number | undefined)[],
+    ranges: [] as (readonly Range[])[],
   };
 
   const source = (signal: AbortSignal, onProgress: (progress: FrameProgress) => void): VideoSource => ({
     description: { duration: 10, width: 640, height: 360, frameRate: 25, codec: 'h264' },
     async *frames(options) {
-      expect(options).toBe(framing);
+      expect(options).toMatchObject(framing);
       for (const [index, [timestamp, text]] of frames.entries()) {
         await onFrame?.(index, signal);
         onProgress({ stage: 'searching', secondsDone: timestamp, secondsTotal: 10, frames: index + 1 });
         seen.found += 1;
         const pixels = new Uint8Array(64);
         pixels.set(new TextEncoder().encode(text));
-        yield { timestamp, scene: index, pixels };
+        yield { timestamp, pixels };
         // The decoder may use its memory again.
         pixels.fill(0);
+      }
+    },
+    async *refine(ranges) {
+      seen.ranges.push(ranges);
+      for (const [timestamp, text] of further) {
+        const isAsked = ranges.some(([start, end]) => timestamp >= start && timestamp <= end);
+        if (!isAsked || given.has(timestamp)) continue;
+        given.add(timestamp);
+        const pixels = new Uint8Array(64);
+        pixels.set(new TextEncoder().encode(text));
+        yield { timestamp, pixels };
       }
     },
     scenes: 3,

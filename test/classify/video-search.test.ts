@@ -151,6 +151,89 @@ describe('the search for the best frames', () => {
   });
 });
 
+describe('a closer look', () => {
+  const frames: Scripted = [
+    [1, 'blue'],
+    [2, 'green blue'],
+    [3, 'blue'],
+    [9, 'blue'],
+  ];
+
+  test('finds better frames around the best one, up to the frames beside it', async () => {
+    const further: Scripted = [
+      [2.4, 'green'],
+      [6, 'green'],
+    ];
+    const { search, seen } = scriptedSearch({ frames, further });
+    await using found = await search('film', { labels: ['green'] }, {}, { signal: stay });
+    expect(found.framesConsidered).toBe(5);
+    expect(found.rankings[0]?.frames[0]?.timestamp).toBe(2.4);
+    const [first, second] = seen.ranges;
+    expect(first).toEqual([[1, 3, 0.2]]);
+    expect(second?.[0]?.[0]).toBeCloseTo(2.2, 5);
+    expect(second?.[0]?.[1]).toBeCloseTo(2.6, 5);
+  });
+
+  test('ranks frames a second apart: more frames of a moment do not change the scores', async () => {
+    const further: Scripted = [2.2, 2.3, 2.4, 2.5].map((timestamp) => [timestamp, 'green blue'] as const);
+    const scores = async (world: World) => {
+      await using found = await scriptedSearch(world).search(
+        'film',
+        { labels: ['green'] },
+        {},
+        { signal: stay },
+      );
+      return found.rankings[0]?.frames.map(({ timestamp, score }) => [timestamp, score.toFixed(6)]);
+    };
+    expect(await scores({ frames, further })).toEqual(await scores({ frames }));
+  });
+
+  test('says when many categories leave parts unexamined', async () => {
+    const many: Scripted = Array.from({ length: 330 }, (_, index) => [index, 'red']);
+    const { search } = scriptedSearch({ frames: many });
+    await using found = await search('film', { labels: ['red', 'green', 'blue'] }, {}, { signal: stay });
+    expect(found.warnings).toEqual(['It is damaged.']);
+    const crowded: Scripted = Array.from({ length: 511 }, (_, index) => [
+      index,
+      index === 7 ? 'red' : 'blue',
+    ]);
+    await using left = await scriptedSearch({ frames: crowded }).search(
+      'film',
+      { labels: ['red', 'blue'] },
+      {},
+      { signal: stay },
+    );
+    expect(left.warnings.join()).toContain('thorough=true');
+  });
+});
+
+describe('moments', () => {
+  test('are the parts in which a category holds, the one with the best frame first', async () => {
+    const { search } = scriptedSearch({
+      frames: [
+        [0, 'blue'],
+        [1, 'red blue'],
+        [2, 'red blue'],
+        [3, 'blue'],
+        [5, 'red'],
+        [6, 'blue'],
+        [8, 'red'],
+      ],
+    });
+    const moments = async (limit?: number) => {
+      const options = limit === undefined ? {} : { limit };
+      await using found = await search('film', { labels: ['red'] }, options, { signal: stay });
+      return found.rankings[0]?.moments.map(({ start, end, timestamp }) => [start, end, timestamp]);
+    };
+    expect(await moments()).toEqual([
+      [5, 6, 5],
+      [8, 10, 8],
+      [1, 3, 1],
+    ]);
+    expect(await moments(1)).toEqual([[5, 6, 5]]);
+  });
+});
+
 describe('places for videos', () => {
   test('so many are open at the same time, until their searches are disposed of', async () => {
     const { search, seen } = scriptedSearch({ places: 2 });

@@ -112,22 +112,33 @@ describe('query options of /video', () => {
       template: undefined,
       threshold: undefined,
       images: true,
+      thorough: false,
+      moments: false,
     });
   });
 
   test('are read', () => {
-    expect(parseVideo('details=true&top_k=3&template=a+%7B%7D&threshold=0.25&images=False')).toEqual({
+    expect(
+      parseVideo(
+        'details=true&top_k=3&template=a+%7B%7D&threshold=0.25&images=False&thorough=true&moments=TRUE',
+      ),
+    ).toEqual({
       details: true,
       top_k: 3,
       template: ['a {}'],
       threshold: 0.25,
       images: false,
+      thorough: true,
+      moments: true,
     });
   });
 
   test.each([
     ['images=', 'images="" must be true or false'],
-    ['on_error=skip', '"on_error" is unknown (known: details, top_k, template, threshold, images)'],
+    [
+      'on_error=skip',
+      '"on_error" is unknown (known: details, top_k, template, threshold, images, thorough, moments)',
+    ],
     ['top_k=0', 'top_k="0" must be at least 1'],
   ])('%s', (query, sentence) => {
     expect(() => parseVideo(query)).toThrow(sentence);

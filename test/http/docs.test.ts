@@ -257,7 +257,11 @@ describe('the OpenAPI document', () => {
     expect(Object.fromEntries(parameters.map(({ name, schema }) => [name, schema]))).toEqual({
       ...common,
       ...(isVideo
-        ? { images: { type: 'boolean', default: true } }
+        ? {
+            images: { type: 'boolean', default: true },
+            thorough: { type: 'boolean', default: false },
+            moments: { type: 'boolean', default: false },
+          }
         : { on_error: { type: 'string', enum: ['fail', 'skip'] } }),
     });
   });
@@ -327,6 +331,7 @@ describe('the answers are what the document says', () => {
     ['/video?images=false', schemas.videoAnswerSchema, videoUpload()],
     ['/video?threshold=0.5', schemas.videoAnswerSchema, videoUpload()],
     ['/video?details=true', schemas.videoDetailsSchema, videoUpload()],
+    ['/video?details=true&moments=true&images=false', schemas.videoDetailsSchema, videoUpload()],
     ['/video?details=true&images=false&threshold=0.5', schemas.videoDetailsSchema, videoUpload()],
     ['/video', schemas.errorSchema, upload()],
     ['/health', schemas.healthSchema, {}],

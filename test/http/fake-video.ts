@@ -77,6 +77,10 @@ export function createFakeVideos({
             })
             .toSorted((a, b) => b.score - a.score)
             .slice(0, limit),
+          moments: frames
+            .filter(({ word }) => word === category)
+            .map(({ timestamp }) => ({ start: timestamp, end: timestamp + 1, timestamp, similarity: 0.2 }))
+            .slice(0, limit),
         })),
         async *jpegs(timestamps) {
           for (const timestamp of timestamps.toSorted((a, b) => a - b)) {

@@ -40,6 +40,8 @@ export const options: Readonly<
   threshold: 0,
   on_error: 'fail',
   images: true,
+  thorough: false,
+  moments: false,
 };
 
 export const welcome = welcomeText;
@@ -153,6 +155,7 @@ export const videoDetails: VideoDetails = {
       ],
       file: 'holiday-12.480.jpg',
       timestamp: 12.48,
+      moments: [{ start: 12.2, end: 13.44, timestamp: 12.48, similarity: 0.279 }],
       image,
     },
   ],

@@ -123,14 +123,15 @@ export function composeAnswer(
       frames_considered: framesConsidered,
       scenes,
     },
-    results: rankings.map(({ category, frames }) => {
+    results: rankings.map(({ category, frames, moments }) => {
       const [best] = frames;
       invariant(best, 'a ranking has no frame.');
       const { score, similarity } = best;
       const timestamp = decide(frames, options)?.timestamp ?? null;
       const scores = frames.slice(0, options.top_k);
       const file = timestamp === null ? null : frameName(videoName, timestamp);
-      return { category, score, similarity, scores, file, timestamp };
+      const result = { category, score, similarity, scores, file, timestamp };
+      return options.moments ? { ...result, moments: moments.slice(0, options.top_k) } : result;
     }),
     warnings: [...warnings],
   };

@@ -252,7 +252,7 @@ async function searchStored(
   const { classifier, admission } = endpoint;
   const limit = searchLimit(options, categories);
   checkAnswerBytes(options, categories, name);
-  lease.take('keptBytes', categories.labels.length * limit * SCORE_BYTES);
+  lease.take('keptBytes', categories.labels.length * 2 * limit * SCORE_BYTES);
   takeLabelMemory(categories, options, classifier.model.embeddingDimension, lease);
 
   const begun = Promise.withResolvers<void>();
@@ -301,7 +301,8 @@ const RESULT_BYTES = 200;
  */
 function checkAnswerBytes(options: VideoOptions, { labels }: Categories, videoName: string): void {
   const escaped = (text: string) => Buffer.byteLength(JSON.stringify(text));
-  const scores = options.details ? options.top_k * SCORE_BYTES : 0;
+  const lists = options.moments ? 2 : 1;
+  const scores = options.details ? lists * options.top_k * SCORE_BYTES : 0;
   const perLabel = escaped(videoName) + scores + RESULT_BYTES;
   let bytes = labels.length * perLabel;
   for (const label of labels) bytes += escaped(label);

@@ -1,22 +1,15 @@
-import { type Gap, keyframeHabits, type PacketHabits, suspectGap } from './gaps.ts';
-import {
-  type ChosenFrame,
-  createCutDetector,
-  createSceneTracker,
-  type FrameBudget,
-  isBlank,
-  isSparseCut,
-  type SceneTracker,
-  type Standing,
-} from './scene-tracker.ts';
-import { colourDifference, contentDifference, type Thumbnail } from './thumbnail.ts';
+import { type DecodingPlan, type Run, timeAt } from './gaps.ts';
+import { createSceneCounter } from './scene-tracker.ts';
+import { difference, type Thumbnail } from './thumbnail.ts';
 import type { PacketIndex } from './video-file.ts';
 
-/** A decoded frame that the decoder still owns. */
+/** A decoded frame that the decoder still owns. Use it before the next frame is requested. */
 export interface SeenFrame<Capture> {
   readonly timestamp: number;
-  readonly thumbnail: Thumbnail;
-  /** Keeps the frame. Call it before the next frame is requested. */
+  /** Parts of it could not be decoded. */
+  readonly damaged: boolean;
+  thumbnail(): Thumbnail;
+  /** Keeps the frame. */
   capture(): Capture;
 }
 
@@ -24,150 +17,141 @@ export interface SeenFrame<Capture> {
 export interface FrameSource<Capture> {
   /** Decodes the given keyframes in order. Damaged ones are left out. */
   keyframes(positions: readonly number[]): Generator<SeenFrame<Capture> & { readonly position: number }>;
-  /** Decodes all reference frames from a keyframe on, until the caller stops. */
+  /** Decodes frames from a keyframe on, until the caller stops. */
   from(position: number): Generator<SeenFrame<Capture>>;
+}
+
+/** A frame that is worth looking at. The receiver disposes the capture. */
+export interface ChosenFrame<Capture> {
+  readonly timestamp: number;
+  readonly capture: Capture;
 }
 
 /** A step through the video. */
 interface FinderStep<Capture> {
   /** The time reached, in seconds. */
   readonly seconds: number;
-  readonly chosen: ChosenFrame<Capture> | undefined;
+  readonly chosen?: ChosenFrame<Capture>;
 }
 
-/** Frames further apart than this are compared like pictures of two scenes. */
-const SPARSE_SECONDS = 0.3;
+/** Frames that differ less from each other, of 255, are not both chosen within a second. */
+const NEW_DIFFERENCE = 12;
+/** Frames that differ less than this are the same. */
+export const SAME_DIFFERENCE = 1;
+/** A frame is compared with this number of the frames chosen last. */
+const COMPARED = 4;
+/** The most frames that are chosen, in the mean, of a second that changes all the time. */
+const CHOSEN_PER_SECOND = 1;
+/** Frames that may be chosen at once. The fewer are left of them, the more must a frame differ. */
+const BURST = 24;
+/** Damaged frames that are kept in case that all are damaged. */
+const MAX_SPARES = 8;
 
-/** Frames closer than this need not all be compared: half of a screen recording's, or of a phone's slow motion. */
-const DENSE_SECONDS = 0.06;
-
-interface Seen {
-  readonly timestamp: number;
-  readonly thumbnail: Thumbnail;
-}
-
-/** What frames are chosen from. */
 interface Choice<Capture> {
   readonly index: PacketIndex;
-  /** The keyframes to decode, ascending. */
-  readonly positions: readonly number[];
+  readonly plan: DecodingPlan;
   readonly source: FrameSource<Capture>;
-  readonly budget: FrameBudget;
-  readonly habits: PacketHabits;
+  readonly maximumFrames: number;
+  /** Frames closer than this are not compared. */
+  readonly sampleSeconds: number;
 }
 
 /**
- * Chooses the frames of a video that are worth looking at. Decodes the keyframes, and the frames between two keyframes
- * only where a scene may hide.
+ * Decodes what is planned, in time order, and chooses the frames that differ from those chosen before.
+ * @returns the number of scenes
  */
 export function* chooseFrames<Capture extends Disposable>({
   index,
-  positions,
+  plan,
   source,
-  budget,
-  habits,
+  maximumFrames,
+  sampleSeconds,
 }: Choice<Capture>): Generator<FinderStep<Capture>, { readonly scenes: number }> {
-  using tracker = createSceneTracker<Capture>(budget);
-  const keyframes = keyframeHabits(index);
-  let last: Seen | undefined;
-  let lastKey: (Seen & { readonly position: number }) | undefined;
+  using spares = new DisposableStack();
+  const damaged: ChosenFrame<Capture>[] = [];
+  const novelty = createNovelty(maximumFrames, secondsSeen(index, plan));
+  const counter = createSceneCounter();
+  let last = Number.NEGATIVE_INFINITY;
 
-  /** Decodes the frames between two keyframes as far as needed. */
-  function* explore(gap: Gap, changed: boolean | undefined, unseen: boolean): Generator<FinderStep<Capture>> {
-    if (!budget.has(index.timestamps[gap.first] ?? 0)) return;
-    const view = { changed, blank: lastKey !== undefined && isBlank(lastKey.thumbnail) };
-    const until = unseen
-      ? Number.POSITIVE_INFINITY
-      : suspectGap(gap, view, { index, packets: habits, keyframes });
-    if (until === undefined) return;
-    const end = gap.end < index.count ? index.timestamps[gap.end]! : Number.POSITIVE_INFINITY;
-    const walk = createWalk(tracker, last);
-    for (const frame of source.from(gap.first)) {
-      if (frame.timestamp >= end || (frame.timestamp > until && walk.satisfied)) break;
-      yield* walk.look(frame);
+  /** @param distance the least distance from the frame before, in seconds */
+  const look = (frame: SeenFrame<Capture>, distance: number): FinderStep<Capture> => {
+    const { timestamp } = frame;
+    const step = { seconds: timestamp };
+    if (timestamp <= last || timestamp - last < distance) return step;
+    if (frame.damaged) {
+      const isNext = timestamp - (damaged.at(-1)?.timestamp ?? Number.NEGATIVE_INFINITY) >= 1;
+      if (novelty.chosen === 0 && damaged.length < MAX_SPARES && isNext)
+        damaged.push({ timestamp, capture: spares.use(frame.capture()) });
+      return step;
     }
-    yield* walk.finish();
-    last = walk.last;
+    last = timestamp;
+    const thumbnail = frame.thumbnail();
+    counter.look(timestamp, thumbnail);
+    return novelty.isNew(timestamp, thumbnail)
+      ? { seconds: timestamp, chosen: { timestamp, capture: frame.capture() } }
+      : step;
+  };
+  function* walk({ first, end }: Run): Generator<FinderStep<Capture>> {
+    const [from, until] = [index.timestamps[first]!, timeAt(index, end)];
+    for (const frame of source.from(first)) {
+      if (end < index.count && frame.timestamp >= until) break;
+      // Frames that are shown before their keyframe depend on frames that were not decoded.
+      if (first === 0 || frame.timestamp >= from) yield look(frame, sampleSeconds);
+    }
   }
 
-  for (const key of source.keyframes(positions)) {
-    const first = lastKey?.position ?? firstKeyframe(index);
-    if (first < key.position) {
-      const changed = lastKey && isSparseCut(lastKey.thumbnail, key.thumbnail);
-      const unseen =
-        positions.some((position) => position > first && position < key.position) || lastKey === undefined;
-      yield* explore({ first, end: key.position }, changed, unseen);
-    }
-    let chosen: ChosenFrame<Capture> | undefined;
-    if (last && isSparseCut(last.thumbnail, key.thumbnail))
-      chosen = tracker.cut(last.timestamp, key.timestamp);
-    if (chosen) yield { seconds: key.timestamp, chosen };
-    yield { seconds: key.timestamp, chosen: tracker.look({ ...key, standing: 'settled', key: true }) };
-    last = key;
-    lastKey = key;
+  const runs = [...plan.runs];
+  for (const key of source.keyframes(plan.keyframes)) {
+    while (runs[0] && runs[0].first < key.position) yield* walk(runs.shift()!);
+    yield look(key, 0);
   }
-  yield* explore(
-    { first: lastKey?.position ?? firstKeyframe(index), end: index.count },
-    undefined,
-    lastKey === undefined,
-  );
-  yield { seconds: index.end, chosen: tracker.finish() };
-  return { scenes: tracker.scenes };
+  for (const run of runs) yield* walk(run);
+  if (novelty.chosen === 0) {
+    spares.move();
+    for (const chosen of damaged) yield { seconds: index.end, chosen };
+  }
+  return { scenes: counter.finish() };
 }
 
-/** The first position where decoding can begin. Some files mark no keyframe at all. */
-function firstKeyframe({ keys }: PacketIndex): number {
-  return Math.max(0, keys.indexOf(1));
+/** A keyframe that is decoded alone counts as a second, or as the time to the frame before it. */
+function secondsSeen(index: PacketIndex, { keyframes, runs }: DecodingPlan): number {
+  const walked = runs.reduce((sum, { first, end }) => sum + timeAt(index, end) - index.timestamps[first]!, 0);
+  return Math.min(index.end - index.start, walked + keyframes.length);
 }
 
-/** Goes through closely spaced frames. */
-function createWalk<Capture extends Disposable>(tracker: SceneTracker<Capture>, start: Seen | undefined) {
-  const detector = createCutDetector();
-  let last = start;
-  let standing: Standing = 'settled';
-
-  function* cut(earliest: number | undefined, latest: number | undefined): Generator<FinderStep<Capture>> {
-    if (earliest === undefined || latest === undefined) return;
-    const chosen = tracker.cut(earliest, latest);
-    if (chosen) yield { seconds: latest, chosen };
-  }
-
-  function* finish(): Generator<FinderStep<Capture>> {
-    const cutAt = detector.finish();
-    yield* cut(cutAt, cutAt);
-  }
-
+/**
+ * Chooses frames that differ from those chosen before, and one a second as long as anything changes. Quiet stretches save
+ * frames for busy ones.
+ * @param frames that may be chosen in all
+ * @param seconds that are looked at
+ */
+export function createNovelty(frames: number, seconds: number) {
+  const burst = Math.min(BURST, Math.max(1, frames / 4));
+  const perSecond = Math.min(CHOSEN_PER_SECOND, (frames - burst) / Math.max(1, seconds));
+  const recent: Thumbnail[] = [];
+  let credit = burst;
+  let chosen = 0;
+  let chosenAt = Number.NEGATIVE_INFINITY;
+  let last = Number.NEGATIVE_INFINITY;
   return {
-    get last() {
-      return last;
+    /** How many frames it has chosen. */
+    get chosen() {
+      return chosen;
     },
-    /** The current stretch needs no further frame. */
-    get satisfied() {
-      return standing === 'settled' && !tracker.seeking;
+    /** Call it in time order. */
+    isNew(timestamp: number, thumbnail: Thumbnail): boolean {
+      credit = Math.min(burst, credit + perSecond * Math.min(1, timestamp - last));
+      last = timestamp;
+      if (credit < 1 || chosen >= frames) return false;
+      const differences = recent.map((other) => difference(other, thumbnail));
+      const isDue = timestamp - chosenAt >= 1 && (differences.at(-1) ?? 255) >= SAME_DIFFERENCE;
+      if (!isDue && Math.min(...differences) < (NEW_DIFFERENCE * burst) / credit) return false;
+      credit--;
+      chosen++;
+      chosenAt = timestamp;
+      recent.push(thumbnail);
+      if (recent.length > COMPARED) recent.shift();
+      return true;
     },
-    *look(frame: SeenFrame<Capture>): Generator<FinderStep<Capture>> {
-      const { timestamp, thumbnail } = frame;
-      standing = 'settled';
-      if (last) {
-        // The keyframe again, or a frame shown before it.
-        if (timestamp <= last.timestamp) return;
-        if (timestamp - last.timestamp > SPARSE_SECONDS) {
-          yield* finish();
-          if (isSparseCut(last.thumbnail, thumbnail)) yield* cut(last.timestamp, timestamp);
-        } else if (timestamp - last.timestamp < DENSE_SECONDS) {
-          return;
-        } else {
-          const judgement = detector.look(timestamp, {
-            content: contentDifference(last.thumbnail, thumbnail),
-            colour: colourDifference(last.thumbnail, thumbnail),
-          });
-          standing = judgement.standing;
-          yield* cut(judgement.cutAt, judgement.cutAt);
-        }
-      }
-      last = { timestamp, thumbnail };
-      yield { seconds: timestamp, chosen: tracker.look({ ...frame, standing, key: false }) };
-    },
-    finish,
   };
 }

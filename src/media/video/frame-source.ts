@@ -96,9 +96,9 @@ export interface DecodingTally {
   cutAt: number | undefined;
 }
 
-/** A tiny picture of a frame. */
-type FrameLook = Uint8Array;
-const LOOK_SIZE = { width: 16, height: 16 };
+/** A tiny picture of a frame, to recognise it when it is decoded again. [16, 16, 3] u8 RGB. */
+export type FrameLook = Uint8Array;
+export const LOOK_SIZE = { width: 16, height: 16 };
 /** The mean difference of two looks of one frame, of 255. Only the repair of damage differs at all. */
 const SAME_LOOK = 2;
 
@@ -111,8 +111,6 @@ function isAlike(a: FrameLook, b: FrameLook): boolean {
 /** A frame that may be chosen. */
 export interface FrameCapture extends Disposable {
   readonly frame: HeldFrame;
-  /** To recognise the frame when it is decoded again. */
-  readonly look: FrameLook;
   /** How many packets were decoded from the keyframe up to this frame. */
   readonly packetsDecoded: number;
 }
@@ -120,18 +118,22 @@ export interface FrameCapture extends Disposable {
 /** A file's frames as libav decodes them. */
 interface NativeFrameSource extends FrameSource<FrameCapture>, Disposable {}
 
+interface FrameSourceOptions extends DecodingLimits {
+  /** The frames between keyframes that are left out. */
+  readonly skip: 'nothing' | 'nonreference';
+}
+
 /** When the budget is used up, no more frames are decoded: first those between keyframes, then keyframes. */
 export function createFrameSource(
   file: VideoFile,
-  limits: DecodingLimits,
+  { skip: leftOut, ...limits }: FrameSourceOptions,
   budget: DecodingBudget,
   tally: DecodingTally,
 ): NativeFrameSource {
   using stack = new DisposableStack();
   const { index, track } = file;
   const thumbnailer = stack.use(createThumbnailer(thumbnailSize(track.codedSize)));
-  const looker = stack.use(createThumbnailer(LOOK_SIZE));
-  const open = (skip: 'nonkey' | 'nonreference'): { reader: PacketReader; decoder: Decoder } => {
+  const open = (skip: 'nonkey' | FrameSourceOptions['skip']): { reader: PacketReader; decoder: Decoder } => {
     const reader = owned.use(createPacketReader(file));
     const alone = skip === 'nonkey' && file.codec === 'hevc';
     const decoder = owned.use(createDecoder(reader.demuxer, file.codec, { ...limits, skip, alone }));
@@ -145,11 +147,11 @@ export function createFrameSource(
     if (frame.damaged) tally.damaged++;
     return {
       timestamp,
-      thumbnail: makeThumbnail(thumbnailer.make(frame)),
+      damaged: frame.damaged,
+      thumbnail: () => makeThumbnail(thumbnailer.make(frame)),
       capture() {
         const held = holdFrame(frame);
-        const look = looker.make(frame).pixels;
-        return { frame: held, look, packetsDecoded, [Symbol.dispose]: () => held[Symbol.dispose]() };
+        return { frame: held, packetsDecoded, [Symbol.dispose]: () => held[Symbol.dispose]() };
       },
     };
   };
@@ -211,7 +213,7 @@ export function createFrameSource(
         return;
       }
       if (!walking) {
-        walking = open('nonreference');
+        walking = open(leftOut);
         introduceEncoder(walking.reader.demuxer, walking.decoder);
       }
       const { reader, decoder } = walking;
@@ -296,8 +298,7 @@ export function* decodeJpegs(
 ): Generator<FrameJpeg | undefined> {
   const { index, track } = file;
   using reader = createPacketReader(file);
-  // Chosen frames are reference frames, so all others can be left out.
-  using decoder = createDecoder(reader.demuxer, file.codec, { ...limits, skip: 'nonreference' });
+  using decoder = createDecoder(reader.demuxer, file.codec, { ...limits, skip: 'nothing' });
   introduceEncoder(reader.demuxer, decoder);
   using encoder = createJpegEncoder(track.pixelAspect, track.orientation, pixelsOfEach(wanted.length));
   using looker = createThumbnailer(LOOK_SIZE);

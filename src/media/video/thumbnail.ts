@@ -3,13 +3,13 @@ import type { Size } from '../../../native/geometry.ts';
 
 /** Pixels of the small frame that are averaged into one cell, each way. */
 const CELL = 4;
-/** Cells that are averaged into one block, each way: about an eighth of the picture's width. */
-const BLOCK = 4;
-/** The longer side of the small frame: PySceneDetect's size. */
-const LONG_SIDE = 256;
+/** The longer side of the small frame. */
+const LONG_SIDE = 128;
 const MIN_SHORT_SIDE = 16;
+/** A change of the whole picture counts as much as a change of one cell that is this number of times as large. */
+const MEAN_WEIGHT = 4;
 
-/** A small picture of a frame and its statistics, for comparing frames. */
+/** A small picture of a frame, for comparing frames. */
 export interface Thumbnail {
   readonly columns: number;
   readonly rows: number;
@@ -17,10 +17,6 @@ export interface Thumbnail {
   readonly cells: Uint8Array;
   /** Cumulative histogram of each colour, [3, 256]. */
   readonly distribution: Float32Array;
-  /** Mean difference of neighbouring pixels' brightness, of 255: low for blurred and empty pictures. */
-  readonly detail: number;
-  /** Standard deviation of the cells' brightness, of 255: near 0 for a black or white picture. */
-  readonly contrast: number;
 }
 
 /** The small picture's size for a frame size: a whole number of cells. */
@@ -40,8 +36,6 @@ export function makeThumbnail({ width, height, pixels }: RgbImage): Thumbnail {
     rows,
     cells,
     distribution: cumulate(cells),
-    detail: meanGradient(pixels, width, height),
-    contrast: brightnessDeviation(cells),
   };
 }
 
@@ -75,32 +69,6 @@ function cumulate(cells: Uint8Array): Float32Array {
   return distribution;
 }
 
-/** Measures green instead of brightness: green contributes most to it. */
-function meanGradient(pixels: Uint8Array, width: number, height: number): number {
-  let sum = 0;
-  for (let y = 1; y < height; y += 2) {
-    const row = y * width * 3 + 1;
-    const above = row - width * 3;
-    for (let at = 3; at < width * 3; at += 3) {
-      const here = pixels[row + at]!;
-      sum += Math.abs(here - pixels[row + at - 3]!) + Math.abs(here - pixels[above + at]!);
-    }
-  }
-  return sum / (width * height);
-}
-
-function brightnessDeviation(cells: Uint8Array): number {
-  let sum = 0;
-  let squares = 0;
-  for (let at = 0; at < cells.length; at += 3) {
-    const brightness = 0.3 * cells[at]! + 0.59 * cells[at + 1]! + 0.11 * cells[at + 2]!;
-    sum += brightness;
-    squares += brightness * brightness;
-  }
-  const count = cells.length / 3;
-  return Math.sqrt(Math.max(0, squares / count - (sum / count) ** 2));
-}
-
 /** Mean difference of colours at the same places, 0 to 255: large for cuts and for motion. */
 export function contentDifference(a: Thumbnail, b: Thumbnail): number {
   if (a.cells.length !== b.cells.length) return 255;
@@ -120,26 +88,21 @@ export function colourDifference(a: Thumbnail, b: Thumbnail): number {
   return sum / 3;
 }
 
-/** Largest difference of one block's mean colour, 0 to 255: something small has moved or appeared. */
-export function blockDifference(a: Thumbnail, b: Thumbnail): number {
+/**
+ * How much frames differ, 0 to 255: the largest difference of a cell, because something small may have moved or appeared,
+ * or several times the mean.
+ */
+export function difference(a: Thumbnail, b: Thumbnail): number {
   if (a.cells.length !== b.cells.length) return 255;
   let largest = 0;
-  for (let top = 0; top < a.rows; top += BLOCK) {
-    for (let left = 0; left < a.columns; left += BLOCK) {
-      largest = Math.max(largest, differenceOfBlock(a, b, left, top));
-    }
-  }
-  return largest;
-}
-
-function differenceOfBlock(a: Thumbnail, b: Thumbnail, left: number, top: number): number {
-  const bottom = Math.min(top + BLOCK, a.rows);
-  const right = Math.min(left + BLOCK, a.columns);
   let sum = 0;
-  for (let row = top; row < bottom; row++) {
-    const rowAt = row * a.columns * 3;
-    for (let at = rowAt + left * 3; at < rowAt + right * 3; at++)
-      sum += Math.abs(a.cells[at]! - b.cells[at]!);
+  for (let at = 0; at < a.cells.length; at += 3) {
+    const red = Math.abs(a.cells[at]! - b.cells[at]!);
+    const green = Math.abs(a.cells[at + 1]! - b.cells[at + 1]!);
+    const blue = Math.abs(a.cells[at + 2]! - b.cells[at + 2]!);
+    const cell = red + green + blue;
+    sum += cell;
+    if (cell > largest) largest = cell;
   }
-  return sum / ((bottom - top) * (right - left) * 3);
+  return Math.max(largest / 3, (MEAN_WEIGHT * sum) / a.cells.length);
 }

@@ -3,7 +3,7 @@ import { setPriority } from 'node:os';
 import { AvError } from '../../../native/av/av-error.ts';
 import { invariant, ServiceError } from '../../errors.ts';
 import type { VideoMessage, VideoTask } from './video-process.ts';
-import { openVideoSession, type VideoSession } from './video-session.ts';
+import { type FindStep, openVideoSession, type VideoSession } from './video-session.ts';
 
 /**
  * Decodes one video in a child process. libav is a million lines of C that read untrusted bytes. If it crashes, never
@@ -38,15 +38,15 @@ async function perform(task: Exclude<VideoTask, { kind: 'more' | 'pause' | 'resu
       return;
     }
     case 'find': {
-      const steps = opened().find(task.placement, task.maximumFrames);
-      let step = steps.next();
-      for (; !step.done; step = steps.next()) {
-        const { seconds, frame } = step.value;
-        if (frame) await saySlowly({ kind: 'frame', ...frame });
-        await report(seconds);
-      }
-      const { scenes, warnings } = step.value;
+      const { scenes, warnings } = await sayFrames(
+        opened().find(task.placement, task.maximumFrames, task.thorough),
+      );
       say({ kind: 'found', scenes, warnings: [...warnings] });
+      return;
+    }
+    case 'refine': {
+      const { leftOut } = await sayFrames(opened().refine(task.ranges));
+      say({ kind: 'refined', leftOut });
       return;
     }
     case 'jpegs': {
@@ -60,6 +60,17 @@ async function perform(task: Exclude<VideoTask, { kind: 'more' | 'pause' | 'resu
       return;
     }
   }
+}
+
+/** Sends the frames of all steps. @returns the result */
+async function sayFrames<Summary>(steps: Generator<FindStep, Summary>): Promise<Summary> {
+  let step = steps.next();
+  for (; !step.done; step = steps.next()) {
+    const { seconds, frame } = step.value;
+    if (frame) await saySlowly({ kind: 'frame', ...frame });
+    await report(seconds);
+  }
+  return step.value;
 }
 
 function opened(): VideoSession {

@@ -5,6 +5,7 @@ import { type ChildEnd, startChild } from '../../child-process.ts';
 import { errorCodes, ServiceError } from '../../errors.ts';
 import { brokenVideo, videoNeedsMemory, videoNeedsWork } from './video-errors.ts';
 import type { VideoPlace, VideoTurn } from './video-places.ts';
+import type { Range } from './video-session.ts';
 
 const seconds = v.pipe(v.number(), v.finite());
 const bytes = v.custom<Uint8Array>((value) => value instanceof Uint8Array);
@@ -17,7 +18,9 @@ export type VideoTask =
       readonly kind: 'find';
       readonly maximumFrames: number;
       readonly placement: PicturePlacement;
+      readonly thorough: boolean;
     }
+  | { readonly kind: 'refine'; readonly ranges: readonly Range[] }
   | { readonly kind: 'jpegs'; readonly timestamps: readonly number[] }
   /** This number of sent pictures has been used. The process may send the same number again. */
   | { readonly kind: 'more'; readonly pictures: number }
@@ -50,12 +53,13 @@ const messageSchema = v.variant('kind', [
   }),
   /** It has halted until `resume`. */
   v.object({ kind: v.literal('paused') }),
-  v.object({ kind: v.literal('frame'), timestamp: seconds, scene: count, pixels: bytes }),
+  v.object({ kind: v.literal('frame'), timestamp: seconds, pixels: bytes }),
   v.object({
     kind: v.literal('found'),
     scenes: count,
     warnings: v.array(v.string()),
   }),
+  v.object({ kind: v.literal('refined'), leftOut: count }),
   v.object({ kind: v.literal('jpeg'), timestamp: seconds, jpeg: bytes, differs: v.optional(v.boolean()) }),
   v.object({ kind: v.literal('jpegs done') }),
   v.object({

@@ -1,7 +1,13 @@
 import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
 import { AvError } from '../../../native/av/av-error.ts';
-import { createPictureScaler, type PicturePlacement } from '../../../native/av/frame-filter.ts';
+import type { DecodedFrame } from '../../../native/av/decoder.ts';
+import {
+  createPictureScaler,
+  createThumbnailer,
+  type PicturePlacement,
+} from '../../../native/av/frame-filter.ts';
 import { createJpegEncoder } from '../../../native/av/jpeg-encoder.ts';
+import { invariant } from '../../errors.ts';
 import {
   createDecodingBudget,
   MIN_FRAME_PIXELS,
@@ -9,24 +15,30 @@ import {
   plausiblePixels,
   plausibleSeconds,
 } from './decoding-budget.ts';
-import { chooseFrames } from './frame-finder.ts';
+import {
+  type ChosenFrame,
+  chooseFrames,
+  type FrameSource,
+  SAME_DIFFERENCE,
+  type SeenFrame,
+} from './frame-finder.ts';
 import {
   createFrameSource,
   type DecodingTally,
   decodeJpegs,
   type FrameCapture,
   type FrameJpeg,
+  type FrameLook,
+  LOOK_SIZE,
   PICTURE_PIXELS,
   type WantedFrame,
 } from './frame-source.ts';
-import { keyframePositions, packetHabits } from './gaps.ts';
-import { type ChosenFrame, createFrameBudget } from './scene-tracker.ts';
+import { keyframePositions, planDecoding, SAMPLE_SECONDS } from './gaps.ts';
+import { difference, makeThumbnail, type Thumbnail, thumbnailSize } from './thumbnail.ts';
 import { brokenVideo, IMPLAUSIBLE_WORK, tooManyPictures } from './video-errors.ts';
 import { lookIntoFile, MAX_PIXELS, type PacketIndex, type VideoFile } from './video-file.ts';
 import type { VideoDescription } from './video-process.ts';
 
-/** Closer keyframes show nothing new: a scene of 0.7 s still has two of them. */
-const MIN_SECONDS = 0.3;
 /** Keyframes to decode for each frame that may be chosen: enough to choose from. */
 const KEYFRAMES_PER_FRAME = 8;
 
@@ -36,7 +48,10 @@ const KEYFRAMES_PER_FRAME = 8;
  * @returns positions in the packet index, ascending
  */
 export function chooseKeyframes(index: PacketIndex, maximumFrames: number): number[] {
-  const distance = Math.max(MIN_SECONDS, (index.end - index.start) / (KEYFRAMES_PER_FRAME * maximumFrames));
+  const distance = Math.max(
+    SAMPLE_SECONDS,
+    (index.end - index.start) / (KEYFRAMES_PER_FRAME * maximumFrames),
+  );
   let last = Number.NEGATIVE_INFINITY;
   return keyframePositions(index).filter((at) => {
     const timestamp = index.timestamps[at]!;
@@ -59,8 +74,6 @@ function thinOut(positions: readonly number[], most: number): number[] {
 export interface FoundFrame {
   /** Seconds since the video's beginning. */
   readonly timestamp: number;
-  /** Counts scenes from 0. */
-  readonly scene: number;
   /** [side, side, 3] u8 RGB, row-major. */
   readonly pixels: Uint8Array;
 }
@@ -72,8 +85,8 @@ interface SessionLimits {
   readonly pixels?: (bytes: number, seconds: number) => number;
 }
 
-/** A step of `find`: the time it has reached, in seconds, and a frame if one was chosen. */
-interface FindStep {
+/** A step of `find` or `refine`: the time it has reached, in seconds, and a frame if one was chosen. */
+export interface FindStep {
   readonly seconds: number;
   readonly frame?: FoundFrame;
 }
@@ -87,6 +100,16 @@ interface FindSummary {
   readonly tally: Readonly<DecodingTally>;
 }
 
+/** A part of a video, in seconds, ends included, and the least distance of the frames that are wanted of it. */
+export type Range = readonly [start: number, end: number, step: number];
+
+/** The result of `refine`. */
+interface RefineSummary {
+  /** The ranges that would have cost too much. */
+  readonly leftOut: number;
+  readonly tally: Readonly<DecodingTally>;
+}
+
 /** An open video file. It works in this thread: every step blocks it for some milliseconds. */
 export interface VideoSession extends Disposable {
   readonly description: VideoDescription;
@@ -97,7 +120,16 @@ export interface VideoSession extends Disposable {
    * @param maximumFrames spread over the video
    * @throws ServiceError video_broken where nothing can be decoded
    */
-  find(placement: PicturePlacement, maximumFrames: number): Generator<FindStep, FindSummary>;
+  find(
+    placement: PicturePlacement,
+    maximumFrames: number,
+    thorough?: boolean,
+  ): Generator<FindStep, FindSummary>;
+  /**
+   * Finds all frames in parts of the video, after `find`, ascending. Frames found before are left out.
+   * @param ranges the most important first: the last ones are left out when the video has cost too much
+   */
+  refine(ranges: readonly Range[]): Generator<FindStep, RefineSummary>;
   /**
    * JPEGs of found frames, by their timestamps, ascending: at full size, unless there are hundreds in 8K. Damaged
    * ones may be left out. Yields `undefined` regularly while no picture is ready.
@@ -112,10 +144,28 @@ const MAX_THREADS = 4;
 const KEEP_AFTER_PACKETS = 300;
 /** Frames beyond 4K need some 50 MB each, and every thread holds several. */
 const LARGE_PIXELS = 4096 * 2304;
+/** Of smaller frames, threads cost more than they decode. */
+const SMALL_PIXELS = 640 * 360;
 /** Making a picture of a frame costs as much as decoding this number of frames. */
 const PICTURE_COST = 6;
 /** All pictures of an answer together: 8,000 in 1080p. */
 const MAX_PICTURE_BYTES = 2 * 1024 ** 3;
+/** What a search decodes: frames of this duration, a share of the whole, or of a small video as many as cost this. */
+const DECODED = { seconds: 90, share: 1 / 5, pixels: 90 * 30 * 1280 * 720 };
+/** The share of that for the first pass. The rest is for refining. */
+const FIRST_PASS = 2 / 3;
+/** No search costs more than this, in full decodes. */
+const MOST_DECODES = 1.4;
+/** The share of what may still be decoded that one call of `refine` spends. */
+const ONE_LOOK = 2 / 3;
+/** All frames of a smaller video are held in memory. */
+const MAX_HELD_BYTES = 128 * 1024 ** 2;
+const BYTES_PER_PIXEL = 1.5;
+/** Of videos with fewer frames, all are compared. */
+const FEW_FRAMES = 256;
+/** At lower rates, all frames are decoded. Otherwise, those that no other depends on are left out at first. */
+const LOW_RATE = 16;
+
 /** Processor time besides decoding: reading and comparing the heads of millions of packets. */
 const CPU_SECONDS_BESIDE = 120;
 
@@ -138,51 +188,138 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
   const { pixels = plausiblePixels } = limits;
   const { index, track, codec } = file;
   const framePixels = track.codedSize.width * track.codedSize.height;
-  const threads = framePixels > LARGE_PIXELS ? 1 : Math.min(limits.threads, MAX_THREADS);
+  const isSmall = framePixels < SMALL_PIXELS;
+  const threads = isSmall || framePixels > LARGE_PIXELS ? 1 : Math.min(limits.threads, MAX_THREADS);
   const decoding = { threads, maximumPixels: MAX_PIXELS };
   // A container's tables may refer to the same bytes repeatedly.
   const plausible = pixels(Math.min(index.bytes, file.bytes), index.end - index.start);
   const budget = createDecodingBudget(plausible);
-  const looks = new Map<number, FrameCapture['look']>();
+  /** All frames of a small video: they are decoded once. */
+  const held: HeldFrames = new Map();
+  const isHeld = index.count * framePixels * BYTES_PER_PIXEL <= MAX_HELD_BYTES;
+  const looks = new Map<number, FrameLook>();
   const kept = createJpegStore(`${file.source.path}.frames`);
 
-  function* find(placement: PicturePlacement, maximumFrames: number): Generator<FindStep, FindSummary> {
-    using scaler = createPictureScaler(placement, track.orientation);
-    using jpegEncoder = createJpegEncoder(track.pixelAspect, track.orientation);
-    const tally: DecodingTally = { packets: 0, frames: 0, damaged: 0, pixels: 0, cutAt: undefined };
-    using source = createFrameSource(file, decoding, budget, tally);
-    const use = ({ timestamp, scene, capture }: ChosenFrame<FrameCapture>): FoundFrame => {
-      using _held = capture;
-      looks.set(timestamp, capture.look);
-      if (capture.packetsDecoded > KEEP_AFTER_PACKETS) {
-        kept.put(timestamp, jpegEncoder.encode(capture.frame));
-        budget.spend(PICTURE_COST * capture.frame.width * capture.frame.height);
-      }
-      return { timestamp, scene, pixels: scaler.scale(capture.frame) };
-    };
+  const rate = index.count / Math.max(index.end - index.start, 1e-3);
+  let affordable = Math.max(
+    DECODED.seconds * rate,
+    DECODED.share * index.count,
+    DECODED.pixels / Math.max(framePixels, MIN_FRAME_PIXELS),
+  );
+  /** Frames that have been decoded. */
+  let decoded = 0;
+  let mayDecode = Math.min(affordable, MOST_DECODES * index.count);
+  let found: { readonly placement: PicturePlacement; readonly timestamps: Set<number> } | undefined;
+
+  function* find(
+    placement: PicturePlacement,
+    maximumFrames: number,
+    thorough = false,
+  ): Generator<FindStep, FindSummary> {
+    using use = createUse(placement);
+    const tally = emptyTally();
+    const areFew = index.count < FEW_FRAMES;
+    const skip = areFew || isHeld || rate < LOW_RATE ? 'nothing' : 'nonreference';
+    using decoder = createFrameSource(file, { ...decoding, skip }, budget, tally);
+    const source = isHeld ? holding(decoder, held) : decoder;
     const useful = chooseKeyframes(index, maximumFrames);
     const keyframes = thinOut(useful, plausibleKeyframes(plausible, framePixels));
+    const areAll = keyframes.length === useful.length;
     budget.reserve(keyframes.length * Math.max(framePixels, MIN_FRAME_PIXELS));
-    const frameBudget = createFrameBudget(maximumFrames, index.end);
+    if (thorough) {
+      affordable = Number.POSITIVE_INFINITY;
+      mayDecode = Number.POSITIVE_INFINITY;
+    }
+    const plan = planDecoding(
+      index,
+      keyframes,
+      areAll ? Math.max(0, affordable * FIRST_PASS - keyframes.length) : 0,
+    );
+    found = { placement, timestamps: new Set() };
     const steps = chooseFrames({
       index,
-      positions: keyframes,
+      plan,
       source,
-      budget: frameBudget,
-      habits: packetHabits(codec),
+      maximumFrames,
+      sampleSeconds: areFew ? 0 : SAMPLE_SECONDS,
     });
     let step = steps.next();
     for (; !step.done; step = steps.next()) {
       const { seconds, chosen } = step.value;
-      yield chosen ? { seconds, frame: use(chosen) } : { seconds };
+      using _capture = chosen?.capture;
+      yield chosen ? { seconds, frame: use.frame(chosen) } : { seconds };
     }
+    decoded += tally.frames;
     if (tally.frames === 0) throw brokenVideo('is damaged: none of its frames can be decoded');
+    const isImplausible = tally.cutAt !== undefined || !areAll;
     const warnings = [
       ...file.warnings,
       ...damageWarnings(tally),
-      ...workWarnings(tally, keyframes.length < useful.length),
+      ...(isImplausible ? [workWarning(tally, !areAll)] : unseenWarnings(plan.unseenSeconds)),
     ];
     return { scenes: step.value.scenes, warnings, tally };
+  }
+
+  function* refine(ranges: readonly Range[]): Generator<FindStep, RefineSummary> {
+    invariant(found, 'a video was refined before its frames were found.');
+    using use = createUse(found.placement);
+    const tally = emptyTally();
+    const { timestamps } = found;
+    using thumbnailer = createThumbnailer(thumbnailSize(track.codedSize));
+    let last: Thumbnail | undefined;
+    const look = (picks: Picker, timestamp: number, frame: DecodedFrame): boolean => {
+      if (!picks(timestamp) || timestamps.has(timestamp)) return false;
+      const thumbnail = makeThumbnail(thumbnailer.make(frame));
+      if (last && difference(last, thumbnail) < SAME_DIFFERENCE) return false;
+      last = thumbnail;
+      return true;
+    };
+    if (isHeld) {
+      const picks = createPicker(ranges);
+      for (const [timestamp, capture] of held) {
+        const isWanted = look(picks, timestamp, capture.frame);
+        yield isWanted
+          ? { seconds: timestamp, frame: use.frame({ timestamp, capture }) }
+          : { seconds: timestamp };
+      }
+      return { leftOut: 0, tally };
+    }
+    using source = createFrameSource(file, { ...decoding, skip: 'nothing' }, budget, tally);
+    const { runs, leftOut } = planRefining(index, ranges, (mayDecode - decoded) * ONE_LOOK);
+    for (const { first, until, ranges: wanted } of runs) {
+      const picks = createPicker(wanted);
+      for (const { timestamp, damaged, capture } of source.from(first)) {
+        if (timestamp > until) break;
+        yield { seconds: timestamp };
+        if (damaged || timestamp < index.timestamps[first]!) continue;
+        using kept = capture();
+        if (look(picks, timestamp, kept.frame))
+          yield { seconds: timestamp, frame: use.frame({ timestamp, capture: kept }) };
+      }
+    }
+    decoded += tally.frames;
+    return { leftOut, tally };
+  }
+
+  /** Makes the model's input of chosen frames. */
+  function createUse(placement: PicturePlacement) {
+    using stack = new DisposableStack();
+    const scaler = stack.use(createPictureScaler(placement, track.orientation));
+    const jpegEncoder = stack.use(createJpegEncoder(track.pixelAspect, track.orientation));
+    const looker = stack.use(createThumbnailer(LOOK_SIZE));
+    const owned = stack.move();
+    return {
+      frame({ timestamp, capture }: ChosenFrame<FrameCapture>): FoundFrame {
+        found?.timestamps.add(timestamp);
+        if (!isHeld) looks.set(timestamp, looker.make(capture.frame).pixels);
+        if (!isHeld && capture.packetsDecoded > KEEP_AFTER_PACKETS) {
+          kept.put(timestamp, jpegEncoder.encode(capture.frame));
+          budget.spend(PICTURE_COST * capture.frame.width * capture.frame.height);
+        }
+        return { timestamp, pixels: scaler.scale(capture.frame) };
+      },
+      [Symbol.dispose]: () => owned.dispose(),
+    };
   }
 
   function* jpegs(timestamps: readonly number[]): Generator<FrameJpeg | undefined> {
@@ -193,8 +330,10 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
       if (bytes > MAX_PICTURE_BYTES) throw tooManyPictures(MAX_PICTURE_BYTES);
       return jpeg;
     };
+    using encoder = createJpegEncoder(track.pixelAspect, track.orientation);
     for (const timestamp of timestamps) {
-      const jpeg = kept.get(timestamp);
+      const frame = held.get(timestamp)?.frame;
+      const jpeg = frame ? encoder.encode(frame) : kept.get(timestamp);
       if (jpeg) yield { timestamp, jpeg: counted(jpeg) };
       else missing.push({ timestamp, look: looks.get(timestamp) });
     }
@@ -210,13 +349,18 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
     description: {
       duration: index.end,
       ...track.shownSize,
-      frameRate: track.frameRate ?? index.count / Math.max(index.end - index.start, 1e-3),
+      frameRate: track.frameRate ?? rate,
       codec,
     },
     cpuSeconds: CPU_SECONDS_BESIDE + plausibleSeconds(workOf(index, framePixels, plausible)),
-    find: (placement, maximumFrames) => withOurErrors(find(placement, maximumFrames)),
+    find: (placement, maximumFrames, thorough) => withOurErrors(find(placement, maximumFrames, thorough)),
+    refine: (ranges) => withOurErrors(refine(ranges)),
     jpegs: (timestamps) => withOurErrors(jpegs(timestamps)),
-    [Symbol.dispose]: () => kept[Symbol.dispose](),
+    [Symbol.dispose]() {
+      for (const capture of held.values()) capture[Symbol.dispose]();
+      held.clear();
+      kept[Symbol.dispose]();
+    },
   };
 }
 
@@ -236,13 +380,94 @@ function workOf({ count }: VideoFile['index'], framePixels: number, plausible: n
   return 2 * Math.min(plausible, 2 * all) + PICTURE_COST * Math.min(PICTURE_PIXELS, all);
 }
 
-function workWarnings({ cutAt }: DecodingTally, keyframesLeftOut: boolean): string[] {
-  if (cutAt === undefined && !keyframesLeftOut) return [];
+function workWarning({ cutAt }: DecodingTally, keyframesLeftOut: boolean): string {
   const seen =
     cutAt === undefined
       ? 'only some of its keyframes were looked at'
       : `from ${cutAt.toFixed(1)} s on, only ${keyframesLeftOut ? 'some of ' : ''}its keyframes were looked at`;
-  return [`Decoding the whole video takes ${IMPLAUSIBLE_WORK}: ${seen}.`];
+  return `Decoding the whole video takes ${IMPLAUSIBLE_WORK}: ${seen}.`;
+}
+
+function unseenWarnings(seconds: number): string[] {
+  if (seconds === 0) return [];
+  return [
+    `The video is long: ${Math.round(seconds)} s of it were not looked at between keyframes; thorough=true looks at all of it.`,
+  ];
+}
+
+const emptyTally = (): DecodingTally => ({ packets: 0, frames: 0, damaged: 0, pixels: 0, cutAt: undefined });
+
+/** Frames that stay in memory, by their timestamps. */
+type HeldFrames = Map<number, FrameCapture>;
+
+/** Holds all intact frames that a source decodes. */
+function holding(source: FrameSource<FrameCapture>, held: HeldFrames): FrameSource<FrameCapture> {
+  function* hold<Frame extends SeenFrame<FrameCapture>>(frames: Generator<Frame>): Generator<Frame> {
+    for (const frame of frames) {
+      if (!frame.damaged && !held.has(frame.timestamp)) held.set(frame.timestamp, frame.capture());
+      yield frame;
+    }
+  }
+  return {
+    keyframes: (positions) => hold(source.keyframes(positions)),
+    from: (position) => hold(source.from(position)),
+  };
+}
+
+type Picker = (timestamp: number) => boolean;
+
+/** @returns whether a frame is wanted of one of the ranges. Call it in time order */
+function createPicker(ranges: readonly Range[]): Picker {
+  const lasts = ranges.map(() => Number.NEGATIVE_INFINITY);
+  return (timestamp) => {
+    let isWanted = false;
+    for (const [order, [start, end, step]] of ranges.entries()) {
+      if (timestamp < start || timestamp > end || timestamp - lasts[order]! < step - 1e-3) continue;
+      lasts[order] = timestamp;
+      isWanted = true;
+    }
+    return isWanted;
+  };
+}
+
+interface RefiningRun {
+  /** Position of the keyframe from which it is decoded. */
+  readonly first: number;
+  until: number;
+  readonly ranges: Range[];
+}
+
+/**
+ * Chooses the ranges that may be decoded. Ranges of the same group of frames are decoded in one run.
+ * @param packets that may be decoded
+ */
+function planRefining(index: PacketIndex, ranges: readonly Range[], packets: number) {
+  const keys = keyframePositions(index);
+  const keyTimes = keys.map((position) => index.timestamps[position]!);
+  const perSecond = index.count / Math.max(index.end - index.start, 1e-3);
+  const runs = new Map<number, RefiningRun>();
+  let left = packets;
+  let leftOut = 0;
+  for (const range of ranges) {
+    const [start, until] = range;
+    const order = Math.max(
+      0,
+      keyTimes.findLastIndex((time) => time <= start),
+    );
+    const run = runs.get(order);
+    const cost = Math.max(0, until - (run?.until ?? keyTimes[order] ?? 0)) * perSecond;
+    if (cost > left) {
+      leftOut++;
+      continue;
+    }
+    left -= cost;
+    if (run) {
+      run.until = Math.max(run.until, until);
+      run.ranges.push(range);
+    } else runs.set(order, { first: keys[order] ?? 0, until, ranges: [range] });
+  }
+  const ascending = [...runs].sort(([a], [b]) => a - b).map(([, run]) => run);
+  return { runs: ascending, leftOut };
 }
 
 function damageWarnings({ damaged, packets }: DecodingTally): string[] {

@@ -9,14 +9,16 @@ import {
   type ProcessLimits,
   startVideoProcess,
   type VideoDescription,
+  type VideoMessage,
   type VideoProcess,
+  type VideoTask,
   videoChildPath,
 } from './video-process.ts';
-import type { FoundFrame } from './video-session.ts';
+import type { FoundFrame, Range } from './video-session.ts';
 
 export type { FrameJpeg } from './frame-source.ts';
 export type { VideoDescription } from './video-process.ts';
-export type { FoundFrame } from './video-session.ts';
+export type { FoundFrame, Range } from './video-session.ts';
 
 /** How far the work on an open video has come. Seconds are times of the video. */
 export type FrameProgress =
@@ -50,7 +52,9 @@ export interface FramesOptions {
   /** Side of the square. */
   readonly side: number;
   /** Spread over the video. */
-  readonly maximumFrames?: number;
+  readonly maximumFrames: number;
+  /** Decodes all of the video, whatever its length. */
+  readonly thorough: boolean;
 }
 
 /** A video file that is open in a child process. */
@@ -61,11 +65,16 @@ export interface VideoReader extends AsyncDisposable {
   /** After `frames`, and more after `jpegs`: faults of the file, as sentences for a person. */
   readonly warnings: readonly string[];
   /**
-   * Finds the frames worth looking at, in time order: one for each scene, more for long ones, without near duplicates.
+   * Finds the frames worth looking at, in time order: those that differ from the ones before.
    * Decoding continues a few frames ahead while the caller uses a frame. May be called once.
    * @throws ServiceError video_broken, video_too_large; the signal's reason
    */
   frames(options: FramesOptions): AsyncGenerator<FoundFrame>;
+  /**
+   * After `frames`: finds all further frames in parts of the video, ascending.
+   * @param ranges the most important first: the last ones are left out when the video has cost too much
+   */
+  refine(ranges: readonly Range[]): AsyncGenerator<FoundFrame>;
   /**
    * Makes full-size JPEGs of found frames, as a player shows them. Several cost little more than the last one.
    * Frames that cannot be decoded a second time are left out.
@@ -74,8 +83,8 @@ export interface VideoReader extends AsyncDisposable {
   jpegs(timestamps: Iterable<number>): AsyncGenerator<FrameJpeg>;
 }
 
-/** 8 a batch: some 6 s of work for the model on two cores. */
-const MAX_FRAMES = 512;
+const UNREFINED =
+  'Not all frames around the best ones were looked at, because decoding them would take too long; thorough=true looks at all of them.';
 
 /** Reading the heads of millions of packets needs a minute, and reading a large file some seconds more. */
 const OPENING_CPU_SECONDS = { least: 180, perByte: 20e-9 };
@@ -132,6 +141,30 @@ function createReader(
   let scenes = 0;
   let warnings: readonly string[] = [];
 
+  let frames = 0;
+  let secondsDone = 0;
+  const report = (seconds: number) => {
+    // Frames are looked at again when the search is refined.
+    secondsDone = Math.max(secondsDone, seconds);
+    onProgress?.({ stage: 'searching', secondsDone, secondsTotal: description.duration, frames });
+  };
+
+  async function* framesOf<Last extends 'found' | 'refined'>(
+    task: VideoTask,
+    last: Last,
+  ): AsyncGenerator<FoundFrame, Extract<VideoMessage, { kind: Last }>> {
+    for await (const message of process.perform(task, last, signal)) {
+      if (message.kind === last) return message as Extract<VideoMessage, { kind: Last }>;
+      if (message.kind === 'progress') report(message.seconds);
+      if (message.kind !== 'frame') continue;
+      frames++;
+      const { timestamp, pixels } = message;
+      yield { timestamp, pixels };
+      process.more(1);
+    }
+    invariant(false, 'a task ended without its last message.');
+  }
+
   return {
     description,
     get scenes() {
@@ -140,29 +173,15 @@ function createReader(
     get warnings() {
       return warnings;
     },
-    async *frames({ geometry, side, maximumFrames = MAX_FRAMES }) {
+    async *frames({ geometry, side, maximumFrames, thorough }) {
       const placement = { ...geometry(description.width, description.height), side };
-      let frames = 0;
-      let secondsDone = 0;
-      const report = (seconds: number) => {
-        // A cut is detected some frames later.
-        secondsDone = Math.max(secondsDone, seconds);
-        onProgress?.({ stage: 'searching', secondsDone, secondsTotal: description.duration, frames });
-      };
       report(0);
-      for await (const message of process.perform(
-        { kind: 'find', maximumFrames, placement },
-        'found',
-        signal,
-      )) {
-        if (message.kind === 'progress') report(message.seconds);
-        if (message.kind === 'found') ({ scenes, warnings } = message);
-        if (message.kind !== 'frame') continue;
-        frames++;
-        const { timestamp, scene, pixels } = message;
-        yield { timestamp, scene, pixels };
-        process.more(1);
-      }
+      const last = yield* framesOf({ kind: 'find', maximumFrames, placement, thorough }, 'found');
+      ({ scenes, warnings } = last);
+    },
+    async *refine(ranges) {
+      const { leftOut } = yield* framesOf({ kind: 'refine', ranges }, 'refined');
+      if (leftOut > 0 && !warnings.includes(UNREFINED)) warnings = [...warnings, UNREFINED];
     },
     async *jpegs(timestamps: Iterable<number>): AsyncGenerator<FrameJpeg> {
       const ascending = [...new Set(timestamps)].sort((a, b) => a - b);

@@ -20,8 +20,13 @@ export async function lookThrough(path: string): Promise<number> {
     signal: new AbortController().signal,
   });
   const timestamps: number[] = [];
-  const geometry = (width: number, height: number) => resizeAndCrop(width, height, SIDE);
-  for await (const { timestamp } of video.frames({ geometry, side: SIDE })) timestamps.push(timestamp);
+  const framing = {
+    geometry: (width: number, height: number) => resizeAndCrop(width, height, SIDE),
+    side: SIDE,
+    maximumFrames: 320,
+    thorough: false,
+  };
+  for await (const { timestamp } of video.frames(framing)) timestamps.push(timestamp);
   const winners = Array.from(
     { length: PICTURES },
     (_, order) => timestamps[Math.floor(((order + 0.5) / PICTURES) * timestamps.length)] ?? 0,

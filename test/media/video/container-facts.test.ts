@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Colour } from '../../fixtures/colour-pictures.ts';
 import { makePaintedVideo } from '../../fixtures/videos.ts';
 import { type ReadJpeg, readJpeg, worstDifference } from '../../fixtures/videos-jpeg.ts';
-import { geometry, lookAt, open, side } from './look-at.ts';
+import { framing, lookAt, open } from './look-at.ts';
 
 /**
  * Made by FFmpeg's command line from `testsrc` and `color`: with `-encryption_scheme cenc-aes-ctr`,
@@ -17,7 +17,7 @@ function fixture(name: string): string {
 /** The first found frame as the model's input and as its picture, and the size that the description states. */
 async function firstFrame(path: string) {
   await using video = await open(path);
-  const frames = await Array.fromAsync(video.frames({ geometry, side }));
+  const frames = await Array.fromAsync(video.frames(framing));
   const { timestamp, pixels } = frames[0]!;
   const [picture] = await Array.fromAsync(video.jpegs([timestamp]));
   const { width, height } = video.description;

@@ -2,12 +2,12 @@ import { describe, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import { makeVideo, manyScenes, sceneColours, type VideoRecipe, videoFolder } from '../../fixtures/videos.ts';
 import { readJpeg, worstDifference } from '../../fixtures/videos-jpeg.ts';
-import { geometry, missedScenes, open, side } from './look-at.ts';
+import { framing, missedScenes, open } from './look-at.ts';
 
 /** Finds the frames of a video, and checks that each picture shows the colour of the scene at its time. */
 async function expectScenes(path: string, video: ReturnType<typeof makeVideo>) {
   await using reader = await open(path);
-  const frames = await Array.fromAsync(reader.frames({ geometry, side }));
+  const frames = await Array.fromAsync(reader.frames(framing));
   const timestamps = frames.map(({ timestamp }) => timestamp);
   expect(missedScenes(video, timestamps)).toEqual([]);
   const jpegs = await Array.fromAsync(reader.jpegs(timestamps));
@@ -70,7 +70,7 @@ describe('what is left of a recording is used', () => {
   test('an AVI without its end, where its index was', async () => {
     const video = makeVideo({ scenes: manyScenes(4, 1.5), container: 'avi', options });
     await using reader = await open(await part(video, 0, 0.7));
-    const frames = await Array.fromAsync(reader.frames({ geometry, side }));
+    const frames = await Array.fromAsync(reader.frames(framing));
     const timestamps = frames.map(({ timestamp }) => timestamp);
     expect(timestamps.length).toBeGreaterThanOrEqual(2);
     expect(await Array.fromAsync(reader.jpegs(timestamps))).toHaveLength(timestamps.length);
@@ -81,7 +81,7 @@ describe('what is left of a recording is used', () => {
     const video = makeVideo({ scenes: manyScenes(4, 1.5), container: 'mpegts', options });
     const { scenes } = video;
     await using reader = await open(await part(video, 188 * 40, 0.9));
-    const frames = await Array.fromAsync(reader.frames({ geometry, side }));
+    const frames = await Array.fromAsync(reader.frames(framing));
     expect(frames.length).toBeGreaterThanOrEqual(scenes.length - 1);
     const timestamps = frames.map(({ timestamp }) => timestamp);
     expect(await Array.fromAsync(reader.jpegs(timestamps))).toHaveLength(timestamps.length);

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import { makeVideo, manyScenes, videoFolder } from '../../fixtures/videos.ts';
 import { encodeSilence } from '../../fixtures/videos-sound.ts';
-import { geometry, lookAt, open, side } from './look-at.ts';
+import { framing, lookAt, open } from './look-at.ts';
 
 async function refusal(
   path: string,
@@ -10,7 +10,7 @@ async function refusal(
 ): Promise<{ code: string; message: string }> {
   try {
     await using reader = await open(path, options);
-    for await (const _ of reader.frames({ geometry, side }));
+    for await (const _ of reader.frames(framing));
   } catch (fault) {
     const { code, message } = fault as { code: string; message: string };
     return { code, message };

@@ -1,10 +1,15 @@
 import { describe, expect, test } from 'bun:test';
-import { chooseFrames, type FrameSource, type SeenFrame } from '../../../src/media/video/frame-finder.ts';
-import { keyframePositions, packetHabits } from '../../../src/media/video/gaps.ts';
-import { createFrameBudget } from '../../../src/media/video/scene-tracker.ts';
+import fc from 'fast-check';
+import {
+  chooseFrames,
+  createNovelty,
+  type FrameSource,
+  type SeenFrame,
+} from '../../../src/media/video/frame-finder.ts';
+import { keyframePositions, planDecoding, SAMPLE_SECONDS } from '../../../src/media/video/gaps.ts';
 import type { Thumbnail } from '../../../src/media/video/thumbnail.ts';
 import { group, type PacketRecipe, packetIndex } from './packet-list.ts';
-import { striped } from './thumbnails.ts';
+import { flat, striped } from './thumbnails.ts';
 
 const still = { key: 10_000, other: 20 };
 const red = striped([200, 40, 40]);
@@ -14,101 +19,154 @@ const blue = striped([40, 40, 200]);
 interface Outcome {
   readonly timestamps: number[];
   readonly scenes: number;
-  /** Positions from which everything was decoded, and how many frames of it. */
-  readonly runs: { from: number; frames: number }[];
+  /** How many frames were decoded in runs, and compared. */
+  readonly walked: number;
+  readonly compared: number;
+  /** Captures that were neither handed out nor disposed of. */
+  readonly held: number;
+}
+
+interface FilmOptions {
+  readonly isDamaged?: (timestamp: number) => boolean;
+  readonly maximumFrames?: number;
+  readonly packets?: number;
 }
 
 /** Looks at a film whose every frame is known. */
 function find(
   packets: readonly PacketRecipe[],
   film: (timestamp: number) => Thumbnail,
-  options: { readonly damaged?: readonly number[]; readonly maximumFrames?: number } = {},
+  { isDamaged = () => false, maximumFrames = 320, packets: affordable = 1e9 }: FilmOptions = {},
 ): Outcome {
-  const { damaged = [], maximumFrames = 512 } = options;
   const index = packetIndex(packets);
-  const runs: Outcome['runs'] = [];
+  let [walked, compared, held] = [0, 0, 0];
   const seen = (position: number): SeenFrame<Disposable> => {
     const timestamp = index.timestamps[position]!;
-    return { timestamp, thumbnail: film(timestamp), capture: () => ({ [Symbol.dispose]: () => undefined }) };
+    return {
+      timestamp,
+      damaged: isDamaged(timestamp),
+      thumbnail() {
+        compared++;
+        return film(timestamp);
+      },
+      capture() {
+        held++;
+        return { [Symbol.dispose]: () => held-- };
+      },
+    };
   };
   const source: FrameSource<Disposable> = {
     *keyframes(positions) {
-      for (const position of positions)
-        if (!damaged.includes(position)) yield { ...seen(position), position };
+      for (const position of positions) yield { ...seen(position), position };
     },
     *from(position) {
-      const run = { from: position, frames: 0 };
-      runs.push(run);
       for (let at = position; at < index.count; at++) {
-        run.frames++;
-        if (!index.hidden[at] && !damaged.includes(at)) yield seen(at);
+        walked++;
+        if (!index.hidden[at]) yield seen(at);
       }
     },
   };
-  const budget = createFrameBudget(maximumFrames, index.end);
-  const positions = keyframePositions(index).filter((at) => !index.hidden[at]);
-  const steps = chooseFrames({ index, positions, source, budget, habits: packetHabits('h264') });
+  const keyframes = keyframePositions(index).filter((at) => !index.hidden[at]);
+  const plan = planDecoding(index, keyframes, affordable);
+  const steps = chooseFrames({ index, plan, source, maximumFrames, sampleSeconds: SAMPLE_SECONDS });
   const timestamps: number[] = [];
   let step = steps.next();
-  for (; !step.done; step = steps.next()) if (step.value.chosen) timestamps.push(step.value.chosen.timestamp);
-  return { timestamps, scenes: step.value.scenes, runs };
+  for (; !step.done; step = steps.next()) {
+    const { chosen } = step.value;
+    if (!chosen) continue;
+    timestamps.push(chosen.timestamp);
+    chosen.capture[Symbol.dispose]();
+  }
+  return { timestamps, scenes: step.value.scenes, walked, compared, held };
 }
 
 describe('chooseFrames', () => {
-  test('decodes keyframes only where they show everything', () => {
-    const outcome = find([...group(100, still), ...group(100, still)], (timestamp) =>
-      timestamp < 4 ? red : blue,
-    );
-    expect(outcome).toEqual({ timestamps: [0, 4], scenes: 2, runs: [] });
+  test('chooses one frame of what does not change', () => {
+    expect(find(group(500, still), () => red)).toMatchObject({ timestamps: [0], scenes: 1, held: 0 });
   });
 
-  test('finds a scene between two keyframes, and stops decoding when it has seen it', () => {
-    const packets = [...group(250, still, { 75: 9000, 100: 9000 }), ...group(250, still)];
-    const film = (timestamp: number) => (timestamp >= 3 && timestamp < 4 ? green : red);
-    const { timestamps, scenes, runs } = find(packets, film);
-    expect(timestamps.some((timestamp) => timestamp >= 3 && timestamp < 4)).toBe(true);
+  test('compares eight frames a second at most', () => {
+    const { walked, compared } = find(group(500, still), () => red);
+    expect(walked).toBe(500);
+    expect(compared).toBeLessThanOrEqual(500 * 0.04 * 8.5);
+  });
+
+  test('chooses what is new, as soon as it is there and when it is gone', () => {
+    const film = (timestamp: number) => (timestamp >= 3 && timestamp < 3.5 ? green : red);
+    const { timestamps, scenes } = find(group(250, still), film);
+    expect(timestamps.some((timestamp) => timestamp >= 3 && timestamp < 3.5)).toBe(true);
     expect(scenes).toBe(3);
-    expect(runs.length).toBe(1);
-    expect(runs[0]?.frames).toBeLessThan(125);
   });
 
-  test('finds what follows the last keyframe', () => {
-    const film = (timestamp: number) => (timestamp < 8 ? red : blue);
-    const { timestamps, scenes } = find(group(250, still, { 200: 9000 }), film);
-    expect(timestamps.length).toBe(2);
-    expect(timestamps[1]).toBeGreaterThanOrEqual(8);
-    expect(scenes).toBe(2);
+  test('chooses a frame a second where little changes', () => {
+    const film = (timestamp: number) => flat([100 + 0.6 * timestamp, 100, 100 + timestamp]);
+    const { timestamps } = find(group(500, still), film);
+    expect(timestamps.length).toBeGreaterThan(8);
+    expect(timestamps.length).toBeLessThan(21);
   });
 
-  test('decodes around a keyframe that is damaged', () => {
-    const packets = [1, 2, 3].flatMap(() => group(50, still));
-    const film = (timestamp: number) => (timestamp >= 2 && timestamp < 4 ? green : red);
-    const { timestamps, runs } = find(packets, film, { damaged: [50] });
-    expect(runs.map(({ from }) => from)).toEqual([0]);
-    expect(timestamps.some((timestamp) => timestamp >= 2 && timestamp < 4)).toBe(true);
+  test('sees runs and keyframes in time order', () => {
+    const packets = Array.from({ length: 20 }, () => group(50, still)).flat();
+    const film = (timestamp: number) => [red, green, blue][Math.floor(timestamp / 2 + 1e-6) % 3]!;
+    const { timestamps, walked } = find(packets, film, { packets: 200 });
+    expect(walked).toBeLessThan(220);
+    expect(timestamps).toEqual([...timestamps].sort((a, b) => a - b));
+    expect(new Set(timestamps.map((timestamp) => Math.floor(timestamp / 2 + 1e-6))).size).toBe(20);
   });
 
-  test('decodes everything where no packet is a keyframe', () => {
-    const packets = group(100, still).map(({ bytes }) => ({ bytes }));
-    const { timestamps, scenes } = find(packets, (timestamp) => (timestamp < 2 ? red : blue));
-    expect(timestamps.length).toBe(2);
-    expect(scenes).toBe(2);
-  });
-
-  test('sees the shown frames of a group whose keyframe is hidden by an edit list', () => {
-    const packets = group(100, still).map((packet, at) => (at < 30 ? { ...packet, hidden: true } : packet));
-    const { timestamps } = find([...packets, ...group(50, still)], (timestamp) =>
-      timestamp < 4 ? red : blue,
-    );
-    expect(timestamps[0]).toBeCloseTo(1.2, 5);
-    expect(timestamps.length).toBe(2);
-  });
-
-  test('stops decoding when no more frames may be chosen', () => {
-    const packets = Array.from({ length: 20 }, () => group(50, still, { 20: 9000 })).flat();
+  test('chooses damaged frames only if there are no others', () => {
     const film = (timestamp: number) => [red, green, blue][Math.floor(timestamp) % 3]!;
-    const outcome = find(packets, film, { maximumFrames: 4 });
-    expect(outcome.timestamps.length).toBeLessThanOrEqual(4);
-    expect(outcome.runs.length).toBeLessThan(15);
+    const packets = group(250, still);
+    const some = find(packets, film, { isDamaged: (timestamp) => timestamp < 9 });
+    expect(some.timestamps.length).toBeGreaterThan(0);
+    expect(some.timestamps.every((timestamp) => timestamp >= 9)).toBe(true);
+    expect(some.held).toBe(0);
+    const all = find(packets, film, { isDamaged: () => true });
+    expect(all.timestamps.length).toBeGreaterThan(3);
+    expect(all.held).toBe(0);
+  });
+});
+
+describe('createNovelty', () => {
+  test('never chooses more frames than allowed', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 100 }),
+        fc.array(fc.tuple(fc.double({ min: 0, max: 1000, noNaN: true }), fc.nat(255)), { maxLength: 500 }),
+        (frames, looks) => {
+          const novelty = createNovelty(frames, 1000);
+          for (const [timestamp, value] of looks.sort(([a], [b]) => a - b)) {
+            novelty.isNew(timestamp, flat([value, value, value]));
+          }
+          expect(novelty.chosen).toBeLessThanOrEqual(frames);
+          expect(novelty.chosen).toBeGreaterThanOrEqual(Math.min(1, looks.length));
+        },
+      ),
+    );
+  });
+
+  test('spreads the frames over a long video that changes all the time', () => {
+    const novelty = createNovelty(100, 1000);
+    const chosen: number[] = [];
+    for (let step = 0; step < 8000; step++) {
+      if (novelty.isNew(step / 8, striped([(step * 37) % 256, (step * 91) % 256, 90]))) chosen.push(step / 8);
+    }
+    expect(chosen.length).toBeGreaterThan(80);
+    for (const quarter of [0, 1, 2, 3]) {
+      const inQuarter = chosen.filter((time) => time >= quarter * 250 && time < (quarter + 1) * 250);
+      expect(inQuarter.length).toBeGreaterThan(15);
+    }
+  });
+
+  test('notices what is small in a picture that changes all the time', () => {
+    const novelty = createNovelty(320, 60);
+    const chosen: number[] = [];
+    for (let step = 0; step < 480; step++) {
+      const time = step / 8;
+      const isEvent = time >= 30 && time < 30.5;
+      const thumbnail = isEvent ? striped([30, 230, 30], step) : striped([120, 120, 120], step);
+      if (novelty.isNew(time, thumbnail)) chosen.push(time);
+    }
+    expect(chosen.some((time) => time >= 30 && time < 30.5)).toBe(true);
   });
 });

@@ -7,7 +7,7 @@ import { makePaintedVideo, makeVideo, manyScenes, videoFolder } from '../../fixt
 import type { Painting } from '../../fixtures/videos-paint.ts';
 import { repeatPackets } from '../../fixtures/videos-repeated.ts';
 import { box, claimVideo, type TableClaims } from '../../fixtures/videos-tables.ts';
-import { geometry, lookAt, open, side } from './look-at.ts';
+import { geometry, lookAt, missedScenes, open, side } from './look-at.ts';
 
 async function refusal(path: string): Promise<{ code: string; message: string }> {
   try {
@@ -161,12 +161,12 @@ describe('tables that name more data than the file has', () => {
 
 describe('files that are mostly empty', () => {
   test('a sound video followed by gigabytes of zeros', async () => {
-    const { path, scenes } = makeVideo({ scenes: manyScenes(3, 1), muxerOptions: { movflags: 'faststart' } });
+    const whole = makeVideo({ scenes: manyScenes(3, 1), muxerOptions: { movflags: 'faststart' } });
     const sparse = join(videoFolder(), 'sparse.mp4');
-    await Bun.write(sparse, Bun.file(path));
+    await Bun.write(sparse, Bun.file(whole.path));
     await truncate(sparse, 4 * 1024 ** 3);
     const { timestamps } = await lookAt(sparse);
-    expect(timestamps.length).toBe(scenes.length);
+    expect(missedScenes(whole, timestamps)).toEqual([]);
   });
 
   test('elements without end, and voids', async () => {

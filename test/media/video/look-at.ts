@@ -16,6 +16,9 @@ export function geometry(width: number, height: number) {
   };
 }
 
+/** What the model looks at, and of how many frames. */
+export const framing = { geometry, side, maximumFrames: 320, thorough: false };
+
 export function open(path: string, options: Partial<OpenVideoOptions> = {}): Promise<VideoReader> {
   const limits = { videoSeconds: 3600 };
   return openVideo(path, { limits, threads: 2, signal: new AbortController().signal, ...options });
@@ -31,11 +34,11 @@ export interface Findings {
   readonly warnings: readonly string[];
 }
 
-export async function lookAt(path: string, maximumFrames = 512): Promise<Findings> {
+export async function lookAt(path: string, maximumFrames = 320): Promise<Findings> {
   await using video = await open(path);
   const timestamps: number[] = [];
   const colours: [number, number, number][] = [];
-  for await (const { timestamp, pixels } of video.frames({ geometry, side, maximumFrames })) {
+  for await (const { timestamp, pixels } of video.frames({ ...framing, maximumFrames })) {
     timestamps.push(timestamp);
     // Above the objects that move.
     const at = (2 * side + side / 2) * 3;
@@ -50,7 +53,7 @@ export async function packetsDecoded(path: string): Promise<number> {
   const limits = { videoSeconds: 3600, threads: 2 };
   using session = await openVideoSession(path, limits, async () => undefined);
   const { width, height } = session.description;
-  const steps = session.find({ ...geometry(width, height), side }, 512);
+  const steps = session.find({ ...geometry(width, height), side }, 320);
   let step = steps.next();
   while (!step.done) step = steps.next();
   return step.value.tally.packets;
