@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import * as v from 'valibot';
 import { type LogLevel, logLevels } from './log.ts';
 import { type MemoryPlan, memoryLimitBytes, memoryShortage, planMemory } from './memory-plan.ts';
+import { type PrecisionSetting, precisionSettings } from './precision.ts';
 
 const MEBI = 1024 ** 2;
 const GIBI = 1024 ** 3;
@@ -17,7 +18,7 @@ export interface Config {
     readonly cacheDirectory: string | undefined;
     /** Replaces all download addresses of the manifest. */
     readonly url: string | undefined;
-    readonly precision: 'auto' | 'int8' | 'fp32';
+    readonly precision: PrecisionSetting;
     /** `bun run dev`: serve the demo model if the real one cannot be downloaded. */
     readonly demoFallback: boolean;
   };
@@ -91,7 +92,7 @@ export const environmentSchema = v.object({
   CLIP_MODEL: v.optional(v.pipe(v.string(), v.trim(), v.nonEmpty('must not be empty')), 'ViT-B/32'),
   CLIP_CACHE: v.optional(v.pipe(v.string(), v.trim(), v.nonEmpty('must not be empty'))),
   CLIP_MODEL_URL: v.optional(httpUrl),
-  CLIP_PRECISION: v.optional(v.picklist(['auto', 'int8', 'fp32'], 'must be auto, int8 or fp32'), 'auto'),
+  CLIP_PRECISION: v.optional(v.picklist(precisionSettings, 'must be auto, int8 or fp32'), 'auto'),
   // The cores that the scheduler and the control group allow. ONNX Runtime's own default counts the host's cores.
   THREADS: v.optional(wholeNumber(1, 1024), () => String(availableParallelism())),
   // An embedding of 2 KB per file stays in memory: 20 MB for 10,000 files.

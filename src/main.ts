@@ -194,7 +194,7 @@ async function disposeEngine(): Promise<void> {
   await started?.[Symbol.asyncDispose]();
 }
 
-/** Tells a person at a terminal. A container's standard output stays empty: its log lines go to standard error. */
+/** For a person at a terminal. A container's standard output stays empty: its log lines go to standard error. */
 function tellPerson(sentence: string): void {
   if (process.stdout.isTTY || config.model.demoFallback) console.log(sentence);
 }

@@ -3,13 +3,13 @@ import { readFile } from 'node:fs/promises';
 import { manifest } from '../models/manifest.ts';
 import type { Classifier } from './classify/classifier.ts';
 import { withoutControls } from './cli/output/escape-text.ts';
-import type { Precision } from './clip/graph/compiled-model.ts';
 import { prepareModel } from './clip/store/prepare-model.ts';
 import { knownSums } from './clip/store/search.ts';
 import { ModelStoreError } from './clip/store/storage-error.ts';
 import { ConfigError, parseConfig } from './config.ts';
 import { startEngine } from './engine.ts';
 import { createLog } from './log.ts';
+import type { Precision } from './precision.ts';
 
 /** The example of OpenAI's README: the probabilities that it prints for its picture. */
 const published = [

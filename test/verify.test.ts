@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { manifest } from '../models/manifest.ts';
 import type { BrokenFile, Classifier } from '../src/classify/classifier.ts';
+import type { Precision } from '../src/precision.ts';
 import { examplePicture, MissingError, verify } from '../src/verify.ts';
 
 const openaiSum = manifest[0]!.sources[0]!.sha256;
@@ -11,7 +12,7 @@ const openaiSum = manifest[0]!.sources[0]!.sha256;
 interface FakeModel {
   readonly scores?: Readonly<Record<string, number>>;
   readonly sha256?: string;
-  readonly precision?: 'fp32' | 'int8';
+  readonly precision?: Precision;
   readonly broken?: readonly BrokenFile[];
 }
 

@@ -27,7 +27,7 @@ interface Bitmap {
   readonly pixels: Uint8Array;
 }
 
-/** Makes a BMP whose pixels are still to be filled in. `Bun.Image` takes raw RGBA in this form only. */
+/** Makes a BMP whose pixels are still to be filled in. `Bun.Image` accepts raw RGBA only in this form. */
 export function createBitmap(width: number, height: number): Bitmap {
   const bytes = new Uint8Array(PIXELS_OFFSET + width * height * 4);
   const view = new DataView(bytes.buffer);
@@ -213,7 +213,7 @@ const reasons: ReadonlyMap<string, DecodeError['reason']> = new Map([
   ['ERR_IMAGE_FORMAT_UNSUPPORTED', 'unsupported'],
 ]);
 
-/** Bun.Image rotates before it mirrors, whatever the order of the calls. */
+/** Bun.Image rotates before it mirrors, in any order of the calls. */
 function turnUpright(image: Bun.Image, orientation: ExifOrientation): void {
   const degrees = { 1: 0, 2: 0, 3: 180, 4: 0, 5: 90, 6: 90, 7: 90, 8: 270 }[orientation];
   if (degrees !== 0) image.rotate(degrees);

@@ -18,7 +18,7 @@ const BRACE = 123;
 
 /** A document may repeat labels and contain other lists, so this many entries are read for each accepted label. */
 const ENTRIES_PER_LABEL = 100;
-/** This many entries are read in a moment, so it bounds the entries whatever the limit of labels is. */
+/** This many entries are read in a moment, so it bounds the entries under any limit of labels. */
 const MAX_ENTRIES = 100_000;
 
 /**

@@ -1,8 +1,9 @@
-import type { Precision, PrecisionReport } from '../clip/graph/compiled-model.ts';
+import type { PrecisionReport } from '../clip/graph/compiled-model.ts';
 import type { LoadingProgress } from '../clip/store/progress-display.ts';
 import type { QuestionOptions } from '../contract/options.ts';
 import type { ErrorCode, ServiceError } from '../errors.ts';
 import type { FrameJpeg, FrameProgress, VideoDescription } from '../media/video/video.ts';
+import type { Precision } from '../precision.ts';
 import type { WorkContext } from '../work-context.ts';
 
 /** The model, as `/health` and detailed answers show it. */

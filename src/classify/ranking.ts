@@ -22,7 +22,7 @@ interface RankOptions {
 
 /**
  * Ranks candidates against one subject: categories against a picture, or pictures against a category.
- * Scores are computed over all candidates, whatever the limit is.
+ * Scores are computed over all candidates, under any limit.
  * @param subject embedding [D] float32, L2-normalised
  * @returns best first; ties in input order
  */

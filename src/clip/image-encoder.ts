@@ -70,7 +70,7 @@ export function createImageEncoder(
     async run(batch, waitsMs) {
       const beganAt = performance.now();
       // A batch must be contiguous. Copying 8 pictures takes 0.1 ms of the batch's 90 and frees the slots, so
-      // that decoding goes on while the model runs.
+      // that decoding continues while the model runs.
       batch.forEach(({ pixels, permit }, index) => {
         batchPixels.set(pixels, index * pixelsPerPicture);
         permit[Symbol.dispose]();

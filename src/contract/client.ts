@@ -13,8 +13,11 @@ export interface Received {
 
 /** Why a request has no answer. */
 export interface Refusal extends ClientAdvice {
-  /** The service's code; `unreachable`: no answer came; `unreadable`: the answer is not one of this service. */
-  readonly code: ErrorCode | 'unreachable' | 'unreadable';
+  /**
+   * The service's code; `unknown`: a code of a later version of the service; `unreachable`: no answer came;
+   * `unreadable`: the answer is not one of this service.
+   */
+  readonly code: ErrorCode | 'unknown' | 'unreachable' | 'unreadable';
   /** For a person. */
   readonly sentence: string;
   readonly received: Received;
@@ -35,11 +38,12 @@ export function parseBody(text: string): unknown {
 export function refusalOf(received: Received): Refusal {
   const { status, body, retryAfterSeconds } = received;
   const { code, error, retry_after_seconds: seconds } = fieldsOf(body);
+  const isOfService = typeof code === 'string' && typeof error === 'string';
   const { client, about } = isErrorCode(code) ? errorMeanings[code] : adviceForStatus(status);
+  const otherwise = status === 0 ? 'unreachable' : 'unreadable';
   return {
-    code: isErrorCode(code) ? code : status === 0 ? 'unreachable' : 'unreadable',
-    // A newer service may have codes that are not known here.
-    sentence: typeof code === 'string' && typeof error === 'string' ? error : unexplained(status),
+    code: isErrorCode(code) ? code : isOfService ? 'unknown' : otherwise,
+    sentence: isOfService ? error : unexplained(status),
     client,
     about,
     received,
@@ -79,7 +83,7 @@ export const defaultPatience: Patience = {
 
 export interface SendingOptions {
   readonly signal: AbortSignal;
-  /** Told why it takes longer, and how long the pause is. */
+  /** Called with the reason of a pause, and its length. */
   readonly onWait: (refusal: Refusal, seconds: number) => void;
   readonly patience?: Partial<Patience>;
   /**

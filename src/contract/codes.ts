@@ -14,7 +14,7 @@ export type ClientAction = keyof typeof clientActions;
  * - `request`: how it was asked: the categories, the options, the key, the address
  * - `file`: one file, which is refused again whenever it is sent
  * - `files`: the files that were sent together; in other requests they may be accepted
- * - `service`: its state, whatever was asked
+ * - `service`: its state, for any request
  * - `unknown`: perhaps a file, perhaps the service or the network
  */
 export type Concern = 'request' | 'file' | 'files' | 'service' | 'unknown';
@@ -73,7 +73,7 @@ export const errorMeanings: Readonly<Record<ErrorCode, ErrorMeaning>> = {
   part_unexpected: {
     status: 400,
     ...otherRequest,
-    meaning: 'A part has a name that this endpoint does not take.',
+    meaning: 'A part has a name that this endpoint does not accept.',
   },
   // Only the log has it. The status is the one that proxies write into their logs.
   client_gone: { status: 499, ...otherRequest, meaning: 'The client left before the answer.' },
@@ -83,7 +83,11 @@ export const errorMeanings: Readonly<Record<ErrorCode, ErrorMeaning>> = {
     ...otherRequest,
     meaning: 'The categories are not JSON, CSV or lines of text.',
   },
-  categories_too_many: { status: 400, ...otherRequest, meaning: 'More categories than the service takes.' },
+  categories_too_many: {
+    status: 400,
+    ...otherRequest,
+    meaning: 'There are more categories than the service accepts.',
+  },
   label_too_long: {
     status: 400,
     ...otherRequest,
@@ -94,49 +98,49 @@ export const errorMeanings: Readonly<Record<ErrorCode, ErrorMeaning>> = {
     status: 400,
     client: 'send_less',
     about: 'files',
-    meaning: 'More pictures than the service takes in one request.',
+    meaning: 'There are more pictures than the service accepts in one request.',
   },
   files_broken: {
     status: 422,
     ...otherFiles,
-    meaning: 'Pictures that cannot be used; `errors` names every one of them.',
+    meaning: 'Some pictures cannot be used; `errors` names each of them.',
   },
   file_name_invalid: {
     status: 400,
     ...otherFiles,
     meaning: 'A file name is missing, empty, too long, not UTF-8, or has a control character.',
   },
-  image_empty: { status: 422, ...otherFile, meaning: 'A picture of no bytes.' },
+  image_empty: { status: 422, ...otherFile, meaning: 'The picture has no bytes.' },
   image_unsupported: {
     status: 415,
     ...otherFile,
-    meaning: 'Not a picture, or of a format that is not accepted.',
+    meaning: 'The file is not a picture, or its format is not accepted.',
   },
   image_too_large: {
     status: 413,
     client: 'send_less',
     about: 'file',
-    meaning: 'A picture of too many bytes or pixels.',
+    meaning: 'The picture has too many bytes or pixels.',
   },
-  image_broken: { status: 422, ...otherFile, meaning: 'A picture that is damaged or cut off.' },
+  image_broken: { status: 422, ...otherFile, meaning: 'The picture is damaged or cut off.' },
   video_missing: { status: 400, ...otherRequest, meaning: 'No video was sent.' },
   video_unsupported: {
     status: 415,
     ...otherFile,
-    meaning: 'Not a video, or of a format that is not accepted.',
+    meaning: 'The file is not a video, or its format is not accepted.',
   },
   video_too_large: {
     status: 413,
     client: 'send_less',
     about: 'file',
-    meaning: 'A video that is too large or too long.',
+    meaning: 'The video is too large or too long, or decoding it needs too much memory or work.',
   },
-  video_broken: { status: 422, ...otherFile, meaning: 'A video that is damaged or cut off.' },
+  video_broken: { status: 422, ...otherFile, meaning: 'The video is damaged or cut off.' },
   // A smaller video may fit.
   storage_full: {
     status: 507,
     ...otherFiles,
-    meaning: 'There is no room to keep the upload while it is read.',
+    meaning: 'The temporary folder has no space for the upload.',
   },
   model_loading: { status: 503, ...later, meaning: 'The model is still being fetched or prepared.' },
   // Only an operator helps, so a program fails at once. The page asks /health and sends again when the model is there.
@@ -144,16 +148,16 @@ export const errorMeanings: Readonly<Record<ErrorCode, ErrorMeaning>> = {
     status: 503,
     client: 'never_retry',
     about: 'service',
-    meaning: 'There is no usable model; `error` says what to do.',
+    meaning: 'The service has no usable model; `error` says what to do.',
   },
-  engine_restarting: { status: 503, ...later, meaning: 'The model broke down and is being started again.' },
+  engine_restarting: { status: 503, ...later, meaning: 'The model failed and is being started again.' },
   overloaded: {
     status: 503,
     ...later,
-    meaning: 'Too many requests wait already, or there is no room for another one.',
+    meaning: 'Too many requests are waiting, or the service has no room for another one.',
   },
   shutting_down: { status: 503, ...later, meaning: 'The service is about to stop.' },
-  internal: { status: 500, ...otherFiles, meaning: 'A bug of the service.' },
+  internal: { status: 500, ...otherFiles, meaning: 'The service has a bug.' },
 };
 
 export function statusOf(code: ErrorCode): number {

@@ -2,7 +2,7 @@ import { parseBody, type Received } from './client.ts';
 
 /**
  * Splits text that arrives in pieces into lines, without their line feeds. Empty lines are left out.
- * @returns takes the next piece, returns the lines that it completes
+ * @returns a function: given the next piece, it returns the lines that the piece completes
  */
 export function createLineReader(): (piece: string) => readonly string[] {
   let rest = '';

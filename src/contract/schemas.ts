@@ -1,5 +1,7 @@
 import * as v from 'valibot';
 import { errorCodes } from '../errors.ts';
+import { precisions } from '../precision.ts';
+import { clientActions, errorMeanings } from './codes.ts';
 
 /** The shapes of all answers: the types that the code builds, and what the API document shows. */
 
@@ -14,11 +16,19 @@ const similarity = v.pipe(v.number(), v.description('Cosine, −1 to 1.'), v.exa
 const seconds = (description: string) =>
   v.pipe(v.number(), v.description(`${description}, in seconds.`), v.examples([12.48]));
 
+/** What a client should do after each code. */
+const adviceByCode = Object.entries(clientActions)
+  .map(([client, action]) => {
+    const codes = errorCodes.filter((code) => errorMeanings[code].client === client);
+    return `${codes.map((code) => `\`${code}\``).join(', ')}: ${action}`;
+  })
+  .join('\n\n');
+
 const errorCodeSchema = v.pipe(
-  v.picklist(errorCodes),
+  // Not a picklist: a client must be able to read the answers of a later version.
+  v.string(),
   v.metadata({
-    description:
-      'Stable; clients may branch on it. Later versions may add codes, so clients treat an unknown one by the status.',
+    description: `Stable; clients may branch on it. Later versions may add codes, so clients treat an unknown one by the status.\n\n${adviceByCode}`,
     'x-extensible-enum': errorCodes,
   }),
 );
@@ -76,7 +86,7 @@ export const errorSchema = v.pipe(
 const modelSchema = v.object({
   name: v.string(),
   sha256: v.pipe(v.string(), v.description('Of the checkpoint.')),
-  precision: v.picklist(['fp32', 'int8']),
+  precision: v.picklist(precisions),
   embedding_dimension: count,
   image_resolution: counted('Width and height of what the model looks at, in pixels.'),
 });

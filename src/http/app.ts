@@ -90,7 +90,7 @@ interface Route {
 /** Distinguishes a wrong path from a wrong method. */
 function noSuchRoute(request: Request, routes: readonly Route[]): ServiceError {
   const { pathname, href } = urlOf(request);
-  // Elysia takes a fragment for a part of the path. `hash` lacks an empty one.
+  // Elysia treats a fragment as a part of the path. `hash` lacks an empty one.
   const path = pathname + (/#.*/.exec(href)?.[0] ?? '');
   const shown = JSON.stringify(path.length > 100 ? `${path.slice(0, 100)}…` : path);
   const methods = routes.filter((route) => route.path === path).map((route) => route.method);

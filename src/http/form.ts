@@ -297,7 +297,7 @@ const FAST_SHARE = 0.5;
  * Receives a whole part. It stays in memory if there is room. Otherwise, or if it is slow while memory fills up, it goes
  * to the temporary folder.
  * @returns undefined as soon as there are more than `maxBytes`: the rest of `content` is unread
- * @throws ServiceError overloaded; whatever `content` throws
+ * @throws ServiceError overloaded; what `content` throws
  */
 export async function receivePart(
   content: AsyncIterator<Uint8Array>,

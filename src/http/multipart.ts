@@ -181,7 +181,7 @@ const MAX_UNNAMED = 1000;
  * file name from a missing one. @remix-run/multipart-parser and @apeleghq/multipart-parser hold whole parts in memory.
  * @hapi/pez decodes names and fields to strings.
  * @param body chunks, split anywhere
- * @throws ServiceError multipart_malformed, multipart_too_large, part_unexpected; whatever `body` throws
+ * @throws ServiceError multipart_malformed, multipart_too_large, part_unexpected; what `body` throws
  */
 export async function* readParts(body: AsyncIterable<Uint8Array>, boundary: string): AsyncGenerator<Part> {
   const reader = new FormReader(body, boundary);

@@ -258,7 +258,7 @@ export function createServer(options: ServerOptions): HttpServer {
     allowOrigin(response.headers, config.corsOrigin);
     response.headers.set('x-request-id', record.id);
     response.headers.set('x-content-type-options', 'nosniff');
-    // Tells clients that keep connections open not to use this one again.
+    // Clients that keep connections open must not use this one again.
     if (isDraining) response.headers.set('connection', 'close');
     const end = () => reportEnd(options, request, record, response.status);
     if (record.bodyEnded) void record.bodyEnded.then(end);

@@ -27,7 +27,7 @@ export interface Spool extends AsyncDisposable {
   /**
    * Writes a new file. It asks for the next chunk when the last one is written.
    * @param check called before each chunk is written, with the file's length after it; a fault ends the writing
-   * @throws ServiceError storage_full; whatever `content` and `check` throw
+   * @throws ServiceError storage_full; what `content` and `check` throw
    */
   write(
     name: string,

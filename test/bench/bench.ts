@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
-import type { CompiledModel, Precision } from '../../src/clip/graph/compiled-model.ts';
+import type { CompiledModel } from '../../src/clip/graph/compiled-model.ts';
+import type { Precision } from '../../src/precision.ts';
 import { type BenchModel, benchModel, compiledIn } from './model/compiled.ts';
 import type { BenchOptions } from './options.ts';
 import { givenPhotos, madePhotos, type PhotoKind, type PhotoSet } from './photos/photo-set.ts';

@@ -54,7 +54,7 @@ describe('a refusal', () => {
 
   test('of a newer service keeps its sentence', () => {
     const refusal = refusalOf({ status: 503, body: { code: 'new_code', error: 'Something new.' } });
-    expect(refusal).toMatchObject({ code: 'unreadable', sentence: 'Something new.', client: 'wait' });
+    expect(refusal).toMatchObject({ code: 'unknown', sentence: 'Something new.', client: 'wait' });
   });
 
   test.each([0, 200, 403, 413, 500, 502])(

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import * as v from 'valibot';
-import { statusOf } from '../../src/contract/codes.ts';
+import { clientActions, errorMeanings, statusOf } from '../../src/contract/codes.ts';
 import { optionsSchema, videoOptionsSchema } from '../../src/contract/options.ts';
 import * as schemas from '../../src/contract/schemas.ts';
 import { errorCodes } from '../../src/errors.ts';
@@ -194,20 +194,32 @@ describe('the OpenAPI document', () => {
     expect(examined).toBeGreaterThan(50);
   });
 
-  test('lists every error code with its status', () => {
+  test('lists every error code with its status, and what a client should do', () => {
+    const advice = String(document.components.schemas.ErrorCode?.description).split('\n\n');
     for (const code of errorCodes) {
-      expect(document.info.description).toContain(`| \`${code}\` | ${statusOf(code)} |`);
+      const { status, client } = errorMeanings[code];
+      expect(document.info.description).toContain(`| \`${code}\` | ${status} | \`${client}\` |`);
+      const lines = advice.filter((line) => line.includes(`\`${code}\``));
+      expect(lines).toHaveLength(1);
+      expect(lines[0]).toEndWith(`: ${clientActions[client]}`);
+    }
+    for (const [client, action] of Object.entries(clientActions)) {
+      expect(document.info.description).toContain(`| \`${client}\` | ${action} |`);
     }
   });
 
   test.each(uploads)('%s has an example for each of its errors, under the right status', (path) => {
     const responses = document.paths[path]?.post?.responses ?? {};
     const seen: string[] = [];
-    for (const [status, { content }] of Object.entries(responses)) {
+    for (const [status, { description, content }] of Object.entries(responses)) {
       if (status === '200') continue;
       for (const [code, { value }] of Object.entries(content['application/json']?.examples ?? {})) {
-        expect(String(statusOf(v.parse(v.picklist(errorCodes), code)))).toBe(status);
-        expect(v.parse(schemas.errorSchema, value).code).toBe(v.parse(v.picklist(errorCodes), code));
+        const known = v.parse(v.picklist(errorCodes), code);
+        expect(String(statusOf(known))).toBe(status);
+        expect(v.parse(schemas.errorSchema, value).code).toBe(known);
+        const { client } = errorMeanings[known];
+        const [line] = description.split('\n\n').filter((line) => line.startsWith(`\`${code}\`:`));
+        expect(line).toEndWith(`(\`${client}\`: ${clientActions[client]})`);
         seen.push(code);
       }
     }

@@ -70,6 +70,10 @@ test('the advice for clients is the one of the service', async () => {
   const rows = rowsOf(await page('deploy/troubleshooting.md'), 'When to send again');
   const actions = rows.slice(0, 4).map(([action = '', words]) => [codeIn(action)[0], words]);
   expect(Object.fromEntries(actions)).toEqual(clientActions);
+  const words = section(await page('docs/api.md'), 'Errors')
+    .split('\n\n')
+    .find((paragraph) => paragraph.includes('#when-to-send-again'));
+  expect(codeIn(words ?? '').slice(0, 4)).toEqual(Object.keys(clientActions));
   const told = rows.flatMap(([answer = '', client = '']) =>
     [...answer.matchAll(/\b\d{3}\b/g)].map(([status]) => [Number(status), codeIn(client)[0] ?? '']),
   );

@@ -1,7 +1,6 @@
 import type { Categories } from '../../classify/classifier.ts';
 import type { QuestionOptions } from '../../contract/options.ts';
 import type { FoundFile } from '../files/find-files.ts';
-import type { FileFaultCode } from '../files/read-picture.ts';
 import type { AnsweringModel } from '../output/provenance.ts';
 
 /** The question about every picture: the options, named as on the wire, and the categories. */
@@ -29,7 +28,8 @@ export interface AnsweredFile extends Standing {
 export interface BrokenFile {
   readonly kind: 'broken';
   readonly file: string;
-  readonly code: FileFaultCode;
+  /** `file_unreadable` for a fault of the disk, otherwise a code of the service, perhaps of a later version. */
+  readonly code: string;
   readonly error: string;
 }
 

@@ -73,7 +73,7 @@ interface ServerClientOptions {
   readonly url: URL;
   readonly apiKey: string | undefined;
   readonly signal: AbortSignal;
-  /** Tells the person why it takes longer. */
+  /** Called with the reason of a pause. */
   readonly note: (sentence: string) => void;
   readonly patience?: Partial<Patience>;
 }

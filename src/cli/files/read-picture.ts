@@ -7,7 +7,7 @@ import { reasonOf } from '../usage-error.ts';
 import type { FoundFile } from './find-files.ts';
 
 /** Why a file has no answer: a code of the engine, or `file_unreadable` for a fault of the disk. */
-export type FileFaultCode = ErrorCode | 'file_unreadable';
+type FileFaultCode = ErrorCode | 'file_unreadable';
 
 export type ReadFile =
   | { readonly kind: 'picture'; readonly bytes: Uint8Array }

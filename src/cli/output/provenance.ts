@@ -2,6 +2,7 @@ import { lstat } from 'node:fs/promises';
 import * as v from 'valibot';
 import { type QuestionOptions, questionKeys } from '../../contract/options.ts';
 import { errnoOf } from '../../errors.ts';
+import { precisions } from '../../precision.ts';
 import { UsageError } from '../usage-error.ts';
 import { replaceFile } from './claim.ts';
 
@@ -9,9 +10,7 @@ import { replaceFile } from './claim.ts';
 const schema = v.looseObject({
   categories: v.array(v.string()),
   templates: v.nullable(v.array(v.string())),
-  model: v.nullable(
-    v.object({ name: v.string(), precision: v.picklist(['fp32', 'int8']), sha256: v.string() }),
-  ),
+  model: v.nullable(v.object({ name: v.string(), precision: v.picklist(precisions), sha256: v.string() })),
 });
 
 /**

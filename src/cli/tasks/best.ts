@@ -1,4 +1,5 @@
 import { stat } from 'node:fs/promises';
+import { errorMeanings } from '../../contract/codes.ts';
 import { frameName } from '../../contract/frame-name.ts';
 import { ServiceError } from '../../errors.ts';
 import type { BestFile } from '../answers/answers.ts';
@@ -130,8 +131,6 @@ async function faultOf(path: string): Promise<string | undefined> {
 }
 
 function isFaultOfVideo(fault: unknown): fault is ServiceError | ServerError {
-  return (
-    (fault instanceof ServiceError || fault instanceof ServerError) &&
-    fault.code?.startsWith('video_') === true
-  );
+  if (fault instanceof ServerError) return fault.about === 'file';
+  return fault instanceof ServiceError && errorMeanings[fault.code].about === 'file';
 }

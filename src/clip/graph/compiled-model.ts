@@ -2,6 +2,7 @@ import { open, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import * as v from 'valibot';
+import { precisions } from '../../precision.ts';
 import { architectureSchema } from '../architecture.ts';
 
 const tally = v.pipe(v.number(), v.integer(), v.minValue(0));
@@ -78,13 +79,6 @@ export async function writeDurably(path: string, content: string | Uint8Array): 
 /** Increases whenever the files compiled from the same weights change. Older compiled models are not read. */
 export const BUILDER_VERSION = 4;
 
-const precisionSchema = v.picklist(['fp32', 'int8']);
-export type Precision = v.InferOutput<typeof precisionSchema>;
-
-export const precisionSettingSchema = v.picklist(['auto', ...precisionSchema.options]);
-/** `auto`: int8 if it answers as fp32 does, otherwise fp32. */
-export type PrecisionSetting = v.InferOutput<typeof precisionSettingSchema>;
-
 /** Names inside a compiled model's folder. */
 export const DESCRIPTION_FILE = 'model.json';
 export const graphFiles = {
@@ -104,7 +98,7 @@ const descriptionSchema = v.object({
   name: v.string(),
   /** sha256 of the checkpoint file, hex. */
   sha256: v.pipe(v.string(), v.hash(['sha256'])),
-  precision: precisionSchema,
+  precision: v.picklist(precisions),
   builderVersion: v.literal(BUILDER_VERSION),
   /** Name of the model family that built the graphs. Absent in models of earlier versions, which knew only CLIP. */
   family: v.optional(v.string(), 'clip'),

@@ -1,5 +1,5 @@
 import { invariant } from '../../errors.ts';
-import type { Precision } from './compiled-model.ts';
+import type { Precision } from '../../precision.ts';
 import type { GraphBuilder, Value } from './graph-builder.ts';
 
 /** The largest magnitude of a quantised weight: −128 has no positive counterpart. */

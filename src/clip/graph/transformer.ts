@@ -1,5 +1,5 @@
+import type { Precision } from '../../precision.ts';
 import type { Activation, ClipArchitecture } from '../architecture.ts';
-import type { Precision } from './compiled-model.ts';
 import type { GraphBuilder, Value } from './graph-builder.ts';
 import { createFloatLinear, type Linear, type LinearWeights, type Rows } from './linear.ts';
 import { type NamedWeights, transpose } from './named-weights.ts';

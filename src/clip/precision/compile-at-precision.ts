@@ -2,6 +2,7 @@ import { mkdir, rename, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { type HostTensor, openSession, type WeightPlacement } from '../../../native/onnx/session.ts';
+import type { Precision, PrecisionSetting } from '../../precision.ts';
 import { type CompileRequest, type CompileTarget, compileModel } from '../graph/compile-model.ts';
 import {
   addPrecisionReport,
@@ -9,8 +10,6 @@ import {
   DESCRIPTION_FILE,
   graphFiles,
   observedGraphFiles,
-  type Precision,
-  type PrecisionSetting,
   writeDurably,
 } from '../graph/compiled-model.ts';
 import { type ActivationRanges, type ObservedInput, observedInputs } from '../graph/transformer.ts';

@@ -3,7 +3,7 @@ import * as v from 'valibot';
 import { describeEnd } from '../../child-process.ts';
 import { childEnvironment } from '../../config.ts';
 import { createLineReader } from '../../contract/event-stream.ts';
-import { precisionSettingSchema } from '../graph/compiled-model.ts';
+import { precisionSettings } from '../../precision.ts';
 import { ModelStoreError, storageFailure, unsoundCheckpoint } from './storage-error.ts';
 
 /** The job of the compile process, as JSON in its first argument. */
@@ -12,7 +12,7 @@ export const compileJobSchema = v.object({
   checkpointPath: v.optional(v.string()),
   name: v.string(),
   sha256: v.string(),
-  precision: precisionSettingSchema,
+  precision: v.picklist(precisionSettings),
   /** An empty folder for the graphs. */
   directory: v.string(),
 });

@@ -24,7 +24,7 @@ import { freeBytes, ModelStoreError, megabytes, messageOf, storageFull, storing 
 import type { StoreWork } from './store-context.ts';
 
 /**
- * The checkpoint file of a model of the manifest: a file that is there already, whatever its content, or a
+ * The checkpoint file of a model of the manifest: a file that is there already, with any content, or a
  * downloaded one.
  * @throws ModelStoreError download_failed, storage_full, storage_failed
  */
@@ -439,7 +439,7 @@ function contentLength(headers: Headers): number | undefined {
 
 function validatorOf(headers: Headers): string | undefined {
   const etag = headers.get('etag');
-  // If-Range takes strong validators only.
+  // If-Range accepts only strong validators.
   return etag?.startsWith('"') ? etag : (headers.get('last-modified') ?? undefined);
 }
 

@@ -4,13 +4,9 @@ import { dirname, join, resolve } from 'node:path';
 import lockfile from 'proper-lockfile';
 import { errnoOf } from '../../errors.ts';
 import type { Log } from '../../log.ts';
+import type { PrecisionSetting } from '../../precision.ts';
 import type { ClipArchitecture } from '../architecture.ts';
-import {
-  BUILDER_VERSION,
-  type CompiledModel,
-  type PrecisionSetting,
-  readCompiledModel,
-} from '../graph/compiled-model.ts';
+import { BUILDER_VERSION, type CompiledModel, readCompiledModel } from '../graph/compiled-model.ts';
 import { compileInChild } from './compile-process.ts';
 import { firstWritable } from './search.ts';
 import { ModelStoreError, messageOf, storageFailure, storing } from './storage-error.ts';

@@ -156,7 +156,7 @@ export const videoDetails: VideoDetails = {
       image,
     },
   ],
-  warnings: ['Of the frames that were decoded, 2 of 61 are damaged; they may be missing or distorted.'],
+  warnings: ['2 of the 61 decoded frames are damaged; they may be missing or distorted.'],
 };
 
 const heic =
@@ -204,7 +204,7 @@ const sentences = {
   video_broken:
     'The video is cut short or damaged: the index of its frames (the moov box) is missing or cannot be read.',
   storage_full:
-    'The disk of the temporary folder is full: there is no room for the video. Free some space, or set TMPDIR to a folder with more of it.',
+    'The disk of the temporary folder is full: there is no room for the video. Free some space, or set TMPDIR to a folder with more space.',
 } satisfies { readonly [code in ErrorCode]?: string };
 
 export type DocumentedCode = keyof typeof sentences;

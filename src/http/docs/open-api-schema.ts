@@ -42,12 +42,7 @@ export function optionSchema(option: v.GenericSchema): OpenApiSchema {
 function inOpenApi<Schema extends object>(schema: object): Schema {
   return JSON.parse(JSON.stringify(schema), (_, value: unknown) => {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
-    const { examples, enum: values, ...rest }: Record<string, unknown> = { ...value };
-    return {
-      ...rest,
-      ...(Array.isArray(examples) && { example: examples[0] }),
-      // A code that a later version adds must not break a generated client.
-      ...(values !== undefined && !('x-extensible-enum' in rest) && { enum: values }),
-    };
+    const { examples, ...rest }: Record<string, unknown> = { ...value };
+    return { ...rest, ...(Array.isArray(examples) && { example: examples[0] }) };
   });
 }

@@ -1,9 +1,10 @@
 import type { DocumentDecoration } from 'elysia';
 import type { Config } from '../../config.ts';
-import { errorMeanings, statusOf } from '../../contract/codes.ts';
+import { clientActions, errorMeanings, statusOf } from '../../contract/codes.ts';
 import { type EndpointName, endpointNames, endpoints } from '../../contract/endpoints.ts';
 import { listTitles, pictureFormats, videoCodecs, videoContainers } from '../../contract/formats.ts';
 import { optionsSchema, type QuerySchema, videoOptionsSchema } from '../../contract/options.ts';
+import type { ErrorCode } from '../../errors.ts';
 import * as examples from './examples.ts';
 import {
   type MediaType,
@@ -61,21 +62,21 @@ function errorResponses(
     [...byStatus].map(([status, sharing]) => [
       String(status),
       {
-        ...json(
-          [...sharing.map((code) => `\`${code}\`: ${errorMeanings[code].meaning}`), notes[status] ?? []]
-            .flat()
-            .join('\n\n'),
-          {
-            schema: named('Error'),
-            examples: Object.fromEntries(sharing.map((code) => [code, { value: examples.failure(code) }])),
-          },
-        ),
+        ...json([...sharing.map(described), notes[status] ?? []].flat().join('\n\n'), {
+          schema: named('Error'),
+          examples: Object.fromEntries(sharing.map((code) => [code, { value: examples.failure(code) }])),
+        }),
         ...((status === 503 || status === 408) && {
           headers: { 'retry-after': { schema: { type: 'integer' as const }, description: 'Seconds.' } },
         }),
       },
     ]),
   );
+}
+
+function described(code: ErrorCode): string {
+  const { meaning, client } = errorMeanings[code];
+  return `\`${code}\`: ${meaning} (\`${client}\`: ${clientActions[client]})`;
 }
 
 function json(description: string, media: MediaType) {
@@ -96,7 +97,7 @@ const pictureErrors: readonly examples.DocumentedCode[] = [
 ];
 
 const pictureNotes = {
-  413: 'A picture that is too large is answered with 422 and named in `errors`. Only with `on_error=skip`, and where its bytes go on long after the limit, the request is ended with `image_too_large`.',
+  413: 'A picture that is too large is answered with 422 and named in `errors`. Only with `on_error=skip`, and where its bytes continue long after the limit, the request is ended with `image_too_large`.',
   415: '`image_unsupported`: where all pictures that cannot be used are of this kind; otherwise it is a code in `errors` of 422.',
   422: '`errors` has a code for each picture: `image_empty`, `image_unsupported`, `image_too_large` or `image_broken`.',
 };

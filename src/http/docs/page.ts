@@ -1,4 +1,4 @@
-import { errorMeanings } from '../../contract/codes.ts';
+import { clientActions, errorMeanings } from '../../contract/codes.ts';
 
 /**
  * The documentation page. All its files are on this server, so that it works without the internet, and no other server
@@ -77,15 +77,21 @@ Every answer has the header \`x-request-id\`: yours, if you sent one. The log li
 
 Answers of \`/categorize\`, \`/image\` and \`/video\` have the header \`server-timing\`: the milliseconds until the answer began. \`upload\`: waiting for the body; \`queue\`: waiting for a place; \`decode\`: decoding pictures; \`batch\`: waiting for the model; \`inference\`: in the model; \`labels\`: until all categories are encoded; \`total\`: all of it. Times of pictures that are processed in parallel are added up.
 
-<details><summary>All codes, with their statuses</summary>
+<details><summary>All codes, with their statuses, and what a client should do</summary>
 
-| code | status | meaning |
-| --- | --- | --- |
+| code | status | client | meaning |
+| --- | --- | --- | --- |
 ${Object.entries(errorMeanings)
-  .map(([code, { status, meaning }]) => `| \`${code}\` | ${status} | ${meaning} |`)
+  .map(([code, { status, client, meaning }]) => `| \`${code}\` | ${status} | \`${client}\` | ${meaning} |`)
   .join('\n')}
 
-The codes \`image_…\` are those of single pictures, in \`errors\` of \`files_broken\` (422). A whole request is answered with \`image_unsupported\` where that is the fault of all its broken pictures, and with \`image_too_large\` where one of them goes on long after its limit.
+| client | what to do |
+| --- | --- |
+${Object.entries(clientActions)
+  .map(([client, action]) => `| \`${client}\` | ${action} |`)
+  .join('\n')}
+
+The codes \`image_…\` are those of single pictures, in \`errors\` of \`files_broken\` (422). A whole request is answered with \`image_unsupported\` where that is the fault of all its broken pictures, and with \`image_too_large\` where one of them continues long after its limit.
 
 </details>
 `;

@@ -75,7 +75,7 @@ export interface PictureLoaderOptions {
 
 /**
  * Decodes a picture, turns it upright, resizes it and cuts the model's square out of it.
- * @param bytes the picture file, whatever its name or declared type
+ * @param bytes the picture file; its name and declared type do not count
  * @param target receives the square, [S, S, 3] u8 RGB, row-major
  * @param signal aborted when the picture is no longer needed
  * @throws ServiceError image_empty, image_unsupported, image_too_large, image_broken; the signal's reason
@@ -479,7 +479,7 @@ async function premultipliedBitmap(decodable: Decodable): Promise<Decodable> {
   return { ...decodable, bytes, [Symbol.dispose]: () => giveBack(bytes) };
 }
 
-/** The reference shows black under full transparency, whatever colour the file hides there. */
+/** The reference shows black under full transparency, not the colour that the file hides there. */
 function blackenTransparent(pixels: Uint8Array): void {
   for (let at = 0; at < pixels.length; at += 4) if (pixels[at + 3] === 0) pixels.fill(0, at, at + 3);
 }

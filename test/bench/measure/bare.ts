@@ -1,4 +1,4 @@
-import type { Precision } from '../../../src/clip/graph/compiled-model.ts';
+import type { Precision } from '../../../src/precision.ts';
 import type { Bench } from '../bench.ts';
 import type { PhotoKind } from '../photos/photo-set.ts';
 import { type ChildAnswer, inChild } from './child.ts';

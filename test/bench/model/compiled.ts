@@ -1,10 +1,11 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { CompiledModel, Precision } from '../../../src/clip/graph/compiled-model.ts';
+import type { CompiledModel } from '../../../src/clip/graph/compiled-model.ts';
 import { prepareModel } from '../../../src/clip/store/prepare-model.ts';
 import { ModelStoreError } from '../../../src/clip/store/storage-error.ts';
 import { createLog } from '../../../src/log.ts';
+import type { Precision } from '../../../src/precision.ts';
 import type { ServiceEnvironment } from '../../service/service.ts';
 import { cacheFolder, ownRoot } from '../cache-folder.ts';
 import { startFrom } from '../service/start.ts';

@@ -1,4 +1,4 @@
-import type { Precision } from '../../../src/clip/graph/compiled-model.ts';
+import type { Precision } from '../../../src/precision.ts';
 import type { Bench, Findings } from '../bench.ts';
 import { bareEncodes } from '../measure/bare.ts';
 import type { EncodeRates } from '../measure/encode-program.ts';

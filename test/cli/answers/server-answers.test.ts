@@ -99,7 +99,42 @@ describe('a server', () => {
   });
 });
 
-describe('what passes by itself is waited for', () => {
+describe('a server of a later version', () => {
+  test('may refuse a request with a new code', async () => {
+    using server = Bun.serve({
+      port: 0,
+      async fetch(request) {
+        await request.text();
+        return Response.json({ error: 'It is something new.', code: 'something_new' }, { status: 409 });
+      },
+    });
+    await using folder = await temporaryFolder();
+    const answered = Array.fromAsync(answersOf(server.url.href).categorize(await filesOf(folder, ['cat'])));
+    await expect(answered).rejects.toThrow('The server says: It is something new.');
+  });
+
+  test('may find a fault with a new code in a file', async () => {
+    const { server } = serve();
+    await using _ = server;
+    using later = Bun.serve({
+      port: 0,
+      async fetch(request) {
+        const { pathname, search } = new URL(request.url);
+        const { method, headers, body } = request;
+        const answer = await fetch(server.address(pathname + search), { method, headers, body });
+        return new Response((await answer.text()).replace('image_broken', 'image_new'));
+      },
+    });
+    await using folder = await temporaryFolder();
+    const { categorize } = answersOf(later.url.href);
+    expect(await Array.fromAsync(categorize(await filesOf(folder, ['cat', 'broken'])))).toMatchObject([
+      { kind: 'answered', category: 'cat' },
+      { kind: 'broken', code: 'image_new', error: 'It is broken.' },
+    ]);
+  });
+});
+
+describe('a server that is busy is asked again', () => {
   /** A server that answers the first requests in its own way, then as a real one does. */
   async function afterFirst(answers: readonly (() => Response)[]) {
     const { server } = serve();

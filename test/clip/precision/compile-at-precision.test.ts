@@ -4,12 +4,9 @@ import { join } from 'node:path';
 import type { Checkpoint, WeightTensor } from '../../../src/clip/checkpoint/checkpoint.ts';
 import { expectedShapes } from '../../../src/clip/checkpoint/clip-checkpoint.ts';
 import { openCheckpoint } from '../../../src/clip/checkpoint/open-checkpoint.ts';
-import {
-  type CompiledModel,
-  type PrecisionSetting,
-  readCompiledModel,
-} from '../../../src/clip/graph/compiled-model.ts';
+import { type CompiledModel, readCompiledModel } from '../../../src/clip/graph/compiled-model.ts';
 import { compileAtPrecision, REPORT_FILE } from '../../../src/clip/precision/compile-at-precision.ts';
+import type { PrecisionSetting } from '../../../src/precision.ts';
 import { unpackGoldenCheckpoint } from '../../fixtures/golden.ts';
 import { identity, temporaryDirectory } from '../graph/compiled.ts';
 import { randomCheckpoint, randomNumbers, tensor } from '../graph/random-checkpoint.ts';
