@@ -123,15 +123,21 @@ interface FrameSourceOptions extends DecodingLimits {
   readonly skip: 'nothing' | 'nonreference';
 }
 
+/** AVI has no presentation times, and the time of a frame that is shown before its reference would be wrong. */
+function leftOutOf({ source }: VideoFile, skip: FrameSourceOptions['skip']): FrameSourceOptions['skip'] {
+  return source.container === 'avi' ? 'nonreference' : skip;
+}
+
 /** When the budget is used up, no more frames are decoded: first those between keyframes, then keyframes. */
 export function createFrameSource(
   file: VideoFile,
-  { skip: leftOut, ...limits }: FrameSourceOptions,
+  { skip: wanted, ...limits }: FrameSourceOptions,
   budget: DecodingBudget,
   tally: DecodingTally,
 ): NativeFrameSource {
   using stack = new DisposableStack();
   const { index, track } = file;
+  const leftOut = leftOutOf(file, wanted);
   const thumbnailer = stack.use(createThumbnailer(thumbnailSize(track.codedSize)));
   const open = (skip: 'nonkey' | FrameSourceOptions['skip']): { reader: PacketReader; decoder: Decoder } => {
     const reader = owned.use(createPacketReader(file));
@@ -298,7 +304,7 @@ export function* decodeJpegs(
 ): Generator<FrameJpeg | undefined> {
   const { index, track } = file;
   using reader = createPacketReader(file);
-  using decoder = createDecoder(reader.demuxer, file.codec, { ...limits, skip: 'nothing' });
+  using decoder = createDecoder(reader.demuxer, file.codec, { ...limits, skip: leftOutOf(file, 'nothing') });
   introduceEncoder(reader.demuxer, decoder);
   using encoder = createJpegEncoder(track.pixelAspect, track.orientation, pixelsOfEach(wanted.length));
   using looker = createThumbnailer(LOOK_SIZE);
