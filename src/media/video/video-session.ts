@@ -34,7 +34,7 @@ import { keyframePositions, planDecoding, SAMPLE_SECONDS } from './gaps.ts';
 import { difference, makeThumbnail, type Thumbnail, thumbnailSize } from './thumbnail.ts';
 import { brokenVideo, IMPLAUSIBLE_WORK, tooManyPictures } from './video-errors.ts';
 import { lookIntoFile, MAX_PIXELS, type PacketIndex, type VideoFile } from './video-file.ts';
-import type { VideoDescription } from './video-process.ts';
+import type { Range, VideoDescription } from './video-process.ts';
 
 /** Keyframes to decode for each frame that may be chosen: enough to choose from. */
 const KEYFRAMES_PER_FRAME = 8;
@@ -96,9 +96,6 @@ interface FindSummary {
   /** How much had to be decoded. */
   readonly tally: Readonly<DecodingTally>;
 }
-
-/** A part of a video, in seconds, ends included, and the least distance of the frames that are wanted of it. */
-export type Range = readonly [start: number, end: number, step: number];
 
 /** The result of `refine`. */
 interface RefineSummary {
