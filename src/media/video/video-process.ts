@@ -5,11 +5,13 @@ import { type ChildEnd, startChild } from '../../child-process.ts';
 import { errorCodes, ServiceError } from '../../errors.ts';
 import { brokenVideo, videoNeedsMemory, videoNeedsWork } from './video-errors.ts';
 import type { VideoPlace, VideoTurn } from './video-places.ts';
-import type { Range } from './video-session.ts';
 
 const seconds = v.pipe(v.number(), v.finite());
 const bytes = v.custom<Uint8Array>((value) => value instanceof Uint8Array);
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+
+/** A part of a video, in seconds, ends included, and the least distance of the frames that are wanted of it. */
+export type Range = readonly [start: number, end: number, step: number];
 
 /** Messages to the process that decodes a video. The next task is sent after the last one is done. */
 export type VideoTask =

@@ -37,7 +37,7 @@ import { keyframePositions, planDecoding, SAMPLE_SECONDS } from './gaps.ts';
 import { difference, makeThumbnail, type Thumbnail, thumbnailSize } from './thumbnail.ts';
 import { brokenVideo, IMPLAUSIBLE_WORK, tooManyPictures } from './video-errors.ts';
 import { lookIntoFile, MAX_PIXELS, type PacketIndex, type VideoFile } from './video-file.ts';
-import type { VideoDescription } from './video-process.ts';
+import type { Range, VideoDescription } from './video-process.ts';
 
 /** Keyframes to decode for each frame that may be chosen: enough to choose from. */
 const KEYFRAMES_PER_FRAME = 8;
@@ -100,9 +100,6 @@ interface FindSummary {
   readonly tally: Readonly<DecodingTally>;
 }
 
-/** A part of a video, in seconds, ends included, and the least distance of the frames that are wanted of it. */
-export type Range = readonly [start: number, end: number, step: number];
-
 /** The result of `refine`. */
 interface RefineSummary {
   /** The ranges that would have cost too much. */
@@ -159,12 +156,10 @@ const MOST_DECODES = 1.4;
 /** The share of what may still be decoded that one call of `refine` spends. */
 const ONE_LOOK = 2 / 3;
 /** All frames of a smaller video are held in memory. */
-const MAX_HELD_BYTES = 128 * 1024 ** 2;
+const MAX_HELD_BYTES = 256 * 1024 ** 2;
 const BYTES_PER_PIXEL = 1.5;
 /** Of videos with fewer frames, all are compared. */
 const FEW_FRAMES = 256;
-/** At lower rates, all frames are decoded. Otherwise, those that no other depends on are left out at first. */
-const LOW_RATE = 16;
 
 /** Processor time besides decoding: reading and comparing the heads of millions of packets. */
 const CPU_SECONDS_BESIDE = 120;
@@ -219,7 +214,8 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
     using use = createUse(placement);
     const tally = emptyTally();
     const areFew = index.count < FEW_FRAMES;
-    const skip = areFew || isHeld || rate < LOW_RATE ? 'nothing' : 'nonreference';
+    // Otherwise frames that no other depends on are left out at first.
+    const skip = areFew || isHeld ? 'nothing' : 'nonreference';
     using decoder = createFrameSource(file, { ...decoding, skip }, budget, tally);
     const source = isHeld ? holding(decoder, held) : decoder;
     const useful = chooseKeyframes(index, maximumFrames);

@@ -7,6 +7,7 @@ import type { FrameJpeg } from './frame-source.ts';
 import type { VideoPlace } from './video-places.ts';
 import {
   type ProcessLimits,
+  type Range,
   startVideoProcess,
   type VideoDescription,
   type VideoMessage,
@@ -14,11 +15,11 @@ import {
   type VideoTask,
   videoChildPath,
 } from './video-process.ts';
-import type { FoundFrame, Range } from './video-session.ts';
+import type { FoundFrame } from './video-session.ts';
 
 export type { FrameJpeg } from './frame-source.ts';
-export type { VideoDescription } from './video-process.ts';
-export type { FoundFrame, Range } from './video-session.ts';
+export type { Range, VideoDescription } from './video-process.ts';
+export type { FoundFrame } from './video-session.ts';
 
 /** How far the work on an open video has come. Seconds are times of the video. */
 export type FrameProgress =
