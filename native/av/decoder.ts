@@ -135,6 +135,8 @@ export function createDecoder(demuxer: Demuxer, codec: VideoCodec, options: Deco
   const frame = new Frame();
   let failures = 0;
   let pixels = 0;
+  /** Decoding times of packets without presentation times, ascending. Frames come out in the order they are shown in. */
+  let stamps: bigint[] = [];
   try {
     context.allocContext3(implementation);
     check(context.parametersToContext(stream.codecpar), 'take the parameters');
@@ -165,6 +167,7 @@ export function createDecoder(demuxer: Demuxer, codec: VideoCodec, options: Deco
       if (isNothing(code)) return;
       if (code >= 0) {
         settleColours(frame, declared);
+        if (frame.pts === AV_NOPTS_VALUE) frame.pts = stamps.shift() ?? AV_NOPTS_VALUE;
         yield describeFrame(frame, track);
       } else {
         fail(code);
@@ -181,6 +184,7 @@ export function createDecoder(demuxer: Demuxer, codec: VideoCodec, options: Deco
       return pixels;
     },
     *decode({ native: { packet } }) {
+      if (packet.pts === AV_NOPTS_VALUE && packet.dts !== AV_NOPTS_VALUE) stamps.push(packet.dts);
       let code = context.sendPacketSync(packet);
       if (isNothing(code)) {
         // The decoder is full: read its frames first.
@@ -197,7 +201,10 @@ export function createDecoder(demuxer: Demuxer, codec: VideoCodec, options: Deco
       context.sendPacketSync(null);
       yield* receive();
     },
-    reset: () => context.flushBuffers(),
+    reset() {
+      context.flushBuffers();
+      stamps = [];
+    },
     [Symbol.dispose]() {
       frame.free();
       context.freeContext();

@@ -1,3 +1,4 @@
+import { AvError } from '../../../native/av/av-error.ts';
 import {
   createDecoder,
   type DecodedFrame,
@@ -56,7 +57,7 @@ function createPacketReader({ source, index }: VideoFile): PacketReader {
  */
 function readOnTo(demuxer: Demuxer, target: Target, packets = Number.POSITIVE_INFINITY): boolean {
   const { head, identity } = demuxer;
-  for (let read = 0; read < packets && demuxer.next(); read++) {
+  for (let read = 0; read < packets && moveOn(demuxer); read++) {
     if (isAt(demuxer, target)) return true;
     // Keyframes are shown in the order in which they are decoded.
     if (head.key && head[identity] > target[identity]) return false;
@@ -123,9 +124,19 @@ interface FrameSourceOptions extends DecodingLimits {
   readonly skip: 'nothing' | 'nonreference';
 }
 
-/** AVI has no presentation times, and the time of a frame that is shown before its reference would be wrong. */
+/** Moves to the next packet. What cannot be read ends the video, as when its packets were listed. */
+function moveOn(demuxer: Demuxer): boolean {
+  try {
+    return demuxer.next();
+  } catch (fault) {
+    if (fault instanceof AvError && !fault.isOutOfMemory) return false;
+    throw fault;
+  }
+}
+
+/** AVI has no presentation times: the frames are counted instead, and none may be missing. */
 function leftOutOf({ source }: VideoFile, skip: FrameSourceOptions['skip']): FrameSourceOptions['skip'] {
-  return source.container === 'avi' ? 'nonreference' : skip;
+  return source.container === 'avi' ? 'nothing' : skip;
 }
 
 /** When the budget is used up, no more frames are decoded: first those between keyframes, then keyframes. */
@@ -194,7 +205,7 @@ export function createFrameSource(
           yield { ...see(frame, timestamp, 1), position };
         }
       }
-      while (wanted.size > 0 && demuxer.next()) {
+      while (wanted.size > 0 && moveOn(demuxer)) {
         const position = wanted.get(head[identity]);
         if (position === undefined || !head.key) continue;
         wanted.delete(head[identity]);
@@ -250,7 +261,7 @@ export function createFrameSource(
             cut(Math.min(position + packets, index.count - 1));
             break;
           }
-        } while (reader.demuxer.next());
+        } while (moveOn(reader.demuxer));
         yield* seen(decoder.flush());
       } finally {
         tally.damaged += decoder.failures - failures;
@@ -304,7 +315,7 @@ export function* decodeJpegs(
 ): Generator<FrameJpeg | undefined> {
   const { index, track } = file;
   using reader = createPacketReader(file);
-  using decoder = createDecoder(reader.demuxer, file.codec, { ...limits, skip: leftOutOf(file, 'nothing') });
+  using decoder = createDecoder(reader.demuxer, file.codec, { ...limits, skip: 'nothing' });
   introduceEncoder(reader.demuxer, decoder);
   using encoder = createJpegEncoder(track.pixelAspect, track.orientation, pixelsOfEach(wanted.length));
   using looker = createThumbnailer(LOOK_SIZE);
@@ -355,7 +366,7 @@ export function* decodeJpegs(
       yield undefined;
       // Continuing decodes every frame up to the next wanted one. A later keyframe may be closer to it.
       if (!next || (next !== first && next.start > start && !distrust)) break;
-      if (passed || reader.demuxer.next()) continue;
+      if (passed || moveOn(reader.demuxer)) continue;
       yield* answer(decoder.flush());
       passed = true;
     }

@@ -252,14 +252,13 @@ describe('containers without a reliable index', () => {
     const bytes = await Bun.file(path).bytes();
     const sparse = await file('sparse.ts', bytes);
     await truncate(sparse, 4 * 1024 ** 3);
-    expect((await lookAt(sparse)).timestamps).toHaveLength(recipe.scenes.length);
+    const { timestamps } = await lookAt(path);
+    expect((await lookAt(sparse)).timestamps).toEqual(timestamps);
     const empty = Buffer.alloc(
       188 * 200_000,
       Buffer.from([0x47, 0x1f, 0xff, 0x10, ...times(184, () => 0xff)]),
     );
-    expect((await lookAt(await file('empty.ts', bytes, empty))).timestamps).toHaveLength(
-      recipe.scenes.length,
-    );
+    expect((await lookAt(await file('empty.ts', bytes, empty))).timestamps).toEqual(timestamps);
     expect((await refusal(await file('only-empty.ts', empty))).code).toBe('video_broken');
   });
 });
