@@ -27,7 +27,7 @@ export const CLOSER_LOOKS: readonly CloserLook[] = [
   { peaks: 1, reach: 1 / 5, step: 0 },
 ];
 /** Of a category's range of similarities, the part in which frames may be close to the best one. */
-const CLOSE_SHARE = 1 / 5;
+const CLOSE_SHARE = 1 / 4;
 
 /** Frames closer than this are one candidate. */
 const CANDIDATE_SECONDS = 1;

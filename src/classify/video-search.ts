@@ -40,7 +40,8 @@ interface VideoSearchParts {
 }
 
 /** The most frames that the model looks at: 8 a batch, some 6 s of work on two cores. */
-const MAX_FRAMES = { usual: 512, thorough: 2048 };
+const MAX_FRAMES = 512;
+const MAX_THOROUGH_FRAMES = 2048;
 /** The share of them that is spread over the video. The rest is for a closer look at what fits best. */
 const FIRST_PASS = 5 / 8;
 
@@ -78,7 +79,7 @@ export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
       const { source } = held.use(await open(both.signal, expectedBytes));
       const encode = (found: ReturnType<VideoSource['frames']>) =>
         encodeFrames(found, imageEncoder, both, failure);
-      const maximumFrames = thorough ? MAX_FRAMES.thorough : MAX_FRAMES.usual;
+      const maximumFrames = thorough ? MAX_THOROUGH_FRAMES : MAX_FRAMES;
       const first = { ...framing, maximumFrames: Math.floor(maximumFrames * FIRST_PASS), thorough };
       const [coarse, labels] = await bothOrNeither(
         encode(source.frames(first)),

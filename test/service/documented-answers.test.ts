@@ -351,7 +351,7 @@ describe('the document’s examples of success have the fields of real answers',
     const form = [videoPart(await film(), 'holiday.mp4'), categories];
     expectSameFields(plain, await post('/video', form));
     expectSameFields(named, await post('/video?images=false', form));
-    expectSameFields(details, await post('/video?details=true', form));
+    expectSameFields(details, await post('/video?details=true&moments=true', form));
   });
 
   test('/video, a warning', async () => {

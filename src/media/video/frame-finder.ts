@@ -41,7 +41,7 @@ export const SAME_DIFFERENCE = 1;
 /** A frame is compared with this number of the frames chosen last. */
 const COMPARED = 4;
 /** The most frames that are chosen, in the mean, of a second that changes all the time. */
-const CHOSEN_PER_SECOND = 1;
+const CHOSEN_PER_SECOND = 2;
 /** Frames that may be chosen at once. The fewer are left of them, the more must a frame differ. */
 const BURST = 24;
 /** Damaged frames that are kept in case that all are damaged. */

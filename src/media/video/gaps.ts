@@ -79,9 +79,14 @@ export function timeAt({ timestamps, count, end }: PacketIndex, position: number
   return position < count ? timestamps[position]! : end;
 }
 
-/** From each keyframe to the next. Some files mark no keyframe at all. */
+/** The first position where decoding can begin. Some files mark no keyframe at all. */
+export function firstKeyframe({ keys }: PacketIndex): number {
+  return Math.max(0, keys.indexOf(1));
+}
+
+/** From each keyframe to the next. */
 function gapsBetween(index: PacketIndex, keyframes: readonly number[]): Run[] {
-  const first = Math.max(0, index.keys.indexOf(1));
+  const first = firstKeyframe(index);
   const starts = keyframes[0] === first ? keyframes : [first, ...keyframes];
   return starts.map((start, order) => ({ first: start, end: starts[order + 1] ?? index.count }));
 }

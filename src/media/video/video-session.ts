@@ -33,7 +33,7 @@ import {
   PICTURE_PIXELS,
   type WantedFrame,
 } from './frame-source.ts';
-import { keyframePositions, planDecoding, SAMPLE_SECONDS } from './gaps.ts';
+import { firstKeyframe, keyframePositions, planDecoding, SAMPLE_SECONDS } from './gaps.ts';
 import { difference, makeThumbnail, type Thumbnail, thumbnailSize } from './thumbnail.ts';
 import { brokenVideo, IMPLAUSIBLE_WORK, tooManyPictures } from './video-errors.ts';
 import { lookIntoFile, MAX_PIXELS, type PacketIndex, type VideoFile } from './video-file.ts';
@@ -191,7 +191,9 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
   const budget = createDecodingBudget(plausible);
   /** All frames of a small video: they are decoded once. */
   const held: HeldFrames = new Map();
-  const isHeld = index.count * framePixels * BYTES_PER_PIXEL <= MAX_HELD_BYTES;
+  const isHeld =
+    index.count * framePixels * BYTES_PER_PIXEL <= MAX_HELD_BYTES &&
+    index.count * Math.max(framePixels, MIN_FRAME_PIXELS) <= plausible;
   const looks = new Map<number, FrameLook>();
   const kept = createJpegStore(`${file.source.path}.frames`);
 
@@ -215,7 +217,7 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
     const tally = emptyTally();
     const areFew = index.count < FEW_FRAMES;
     // Otherwise frames that no other depends on are left out at first.
-    const skip = areFew || isHeld ? 'nothing' : 'nonreference';
+    const skip = isHeld ? 'nothing' : 'nonreference';
     using decoder = createFrameSource(file, { ...decoding, skip }, budget, tally);
     const source = isHeld ? holding(decoder, held) : decoder;
     const useful = chooseKeyframes(index, maximumFrames);
@@ -226,11 +228,9 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
       affordable = Number.POSITIVE_INFINITY;
       mayDecode = Number.POSITIVE_INFINITY;
     }
-    const plan = planDecoding(
-      index,
-      keyframes,
-      areAll ? Math.max(0, affordable * FIRST_PASS - keyframes.length) : 0,
-    );
+    const plan = isHeld
+      ? { keyframes: [], runs: [{ first: firstKeyframe(index), end: index.count }], unseenSeconds: 0 }
+      : planDecoding(index, keyframes, areAll ? Math.max(0, affordable * FIRST_PASS - keyframes.length) : 0);
     found = { placement, timestamps: new Set() };
     const steps = chooseFrames({
       index,

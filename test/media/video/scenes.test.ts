@@ -91,17 +91,12 @@ describe('what is decoded', () => {
     expect(await packetsDecoded(video.path)).toBeLessThanOrEqual(750);
   });
 
-  test('of a video with a keyframe a frame is eight frames a second', async () => {
-    const video = makeVideo({ scenes, options: { preset: 'ultrafast', g: '1' } });
-    expect(await packetsDecoded(video.path)).toBeLessThan(9 * 15.72);
-  });
-
-  test('gives the model a frame or two a second as long as something changes', async () => {
+  test('gives the model two or three frames a second as long as something changes', async () => {
     const { path } = makeVideo({ scenes: [{ colour: 'red', seconds: 40 }], motion: 'fast' });
     const { timestamps, scenes: found } = await lookAt(path);
     expect(found).toBe(1);
     expect(timestamps.length).toBeGreaterThanOrEqual(30);
-    expect(timestamps.length).toBeLessThanOrEqual(80);
+    expect(timestamps.length).toBeLessThanOrEqual(110);
   });
 });
 
