@@ -80,7 +80,7 @@ export const memoryRows = {
   },
   videosAtOnce: {
     of: videosAtOnce,
-    why: 'videos that are decoded at the same time; each needs two cores, more than two only wait for the disk',
+    why: 'videos that are decoded at the same time; each uses two cores; more than two videos would only wait for the disk',
   },
   pictureUploads: {
     of: (machine) => Math.floor(shared(machine) / (4 * MEBI)),

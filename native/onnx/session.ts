@@ -60,7 +60,7 @@ export type InputShapes = 'few' | 'many';
 export type WeightPlacement = 'packed' | 'mapped';
 
 interface SessionOptions {
-  /** intra-op threads, the caller's included; ONNX Runtime does not see a cgroup's quota. */
+  /** Threads that compute one operation together, the caller's included; ONNX Runtime does not see a cgroup's quota. */
   readonly threads: number;
   /** Default: `many`. */
   readonly inputShapes?: InputShapes;

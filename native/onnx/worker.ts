@@ -37,7 +37,7 @@ export interface OnnxWorker extends AsyncDisposable {
 
 interface OnnxWorkerOptions {
   readonly arenaBytes: number;
-  /** intra-op threads; ONNX Runtime does not see a cgroup's quota. */
+  /** Threads that compute one operation together; ONNX Runtime does not see a cgroup's quota. */
   readonly threads: number;
   /** Called with the reason when a thread has ended that was not stopped. */
   readonly onBreakdown?: (fault: InferenceThreadError) => void;
@@ -172,7 +172,7 @@ interface InferenceThread {
    * @throws InferenceThreadError; the task's own fault
    */
   perform(task: Task): Promise<void>;
-  /** Waits for the running task: if a thread ends inside ONNX Runtime, the process crashes. */
+  /** Waits for the running task: if the thread is stopped while ONNX Runtime computes, the process crashes. */
   terminate(): Promise<void>;
 }
 

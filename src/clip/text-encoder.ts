@@ -57,7 +57,7 @@ export function createTextTower(
   };
 
   const batcher = createBatcher<Int32Array, Float32Array>({
-    // Pictures must not wait a second for long texts.
+    // A batch of long texts must not delay pictures by a whole second.
     maxBatch: (ids) => Math.min(MAX_TEXT_BATCH, Math.max(1, Math.floor(TOKENS_PER_BATCH / ids.length))),
     // Only texts of one length share a batch. So no padding is computed, and an embedding does not depend on the
     // length of its neighbours.

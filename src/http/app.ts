@@ -128,7 +128,7 @@ const digestOf = (text: string): Buffer => createHash('sha256').update(text).dig
  * Guards endpoints with the operator's key. It compares digests, so that neither the time nor the length reveals
  * anything about the key.
  * @param apiKey undefined: no key is needed
- * @returns throws ServiceError unauthorized if the key is missing or wrong
+ * @returns a function that throws ServiceError unauthorized if the key is missing or wrong
  */
 export function createGuard(apiKey: string | undefined): (headers: Headers) => void {
   if (apiKey === undefined) return () => undefined;

@@ -82,7 +82,7 @@ const SAME_NOTE_EVERY_MS = 15_000;
 
 /**
  * Posts forms to a running service. Each attempt reads and sends the form from its beginning.
- * @returns throws ServerError if waiting does not help, what reading `parts` throws, the signal's reason
+ * @returns a function that throws ServerError if waiting does not help, what reading `parts` throws, the signal's reason
  */
 export function createServerClient({ url, apiKey, signal, note, ...options }: ServerClientOptions): PostForm {
   let told = { sentence: '', atMs: Number.NEGATIVE_INFINITY };

@@ -134,9 +134,9 @@ interface PrecisionRequest extends Required<Omit<CompileRequest, 'target'>> {
 
 /**
  * Compiles a checkpoint in the wanted precision. `auto` and `int8` compile both. fp32 comes first: its activations show
- * which channels are loud, and int8's embeddings of the probes are compared with its own. With `auto`, int8 stays if it
- * answers as fp32 does, otherwise fp32. Needs disk space for both, and about 600 MB of memory for ViT-B/32, which only
- * the end of the process returns. ViT-L/14 takes 1.5 GB, of which 1.2 are pages of fp32's weight file.
+ * which channels have large values, and int8's embeddings of the probes are compared with its own. With `auto`, int8
+ * stays if it answers as fp32 does, otherwise fp32. Needs disk space for both, and about 600 MB of memory for ViT-B/32,
+ * which is only freed when the process ends. ViT-L/14 takes 1.5 GB, of which 1.2 are pages of fp32's weight file.
  * @throws UnusableWeightError
  */
 export async function compileAtPrecision(request: PrecisionRequest): Promise<void> {
