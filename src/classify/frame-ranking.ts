@@ -151,10 +151,12 @@ function momentsOf(frames: readonly EncodedFrame[], similarities: Float64Array, 
   const level = most - (most - least) * HOLDING_SHARE;
   const moments: Moment[] = [];
   let open: Omit<Moment, 'end'> | undefined;
+  const close = ({ start, ...best }: Omit<Moment, 'end'>, end: number) =>
+    moments.push({ start, end, ...best });
   for (const [index, { timestamp }] of frames.entries()) {
     const similarity = similarities[index]!;
     if (similarity < level) {
-      if (open) moments.push({ ...open, end: timestamp });
+      if (open) close(open, timestamp);
       open = undefined;
     } else if (!open) {
       open = { start: timestamp, timestamp, similarity };
@@ -162,6 +164,6 @@ function momentsOf(frames: readonly EncodedFrame[], similarities: Float64Array, 
       open = { ...open, timestamp, similarity };
     }
   }
-  if (open) moments.push({ ...open, end: Math.max(duration, open.start) });
+  if (open) close(open, Math.max(duration, open.start));
   return moments.sort((a, b) => b.similarity - a.similarity);
 }
