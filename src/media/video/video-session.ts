@@ -102,7 +102,7 @@ interface FindSummary {
 
 /** The result of `refine`. */
 interface RefineSummary {
-  /** The ranges that would have cost too much. */
+  /** The ranges that would have cost too much, if parts of the video are unseen. */
   readonly leftOut: number;
   readonly tally: Readonly<DecodingTally>;
 }
@@ -206,7 +206,13 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
   /** Frames that have been decoded. */
   let decoded = 0;
   let mayDecode = Math.min(affordable, MOST_DECODES * index.count);
-  let found: { readonly placement: PicturePlacement; readonly timestamps: Set<number> } | undefined;
+  let found:
+    | {
+        readonly placement: PicturePlacement;
+        readonly timestamps: Set<number>;
+        readonly hasUnseenParts: boolean;
+      }
+    | undefined;
 
   function* find(
     placement: PicturePlacement,
@@ -231,7 +237,7 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
     const plan = isHeld
       ? { keyframes: [], runs: [{ first: firstKeyframe(index), end: index.count }], unseenSeconds: 0 }
       : planDecoding(index, keyframes, areAll ? Math.max(0, affordable * FIRST_PASS - keyframes.length) : 0);
-    found = { placement, timestamps: new Set() };
+    found = { placement, timestamps: new Set(), hasUnseenParts: plan.unseenSeconds > 0 };
     const steps = chooseFrames({
       index,
       plan,
@@ -294,7 +300,8 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
       }
     }
     decoded += tally.frames;
-    return { leftOut, tally };
+    // Without unseen parts, what is left out is at most a fraction of a second beside a frame that was compared.
+    return { leftOut: found.hasUnseenParts ? leftOut : 0, tally };
   }
 
   /** Makes the model's input of chosen frames. */
