@@ -43,7 +43,7 @@ const fileChecksumSchema = v.object({
   crc32: v.pipe(tally, v.maxValue(2 ** 32 - 1)),
 });
 
-/** Identifies a file's content: it shows damage, but is no proof against intent. */
+/** Identifies a file's content: it shows damage, but does not protect against a deliberate change. */
 type FileChecksum = Readonly<v.InferOutput<typeof fileChecksumSchema>>;
 
 /** Large enough for few reads, small enough not to delay a request. */

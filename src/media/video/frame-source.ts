@@ -399,7 +399,7 @@ function keyframeBefore({ keys, pts }: PacketIndex, position: number): number {
   return Math.max(0, keys.indexOf(1));
 }
 
-/** @returns the position so many keyframes before a position, or the first packet's */
+/** @returns the position of the keyframe that is `count` keyframes further back, or the first packet's */
 function keyframesBack({ keys }: PacketIndex, position: number, count: number): number {
   let at = position;
   for (let step = 0; step < count && at > 0; step++) at = Math.max(0, keys.lastIndexOf(1, at - 1));

@@ -1,6 +1,5 @@
 import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
 import { AvError } from '../../../native/av/av-error.ts';
-import type { DecodedFrame } from '../../../native/av/decoder.ts';
 import {
   createPictureScaler,
   createThumbnailer,
@@ -197,7 +196,7 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
   const looks = new Map<number, FrameLook>();
   const kept = createJpegStore(`${file.source.path}.frames`);
 
-  const rate = index.count / Math.max(index.end - index.start, 1e-3);
+  const rate = packetRateOf(index);
   let affordable = Math.max(
     DECODED.seconds * rate,
     DECODED.share * index.count,
@@ -267,19 +266,19 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
     using use = createUse(found.placement);
     const tally = emptyTally();
     const { timestamps } = found;
-    using thumbnailer = createThumbnailer(thumbnailSize(track.codedSize));
     let last: Thumbnail | undefined;
-    const look = (picks: Picker, timestamp: number, frame: DecodedFrame): boolean => {
+    const look = (picks: Picker, timestamp: number, thumbnailOf: () => Thumbnail): boolean => {
       if (!picks(timestamp) || timestamps.has(timestamp)) return false;
-      const thumbnail = makeThumbnail(thumbnailer.make(frame));
+      const thumbnail = thumbnailOf();
       if (last && difference(last, thumbnail) < SAME_DIFFERENCE) return false;
       last = thumbnail;
       return true;
     };
     if (isHeld) {
+      using thumbnailer = createThumbnailer(thumbnailSize(track.codedSize));
       const picks = createPicker(ranges);
       for (const [timestamp, capture] of held) {
-        const isWanted = look(picks, timestamp, capture.frame);
+        const isWanted = look(picks, timestamp, () => makeThumbnail(thumbnailer.make(capture.frame)));
         yield isWanted
           ? { seconds: timestamp, frame: use.frame({ timestamp, capture }) }
           : { seconds: timestamp };
@@ -288,15 +287,15 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
     }
     using source = createFrameSource(file, { ...decoding, skip: 'nothing' }, budget, tally);
     const { runs, leftOut } = planRefining(index, ranges, (mayDecode - decoded) * ONE_LOOK);
-    for (const { first, until, ranges: wanted } of runs) {
-      const picks = createPicker(wanted);
-      for (const { timestamp, damaged, capture } of source.from(first)) {
+    for (const { first, until, ranges: parts } of runs) {
+      const picks = createPicker(parts);
+      for (const { timestamp, damaged, thumbnail, capture } of source.from(first)) {
         if (timestamp > until) break;
         yield { seconds: timestamp };
         if (damaged || timestamp < index.timestamps[first]!) continue;
-        using kept = capture();
-        if (look(picks, timestamp, kept.frame))
-          yield { seconds: timestamp, frame: use.frame({ timestamp, capture: kept }) };
+        if (!look(picks, timestamp, thumbnail)) continue;
+        using wanted = capture();
+        yield { seconds: timestamp, frame: use.frame({ timestamp, capture: wanted }) };
       }
     }
     decoded += tally.frames;
@@ -314,12 +313,15 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
     return {
       frame({ timestamp, capture }: ChosenFrame<FrameCapture>): FoundFrame {
         found?.timestamps.add(timestamp);
-        if (!isHeld) looks.set(timestamp, looker.make(capture.frame).pixels);
-        if (!isHeld && capture.packetsDecoded > KEEP_AFTER_PACKETS) {
-          kept.put(timestamp, jpegEncoder.encode(capture.frame));
-          budget.spend(PICTURE_COST * capture.frame.width * capture.frame.height);
+        const { frame, packetsDecoded } = capture;
+        const pixels = scaler.scale(frame);
+        if (isHeld) return { timestamp, pixels };
+        looks.set(timestamp, looker.make(frame).pixels);
+        if (packetsDecoded > KEEP_AFTER_PACKETS) {
+          kept.put(timestamp, jpegEncoder.encode(frame));
+          budget.spend(PICTURE_COST * frame.width * frame.height);
         }
-        return { timestamp, pixels: scaler.scale(capture.frame) };
+        return { timestamp, pixels };
       },
       [Symbol.dispose]: () => owned.dispose(),
     };
@@ -365,6 +367,11 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
       kept[Symbol.dispose]();
     },
   };
+}
+
+/** Packets a second, on average. */
+function packetRateOf({ count, start, end }: PacketIndex): number {
+  return count / Math.max(end - start, 1e-3);
 }
 
 /** libav's errors are the file's fault, except when memory runs out. */
@@ -447,7 +454,7 @@ interface RefiningRun {
 function planRefining(index: PacketIndex, ranges: readonly Range[], packets: number) {
   const keys = keyframePositions(index);
   const keyTimes = keys.map((position) => index.timestamps[position]!);
-  const perSecond = index.count / Math.max(index.end - index.start, 1e-3);
+  const perSecond = packetRateOf(index);
   const runs = new Map<number, RefiningRun>();
   let left = packets;
   let leftOut = 0;
