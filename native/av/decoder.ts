@@ -162,7 +162,6 @@ export function createDecoder(demuxer: Demuxer, codec: VideoCodec, options: Deco
 
   function* receive(): Generator<DecodedFrame> {
     for (let faults = 0; faults < MAX_FAULTS; ) {
-      frame.unref();
       const code = context.receiveFrameSync(frame);
       if (isNothing(code)) return;
       if (code >= 0) {

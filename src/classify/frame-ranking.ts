@@ -23,7 +23,7 @@ interface CloserLook {
 
 /** What is looked at around the best frames, one after another. */
 export const CLOSER_LOOKS: readonly CloserLook[] = [
-  { peaks: 8, reach: 1, step: 1 / 5 },
+  { peaks: 4, reach: 1, step: 1 / 5 },
   { peaks: 1, reach: 1 / 5, step: 0 },
 ];
 /** Of a category's range of similarities, the part in which frames may be close to the best one. */

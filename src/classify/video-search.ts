@@ -43,7 +43,7 @@ interface VideoSearchParts {
 const MAX_FRAMES = 512;
 const MAX_THOROUGH_FRAMES = 2048;
 /** The share of them that is spread over the video. The rest is for a closer look at what fits best. */
-const FIRST_PASS = 5 / 8;
+const FIRST_PASS = 3 / 8;
 
 const MANY_CATEGORIES =
   'The frames around the best ones of some categories were not looked at, because the model looks at a limited number of frames; thorough=true, or fewer categories in a request, raise it.';

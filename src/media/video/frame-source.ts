@@ -237,19 +237,21 @@ export function createFrameSource(
       decoder.reset();
       const failures = decoder.failures;
       let packets = 0;
+      let sinceKeyframe = 0;
       const seen = function* (frames: Generator<DecodedFrame>) {
         for (const frame of frames) {
           const timestamp = timestampOf(frame, reader.demuxer.startTime);
           // Frames shown before their keyframe need the one before it.
           const whole =
             timestamp !== undefined && (!index.keys[position] || frame.pts! >= index.pts[position]!);
-          if (whole) yield see(frame, timestamp, packets);
+          if (whole) yield see(frame, timestamp, sinceKeyframe);
         }
       };
       try {
         if (!reader.goTo(position)) return;
         do {
           packets++;
+          sinceKeyframe = reader.demuxer.head.key ? 1 : sinceKeyframe + 1;
           tally.packets++;
           const before = decoder.pixels;
           try {

@@ -2,10 +2,10 @@ import type { RgbImage } from '../../../native/av/frame-filter.ts';
 import type { Size } from '../../../native/geometry.ts';
 
 /** Pixels of the small frame that are averaged into one cell, each way. */
-const CELL = 4;
+const CELL = 2;
 /** The longer side of the small frame. */
-const LONG_SIDE = 128;
-const MIN_SHORT_SIDE = 16;
+const LONG_SIDE = 64;
+const MIN_SHORT_SIDE = 8;
 /** A change of the whole picture counts as much as a change of one cell that is this number of times as large. */
 const MEAN_WEIGHT = 4;
 

@@ -154,6 +154,8 @@ const FIRST_PASS = 2 / 3;
 const MOST_DECODES = 1.4;
 /** The share of what may still be decoded that one call of `refine` spends. */
 const ONE_LOOK = 2 / 3;
+/** Encoders write up to this number of frames in a row that no other depends on. */
+const MOST_NONREFERENCE = 3;
 /** All frames of a smaller video are held in memory. */
 const MAX_HELD_BYTES = 256 * 1024 ** 2;
 const BYTES_PER_PIXEL = 1.5;
@@ -285,7 +287,9 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
       }
       return { leftOut: 0, tally };
     }
-    using source = createFrameSource(file, { ...decoding, skip: 'nothing' }, budget, tally);
+    const isCoarse = ranges.every(([, , step]) => step * rate >= MOST_NONREFERENCE + 1);
+    const skip = isCoarse ? 'nonreference' : 'nothing';
+    using source = createFrameSource(file, { ...decoding, skip }, budget, tally);
     const { runs, leftOut } = planRefining(index, ranges, (mayDecode - decoded) * ONE_LOOK);
     for (const { first, until, ranges: parts } of runs) {
       const picks = createPicker(parts);

@@ -9,22 +9,22 @@ import {
 import { flat, striped } from './thumbnails.ts';
 
 describe('thumbnailSize', () => {
-  test('keeps the proportions, in whole cells of 4 pixels', () => {
-    expect(thumbnailSize({ width: 1920, height: 1080 })).toEqual({ width: 128, height: 72 });
-    expect(thumbnailSize({ width: 1080, height: 1920 })).toEqual({ width: 72, height: 128 });
-    expect(thumbnailSize({ width: 320, height: 240 })).toEqual({ width: 128, height: 96 });
-    expect(thumbnailSize({ width: 8000, height: 10 })).toEqual({ width: 128, height: 16 });
+  test('keeps the proportions, in whole cells of 2 pixels', () => {
+    expect(thumbnailSize({ width: 1920, height: 1080 })).toEqual({ width: 64, height: 36 });
+    expect(thumbnailSize({ width: 1080, height: 1920 })).toEqual({ width: 36, height: 64 });
+    expect(thumbnailSize({ width: 320, height: 240 })).toEqual({ width: 64, height: 48 });
+    expect(thumbnailSize({ width: 8000, height: 10 })).toEqual({ width: 64, height: 8 });
   });
 });
 
 describe('makeThumbnail', () => {
   test('averages cells', () => {
-    // 8 × 4 pixels: the left cell white and black in columns, the right one grey.
-    const pixels = Uint8Array.from({ length: 8 * 4 * 3 }, (_, at) => {
-      const x = Math.floor(at / 3) % 8;
-      return x < 4 ? (x % 2) * 200 : 60;
+    // 4 × 2 pixels: the left cell white and black in columns, the right one grey.
+    const pixels = Uint8Array.from({ length: 4 * 2 * 3 }, (_, at) => {
+      const x = Math.floor(at / 3) % 4;
+      return x < 2 ? (x % 2) * 200 : 60;
     });
-    const thumbnail = makeThumbnail({ width: 8, height: 4, pixels });
+    const thumbnail = makeThumbnail({ width: 4, height: 2, pixels });
     expect([...thumbnail.cells]).toEqual([100, 100, 100, 60, 60, 60]);
   });
 });
