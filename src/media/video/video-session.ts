@@ -199,19 +199,18 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
   const kept = createJpegStore(`${file.source.path}.frames`);
 
   const rate = packetRateOf(index);
-  let affordable = Math.max(
+  const usual = Math.max(
     DECODED.seconds * rate,
     DECODED.share * index.count,
     DECODED.pixels / Math.max(framePixels, MIN_FRAME_PIXELS),
   );
-  /** Frames that have been decoded. */
-  let decoded = 0;
-  let mayDecode = Math.min(affordable, MOST_DECODES * index.count);
   let found:
     | {
         readonly placement: PicturePlacement;
         readonly timestamps: Set<number>;
         readonly hasUnseenParts: boolean;
+        /** Packets that may still be decoded. */
+        left: number;
       }
     | undefined;
 
@@ -227,18 +226,20 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
     const skip = isHeld ? 'nothing' : 'nonreference';
     using decoder = createFrameSource(file, { ...decoding, skip }, budget, tally);
     const source = isHeld ? holding(decoder, held) : decoder;
-    const useful = chooseKeyframes(index, maximumFrames);
+    const affordable = thorough ? Number.POSITIVE_INFINITY : usual;
+    const useful = isHeld ? [] : chooseKeyframes(index, maximumFrames);
     const keyframes = thinOut(useful, plausibleKeyframes(plausible, framePixels));
     const areAll = keyframes.length === useful.length;
     budget.reserve(keyframes.length * Math.max(framePixels, MIN_FRAME_PIXELS));
-    if (thorough) {
-      affordable = Number.POSITIVE_INFINITY;
-      mayDecode = Number.POSITIVE_INFINITY;
-    }
     const plan = isHeld
       ? { keyframes: [], runs: [{ first: firstKeyframe(index), end: index.count }], unseenSeconds: 0 }
       : planDecoding(index, keyframes, areAll ? Math.max(0, affordable * FIRST_PASS - keyframes.length) : 0);
-    found = { placement, timestamps: new Set(), hasUnseenParts: plan.unseenSeconds > 0 };
+    found = {
+      placement,
+      timestamps: new Set(),
+      hasUnseenParts: plan.unseenSeconds > 0,
+      left: thorough ? Number.POSITIVE_INFINITY : Math.min(usual, MOST_DECODES * index.count),
+    };
     const steps = chooseFrames({
       index,
       plan,
@@ -252,7 +253,7 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
       using _capture = chosen?.capture;
       yield chosen ? { seconds, frame: use.frame(chosen) } : { seconds };
     }
-    decoded += tally.frames;
+    found.left -= tally.frames;
     if (tally.frames === 0) throw brokenVideo('is damaged: none of its frames can be decoded');
     const isImplausible = tally.cutAt !== undefined || !areAll;
     const warnings = [
@@ -290,7 +291,7 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
     const isCoarse = ranges.every(([, , step]) => step * rate >= MOST_NONREFERENCE + 1);
     const skip = isCoarse ? 'nonreference' : 'nothing';
     using source = createFrameSource(file, { ...decoding, skip }, budget, tally);
-    const { runs, leftOut } = planRefining(index, ranges, (mayDecode - decoded) * ONE_LOOK);
+    const { runs, leftOut } = planRefining(index, ranges, found.left * ONE_LOOK);
     for (const { first, until, ranges: parts } of runs) {
       const picks = createPicker(parts);
       for (const { timestamp, damaged, thumbnail, capture } of source.from(first)) {
@@ -302,7 +303,7 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
         yield { seconds: timestamp, frame: use.frame({ timestamp, capture: wanted }) };
       }
     }
-    decoded += tally.frames;
+    found.left -= tally.frames;
     // Without unseen parts, what is left out is at most a fraction of a second beside a frame that was compared.
     return { leftOut: found.hasUnseenParts ? leftOut : 0, tally };
   }
@@ -464,10 +465,7 @@ function planRefining(index: PacketIndex, ranges: readonly Range[], packets: num
   let leftOut = 0;
   for (const range of ranges) {
     const [start, until] = range;
-    const order = Math.max(
-      0,
-      keyTimes.findLastIndex((time) => time <= start),
-    );
+    const order = lastUntil(keyTimes, start);
     const run = runs.get(order);
     const cost = Math.max(0, until - (run?.until ?? keyTimes[order] ?? 0)) * perSecond;
     if (cost > left) {
@@ -482,6 +480,17 @@ function planRefining(index: PacketIndex, ranges: readonly Range[], packets: num
   }
   const ascending = [...runs].sort(([a], [b]) => a - b).map(([, run]) => run);
   return { runs: ascending, leftOut };
+}
+
+/** @returns index of the last of the ascending times that is not after a time; 0 if all are */
+function lastUntil(times: readonly number[], time: number): number {
+  let [low, high] = [0, times.length - 1];
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (times[middle]! <= time) low = middle;
+    else high = middle - 1;
+  }
+  return low;
 }
 
 function damageWarnings({ damaged, packets }: DecodingTally): string[] {
