@@ -287,6 +287,7 @@ export type Health = v.InferOutput<typeof healthSchema>;
 export type Ready = v.InferOutput<typeof readySchema>;
 export type CategorizeDetails = v.InferOutput<typeof categorizeDetailsSchema>;
 export type ImageDetails = v.InferOutput<typeof imageDetailsSchema>;
+export type VideoMoment = v.InferOutput<typeof videoMomentSchema>;
 export type VideoDetails = v.InferOutput<typeof videoDetailsSchema>;
 export type VideoProgress = v.InferOutput<typeof videoProgressSchema>;
 export type VideoEvent = v.InferOutput<typeof videoEventSchema>;

@@ -94,18 +94,19 @@ async function takeFiles(files: readonly FoundFile[]): Promise<void> {
 
 async function classify(): Promise<void> {
   if (session.progress) return;
-  const { labels, fault } = question.labels;
+  const { labels, template, thorough } = question;
+  const { fault } = labels;
   if (session.photos.length === 0 && !session.video) {
     question.complain('files', 'Choose photos or a video first.');
     return;
   }
-  if (fault !== undefined || labels.length === 0) {
+  if (fault !== undefined || labels.labels.length === 0) {
     question.complain('labels', fault ?? 'Enter at least one category.');
     return;
   }
   setText(runFault, '');
   live.say('Classifying.');
-  const refusal = await session.run(labels, question.template);
+  const refusal = await session.run({ labels: labels.labels, template, thorough });
   if (refusal) explain(refusal);
   else live.say(outcomeText());
   watch.check();
@@ -141,7 +142,11 @@ function draw(): void {
     ].join(' and '),
   );
   clear.hidden = photos.length === 0 && !video;
-  question.show(planText(), session.progress !== undefined);
+  question.show({
+    plan: planText(),
+    isRunning: session.progress !== undefined,
+    hasVideo: video !== undefined,
+  });
   progress.show(session.progress);
   photoResults.render(session);
   videoResults.render(video);
@@ -151,7 +156,11 @@ function draw(): void {
 /** What the button will do. */
 function planText(): string {
   if (session.progress || (session.photos.length === 0 && !session.video)) return '';
-  const { photos, video, isNewQuestion } = session.outstanding(question.labels.labels, question.template);
+  const { photos, video, isNewQuestion } = session.outstanding({
+    labels: question.labels.labels,
+    template: question.template,
+    thorough: question.thorough,
+  });
   const what = [...(photos > 0 ? [count(photos, 'photo')] : []), ...(video ? ['the video'] : [])].join(
     ' and ',
   );
