@@ -219,7 +219,7 @@ const agreementSchema = v.object({
 
 const precisionReportSchema = v.pipe(
   v.object({
-    accepted: v.pipe(v.boolean(), v.description('Whether int8 is as good as fp32 by all limits.')),
+    accepted: v.pipe(v.boolean(), v.description('Whether int8 is close enough to fp32, by all limits.')),
     reasons: v.pipe(v.array(v.string()), v.description('A clause for each limit that was missed.')),
     pictures: agreementSchema,
     texts: agreementSchema,

@@ -3,6 +3,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { claimFile, claimFolder } from '../../src/cli/output/claim.ts';
 import { type Colour, colourPicture } from '../fixtures/colour-pictures.ts';
+import { makeVideo } from '../fixtures/videos.ts';
 import { planarTiledTiff, tiff } from '../media/sample-pictures.ts';
 import { type Service, startService } from '../service/service.ts';
 import { type CommandResult, startCommand } from './command.ts';
@@ -85,6 +86,22 @@ describe('the command', () => {
       [0, 1, 2].map((index) => `${labels[index]}\t${folder.at(`p/album ${index}/0.jpg`)}\n`).join(''),
     );
     expect(code).toBe(0);
+  });
+
+  test('finds when each category fits in a video', async () => {
+    const { path, scenes } = makeVideo({
+      scenes: [
+        { colour: 'red', seconds: 1 },
+        { colour: 'blue', seconds: 1 },
+        { colour: 'red', seconds: 1 },
+      ],
+    });
+    const argv = ['--video', path, ...categories, '--json', '--thorough', '--moments', '--quiet'];
+    const { code, stdout } = await run(argv);
+    expect(code).toBe(0);
+    const [red] = stdout.split('\n').map((line) => (line === '' ? undefined : JSON.parse(line)));
+    const starts: number[] = red.moments.map(({ start }: { start: number }) => start).toSorted();
+    expect(starts).toEqual([expect.closeTo(0, 1), expect.closeTo(scenes[2]?.start ?? Number.NaN, 1)]);
   });
 
   test('ends with 1 if a file is broken, and names it', async () => {

@@ -91,6 +91,7 @@ export async function findBestFrames(parts: TaskParts): Promise<void> {
   const progress = createProgress({ terminal, unit: 'seconds of video', isQuiet: command.isQuiet });
   const answer = await answers
     .video({
+      ...command.videoOptions,
       path,
       onProgress(secondsDone, secondsTotal) {
         if (secondsTotal !== undefined) progress.show(secondsDone, secondsTotal);
