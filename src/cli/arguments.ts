@@ -18,7 +18,8 @@ or video frame for each category.
   bun run classify PHOTOS… --categories cats.json [options]
   bun run classify --video clip.mp4 --categories cats.json [options]
 
-PHOTOS: picture files, and folders (searched with all subfolders).
+PHOTOS: picture files, and folders (searched with all subfolders). Pictures and
+videos in folders that are not used are named on standard error, too.
 Categories: a JSON, CSV or text file, or one --category for each.
 
 Question
@@ -66,8 +67,8 @@ MAX_IMAGE_PIXELS, MAX_VIDEO_SECONDS, MAX_CATEGORIES and LOG_LEVEL work as in the
 service. With --server, API_KEY is sent to it (not an option, because other
 users could see it in the process list).
 
-Exit codes: 0 success; 1 some files could not be used (standard error names
-them); 2 nothing was done, or the run had to stop: wrong options or settings,
+Exit codes: 0 success; 1 some pictures, raw pictures, videos or files that you
+named could not be used (standard error names each with the reason); 2 nothing was done, or the run had to stop: wrong options or settings,
 no model, no server, a full disk; 130 interrupted.
 
 Answers go to standard output, everything else to standard error. Use

@@ -116,6 +116,21 @@ describe('the command', () => {
     expect(code).toBe(1);
   });
 
+  test('ends with 1 for a video in a folder or named, and with 0 for what is left out on purpose', async () => {
+    await using folder = await photos(1);
+    await folder.write({ 'p/.trash/1.jpg': truncated(), 'v/film.mp4': '\0\0\0\x14ftypisom\0\0\0\0' });
+    const [hidden, found, named] = await Promise.all([
+      run([folder.at('p'), ...categories, '--quiet']),
+      run([folder.path, ...categories, '--quiet']),
+      run([folder.at('v/film.mp4'), ...categories, '--quiet']),
+    ]);
+    expect([hidden.code, found.code, named.code]).toEqual([0, 1, 1]);
+    expect(hidden.stderr).toContain(`${folder.at('p/.trash')}: 1 picture or video in it left out`);
+    for (const { stderr } of [found, named]) {
+      expect(stderr).toContain(`${folder.at('v/film.mp4')}: The file is an MP4 video`);
+    }
+  });
+
   test('ends with 2 for wrong options, and for wrong settings', async () => {
     const [options, settings] = await Promise.all([
       run(['/tmp', '--category', 'c', '--jason']),

@@ -1,4 +1,5 @@
-import { acceptOf, hasEndingOf, pictureFormats, videoContainers } from '../../contract/formats.ts';
+import { acceptOf, pictureFormats, videoContainers } from '../../contract/formats.ts';
+import { mediumOf } from '../../contract/media-endings.ts';
 import type { Photo } from '../results/photo.ts';
 
 /** A file, and its folders within the dropped folder. */
@@ -19,8 +20,8 @@ export const acceptedFiles = `${acceptOf(pictureFormats, videoContainers)},.json
 
 /** Endings come first, because operating systems report types differently or not at all. */
 export function fileKind({ name, type }: { readonly name: string; readonly type: string }): FileKind {
-  if (hasEndingOf(pictureFormats, name)) return 'photo';
-  if (hasEndingOf(videoContainers, name)) return 'video';
+  const medium = mediumOf(name);
+  if (medium?.isAccepted) return medium.kind === 'picture' ? 'photo' : 'video';
   if (categoriesEndings.test(name)) return 'categories';
   if (type.startsWith('image/')) return 'photo';
   if (type.startsWith('video/')) return 'video';
