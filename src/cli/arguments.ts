@@ -68,8 +68,9 @@ service. With --server, API_KEY is sent to it (not an option, because other
 users could see it in the process list).
 
 Exit codes: 0 success; 1 some pictures, raw pictures, videos or files that you
-named could not be used (standard error names each with the reason); 2 nothing was done, or the run had to stop: wrong options or settings,
-no model, no server, a full disk; 130 interrupted.
+named could not be used (standard error names each with the reason); 2 nothing
+was done, or the run had to stop: wrong options or settings, no model, no
+server, a full disk; 130 interrupted.
 
 Answers go to standard output, everything else to standard error. Use
 "bun run --silent classify" to hide Bun's own line. From another folder, use
