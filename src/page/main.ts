@@ -1,9 +1,9 @@
 import type { Refusal } from '../contract/client.ts';
-import { type FoundFile, fileKind } from './intake/photo-list.ts';
+import { countsByKind, type FoundFiles, sortFound, type UnusedFile } from './intake/found-files.ts';
 import { createRequests } from './service/requests.ts';
 import { type ServiceState, watchService } from './service/service-state.ts';
 import { createSession } from './session.ts';
-import { find, setText, throttled } from './view/dom.ts';
+import { create, find, setText, throttled } from './view/dom.ts';
 import { createDropZone } from './view/drop-zone.ts';
 import { bytes, count } from './view/numbers.ts';
 import { createPhotoResults } from './view/photo-results.ts';
@@ -33,11 +33,14 @@ const question = createQuestionForm({
 });
 const runFault = find('run-fault', HTMLElement);
 const summary = find('files-summary', HTMLElement);
+const filesNote = find('files-note', HTMLElement);
 const clear = find('clear', HTMLButtonElement);
 
-createDropZone((files) => void takeFiles(files));
+createDropZone((found) => void takeFiles(found));
 clear.addEventListener('click', () => {
   session.clear();
+  setText(filesNote, '');
+  showUnused([]);
   setText(runFault, '');
   find('choose-files', HTMLButtonElement).focus();
 });
@@ -58,37 +61,33 @@ function showState(state: ServiceState): void {
   live.say(find('banner-text', HTMLElement).textContent ?? '');
 }
 
-/** Adds photos and videos to the session, and reads categories from other files. */
-async function takeFiles(files: readonly FoundFile[]): Promise<void> {
-  const photos: FoundFile[] = [];
-  let videos: File[] = [];
-  const folderVideos: File[] = [];
-  let leftOut = 0;
-  for (const found of files) {
-    const kind = fileKind(found.file);
-    // A folder may contain any files. A file that is chosen on its own is always used.
-    if (kind === 'photo' || (kind === 'other' && !found.inFolder)) photos.push(found);
-    else if (kind === 'video') (found.inFolder ? folderVideos : videos).push(found.file);
-    else if (found.inFolder) leftOut++;
-    else await question.readDocument(found.file);
-  }
-  // Videos in a folder are ignored if there are photos.
-  if (photos.length === 0 && videos.length === 0) videos = folderVideos;
-  else leftOut += folderVideos.length;
-  const video = videos.at(-1);
+/** Adds photos and a video to the session, and reads categories from other files. */
+async function takeFiles(found: FoundFiles): Promise<void> {
+  const { photos, video, documents, unused, others } = sortFound(found);
+  for (const document of documents) await question.readDocument(document);
   if (video) session.setVideo(video);
   const added = await session.addPhotos(photos);
+  const kinds = countsByKind(unused).map(([what, number]) => count(number, what));
   setText(
-    find('files-note', HTMLElement),
+    filesNote,
     [
       ...(added > 0 ? [`${count(added, 'photo')} added.`] : []),
       ...(photos.length > added ? [`${count(photos.length - added, 'photo')} already added.`] : []),
       ...(video ? [`Video ${video.name} added.`] : []),
-      ...(videos.length > 1
-        ? [`Only one video at a time: ${count(videos.length - 1, 'video')} left out.`]
-        : []),
-      ...(leftOut > 0 ? [`${count(leftOut, 'other file')} in the folder left out.`] : []),
+      ...(kinds.length > 0 ? [`${count(unused.length, 'file')} not used: ${kinds.join(', ')}.`] : []),
+      ...(others > 0 ? [`${count(others, 'other file')} in the folder left out.`] : []),
     ].join(' '),
+  );
+  showUnused(unused);
+}
+
+/** Names each file that is not used, with the reason. */
+function showUnused(unused: readonly UnusedFile[]): void {
+  find('files-unused', HTMLDetailsElement).hidden = unused.length === 0;
+  find('files-unused-list', HTMLUListElement).replaceChildren(
+    ...unused.map(({ path, reason }) =>
+      create('li', {}, create('strong', { text: path }), create('span', { text: ` ${reason}` })),
+    ),
   );
 }
 

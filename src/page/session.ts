@@ -1,7 +1,8 @@
 import { type Refusal, refusalOf, sendPatiently } from '../contract/client.ts';
 import { isAboutFiles } from '../contract/codes.ts';
 import type { VideoDetails, VideoProgress } from '../contract/schemas.ts';
-import { createPhotoList, type FoundFile } from './intake/photo-list.ts';
+import type { FoundFile } from './intake/found-files.ts';
+import { createPhotoList } from './intake/photo-list.ts';
 import { type ShownVideo, separatePictures } from './results/frames.ts';
 import { answerTo, type Photo, type Question } from './results/photo.ts';
 import { classifyPhotos, RunStopped } from './service/classify-photos.ts';
