@@ -2,7 +2,12 @@ import { parseArgs } from 'node:util';
 import * as v from 'valibot';
 import { parseCategories } from '../classify/categories.ts';
 import type { Categories } from '../classify/classifier.ts';
-import { type QuestionOptions, questionKeys, questionSchema } from '../contract/options.ts';
+import {
+  type QuestionOptions,
+  questionKeys,
+  questionSchema,
+  type VideoOptions,
+} from '../contract/options.ts';
 import { ServiceError } from '../errors.ts';
 import type { FormatName } from './output/line-format.ts';
 import { reasonOf, UsageError } from './usage-error.ts';
@@ -13,7 +18,8 @@ or video frame for each category.
   bun run classify PHOTOS… --categories cats.json [options]
   bun run classify --video clip.mp4 --categories cats.json [options]
 
-PHOTOS: picture files, and folders (searched with all subfolders).
+PHOTOS: picture files, and folders (searched with all subfolders). Pictures and
+videos in folders that are not used are named on standard error, too.
 Categories: a JSON, CSV or text file, or one --category for each.
 
 Question
@@ -26,6 +32,10 @@ Question
   --top-k NUMBER      how many candidates --json lists for each answer (5)
   --best              find the best photo for each category
   --video FILE        find the best frame of a video for each category
+  --thorough          with --video: look at every second of a long video, not
+                      only at parts of it; slower
+  --moments           with --video and --json: also list when each category
+                      fits, from start to end; at most as many as --top-k
 
 Output
   (default)           one line per answer: category, tab, file;
@@ -57,14 +67,18 @@ MAX_IMAGE_PIXELS, MAX_VIDEO_SECONDS, MAX_CATEGORIES and LOG_LEVEL work as in the
 service. With --server, API_KEY is sent to it (not an option, because other
 users could see it in the process list).
 
-Exit codes: 0 success; 1 some files could not be used (standard error names
-them); 2 nothing was done, or the run had to stop: wrong options or settings,
-no model, no server, a full disk; 130 interrupted.
+Exit codes: 0 success; 1 some pictures, raw pictures, videos or files that you
+named could not be used (standard error names each with the reason); 2 nothing
+was done, or the run had to stop: wrong options or settings, no model, no
+server, a full disk; 130 interrupted.
 
 Answers go to standard output, everything else to standard error. Use
 "bun run --silent classify" to hide Bun's own line. From another folder, use
 "bun PATH/src/cli/main.ts".
 `;
+
+/** Options of a video's search, named as on the wire. */
+export type VideoSearchOptions = Pick<VideoOptions, 'thorough' | 'moments'>;
 
 /** How files are put into folders by category. */
 interface Sorting {
@@ -82,6 +96,7 @@ export interface Command {
   readonly paths: readonly string[];
   readonly categories: { readonly file: string | undefined; readonly words: readonly string[] };
   readonly question: QuestionOptions;
+  readonly videoOptions: VideoSearchOptions;
   readonly format: FormatName;
   /** A path; undefined: standard output. */
   readonly output: string | undefined;
@@ -99,6 +114,8 @@ const ownOptions = {
   category: text,
   best: flag,
   video: text,
+  thorough: flag,
+  moments: flag,
   json: flag,
   csv: flag,
   output: text,
@@ -131,6 +148,7 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
   const output = single('output');
   const [moveTo, copyTo] = [single('move-to'), single('copy-to')];
   const { json = false, csv = false, best = false, 'dry-run': isDry = false, quiet = false } = values;
+  const { thorough = false, moments = false } = values;
   const isVideo = video !== undefined;
   const isMove = moveTo !== undefined;
   const directory = moveTo ?? copyTo;
@@ -146,6 +164,8 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
       !isVideo && positionals.length === 0,
       'No photos given. Name files or folders, or a video with --video.',
     ],
+    [thorough && !isVideo, '--thorough needs --video.'],
+    [moments && !(isVideo && json), '--moments needs --video and --json.'],
     [isMove && copyTo !== undefined, '--move-to and --copy-to cannot be combined.'],
     [isDry && directory === undefined, '--dry-run needs --move-to or --copy-to.'],
     [isMove && best, '--best cannot be combined with --move-to; use --copy-to.'],
@@ -159,6 +179,7 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
     paths: isVideo ? [video] : positionals,
     categories: { file, words },
     question,
+    videoOptions: { thorough, moments },
     format: json ? 'json' : csv ? 'csv' : 'text',
     output,
     sorting: directory === undefined ? undefined : { directory, action: isMove ? 'move' : 'copy', isDry },

@@ -17,7 +17,7 @@ interface Format {
 
 /** In the order in which they are listed. */
 export const pictureFormats = {
-  jpeg: { title: 'JPEG', endings: ['jpg', 'jpeg', 'jfif'], mimeTypes: ['image/jpeg'] },
+  jpeg: { title: 'JPEG', endings: ['jpg', 'jpeg', 'jpe', 'jfif'], mimeTypes: ['image/jpeg'] },
   png: { title: 'PNG', endings: ['png'], mimeTypes: ['image/png'] },
   webp: { title: 'WebP', endings: ['webp'], mimeTypes: ['image/webp'] },
   gif: { title: 'GIF', note: 'first frame', endings: ['gif'], mimeTypes: ['image/gif'] },
@@ -61,12 +61,6 @@ export function listTitles(
 ): string {
   const titles = Object.values(table).map(({ title, note }) => (note ? `${title} (${note})` : title));
   return `${titles.slice(0, -1).join(', ')} ${conjunction} ${titles.at(-1)}`;
-}
-
-/** Whether a file's name ends as the formats of a table do. */
-export function hasEndingOf(table: Readonly<Record<string, Format>>, name: string): boolean {
-  const ending = /\.([^./\\]+)$/.exec(name)?.[1]?.toLowerCase();
-  return ending !== undefined && Object.values(table).some(({ endings }) => endings.includes(ending));
 }
 
 /** The value of a file chooser's `accept` for all formats of the tables. */

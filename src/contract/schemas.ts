@@ -219,7 +219,7 @@ const agreementSchema = v.object({
 
 const precisionReportSchema = v.pipe(
   v.object({
-    accepted: v.pipe(v.boolean(), v.description('Whether int8 is as good as fp32 by all limits.')),
+    accepted: v.pipe(v.boolean(), v.description('Whether int8 is close enough to fp32, by all limits.')),
     reasons: v.pipe(v.array(v.string()), v.description('A clause for each limit that was missed.')),
     pictures: agreementSchema,
     texts: agreementSchema,
@@ -287,6 +287,7 @@ export type Health = v.InferOutput<typeof healthSchema>;
 export type Ready = v.InferOutput<typeof readySchema>;
 export type CategorizeDetails = v.InferOutput<typeof categorizeDetailsSchema>;
 export type ImageDetails = v.InferOutput<typeof imageDetailsSchema>;
+export type VideoMoment = v.InferOutput<typeof videoMomentSchema>;
 export type VideoDetails = v.InferOutput<typeof videoDetailsSchema>;
 export type VideoProgress = v.InferOutput<typeof videoProgressSchema>;
 export type VideoEvent = v.InferOutput<typeof videoEventSchema>;

@@ -1,9 +1,9 @@
 import type { Refusal } from '../contract/client.ts';
-import { type FoundFile, fileKind } from './intake/photo-list.ts';
+import { countsByKind, type FoundFiles, sortFound, type UnusedFile } from './intake/found-files.ts';
 import { createRequests } from './service/requests.ts';
 import { type ServiceState, watchService } from './service/service-state.ts';
 import { createSession } from './session.ts';
-import { find, setText, throttled } from './view/dom.ts';
+import { create, find, setText, throttled } from './view/dom.ts';
 import { createDropZone } from './view/drop-zone.ts';
 import { bytes, count } from './view/numbers.ts';
 import { createPhotoResults } from './view/photo-results.ts';
@@ -33,11 +33,14 @@ const question = createQuestionForm({
 });
 const runFault = find('run-fault', HTMLElement);
 const summary = find('files-summary', HTMLElement);
+const filesNote = find('files-note', HTMLElement);
 const clear = find('clear', HTMLButtonElement);
 
-createDropZone((files) => void takeFiles(files));
+createDropZone((found) => void takeFiles(found));
 clear.addEventListener('click', () => {
   session.clear();
+  setText(filesNote, '');
+  showUnused([]);
   setText(runFault, '');
   find('choose-files', HTMLButtonElement).focus();
 });
@@ -58,54 +61,51 @@ function showState(state: ServiceState): void {
   live.say(find('banner-text', HTMLElement).textContent ?? '');
 }
 
-/** Adds photos and videos to the session, and reads categories from other files. */
-async function takeFiles(files: readonly FoundFile[]): Promise<void> {
-  const photos: FoundFile[] = [];
-  let videos: File[] = [];
-  const folderVideos: File[] = [];
-  let leftOut = 0;
-  for (const found of files) {
-    const kind = fileKind(found.file);
-    // A folder may contain any files. A file that is chosen on its own is always used.
-    if (kind === 'photo' || (kind === 'other' && !found.inFolder)) photos.push(found);
-    else if (kind === 'video') (found.inFolder ? folderVideos : videos).push(found.file);
-    else if (found.inFolder) leftOut++;
-    else await question.readDocument(found.file);
-  }
-  // Videos in a folder are ignored if there are photos.
-  if (photos.length === 0 && videos.length === 0) videos = folderVideos;
-  else leftOut += folderVideos.length;
-  const video = videos.at(-1);
+/** Adds photos and a video to the session, and reads categories from other files. */
+async function takeFiles(found: FoundFiles): Promise<void> {
+  const { photos, video, documents, unused, others } = sortFound(found);
+  for (const document of documents) await question.readDocument(document);
   if (video) session.setVideo(video);
   const added = await session.addPhotos(photos);
+  const kinds = countsByKind(unused).map(([what, number]) => count(number, what));
   setText(
-    find('files-note', HTMLElement),
+    filesNote,
     [
       ...(added > 0 ? [`${count(added, 'photo')} added.`] : []),
       ...(photos.length > added ? [`${count(photos.length - added, 'photo')} already added.`] : []),
       ...(video ? [`Video ${video.name} added.`] : []),
-      ...(videos.length > 1
-        ? [`Only one video at a time: ${count(videos.length - 1, 'video')} left out.`]
-        : []),
-      ...(leftOut > 0 ? [`${count(leftOut, 'other file')} in the folder left out.`] : []),
+      ...(kinds.length > 0 ? [`${count(unused.length, 'file')} not used: ${kinds.join(', ')}.`] : []),
+      ...(others > 0 ? [`${count(others, 'other file')} in the folder left out.`] : []),
     ].join(' '),
+  );
+  showUnused(unused);
+}
+
+/** Names each file that is not used, with the reason. */
+function showUnused(unused: readonly UnusedFile[]): void {
+  find('files-unused', HTMLDetailsElement).hidden = unused.length === 0;
+  find('files-unused-list', HTMLUListElement).replaceChildren(
+    ...unused.map(({ path, reason }) =>
+      create('li', {}, create('strong', { text: path }), create('span', { text: ` ${reason}` })),
+    ),
   );
 }
 
 async function classify(): Promise<void> {
   if (session.progress) return;
-  const { labels, fault } = question.labels;
+  const { labels, template, thorough } = question;
+  const { fault } = labels;
   if (session.photos.length === 0 && !session.video) {
     question.complain('files', 'Choose photos or a video first.');
     return;
   }
-  if (fault !== undefined || labels.length === 0) {
+  if (fault !== undefined || labels.labels.length === 0) {
     question.complain('labels', fault ?? 'Enter at least one category.');
     return;
   }
   setText(runFault, '');
   live.say('Classifying.');
-  const refusal = await session.run(labels, question.template);
+  const refusal = await session.run({ labels: labels.labels, template, thorough });
   if (refusal) explain(refusal);
   else live.say(outcomeText());
   watch.check();
@@ -141,7 +141,11 @@ function draw(): void {
     ].join(' and '),
   );
   clear.hidden = photos.length === 0 && !video;
-  question.show(planText(), session.progress !== undefined);
+  question.show({
+    plan: planText(),
+    isRunning: session.progress !== undefined,
+    hasVideo: video !== undefined,
+  });
   progress.show(session.progress);
   photoResults.render(session);
   videoResults.render(video);
@@ -151,7 +155,11 @@ function draw(): void {
 /** What the button will do. */
 function planText(): string {
   if (session.progress || (session.photos.length === 0 && !session.video)) return '';
-  const { photos, video, isNewQuestion } = session.outstanding(question.labels.labels, question.template);
+  const { photos, video, isNewQuestion } = session.outstanding({
+    labels: question.labels.labels,
+    template: question.template,
+    thorough: question.thorough,
+  });
   const what = [...(photos > 0 ? [count(photos, 'photo')] : []), ...(video ? ['the video'] : [])].join(
     ' and ',
   );

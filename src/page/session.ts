@@ -1,11 +1,12 @@
 import { type Refusal, refusalOf, sendPatiently } from '../contract/client.ts';
 import { isAboutFiles } from '../contract/codes.ts';
 import type { VideoDetails, VideoProgress } from '../contract/schemas.ts';
-import { createPhotoList, type FoundFile } from './intake/photo-list.ts';
+import type { FoundFile } from './intake/found-files.ts';
+import { createPhotoList } from './intake/photo-list.ts';
 import { type ShownVideo, separatePictures } from './results/frames.ts';
 import { answerTo, type Photo, type Question } from './results/photo.ts';
 import { classifyPhotos, RunStopped } from './service/classify-photos.ts';
-import type { Requests } from './service/requests.ts';
+import type { Requests, VideoQuestion } from './service/requests.ts';
 
 /** The progress of a run. */
 export interface RunProgress {
@@ -43,12 +44,12 @@ export interface Session {
   setVideo(file: File): void;
   clear(): void;
   /** What a run with this question would send. */
-  outstanding(labels: readonly string[], template: string): Outstanding;
+  outstanding(asked: VideoQuestion): Outstanding;
   /**
    * Sends everything that has no answer to this question yet.
    * @returns why it ended early; undefined if it was complete or was stopped
    */
-  run(labels: readonly string[], template: string): Promise<Refusal | undefined>;
+  run(asked: VideoQuestion): Promise<Refusal | undefined>;
   stop(): void;
   /** The next run sends the photos again that could not be used. */
   forgetFaults(): void;
@@ -64,7 +65,8 @@ interface SessionOptions {
 export function createSession({ requests, untilReady, changed }: SessionOptions): Session {
   const photos = createPhotoList();
   let video: ShownVideo | undefined;
-  let videoQuestion: Question | undefined;
+  /** The question that the video's answer or fault belongs to. */
+  let videoQuestion: { readonly question: Question; readonly thorough: boolean } | undefined;
   let question: Question | undefined;
   let model: string | undefined;
   let progress: RunProgress | undefined;
@@ -86,10 +88,12 @@ export function createSession({ requests, untilReady, changed }: SessionOptions)
 
   const unanswered = (asked: Question) =>
     photos.all.filter((photo) => !photo.fault && !answerTo(photo, asked));
-  const isVideoOpen = (asked: Question | undefined) =>
-    video !== undefined && (videoQuestion === undefined || videoQuestion !== asked);
+  const isVideoOpen = (wanted: Question | undefined, thorough: boolean) =>
+    video !== undefined &&
+    (videoQuestion === undefined || videoQuestion.question !== wanted || videoQuestion.thorough !== thorough);
 
-  const asked = (labels: readonly string[], template: string): Question | undefined =>
+  /** The last question, if it is asked again. */
+  const known = ({ labels, template }: Question): Question | undefined =>
     question?.template === template && sameLabels(question.labels, labels) ? question : undefined;
 
   const runPhotos = async (wanted: Question, signal: AbortSignal) => {
@@ -123,9 +127,13 @@ export function createSession({ requests, untilReady, changed }: SessionOptions)
     }
   };
 
-  const runVideo = async (wanted: Question, signal: AbortSignal): Promise<Refusal | undefined> => {
+  const runVideo = async (
+    wanted: Question,
+    thorough: boolean,
+    signal: AbortSignal,
+  ): Promise<Refusal | undefined> => {
     const { file } = video ?? {};
-    if (!file || !isVideoOpen(wanted)) return undefined;
+    if (!file || !isVideoOpen(wanted, thorough)) return undefined;
     video = { file };
     tell({
       startedAt: performance.now(),
@@ -135,14 +143,18 @@ export function createSession({ requests, untilReady, changed }: SessionOptions)
       totalBytes: file.size,
     });
     const attempt = () =>
-      requests.sendVideo(file, wanted, {
-        signal,
-        onSent: (sentBytes) => tell({ sentBytes, wait: undefined }),
-        onProgress(progress) {
-          // The browser knows how much is sent before the service does.
-          if (progress.stage !== 'uploading') tell({ video: progress, wait: undefined });
+      requests.sendVideo(
+        file,
+        { ...wanted, thorough },
+        {
+          signal,
+          onSent: (sentBytes) => tell({ sentBytes, wait: undefined }),
+          onProgress(progress) {
+            // The browser knows how much is sent before the service does.
+            if (progress.stage !== 'uploading') tell({ video: progress, wait: undefined });
+          },
         },
-      });
+      );
     const outcome = await sendPatiently(attempt, sending(signal));
     // Another video was chosen in the meantime.
     if (video?.file !== file) return undefined;
@@ -154,7 +166,7 @@ export function createSession({ requests, untilReady, changed }: SessionOptions)
       video = { file, ...separatePictures(outcome.answer) };
       model = outcome.answer.model.name;
     } else return refusalOf({ status: 200, body: outcome.answer });
-    videoQuestion = wanted;
+    videoQuestion = { question: wanted, thorough };
     return undefined;
   };
 
@@ -190,25 +202,25 @@ export function createSession({ requests, untilReady, changed }: SessionOptions)
       video = videoQuestion = question = undefined;
       changed();
     },
-    outstanding(labels, template) {
-      const known = asked(labels, template);
+    outstanding(asked) {
+      const again = known(asked);
       const sendable = photos.all.filter(({ fault }) => !fault);
       return {
-        photos: (known ? unanswered(known) : sendable).length,
-        video: isVideoOpen(known),
-        isNewQuestion: question !== undefined && !known,
+        photos: (again ? unanswered(again) : sendable).length,
+        video: isVideoOpen(again, asked.thorough),
+        isNewQuestion: question !== undefined && !again,
       };
     },
-    async run(labels, template) {
+    async run({ thorough, ...asked }) {
       if (progress) return undefined;
-      question = asked(labels, template) ?? { labels, template };
+      question = known(asked) ?? asked;
       stopping = new AbortController();
       const { signal } = stopping;
       progress = { startedAt: performance.now(), photosDone: 0, photosTotal: 0, sentBytes: 0, totalBytes: 0 };
       changed();
       try {
         await runPhotos(question, signal);
-        return await runVideo(question, signal);
+        return await runVideo(question, thorough, signal);
       } catch (fault) {
         if (fault instanceof RunStopped) return fault.refusal;
         if (signal.aborted) return undefined;

@@ -16,6 +16,7 @@ describe('a command', () => {
       paths: ['photos', 'a.jpg'],
       categories: { file: 'cats.json', words: [] },
       question: { top_k: 5 },
+      videoOptions: { thorough: false, moments: false },
       format: 'text',
       output: undefined,
       sorting: undefined,
@@ -47,6 +48,9 @@ describe('a command', () => {
 
   test('is about a video, or the best photos', () => {
     expect(parse('--video film.mp4 --category c')).toMatchObject({ task: 'video', paths: ['film.mp4'] });
+    expect(parse('--video film.mp4 --category c --json --thorough --moments')).toMatchObject({
+      videoOptions: { thorough: true, moments: true },
+    });
     expect(parse('p --best --category c')).toMatchObject({ task: 'best', paths: ['p'] });
   });
 
@@ -87,6 +91,9 @@ describe('a command is refused', () => {
     ['--video v --category c --copy-to a --dry-run', '--dry-run cannot be combined with --video'],
     ['--video v --category c --best', '--video cannot be combined with --best'],
     ['p --video v --category c', '--video cannot be combined with photos; run it separately.'],
+    ['p --category c --thorough', '--thorough needs --video'],
+    ['--video v --category c --moments', '--moments needs --video and --json'],
+    ['p --category c --json --moments', '--moments needs --video and --json'],
     ['p --category c --server localhost:8080', '"localhost:8080" is not an http or https URL'],
     ['p --category c --output ', '--output is empty'],
   ];

@@ -3,6 +3,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { claimFile, claimFolder } from '../../src/cli/output/claim.ts';
 import { type Colour, colourPicture } from '../fixtures/colour-pictures.ts';
+import { makeVideo } from '../fixtures/videos.ts';
 import { planarTiledTiff, tiff } from '../media/sample-pictures.ts';
 import { type Service, startService } from '../service/service.ts';
 import { type CommandResult, startCommand } from './command.ts';
@@ -87,6 +88,22 @@ describe('the command', () => {
     expect(code).toBe(0);
   });
 
+  test('finds when each category fits in a video', async () => {
+    const { path, scenes } = makeVideo({
+      scenes: [
+        { colour: 'red', seconds: 1 },
+        { colour: 'blue', seconds: 1 },
+        { colour: 'red', seconds: 1 },
+      ],
+    });
+    const argv = ['--video', path, ...categories, '--json', '--thorough', '--moments', '--quiet'];
+    const { code, stdout } = await run(argv);
+    expect(code).toBe(0);
+    const [red] = stdout.split('\n').map((line) => (line === '' ? undefined : JSON.parse(line)));
+    const starts: number[] = red.moments.map(({ start }: { start: number }) => start).toSorted();
+    expect(starts).toEqual([expect.closeTo(0, 1), expect.closeTo(scenes[2]?.start ?? Number.NaN, 1)]);
+  });
+
   test('ends with 1 if a file is broken, and names it', async () => {
     await using folder = await photos(2);
     const cut = folder.at('p/cut.jpg');
@@ -97,6 +114,21 @@ describe('the command', () => {
       `${cut}: The JPEG picture is truncated: it ends before its end-of-image marker.\n`,
     );
     expect(code).toBe(1);
+  });
+
+  test('ends with 1 for a video in a folder or named, and with 0 for what is left out on purpose', async () => {
+    await using folder = await photos(1);
+    await folder.write({ 'p/.trash/1.jpg': truncated(), 'v/film.mp4': '\0\0\0\x14ftypisom\0\0\0\0' });
+    const [hidden, found, named] = await Promise.all([
+      run([folder.at('p'), ...categories, '--quiet']),
+      run([folder.path, ...categories, '--quiet']),
+      run([folder.at('v/film.mp4'), ...categories, '--quiet']),
+    ]);
+    expect([hidden.code, found.code, named.code]).toEqual([0, 1, 1]);
+    expect(hidden.stderr).toContain(`${folder.at('p/.trash')}: 1 picture or video in it left out`);
+    for (const { stderr } of [found, named]) {
+      expect(stderr).toContain(`${folder.at('v/film.mp4')}: The file is an MP4 video`);
+    }
   });
 
   test('ends with 2 for wrong options, and for wrong settings', async () => {

@@ -70,7 +70,12 @@ describe('a video that is saved', () => {
     expect(JSON.parse(text)).toMatchObject({
       file: 'film.mp4',
       results: [
-        { category: 'cat', timestamp: 2, scores: [{ timestamp: 2 }, { timestamp: 5 }] },
+        {
+          category: 'cat',
+          timestamp: 2,
+          scores: [{ timestamp: 2 }, { timestamp: 5 }],
+          moments: [{ start: 1.5, end: 3 }, { start: 0.5 }],
+        },
         { category: 'dog', timestamp: 2 },
         { category: 'bird', timestamp: null },
       ],

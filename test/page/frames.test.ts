@@ -1,11 +1,13 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { lanesOf, marksOf, momentsOf, separatePictures } from '../../src/page/results/frames.ts';
+import { bestFramesOf, lanesOf, marksOf, separatePictures } from '../../src/page/results/frames.ts';
 import { videoDetails } from './video-details.ts';
 
 describe('the best frames of a video', () => {
   test('are listed with the next best ones, as many as are asked for', () => {
-    expect(momentsOf(videoDetails, {}, 2).map(({ category, others }) => [category, others.length])).toEqual([
+    expect(
+      bestFramesOf(videoDetails, {}, 2).map(({ category, others }) => [category, others.length]),
+    ).toEqual([
       ['cat', 1],
       ['dog', 0],
       ['bird', 0],
@@ -14,15 +16,27 @@ describe('the best frames of a video', () => {
 
   test('below the threshold are left out, and so are next best ones', () => {
     expect(
-      momentsOf(videoDetails, { threshold: 0.5 }, 3).map(({ category, others }) => [category, others.length]),
+      bestFramesOf(videoDetails, { threshold: 0.5 }, 3).map(({ category, others }) => [
+        category,
+        others.length,
+      ]),
     ).toEqual([
       ['cat', 0],
       ['dog', 0],
     ]);
   });
 
+  test('have the parts in which their categories hold, in the order of time', () => {
+    const [cat, dog] = bestFramesOf(videoDetails, {}, 1);
+    expect(cat?.moments.map(({ start, end }) => [start, end])).toEqual([
+      [0.5, 1],
+      [1.5, 3],
+    ]);
+    expect(dog?.moments).toEqual([]);
+  });
+
   test('stand on the time line once, in the order of time', () => {
-    expect(marksOf(momentsOf(videoDetails, {}, 1))).toEqual([
+    expect(marksOf(bestFramesOf(videoDetails, {}, 1))).toEqual([
       { timestamp: 0.5, categories: ['bird'] },
       { timestamp: 2, categories: ['cat', 'dog'] },
     ]);

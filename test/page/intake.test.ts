@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test';
-import { acceptedFiles, createPhotoList, fileKind } from '../../src/page/intake/photo-list.ts';
+import { acceptedFiles, countsByKind, fileKind, sortFound } from '../../src/page/intake/found-files.ts';
+import { createPhotoList } from '../../src/page/intake/photo-list.ts';
 
 const found = (name: string, content = 'x', lastModified = 1) => ({
   file: new File([content], name, { lastModified }),
@@ -33,6 +34,43 @@ test('the file chooser offers what the service accepts, and nothing else', () =>
   for (const kind of ['.jpg', 'image/jpeg', '.avif', '.mkv', 'video/mp4', '.json'])
     expect(offered).toContain(kind);
   expect(offered.filter((kind) => /hei[cf]|\*/.test(kind))).toEqual([]);
+});
+
+describe('of what is dropped at once', () => {
+  const inFolder = (name: string) => ({ ...found(name), path: `f/${name}`, inFolder: true });
+
+  test('no picture and no video of a folder is left out without its name and a reason', () => {
+    const names = ['a.jpg', 'b.NEF', 'c.jxl', 'd.mov', 'e.wmv', 'f.xmp', 'cats.json'];
+    const { photos, video, unused, others } = sortFound({
+      files: names.map(inFolder),
+      unreadable: ['f/gone.jpg'],
+    });
+    expect(photos.map(({ path }) => path)).toEqual(['f/a.jpg']);
+    expect(video).toBeUndefined();
+    expect(unused.map(({ path, reason }) => `${path}: ${reason}`)).toEqual([
+      'f/gone.jpg: The browser cannot read it.',
+      'f/b.NEF: Camera raw pictures are not accepted.',
+      'f/c.jxl: JPEG XL pictures are not accepted.',
+      'f/e.wmv: WMV videos are not accepted.',
+      'f/d.mov: Videos in a folder with photos are not searched; choose it on its own.',
+    ]);
+    expect(others).toBe(2);
+    const twice = [...unused, ...unused.filter(({ what }) => what === 'video')];
+    expect(countsByKind(twice)[0]).toEqual(['video', 2]);
+  });
+
+  test('one video is searched, and what is chosen on its own is always used', () => {
+    const { photos, video, documents, unused } = sortFound({
+      files: ['a.mp4', 'b.nef', 'c.wmv', 'cats.csv'].map((name) => found(name)),
+      unreadable: [],
+    });
+    expect(photos.map(({ path }) => path)).toEqual(['b.nef']);
+    expect(video?.name).toBe('c.wmv');
+    expect(documents.map(({ name }) => name)).toEqual(['cats.csv']);
+    expect(unused).toEqual([
+      { path: 'a.mp4', reason: 'Only one video at a time is searched.', what: 'video' },
+    ]);
+  });
 });
 
 describe('the list of photos', () => {

@@ -25,6 +25,10 @@ export const videoDetails: VideoDetails = {
         { timestamp: 5, score: 0.4, similarity: 0.2 },
         { timestamp: 7, score: 0.1, similarity: 0.1 },
       ],
+      moments: [
+        { start: 1.5, end: 3, timestamp: 2, similarity: 0.3 },
+        { start: 0.5, end: 1, timestamp: 0.8, similarity: 0.25 },
+      ],
     },
     {
       category: 'dog',

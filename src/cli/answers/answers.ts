@@ -1,5 +1,6 @@
-import type { Categories } from '../../classify/classifier.ts';
+import type { Categories, Moment } from '../../classify/classifier.ts';
 import type { QuestionOptions } from '../../contract/options.ts';
+import type { VideoSearchOptions } from '../arguments.ts';
 import type { FoundFile } from '../files/find-files.ts';
 import type { AnsweringModel } from '../output/provenance.ts';
 
@@ -58,6 +59,8 @@ export interface BestFrame extends Standing {
   /** Seconds from the beginning of the video; null: no frame is good enough. */
   readonly timestamp: number | null;
   readonly scores: readonly ({ readonly timestamp: number } & Standing)[];
+  /** If they were asked for: the one with the best frame first. */
+  readonly moments?: readonly Moment[] | undefined;
 }
 
 /** The categories whose best frame is the one at this timestamp. */
@@ -71,7 +74,7 @@ export interface VideoAnswer {
   readonly warnings: readonly string[];
 }
 
-export interface VideoRequest {
+export interface VideoRequest extends VideoSearchOptions {
   readonly path: string;
   /** Called with the progress of the search; the total is undefined while it is not known. */
   readonly onProgress: (secondsDone: number, secondsTotal: number | undefined) => void;

@@ -29,22 +29,24 @@ function asked(question: Question) {
 async function searchVideoHere(
   classifier: Classifier,
   question: Question,
-  { path, onProgress, takeJpeg }: VideoRequest,
+  { path, thorough, moments, onProgress, takeJpeg }: VideoRequest,
   work: WorkContext,
 ): Promise<VideoAnswer> {
   const options: Parameters<Classifier['searchVideo']>[2] = {
     ...asked(question),
+    thorough,
     onProgress(progress) {
       if (progress.stage === 'searching') onProgress(progress.secondsDone, progress.secondsTotal);
     },
   };
   await using search = await classifier.searchVideo(path, question.categories, options, work);
-  const frames = search.rankings.map(({ category, frames: ranked }) => {
+  const frames = search.rankings.map(({ category, frames: ranked, moments: found }) => {
     const [best] = ranked;
     invariant(best, 'a ranking without a frame');
     const { score, similarity } = best;
     const timestamp = decide(ranked, question)?.timestamp ?? null;
-    return { category, timestamp, score, similarity, scores: ranked.slice(0, question.top_k) };
+    const listed = moments && { moments: found.slice(0, question.top_k) };
+    return { category, timestamp, score, similarity, scores: ranked.slice(0, question.top_k), ...listed };
   });
   if (takeJpeg) {
     const winners = frames.flatMap(({ timestamp }) => timestamp ?? []);

@@ -57,7 +57,7 @@ function wrongShape(): UsageError {
 async function searchVideoOnServer(
   post: PostForm,
   question: Question,
-  { path, onProgress, takeJpeg }: VideoRequest,
+  { path, thorough, moments, onProgress, takeJpeg }: VideoRequest,
 ): Promise<VideoAnswer & { readonly model: AnsweringModel }> {
   async function* parts(): AsyncGenerator<FormPart> {
     yield categoriesPart(question);
@@ -65,6 +65,9 @@ async function searchVideoOnServer(
   }
   const query = queryOf(question);
   query.set('images', String(takeJpeg !== undefined));
+  // An earlier version of the service refuses options that it does not know.
+  if (thorough) query.set('thorough', 'true');
+  if (moments) query.set('moments', 'true');
   const answer = await post({
     path: 'video',
     query,
@@ -76,13 +79,7 @@ async function searchVideoOnServer(
     },
   });
   const { model, results, warnings } = expectShape(videoDetailsSchema, answer);
-  const frames = results.map(({ category, timestamp, score, similarity, scores }) => ({
-    category,
-    timestamp,
-    score,
-    similarity,
-    scores,
-  }));
+  const frames = results.map(({ file: _, image: __, ...frame }) => frame);
   const images = new Map(results.map(({ timestamp, image }) => [timestamp, image]));
   for (const [timestamp, image] of images) {
     if (timestamp === null || !image) continue;

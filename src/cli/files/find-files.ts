@@ -1,6 +1,7 @@
 import type { Dirent } from 'node:fs';
 import { lstat, readdir, stat } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
+import { mediumOf } from '../../contract/media-endings.ts';
 import { reasonOf } from '../usage-error.ts';
 
 /** A regular file that may be a picture. */
@@ -15,13 +16,24 @@ interface UnreadablePath {
   readonly error: string;
 }
 
-interface FoundFiles {
+/** Pictures and videos that are left out on purpose: one, or all of a folder. */
+interface LeftOut {
+  readonly path: string;
+  /** A sentence. */
+  readonly reason: string;
+  /** What is left out, singular, for a count: `hidden picture`. */
+  readonly what: string;
+  readonly number: number;
+}
+
+export interface FoundFiles {
   /** Each path once; the entries of a folder in the order of their names. */
   readonly files: readonly FoundFile[];
   readonly unreadable: readonly UnreadablePath[];
-  /** Number of entries left out because their names begin with a dot. */
+  readonly leftOut: readonly LeftOut[];
+  /** Number of other files left out because their names begin with a dot. */
   readonly hidden: number;
-  /** Number of symbolic links left out. */
+  /** Number of other symbolic links left out. */
   readonly links: number;
 }
 
@@ -40,12 +52,12 @@ export async function findFiles(
 ): Promise<FoundFiles> {
   const files: FoundFile[] = [];
   const unreadable: UnreadablePath[] = [];
+  const leftOut: LeftOut[] = [];
   let hidden = 0;
   let links = 0;
   const known = new Set<string>();
   const walked = new Set<string>();
   const exception = except === undefined ? undefined : await identify(except).catch(() => undefined);
-  if (exception) walked.add(exception.id);
 
   const take = (path: string, isNamed: boolean) => {
     const absolute = resolve(path);
@@ -58,28 +70,57 @@ export async function findFiles(
     signal.throwIfAborted();
     if (walked.has(id)) return;
     walked.add(id);
+    if (id === exception?.id) {
+      await leaveOut(folder, 'sorted picture', 'it is the folder to sort into');
+      return;
+    }
     const entries = await readdir(folder, { withFileTypes: true });
     entries.sort((a, b) => (a.name < b.name ? -1 : 1));
     for (const entry of entries) {
-      if (entry.name.startsWith('.')) hidden += 1;
-      else await visit(join(folder, entry.name), entry);
+      const path = join(folder, entry.name);
+      if (entry.name.startsWith('.')) await hide(path, entry);
+      else await visit(path, entry);
     }
+  };
+
+  const hide = async (path: string, entry: Dirent): Promise<void> => {
+    const kind = await kindOf(path, entry).catch(() => 'other');
+    if (kind === 'file' && isMediumFile(path)) {
+      leftOut.push({ path, reason: 'Its name begins with a dot.', what: 'hidden picture', number: 1 });
+    } else if (kind !== 'folder' || !(await leaveOut(path, 'hidden picture', 'its name begins with a dot'))) {
+      hidden += 1;
+    }
+  };
+
+  /** @returns false if the folder has no pictures and videos */
+  const leaveOut = async (folder: string, what: string, because: string): Promise<boolean> => {
+    const number = await countMedia(folder, signal);
+    if (number === 0) return false;
+    const counted = number === 1 ? '1 picture or video' : `${number} pictures and videos`;
+    leftOut.push({ path: folder, reason: `${counted} in it left out, because ${because}.`, what, number });
+    return true;
   };
 
   const visit = (path: string, entry: Dirent): Promise<void> =>
     orUnreadable(path, async () => {
       const kind = await kindOf(path, entry);
-      if (kind === 'link' && !followLinks) {
-        links += 1;
-        return;
-      }
+      if (kind === 'link' && !followLinks) return await leaveLink(path);
       if (kind === 'file') return take(path, false);
-      // Pipes, sockets and devices.
-      if (kind === 'other') return;
       const { id, isFolder, isFile } = await identify(path);
       if (isFolder) await walk(path, id);
-      else if (isFile) take(path, false);
+      // Pipes, sockets and devices that are named like pictures are reported when they are read.
+      else if (isFile || isMediumFile(path)) take(path, false);
     });
+
+  const leaveLink = async (path: string): Promise<void> => {
+    const isFolder = (await identify(path).catch(() => undefined))?.isFolder ?? false;
+    if (!isFolder && !isMediumFile(path)) {
+      links += 1;
+      return;
+    }
+    const reason = `It is a symbolic link${isFolder ? ' to a folder' : ''}, which --move-to does not follow.`;
+    leftOut.push({ path, reason, what: 'symbolic link', number: 1 });
+  };
 
   const orUnreadable = async (path: string, work: () => Promise<void>) => {
     try {
@@ -97,7 +138,26 @@ export async function findFiles(
       else take(path, true);
     });
   }
-  return { files, unreadable, hidden, links };
+  return { files, unreadable, leftOut, hidden, links };
+}
+
+/** Files that macOS writes beside others on foreign disks are named like them, and are never pictures. */
+function isMediumFile(path: string): boolean {
+  return mediumOf(path) !== undefined && !basename(path).startsWith('._');
+}
+
+/** The number of pictures and videos in a folder, by their names. Links are not followed. */
+async function countMedia(folder: string, signal: AbortSignal): Promise<number> {
+  signal.throwIfAborted();
+  let number = 0;
+  // What cannot be read cannot be counted.
+  for (const entry of await readdir(folder, { withFileTypes: true }).catch(() => [])) {
+    const path = join(folder, entry.name);
+    const kind = await kindOf(path, entry).catch(() => 'other');
+    if (kind === 'folder') number += await countMedia(path, signal);
+    else if (isMediumFile(path)) number += 1;
+  }
+  return number;
 }
 
 type Kind = 'file' | 'folder' | 'link' | 'other';

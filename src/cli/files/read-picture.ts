@@ -1,5 +1,5 @@
 import { open, stat } from 'node:fs/promises';
-import { hasEndingOf, pictureFormats } from '../../contract/formats.ts';
+import { mediumOf } from '../../contract/media-endings.ts';
 import type { ErrorCode } from '../../errors.ts';
 import { emptyPicture, tooManyBytes, unsupportedPicture } from '../../media/picture/picture-errors.ts';
 import { recognisePicture, SNIFFED_BYTES } from '../../media/sniff.ts';
@@ -12,12 +12,13 @@ type FileFaultCode = ErrorCode | 'file_unreadable';
 export type ReadFile =
   | { readonly kind: 'picture'; readonly bytes: Uint8Array }
   | { readonly kind: 'broken'; readonly code: FileFaultCode; readonly error: string }
-  /** Found in a folder, and not a picture. */
+  /** Found in a folder, and neither a picture nor a video. */
   | { readonly kind: 'skipped'; readonly what: string };
 
 /**
  * Reads a file if it is a picture. Its content decides; only the beginning of other files is read. A file that
- * is not a picture is broken if the command line names it or its name ends like a picture's, otherwise skipped.
+ * is not a picture is broken if the command line names it, or if its name or content is of a picture or a video: none
+ * may be left out in silence. Other files are skipped.
  */
 export async function readPicture({ path, isNamed }: FoundFile, maxBytes: number): Promise<ReadFile> {
   try {
@@ -28,9 +29,12 @@ export async function readPicture({ path, isNamed }: FoundFile, maxBytes: number
     const head = await readTo(file, Math.min(size, SNIFFED_BYTES));
     const content = recognisePicture(head);
     if ('other' in content) {
-      if (!isNamed && !hasEndingOf(pictureFormats, path)) return { kind: 'skipped', what: content.other };
-      const { code, message } = head.length === 0 ? emptyPicture() : unsupportedPicture(content.other);
-      return broken(code, message);
+      const isEmpty = head.length === 0;
+      const isOther = isEmpty ? mediumOf(path) === undefined : !isMedium(path, content.other);
+      if (!isNamed && isOther) return { kind: 'skipped', what: content.other };
+      const { code, message } = isEmpty ? emptyPicture() : unsupportedPicture(content.other);
+      const advice = mediumOf(path)?.kind === 'video' ? ' Use --video for a video.' : '';
+      return broken(code, `${message}${advice}`);
     }
     if (size > maxBytes) {
       const { code, message } = tooManyBytes(size, maxBytes);
@@ -40,6 +44,13 @@ export async function readPicture({ path, isNamed }: FoundFile, maxBytes: number
   } catch (fault) {
     return broken('file_unreadable', `It cannot be read, because ${reasonOf(fault)}.`);
   }
+}
+
+/** @param what the content is, with its article: `a HEIC picture` */
+function isMedium(path: string, what: string): boolean {
+  // TypeScript's sources end like MPEG transport streams.
+  if (what === 'text' && /\.m?ts$/i.test(path)) return false;
+  return mediumOf(path) !== undefined || / (?:picture|video)\b/.test(what);
 }
 
 function broken(code: FileFaultCode, error: string): ReadFile {

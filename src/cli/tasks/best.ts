@@ -17,7 +17,7 @@ import { reserveOutput } from '../output/output.ts';
 import { createSorter } from '../sorting/sorter.ts';
 import { createProgress } from '../terminal.ts';
 import { reasonOf } from '../usage-error.ts';
-import { countLeftOut, orFault, type TaskParts, writeRecords } from './task.ts';
+import { orFault, reportLeftOut, type TaskParts, writeRecords } from './task.ts';
 
 /**
  * Finds the best file for each category. All files are compared with each other, so all answers come at the end.
@@ -33,8 +33,8 @@ export async function findBestFiles(parts: TaskParts): Promise<void> {
     followLinks: true,
     signal,
   });
-  for (const { path, error } of found.unreadable) tally.fault(path, error);
-  countLeftOut(found, tally);
+  for (const { path, error } of found.unreadable) tally.fault(path, error, 'file_unreadable');
+  reportLeftOut(found, parts);
   if (found.files.length === 0) return;
 
   await using answers = await openAnswers();
@@ -43,7 +43,7 @@ export async function findBestFiles(parts: TaskParts): Promise<void> {
   let left = 0;
   const answer = await answers
     .best(found.files, (outcome) => {
-      if (outcome.kind === 'broken') tally.fault(outcome.file, outcome.error);
+      if (outcome.kind === 'broken') tally.fault(outcome.file, outcome.error, outcome.code);
       if (outcome.kind === 'skipped') tally.skip(outcome.what);
       if (outcome.kind !== 'taken') left += 1;
       // A picture that was accepted may be reported again as broken.
@@ -91,6 +91,7 @@ export async function findBestFrames(parts: TaskParts): Promise<void> {
   const progress = createProgress({ terminal, unit: 'seconds of video', isQuiet: command.isQuiet });
   const answer = await answers
     .video({
+      ...command.videoOptions,
       path,
       onProgress(secondsDone, secondsTotal) {
         if (secondsTotal !== undefined) progress.show(secondsDone, secondsTotal);

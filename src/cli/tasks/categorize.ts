@@ -8,7 +8,7 @@ import { type ContinuedOutput, continueOutput, openStandardOutput } from '../out
 import { askedQuestion } from '../output/provenance.ts';
 import { createSorter } from '../sorting/sorter.ts';
 import { type CommandTerminal, createProgress } from '../terminal.ts';
-import { countLeftOut, orFault, type Tally, type TaskParts } from './task.ts';
+import { orFault, reportLeftOut, type Tally, type TaskParts } from './task.ts';
 
 /** Finds the category of each file, and sorts the files if `sorting` is set. */
 export async function categorizeFiles(parts: TaskParts): Promise<void> {
@@ -25,9 +25,9 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
   });
   for (const { path, error } of found.unreadable) {
     // An earlier run may have moved the file.
-    if (!output.recorded.has(path)) tally.fault(path, error);
+    if (!output.recorded.has(path)) tally.fault(path, error, 'file_unreadable');
   }
-  countLeftOut(found, tally);
+  reportLeftOut(found, parts);
 
   const sortFile = async (file: string, category: string | null): Promise<void> => {
     if (category === null || sorter === undefined) return;
@@ -42,7 +42,7 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
   for (const file of found.files) {
     const recorded = output.recorded.get(file.path);
     if (!recorded) files.push(file);
-    else if (recorded.kind === 'broken') tally.fault(file.path, recorded.error);
+    else if (recorded.kind === 'broken') tally.fault(file.path, recorded.error, recorded.code);
     else {
       signal.throwIfAborted();
       tally.recorded += 1;
@@ -101,6 +101,6 @@ function openOutput(
 /** Records faults of a file's content. Faults of the disk or the engine are not recorded: the next run tries the file again. */
 async function takeBroken(broken: BrokenFile, output: ContinuedOutput, tally: Tally): Promise<void> {
   const { kind: _, ...record } = broken;
-  tally.fault(record.file, record.error);
+  tally.fault(record.file, record.error, record.code);
   if (!isPassing(record)) await output.write(record);
 }

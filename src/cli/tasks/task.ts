@@ -1,5 +1,7 @@
+import { mediumOf } from '../../contract/media-endings.ts';
 import type { Answers } from '../answers/answers.ts';
 import type { Command } from '../arguments.ts';
+import type { FoundFiles } from '../files/find-files.ts';
 import type { LineFormat, OutputRecord, Table } from '../output/line-format.ts';
 import { openStandardOutput, type ReservedOutput } from '../output/output.ts';
 import type { AnsweringModel } from '../output/provenance.ts';
@@ -35,11 +37,15 @@ export async function writeRecords(
   for (const record of records) await output.write(record);
 }
 
-/** Counts the hidden files and links that were left out of folders. */
-export function countLeftOut(
-  { hidden, links }: { readonly hidden: number; readonly links: number },
-  tally: Tally,
+/** Names the pictures and videos that were left out of folders, and counts the other files. */
+export function reportLeftOut(
+  { leftOut, hidden, links }: Pick<FoundFiles, 'leftOut' | 'hidden' | 'links'>,
+  { tally, terminal }: Pick<TaskParts, 'tally' | 'terminal'>,
 ): void {
+  for (const { path, reason, what, number } of leftOut) {
+    terminal.note(`${path}: ${reason}`);
+    tally.skip(what, number);
+  }
   tally.skip('hidden file', hidden);
   tally.skip('symbolic link', links);
 }
@@ -66,10 +72,13 @@ export interface Tally {
   /** Files that could not be used. */
   readonly faults: number;
   model: AnsweringModel | undefined;
-  /** Counts and reports a file that could not be used. */
-  fault(file: string, error: string): void;
   /**
-   * Counts files of folders that are not pictures.
+   * Counts and reports a file that could not be used.
+   * @param code of the fault, for the count by kind
+   */
+  fault(file: string, error: string, code?: string): void;
+  /**
+   * Counts files of folders that are not pictures, or that are left out on purpose.
    * @param what singular, with or without an article: `a HEIC picture`
    */
   skip(what: string, number?: number): void;
@@ -78,13 +87,14 @@ export interface Tally {
   summary(): string;
 }
 
-const MAX_KINDS = 3;
+const MAX_KINDS = 6;
 /** Shorter runs show no rate, because their time includes the start of the model. */
 const RATE_AFTER_SECONDS = 5;
 
 export function createTally(terminal: CommandTerminal, now = () => performance.now()): Tally {
   const startMs = now();
   const skipped = new Map<string, number>();
+  const faultKinds = new Map<string, number>();
   let faults = 0;
   const skippedCount = () => skipped.values().reduce((sum, number) => sum + number, 0);
   const faultRemark = () => (faults > 0 ? [`${count(faults)} failed`] : []);
@@ -97,8 +107,10 @@ export function createTally(terminal: CommandTerminal, now = () => performance.n
     get faults() {
       return faults;
     },
-    fault(file, error) {
+    fault(file, error, code) {
       faults += 1;
+      const kind = faultKindOf(file, code);
+      faultKinds.set(kind, (faultKinds.get(kind) ?? 0) + 1);
       terminal.note(`${file}: ${error}`);
     },
     skip(what, number = 1) {
@@ -112,13 +124,27 @@ export function createTally(terminal: CommandTerminal, now = () => performance.n
       const parts = [`${count(this.answered)} answered in ${duration(seconds)}${rate}`];
       if (this.recorded > 0) parts.push(`${count(this.recorded)} answered in an earlier run`);
       if (this.undecided > 0) parts.push(`${count(this.undecided)} below the threshold`);
-      parts.push(...faultRemark());
+      if (faults > 0) parts.push(`${count(faults)} failed (${describeKinds(faultKinds)})`);
       const sentences = [parts.join(', ')];
       if (skipped.size > 0) sentences.push(`${count(skippedCount())} skipped: ${describeKinds(skipped)}`);
       if (this.model !== undefined) sentences.push(`Model: ${this.model.name}, ${this.model.precision}`);
       return `${sentences.join('. ')}.`;
     },
   };
+}
+
+const faultNouns: Readonly<Record<string, string>> = {
+  file_unreadable: 'unreadable file',
+  image_empty: 'empty file',
+  image_unsupported: 'of a format that is not accepted',
+  image_broken: 'damaged picture',
+  image_too_large: 'oversized picture',
+};
+
+/** What a file that failed is, singular, for a count. */
+function faultKindOf(file: string, code = ''): string {
+  if (code === 'image_unsupported' && mediumOf(file)?.kind === 'video') return 'video';
+  return faultNouns[code] ?? 'other file';
 }
 
 /** `9 text files, 3 HEIC pictures, 2 others` */

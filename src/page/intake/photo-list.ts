@@ -1,31 +1,5 @@
-import { acceptOf, hasEndingOf, pictureFormats, videoContainers } from '../../contract/formats.ts';
 import type { Photo } from '../results/photo.ts';
-
-/** A file, and its folders within the dropped folder. */
-export interface FoundFile {
-  readonly file: File;
-  /** With folders, if any: `holiday/day 1/beach.jpg`. */
-  readonly path: string;
-  readonly inFolder: boolean;
-}
-
-/** The kind of a file by its name. The service decides by its content. */
-type FileKind = 'photo' | 'video' | 'categories' | 'other';
-
-const categoriesEndings = /\.(?:json|csv|tsv|txt)$/i;
-
-/** For the file chooser: all endings that `fileKind` knows. */
-export const acceptedFiles = `${acceptOf(pictureFormats, videoContainers)},.json,.csv,.tsv,.txt`;
-
-/** Endings come first, because operating systems report types differently or not at all. */
-export function fileKind({ name, type }: { readonly name: string; readonly type: string }): FileKind {
-  if (hasEndingOf(pictureFormats, name)) return 'photo';
-  if (hasEndingOf(videoContainers, name)) return 'video';
-  if (categoriesEndings.test(name)) return 'categories';
-  if (type.startsWith('image/')) return 'photo';
-  if (type.startsWith('video/')) return 'video';
-  return 'other';
-}
+import type { FoundFile } from './found-files.ts';
 
 /** The photos on the page. */
 interface PhotoList {

@@ -20,12 +20,13 @@ interface VideoResults {
 
 export function videoJson({ name, details, rules, topK }: VideoResults): string {
   const { model, video, warnings } = details;
-  const results = details.results.map(({ category, score, similarity, scores }) => ({
+  const results = details.results.map(({ category, score, similarity, scores, moments }) => ({
     category,
     timestamp: decide(scores, rules)?.timestamp ?? null,
     score,
     similarity,
     scores: scores.slice(0, topK),
+    moments,
   }));
   return `${JSON.stringify({ file: name, model, ...rules, video, results, warnings }, null, 2)}\n`;
 }

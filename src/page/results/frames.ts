@@ -1,10 +1,10 @@
 import { decide, isListed } from '../../classify/decide.ts';
 import type { Rules } from '../../contract/options.ts';
-import type { VideoDetails } from '../../contract/schemas.ts';
+import type { VideoDetails, VideoMoment } from '../../contract/schemas.ts';
 import type { Fault } from './photo.ts';
 
 /** The best frame of a video for one category. */
-export interface Moment {
+export interface BestFrame {
   readonly category: string;
   /** Seconds. */
   readonly timestamp: number;
@@ -12,6 +12,8 @@ export interface Moment {
   readonly similarity: number;
   /** Further frames above the threshold, best first. */
   readonly others: readonly { readonly timestamp: number; readonly score: number }[];
+  /** The parts of the video in which the category holds, in the order of time. */
+  readonly moments: readonly VideoMoment[];
 }
 
 /** A frame on the timeline, with all categories of which it is the best frame. */
@@ -24,17 +26,22 @@ export interface Mark {
  * Leaves out categories whose best frame is below the threshold.
  * @param topK frames per category, including the best
  */
-export function momentsOf({ results }: Pick<VideoDetails, 'results'>, rules: Rules, topK: number): Moment[] {
-  return results.flatMap(({ category, scores }) => {
+export function bestFramesOf(
+  { results }: Pick<VideoDetails, 'results'>,
+  rules: Rules,
+  topK: number,
+): BestFrame[] {
+  return results.flatMap(({ category, scores, moments = [] }) => {
     const best = decide(scores, rules);
     const others = scores.slice(1, topK).filter((frame) => isListed(frame, rules));
-    return best ? [{ category, ...best, others }] : [];
+    if (!best) return [];
+    return [{ category, ...best, others, moments: moments.toSorted((a, b) => a.start - b.start) }];
   });
 }
 
 /** Sorted by time. */
-export function marksOf(moments: readonly Moment[]): Mark[] {
-  const byTime = Map.groupBy(moments, ({ timestamp }) => timestamp);
+export function marksOf(frames: readonly BestFrame[]): Mark[] {
+  const byTime = Map.groupBy(frames, ({ timestamp }) => timestamp);
   return [...byTime]
     .map(([timestamp, here]) => ({ timestamp, categories: here.map(({ category }) => category) }))
     .sort((a, b) => a.timestamp - b.timestamp);

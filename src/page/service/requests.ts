@@ -9,6 +9,12 @@ interface SendingEvents {
   readonly onSent: (bytes: number) => void;
 }
 
+/** A question about a video. */
+export interface VideoQuestion extends Question {
+  /** The option `thorough`. */
+  readonly thorough: boolean;
+}
+
 /** The requests of the page, with the key if there is one. */
 export interface Requests {
   /** The key is kept in memory only. */
@@ -17,17 +23,20 @@ export interface Requests {
   sendPhotos(photos: readonly Photo[], question: Question, events: SendingEvents): Promise<Received>;
   sendVideo(
     video: File,
-    question: Question,
+    question: VideoQuestion,
     events: SendingEvents & { readonly onProgress: (progress: VideoProgress) => void },
   ): Promise<Received>;
 }
 
 /** The limit of the option `top_k`. Only an operator can allow more categories than that. */
 const MAX_TOP_K = 1000;
-/** The page lists at most this many frames of each category. */
-const VIDEO_TOP_K = 10;
 /** Each category comes with a picture of some 300 KB. With more categories than this, only times are asked for. */
 const MAX_PICTURES = 100;
+
+/** How many moments of each category the page asks for. It lists fewer frames. */
+export function maximumMoments(categories: number): number {
+  return categories <= MAX_PICTURES ? 100 : 10;
+}
 
 export function createRequests(): Requests {
   let apiKey: string | undefined;
@@ -52,10 +61,13 @@ export function createRequests(): Requests {
       const form = new FormData();
       form.append('categories', JSON.stringify({ categories: question.labels }));
       form.append('video', video, 'video');
+      const categories = question.labels.length;
       const path = `video?${query(question, {
         details: 'true',
-        top_k: String(VIDEO_TOP_K),
-        images: String(question.labels.length <= MAX_PICTURES),
+        moments: 'true',
+        thorough: String(question.thorough),
+        top_k: String(maximumMoments(categories)),
+        images: String(categories <= MAX_PICTURES),
       })}`;
       const reader = createEventReader((progress) => onProgress(progress as VideoProgress));
       const onText = (piece: string) => void reader.read(piece);

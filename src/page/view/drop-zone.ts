@@ -1,8 +1,8 @@
-import { acceptedFiles, type FoundFile } from '../intake/photo-list.ts';
+import { acceptedFiles, type FoundFile, type FoundFiles } from '../intake/found-files.ts';
 import { find } from './dom.ts';
 
 /** Accepts files that are dropped anywhere on the page, pasted, or chosen. */
-export function createDropZone(onFiles: (files: readonly FoundFile[]) => void): void {
+export function createDropZone(onFiles: (found: FoundFiles) => void): void {
   const zone = find('drop', HTMLElement);
   find('files-input', HTMLInputElement).accept = acceptedFiles;
   for (const [button, input] of [
@@ -55,54 +55,66 @@ function hasFiles(transfer: DataTransfer | null): boolean {
 }
 
 /** Files of an `<input>`. */
-function chosenFiles(files: FileList | null): readonly FoundFile[] {
-  return [...(files ?? [])].map((file) => ({
+function chosenFiles(chosen: FileList | null): FoundFiles {
+  const files = [...(chosen ?? [])].map((file) => ({
     file,
     path: file.webkitRelativePath || file.name,
     inFolder: file.webkitRelativePath !== '',
   }));
+  return { files, unreadable: [] };
 }
 
 /**
  * Files of a drop or a paste, including files in folders. Call it before the first `await` of the event handler,
  * because the browser then empties the list.
  */
-function transferredFiles(transfer: DataTransfer): Promise<readonly FoundFile[]> {
+function transferredFiles(transfer: DataTransfer): Promise<FoundFiles> {
   const entries = [...transfer.items]
     .filter((item) => item.kind === 'file')
     .map((item) => item.webkitGetAsEntry() ?? item.getAsFile());
   return collect(entries);
 }
 
-async function collect(entries: readonly (FileSystemEntry | File | null)[]): Promise<readonly FoundFile[]> {
-  const found: FoundFile[] = [];
+async function collect(entries: readonly (FileSystemEntry | File | null)[]): Promise<FoundFiles> {
+  const found = { files: [] as FoundFile[], unreadable: [] as string[] };
   for (const entry of entries) {
-    if (entry instanceof File) found.push({ file: entry, path: entry.name, inFolder: false });
+    if (entry instanceof File) found.files.push({ file: entry, path: entry.name, inFolder: false });
     else if (entry) await walk(entry, '', found);
   }
   return found;
 }
 
-/** Skips entries that cannot be read, such as broken links. */
-async function walk(entry: FileSystemEntry, folder: string, found: FoundFile[]): Promise<void> {
+/** @param found receives the files, and the paths that cannot be read. Chromium does not list broken links. */
+async function walk(
+  entry: FileSystemEntry,
+  folder: string,
+  found: { readonly files: FoundFile[]; readonly unreadable: string[] },
+): Promise<void> {
   const path = `${folder}${entry.name}`;
+  const note = () => void found.unreadable.push(path);
   if (isFile(entry)) {
-    const file = await new Promise<File>((resolve, reject) => entry.file(resolve, reject)).catch(() => null);
-    if (file) found.push({ file, path, inFolder: folder !== '' });
+    const file = await new Promise<File>((resolve, reject) => entry.file(resolve, reject)).catch(note);
+    if (file) found.files.push({ file, path, inFolder: folder !== '' });
   } else if (isDirectory(entry)) {
-    for (const child of await childrenOf(entry)) await walk(child, `${path}/`, found);
+    for (const child of await childrenOf(entry, note)) await walk(child, `${path}/`, found);
   }
 }
 
-/** `readEntries` returns about a hundred entries at a time, and none at the end. */
-async function childrenOf(directory: FileSystemDirectoryEntry): Promise<readonly FileSystemEntry[]> {
+/**
+ * `readEntries` returns about a hundred entries at a time, and none at the end.
+ * @param note called if the folder cannot be read completely
+ */
+async function childrenOf(
+  directory: FileSystemDirectoryEntry,
+  note: () => void,
+): Promise<readonly FileSystemEntry[]> {
   const reader = directory.createReader();
   const children: FileSystemEntry[] = [];
   for (;;) {
     const some = await new Promise<FileSystemEntry[]>((resolve, reject) =>
       reader.readEntries(resolve, reject),
-    ).catch(() => []);
-    if (some.length === 0) return children.sort((a, b) => (a.name < b.name ? -1 : 1));
+    ).catch(note);
+    if (!some || some.length === 0) return children.sort((a, b) => (a.name < b.name ? -1 : 1));
     children.push(...some);
   }
 }

@@ -9,12 +9,22 @@ type Field = 'labels' | 'template' | 'files';
 interface QuestionForm {
   readonly labels: ParsedLabels;
   readonly template: string;
+  /** Whether to look at all of a long video. */
+  readonly thorough: boolean;
   /** Reads a categories document into the field. */
   readDocument(file: File): Promise<void>;
   /** Shows a fault beside a field, and focuses it. */
   complain(field: Field, sentence: string): void;
-  /** @param plan what the button will do. @param isRunning shows the stop button instead */
-  show(plan: string, isRunning: boolean): void;
+  show(state: FormState): void;
+}
+
+interface FormState {
+  /** What the button will do. */
+  readonly plan: string;
+  /** Shows the stop button instead. */
+  readonly isRunning: boolean;
+  /** Shows the options of videos. */
+  readonly hasVideo: boolean;
 }
 
 export function createQuestionForm({
@@ -26,6 +36,8 @@ export function createQuestionForm({
   const labelsField = find('labels', HTMLTextAreaElement);
   const labelsCount = find('labels-count', HTMLElement);
   const template = find('template', HTMLInputElement);
+  const thorough = find('thorough', HTMLInputElement);
+  const videoOptions = find('video-options', HTMLElement);
   const classify = find('classify', HTMLButtonElement);
   const stop = find('stop', HTMLButtonElement);
   const plan = find('plan', HTMLElement);
@@ -67,6 +79,7 @@ export function createQuestionForm({
     setFault('template', '');
     onChange();
   });
+  thorough.addEventListener('change', onChange);
   find('choose-labels', HTMLButtonElement).addEventListener('click', () => documentInput.click());
   documentInput.addEventListener('change', () => {
     const [file] = documentInput.files ?? [];
@@ -90,18 +103,22 @@ export function createQuestionForm({
     get template() {
       return template.value.trim();
     },
+    get thorough() {
+      return thorough.checked;
+    },
     readDocument,
     complain(name, sentence) {
       setFault(name, sentence);
       if (name === 'template') find('options', HTMLDetailsElement).open = true;
       faults[name].field.focus();
     },
-    show(planText, isRunning) {
+    show({ plan: planText, isRunning, hasVideo }) {
       const hadFocus = document.activeElement === (isRunning ? classify : stop);
       classify.hidden = isRunning;
       stop.hidden = !isRunning;
       if (hadFocus) (isRunning ? stop : classify).focus();
       setText(plan, planText);
+      videoOptions.hidden = !hasVideo;
     },
   };
 }

@@ -1,15 +1,16 @@
-import type { VideoDetails } from '../../contract/schemas.ts';
+import type { VideoDetails, VideoMoment } from '../../contract/schemas.ts';
 import { videoCsv, videoJson } from '../results/export.ts';
 import {
+  type BestFrame,
+  bestFramesOf,
   createFrameAddresses,
   type FrameAddresses,
   lanesOf,
   type Mark,
-  type Moment,
   marksOf,
-  momentsOf,
   type ShownVideo,
 } from '../results/frames.ts';
+import { maximumMoments } from '../service/requests.ts';
 import { create, createButton, find, saveText, setText } from './dom.ts';
 import { count, percent, timecode, withoutMatch } from './numbers.ts';
 import { createResultControls } from './result-controls.ts';
@@ -96,6 +97,78 @@ function markElement(
   return create('li', {}, button);
 }
 
+/** More parts of a category than these are folded away. */
+const MAX_PARTS = 8;
+
+/**
+ * For each category a bar over the length of the video, with the parts in which it holds.
+ * @param seek called with seconds
+ */
+function createMoments(element: HTMLElement, seek: (seconds: number) => void) {
+  const note = find('moments-note', HTMLElement);
+  const list = find('moments-list', HTMLUListElement);
+  let length = 0;
+
+  const row = ({ category, moments }: BestFrame, maximum: number): HTMLLIElement => {
+    // For pointers only: keyboards and fingers use the times below.
+    const bar = create('div', { class: 'bar', attributes: { 'aria-hidden': 'true' } });
+    const times = moments.map((moment) => {
+      const { start, end, timestamp } = moment;
+      const part = create('span', { class: 'part', attributes: { title: timesOf(moment) } });
+      part.style.left = `${Math.min(100, (start / length) * 100)}%`;
+      part.style.width = `${Math.min(100, ((end - start) / length) * 100)}%`;
+      part.addEventListener('click', () => seek(timestamp));
+      bar.append(part);
+      const button = createButton(timesOf(moment), () => seek(timestamp), 'button quiet time');
+      button.append(
+        create('span', { class: 'visually-hidden', text: `, best frame at ${timecode(timestamp)}` }),
+      );
+      return create('li', {}, button);
+    });
+    const further = times.slice(MAX_PARTS);
+    const name = create('h4', { text: category });
+    const shown = moments.length < maximum ? '' : `the ${count(maximum, 'best part')}`;
+    return create(
+      'li',
+      {},
+      create('div', { class: 'row' }, name, create('span', { class: 'hint', text: shown })),
+      bar,
+      create('ul', { class: 'row' }, ...times.slice(0, MAX_PARTS)),
+      ...(further.length > 0 ? [furtherParts(further)] : []),
+    );
+  };
+
+  return {
+    show(frames: readonly BestFrame[], duration: number, categories: number) {
+      length = Math.max(duration, 0.001);
+      element.hidden = frames.length === 0;
+      setText(note, momentsNote);
+      list.replaceChildren(...frames.map((frame) => row(frame, maximumMoments(categories))));
+    },
+    /** Moves the playhead. */
+    setPosition(seconds: number) {
+      element.style.setProperty('--played', `${Math.min(100, (seconds / Math.max(length, 0.001)) * 100)}%`);
+    },
+  };
+}
+
+const momentsNote =
+  'The bars show where in this video each category fits best, even if what it names is not in the video. Choose a part to see its best frame.';
+
+function furtherParts(items: readonly HTMLElement[]): HTMLElement {
+  return create(
+    'details',
+    {},
+    create('summary', { text: `${count(items.length, 'more part')}` }),
+    create('ul', { class: 'row' }, ...items),
+  );
+}
+
+/** `0:02.0–0:03.6` */
+function timesOf({ start, end }: VideoMoment): string {
+  return `${timecode(start)}–${timecode(end)}`;
+}
+
 const scoreNote =
   'The score compares a frame with all other frames of the video: all frames share 100 %, so several equally good frames have low scores.';
 
@@ -109,7 +182,7 @@ export function createVideoResults() {
   const fault = find('video-fault', HTMLElement);
   const warnings = find('video-warnings', HTMLUListElement);
   const answer = find('video-answer', HTMLElement);
-  const moments = find('moments', HTMLOListElement);
+  const bestFrames = find('best-frames', HTMLOListElement);
   let shown: ShownVideo | undefined;
   let addresses: FrameAddresses | undefined;
 
@@ -119,7 +192,11 @@ export function createVideoResults() {
     player.scrollIntoView({ block: 'nearest' });
   };
   const timeline = createTimeline(find('timeline', HTMLElement), seek);
-  player.addEventListener('timeupdate', () => timeline.setPosition(player.currentTime));
+  const moments = createMoments(find('moments', HTMLElement), seek);
+  player.addEventListener('timeupdate', () => {
+    timeline.setPosition(player.currentTime);
+    moments.setPosition(player.currentTime);
+  });
   player.addEventListener('error', () => {
     // The event also fires when the source is removed.
     unplayable.hidden = !player.hasAttribute('src');
@@ -129,12 +206,13 @@ export function createVideoResults() {
     const { details } = shown ?? {};
     answer.hidden = !details || !addresses;
     if (!details || !addresses) return;
-    const found = momentsOf(details, controls.rules, controls.topK);
+    const found = bestFramesOf(details, controls.rules, controls.topK);
     timeline.show(marksOf(found), details.video.duration, addresses);
-    moments.replaceChildren(...found.map((moment) => momentElement(moment, addresses, seek)));
+    moments.show(found, details.video.duration, details.results.length);
+    bestFrames.replaceChildren(...found.map((frame) => bestFrameElement(frame, addresses, seek)));
     const shownCategories = new Set(found.map(({ category }) => category));
     const missing = details.results.map(({ category }) => category).filter((it) => !shownCategories.has(it));
-    if (missing.length > 0) moments.append(create('li', { class: 'hint', text: withoutMatch(missing) }));
+    if (missing.length > 0) bestFrames.append(create('li', { class: 'hint', text: withoutMatch(missing) }));
     controls.describe(['frame per category', 'frames per category'], scoreNote);
   };
 
@@ -162,7 +240,8 @@ export function createVideoResults() {
   return {
     render(next: ShownVideo | undefined) {
       if (next?.file !== shown?.file) play(next?.file);
-      if (next?.details !== shown?.details) {
+      const isNew = next?.details !== shown?.details;
+      if (isNew) {
         addresses?.release();
         addresses = next?.pictures && createFrameAddresses(next.pictures);
       }
@@ -172,8 +251,10 @@ export function createVideoResults() {
       setText(facts, next?.details ? factsText(next.details) : '');
       setText(fault, next?.fault?.sentence ?? '');
       fault.hidden = !next?.fault;
-      warnings.replaceChildren(...(next?.details?.warnings ?? []).map((text) => create('li', { text })));
-      draw();
+      const sentences = new Set(next?.details?.warnings);
+      warnings.replaceChildren(...[...sentences].map((text) => create('li', { text })));
+      // Drawing again would take the focus from its buttons.
+      if (isNew) draw();
     },
   };
 }
@@ -183,8 +264,8 @@ function factsText({ video, model }: VideoDetails): string {
   return `${width} × ${height}, ${timecode(duration)}; ${count(scenes, 'scene')}, ${count(frames_considered, 'frame')} classified by ${model.name}`;
 }
 
-function momentElement(
-  { category, timestamp, score, similarity, others }: Moment,
+function bestFrameElement(
+  { category, timestamp, score, similarity, others }: BestFrame,
   addresses: FrameAddresses | undefined,
   seek: (seconds: number) => void,
 ): HTMLLIElement {
@@ -204,9 +285,9 @@ function momentElement(
     times.append(go(other.timestamp, `${timecode(other.timestamp)} · ${percent(other.score)}`));
   }
   const text = create('div', { class: 'about' }, heading, standing, times);
-  if (picture === undefined) return create('li', { class: 'moment' }, text);
+  if (picture === undefined) return create('li', { class: 'best-frame' }, text);
   const image = create('img', {
     attributes: { src: picture, alt: `${category}, the frame at ${timecode(timestamp)}`, loading: 'lazy' },
   });
-  return create('li', { class: 'moment' }, image, text);
+  return create('li', { class: 'best-frame' }, image, text);
 }

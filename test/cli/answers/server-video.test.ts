@@ -24,6 +24,7 @@ describe('a video', () => {
           similarity: 0.3,
           image: btoa('one'),
           scores: [],
+          moments: [{ start: 1, end: 2, timestamp: 1.5, similarity: 0.3 }],
         },
         {
           category: 'dog',
@@ -70,13 +71,15 @@ describe('a video', () => {
     const { video } = answersOf(`http://127.0.0.1:${server.port}`);
     const answer = await video({
       path: folder.at('film.mp4'),
+      thorough: true,
+      moments: true,
       onProgress: (done, total) => progress.push([done, total]),
       takeJpeg: async (timestamp, categories, jpeg) => {
         taken.push([timestamp, categories, new TextDecoder().decode(jpeg)]);
       },
     });
     expect(received).toEqual([
-      '?details=true&top_k=2&threshold=0.5&images=true',
+      '?details=true&top_k=2&threshold=0.5&images=true&thorough=true&moments=true',
       JSON.stringify(question.categories.labels),
       'a film',
     ]);
@@ -84,6 +87,7 @@ describe('a video', () => {
     expect(taken).toEqual([[1.5, ['cat', 'cow'], 'one']]);
     expect(answer.warnings).toEqual(['One frame is damaged.']);
     expect(answer.frames.map(({ timestamp }) => timestamp)).toEqual([1.5, null, 1.5]);
+    expect(answer.frames[0]?.moments).toEqual([{ start: 1, end: 2, timestamp: 1.5, similarity: 0.3 }]);
   });
 
   test('that is refused halfway through is told as the server tells it', async () => {
@@ -95,7 +99,12 @@ describe('a video', () => {
     await using folder = await temporaryFolder();
     await folder.write({ 'film.mp4': 'a film' });
     const { video } = answersOf(`http://127.0.0.1:${server.port}`);
-    const searching = video({ path: folder.at('film.mp4'), onProgress: () => undefined });
+    const searching = video({
+      path: folder.at('film.mp4'),
+      thorough: false,
+      moments: false,
+      onProgress: () => undefined,
+    });
     expect(searching).rejects.toMatchObject({
       code: 'video_broken',
       message: 'The server says: The video is damaged.',

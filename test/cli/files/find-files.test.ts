@@ -36,12 +36,35 @@ describe('files are found', () => {
 
   test('but not where names begin with a dot, unless the person names them', async () => {
     await using folder = await temporaryFolder();
-    await folder.write({ '.trash/1.jpg': '', '.hidden.jpg': '', 'seen.jpg': '' });
+    await folder.write({
+      '.trash/1.jpg': '',
+      '.trash/in/2.NEF': '',
+      '.git/config': '',
+      '.hidden.jpg': '',
+      'seen.jpg': '',
+      // Metadata of macOS.
+      '._seen.jpg': '',
+    });
     const found = await findFiles([folder.path], { followLinks: true, signal });
     expect(found.files.map(({ path }) => path)).toEqual([folder.at('seen.jpg')]);
     expect(found.hidden).toBe(2);
+    expect(found.leftOut).toEqual([
+      {
+        path: folder.at('.hidden.jpg'),
+        reason: 'Its name begins with a dot.',
+        what: 'hidden picture',
+        number: 1,
+      },
+      {
+        path: folder.at('.trash'),
+        reason: '2 pictures and videos in it left out, because its name begins with a dot.',
+        what: 'hidden picture',
+        number: 2,
+      },
+    ]);
     expect(await pathsIn(folder.path, [folder.at('.trash'), folder.at('.hidden.jpg')])).toEqual([
       '.trash/1.jpg',
+      '.trash/in/2.NEF',
       '.hidden.jpg',
     ]);
   });
@@ -62,16 +85,28 @@ describe('files are found', () => {
     await folder.write({ 'real/1.jpg': '', 'walked/2.jpg': '' });
     await symlink(folder.at('real'), folder.at('walked/there'));
     await symlink(folder.at('real/1.jpg'), folder.at('walked/1.jpg'));
+    await symlink(folder.at('real/1.jpg'), folder.at('walked/link'));
     const found = await findFiles([folder.at('walked')], { followLinks: false, signal });
     expect(found.files.map(({ path }) => path)).toEqual([folder.at('walked/2.jpg')]);
-    expect(found.links).toBe(2);
+    expect(found.links).toBe(1);
+    expect(found.leftOut.map(({ path, reason }) => [path, reason])).toEqual([
+      [folder.at('walked/1.jpg'), 'It is a symbolic link, which --move-to does not follow.'],
+      [folder.at('walked/there'), 'It is a symbolic link to a folder, which --move-to does not follow.'],
+    ]);
   });
 
   test('not where files are sorted to', async () => {
     await using folder = await temporaryFolder();
     await folder.write({ 'sorted/cat/1.jpg': '', '2.jpg': '' });
     const options = { except: folder.at('sorted') };
-    expect(await pathsIn(folder.path, [folder.path], options)).toEqual(['2.jpg']);
+    const found = await findFiles([folder.path], { followLinks: true, signal, ...options });
+    expect(found.files.map(({ path }) => path)).toEqual([folder.at('2.jpg')]);
+    expect(found.leftOut).toMatchObject([
+      {
+        path: folder.at('sorted'),
+        reason: '1 picture or video in it left out, because it is the folder to sort into.',
+      },
+    ]);
   });
 
   test('also where the folder to be sorted into is not there yet', async () => {
@@ -80,11 +115,11 @@ describe('files are found', () => {
     expect(await pathsIn(folder.path, [folder.path], { except: folder.at('none') })).toEqual(['2.jpg']);
   });
 
-  test('beside pipes, which are passed over', async () => {
+  test('beside pipes, which are passed over unless they are named like pictures', async () => {
     await using folder = await temporaryFolder();
     await folder.write({ '1.jpg': '' });
-    Bun.spawnSync(['mkfifo', folder.at('pipe.jpg')]);
-    expect(await pathsIn(folder.path, [folder.path])).toEqual(['1.jpg']);
+    Bun.spawnSync(['mkfifo', folder.at('pipe'), folder.at('pipe.jpg')]);
+    expect(await pathsIn(folder.path, [folder.path])).toEqual(['1.jpg', 'pipe.jpg']);
   });
 });
 

@@ -29,11 +29,8 @@ describe('a picture is read', () => {
 describe('what is no picture', () => {
   test('is skipped where it lies in a folder', async () => {
     expect(await readAs('notes.txt', 'hello')).toEqual({ kind: 'skipped', what: 'text' });
-    expect(await readAs('photo.heic', '\0\0\0\x18ftypheic\0\0\0\0mif1heic')).toEqual({
-      kind: 'skipped',
-      what: 'a HEIC picture',
-    });
     expect(await readAs('empty', '')).toMatchObject({ kind: 'skipped' });
+    expect(await readAs('source.ts', 'export {};')).toEqual({ kind: 'skipped', what: 'text' });
   });
 
   test('is broken where the person named it', async () => {
@@ -45,6 +42,25 @@ describe('what is no picture', () => {
   test('is broken where it calls itself a picture', async () => {
     expect(await readAs('a.JPEG', 'hello')).toMatchObject({ kind: 'broken', code: 'image_unsupported' });
     expect(await readAs('a.png', '')).toMatchObject({ kind: 'broken', code: 'image_empty' });
+  });
+
+  test.each<[name: string, content: string, fault: RegExp]>([
+    ['photo.nef', 'no picture', /^The file is text; /],
+    ['photo.x3f', 'FOVb', /^The file is a camera’s raw picture \(X3F\); /],
+    ['photo.JXL', '\xff\x0a', /^The file is a JPEG XL picture; /],
+    ['photo', 'FOVb', /^The file is a camera’s raw picture \(X3F\); /],
+    ['film.MTS', '', /^The file is empty/],
+    [
+      'film.mp4',
+      '\0\0\0\x18ftypisom\0\0\0\0isommp42',
+      /^The file is an MP4 video; .*\. Use --video for a video\.$/,
+    ],
+  ])('is broken where it is a picture or a video that is not accepted: %s', async (name, content, fault) => {
+    const read = await readAs(
+      name,
+      Uint8Array.from(content, (character) => character.charCodeAt(0)),
+    );
+    expect(read).toMatchObject({ kind: 'broken', error: expect.stringMatching(fault) });
   });
 });
 

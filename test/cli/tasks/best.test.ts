@@ -74,6 +74,7 @@ describe('the best photos', () => {
 /** Answers with one frame that is the best for two categories. */
 function videoAnswers(search: (request: VideoRequest) => Promise<void> = async () => undefined): Answers {
   const standing = { score: 0.9, similarity: 0.3, scores: [{ timestamp: 1.5, score: 0.9, similarity: 0.3 }] };
+  const moments = [{ start: 1, end: 2, timestamp: 1.5, similarity: 0.3 }];
   return {
     model: { name: 'fake', precision: 'fp32', sha256: '0' },
     categorize: () => {
@@ -86,7 +87,7 @@ function videoAnswers(search: (request: VideoRequest) => Promise<void> = async (
       await request.takeJpeg?.(1.5, ['cat', 'a/b'], Buffer.from('a frame'));
       return {
         frames: [
-          { category: 'cat', timestamp: 1.5, ...standing },
+          { category: 'cat', timestamp: 1.5, ...standing, ...(request.moments && { moments }) },
           { category: 'dog', timestamp: null, ...standing },
           { category: 'a/b', timestamp: 1.5, ...standing },
         ],
@@ -110,6 +111,20 @@ describe('the best frames', () => {
       'category,file,timestamp,score,similarity\n' +
         'cat,film-1.500.jpg,1.5,0.9,0.3\ndog,,,0.9,0.3\na/b,film-1.500.jpg,1.5,0.9,0.3\n',
     );
+  });
+
+  test('come with the moments, if they are asked for', async () => {
+    await using folder = await temporaryFolder();
+    await folder.write({ 'film.mp4': 'a film' });
+    const requests: VideoRequest[] = [];
+    const answers = videoAnswers(async (request) => void requests.push(request));
+    const command = ['--video', folder.at('film.mp4'), '--json', '--thorough', '--moments'];
+    const { stdout } = await runTask(command, { answers });
+    expect(requests).toMatchObject([{ thorough: true, moments: true }]);
+    expect(JSON.parse(stdout.split('\n')[0] ?? '')).toMatchObject({
+      category: 'cat',
+      moments: [{ start: 1, end: 2, timestamp: 1.5, similarity: 0.3 }],
+    });
   });
 
   test('are kept as pictures, and a second time changes nothing', async () => {

@@ -52,7 +52,7 @@ describe('categorizing', () => {
     expect(stderr.replaceAll(folder.path, '')).toBe('/p/2.gif: It is broken.\n');
     expect(tally.faults).toBe(1);
     expect(tally.summary()).toBe(
-      '4 answered in 0 s, 1 below the threshold, 1 failed. 2 skipped: 1 hidden file, 1 text file. Model: fake, fp32.',
+      '4 answered in 0 s, 1 below the threshold, 1 failed (1 damaged picture). 2 skipped: 1 hidden file, 1 text file. Model: fake, fp32.',
     );
   });
 
@@ -67,6 +67,40 @@ describe('categorizing', () => {
     expect(stderr).toContain('none: It cannot be read, because it does not exist.\n');
     expect(stderr).toContain('3.txt: The file is text; JPEG, ');
     expect(tally.faults).toBe(2);
+  });
+
+  test('names every picture and video that it does not use, and counts them by kind', async () => {
+    await using folder = await temporaryFolder();
+    await folder.write({
+      'p/1.gif': cat,
+      'p/2.gif': broken,
+      'p/3.nef': 'FOVb',
+      'p/4.jpg': '',
+      'p/5.mov': '\0\0\0\x14ftypqt  \0\0\0\0',
+      'p/6.xmp': 'text',
+      'p/.7.jpg': dog,
+      'p/.trash/8.jpg': dog,
+      'p/sorted/cat/9.gif': cat,
+    });
+    const { stdout, stderr, tally } = await runTask([folder.at('p'), '--copy-to', folder.at('p/sorted')]);
+    expect(stdout).toBe(`cat\t${folder.at('p/1.gif')}\n`);
+    const lines = stderr.replaceAll(folder.path, '').trim().split('\n');
+    expect(lines.toSorted()).toEqual([
+      '/p/.7.jpg: Its name begins with a dot.',
+      '/p/.trash: 1 picture or video in it left out, because its name begins with a dot.',
+      '/p/2.gif: It is broken.',
+      expect.stringMatching(/^\/p\/3\.nef: The file is a camera’s raw picture/),
+      expect.stringMatching(/^\/p\/4\.jpg: The file is empty/),
+      expect.stringMatching(/^\/p\/5\.mov: The file is a QuickTime video; .* Use --video for a video\.$/),
+      '/p/sorted: 1 picture or video in it left out, because it is the folder to sort into.',
+    ]);
+    expect(tally.faults).toBe(4);
+    expect(tally.summary()).toBe(
+      '1 answered in 0 s, 4 failed (1 damaged picture, 1 file of a format that is not accepted, 1 empty file, 1 video). 4 skipped: 2 hidden pictures, 1 sorted picture, 1 text file. Model: fake, fp32.',
+    );
+    // Found in a folder or named: the count, and with it the exit code, is the same.
+    const named = ['1.gif', '2.gif', '3.nef', '4.jpg', '5.mov'].map((name) => folder.at(`p/${name}`));
+    expect((await runTask(named)).tally.faults).toBe(4);
   });
 
   test('does not start the engine for nothing', async () => {
@@ -247,6 +281,6 @@ test('the summary counts skipped files as nouns, the most frequent kinds first',
   for (let copy = 0; copy < 4; copy++) tally.skip('of an unknown format');
   tally.skip('an MP4 video');
   expect(tally.summary()).toEndWith(
-    '19 skipped: 9 text files, 4 files of an unknown format, 3 HEIC pictures, 3 others.',
+    '19 skipped: 9 text files, 4 files of an unknown format, 3 HEIC pictures, 2 raw pictures (CR2), 1 MP4 video.',
   );
 });

@@ -66,6 +66,14 @@ const states: readonly (readonly [name: string, show: (page: Page) => Promise<un
     },
   ],
   ['a video', showVideo],
+  [
+    'files that are not used',
+    async (page) => {
+      const films = ['a.mp4', 'b.mp4'].map((name) => ({ ...textFile(name, name), mimeType: 'video/mp4' }));
+      await filesInput(page).setInputFiles(films);
+      await page.getByText('Which files are not used, and why').click();
+    },
+  ],
 ];
 
 describeInBrowser('the page is for everybody', () => {

@@ -3,7 +3,15 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { scenePhotos, textFile } from './sample-files.ts';
-import { classify, describeInBrowser, filesInput, untilClassified, untilTrue, useStage } from './visit.ts';
+import {
+  classify,
+  describeInBrowser,
+  filesInput,
+  takeScreenshot,
+  untilClassified,
+  untilTrue,
+  useStage,
+} from './visit.ts';
 
 /** Drops files and folders onto the page, as a file manager does. */
 async function drop(page: Page, files: readonly string[]): Promise<void> {
@@ -29,8 +37,12 @@ describeInBrowser('what is dropped on the page', () => {
       await writeFile(join(folder, 'day 1', 'c.jpg'), c!.buffer);
       await writeFile(join(folder, '.DS_Store'), 'x');
       await writeFile(join(folder, 'notes.txt'), 'x');
+      await writeFile(join(folder, 'raw.nef'), 'x');
       await drop(page, [folder]);
-      await page.getByText('3 photos added. 2 other files in the folder left out.').waitFor();
+      await page.locator('#files-note:not(:empty)').waitFor();
+      expect(await page.locator('#files-note').textContent()).toBe(
+        '3 photos added. 1 file not used: 1 camera raw picture. 2 other files in the folder left out.',
+      );
       await classify(page, 'green, blue, yellow');
       await untilClassified(page);
       expect((await page.locator('.photo').allTextContents()).sort()).toEqual(['a.jpg', 'b.jpg', 'c.jpg']);
@@ -68,7 +80,7 @@ describeInBrowser('what is dropped on the page', () => {
     stage.visit(async (page) => {
       const video = (name: string) => ({ ...textFile(name, name), mimeType: 'video/mp4' });
       await filesInput(page).setInputFiles([video('a.mp4'), video('b.mp4'), video('c.mov')]);
-      await page.getByText('Video c.mov added. Only one video at a time: 2 videos left out.').waitFor();
+      await page.getByText('Video c.mov added. 2 files not used: 2 videos.').waitFor();
     }));
 
   test('a folder of nothing but a video gives the video; among photos it is left out', async () => {
@@ -83,7 +95,12 @@ describeInBrowser('what is dropped on the page', () => {
     await writeFile(join(folder, 'a.jpg'), photo!.buffer);
     await stage.visit(async (page) => {
       await drop(page, [folder]);
-      await page.getByText('1 photo added. 1 other file in the folder left out.').waitFor();
+      await page.getByText('1 photo added. 1 file not used: 1 video.').waitFor();
+      await page.getByText('Which files are not used, and why').press('Enter');
+      await page.getByText('clips/film.mp4').waitFor();
+      await takeScreenshot(page, 'not-used');
+      await page.getByRole('button', { name: 'Remove all' }).click();
+      await page.getByText('clips/film.mp4').waitFor({ state: 'hidden' });
     });
   });
 

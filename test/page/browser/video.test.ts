@@ -2,7 +2,8 @@ import { expect, test } from 'bun:test';
 import { readFile } from 'node:fs/promises';
 import type { Page } from 'playwright-core';
 import { makeVideo, type VideoRecipe } from '../../fixtures/videos.ts';
-import { type SampleFile, textFile } from './sample-files.ts';
+import { videoDetails } from '../video-details.ts';
+import { type SampleFile, scenePhotos, textFile } from './sample-files.ts';
 import {
   classify,
   describeInBrowser,
@@ -47,7 +48,7 @@ describeInBrowser('a video on the page', () => {
       expect(await page.locator('#video-facts').textContent()).toMatch(
         /^320 × 180, 0:08\.\d; 5 scenes, .* by demo$/,
       );
-      expect(await page.locator('.moment h3').allTextContents()).toEqual([
+      expect(await page.locator('.best-frame h3').allTextContents()).toEqual([
         'blue',
         'something green',
         'green',
@@ -68,16 +69,89 @@ describeInBrowser('a video on the page', () => {
         expect(await currentTime(page)).toBeLessThan(scene.end);
       }
       await page
-        .locator('.moment')
+        .locator('.best-frame')
         .first()
         .getByRole('button', { name: /^Go to 0:0[34]\.\d$/ })
         .press('Enter');
       await untilTrue(page, 'document.querySelector("video").currentTime < 4.8');
       // The pictures are complete.
-      const widths = 'Array.from(document.querySelectorAll(".moment img"), (image) => image.naturalWidth)';
-      await page.locator('.moment img').last().scrollIntoViewIfNeeded();
+      const widths =
+        'Array.from(document.querySelectorAll(".best-frame img"), (image) => image.naturalWidth)';
+      await page.locator('.best-frame img').last().scrollIntoViewIfNeeded();
       await untilTrue(page, `${widths}.every((width) => width === 320)`);
       await takeScreenshot(page, 'video', true);
+    }));
+
+  test('shows on a bar where each category fits, and the keyboard leads to each part', () =>
+    stage.visit(async (page) => {
+      const again: VideoRecipe = {
+        ...recipe,
+        scenes: [
+          { colour: 'red', seconds: 2 },
+          { colour: 'blue', seconds: 2 },
+          { colour: 'red', seconds: 2 },
+          { colour: 'blue', seconds: 2 },
+        ],
+      };
+      const { scenes } = makeVideo(again);
+      await filesInput(page).setInputFiles([await film('twice.webm', again)]);
+      await classify(page, 'blue\nred');
+      await untilClassified(page);
+      const rows = page.locator('#moments-list > li');
+      expect(await rows.locator('h4').allTextContents()).toEqual(['blue', 'red']);
+      const parts = rows.first().getByRole('button');
+      expect(await parts.allTextContents()).toEqual([
+        expect.stringMatching(/^0:0[12]\.\d–0:0[34]\.\d, best frame at 0:0[23]\.\d$/),
+        expect.stringMatching(/^0:0[56]\.\d–0:08\.\d, best frame at 0:0[67]\.\d$/),
+      ]);
+      const bar = (await rows.first().locator('.bar').boundingBox())!;
+      const [first, second] = [scenes[1]!, scenes[3]!];
+      for (const [index, { start, end }] of [first, second].entries()) {
+        const part = (await rows.first().locator('.part').nth(index).boundingBox())!;
+        expect(part.x - bar.x).toBeWithin((start / 8 - 0.05) * bar.width, (start / 8 + 0.05) * bar.width);
+        expect(part.width).toBeWithin(
+          ((end - start) / 8 - 0.06) * bar.width,
+          ((end - start) / 8 + 0.06) * bar.width,
+        );
+      }
+      await parts.nth(1).press('Enter');
+      await untilTrue(page, '!document.querySelector("video").seeking');
+      expect(await currentTime(page)).toBeWithin(second.start, second.end);
+      await rows.first().locator('.part').first().click();
+      await untilTrue(page, '!document.querySelector("video").seeking');
+      expect(await currentTime(page)).toBeWithin(first.start, first.end);
+      await takeScreenshot(page, 'moments', true);
+    }));
+
+  test('is looked through again, and only it, where every second is asked for', () =>
+    stage.visit(async (page) => {
+      const asked: string[] = [];
+      page.on('request', (request) => {
+        if (request.method() === 'POST') asked.push(request.url().replace(/^.*\//, ''));
+      });
+      await filesInput(page).setInputFiles([await film('film.webm'), ...(await scenePhotos(1))]);
+      await classify(page, 'blue, red');
+      await untilClassified(page);
+      await page.getByLabel('Look at every second of the video (slower)').check();
+      await page.getByText('The video will be sent.').waitFor();
+      await page.getByRole('button', { name: 'Classify' }).click();
+      await untilClassified(page);
+      expect(asked).toEqual([
+        expect.stringContaining('categorize?'),
+        expect.stringMatching(/^video\?.*moments=true&thorough=false/),
+        expect.stringMatching(/^video\?.*moments=true&thorough=true/),
+      ]);
+    }));
+
+  test('has each warning once', () =>
+    stage.visit(async (page) => {
+      const warnings = ['It ends early.', 'A frame is damaged.', 'It ends early.'];
+      const event = { event: 'result', data: { ...videoDetails, warnings } };
+      await page.route('**/video?*', (route) => route.fulfill({ body: `${JSON.stringify(event)}\n` }));
+      await filesInput(page).setInputFiles([await film('film.webm')]);
+      await classify(page, 'cat, dog, bird');
+      await untilClassified(page);
+      for (const sentence of warnings) expect(await page.getByText(sentence).count()).toBe(1);
     }));
 
   test('minimum score and count change what is shown; it is saved without a new upload', () =>
@@ -85,14 +159,14 @@ describeInBrowser('a video on the page', () => {
       await filesInput(page).setInputFiles([await film('film.webm')]);
       await classify(page, 'blue, pink');
       await untilClassified(page);
-      expect(await page.locator('.moment').count()).toBe(2);
+      expect(await page.locator('.best-frame').count()).toBe(2);
       await page.getByRole('slider', { name: 'Minimum score' }).fill('100');
       await page
-        .locator('#moments')
+        .locator('#best-frames')
         .getByText(/^Categor(?:y|ies) without a match: /)
         .waitFor();
       await page.getByRole('slider', { name: 'Minimum score' }).fill('0');
-      const times = page.locator('.moment').first().locator('.time');
+      const times = page.locator('.best-frame').first().locator('.time');
       await page.getByRole('spinbutton', { name: 'Show top' }).fill('2');
       await times.nth(2).waitFor({ state: 'detached' });
       expect(await times.count()).toBe(2);
@@ -115,7 +189,7 @@ describeInBrowser('a video on the page', () => {
       expect(await page.locator('#video-answer').isVisible()).toBe(false);
       await filesInput(page).setInputFiles([await film('film.webm')]);
       await page.getByRole('button', { name: 'Classify' }).click();
-      await page.locator('.moment').waitFor();
+      await page.locator('.best-frame').waitFor();
       expect(await page.locator('#video-fault').isVisible()).toBe(false);
     }));
 
@@ -126,6 +200,6 @@ describeInBrowser('a video on the page', () => {
       await classify(page, 'blue, red');
       await untilClassified(page);
       await page.getByText('This browser cannot play this video').waitFor();
-      expect(await page.locator('.moment img').count()).toBe(2);
+      expect(await page.locator('.best-frame img').count()).toBe(2);
     }));
 });
