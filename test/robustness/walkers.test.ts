@@ -93,10 +93,10 @@ describe('pictures full of the smallest pieces are refused for them, or read at 
 
   test('of a list of brands the first thousand are looked at', () => {
     const brandsBefore = (count: number) =>
-      Buffer.concat([Buffer.from([0, 1, 0, 0]), Buffer.from(`ftypzzzz\0\0\0\0${'abcd'.repeat(count)}heic`)]);
+      Buffer.concat([Buffer.from([0, 1, 0, 0]), Buffer.from(`ftypzzzz\0\0\0\0${'abcd'.repeat(count)}crx `)]);
     expectOutcome(
       outcomeOf(() => readPictureHeader(brandsBefore(999))),
-      /The file is a HEIC picture;/,
+      /The file is a camera’s raw picture \(CR3\);/,
     );
     expectOutcome(
       outcomeOf(() => readPictureHeader(brandsBefore(1000))),

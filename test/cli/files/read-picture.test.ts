@@ -29,9 +29,9 @@ describe('a picture is read', () => {
 describe('what is no picture', () => {
   test('is skipped where it lies in a folder', async () => {
     expect(await readAs('notes.txt', 'hello')).toEqual({ kind: 'skipped', what: 'text' });
-    expect(await readAs('photo.heic', '\0\0\0\x18ftypheic\0\0\0\0mif1heic')).toEqual({
+    expect(await readAs('photo.jxl', '\0\0\0\x0cJXL \r\n')).toEqual({
       kind: 'skipped',
-      what: 'a HEIC picture',
+      what: 'a JPEG XL picture',
     });
     expect(await readAs('empty', '')).toMatchObject({ kind: 'skipped' });
   });
