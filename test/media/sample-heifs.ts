@@ -44,6 +44,8 @@ export interface HeicForm {
   readonly primary?: number;
   readonly references?: readonly (readonly [type: string, from: number, to: readonly number[]])[];
   readonly brands?: readonly string[];
+  /** Replaces the box that gives the items their properties. */
+  readonly associations?: Uint8Array;
   /** Bytes after the last box. */
   readonly end?: Uint8Array;
 }
@@ -54,6 +56,7 @@ export function heif({
   primary = items[0]!.id,
   references = [],
   brands = ['heic', 'mif1'],
+  associations,
   end = new Uint8Array(0),
 }: HeicForm): Uint8Array {
   const [major, ...compatible] = brands as [string, ...string[]];
@@ -82,7 +85,7 @@ export function heif({
       return [concat(uint16be(id), uint16be(method), uint16be(0), uint16be(pieces.length), ...pieces)];
     });
     let property = 0;
-    const associations = items.map(({ id, properties: own = [], essential = [] }) => {
+    const own = items.map(({ id, properties: own = [], essential = [] }) => {
       const entries = own.map((each) => {
         property += 1;
         return uint16be(
@@ -115,7 +118,7 @@ export function heif({
       box(
         'iprp',
         box('ipco', ...properties),
-        box('ipma', [0, 0, 0, 1], uint32be(associations.length), ...associations),
+        associations ?? box('ipma', [0, 0, 0, 1], uint32be(own.length), ...own),
       ),
       ...(inMeta.length > 0 ? [box('idat', ...inMeta)] : []),
     );

@@ -229,6 +229,9 @@ function readGridItem(view: ByteView, items: HeifItems, id: number) {
   return { rows: grid.uint8(2) + 1, columns: grid.uint8(3) + 1, size: { width, height } };
 }
 
+/** The largest pictures of phones have some 800. Each takes time of its own. */
+const MAX_TILES = 4096;
+
 /** @returns 'av1' if the picture is coded so */
 function readGrid(view: ByteView, items: HeifItems, id: number): HevcGrid | 'av1' {
   const { type, properties } = items.find(id);
@@ -242,6 +245,7 @@ function readGrid(view: ByteView, items: HeifItems, id: number): HevcGrid | 'av1
   if (ids.length !== columns * rows) {
     throw view.broken(`has ${ids.length} tiles where ${columns} × ${rows} are declared`);
   }
+  if (ids.length > MAX_TILES) throw view.broken(`has more than ${MAX_TILES} tiles`);
   const [first] = ids as [number];
   const coding = items.find(first).type;
   if (coding === 'av01') return 'av1';
@@ -455,6 +459,9 @@ function cut({ part, isTurned, isMirrored }: Shown, partOf: (shown: Size) => Rec
   };
 }
 
+/** A sequence has a track of pictures, and perhaps one of thumbnails. */
+const MAX_TRACKS = 16;
+
 /** The first frame of an image sequence's first track of pictures. */
 function readFirstFrame(view: ByteView, movie: Box): HeicPicture | 'av1' {
   const inside = (box: Box, ...path: readonly string[]): Box | undefined =>
@@ -462,8 +469,11 @@ function readFirstFrame(view: ByteView, movie: Box): HeicPicture | 'av1' {
       (parent, type) => parent && findBox(readBoxes(view, parent.start, parent.end), type),
       box,
     );
+  let tracks = 0;
   for (const track of readBoxes(view, movie.start, movie.end)) {
     if (track.type !== 'trak') continue;
+    tracks += 1;
+    if (tracks > MAX_TRACKS) break;
     const handler = inside(track, 'mdia', 'hdlr');
     if (!handler || view.fourCc(handler.start + 8) !== 'pict') continue;
     const tables = inside(track, 'mdia', 'minf', 'stbl');
