@@ -124,7 +124,7 @@ export const memoryRows = {
   },
   pictureProcesses: {
     of: pictureProcesses,
-    why: 'processes that decode TIFF, AVIF and rare variants: one for each core, one for each 512 MiB',
+    why: 'processes that decode TIFF, AVIF, HEIC and rare variants: one for each core, one for each 512 MiB',
   },
   isolatedAtOnce: {
     of: (machine) => 2 * pictureProcesses(machine),

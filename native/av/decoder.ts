@@ -212,7 +212,7 @@ export function createDecoder(demuxer: Demuxer, codec: VideoCodec, options: Deco
 }
 
 /** The matrices that the scaler knows. Any other matrix is replaced as if it were unspecified. */
-const knownMatrices: ReadonlySet<AVColorSpace> = new Set([
+export const knownMatrices: ReadonlySet<AVColorSpace> = new Set([
   AVCOL_SPC_BT709,
   AVCOL_SPC_FCC,
   AVCOL_SPC_BT470BG,

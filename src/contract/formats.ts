@@ -24,6 +24,11 @@ export const pictureFormats = {
   bmp: { title: 'BMP', endings: ['bmp'], mimeTypes: ['image/bmp'] },
   tiff: { title: 'TIFF', endings: ['tif', 'tiff'], mimeTypes: ['image/tiff'] },
   avif: { title: 'AVIF', endings: ['avif'], mimeTypes: ['image/avif'] },
+  heic: {
+    title: 'HEIC',
+    endings: ['heic', 'heif', 'hif'],
+    mimeTypes: ['image/heic', 'image/heif', 'image/heic-sequence', 'image/heif-sequence'],
+  },
 } as const satisfies Record<string, Format>;
 
 export type PictureFormat = keyof typeof pictureFormats;
@@ -69,4 +74,11 @@ export function acceptOf(...tables: readonly Readonly<Record<string, Format>>[])
   return formats
     .flatMap(({ mimeTypes, endings }) => [...mimeTypes, ...endings.map((ending) => `.${ending}`)])
     .join(',');
+}
+
+/** The title of the format of a table that a file's name ends as. */
+export function titleByEnding(table: Readonly<Record<string, Format>>, name: string): string | undefined {
+  const lower = name.toLowerCase();
+  return Object.values(table).find(({ endings }) => endings.some((ending) => lower.endsWith(`.${ending}`)))
+    ?.title;
 }

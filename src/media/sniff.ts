@@ -3,6 +3,7 @@ import { type PictureFormat, pictureFormats } from '../contract/formats.ts';
 import { readAvifHeader } from './picture/format/avif.ts';
 import { readBmpHeader } from './picture/format/bmp.ts';
 import { readGifHeader } from './picture/format/gif.ts';
+import { readHeicHeader } from './picture/format/heic.ts';
 import { readJpegHeader } from './picture/format/jpeg.ts';
 import { latin1, type PictureHeader } from './picture/format/picture-header.ts';
 import { readPngHeader } from './picture/format/png.ts';
@@ -36,11 +37,13 @@ const transportPackets = (bytes: number, first: number): Signature =>
 /**
  * `builtin`: Bun.Image, in this process. It shrinks a JPEG first; a GIF is made opaque first.
  * `library`: @napi-rs/image, in a child process, because it aborts its process on some damaged files.
+ * `libav`: node-av, in a child process for the same reason.
  */
-type PictureDecoder = 'builtin' | 'builtin jpeg' | 'builtin gif' | 'library';
+type PictureDecoder = 'builtin' | 'builtin jpeg' | 'builtin gif' | IsolatedDecoder;
+type IsolatedDecoder = 'library' | 'libav';
 
 interface AcceptedPicture {
-  /** Empty for AVIF, which is recognised by its brands. */
+  /** Empty for AVIF and HEIC, which are recognised by their brands. */
   readonly any: readonly Signature[];
   readonly read: (bytes: Uint8Array) => PictureHeader;
   readonly decoder: PictureDecoder;
@@ -64,6 +67,7 @@ const pictures: Readonly<Record<PictureFormat, AcceptedPicture>> = {
     decoder: 'library',
   },
   avif: { any: [], read: readAvifHeader, decoder: 'library' },
+  heic: { any: [], read: readHeicHeader, decoder: 'libav' },
 };
 
 interface Row extends Content {
@@ -137,15 +141,26 @@ const weakSignatures: readonly Row[] = [
 /** Brands of the ISO base media file format. A file may have several: the first row that matches one decides. */
 const brands: readonly (Content & { readonly pattern: RegExp })[] = [
   { ...accepted('avif'), pattern: /^avi[fs]$/ },
-  { name: 'a HEIC picture', pattern: /^(?:hei[cxms]|hev[cxms])$/ },
+  { ...accepted('heic'), pattern: /^(?:hei[cxms]|hev[cxms])$/ },
   { name: 'a camera’s raw picture (CR3)', pattern: /^crx $/ },
-  { name: 'a HEIF picture', pattern: /^(?:mif[12]|msf1)$/ },
+  // A HEIF's brand does not say how its picture is coded. It may turn out to be an AVIF.
+  { ...accepted('heic'), pattern: /^(?:mif[123]|msf1)$/ },
   { name: 'a QuickTime video', pattern: /^qt {2}$/ },
   { name: 'an MP4 video', pattern: /^(?:isom|iso\d|mp4\d|avc1|M4V|dash|3g)/ },
 ];
 
 /** Major brands of still pictures. The demuxer gets every other file with a brand: videos have hundreds of brands. */
-const stillBrands: ReadonlySet<string> = new Set(['avif', 'avis', 'heic', 'heix', 'mif1']);
+const stillBrands: ReadonlySet<string> = new Set([
+  'avif',
+  'avis',
+  'heic',
+  'heim',
+  'heis',
+  'heix',
+  'mif1',
+  'mif2',
+  'mif3',
+]);
 
 /** How many of a file's compatible brands are read; real files have up to 20. */
 const MAX_BRANDS = 1000;
@@ -223,6 +238,11 @@ export function readPictureHeader(bytes: Uint8Array): PictureHeader {
   const content = recognisePicture(bytes);
   if ('other' in content) throw unsupportedPicture(content.other);
   return pictures[content.format].read(bytes);
+}
+
+/** Whether a decoder works in another process. */
+export function isIsolated(decoder: PictureDecoder): decoder is IsolatedDecoder {
+  return decoder === 'library' || decoder === 'libav';
 }
 
 /** The library also decodes the rare variants of other formats. */

@@ -68,6 +68,19 @@ describe('the rooms', () => {
     expect(deciding.filter((path) => !path.startsWith('src/clip/'))).toEqual(['src/classify/decide.ts']);
   });
 
+  test('the service and the command line never load libav: it works in child processes', () => {
+    const imports = new Map(files.map((file) => [file.path, file.imports]));
+    const loaded = new Set<string>();
+    const load = (path: string) => {
+      if (loaded.has(path)) return;
+      loaded.add(path);
+      for (const next of imports.get(path) ?? []) load(next);
+    };
+    for (const program of ['src/main.ts', 'src/cli/main.ts']) load(program);
+    expect(loaded.size).toBeGreaterThan(100);
+    expect([...loaded].filter((path) => path.startsWith('node-av'))).toEqual([]);
+  });
+
   const forbidden: readonly [room: string, from: RegExp, to: RegExp, which: 'imports' | 'names'][] = [
     ['native knows no domain', /^native\//, /^(?:src|models)\//, 'names'],
     [

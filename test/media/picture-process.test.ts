@@ -13,6 +13,7 @@ import {
   animatedWebp,
   avif,
   bmp,
+  concat,
   cutOut,
   gif,
   greyTiff,
@@ -21,6 +22,7 @@ import {
   planarTiledTiff,
   rgbPng,
   tiff,
+  uint32be,
   webp,
 } from './sample-pictures.ts';
 
@@ -345,6 +347,7 @@ describe('pictures that are decoded in another process', () => {
       new TextEncoder().encode('no picture'),
     ];
     expect(others.map((bytes) => isIsolatedPicture(bytes))).toEqual(others.map(() => false));
+    expect(isIsolatedPicture(concat(uint32be(24), 'ftypheic', uint32be(0), 'mif1heic'))).toBe(true);
     // Only the whole header shows whether it is a rare variant.
     expect(isIsolatedPicture(bmp(61, 47).subarray(0, 20))).toBe(true);
   });

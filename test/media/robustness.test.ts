@@ -4,6 +4,7 @@ import { resizeAndCrop } from '../../src/clip/preprocessing.ts';
 import { ServiceError } from '../../src/errors.ts';
 import { createPictureLoader } from '../../src/media/picture/picture.ts';
 import { isolated } from './load-picture.ts';
+import { gridHeic, heic } from './sample-heics.ts';
 import {
   animatedWebp,
   avif,
@@ -36,6 +37,8 @@ const seeds: Record<string, Uint8Array> = {
   bmp: bmp(61, 47),
   tiff: Uint8Array.from(await tiff(61, 47)),
   avif: Uint8Array.from(await avif(61, 47)),
+  heic: heic(62, 48),
+  'heic of tiles': gridHeic(62, 48, scene, { tile: 32 }),
 };
 
 /** Mulberry32: the same numbers in every run. */

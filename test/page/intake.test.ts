@@ -13,7 +13,9 @@ describe('a dropped file', () => {
     ['a.JPG', '', 'photo'],
     ['a.webp', 'image/webp', 'photo'],
     ['scan', 'image/png', 'photo'],
-    ['a.heic', '', 'other'],
+    ['a.heic', '', 'photo'],
+    ['a.HIF', '', 'photo'],
+    ['a.jxl', '', 'other'],
     ['a.heic', 'image/heic', 'photo'],
     ['a.tif', '', 'photo'],
     ['film.MP4', 'video/mp4', 'video'],
@@ -31,9 +33,9 @@ describe('a dropped file', () => {
 
 test('the file chooser offers what the service accepts, and nothing else', () => {
   const offered = acceptedFiles.split(',');
-  for (const kind of ['.jpg', 'image/jpeg', '.avif', '.mkv', 'video/mp4', '.json'])
+  for (const kind of ['.jpg', 'image/jpeg', '.avif', '.heic', '.mkv', 'video/mp4', '.json'])
     expect(offered).toContain(kind);
-  expect(offered.filter((kind) => /hei[cf]|\*/.test(kind))).toEqual([]);
+  expect(offered.filter((kind) => /jxl|\*/.test(kind))).toEqual([]);
 });
 
 describe('of what is dropped at once', () => {

@@ -75,6 +75,13 @@ describe('pictures full of the smallest pieces are refused for them, or read at 
     'AVIF properties as many as may be': accepted,
     'AVIF with a long name of a plane': accepted,
     'AVIF boxes of nothing': /^image_broken: The AVIF picture has more than 10000 boxes in one place\.$/,
+    'HEIC associations as many as fit': /^image_broken: The HEIC picture declares no size\.$/,
+    'HEIC references as many as fit': accepted,
+    'HEIC tiles by the thousand': accepted,
+    'HEIC tiles of nothing':
+      /^image_broken: The HEIC picture has 65535 tiles where 256 × 256 are declared\.$/,
+    'HEIC items in items': /^image_broken: The HEIC picture has more than 100000 pieces of data\.$/,
+    'HEIC tracks as many as fit': /^image_broken: The HEIC picture has no still picture\.$/,
     'brands as long as the file': /^image_unsupported: The file is of an unknown format;/,
     'a text as long as a picture': /^image_unsupported: The file is text;/,
   };
@@ -93,10 +100,10 @@ describe('pictures full of the smallest pieces are refused for them, or read at 
 
   test('of a list of brands the first thousand are looked at', () => {
     const brandsBefore = (count: number) =>
-      Buffer.concat([Buffer.from([0, 1, 0, 0]), Buffer.from(`ftypzzzz\0\0\0\0${'abcd'.repeat(count)}heic`)]);
+      Buffer.concat([Buffer.from([0, 1, 0, 0]), Buffer.from(`ftypzzzz\0\0\0\0${'abcd'.repeat(count)}crx `)]);
     expectOutcome(
       outcomeOf(() => readPictureHeader(brandsBefore(999))),
-      /The file is a HEIC picture;/,
+      /The file is a camera’s raw picture \(CR3\);/,
     );
     expectOutcome(
       outcomeOf(() => readPictureHeader(brandsBefore(1000))),

@@ -209,8 +209,7 @@ const provocations: Readonly<Record<string, () => Promise<Json>>> = {
       ...Array.from({ length: 10_001 }, (_, index) => filePart(`${index}`, '')),
       categories,
     ]),
-  image_unsupported: () =>
-    post('/categorize', [filePart('photo.heic', '\0\0\0\x18ftypheic\0\0\0\0heicmif1'), categories]),
+  image_unsupported: () => post('/categorize', [filePart('photo.jxl', '\0\0\0\x0cJXL \r\n'), categories]),
   files_broken: async () =>
     post('/categorize', [filePart('broken.jpg', (await jpeg(640, 480)).subarray(0, -100)), categories]),
   image_too_large: async () => {

@@ -162,8 +162,8 @@ export const videoDetails: VideoDetails = {
   warnings: ['2 of the 61 decoded frames are damaged; they may be missing or distorted.'],
 };
 
-const heic =
-  'The file is a HEIC picture; JPEG, PNG, WebP, GIF (first frame), BMP, TIFF and AVIF pictures are accepted.';
+const jpegXl =
+  'The file is a JPEG XL picture; JPEG, PNG, WebP, GIF (first frame), BMP, TIFF, AVIF and HEIC pictures are accepted.';
 const requestId = '4f9c1a52-6f0e-4d6b-9a53-2f6f3f0f8a11';
 const label = `${'a very '.repeat(8)}a ve…`;
 
@@ -196,7 +196,7 @@ const sentences = {
   shutting_down: 'The service is shutting down; it finishes accepted requests.',
   files_missing: 'No picture was sent; send each as a part named files, e.g. curl -F files=@photo.jpg.',
   files_too_many: 'More than 10000 files were sent; at most 10000 are accepted in one request.',
-  image_unsupported: `"photo.heic" cannot be used: ${heic}`,
+  image_unsupported: `"photo.jxl" cannot be used: ${jpegXl}`,
   image_too_large:
     'The file "raw.jpg" continues for more than 268435456 bytes after the 67108864 bytes that a picture may have, so the request was ended; leave that file out.',
   files_broken: `"broken.jpg" cannot be used: ${errors[0]?.error}`,
@@ -218,7 +218,7 @@ const furtherFields: { readonly [code in DocumentedCode]?: object } = {
   categories_too_many: { categories: 1001, limit: 1000 },
   label_too_long: { label, tokens: 84, limit: 77 },
   files_broken: { errors },
-  image_unsupported: { errors: [{ file: 'photo.heic', code: 'image_unsupported', error: heic }] },
+  image_unsupported: { errors: [{ file: 'photo.jxl', code: 'image_unsupported', error: jpegXl }] },
   upload_stalled: { retry_after_seconds: 5 },
   overloaded: { retry_after_seconds: 5 },
   engine_restarting: { retry_after_seconds: 5 },

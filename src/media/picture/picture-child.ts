@@ -2,12 +2,13 @@ import { readSync, writeFileSync } from 'node:fs';
 import { DecodeError } from '../../../native/image/builtin-decoder.ts';
 import { invariant } from '../../errors.ts';
 import { createGarbageNote, giveBack } from '../../garbage.ts';
+import { decoderOf } from '../sniff.ts';
 import { decodeSquare } from './picture.ts';
 import type { PictureMessage, PictureOrder } from './picture-process.ts';
 
 /**
- * Decodes pictures in a child process, one after another. The library that reads TIFF and AVIF aborts its process on
- * some damaged files, and JavaScript cannot catch that.
+ * Decodes pictures in a child process, one after another. The libraries that read TIFF, AVIF and HEIC end their
+ * process on some damaged files, and JavaScript cannot catch that.
  */
 
 /** The system ends this process rather than the service when memory runs out. */
@@ -39,7 +40,11 @@ async function decode({ byteLength, side, ...task }: PictureOrder): Promise<Pict
   const bytes = receive(byteLength);
   const pixels = new Uint8Array(side * side * 3);
   try {
-    await decodeSquare(bytes, task, pixels);
+    if (decoderOf(task.header) === 'libav') {
+      // Loaded with the first such picture: most services never get one.
+      const { decodeHeicSquare } = await import('./heic-square.ts');
+      decodeHeicSquare(bytes, task, pixels);
+    } else await decodeSquare(bytes, task, pixels);
     return { kind: 'decoded', pixels };
   } catch (fault) {
     const message = fault instanceof Error ? fault.message : String(fault);

@@ -13,7 +13,7 @@ import type { PictureFormat } from '../../contract/formats.ts';
 import type { ServiceError } from '../../errors.ts';
 import { giveBack } from '../../garbage.ts';
 import { createSemaphore } from '../../semaphore.ts';
-import { decoderOf, readPictureHeader, recognisePicture } from '../sniff.ts';
+import { decoderOf, isIsolated, readPictureHeader, recognisePicture } from '../sniff.ts';
 import { opaqueGif } from './format/gif.ts';
 import { type PictureHeader, shownSize, turnedSize } from './format/picture-header.ts';
 import { isAnimatedWebp } from './format/webp.ts';
@@ -91,9 +91,8 @@ export function isIsolatedPicture(head: Uint8Array): boolean {
   const content = recognisePicture(head);
   if ('other' in content) return false;
   const { format } = content;
-  return (
-    decoderOf({ format, rare: format === 'bmp' || (format === 'webp' && isAnimatedWebp(head)) }) === 'library'
-  );
+  const rare = format === 'bmp' || (format === 'webp' && isAnimatedWebp(head));
+  return isIsolated(decoderOf({ format, rare }));
 }
 
 export function createPictureLoader(options: PictureLoaderOptions): LoadPicture {
@@ -114,8 +113,8 @@ export function createPictureLoader(options: PictureLoaderOptions): LoadPicture 
     const shown = shownSize(header);
     const place = geometry(shown.width, shown.height);
 
-    // The library ends its process on some damaged files, and on some sound ones.
-    const leaves = decoderOf(header) === 'library';
+    // Their decoders end their process on some damaged files, and on some sound ones.
+    const leaves = isIsolated(decoderOf(header));
     // The other process gets a copy of the file.
     const cost = decodeCostBytes(header, resizedSize(place)) + (leaves ? bytes.length : 0);
     if (cost > maxDecodeBytes) throw tooMuchMemory(header, cost, maxDecodeBytes);
@@ -268,6 +267,8 @@ async function makeDecodable(
   const { orientation, format } = header;
   const asItIs = { bytes, size: header, covered: header, orientation, [Symbol.dispose]() {} };
   switch (decoderOf(header)) {
+    case 'libav':
+      throw new Error('This is a bug: libav reads such pictures row by row.');
     case 'library': {
       const bitmap = await decodeToBitmap(bytes, { isAvif: format === 'avif', isGrey: header.grey }, signal);
       checkSize(bitmapSize(bitmap), header);
@@ -371,6 +372,9 @@ const bytesPerPixel = {
   turned: 4,
 } as const;
 
+/** The largest side of a model's square in use. */
+const WIDEST_SQUARE = 448;
+
 /** Rows in progress, tables, the result. */
 const FIXED_BYTES = 512 * 1024;
 
@@ -384,6 +388,11 @@ export function decodeCostBytes(header: PictureHeader, resized: Size | undefined
 
 function pixelBytes(header: PictureHeader, resized: Size | undefined): number {
   const { width, height, orientation, format } = header;
+  if (format === 'heic') {
+    const narrowed = Math.max(width, height) * bytesPerPixel.decoded * WIDEST_SQUARE;
+    // Only a picture with an opacity is in memory as a whole, after its rows were read.
+    return narrowed + (header.alpha ? width * height * bytesPerPixel.decoded : 0);
+  }
   const turned = orientation === 1 ? 0 : bytesPerPixel.turned;
   const pixels = width * height;
   if (!resized) return pixels * (bytesPerPixel.decodedTwice + turned);
@@ -404,7 +413,7 @@ const perPixelByFormat = {
   gif: bytesPerPixel.gif,
   tiff: bytesPerPixel.transcoded,
   avif: bytesPerPixel.avif,
-} as const satisfies Readonly<Record<Exclude<PictureFormat, 'jpeg'>, number>>;
+} as const satisfies Readonly<Record<Exclude<PictureFormat, 'jpeg' | 'heic'>, number>>;
 
 /**
  * Pictures with opacity up to this size are resized as Pillow does, which needs a second decoding. In larger pictures,

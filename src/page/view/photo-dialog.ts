@@ -1,3 +1,4 @@
+import { pictureFormats, titleByEnding } from '../../contract/formats.ts';
 import { answerTo, type Photo, type Question } from '../results/photo.ts';
 import { create, createButton, setText } from './dom.ts';
 import { bytes as bytesText, percent } from './numbers.ts';
@@ -9,11 +10,7 @@ const MAX_LINES = 200;
 /** One photo, large, with its size and scores. */
 export function createPhotoDialog(dialog: HTMLDialogElement) {
   const image = create('img', { attributes: { alt: '' } });
-  const unshowable = create('p', {
-    class: 'hint',
-    text: 'This browser cannot show this file.',
-    hidden: true,
-  });
+  const unshowable = create('p', { class: 'hint', hidden: true });
   const heading = create('h2', { attributes: { id: 'dialog-name' } });
   const facts = create('p', { class: 'hint' });
   const fault = create('p', { class: 'fault' });
@@ -49,6 +46,13 @@ export function createPhotoDialog(dialog: HTMLDialogElement) {
     unshowable.hidden = true;
     image.hidden = false;
     image.src = URL.createObjectURL(photo.file);
+    const format = titleByEnding(pictureFormats, photo.path);
+    setText(
+      unshowable,
+      format && !photo.fault
+        ? `This browser cannot show this ${format} picture. The service can read it.`
+        : 'This browser cannot show this file.',
+    );
     setText(heading, photo.path);
     setText(facts, bytesText(photo.bytes));
     setText(fault, photo.fault?.sentence ?? '');

@@ -1,3 +1,4 @@
+import { pictureFormats, titleByEnding } from '../../contract/formats.ts';
 import type { Photo } from '../results/photo.ts';
 
 /** Draws thumbnails only near the visible part of the page, so that memory does not grow with the number of photos. */
@@ -45,7 +46,7 @@ export function createThumbnails(): Thumbnails {
     if (known !== undefined) {
       kept.delete(photo.id);
       kept.set(photo.id, known);
-      draw(canvas, known);
+      draw(canvas, photo, known);
       return;
     }
     wanted.unshift(canvas);
@@ -65,14 +66,14 @@ export function createThumbnails(): Thumbnails {
       if (!photo) continue;
       const known = kept.get(photo.id);
       if (known !== undefined) {
-        draw(canvas, known);
+        draw(canvas, photo, known);
         continue;
       }
       decoding++;
       void decode(photo.file).then((bitmap) => {
         decoding--;
         keep(photo.id, bitmap);
-        if (shown.get(canvas) === photo) draw(canvas, bitmap);
+        if (shown.get(canvas) === photo) draw(canvas, photo, bitmap);
         decodeNext();
       });
     }
@@ -125,10 +126,22 @@ async function decode(file: File): Promise<ImageBitmap | null> {
   }
 }
 
-function draw(canvas: HTMLCanvasElement, bitmap: ImageBitmap | null): void {
+/** What the service reads and a browser may not show, such as HEIC, is a tile with the format's name. */
+function draw(canvas: HTMLCanvasElement, { path }: Photo, bitmap: ImageBitmap | null): void {
+  const format = bitmap ? undefined : titleByEnding(pictureFormats, path);
   canvas.classList.toggle('unshowable', bitmap === null);
-  if (!bitmap) return;
+  canvas.classList.toggle('named', format !== undefined);
+  if (!bitmap && !format) return;
   canvas.width = SIDE;
   canvas.height = SIDE;
-  canvas.getContext('2d')?.drawImage(bitmap, 0, 0);
+  const context = canvas.getContext('2d');
+  if (!context) return;
+  if (bitmap) context.drawImage(bitmap, 0, 0);
+  else if (format) {
+    context.fillStyle = getComputedStyle(canvas).color;
+    context.font = '600 48px system-ui, sans-serif';
+    context.textAlign = 'center';
+    context.textBaseline = 'middle';
+    context.fillText(format, SIDE / 2, SIDE / 2);
+  }
 }

@@ -1,6 +1,16 @@
 import { ServiceError } from '../../../src/errors.ts';
 import { readPictureHeader } from '../../../src/media/sniff.ts';
 import {
+  box,
+  type CodedPicture,
+  codedItem,
+  cutProperty,
+  gridData,
+  heicSequence,
+  heif,
+  sizeProperty,
+} from '../../media/sample-heifs.ts';
+import {
   animatedWebp,
   avif,
   bmp,
@@ -21,6 +31,29 @@ import {
 } from '../../media/sample-pictures.ts';
 import { repairChecksums } from '../decoders/png.ts';
 import { check, type Target } from '../target.ts';
+
+/** Headers are read without a look at what is coded. */
+const coded: CodedPicture = {
+  width: 8,
+  height: 6,
+  configuration: Uint8Array.from({ length: 23 }, (_, at) => (at === 16 ? 1 : 0)),
+  data: new Uint8Array(16),
+};
+
+const heicOfTiles = heif({
+  items: [
+    {
+      id: 1,
+      type: 'grid',
+      properties: [sizeProperty(12, 6)],
+      data: gridData(2, 1, 12, 6),
+      place: 'meta box',
+    },
+    codedItem(2, coded),
+    codedItem(3, coded),
+  ],
+  references: [['dimg', 1, [2, 3]]],
+});
 
 /** Readers of picture headers: sizes, orientation and ends are told from them before anything is decoded. */
 export const headers: Target = {
@@ -48,13 +81,11 @@ export const headers: Target = {
       greyTiff(4, 4, () => 7),
       await avif(9, 7),
       await avif(9, 7, cutOut),
+      heif({ items: [codedItem(1, coded, [box('irot', [1]), cutProperty([4, 1], [3, 1], [0, 1], [1, 2])])] }),
+      heicOfTiles,
+      heicSequence(coded),
     ];
-    const others = [
-      '%PDF-1.4',
-      '<svg xmlns="http://www.w3.org/2000/svg">',
-      '\0\0\0\x18ftypheic\0\0\0\0mif1heic',
-      'a text',
-    ];
+    const others = ['%PDF-1.4', '<svg xmlns="http://www.w3.org/2000/svg">', 'a text'];
     return [...pictures.map((bytes) => Uint8Array.from(bytes)), ...others.map((text) => concat(text))];
   },
 

@@ -1,7 +1,10 @@
 import { describe, expect, test } from 'bun:test';
 import type { Size } from '../../../native/geometry.ts';
+import { readHeicHeader } from '../../../src/media/picture/format/heic.ts';
 import type { PictureHeader } from '../../../src/media/picture/format/picture-header.ts';
 import { decodeCostBytes } from '../../../src/media/picture/picture.ts';
+import { planMemory } from '../../../src/memory-plan.ts';
+import { codedItem, gridData, heif, sizeProperty } from '../sample-heifs.ts';
 
 const MEBI = 1024 ** 2;
 const resized = { width: 298, height: 224 };
@@ -43,6 +46,33 @@ describe('decodeCostBytes', () => {
   ] as const)('covers what %s was seen to take', (_, header, measured) => {
     expect(cost(header)).toBeGreaterThan(measured * 0.95);
     expect(cost(header)).toBeLessThan(measured * 1.6);
+  });
+
+  const coded = (width: number, height: number) => ({
+    width,
+    height,
+    configuration: Uint8Array.from({ length: 23 }, (_, at) => (at === 16 ? 1 : 0)),
+    data: new Uint8Array(1),
+  });
+
+  test('covers what a HEIC of 48 megapixels was seen to take, and fits into the plan for 1 GiB', () => {
+    const whole = cost(readHeicHeader(heif({ items: [codedItem(1, coded(8064, 6048))] })));
+    expect(whole).toBeGreaterThan(128 * 0.95);
+    expect(whole).toBeLessThan(128 * 1.6);
+    const { maxDecodeBytes } = planMemory({ limitBytes: 1024 * MEBI, threads: 2, files: 10_000 });
+    expect(whole * MEBI).toBeLessThan(maxDecodeBytes);
+  });
+
+  test('a HEIC of tiles costs a row of them', () => {
+    const ids = Array.from({ length: 16 * 12 }, (_, index) => index + 2);
+    const grid = heif({
+      items: [
+        { id: 1, type: 'grid', properties: [sizeProperty(8064, 6048)], data: gridData(16, 12, 8064, 6048) },
+        ...ids.map((id) => codedItem(id, coded(512, 512))),
+      ],
+      references: [['dimg', 1, ids]],
+    });
+    expect(cost(readHeicHeader(grid))).toBeLessThan(40);
   });
 
   test('even a large baseline JPEG costs little', () => {

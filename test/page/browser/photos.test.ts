@@ -1,6 +1,7 @@
 import { expect, test } from 'bun:test';
 import { readFile } from 'node:fs/promises';
 import type { Page } from 'playwright-core';
+import { heic } from '../../media/sample-heics.ts';
 import { onDisk, type SampleFile, sceneColours, scenePhotos, textFile } from './sample-files.ts';
 import {
   classify,
@@ -181,5 +182,18 @@ describeInBrowser('photos on the page', () => {
       await page.keyboard.press('Escape');
       expect(await dialog.isVisible()).toBe(false);
       expect(await page.evaluate('document.activeElement.textContent')).toBe(name);
+    }));
+
+  test('of a format that the browser cannot show are tiles with its name', () =>
+    stage.visit(async (page) => {
+      const buffer = Buffer.from(heic(64, 48, () => [35, 70, 200, 255]));
+      await filesInput(page).setInputFiles([{ name: 'sea.HEIC', mimeType: 'image/heic', buffer }]);
+      await classify(page, sceneColours.join('\n'));
+      await untilClassified(page);
+      expect(await groupsOf(page)).toEqual({ blue: ['sea.HEIC'] });
+      await page.locator('.photo canvas.named').waitFor();
+      await page.locator('.photo').click();
+      await page.getByText('This browser cannot show this HEIC picture. The service can read it.').waitFor();
+      await takeScreenshot(page, 'unshowable');
     }));
 });

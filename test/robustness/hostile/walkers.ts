@@ -1,4 +1,5 @@
 import { crc32 } from 'node:zlib';
+import { codedItem, gridData, heif, sizeProperty } from '../../media/sample-heifs.ts';
 
 /** The largest picture that is accepted by default. */
 export const LARGEST_PICTURE = 64 * 1024 ** 2;
@@ -310,6 +311,59 @@ const avifs: WorstCases = {
     filled(size, 'abcd', concat(big(size, 4), 'ftypzzzz\0\0\0\0')),
 };
 
+/** Coded as HEVC, as far as its header says. */
+const coded = {
+  width: 64,
+  height: 64,
+  configuration: filled(23, [0]),
+  data: new Uint8Array(1),
+};
+
+const heics: WorstCases = {
+  'HEIC associations as many as fit': () =>
+    heif({
+      items: [codedItem(1, coded)],
+      associations: fullBox('ipma', big(0xffff_ffff, 4), filled(1_000_000, [0, 9, 0])),
+    }),
+  'HEIC references as many as fit': () => {
+    const ids = Array.from({ length: 65_000 }, (_, index) => index);
+    const items = [codedItem(1, coded)];
+    return heif({
+      items,
+      references: Array.from({ length: 7 }, (_, from) => ['auxl', from + 1, ids] as const),
+    });
+  },
+  'HEIC tiles by the thousand': () => {
+    const ids = Array.from({ length: 60 * 60 }, (_, index) => index + 2);
+    return heif({
+      items: [
+        { id: 1, type: 'grid', properties: [sizeProperty(3840, 3840)], data: gridData(60, 60, 3840, 3840) },
+        ...ids.map((id) => codedItem(id, coded)),
+      ],
+      references: [['dimg', 1, ids]],
+    });
+  },
+  'HEIC tiles of nothing': () =>
+    heif({
+      items: [
+        { id: 1, type: 'grid', properties: [sizeProperty(8, 8)], data: gridData(256, 256, 8, 8) },
+        codedItem(2, coded),
+      ],
+      references: [['dimg', 1, Array.from({ length: 65_535 }, () => 2)]],
+    }),
+  'HEIC items in items': () => {
+    const data = filled(3000, [0]);
+    const within = (id: number) =>
+      ({ ...codedItem(id, { ...coded, data }), place: { item: id + 1, offset: 0 }, pieceBytes: 1 }) as const;
+    return heif({ items: [...[1, 2, 3, 4, 5].map(within), { id: 6, type: 'mime', data }] });
+  },
+  'HEIC tracks as many as fit': (size = LARGEST_PICTURE) => {
+    const track = box('trak', box('mdia', filled(6000, box('free'))));
+    const tracks = filled(Math.min(size - 1000, track.length * 9999), track);
+    return concat(box('ftyp', 'hevc\0\0\0\0hevcmsf1'), box('moov', tracks));
+  },
+};
+
 /** Pictures, by what they are full of. */
 export const worstPictures: WorstCases = {
   ...jpegs,
@@ -318,6 +372,7 @@ export const worstPictures: WorstCases = {
   ...gifs,
   ...tiffs,
   ...avifs,
+  ...heics,
   'a text as long as a picture': (size = LARGEST_PICTURE) => filled(size, ' '),
 };
 

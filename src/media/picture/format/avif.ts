@@ -1,5 +1,6 @@
 import type { ExifOrientation, Size } from '../../../../native/geometry.ts';
 import { tooManyPixels } from '../picture-errors.ts';
+import { type Box, FULL_BOX_BYTES, findBox, findTable, readBoxes, readItemId } from './heif-items.ts';
 import { ByteView, ordinaryPicture, type PictureHeader } from './picture-header.ts';
 
 const SEQUENCE_HEADER = 1;
@@ -132,63 +133,8 @@ class BitReader {
   }
 }
 
-/** A box of an ISO base media file. Its contents are from `start` to `end`. */
-interface Box {
-  readonly type: string;
-  readonly start: number;
-  readonly end: number;
-}
-
-const HEADER_BYTES = 8;
-const LONG_HEADER_BYTES = 16;
-/** In one container; a still picture has a dozen. */
-const MAX_BOXES = 10_000;
-/** Tables of items: a picture of a thousand tiles has some 20 KB of them. */
-const MAX_TABLE_BYTES = 1024 ** 2;
-
-/**
- * Reads the consecutive boxes between two offsets.
- * @throws ServiceError image_broken if the file ends within one
- */
-function* readBoxes(view: ByteView, from: number, to: number): Generator<Box> {
-  let count = 0;
-  for (let at = from; at + HEADER_BYTES <= to; ) {
-    count += 1;
-    if (count > MAX_BOXES) throw view.broken(`has more than ${MAX_BOXES} boxes in one place`);
-    const shortSize = view.uint32(at);
-    // 1: a size of 64 bits follows; 0: the box extends to the end.
-    const size = shortSize === 1 ? view.uint64(at + HEADER_BYTES) : shortSize || to - at;
-    const headerBytes = shortSize === 1 ? LONG_HEADER_BYTES : HEADER_BYTES;
-    if (size < headerBytes) throw view.broken('has a box smaller than its header');
-    view.require(at + size);
-    yield { type: view.fourCc(at + 4), start: at + headerBytes, end: at + size };
-    at += size;
-  }
-}
-
-function findBox(boxes: Iterable<Box>, type: string): Box | undefined {
-  for (const box of boxes) if (box.type === type) return box;
-  return undefined;
-}
-
-/** Finds a box whose contents are read number by number. */
-function findTable(view: ByteView, boxes: Iterable<Box>, type: string): Box {
-  const box = findBox(boxes, type);
-  if (!box) throw view.broken(`lacks its ${type} box`);
-  if (box.end - box.start > MAX_TABLE_BYTES) throw view.broken(`has an oversized ${type} box`);
-  return box;
-}
-
 /** Items and pieces of items in one table: a picture of a thousand tiles has a thousand of each. */
 const MAX_PIECES = 100_000;
-
-/** A FullBox begins with a byte of version and 3 of flags. */
-const FULL_BOX_BYTES = 4;
-
-/** Item numbers have 16 bits, or 32 in later versions of a box. */
-function readItemId(view: ByteView, at: number, long: boolean): number {
-  return long ? view.uint32(at) : view.uint16(at);
-}
 
 /** The number of the item that is the picture. Other items are its alpha plane, tiles and metadata. */
 function readPrimaryId(view: ByteView, meta: readonly Box[]): number {

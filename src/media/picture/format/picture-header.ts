@@ -15,7 +15,7 @@ export interface PictureHeader extends Size {
   readonly grey: boolean;
   /**
    * Bytes that a decoder holds in addition to the pixels. For a JPEG in several scans (every progressive one), it keeps
-   * all coefficients until the last scan.
+   * all coefficients until the last scan. For a HEIC, a row of tiles and the decoder's own frames.
    */
   readonly coefficientBytes: number;
 }

@@ -1,4 +1,4 @@
-import type { ExifOrientation, ResizeAndCrop, Size } from '../../../../native/geometry.ts';
+import type { ExifOrientation, Rectangle, ResizeAndCrop, Size } from '../../../../native/geometry.ts';
 import { StoredPng } from '../../../../native/image/builtin-decoder.ts';
 
 /**
@@ -184,19 +184,24 @@ export type ResampleSquare = (
 ) => void;
 
 /** For machines without the kernel: correct, but slow. */
-export const resamplePlainly: ResampleSquare = (readRow, axes, target, layout) => {
-  const { horizontal, vertical } = axes;
-  const rowBytes = (horizontal.sourceEnd - horizontal.sourceStart) * 4;
-  const source = new Uint8Array((vertical.sourceEnd - vertical.sourceStart) * rowBytes);
-  for (let at = 0; at < source.length; at += rowBytes) readRow(source.subarray(at, at + rowBytes));
-  const square = resampleBicubic(source, axes);
-  const side = horizontal.starts.length;
-  for (let y = 0, from = 0; y < side; y++) {
-    for (let x = 0; x < side; x++, from += 4) {
-      target.set(square.subarray(from, from + 3), layout.origin + y * layout.down + x * layout.right);
+export const resamplePlainly: ResampleSquare = resampleWith(() => {});
+
+function resampleWith(finish: (square: Uint8Array) => void): ResampleSquare {
+  return (readRow, axes, target, layout) => {
+    const { horizontal, vertical } = axes;
+    const rowBytes = (horizontal.sourceEnd - horizontal.sourceStart) * 4;
+    const source = new Uint8Array((vertical.sourceEnd - vertical.sourceStart) * rowBytes);
+    for (let at = 0; at < source.length; at += rowBytes) readRow(source.subarray(at, at + rowBytes));
+    const square = resampleBicubic(source, axes);
+    finish(square);
+    const side = horizontal.starts.length;
+    for (let y = 0, from = 0; y < side; y++) {
+      for (let x = 0; x < side; x++, from += 4) {
+        target.set(square.subarray(from, from + 3), layout.origin + y * layout.down + x * layout.right);
+      }
     }
-  }
-};
+  };
+}
 
 const PAGE_BYTES = 64 * 1024;
 const VECTOR_BYTES = 16;
@@ -286,6 +291,8 @@ interface CutPicture {
   readonly covered: Size;
   readonly place: ResizeAndCrop;
   readonly orientation: ExifOrientation;
+  /** Changes the square's pixels, [S, S, 4] u8 RGBA, before their opacity is dropped. It costs the fast path. */
+  readonly finish?: (square: Uint8Array) => void;
 }
 
 /**
@@ -297,11 +304,34 @@ interface CutPicture {
  * @param target receives the square, [S, S, 3] u8 RGB, row-major
  */
 export function resizeCutPixels(png: Uint8Array, cut: CutPicture, target: Uint8Array): void {
+  const open = ({ left, top }: Rectangle) => {
+    const stored = new StoredPng(png);
+    stored.skipRows(top);
+    return (row: Uint8Array) => stored.readRow(row, left);
+  };
+  resizeRows(open, cut, target);
+}
+
+/**
+ * Resizes a picture of which only some rows are in memory at a time, and turns the square upright.
+ * @param open called once, with the part of the stored picture that the square depends on. The function that it returns
+ *   reads the next row of that part, [n, 4] u8 RGBA.
+ * @param target receives the square, [S, S, 3] u8 RGB, row-major
+ */
+export function resizeRows(
+  open: (part: Rectangle) => (row: Uint8Array) => void,
+  cut: CutPicture,
+  target: Uint8Array,
+): void {
   const { horizontal, vertical, target: place } = axesAsStored(cut, Math.sqrt(target.length / 3));
-  const stored = new StoredPng(png);
-  stored.skipRows(vertical.sourceStart);
-  const readRow = (row: Uint8Array) => stored.readRow(row, horizontal.sourceStart);
-  resampleSquare(readRow, { horizontal, vertical }, target, place);
+  const readRow = open({
+    left: horizontal.sourceStart,
+    top: vertical.sourceStart,
+    width: horizontal.sourceEnd - horizontal.sourceStart,
+    height: vertical.sourceEnd - vertical.sourceStart,
+  });
+  const resample = cut.finish ? resampleWith(cut.finish) : resampleSquare;
+  resample(readRow, { horizontal, vertical }, target, place);
 }
 
 /** The square's axes on the stored picture, which may be mirrored or on its side. */
