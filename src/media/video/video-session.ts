@@ -147,7 +147,7 @@ const PICTURE_COST = 6;
 /** All pictures of an answer together: 8,000 in 1080p. */
 const MAX_PICTURE_BYTES = 2 * 1024 ** 3;
 /** What a search decodes: frames of this duration, a share of the whole, or of a small video as many as cost this. */
-const DECODED = { seconds: 90, share: 1 / 5, pixels: 90 * 30 * 1280 * 720 };
+const DECODED = { seconds: 60, share: 1 / 8, pixels: 90 * 30 * 1280 * 720 };
 /** The share of that for the first pass. The rest is for refining. */
 const FIRST_PASS = 2 / 3;
 /** No search costs more than this, in full decodes. */

@@ -3,7 +3,7 @@ import { AvError } from '../../../native/av/av-error.ts';
 import { createDecoder, type DecoderOptions, holdFrame } from '../../../native/av/decoder.ts';
 import { openDemuxer } from '../../../native/av/demuxer.ts';
 import { createPictureScaler, createThumbnailer } from '../../../native/av/frame-filter.ts';
-import { makeVideo, sceneColours, type VideoRecipe } from '../../fixtures/videos.ts';
+import { makePaintedVideo, makeVideo, sceneColours, type VideoRecipe } from '../../fixtures/videos.ts';
 
 const recipe: VideoRecipe = {
   scenes: [{ colour: 'red', seconds: 2 }],
@@ -121,6 +121,38 @@ describe('a frame', () => {
     expect(pixels?.length).toBe(32 * 32 * 3);
     for (let at = 0; at < pixels!.length; at++) {
       expect(Math.abs(pixels![at]! - sceneColours.green[at % 3]!)).toBeLessThanOrEqual(4);
+    }
+  });
+
+  test('keeps the resolution of its colours where it is made smaller', () => {
+    const side = 224;
+    const stripes = 56;
+    const patches = Array.from({ length: stripes }, (_, order) => ({
+      left: (2 * order) / (2 * stripes),
+      right: (2 * order + 1) / (2 * stripes),
+      top: 0,
+      bottom: 1,
+      colour: sceneColours.orange,
+    }));
+    const path = makePaintedVideo(
+      'stripes',
+      { width: 2 * side, height: 2 * side, options: { qp: '0', preset: 'ultrafast' } },
+      [{ background: sceneColours.blue, patches }],
+    );
+    using demuxer = openDemuxer({ path, container: 'mov', ignoreEdits: false });
+    using decoder = createDecoder(demuxer, 'h264', defaults);
+    const placement = { resizedWidth: side, resizedHeight: side, cropLeft: 0, cropTop: 0, side };
+    using scaler = createPictureScaler(placement, demuxer.track!.orientation);
+    let pixels: Uint8Array | undefined;
+    while (demuxer.next()) for (const frame of decoder.decode(demuxer)) pixels ??= scaler.scale(frame);
+    for (const frame of decoder.flush()) pixels ??= scaler.scale(frame);
+    // Stripes of two pixels.
+    for (let column = 0; column < side; column++) {
+      const colour = sceneColours[column % 4 < 2 ? 'orange' : 'blue'];
+      const at = (100 * side + column) * 3;
+      for (const channel of [0, 1, 2]) {
+        expect(Math.abs(pixels![at + channel]! - colour[channel]!)).toBeLessThanOrEqual(8);
+      }
     }
   });
 });
