@@ -219,7 +219,10 @@ async function readPacketIndex(
   // Otherwise the outgrown arrays stay until the runtime collects them.
   if (count > MANY_PACKETS) Bun.gc(true);
   const seconds = (ticks: number) => toSeconds(ticks, secondsPerTick, startTime);
-  const restamped = restamp(pts.values(), bidirectional.values(), head.duration);
+  const restamped = restamp(pts.values(), bidirectional.values(), {
+    firstIsLate: !demuxer.hasPresentationTimes,
+    lastDuration: head.duration,
+  });
   const timestamps = pts.values().map((ticks) => seconds(restamped.get(ticks) ?? ticks));
   return {
     count,
@@ -239,13 +242,13 @@ async function readPacketIndex(
 
 /**
  * Some muxers stamp MPEG-4 frames in the order in which they are decoded. Players show a frame that is not bidirectional
- * when the next one is decoded, except for the first, which they show at once.
+ * when the next one is decoded. The first is shown at once if the container says when it is shown.
  * @returns the ticks at which such frames are shown, by their stamps; empty where the stamps are right
  */
 function restamp(
   pts: Float64Array,
   bidirectional: Uint8Array,
-  lastDuration: number,
+  { firstIsLate, lastDuration }: { readonly firstIsLate: boolean; readonly lastDuration: number },
 ): ReadonlyMap<number, number> {
   const shown = new Map<number, number>();
   const first = bidirectional.indexOf(1);
@@ -254,7 +257,7 @@ function restamp(
   let waiting = 0;
   for (let at = 1; at < pts.length; at++) {
     if (bidirectional[at]) continue;
-    if (waiting > 0) shown.set(pts[waiting]!, pts[at]!);
+    if (waiting > 0 || firstIsLate) shown.set(pts[waiting]!, pts[at]!);
     waiting = at;
   }
   return shown.set(pts[waiting]!, pts.at(-1)! + lastDuration);
