@@ -140,18 +140,22 @@ const options = {
   codec_whitelist: 'h264,hevc,libdav1d,vp9,vp8,mpeg4,mjpeg',
   protocol_whitelist: 'file',
 };
+/** To read a file only up to some byte. */
+const partOptions = { protocol_whitelist: 'subfile,file' };
 const movOptions = { enable_drefs: '0', use_absolute_path: '0' };
 
 /** A local file, and how to read it. */
 export interface MediaSource {
   readonly path: string;
   readonly container: Container;
+  /** Bytes from here on are not read; left out: all are. */
+  readonly end?: number | undefined;
   /** Show also the frames that the container's edit lists hide. */
   readonly ignoreEdits: boolean;
 }
 
 /** @throws AvError */
-export function openDemuxer({ path, container, ignoreEdits }: MediaSource): Demuxer {
+export function openDemuxer({ path, container, end, ignoreEdits }: MediaSource): Demuxer {
   quietLibrary();
   const context = new FormatContext();
   const packet = new Packet();
@@ -165,10 +169,13 @@ export function openDemuxer({ path, container, ignoreEdits }: MediaSource): Demu
     packet.alloc();
     using dictionary = Dictionary.fromObject({
       ...options,
+      ...(end === undefined ? {} : partOptions),
       ...(container === 'mov' ? { ...movOptions, ignore_editlist: ignoreEdits ? '1' : '0' } : {}),
     });
     // The scheme keeps a colon in the path from being read as a protocol.
-    check(context.openInputSync(`file:${path}`, InputFormat.findInputFormat(container), dictionary), 'open');
+    const file = `file:${path}`;
+    const url = end === undefined ? file : `subfile,,start,0,end,${end},,:${file}`;
+    check(context.openInputSync(url, InputFormat.findInputFormat(container), dictionary), 'open');
     const streams = context.streams;
     // Sound stays until here: where it begins before the picture, the file's time begins with it.
     for (const stream of streams) if (!isVideo(stream) && !isSound(stream)) stream.discard = AVDISCARD_ALL;

@@ -1,7 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { AvError } from '../../../native/av/av-error.ts';
 import {
-  type Container,
   type Demuxer,
   type MediaSource,
   openDemuxer,
@@ -9,6 +8,7 @@ import {
   type VideoTrack,
 } from '../../../native/av/demuxer.ts';
 import { recogniseVideo, SNIFFED_BYTES } from '../sniff.ts';
+import { readableEnd } from './readable-end.ts';
 import {
   brokenVideo,
   emptyVideo,
@@ -48,7 +48,7 @@ export interface PacketIndex {
 /** A video file whose packets have been indexed. */
 export interface VideoFile {
   readonly source: MediaSource;
-  /** Its length. */
+  /** Length of its readable part. */
   readonly bytes: number;
   readonly codec: VideoCodec;
   readonly track: VideoTrack;
@@ -81,15 +81,19 @@ export async function lookIntoFile(
   maximumSeconds: number,
   onIndexed: (seconds: number) => Promise<void>,
 ): Promise<VideoFile> {
-  const { container, bytes } = sniff(path);
-  const source = { path, container, bytes, ignoreEdits: false };
+  const source = { path, ...(await sniff(path, () => onIndexed(0))), ignoreEdits: false };
   const file = await look(source, maximumSeconds, onIndexed);
   // An edit list of length 0 hides everything. Some muxers write one for a single frame.
   const allHidden = file.index.hidden.indexOf(0) < 0;
   return allHidden ? await look({ ...source, ignoreEdits: true }, maximumSeconds, onIndexed) : file;
 }
 
-function sniff(path: string): { container: Container; bytes: number } {
+interface SniffedFile extends Pick<MediaSource, 'container' | 'end'> {
+  /** Length of its readable part. */
+  readonly bytes: number;
+}
+
+async function sniff(path: string, onTurn: () => Promise<void>): Promise<SniffedFile> {
   const beginning = new Uint8Array(SNIFFED_BYTES);
   const descriptor = openSync(path, 'r');
   try {
@@ -97,7 +101,10 @@ function sniff(path: string): { container: Container; bytes: number } {
     if (count === 0) throw emptyVideo();
     const sniffed = recogniseVideo(beginning.subarray(0, count));
     if ('other' in sniffed) throw notAVideo(sniffed.other);
-    return { container: sniffed.container, bytes: fstatSync(descriptor).size };
+    const { container } = sniffed;
+    const { size } = fstatSync(descriptor);
+    const bytes = await readableEnd(descriptor, size, container, onTurn);
+    return { container, bytes, end: bytes < size ? bytes : undefined };
   } finally {
     closeSync(descriptor);
   }
