@@ -24,10 +24,12 @@ import {
   AVERROR_EOF,
   AVMEDIA_TYPE_AUDIO,
   AVMEDIA_TYPE_VIDEO,
+  type AVPixelFormat,
   AVSEEK_FLAG_BACKWARD,
 } from 'node-av/constants';
 import {
   avGetCodecName,
+  avImageGetBufferSize,
   BitStreamFilter,
   BitStreamFilterContext,
   type CodecParameters,
@@ -65,6 +67,8 @@ export interface VideoTrack {
   readonly codecName: string | undefined;
   /** Pixels as coded. */
   readonly codedSize: Size;
+  /** Memory of a decoded frame. */
+  readonly frameBytes: number;
   /** The part of a coded frame that is shown. */
   readonly shownPart: Rectangle;
   /** Pixels as shown: square, upright. */
@@ -431,6 +435,7 @@ function describeTrack(stream: Stream): VideoTrack {
     codec: codecIds.get(codecpar.codecId),
     codecName: codecName(codecpar),
     codedSize,
+    frameBytes: frameBytes(codecpar),
     shownPart,
     shownSize: shownSize(shownPart, pixelAspect, orientation),
     pixelAspect,
@@ -438,6 +443,16 @@ function describeTrack(stream: Stream): VideoTrack {
     secondsPerTick: stream.timeBase.num / stream.timeBase.den,
     frameRate: frameRates.find((rate) => rate > 0 && rate < 100_000),
   };
+}
+
+/** Colours at full size, with 16 bits. */
+const MAX_BYTES_PER_PIXEL = 6;
+/** Rows of pixels begin at multiples of it. */
+const ROW_ALIGNMENT = 64;
+
+function frameBytes({ format, width, height }: CodecParameters): number {
+  const bytes = avImageGetBufferSize(format as AVPixelFormat, width, height, ROW_ALIGNMENT);
+  return bytes > 0 ? bytes : MAX_BYTES_PER_PIXEL * width * height;
 }
 
 function codecName({ codecId, codecTag }: CodecParameters): string | undefined {

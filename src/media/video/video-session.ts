@@ -158,7 +158,6 @@ const MOST_DECODES = 1.4;
 const ONE_LOOK = 2 / 3;
 /** All frames of a smaller video are held in memory. */
 const MAX_HELD_BYTES = 256 * 1024 ** 2;
-const BYTES_PER_PIXEL = 1.5;
 /** Of videos with fewer frames, all are compared. */
 const FEW_FRAMES = 256;
 
@@ -193,7 +192,7 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
   /** All frames of a small video: they are decoded once. */
   const held: HeldFrames = new Map();
   const isHeld =
-    index.count * framePixels * BYTES_PER_PIXEL <= heldBytes &&
+    index.count * track.frameBytes <= heldBytes &&
     index.count * Math.max(framePixels, MIN_FRAME_PIXELS) <= plausible;
   const looks = new Map<number, FrameLook>();
   const kept = createJpegStore(`${file.source.path}.frames`);
