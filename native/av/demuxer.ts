@@ -23,6 +23,7 @@ import {
   AVDISCARD_NONKEY,
   AVERROR_EOF,
   AVMEDIA_TYPE_AUDIO,
+  AVMEDIA_TYPE_DATA,
   AVMEDIA_TYPE_VIDEO,
   type AVPixelFormat,
   AVSEEK_FLAG_BACKWARD,
@@ -67,6 +68,8 @@ export interface VideoTrack {
   readonly codecName: string | undefined;
   /** Pixels as coded. */
   readonly codedSize: Size;
+  /** How many frames the decoder holds back to put them in the order in which they are shown. */
+  readonly heldBack: number;
   /** Memory of a decoded frame. */
   readonly frameBytes: number;
   /** The part of a coded frame that is shown. */
@@ -182,7 +185,9 @@ export function openDemuxer({ path, container, end, ignoreEdits }: MediaSource):
     check(context.openInputSync(url, InputFormat.findInputFormat(container), dictionary), 'open');
     const streams = context.streams;
     // Sound stays until here: where it begins before the picture, the file's time begins with it.
-    for (const stream of streams) if (!isVideo(stream) && !isSound(stream)) stream.discard = AVDISCARD_ALL;
+    for (const stream of streams) {
+      if (!isVideo(stream) && !mayBeSound(stream, container)) stream.discard = AVDISCARD_ALL;
+    }
     check(context.findStreamInfoSync(), 'read the streams');
     const video = bestVideo(context.streams);
     for (const stream of context.streams) {
@@ -358,8 +363,10 @@ function declaredDuration(stream: Stream | undefined, container: Container): num
   return (Number(ticks) * num) / den;
 }
 
-function isSound(stream: Stream): boolean {
-  return stream.codecpar.codecType === AVMEDIA_TYPE_AUDIO;
+/** In MPEG-TS, only its data may tell what a track is. */
+function mayBeSound({ codecpar }: Stream, container: Container): boolean {
+  const type = codecpar.codecType;
+  return type === AVMEDIA_TYPE_AUDIO || (container === 'mpegts' && type === AVMEDIA_TYPE_DATA);
 }
 
 function isVideo(stream: Stream): boolean {
@@ -435,6 +442,7 @@ function describeTrack(stream: Stream): VideoTrack {
     codec: codecIds.get(codecpar.codecId),
     codecName: codecName(codecpar),
     codedSize,
+    heldBack: codecpar.videoDelay,
     frameBytes: frameBytes(codecpar),
     shownPart,
     shownSize: shownSize(shownPart, pixelAspect, orientation),

@@ -226,10 +226,14 @@ async function readPacketIndex(
   // Otherwise the outgrown arrays stay until the runtime collects them.
   if (count > MANY_PACKETS) Bun.gc(true);
   const seconds = (ticks: number) => toSeconds(ticks, secondsPerTick, startTime);
-  const restamped = restamp(pts.values(), bidirectional.values(), {
-    firstIsLate: !demuxer.hasPresentationTimes,
-    lastDuration: head.duration,
-  });
+  const { hasPresentationTimes, track } = demuxer;
+  const restamped =
+    hasPresentationTimes || track?.codec === 'mpeg4'
+      ? restamp(pts.values(), bidirectional.values(), {
+          firstIsLate: !hasPresentationTimes,
+          lastDuration: head.duration,
+        })
+      : delay(pts.values(), track?.heldBack ?? 0, head.duration);
   const timestamps = pts.values().map((ticks) => seconds(restamped.get(ticks) ?? ticks));
   return {
     count,
@@ -268,6 +272,23 @@ function restamp(
     waiting = at;
   }
   return shown.set(pts[waiting]!, pts.at(-1)! + lastDuration);
+}
+
+/**
+ * Where packets are only counted, frames are stamped in the order in which they are shown, from the first packet's count
+ * on. Each is shown when the decoder returns it.
+ * @param heldBack frames that the decoder holds back
+ * @returns the ticks at which frames are shown, by their stamps
+ */
+function delay(stamps: Float64Array, heldBack: number, duration: number): ReadonlyMap<number, number> {
+  const shown = new Map<number, number>();
+  if (heldBack === 0) return shown;
+  const last = stamps.length - 1;
+  for (const [at, stamp] of stamps.entries()) {
+    const later = at + heldBack;
+    shown.set(stamp, stamps[Math.min(later, last)]! + Math.max(0, later - last) * duration);
+  }
+  return shown;
 }
 
 /** A time on the file's own clock, to the microsecond: `startTime` has no higher precision. */
