@@ -21,6 +21,8 @@ const MODEL_BYTES = 290 * MEBI;
 
 /** One decoder needs some 400 MB for 4K; 8K needs as much with a single thread. Hostile files fill any amount. */
 export const VIDEO_PROCESS_BYTES = 900 * MEBI;
+/** 8K in HEVC with 10 bits needs 0.9 to 1.2 GB: up to nine frames of 107 MB, and a JPEG of one. */
+const LARGE_VIDEO_PROCESS_BYTES = 1400 * MEBI;
 
 /** A decoder needs this much for a small video, its runtime included. */
 const MIN_VIDEO_PROCESS_BYTES = 100 * MEBI;
@@ -39,8 +41,12 @@ const requestBytes = (machine: Machine): number => shared(machine) / 5;
 /** What the model and requests leave. */
 const leftForVideos = (machine: Machine): number => machine.limitBytes - MODEL_BYTES - requestBytes(machine);
 
-const videoProcessBytes = (machine: Machine): number =>
-  Math.min(VIDEO_PROCESS_BYTES, Math.max(MIN_VIDEO_PROCESS_BYTES, leftForVideos(machine)));
+/** Enough for the largest videos, where two of them fit. */
+const videoProcessBytes = (machine: Machine): number => {
+  const left = leftForVideos(machine);
+  const wanted = Math.min(LARGE_VIDEO_PROCESS_BYTES, Math.max(VIDEO_PROCESS_BYTES, left / 2));
+  return Math.min(wanted, Math.max(MIN_VIDEO_PROCESS_BYTES, left));
+};
 
 const videosAtOnce = (machine: Machine): number => {
   const room = Math.min(machine.threads / 2, leftForVideos(machine) / VIDEO_PROCESS_BYTES);
@@ -76,7 +82,7 @@ export const memoryRows = {
   },
   videoProcessBytes: {
     of: videoProcessBytes,
-    why: 'one decoder of a video; 4K needs some 400 MB',
+    why: 'one decoder of a video; 4K needs some 400 MB, 8K in HEVC with 10 bits some 1,000 MB',
   },
   videosAtOnce: {
     of: videosAtOnce,

@@ -17,7 +17,7 @@ const planFor = (limitBytes: number, threads = 2): MemoryPlan =>
   planMemory({ limitBytes, threads, files: 10_000 });
 
 describe('the memory plan', () => {
-  const machines = [1, 2, 4, 16].flatMap((gibibytes) =>
+  const machines = [1, 2, 3, 4, 16].flatMap((gibibytes) =>
     [1, 2, 4, 64].map((threads) => [gibibytes, threads] as const),
   );
   test.each(machines)('fits into %d GiB with %d cores', (gibibytes, threads) => {
@@ -74,6 +74,11 @@ describe('the memory plan', () => {
     const { videoProcessBytes } = planFor(GIBI);
     expect(videoProcessBytes).toBeLessThan(900 * MEBI);
     expect(videoProcessBytes).toBeGreaterThan(400e6);
+  });
+
+  test('gives two video decoders the memory for 8K in HEVC with 10 bits from 3.5 GiB on', () => {
+    expect(planFor(3.5 * GIBI, 4)).toMatchObject({ videosAtOnce: 2, videoProcessBytes: 1400 * MEBI });
+    expect(planFor(64 * GIBI, 4)).toMatchObject({ videosAtOnce: 2, videoBytes: 2800 * MEBI });
   });
 
   test('decodes two videos at once where there are the cores and the memory', () => {

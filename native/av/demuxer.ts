@@ -23,11 +23,16 @@ import {
   AVDISCARD_NONKEY,
   AVERROR_EOF,
   AVMEDIA_TYPE_AUDIO,
+  AVMEDIA_TYPE_DATA,
   AVMEDIA_TYPE_VIDEO,
+  type AVPixelFormat,
   AVSEEK_FLAG_BACKWARD,
 } from 'node-av/constants';
 import {
   avGetCodecName,
+  avImageGetBufferSize,
+  BitStreamFilter,
+  BitStreamFilterContext,
   type CodecParameters,
   Dictionary,
   FormatContext,
@@ -37,7 +42,7 @@ import {
   type Stream,
 } from 'node-av/lib';
 import type { Rectangle, Size } from '../geometry.ts';
-import { AvError, check } from './av-error.ts';
+import { AvError, check, isNothing } from './av-error.ts';
 import { type Orientation, orientationOf, upright } from './orientation.ts';
 
 let quiet = false;
@@ -63,6 +68,10 @@ export interface VideoTrack {
   readonly codecName: string | undefined;
   /** Pixels as coded. */
   readonly codedSize: Size;
+  /** How many frames the decoder holds back to put them in the order in which they are shown. */
+  readonly heldBack: number;
+  /** Memory of a decoded frame. */
+  readonly frameBytes: number;
   /** The part of a coded frame that is shown. */
   readonly shownPart: Rectangle;
   /** Pixels as shown: square, upright. */
@@ -86,7 +95,7 @@ export interface PacketHead {
   duration: number;
   /** Bytes. */
   size: number;
-  /** Can be decoded without any other packet. */
+  /** Can be decoded without any other packet, as the container says and its data do not contradict. */
   key: boolean;
   /** An edit list keeps it from being shown. */
   hidden: boolean;
@@ -100,6 +109,8 @@ export interface Demuxer extends Disposable {
   readonly track: VideoTrack | undefined;
   /** The time that identifies a packet, however the demuxer reached it. */
   readonly identity: 'pts' | 'dts';
+  /** AVI counts the frames instead, in the order of decoding. */
+  readonly hasPresentationTimes: boolean;
   /** The earliest start of all tracks, in seconds on the tracks' own clock. Players begin to count there. */
   readonly startTime: number;
   /** How long the container says the track lasts, in seconds; 0 where it does not say. */
@@ -136,22 +147,28 @@ const options = {
   codec_whitelist: 'h264,hevc,libdav1d,vp9,vp8,mpeg4,mjpeg',
   protocol_whitelist: 'file',
 };
+/** To read a file only up to some byte. */
+const partOptions = { protocol_whitelist: 'subfile,file' };
 const movOptions = { enable_drefs: '0', use_absolute_path: '0' };
 
 /** A local file, and how to read it. */
 export interface MediaSource {
   readonly path: string;
   readonly container: Container;
+  /** Bytes from here on are not read; left out: all are. */
+  readonly end?: number | undefined;
   /** Show also the frames that the container's edit lists hide. */
   readonly ignoreEdits: boolean;
 }
 
 /** @throws AvError */
-export function openDemuxer({ path, container, ignoreEdits }: MediaSource): Demuxer {
+export function openDemuxer({ path, container, end, ignoreEdits }: MediaSource): Demuxer {
   quietLibrary();
   const context = new FormatContext();
   const packet = new Packet();
+  const unpacker = new BitStreamFilterContext();
   const free = () => {
+    unpacker.free();
     packet.free();
     context.closeInputSync();
   };
@@ -159,23 +176,48 @@ export function openDemuxer({ path, container, ignoreEdits }: MediaSource): Demu
     packet.alloc();
     using dictionary = Dictionary.fromObject({
       ...options,
+      ...(end === undefined ? {} : partOptions),
       ...(container === 'mov' ? { ...movOptions, ignore_editlist: ignoreEdits ? '1' : '0' } : {}),
     });
     // The scheme keeps a colon in the path from being read as a protocol.
-    check(context.openInputSync(`file:${path}`, InputFormat.findInputFormat(container), dictionary), 'open');
+    const file = `file:${path}`;
+    const url = end === undefined ? file : `subfile,,start,0,end,${end},,:${file}`;
+    check(context.openInputSync(url, InputFormat.findInputFormat(container), dictionary), 'open');
     const streams = context.streams;
     // Sound stays until here: where it begins before the picture, the file's time begins with it.
-    for (const stream of streams) if (!isVideo(stream) && !isSound(stream)) stream.discard = AVDISCARD_ALL;
+    for (const stream of streams) {
+      if (!isVideo(stream) && !mayBeSound(stream, container)) stream.discard = AVDISCARD_ALL;
+    }
     check(context.findStreamInfoSync(), 'read the streams');
     const video = bestVideo(context.streams);
     for (const stream of context.streams) {
       stream.discard = stream.index === video?.index ? AVDISCARD_DEFAULT : AVDISCARD_ALL;
     }
-    return createDemuxer({ context, packet, stream: video, container, free });
+    const isPacked = video?.codecpar.codecId === AV_CODEC_ID_MPEG4;
+    if (isPacked) prepare(unpacker, video);
+    return createDemuxer({
+      context,
+      packet,
+      stream: video,
+      container,
+      unpacker: isPacked ? unpacker : undefined,
+      free,
+    });
   } catch (fault) {
     free();
     throw fault;
   }
+}
+
+/** Some encoders pack a frame and the bidirectional one before it into one packet, and follow it by an empty one. */
+function prepare(unpacker: BitStreamFilterContext, { codecpar, timeBase }: Stream): void {
+  const filter = BitStreamFilter.getByName('mpeg4_unpack_bframes');
+  if (!filter) throw new Error('libav was built without mpeg4_unpack_bframes');
+  check(unpacker.alloc(filter), 'make a filter');
+  if (unpacker.inputCodecParameters)
+    check(codecpar.copy(unpacker.inputCodecParameters), 'take the parameters');
+  unpacker.inputTimeBase = timeBase;
+  check(unpacker.init(), 'begin to unpack');
 }
 
 interface OpenFile {
@@ -184,10 +226,12 @@ interface OpenFile {
   /** The video track, if the file has one. */
   readonly stream: Stream | undefined;
   readonly container: Container;
+  /** MPEG-4 only: makes each packet one frame. */
+  readonly unpacker: BitStreamFilterContext | undefined;
   readonly free: () => void;
 }
 
-function createDemuxer({ context, packet, stream, container, free }: OpenFile): Demuxer {
+function createDemuxer({ context, packet, stream, container, unpacker, free }: OpenFile): Demuxer {
   const track = stream && describeTrack(stream);
   const head: PacketHead = {
     pts: Number.NaN,
@@ -206,17 +250,31 @@ function createDemuxer({ context, packet, stream, container, free }: OpenFile): 
     head.size = packet.size;
     head.key = packet.isKeyframe;
     head.hidden = (packet.flags & AV_PKT_FLAG_DISCARD) !== 0;
+    if (track?.codec === 'hevc' && head.key) head.key = !isDependent(packet, nalSizeBytes);
     if (track?.codec !== 'mpeg4') return;
-    head.bidirectional = isBidirectional(packet);
+    const type = frameTypeOf(packet);
+    head.bidirectional = type === BIDIRECTIONAL;
+    head.key &&= type === INTRA || type === undefined;
     // Otherwise the decoder invents a time.
     if (pts === AV_NOPTS_VALUE) packet.pts = dts;
   };
+  /** @returns false: the packet's frame comes with the next packet */
+  const unpack = (): boolean => {
+    if (!unpacker) return true;
+    if (stream?.discard === AVDISCARD_NONKEY) unpacker.flush();
+    check(unpacker.sendPacketSync(packet), 'unpack a packet');
+    const code = unpacker.receivePacketSync(packet);
+    if (!isNothing(code)) check(code, 'unpack a packet');
+    return code >= 0;
+  };
   const encryptedTrack = stream !== undefined && isEncrypted(stream);
+  const nalSizeBytes = nalSizeBytesOf(stream?.codecpar.extradata);
   const startTime = context.startTime;
   return {
     track,
     // Matroska files have no decoding times: libav derives them from earlier packets.
     identity: container === 'matroska' ? 'pts' : 'dts',
+    hasPresentationTimes: container !== 'avi',
     startTime: startTime === AV_NOPTS_VALUE ? 0 : Number(startTime) / 1e6,
     declaredDuration: declaredDuration(stream, container),
     head,
@@ -230,12 +288,13 @@ function createDemuxer({ context, packet, stream, container, free }: OpenFile): 
         const code = context.readFrameSync(packet);
         if (code === AVERROR_EOF) return false;
         if (code < 0) throw new AvError('read a packet', code);
-        if (packet.streamIndex !== stream.index) continue;
+        if (packet.streamIndex !== stream.index || !unpack()) continue;
         readHead();
         return true;
       }
     },
     seek({ pts, dts }) {
+      unpacker?.flush();
       // The mov demuxer searches decoding times, the matroska demuxer presentation times.
       return [Math.min(pts, dts), Math.max(pts, dts)].some(
         (ticks) => stream && context.seekFrameSync(stream.index, BigInt(ticks), AVSEEK_FLAG_BACKWARD) >= 0,
@@ -256,16 +315,44 @@ function createDemuxer({ context, packet, stream, container, free }: OpenFile): 
   };
 }
 
-/** Where an MPEG-4 frame begins, and its type, in the first two bits after that. */
+/** Where an MPEG-4 frame begins, and its types, in the first two bits after that. */
 const FRAME_START = Buffer.from([0, 0, 1, 0xb6]);
+const INTRA = 0;
 const BIDIRECTIONAL = 2;
 /** Headers before a frame are shorter. */
 const HEADER_BYTES = 1024;
 
-function isBidirectional({ data }: Packet): boolean {
+/** @returns undefined: no frame begins where it should */
+function frameTypeOf({ data }: Packet): number | undefined {
   const beginning = data?.subarray(0, HEADER_BYTES);
   const at = beginning?.indexOf(FRAME_START) ?? -1;
-  return at >= 0 && (beginning?.[at + FRAME_START.length] ?? 0) >> 6 === BIDIRECTIONAL;
+  const byte = at < 0 ? undefined : beginning?.[at + FRAME_START.length];
+  return byte === undefined ? undefined : byte >> 6;
+}
+
+/** HEVC's units of lower types belong to pictures. */
+const PICTURE_TYPES_END = 32;
+/** Those of pictures that can be decoded alone. */
+const ALONE_TYPES = { first: 16, end: 24 };
+/** An `hvcC` box; its 22nd byte says how many bytes the size of a unit has. */
+const HVCC_SIZE_AT = 21;
+
+/** @returns undefined: the packets' units have no sizes */
+function nalSizeBytesOf(extradata: Uint8Array | null | undefined): number | undefined {
+  return extradata?.[0] === 1 && extradata.length > HVCC_SIZE_AT
+    ? (extradata[HVCC_SIZE_AT]! & 3) + 1
+    : undefined;
+}
+
+/** Some muxers mark every HEVC packet as a keyframe. libav corrects them in the other codecs. */
+function isDependent({ data }: Packet, sizeBytes: number | undefined): boolean {
+  if (!data || sizeBytes === undefined) return false;
+  for (let at = 0; at + sizeBytes < data.length; ) {
+    const type = (data[at + sizeBytes]! >> 1) & 0x3f;
+    if (type < PICTURE_TYPES_END) return type < ALONE_TYPES.first || type >= ALONE_TYPES.end;
+    at += sizeBytes + data.readUIntBE(at, sizeBytes);
+  }
+  return false;
 }
 
 function declaredDuration(stream: Stream | undefined, container: Container): number {
@@ -276,8 +363,10 @@ function declaredDuration(stream: Stream | undefined, container: Container): num
   return (Number(ticks) * num) / den;
 }
 
-function isSound(stream: Stream): boolean {
-  return stream.codecpar.codecType === AVMEDIA_TYPE_AUDIO;
+/** In MPEG-TS, only its data may tell what a track is. */
+function mayBeSound({ codecpar }: Stream, container: Container): boolean {
+  const type = codecpar.codecType;
+  return type === AVMEDIA_TYPE_AUDIO || (container === 'mpegts' && type === AVMEDIA_TYPE_DATA);
 }
 
 function isVideo(stream: Stream): boolean {
@@ -353,6 +442,8 @@ function describeTrack(stream: Stream): VideoTrack {
     codec: codecIds.get(codecpar.codecId),
     codecName: codecName(codecpar),
     codedSize,
+    heldBack: codecpar.videoDelay,
+    frameBytes: frameBytes(codecpar),
     shownPart,
     shownSize: shownSize(shownPart, pixelAspect, orientation),
     pixelAspect,
@@ -360,6 +451,16 @@ function describeTrack(stream: Stream): VideoTrack {
     secondsPerTick: stream.timeBase.num / stream.timeBase.den,
     frameRate: frameRates.find((rate) => rate > 0 && rate < 100_000),
   };
+}
+
+/** Colours at full size, with 16 bits. */
+const MAX_BYTES_PER_PIXEL = 6;
+/** Rows of pixels begin at multiples of it. */
+const ROW_ALIGNMENT = 64;
+
+function frameBytes({ format, width, height }: CodecParameters): number {
+  const bytes = avImageGetBufferSize(format as AVPixelFormat, width, height, ROW_ALIGNMENT);
+  return bytes > 0 ? bytes : MAX_BYTES_PER_PIXEL * width * height;
 }
 
 function codecName({ codecId, codecTag }: CodecParameters): string | undefined {

@@ -189,6 +189,8 @@ export function createFrameSource(
   const owned = stack.move();
   return {
     *keyframes(positions) {
+      // A decoder keeps the memory of its frames: 107 MB each in 8K.
+      if (positions.length === 0) return;
       const { reader, decoder } = open('nonkey');
       const { demuxer } = reader;
       if (positions[0] !== 0) introduceEncoder(demuxer, decoder);
@@ -243,7 +245,7 @@ export function createFrameSource(
           const timestamp = timestampOf(frame, reader.demuxer.startTime);
           // Frames shown before their keyframe need the one before it.
           const whole =
-            timestamp !== undefined && (!index.keys[position] || frame.pts! >= index.pts[position]!);
+            timestamp !== undefined && (!index.keys[position] || timestamp >= index.timestamps[position]!);
           if (whole) yield see(frame, timestamp, sinceKeyframe);
         }
       };
@@ -322,11 +324,12 @@ export function* decodeJpegs(
   using encoder = createJpegEncoder(track.pixelAspect, track.orientation, pixelsOfEach(wanted.length));
   using looker = createThumbnailer(LOOK_SIZE);
 
+  const shownAt = (pts: number) => index.restamped.get(pts) ?? pts;
   const waiting = wanted.map((frame) => {
     const position = positionOf(index, frame.timestamp);
     return {
       ...frame,
-      pts: index.pts[position]!,
+      ticks: shownAt(index.pts[position]!),
       start: keyframeBefore(index, position),
       retries: 0,
       different: undefined as Uint8Array | undefined,
@@ -345,9 +348,9 @@ export function* decodeJpegs(
 
     const answer = function* (frames: Generator<DecodedFrame>): Generator<FrameJpeg> {
       for (const frame of frames) {
-        const { pts } = frame;
-        if (!next || pts === undefined || pts < next.pts) continue;
-        passed = pts > next.pts;
+        const ticks = frame.pts === undefined ? undefined : shownAt(frame.pts);
+        if (!next || ticks === undefined || ticks < next.ticks) continue;
+        passed = ticks > next.ticks;
         if (passed) return;
         if (next.look && !isAlike(next.look, looker.make(frame).pixels)) {
           next.different = encoder.encode(frame);
@@ -394,9 +397,9 @@ function positionOf({ timestamps }: PacketIndex, timestamp: number): number {
 }
 
 /** The keyframe from which a packet can be decoded. Frames shown before their keyframe need the one before it. */
-function keyframeBefore({ keys, pts }: PacketIndex, position: number): number {
+function keyframeBefore({ keys, timestamps }: PacketIndex, position: number): number {
   for (let at = keys.lastIndexOf(1, position); at > 0; at = keys.lastIndexOf(1, at - 1)) {
-    if (at === position || pts[at]! <= pts[position]!) return at;
+    if (at === position || timestamps[at]! <= timestamps[position]!) return at;
   }
   return Math.max(0, keys.indexOf(1));
 }

@@ -1,7 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { AvError } from '../../../native/av/av-error.ts';
 import {
-  type Container,
   type Demuxer,
   type MediaSource,
   openDemuxer,
@@ -9,6 +8,7 @@ import {
   type VideoTrack,
 } from '../../../native/av/demuxer.ts';
 import { recogniseVideo, SNIFFED_BYTES } from '../sniff.ts';
+import { readableEnd } from './readable-end.ts';
 import {
   brokenVideo,
   emptyVideo,
@@ -48,7 +48,7 @@ export interface PacketIndex {
 /** A video file whose packets have been indexed. */
 export interface VideoFile {
   readonly source: MediaSource;
-  /** Its length. */
+  /** Length of its readable part. */
   readonly bytes: number;
   readonly codec: VideoCodec;
   readonly track: VideoTrack;
@@ -81,15 +81,19 @@ export async function lookIntoFile(
   maximumSeconds: number,
   onIndexed: (seconds: number) => Promise<void>,
 ): Promise<VideoFile> {
-  const { container, bytes } = sniff(path);
-  const source = { path, container, bytes, ignoreEdits: false };
+  const source = { path, ...(await sniff(path, () => onIndexed(0))), ignoreEdits: false };
   const file = await look(source, maximumSeconds, onIndexed);
   // An edit list of length 0 hides everything. Some muxers write one for a single frame.
   const allHidden = file.index.hidden.indexOf(0) < 0;
   return allHidden ? await look({ ...source, ignoreEdits: true }, maximumSeconds, onIndexed) : file;
 }
 
-function sniff(path: string): { container: Container; bytes: number } {
+interface SniffedFile extends Pick<MediaSource, 'container' | 'end'> {
+  /** Length of its readable part. */
+  readonly bytes: number;
+}
+
+async function sniff(path: string, onTurn: () => Promise<void>): Promise<SniffedFile> {
   const beginning = new Uint8Array(SNIFFED_BYTES);
   const descriptor = openSync(path, 'r');
   try {
@@ -97,7 +101,10 @@ function sniff(path: string): { container: Container; bytes: number } {
     if (count === 0) throw emptyVideo();
     const sniffed = recogniseVideo(beginning.subarray(0, count));
     if ('other' in sniffed) throw notAVideo(sniffed.other);
-    return { container: sniffed.container, bytes: fstatSync(descriptor).size };
+    const { container } = sniffed;
+    const { size } = fstatSync(descriptor);
+    const bytes = await readableEnd(descriptor, size, container, onTurn);
+    return { container, bytes, end: bytes < size ? bytes : undefined };
   } finally {
     closeSync(descriptor);
   }
@@ -219,7 +226,14 @@ async function readPacketIndex(
   // Otherwise the outgrown arrays stay until the runtime collects them.
   if (count > MANY_PACKETS) Bun.gc(true);
   const seconds = (ticks: number) => toSeconds(ticks, secondsPerTick, startTime);
-  const restamped = restamp(pts.values(), bidirectional.values(), head.duration);
+  const { hasPresentationTimes, track } = demuxer;
+  const restamped =
+    hasPresentationTimes || track?.codec === 'mpeg4'
+      ? restamp(pts.values(), bidirectional.values(), {
+          firstIsLate: !hasPresentationTimes,
+          lastDuration: head.duration,
+        })
+      : delay(pts.values(), track?.heldBack ?? 0, head.duration);
   const timestamps = pts.values().map((ticks) => seconds(restamped.get(ticks) ?? ticks));
   return {
     count,
@@ -239,13 +253,13 @@ async function readPacketIndex(
 
 /**
  * Some muxers stamp MPEG-4 frames in the order in which they are decoded. Players show a frame that is not bidirectional
- * when the next one is decoded, except for the first, which they show at once.
+ * when the next one is decoded. The first is shown at once if the container says when it is shown.
  * @returns the ticks at which such frames are shown, by their stamps; empty where the stamps are right
  */
 function restamp(
   pts: Float64Array,
   bidirectional: Uint8Array,
-  lastDuration: number,
+  { firstIsLate, lastDuration }: { readonly firstIsLate: boolean; readonly lastDuration: number },
 ): ReadonlyMap<number, number> {
   const shown = new Map<number, number>();
   const first = bidirectional.indexOf(1);
@@ -254,10 +268,27 @@ function restamp(
   let waiting = 0;
   for (let at = 1; at < pts.length; at++) {
     if (bidirectional[at]) continue;
-    if (waiting > 0) shown.set(pts[waiting]!, pts[at]!);
+    if (waiting > 0 || firstIsLate) shown.set(pts[waiting]!, pts[at]!);
     waiting = at;
   }
   return shown.set(pts[waiting]!, pts.at(-1)! + lastDuration);
+}
+
+/**
+ * Where packets are only counted, frames are stamped in the order in which they are shown, from the first packet's count
+ * on. Each is shown when the decoder returns it.
+ * @param heldBack frames that the decoder holds back
+ * @returns the ticks at which frames are shown, by their stamps
+ */
+function delay(stamps: Float64Array, heldBack: number, duration: number): ReadonlyMap<number, number> {
+  const shown = new Map<number, number>();
+  if (heldBack === 0) return shown;
+  const last = stamps.length - 1;
+  for (const [at, stamp] of stamps.entries()) {
+    const later = at + heldBack;
+    shown.set(stamp, stamps[Math.min(later, last)]! + Math.max(0, later - last) * duration);
+  }
+  return shown;
 }
 
 /** A time on the file's own clock, to the microsecond: `startTime` has no higher precision. */

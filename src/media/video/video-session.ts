@@ -82,6 +82,8 @@ interface SessionLimits {
   readonly threads: number;
   /** The pixels that decoding a file may cost, by its bytes and seconds; tests set it. */
   readonly pixels?: (bytes: number, seconds: number) => number;
+  /** The most bytes that all frames of a video may need to be held in memory; tests set it. */
+  readonly heldBytes?: number;
 }
 
 /** A step of `find` or `refine`: the time it has reached, in seconds, and a frame if one was chosen. */
@@ -158,7 +160,6 @@ const ONE_LOOK = 2 / 3;
 const MOST_NONREFERENCE = 3;
 /** All frames of a smaller video are held in memory. */
 const MAX_HELD_BYTES = 256 * 1024 ** 2;
-const BYTES_PER_PIXEL = 1.5;
 /** Of videos with fewer frames, all are compared. */
 const FEW_FRAMES = 256;
 
@@ -181,7 +182,7 @@ export async function openVideoSession(
 }
 
 function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
-  const { pixels = plausiblePixels } = limits;
+  const { pixels = plausiblePixels, heldBytes = MAX_HELD_BYTES } = limits;
   const { index, track, codec } = file;
   const framePixels = track.codedSize.width * track.codedSize.height;
   const isSmall = framePixels < SMALL_PIXELS;
@@ -193,7 +194,7 @@ function createSession(file: VideoFile, limits: SessionLimits): VideoSession {
   /** All frames of a small video: they are decoded once. */
   const held: HeldFrames = new Map();
   const isHeld =
-    index.count * framePixels * BYTES_PER_PIXEL <= MAX_HELD_BYTES &&
+    index.count * track.frameBytes <= heldBytes &&
     index.count * Math.max(framePixels, MIN_FRAME_PIXELS) <= plausible;
   const looks = new Map<number, FrameLook>();
   const kept = createJpegStore(`${file.source.path}.frames`);

@@ -32,6 +32,9 @@ const containers: Readonly<Record<string, Muxing>> = {
   MOV: { muxer: 'mov' },
   'fragmented MP4': { muxer: 'mp4', options: { movflags: 'frag_keyframe+empty_moov+delay_moov' } },
   Matroska: { muxer: 'matroska' },
+  'MPEG-TS': { muxer: 'mpegts' },
+  M2TS: { muxer: 'mpegts', options: { mpegts_m2ts_mode: '1' } },
+  '3GP': { muxer: '3gp' },
 };
 
 /** How much later than in the source files picture and sound begin. */
@@ -61,6 +64,21 @@ describe('time 0 is the start of the earliest track', () => {
       }
     }
   }
+
+  test('in AVI, whose frames are shown when the decoder returns them', async () => {
+    for (const [encoder, options, late] of [
+      ['libx264', { preset: 'veryfast', bf: '0' }, 0],
+      ['libx264', { preset: 'veryfast', bf: '3', b_strategy: '0' }, 2],
+      ['mpeg4', { bf: '0' }, 0],
+      ['mpeg4', { bf: '2', b_strategy: '0' }, 1],
+      ['mjpeg', {}, 0],
+    ] as const) {
+      const range = encoder === 'mjpeg' ? 'full' : 'limited';
+      const path = picture(`AVI ${encoder} ${late}`, { container: 'avi', encoder, options, range });
+      const times = (await timesOf(path)).map((time) => Math.round(time * 25));
+      expect([encoder, times]).toEqual([encoder, Array.from({ length: FRAMES }, (_, at) => at + late)]);
+    }
+  });
 
   test('where the decoding delay is not edited away', async () => {
     // The picture with B-frames is shown two frames after its decoding begins, the sound at once.

@@ -2,18 +2,26 @@ import { describe, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import { makeVideo, manyScenes, sceneColours, type VideoRecipe, videoFolder } from '../../fixtures/videos.ts';
 import { readJpeg, worstDifference } from '../../fixtures/videos-jpeg.ts';
-import { framing, missedScenes, open } from './look-at.ts';
+import { framing, isIn, missedScenes, open } from './look-at.ts';
 
-/** Finds the frames of a video, and checks that each picture shows the colour of the scene at its time. */
-async function expectScenes(path: string, video: ReturnType<typeof makeVideo>) {
+/**
+ * Finds the frames of a video, and checks that each picture shows the colour of the scene at its time.
+ * @param late seconds by which all frames are shown later than they were recorded
+ */
+async function expectScenes(path: string, video: ReturnType<typeof makeVideo>, late = 0) {
   await using reader = await open(path);
   const frames = await Array.fromAsync(reader.frames(framing));
   const timestamps = frames.map(({ timestamp }) => timestamp);
-  expect(missedScenes(video, timestamps)).toEqual([]);
+  const scenes = video.scenes.map(({ colour, start, end }) => ({
+    colour,
+    start: start + late,
+    end: end + late,
+  }));
+  expect(missedScenes({ ...video, scenes }, timestamps)).toEqual([]);
   const jpegs = await Array.fromAsync(reader.jpegs(timestamps));
   expect(jpegs.map(({ timestamp }) => timestamp)).toEqual(timestamps);
   for (const { timestamp, jpeg } of jpegs) {
-    const near = video.scenes.filter(({ start, end }) => start <= timestamp && timestamp < end);
+    const near = scenes.filter((scene) => isIn(scene, timestamp));
     const shown = (await readJpeg(jpeg)).colourAt(0.5, 0.1);
     const differences = near.map(({ colour }) => worstDifference(shown, sceneColours[colour]));
     expect(Math.min(...differences)).toBeLessThan(30);
@@ -39,7 +47,9 @@ describe.each<[string, readonly VideoRecipe['encoder'][], Pick<VideoRecipe, 'con
     // Files of these kinds do not exist.
     if (!codecs.includes(recipe.encoder ?? 'libx264')) return;
     const video = makeVideo({ scenes: manyScenes(5, 1.2), ...container, ...recipe });
-    const { description, warnings } = await expectScenes(video.path, video);
+    // AVI has no presentation times, and the decoder is two frames behind.
+    const late = container.container === 'avi' && recipe.encoder === undefined ? 0.08 : 0;
+    const { description, warnings } = await expectScenes(video.path, video, late);
     expect(description).toMatchObject({ width: 320, height: 180 });
     expect(Math.abs(description.duration - 6)).toBeLessThan(0.2);
     expect(warnings).toEqual([]);

@@ -169,6 +169,18 @@ describe('files that are mostly empty', () => {
     expect(missedScenes(whole, timestamps)).toEqual([]);
   });
 
+  test.each(['avi', 'matroska', 'mpegts'] as const)(
+    'a sound %s followed by megabytes of zeros',
+    async (container) => {
+      const whole = makeVideo({ scenes: manyScenes(3, 1), container });
+      const { timestamps } = await lookAt(whole.path);
+      const sparse = join(videoFolder(), `sparse.${container}`);
+      await Bun.write(sparse, Bun.file(whole.path));
+      await truncate(sparse, 600 * 1024 ** 2);
+      expect((await lookAt(sparse)).timestamps).toEqual(timestamps);
+    },
+  );
+
   test('elements without end, and voids', async () => {
     const { path } = makeVideo({ scenes: manyScenes(2, 1), container: 'matroska' });
     const bytes = await Bun.file(path).bytes();
@@ -247,13 +259,10 @@ describe('containers without a reliable index', () => {
     expect((await refusal(await file('tracks.avi', riff, tracks, frames))).code).toMatch(/^video_/);
   });
 
-  test('MPEG-TS: a sound video followed by gigabytes of zeros, or by packets of nothing', async () => {
+  test('MPEG-TS: packets of nothing', async () => {
     const { path } = makeVideo({ ...recipe, container: 'mpegts' });
     const bytes = await Bun.file(path).bytes();
-    const sparse = await file('sparse.ts', bytes);
-    await truncate(sparse, 4 * 1024 ** 3);
     const { timestamps } = await lookAt(path);
-    expect((await lookAt(sparse)).timestamps).toEqual(timestamps);
     const empty = Buffer.alloc(
       188 * 200_000,
       Buffer.from([0x47, 0x1f, 0xff, 0x10, ...times(184, () => 0xff)]),

@@ -33,6 +33,17 @@ describe('openDemuxer', () => {
     expect(Object.keys(sceneColours)).toContain('red');
   });
 
+  test.each([
+    [{ bits: 8, chroma: '4:2:0' }, 1.5],
+    [{ bits: 10, chroma: '4:2:0' }, 3],
+    [{ bits: 8, chroma: '4:4:4' }, 3],
+  ] as const)('knows the memory of a frame in %p', (form, bytesPerPixel) => {
+    const { path } = makeVideo({ ...recipe, ...form });
+    using demuxer = openDemuxer(source(path));
+    const { frameBytes, codedSize } = demuxer.track!;
+    expect(frameBytes / (codedSize.width * codedSize.height)).toBeWithin(bytesPerPixel, 1.1 * bytesPerPixel);
+  });
+
   test('names a codec that is not accepted, but does not offer it', () => {
     const { path } = makeVideo({ ...recipe, encoder: 'mpeg2video', options: { strict: 'experimental' } });
     using demuxer = openDemuxer(source(path));
