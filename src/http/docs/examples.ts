@@ -30,7 +30,7 @@ const errors = [
   },
 ];
 
-/** What the page fills its form with: the same as leaving them all out. */
+/** What the page fills its form with. Except for `background`, it is the same as leaving them all out. */
 export const options: Readonly<
   Record<keyof typeof optionsSchema.entries | keyof typeof videoOptionsSchema.entries, unknown>
 > = {
@@ -38,6 +38,7 @@ export const options: Readonly<
   top_k: 5,
   template: ['{}'],
   threshold: 0,
+  background: 'white',
   on_error: 'fail',
   images: true,
   thorough: false,

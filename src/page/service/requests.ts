@@ -26,6 +26,8 @@ export interface Requests {
 const MAX_TOP_K = 1000;
 /** The page lists at most this many frames of each category. */
 const VIDEO_TOP_K = 10;
+/** Behind transparent photos, as the page shows them. */
+const PAGE_BACKGROUND = 'white';
 /** Each category comes with a picture of some 300 KB. With more categories than this, only times are asked for. */
 const MAX_PICTURES = 100;
 
@@ -45,7 +47,7 @@ export function createRequests(): Requests {
       form.append('categories', JSON.stringify({ categories: question.labels }));
       for (const [place, { file }] of photos.entries()) form.append('files', file, String(place));
       const topK = Math.min(question.labels.length, MAX_TOP_K);
-      const path = `categorize?${query(question, { details: 'true', top_k: String(topK) })}`;
+      const path = `categorize?${query(question, { details: 'true', top_k: String(topK), background: PAGE_BACKGROUND })}`;
       return send({ ...events, path, form, headers: headers('application/json') });
     },
     async sendVideo(video, question, { onProgress, ...events }) {
