@@ -14,6 +14,7 @@ import type { ServiceError } from '../../errors.ts';
 import { giveBack } from '../../garbage.ts';
 import { createSemaphore } from '../../semaphore.ts';
 import { decoderOf, readPictureHeader, recognisePicture } from '../sniff.ts';
+import { plainAvif } from './format/avif.ts';
 import { decodeBmp } from './format/bmp.ts';
 import { type GifPicture, prepareGif } from './format/gif.ts';
 import { type JpegCut, readJpegCut } from './format/jpeg.ts';
@@ -306,7 +307,7 @@ async function makeDecodable(
       const bitmap =
         format === 'bmp'
           ? decodeBmp(bytes)
-          : await decodeToBitmap(bytes, { isAvif: format === 'avif', isGrey: header.grey }, signal);
+          : await decodeToBitmap(format === 'avif' ? plainAvif(bytes) : bytes, header.grey, signal);
       checkSize(bitmapSize(bitmap), header);
       return { ...asItIs, bytes: bitmap, [Symbol.dispose]: () => giveBack(bitmap) };
     }

@@ -64,10 +64,10 @@ interface Scans {
 }
 
 /**
- * Coefficients of a block that a cut progressive picture must have, in any precision: the mean and the nine of the lowest
- * frequencies. They make the picture at half of its size.
+ * Coefficients of a block that a cut progressive picture must have but for the last bit: all of its brightness; of its
+ * colours, which are less sharp anyway, the mean and the nine of the lowest frequencies.
  */
-const ESSENTIAL_COEFFICIENTS = 10;
+const ESSENTIAL_COEFFICIENTS = { brightness: COEFFICIENTS_A_BLOCK, colour: 10 } as const;
 
 /**
  * Reads a JPEG's header, and walks its markers to the end of the picture. Data after that end (further pictures of an
@@ -149,14 +149,19 @@ export function readJpegHeader(bytes: Uint8Array): PictureHeader {
   };
 }
 
-/** @param at offset of a scan's header, behind its length: the number of components, two bytes for each, the range */
+/** Bits of a coefficient that may be missing. */
+const MISSING_BITS = 1;
+
+/** @param at offset of a scan's header, behind its length: the number of components, two bytes for each, the range, bits */
 function noteCoefficients(view: ByteView, at: number, { coefficients }: Scans): void {
   const components = view.uint8(at);
   const [first, last] = [view.uint8(at + 1 + components * 2), view.uint8(at + 2 + components * 2)];
+  const missingBits = view.uint8(at + 3 + components * 2) & 0xf;
+  if (missingBits > MISSING_BITS) return;
   for (let index = 0; index < components; index++) {
     const id = view.uint8(at + 1 + index * 2);
     const known = coefficients.get(id) ?? new Set();
-    for (let each = first; each <= Math.min(last, ESSENTIAL_COEFFICIENTS - 1); each++) known.add(each);
+    for (let each = first; each <= Math.min(last, COEFFICIENTS_A_BLOCK - 1); each++) known.add(each);
     coefficients.set(id, known);
   }
 }
@@ -166,7 +171,11 @@ function isUsableWithoutEnd(
   { count, interleaved, coefficients }: Scans,
 ): boolean {
   if (!progressive) return count === 1 && interleaved;
-  return ids.every((id) => coefficients.get(id)?.size === ESSENTIAL_COEFFICIENTS);
+  const { brightness, colour } = ESSENTIAL_COEFFICIENTS;
+  return ids.every((id, index) => {
+    const known = coefficients.get(id);
+    return Array.from({ length: index === 0 ? brightness : colour }).every((_, each) => known?.has(each));
+  });
 }
 
 /** What is known about the end of a cut JPEG. */
