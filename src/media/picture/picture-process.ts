@@ -282,14 +282,14 @@ function startProcess(childPath: string, memoryBytes: number): PictureProcess {
   return {
     async perform(assignment, watch) {
       const { bytes, task, target } = assignment;
-      const { header, place } = task;
+      const { header, place, background } = task;
       const side = Math.sqrt(target.length / 3);
       const done = Promise.withResolvers<Outcome>();
       settle = done.resolve;
       using _watching = watchOver(assignment, watch);
       // It may have died while it was idle.
       if (!outcome) {
-        child.send({ byteLength: bytes.length, header, place, side });
+        child.send({ byteLength: bytes.length, header, place, background, side });
         await child.write(slicesOf(bytes));
       }
       const said = outcome ?? (await done.promise);

@@ -422,7 +422,8 @@ function readTrack(view: ByteView, track: Box): Track | undefined {
   if (!handler || !entry || !lengths || !offsets) return undefined;
   const properties = children(entry, SAMPLE_ENTRY_BYTES);
   // All frames have the same length, or a table has each.
-  const length = view.uint32(lengths.start + FULL_BOX_BYTES) || view.uint32(lengths.start + FULL_BOX_BYTES + 8);
+  const length =
+    view.uint32(lengths.start + FULL_BOX_BYTES) || view.uint32(lengths.start + FULL_BOX_BYTES + 8);
   const offsetAt = offsets.start + FULL_BOX_BYTES + 4;
   const start = shortOffsets ? view.uint32(offsetAt) : view.uint64(offsetAt);
   view.require(start + length);
@@ -514,7 +515,11 @@ function joined(bytes: Uint8Array, pieces: readonly Piece[]): ByteSource {
 }
 
 /** @param maximum more bytes are left out */
-function joinPieces(bytes: Uint8Array, pieces: readonly Piece[], maximum = Number.POSITIVE_INFINITY): Uint8Array {
+function joinPieces(
+  bytes: Uint8Array,
+  pieces: readonly Piece[],
+  maximum = Number.POSITIVE_INFINITY,
+): Uint8Array {
   const length = Math.min(maximum, lengthOf(pieces));
   const whole = new Uint8Array(length);
   let at = 0;
@@ -600,7 +605,11 @@ class AvifWriter {
     ];
     if (!grid) return this.#addTile(tiles[0]!, described);
     const ids = tiles.map((tile) => this.#addTile(tile, described));
-    const payload = concat([0, 1, grid.rows - 1, grid.columns - 1], uint(size.width, 4), uint(size.height, 4));
+    const payload = concat(
+      [0, 1, grid.rows - 1, grid.columns - 1],
+      uint(size.width, 4),
+      uint(size.height, 4),
+    );
     const id = this.#addItem('grid', this.#store(payload), [sizeProperty(size), ...described]);
     this.refer('dimg', id, ids);
     return id;
@@ -643,9 +652,7 @@ class AvifWriter {
   }
 
   refer(type: string, from: number, to: readonly number[]): void {
-    this.#references.push(
-      writeBox(type, uint(from, 2), uint(to.length, 2), ...to.map((id) => uint(id, 2))),
-    );
+    this.#references.push(writeBox(type, uint(from, 2), uint(to.length, 2), ...to.map((id) => uint(id, 2))));
   }
 
   finish(primaryId: number): Uint8Array {

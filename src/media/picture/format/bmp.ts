@@ -97,12 +97,11 @@ function readLayout(view: ByteView): BmpLayout {
   const height = Math.abs(declaredHeight);
   const bitsPerPixel = view.uint16(isCore ? 24 : 28);
   if (width <= 0 || height === 0) throw view.broken(`declares ${width} × ${height} pixels`);
+  const compression = isCore ? 0 : field(30);
+  const { coding, maskCount } = codingOf(compression, bitsPerPixel, isWindows);
   if (![1, 2, 4, 8, 16, 24, 32].includes(bitsPerPixel)) {
     throw view.broken(`declares ${bitsPerPixel} bits per pixel, which does not exist`);
   }
-
-  const compression = isCore ? 0 : field(30);
-  const { coding, maskCount } = codingOf(compression, bitsPerPixel, isWindows);
   const masksFollow = headerBytes === INFO_HEADER_BYTES && maskCount > 0;
   const maskAt = (index: number) =>
     index < (masksFollow ? maskCount : (headerBytes - INFO_HEADER_BYTES) / 4)
@@ -118,7 +117,6 @@ function readLayout(view: ByteView): BmpLayout {
 
   const paletteOffset = headerEnd + (masksFollow ? maskCount * 4 : 0);
   const bytesPerColour = isCore ? 3 : 4;
-  // 0: after all that comes before.
   const declaredOffset = view.uint32(10);
   const possible = bitsPerPixel <= 8 ? 2 ** bitsPerPixel : 0;
   const fitting =
@@ -126,7 +124,9 @@ function readLayout(view: ByteView): BmpLayout {
       ? Math.trunc((declaredOffset - paletteOffset) / bytesPerColour)
       : Number.POSITIVE_INFINITY;
   const coloursInPalette = Math.min(possible, field(46) || possible, fitting);
-  const pixelsOffset = declaredOffset || paletteOffset + (field(46) || possible) * bytesPerColour;
+  // Some encoders write 0, or the end of the header although a palette follows.
+  const hasOffset = declaredOffset > paletteOffset || (declaredOffset === paletteOffset && possible === 0);
+  const pixelsOffset = hasOffset ? declaredOffset : paletteOffset + coloursInPalette * bytesPerColour;
   const isWhole = bitsPerPixel === 24 || (bitsPerPixel === 32 && Object.values(masks).every(isByte));
   return {
     width,
@@ -143,8 +143,9 @@ function readLayout(view: ByteView): BmpLayout {
     isCommon:
       [INFO_HEADER_BYTES, V4_HEADER_BYTES, V5_HEADER_BYTES].includes(headerBytes) &&
       coding === 'plain' &&
+      maskCount <= 3 &&
       isWhole &&
-      declaredOffset !== 0,
+      hasOffset,
   };
 }
 

@@ -19,9 +19,6 @@ const MAX_CHUNKS = 100_000;
 /** Deflate's best: 258 bytes from a bit of length code and a bit of distance code. */
 const MAX_DEFLATE_RATIO = 1032;
 
-/** The checksum of the deflated data, and that of their chunk. The pixels are there without them. */
-const DISPENSABLE_BYTES = 4 + 4;
-
 /** What is in a PNG's chunks. */
 interface PngChunks {
   readonly exif: Uint8Array | undefined;
@@ -112,7 +109,7 @@ function readChunks(view: ByteView): PngChunks {
   for (let type = ''; type !== 'IEND'; ) {
     chunks += 1;
     if (chunks > MAX_CHUNKS) throw view.broken(`has more than ${MAX_CHUNKS} chunks`);
-    // After the pixels, nothing is needed.
+    // After the pixels, nothing is needed; and what is there of them may be all.
     if (pixelData.length > 0 && at + 8 > view.length) {
       cutAt = at;
       break;
@@ -121,14 +118,9 @@ function readChunks(view: ByteView): PngChunks {
     type = view.fourCc(at + 4);
     const data = at + 8;
     const end = data + length;
-    if (end + 4 > view.length && pixelData.length > 0 && type !== 'IDAT') {
-      cutAt = at;
-      break;
-    }
-    const isCut = type === 'IDAT' && end + 4 > view.length;
-    if (isCut && end + 4 - DISPENSABLE_BYTES <= view.length) {
-      pixelData.push(bytes.subarray(data, end));
-      cutAt = Math.min(end, view.length);
+    if (end + 4 > view.length && (type === 'IDAT' || pixelData.length > 0)) {
+      if (type === 'IDAT') pixelData.push(bytes.subarray(data, end));
+      cutAt = type === 'IDAT' ? Math.min(end, view.length) : at;
       break;
     }
     view.require(end + 4);
