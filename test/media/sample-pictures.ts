@@ -277,6 +277,21 @@ export function gif(width: number, height: number, options: GifOptions): Uint8Ar
   );
 }
 
+/** A GIF with another canvas, and its first frame somewhere on it. */
+export function placed(
+  picture: Uint8Array,
+  canvas: readonly [width: number, height: number],
+  place: readonly [left: number, top: number],
+): Uint8Array {
+  const copy = Uint8Array.from(picture);
+  const view = new DataView(copy.buffer);
+  // After the table of 128 colours and the extension before the frame.
+  const frame = 13 + 128 * 3 + 8;
+  for (const [axis, at] of [6, 8].entries()) view.setUint16(at, canvas[axis]!, true);
+  for (const [axis, at] of [1, 3].entries()) view.setUint16(frame + at, place[axis]!, true);
+  return copy;
+}
+
 /** EXIF data with nothing but an orientation. */
 export function exif(orientation: number, littleEndian = true): Uint8Array {
   return littleEndian

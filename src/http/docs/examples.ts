@@ -26,7 +26,7 @@ const errors = [
   {
     file: 'broken.jpg',
     code: 'image_broken' as const,
-    error: 'The JPEG picture is truncated: it ends before its end-of-image marker.',
+    error: 'The JPEG picture is truncated: 53 % of its pixels are missing, at most 5 % may be.',
   },
 ];
 

@@ -460,8 +460,8 @@ function checkStreams(view: ByteView, { colour, alpha }: AvifPicture): number {
   const budget: UnitBudget = { left: MAX_UNITS };
   const lengths = { left: view.length };
   let hiddenPixels = 0;
+  const shared = new Set<string>();
   for (const plane of alpha ? [colour, alpha] : [colour]) {
-    const shared = new Set<string>();
     for (const { size, pieces } of plane.tiles) {
       // Tiles that look the same may share their data.
       const key = keyOf(pieces);
