@@ -147,6 +147,14 @@ export function paletteBmp(width: number, height: number): Uint8Array {
   );
 }
 
+/** A BMP of 8 bits a pixel in runs and lists, whose palette are 256 shades of one colour. */
+export function runLengthBmp(width: number, height: number): Uint8Array {
+  const bytes = paletteBmp(width, height).slice(0, 54 + 256 * 4);
+  bytes[30] = 1; // how it is coded
+  const row = (y: number) => [width - 4, y, 0, 3, y + 1, y + 2, y + 3, 0, 0, 2, 1, 0, 0, 0];
+  return concat(bytes, ...Array.from({ length: height }, (_, y) => row(y)), [0, 1]);
+}
+
 export async function avif(width: number, height: number, at: Paint = scene): Promise<Uint8Array> {
   const pixels = Transformer.fromRgbaPixels(paint(width, height, at), width, height);
   return await pixels.avif({ quality: 95, speed: 10 });
