@@ -135,7 +135,9 @@ export function createPictureLoader(options: PictureLoaderOptions): LoadPicture 
     // The library ends its process on some damaged files, and on some sound ones.
     const leaves = decoderOf(header) === 'library';
     // The other process gets a copy of the file.
-    const cost = decodeCostBytes(header, resizedSize(place)) + (leaves ? bytes.length : 0);
+    const cost =
+      decodeCostBytes(header, resizedSize(place), isBlended({ header, background })) +
+      (leaves ? bytes.length : 0);
     if (cost > maxDecodeBytes) throw tooMuchMemory(header, cost, maxDecodeBytes);
     using _turn = cost > decodeBytes ? await oversized.acquire(1, signal) : undefined;
     using _memory = await (leaves ? elsewhere : here).acquire(cost, signal);
@@ -228,7 +230,7 @@ export async function decodeSquare(
 }
 
 /** Whether the opacity changes the square. */
-function isBlended({ header, background }: SquareTask): boolean {
+function isBlended({ header, background }: Omit<SquareTask, 'place'>): boolean {
   return header.alpha || (background !== undefined && header.seeThrough === true);
 }
 
@@ -545,12 +547,17 @@ const FIXED_BYTES = 512 * 1024;
 /**
  * Estimates from the header how much memory decoding a picture takes at its worst moment, in bytes.
  * @param resized size to which it is resized, as shown; undefined for a picture that is not resized as a whole
+ * @param isBlended the opacity changes the square
  */
-export function decodeCostBytes(header: PictureHeader, resized: Size | undefined): number {
-  return FIXED_BYTES + header.coefficientBytes + pixelBytes(header, resized);
+export function decodeCostBytes(
+  header: PictureHeader,
+  resized: Size | undefined,
+  isBlended = header.alpha,
+): number {
+  return FIXED_BYTES + header.coefficientBytes + pixelBytes(header, resized, isBlended);
 }
 
-function pixelBytes(header: PictureHeader, resized: Size | undefined): number {
+function pixelBytes(header: PictureHeader, resized: Size | undefined, isBlended: boolean): number {
   const { width, height, orientation, format } = header;
   const turned = orientation === 1 ? 0 : bytesPerPixel.turned;
   const pixels = width * height;
@@ -561,7 +568,6 @@ function pixelBytes(header: PictureHeader, resized: Size | undefined): number {
   }
   const ofFormat = format === 'avif' && header.alpha ? bytesPerPixel.avifWithAlpha : perPixelByFormat[format];
   const perPixel = header.rare ? bytesPerPixel.rare : ofFormat;
-  const isBlended = header.alpha || header.seeThrough;
   const premultiplied = isBlended && pixels <= MAX_PREMULTIPLIED_PIXELS ? bytesPerPixel.decodedTwice : 0;
   return pixels * (Math.max(perPixel, premultiplied) + turned);
 }
