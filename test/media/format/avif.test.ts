@@ -207,7 +207,7 @@ function items(
         'iref',
         [0, 0, 0, 0],
         ...references.map(({ type, from, to }) =>
-          box(type, [0, from, 0, to.length], ...to.map((id) => [0, id])),
+          box(type, [0, from, to.length >> 8, to.length & 0xff], ...to.map((id) => [0, id])),
         ),
       ),
       box(
@@ -339,6 +339,11 @@ describe('plainAvif', () => {
     ['has tiles for 61 × 47 of 99 × 47 pixels', [2], concat([0, 0, 0, 0, 0, 99, 0, 47])],
     ['has tiles for 122 × 47 of 61 × 47 pixels', [2, 2], concat([0, 0, 0, 1, 0, 61, 0, 47])],
     ['lacks its item 7', [7], oneTile],
+    [
+      'has more than 1024 tiles',
+      Array.from({ length: 5 * 256 }, () => 2),
+      concat([0, 0, 4, 255, 0, 61, 0, 47]),
+    ],
   ] as const)('%s', (fault, to, data) => {
     const bytes = items(described, [{ type: 'grid', properties: [1], data }, own], {
       references: [{ type: 'dimg', from: 1, to }],

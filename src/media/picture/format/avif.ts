@@ -238,22 +238,32 @@ function readPrimary(view: ByteView, items: HeifItems): AvifPicture {
   };
 }
 
+/** Of a picture or tile: its opacity, depth and the like. */
+const MAX_AUXILIARIES = 16;
+/** Tiles that have an opacity each. Finding each takes time of its own. */
+const MAX_ALPHA_TILES = 64;
+
 /**
  * Finds the opacity of a picture.
  * @returns one item; or one for each tile; undefined: it is opaque
  */
 function findAlpha(view: ByteView, items: HeifItems, id: number): readonly number[] | undefined {
-  const alphaOf = new Map<number, number>();
-  for (const each of [id, ...items.references(id, 'dimg')]) {
-    if (alphaOf.has(each)) continue;
-    for (const { id: auxiliary, properties } of items.referringTo(each, 'auxl')) {
-      if (properties.some((box) => isAlpha(view, box))) alphaOf.set(each, auxiliary);
-    }
-    if (alphaOf.has(id)) return [alphaOf.get(id)!];
-    if (each !== id && !alphaOf.has(each)) return undefined;
+  const alphaOf = (each: number): number | undefined =>
+    items
+      .referringTo(each, 'auxl')
+      .take(MAX_AUXILIARIES)
+      .find(({ properties }) => properties.some((box) => isAlpha(view, box)))?.id;
+  const own = alphaOf(id);
+  if (own !== undefined) return [own];
+  const found: number[] = [];
+  const tiles = items.references(id, 'dimg');
+  if (tiles.length > MAX_ALPHA_TILES) return undefined;
+  for (const tile of tiles) {
+    const alpha = alphaOf(tile);
+    if (alpha === undefined) return undefined;
+    found.push(alpha);
   }
-  const tiles = items.references(id, 'dimg').flatMap((tile) => alphaOf.get(tile) ?? []);
-  return tiles.length > 0 ? tiles : undefined;
+  return found.length > 0 ? found : undefined;
 }
 
 /** The kinds of auxiliary pictures that are an opacity end so. The longest name in use has 44 characters. */
@@ -288,6 +298,8 @@ function readAlpha(
     : undefined;
 }
 
+/** The decoder asks for tiles of at least 64 × 64 pixels. Each takes time of its own. */
+const MAX_TILES = 1024;
 /** A grid item has a few numbers. */
 const MAX_GRID_BYTES = 12;
 
@@ -310,6 +322,7 @@ function readPlane(view: ByteView, items: HeifItems, id: number, fallback?: Size
   if (ids.length !== grid.rows * grid.columns) {
     throw view.broken(`has ${ids.length} tiles where ${grid.columns} × ${grid.rows} are declared`);
   }
+  if (ids.length > MAX_TILES) throw view.broken(`has more than ${MAX_TILES} tiles`);
   const tiles = ids.map((each) => readTile(view, items, each));
   const [{ size: tile, configuration }] = tiles as [AvifTile];
   const covered = { width: grid.columns * tile.width, height: grid.rows * tile.height };
@@ -388,9 +401,14 @@ interface Track {
   readonly plane: AvifPlane;
 }
 
+/** An animation has a track, its opacity another. */
+const MAX_TRACKS = 16;
+
 function readFirstFrame(view: ByteView, movie: Box): AvifPicture {
-  const tracks = [...readBoxes(view, movie.start, movie.end)]
+  const tracks = readBoxes(view, movie.start, movie.end)
     .filter(({ type }) => type === 'trak')
+    .take(MAX_TRACKS)
+    .toArray()
     .flatMap((box) => readTrack(view, box) ?? []);
   const colour = tracks.find(({ handler }) => handler === 'pict' || handler === 'vide');
   if (!colour) throw view.broken('has no picture');

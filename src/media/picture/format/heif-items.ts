@@ -88,7 +88,8 @@ export const MAX_DEPTH = 8;
 export class HeifItems {
   readonly primaryId: number;
   readonly #view: ByteView;
-  readonly #items: ReadonlyMap<number, HeifItem>;
+  readonly #items: ReadonlyMap<number, Omit<HeifItem, 'properties'>>;
+  readonly #properties: (id: number) => readonly Property[];
   readonly #references: ReadonlyMap<string, readonly number[]>;
   readonly #locations: ReadonlyMap<number, Location>;
   readonly #itemData: Piece | undefined;
@@ -100,6 +101,7 @@ export class HeifItems {
     const primary = findTable(view, meta, 'pitm');
     this.primaryId = readItemId(view, primary.start + FULL_BOX_BYTES, view.uint8(primary.start) > 0);
     this.#items = readItems(view, meta);
+    this.#properties = readAssociations(view, meta);
     this.#references = readReferences(view, meta);
     this.#locations = readLocations(view, meta);
     this.#itemData = findBox(meta, 'idat');
@@ -109,13 +111,13 @@ export class HeifItems {
   find(id: number): HeifItem {
     const item = this.#items.get(id);
     if (!item) throw this.#view.broken(`lacks its item ${id}`);
-    return item;
+    return { ...item, properties: this.#properties(id) };
   }
 
   /** Items that refer to this one: its thumbnails (`thmb`), its depth and opacity (`auxl`). */
   *referringTo(id: number, type: string): Generator<HeifItem> {
-    for (const item of this.#items.values()) {
-      if (this.references(item.id, type).includes(id)) yield item;
+    for (const item of this.#items.keys()) {
+      if (this.references(item, type).includes(id)) yield this.find(item);
     }
   }
 
@@ -180,9 +182,8 @@ function within(view: ByteView, whole: Piece, base: number, { offset, length }: 
   return { start, end };
 }
 
-function readItems(view: ByteView, meta: readonly Box[]): ReadonlyMap<number, HeifItem> {
-  const associations = readAssociations(view, meta);
-  const items = new Map<number, HeifItem>();
+function readItems(view: ByteView, meta: readonly Box[]): ReadonlyMap<number, Omit<HeifItem, 'properties'>> {
+  const items = new Map<number, Omit<HeifItem, 'properties'>>();
   const box = findTable(view, meta, 'iinf');
   const entries = box.start + FULL_BOX_BYTES + (view.uint8(box.start) > 0 ? 4 : 2);
   for (const { type, start } of readBoxes(view, entries, box.end)) {
@@ -196,39 +197,46 @@ function readItems(view: ByteView, meta: readonly Box[]): ReadonlyMap<number, He
       id,
       type: view.fourCc(protection + 2),
       isProtected: view.uint16(protection) !== 0,
-      properties: associations.get(id) ?? [],
     });
   }
   return items;
 }
 
-function readAssociations(view: ByteView, meta: readonly Box[]): ReadonlyMap<number, readonly Property[]> {
+/** @returns a function that reads the properties of an item: most are never asked for */
+function readAssociations(view: ByteView, meta: readonly Box[]): (id: number) => readonly Property[] {
   const properties = findBox(meta, 'iprp');
   const children = properties ? [...readBoxes(view, properties.start, properties.end)] : [];
   const container = findBox(children, 'ipco');
   if (!container) throw view.broken('describes no picture');
   const all = [...readBoxes(view, container.start, container.end)];
 
-  const associations = new Map<number, readonly Property[]>();
+  /** Where the list of an item's properties begins, after its length. */
+  const lists = new Map<number, { readonly start: number; readonly count: number }>();
   const box = findTable(view, children, 'ipma');
   const longIds = view.uint8(box.start) > 0;
   const indexBytes = view.uint8(box.start + 3) & 1 ? 2 : 1;
   let at = box.start + FULL_BOX_BYTES + 4;
   for (let left = view.uint32(at - 4); left > 0 && at < box.end; left--) {
     const id = readItemId(view, at, longIds);
-    at += longIds ? 4 : 2;
-    const own: Property[] = [];
-    const count = view.uint8(at);
-    at += 1;
-    for (const end = at + count * indexBytes; at < end; at += indexBytes) {
-      const entry = indexBytes === 2 ? view.uint16(at) : view.uint8(at) << 8;
-      const number = indexBytes === 2 ? entry & 0x7fff : (entry >> 8) & 0x7f;
-      const property = all[number - 1];
-      if (property) own.push({ ...property, essential: (entry & 0x8000) !== 0 });
-    }
-    if (!associations.has(id)) associations.set(id, own);
+    const start = at + (longIds ? 5 : 3);
+    const count = view.uint8(start - 1);
+    at = start + count * indexBytes;
+    if (!lists.has(id)) lists.set(id, { start, count });
   }
-  return associations;
+
+  return (id) => {
+    const { start, count } = lists.get(id) ?? { start: 0, count: 0 };
+    return Array.from({ length: count }, (_, index) => {
+      const entry = start + index * indexBytes;
+      // The highest bit marks an essential property.
+      const [flag, number] =
+        indexBytes === 2
+          ? [view.uint8(entry), view.uint16(entry) & 0x7fff]
+          : [view.uint8(entry), view.uint8(entry) & 0x7f];
+      const property = all[number - 1];
+      return property && { ...property, essential: flag >= 0x80 };
+    }).filter((property) => property !== undefined);
+  };
 }
 
 function referenceKey(type: string, from: number): string {
