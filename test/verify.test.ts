@@ -37,6 +37,7 @@ function fakeClassifier({
       refuse: () => {},
       names: () => ['CLIP.png'],
       broken: async () => broken,
+      warnings: async () => [],
       rankFiles: async () => [],
       rankCategories: async ({ labels }) => [
         {

@@ -48,6 +48,12 @@ export interface BrokenFile {
   readonly error: string;
 }
 
+/** A picture that is used although a part of it is missing, and a sentence about that part. */
+export interface FileWarning {
+  readonly file: string;
+  readonly warning: string;
+}
+
 /** Makes the error of one picture from a fault that was thrown while it was read or encoded. */
 export type FaultOf = (thrown: unknown) => ServiceError | undefined;
 
@@ -83,20 +89,28 @@ export interface PictureCollection {
   names(): readonly string[];
   /** Waits for all pictures added so far. @returns in the order sent */
   broken(): Promise<readonly BrokenFile[]>;
+  /** Waits for all pictures added so far. @returns in the order sent */
+  warnings(): Promise<readonly FileWarning[]>;
   /** Ranks the categories for every usable picture. @returns in the order sent, the best category first */
   rankCategories(categories: Categories, options: RankingOptions): Promise<readonly Ranking[]>;
   /** Ranks the usable pictures for every category. @returns in the order sent, the best picture first */
   rankFiles(categories: Categories, options: RankingOptions): Promise<readonly Ranking[]>;
 }
 
+export interface CollectOptions {
+  /** The colour behind transparent pictures, `#rrggbb`. Default: opacity is dropped. */
+  readonly background?: string | undefined;
+  /**
+   * Turns an error that is not about a picture into that picture's fault. Without it, or if it returns undefined, every
+   * call that waits for the pictures rejects with the error.
+   */
+  readonly faultOf?: FaultOf;
+}
+
 /** The use cases. Their callers are http and the command line, which know no pixels. */
 export interface Classifier {
   readonly model: ModelSummary;
-  /**
-   * @param faultOf turns an error that is not about a picture into that picture's fault. Without it, or if it returns
-   *   undefined, every call that waits for the pictures rejects with the error
-   */
-  collect(work: WorkContext, faultOf?: FaultOf): PictureCollection;
+  collect(work: WorkContext, options?: CollectOptions): PictureCollection;
   readonly searchVideo: SearchVideo;
   /** @throws ServiceError categories_malformed, categories_missing, categories_too_many */
   parseCategories(document: Uint8Array): Categories;

@@ -5,6 +5,7 @@ import { MAX_TEXTS } from '../contract/options.ts';
 import type { EngineObserver } from '../engine-observer.ts';
 import { type ErrorCode, ServiceError } from '../errors.ts';
 import { giveBack, type NoteGarbage } from '../garbage.ts';
+import type { LoadPicture, LoadPictureOptions, Rgb } from '../media/picture/picture.ts';
 import type { VideoPlaces } from '../media/video/video-places.ts';
 import { createSemaphore, type Permit } from '../semaphore.ts';
 import type { WorkContext } from '../work-context.ts';
@@ -13,7 +14,7 @@ import type {
   BrokenFile,
   Categories,
   Classifier,
-  FaultOf,
+  CollectOptions,
   LabelOptions,
   ModelSummary,
   PictureCollection,
@@ -28,11 +29,8 @@ interface ClassifierParts {
   readonly score: Score;
   readonly imageEncoder: ImageEncoder;
   readonly labelEncoder: LabelEncoder;
-  /**
-   * Decodes a picture into `pixels`, [S, S, 3] uint8. Settles when nothing reads `bytes` any more.
-   * @throws ServiceError image_empty, image_unsupported, image_too_large, image_broken
-   */
-  readonly loadPicture: (bytes: Uint8Array, pixels: Uint8Array, signal: AbortSignal) => Promise<void>;
+  /** Decodes a picture into its slot, [S, S, 3] uint8. Settles when nothing reads the bytes any more. */
+  readonly loadPicture: LoadPicture;
   /** Whether a picture is decoded in another process, which may take seconds. */
   readonly isIsolated: (bytes: Uint8Array) => boolean;
   /** How many of the encoder's slots such pictures may hold at a time. */
@@ -54,6 +52,8 @@ interface ClassifierParts {
 interface EncodedPicture {
   readonly file: string;
   readonly embedding: Float32Array;
+  /** A sentence about the part of the picture that is missing. */
+  readonly warning: string | undefined;
 }
 
 type Outcome = EncodedPicture | BrokenFile;
@@ -77,10 +77,10 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
   const undecoded = createSemaphore(parts.undecodedBytes);
   const isolated = createSemaphore(parts.isolatedAtOnce);
 
-  const decode = async (bytes: Uint8Array, slot: PixelSlot, share: Permit, signal: AbortSignal) => {
+  const decode = async (bytes: Uint8Array, slot: PixelSlot, share: Permit, options: LoadPictureOptions) => {
     try {
       using _ = share;
-      await loadPicture(bytes, slot.pixels, signal);
+      return await loadPicture(bytes, slot.pixels, options);
     } finally {
       // Nothing reads the bytes any more: `loadPicture` waits for its decoder even after the client has left.
       noteGarbage(bytes.byteLength);
@@ -92,7 +92,11 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
    * Resolves when the next picture may come, with the promise of the embedding. That promise is inside an object,
    * because awaiting the call would await a bare promise, too.
    */
-  const encodePicture = async (picture: Uint8Array | StoredPicture, { signal, times }: WorkContext) => {
+  const encodePicture = async (
+    picture: Uint8Array | StoredPicture,
+    background: Rgb | undefined,
+    { signal, times }: WorkContext,
+  ) => {
     const isWhole = picture instanceof Uint8Array;
     using places = new DisposableStack();
     // Slow pictures wait in a separate queue, so that they do not delay the others.
@@ -105,16 +109,17 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
     const encodeSlot = async () => {
       using held = slot;
       const beganAt = performance.now();
+      let warning: string | undefined;
       {
         using _turn = turn;
-        await decode(bytes, held, share, signal);
+        warning = await decode(bytes, held, share, { background, signal });
       }
       const ms = performance.now() - beganAt;
       observer.pictureDecoded(ms);
       if (times) times.decodeMs += ms;
-      return await held.encode(signal, times);
+      return { embedding: await held.encode(signal, times), warning };
     };
-    return { embedding: encodeSlot() };
+    return { encoding: encodeSlot() };
   };
 
   const encodeLabels = async (
@@ -128,7 +133,9 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
     return embeddings;
   };
 
-  const collect = (work: WorkContext, faultOf: FaultOf = () => undefined): PictureCollection => {
+  const collect = (work: WorkContext, options: CollectOptions = {}): PictureCollection => {
+    const { faultOf = () => undefined } = options;
+    const background = options.background === undefined ? undefined : rgbOf(options.background);
     const nameOf = createFileNames();
     const names: string[] = [];
     const outcomes: Promise<Outcome>[] = [];
@@ -139,11 +146,14 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
       return file;
     };
 
-    const settle = async (file: string, encoding: Promise<Float32Array>): Promise<Outcome> => {
+    const settle = async (
+      file: string,
+      encoding: Promise<Omit<EncodedPicture, 'file'>>,
+    ): Promise<Outcome> => {
       try {
-        const embedding = await encoding;
+        const encoded = await encoding;
         observer.pictureEncoded();
-        return { file, embedding };
+        return { file, ...encoded };
       } catch (thrown) {
         const isPictures = thrown instanceof ServiceError && pictureFaults.has(thrown.code);
         const fault = isPictures ? thrown : faultOf(thrown);
@@ -175,8 +185,8 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
       async add(name, picture) {
         work.signal.throwIfAborted();
         const file = take(name);
-        const { embedding } = await encodePicture(picture, work);
-        const outcome = settle(file, embedding);
+        const { encoding } = await encodePicture(picture, background, work);
+        const outcome = settle(file, encoding);
         // An error that is not about the picture rejects the calls that wait for outcomes, not this promise.
         const settled = outcome.then(
           () => undefined,
@@ -190,6 +200,8 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
         outcomes.push(Promise.resolve({ file: take(name), code, error: message }));
       },
       names: () => names,
+      warnings: async () =>
+        (await encoded()).flatMap(({ file, warning }) => (warning === undefined ? [] : [{ file, warning }])),
       broken: async () => (await Promise.all(outcomes)).filter((outcome) => 'error' in outcome),
       async rankCategories(categories, options) {
         const { files, labels, ranking } = await sides(categories, options);
@@ -222,6 +234,12 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
     },
     collect,
   };
+}
+
+/** @param colour `#rrggbb` */
+function rgbOf(colour: string): Rgb {
+  const word = Number.parseInt(colour.slice(1), 16);
+  return [word >> 16, (word >> 8) & 0xff, word & 0xff];
 }
 
 /**

@@ -3,9 +3,9 @@ import * as v from 'valibot';
 import { parseCategories } from '../classify/categories.ts';
 import type { Categories } from '../classify/classifier.ts';
 import {
+  pictureQuestionSchema,
   type QuestionOptions,
   questionKeys,
-  questionSchema,
   type VideoOptions,
 } from '../contract/options.ts';
 import { ServiceError } from '../errors.ts';
@@ -30,6 +30,8 @@ Question
                       repeatable, several are averaged
   --threshold NUMBER  0 to 1: below this score a photo gets no category
   --top-k NUMBER      how many candidates --json lists for each answer (5)
+  --background COLOR  show transparent photos on this colour, e.g. white or
+                      "#ffcc00"; otherwise their hidden colours show
   --best              find the best photo for each category
   --video FILE        find the best frame of a video for each category
   --thorough          with --video: look at every second of a long video, not
@@ -158,6 +160,10 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
       'No categories given. Use --categories FILE or --category TEXT.',
     ],
     [json && csv, '--json and --csv cannot be combined.'],
+    [
+      isVideo && question.background !== undefined,
+      '--background is for photos; videos are never transparent.',
+    ],
     [isVideo && best, '--video cannot be combined with --best; it always finds the best frames.'],
     [isVideo && positionals.length > 0, '--video cannot be combined with photos; run it separately.'],
     [
@@ -198,7 +204,7 @@ function readQuestion(values: Readonly<Record<string, unknown>>): QuestionOption
     if (texts === undefined) return [];
     return [[key, key === 'template' ? texts : onlyOne(name, texts)]];
   });
-  const question = v.safeParse(questionSchema, Object.fromEntries(given));
+  const question = v.safeParse(pictureQuestionSchema, Object.fromEntries(given));
   if (question.success) return question.output;
   const names = new Map<unknown, string>(questionOptions);
   const faults = question.issues.map((issue) => `--${names.get(issue.path?.[0]?.key)} ${issue.message}`);

@@ -31,6 +31,55 @@ const template = v.pipe(
   ),
 );
 
+/** CSS's sixteen basic colours. */
+const namedColours: ReadonlyMap<string, string> = new Map([
+  ['black', '#000000'],
+  ['silver', '#c0c0c0'],
+  ['gray', '#808080'],
+  ['grey', '#808080'],
+  ['white', '#ffffff'],
+  ['maroon', '#800000'],
+  ['red', '#ff0000'],
+  ['purple', '#800080'],
+  ['fuchsia', '#ff00ff'],
+  ['green', '#008000'],
+  ['lime', '#00ff00'],
+  ['olive', '#808000'],
+  ['yellow', '#ffff00'],
+  ['navy', '#000080'],
+  ['blue', '#0000ff'],
+  ['teal', '#008080'],
+  ['aqua', '#00ffff'],
+]);
+
+/** @returns `#rrggbb`; undefined if it is not a colour */
+function hexColour(text: string): string | undefined {
+  const colour = text.toLowerCase();
+  if (/^#[0-9a-f]{6}$/.test(colour)) return colour;
+  if (/^#[0-9a-f]{3}$/.test(colour)) return colour.replaceAll(/[0-9a-f]/g, '$&$&');
+  return namedColours.get(colour);
+}
+
+/** The options that say how pictures are read. */
+const reading = {
+  background: v.pipe(
+    v.optional(
+      v.pipe(
+        v.string(),
+        v.check(
+          (text) => hexColour(text) !== undefined,
+          'must be a colour: white, black or another of CSS’s basic colours, or #rrggbb',
+        ),
+        v.transform((text) => hexColour(text)!),
+        v.string(),
+      ),
+    ),
+    v.description(
+      'The colour behind transparent pictures, e.g. `white` or `%23ffcc00` (`#ffcc00`, encoded). Default: none; opacity is dropped as CLIP does, and hidden colours show, often black.',
+    ),
+  ),
+};
+
 /** The rules by which the best candidate becomes the answer. `decide` of the use cases applies them. */
 const rules = {
   threshold: v.pipe(
@@ -48,8 +97,8 @@ const rules = {
   ),
 };
 
-/** The options of a question, for all three endpoints, the command line and the page. */
-export const questionSchema = v.object({
+/** The options of a question, for all three endpoints. */
+const questionSchema = v.object({
   top_k: v.pipe(
     v.optional(
       v.pipe(
@@ -80,6 +129,9 @@ export const questionSchema = v.object({
   ...rules,
 });
 
+/** The options of a question about pictures, for /categorize, /image, the command line and the page. */
+export const pictureQuestionSchema = v.object({ ...questionSchema.entries, ...reading });
+
 /** The query options of /categorize and /image: what is accepted, and how the API document describes it. */
 export const optionsSchema = v.pipe(
   v.strictObject({
@@ -87,7 +139,7 @@ export const optionsSchema = v.pipe(
       v.optional(flag, 'false'),
       v.description('true: adds scores, similarities and the model, and lists broken files under `errors`.'),
     ),
-    ...questionSchema.entries,
+    ...pictureQuestionSchema.entries,
     on_error: v.pipe(
       v.optional(v.picklist(['fail', 'skip'], 'must be fail or skip')),
       v.description(
@@ -129,11 +181,11 @@ export const videoOptionsSchema = v.strictObject({
 });
 
 /** The options of a question, by their names on the wire. */
-export const questionKeys = Object.keys(questionSchema.entries) as readonly (keyof QuestionOptions)[];
+export const questionKeys = Object.keys(pictureQuestionSchema.entries) as readonly (keyof QuestionOptions)[];
 
 /** The rules of `decide`. The keys of these objects are the names on the wire. */
 export type Rules = v.InferOutput<v.ObjectSchema<typeof rules, undefined>>;
-export type QuestionOptions = v.InferOutput<typeof questionSchema>;
+export type QuestionOptions = v.InferOutput<typeof pictureQuestionSchema>;
 export type PictureOptions = v.InferOutput<typeof optionsSchema>;
 export type VideoOptions = v.InferOutput<typeof videoOptionsSchema>;
 

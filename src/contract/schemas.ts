@@ -39,6 +39,18 @@ const fileErrorSchema = v.object({
   error: v.pipe(v.string(), v.description('One sentence for a person.')),
 });
 
+const fileWarningsSchema = v.pipe(
+  v.optional(
+    v.array(
+      v.object({
+        file: v.string(),
+        warning: v.pipe(v.string(), v.description('One sentence for a person.')),
+      }),
+    ),
+  ),
+  v.description('Pictures that were used although their end is missing. Absent where there are none.'),
+);
+
 const loadingProgressSchema = v.object({
   stage: v.picklist(['searching', 'downloading', 'verifying', 'compiling', 'warming_up']),
   bytes_done: v.optional(count),
@@ -113,6 +125,7 @@ export const categorizeDetailsSchema = v.object({
   model: modelSchema,
   results: v.array(categorizeResultSchema),
   errors: v.array(fileErrorSchema),
+  warnings: fileWarningsSchema,
 });
 
 const imageResultSchema = v.object({
@@ -127,6 +140,7 @@ export const imageDetailsSchema = v.object({
   model: modelSchema,
   results: v.array(imageResultSchema),
   errors: v.array(fileErrorSchema),
+  warnings: fileWarningsSchema,
 });
 
 export const videoAnswerSchema = v.pipe(

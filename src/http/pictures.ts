@@ -2,6 +2,7 @@ import type {
   BrokenFile,
   Categories,
   Classifier,
+  FileWarning,
   PictureCollection,
   Ranking,
 } from '../classify/classifier.ts';
@@ -100,7 +101,10 @@ async function answerOf(job: PictureJob): Promise<Answer> {
   const { endpoint, request, boundary, options, lease, record } = job;
   const { classifier, admission, openSpool, onStorageFault } = endpoint;
   const { embeddingDimension } = classifier.model;
-  const collection = classifier.collect({ signal: lease.signal, times: record.work });
+  const collection = classifier.collect(
+    { signal: lease.signal, times: record.work },
+    { background: options.background },
+  );
   await using stored = new AsyncDisposableStack();
   let opening: Promise<Spool> | undefined;
   const spool = () => {
@@ -232,8 +236,9 @@ async function rankedAnswer(
       ? await collection.rankCategories(categories, asked)
       : await collection.rankFiles(categories, asked);
   const { model } = endpoint.classifier;
+  const warnings = await collection.warnings();
   const pieces = options.details
-    ? () => detailed({ model, rankings, use, options, errors: broken })
+    ? () => detailed({ model, rankings, use, options, errors: broken, warnings })
     : () => jsonObject(plainEntries(subjects, rankings, options));
   return { pieces, advice: adviceOf(options, files, labels), brokenFiles: broken.length };
 }
@@ -287,10 +292,11 @@ interface DetailedAnswer {
   readonly use: keyof typeof sidesOf;
   readonly options: PictureOptions;
   readonly errors: readonly BrokenFile[];
+  readonly warnings: readonly FileWarning[];
 }
 
 /** Score and similarity are those of the best candidate, even if it is not good enough to be the answer. */
-function* detailed({ model, rankings, use, options, errors }: DetailedAnswer): Generator<string> {
+function* detailed({ model, rankings, use, options, errors, warnings }: DetailedAnswer): Generator<string> {
   const { subject, candidate } = sidesOf[use];
   yield `{"model":${JSON.stringify(wireModel(model))},"results":[`;
   let before = '';
@@ -312,5 +318,11 @@ function* detailed({ model, rankings, use, options, errors }: DetailedAnswer): G
   }
   yield '],"errors":[';
   yield* jsonItems(errors);
-  yield ']}';
+  yield ']';
+  if (warnings.length > 0) {
+    yield ',"warnings":[';
+    yield* jsonItems(warnings);
+    yield ']';
+  }
+  yield '}';
 }

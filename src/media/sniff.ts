@@ -1,7 +1,7 @@
 import type { Container } from '../../native/av/demuxer.ts';
 import { type PictureFormat, pictureFormats } from '../contract/formats.ts';
 import { readAvifHeader } from './picture/format/avif.ts';
-import { readBmpHeader } from './picture/format/bmp.ts';
+import { bmpHeaderLengths, readBmpHeader } from './picture/format/bmp.ts';
 import { readGifHeader } from './picture/format/gif.ts';
 import { readHeicHeader } from './picture/format/heic.ts';
 import { readJpegHeader } from './picture/format/jpeg.ts';
@@ -49,18 +49,20 @@ interface AcceptedPicture {
   readonly decoder: PictureDecoder;
 }
 
-// Two letters are weak evidence. Every program that writes BMPs leaves the reserved field at 0.
-const bitmap: Signature = [
-  [0, 'BM'],
-  [6, '\0\0\0\0'],
-];
+// Two letters are weak evidence; the header's length comes in addition. The reserved bytes in between may be anything.
+const bitmaps = bmpHeaderLengths.map(
+  (bytes): Signature => [
+    [0, 'BM'],
+    [14, `${String.fromCharCode(bytes)}\0\0\0`],
+  ],
+);
 
 const pictures: Readonly<Record<PictureFormat, AcceptedPicture>> = {
   jpeg: { any: [startsWith('\xff\xd8\xff')], read: readJpegHeader, decoder: 'builtin jpeg' },
   png: { any: [startsWith('\x89PNG\r\n\x1a\n')], read: readPngHeader, decoder: 'builtin' },
   webp: { any: [riff('WEBP')], read: readWebpHeader, decoder: 'builtin' },
   gif: { any: ['GIF87a', 'GIF89a'].map(startsWith), read: readGifHeader, decoder: 'builtin gif' },
-  bmp: { any: [bitmap], read: readBmpHeader, decoder: 'builtin' },
+  bmp: { any: bitmaps, read: readBmpHeader, decoder: 'builtin' },
   tiff: {
     any: ['II*\0', 'MM\0*', 'II+\0', 'MM\0+'].map(startsWith),
     read: readTiffHeader,

@@ -131,7 +131,7 @@ describe('classifier', () => {
   test('a fault that is no picture’s rejects, or is one where the caller says so', async () => {
     const { classifier } = textualClassifier();
     const unexpected = async (faultOf?: FaultOf) => {
-      const collection = classifier.collect(stay, faultOf);
+      const collection = classifier.collect(stay, faultOf && { faultOf });
       await collection.add('b.jpg', bytesOf('bug'));
       await collection.add('c.jpg', bytesOf('red'));
       return collection;

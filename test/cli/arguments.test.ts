@@ -34,6 +34,15 @@ describe('a command', () => {
     });
   });
 
+  test('takes a background for photos', () => {
+    expect(parse('p --category c --background White').question.background).toBe('#ffffff');
+    expect(parse('p --best --category c --background #fc0').question.background).toBe('#ffcc00');
+    expect(() => parse('p --category c --background whitish')).toThrow('--background must be a colour');
+    expect(() => parse('--video f.mp4 --category c --background white')).toThrow(
+      '--background is for photos',
+    );
+  });
+
   test('knows what becomes of the answers', () => {
     expect(parse('p --category c --json --move-to d --dry-run')).toMatchObject({
       format: 'json',

@@ -34,7 +34,7 @@ afterAll(() => cache[Symbol.asyncDispose]());
 const run = (argv: readonly string[], environment: Record<string, string> = {}): Promise<CommandResult> =>
   startCommand(cache.path, argv, environment).result;
 
-const truncated = () => pictures[0]?.subarray(0, -200) ?? '';
+const truncated = () => pictures[0]?.subarray(0, pictures[0].length / 2) ?? '';
 
 /** Writes photos into ten albums; the same file names occur in several albums. */
 async function photos(count: number): Promise<TemporaryFolder> {
@@ -110,9 +110,7 @@ describe('the command', () => {
     await folder.write({ 'p/cut.jpg': truncated() });
     const { code, stdout, stderr } = await run([folder.path, ...categories, '--quiet']);
     expect(stdout.split('\n').length).toBe(3);
-    expect(stderr).toContain(
-      `${cut}: The JPEG picture is truncated: it ends before its end-of-image marker.\n`,
-    );
+    expect(stderr).toContain(`${cut}: The JPEG picture is truncated: `);
     expect(code).toBe(1);
   });
 

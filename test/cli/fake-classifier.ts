@@ -2,7 +2,7 @@ import { parseCategories } from '../../src/classify/categories.ts';
 import type {
   BrokenFile,
   Classifier,
-  FaultOf,
+  CollectOptions,
   PictureCollection,
   Ranking,
 } from '../../src/classify/classifier.ts';
@@ -30,7 +30,7 @@ export interface FakeClassifier {
  */
 export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): FakeClassifier {
   const added: string[] = [];
-  const collect = ({ signal }: WorkContext, faultOf?: FaultOf): PictureCollection => {
+  const collect = ({ signal }: WorkContext, { faultOf }: CollectOptions = {}): PictureCollection => {
     const words: [name: string, word: string][] = [];
     const faults: BrokenFile[] = [];
     const names: string[] = [];
@@ -78,6 +78,10 @@ export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): Fak
       },
       names: () => names,
       broken: () => orFailure(() => faults),
+      warnings: async () =>
+        words
+          .filter(([, word]) => word === 'cut')
+          .map(([file]) => ({ file, warning: 'The picture is cut off.' })),
       rankCategories: ({ labels }, { limit }) => orFailure(() => rank(words, own(labels), limit)),
       rankFiles: ({ labels }, { limit }) => orFailure(() => rank(own(labels), words, limit)),
     };

@@ -26,6 +26,29 @@ describe('query options', () => {
     });
   });
 
+  test.each([
+    ['white', '#ffffff'],
+    ['White', '#ffffff'],
+    ['grey', '#808080'],
+    ['%23fC0', '#ffcc00'],
+    ['%23FFcc01', '#ffcc01'],
+  ])('background=%s', (background, colour) => {
+    expect(parse(`background=${background}`).background).toBe(colour);
+  });
+
+  test.each(['', 'whitish', 'ffffff', '%23ffff', '%23ffffff00', '%23ggg', 'rgb(1,2,3)', 'none'])(
+    'background=%s is refused',
+    (background) => {
+      expect(() => parse(`background=${background}`)).toThrow('must be a colour: white, black or another of');
+    },
+  );
+
+  test('a background is not an option of a video', () => {
+    expect(() => parseVideoOptions(new URLSearchParams('background=white'))).toThrow(
+      '"background" is unknown',
+    );
+  });
+
   test('on_error: details skip, plain answers fail, unless told otherwise', () => {
     expect(parse('details=true').on_error).toBe('skip');
     expect(parse('details=false').on_error).toBe('fail');
@@ -80,7 +103,7 @@ describe('query options', () => {
     [`template={}${'a'.repeat(1000)}`, 'at most 1000 characters'],
     [Array(101).fill('template={}').join('&'), 'at most 100 times'],
     ['on_error=ignore', 'must be fail or skip'],
-    ['topk=3', '"topk" is unknown (known: details, top_k, template, threshold, on_error)'],
+    ['topk=3', '"topk" is unknown (known: details, top_k, template, threshold, background, on_error)'],
     ['__proto__=3', '"__proto__" is unknown'],
     ['top_k=1&top_k=2', 'top_k is given 2 times'],
   ])('%s', (query, sentence) => {

@@ -110,6 +110,10 @@ export function createFakeEngine({
       },
       names: () => names,
       broken: async () => faults,
+      warnings: async () =>
+        [...words]
+          .filter(([, word]) => word === 'cut')
+          .map(([file]) => ({ file, warning: 'The picture is cut off.' })),
       rankCategories: ({ labels }, { limit }) => rank([...words], own(labels), limit),
       rankFiles: ({ labels }, { limit }) => rank(own(labels), [...words], limit),
     };

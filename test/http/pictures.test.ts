@@ -119,6 +119,43 @@ describe('detailed answers', () => {
     });
   });
 
+  test.each(['/categorize', '/image'])('%s: warns of pictures that are cut off', async (path) => {
+    const { text } = await post(
+      `${path}?details=true`,
+      form(
+        [
+          ['a.jpg', 'cut'],
+          ['b.jpg', 'cat'],
+        ],
+        'cut,cat',
+      ),
+    );
+    expect(JSON.parse(text)).toMatchObject({
+      errors: [],
+      warnings: [{ file: 'a.jpg', warning: 'The picture is cut off.' }],
+    });
+    const plain = await post(
+      path,
+      form(
+        [
+          ['a.jpg', 'cut'],
+          ['b.jpg', 'cat'],
+        ],
+        'cut,cat',
+      ),
+    );
+    expect(Object.keys(JSON.parse(plain.text))).toHaveLength(2);
+  });
+
+  test('a background that is not a colour is a 400', async () => {
+    const { status, text } = await post('/categorize?background=whitish', twoPictures);
+    expect(status).toBe(400);
+    expect(JSON.parse(text)).toMatchObject({
+      code: 'option_invalid',
+      error: expect.stringContaining('background="whitish" must be a colour'),
+    });
+  });
+
   test('/image: per category', async () => {
     const { text } = await post('/image?details=true&threshold=0.5', twoPictures);
     expect(JSON.parse(text).results).toEqual([

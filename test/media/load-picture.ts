@@ -1,5 +1,9 @@
 import { ServiceError } from '../../src/errors.ts';
-import { createPictureLoader, type PictureLoaderOptions } from '../../src/media/picture/picture.ts';
+import {
+  createPictureLoader,
+  type LoadPictureOptions,
+  type PictureLoaderOptions,
+} from '../../src/media/picture/picture.ts';
 import { createPictureProcesses } from '../../src/media/picture/picture-process.ts';
 import { bmp, type Rgba } from './sample-pictures.ts';
 
@@ -24,10 +28,10 @@ export function geometry(width: number, height: number) {
 export async function load(
   bytes: Uint8Array,
   options: Partial<PictureLoaderOptions> = {},
-  signal?: AbortSignal,
+  asked?: LoadPictureOptions,
 ): Promise<Uint8Array> {
   const target = new Uint8Array(side * side * 3);
-  await createPictureLoader({ geometry, limits, isolated, ...options })(bytes, target, signal);
+  await createPictureLoader({ geometry, limits, isolated, ...options })(bytes, target, asked);
   return target;
 }
 

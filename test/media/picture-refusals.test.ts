@@ -180,7 +180,7 @@ describe('the memory budget', () => {
     const leaving = new AbortController();
     const target = () => new Uint8Array(side * side * 3);
     const first = loadOne(picture, target());
-    const second = loadOne(picture, target(), leaving.signal);
+    const second = loadOne(picture, target(), { signal: leaving.signal });
     const third = loadOne(picture, target());
     const reason = new Error('the client left');
     leaving.abort(reason);
@@ -190,6 +190,6 @@ describe('the memory budget', () => {
 
   test('an aborted signal stops before anything is decoded', async () => {
     const reason = new Error('gone');
-    await expect(load(rgbPng(5, 5), {}, AbortSignal.abort(reason))).rejects.toBe(reason);
+    await expect(load(rgbPng(5, 5), {}, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
   });
 });

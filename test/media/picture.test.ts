@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'bun:test';
 import { deflateSync } from 'node:zlib';
+import { resizeAndCrop } from '../../src/clip/preprocessing.ts';
 import { createPictureLoader } from '../../src/media/picture/picture.ts';
 import {
+  fault,
   geometry,
   gradient,
   height,
@@ -25,6 +27,7 @@ import {
   greyTiff,
   jpeg,
   paint,
+  placed,
   png,
   type Rgba,
   rgbPng,
@@ -160,6 +163,177 @@ describe('opacity', () => {
     }
     return bytes;
   }
+});
+
+describe('a background', () => {
+  const grounds = [
+    [255, 255, 255],
+    [10, 200, 90],
+  ] as const;
+  const on =
+    (ground: readonly [number, number, number]) =>
+    (x: number, y: number): Rgba => {
+      const [red, green, blue, alpha] = cutOut(x, y);
+      const blended = [red, green, blue].map((value, channel) =>
+        Math.round((value * alpha + ground[channel]! * (255 - alpha)) / 255),
+      );
+      return [...(blended as [number, number, number]), 255];
+    };
+
+  test('is seen through transparent pictures of every format', async () => {
+    const [w, h] = [50, 40];
+    const opaque = rgbPng(w, h, scene);
+    for (const background of grounds) {
+      const expected = await load(rgbPng(w, h, on(background)));
+      for (const bytes of [
+        png(w, h, { colourType: 6, samples: cutOut }),
+        bmp(w, h, cutOut),
+        await webp(w, h, cutOut),
+      ]) {
+        expect(meanDifference(await load(bytes, {}, { background }), expected)).toBe(0);
+        expect(meanDifference(await load(bytes), expected)).toBeGreaterThan(5);
+      }
+      expect(meanDifference(await load(opaque, {}, { background }), await load(opaque))).toBe(0);
+      const another = await load(await avif(w, h, cutOut), {}, { background });
+      expect(meanDifference(another, expected)).toBeLessThan(15);
+    }
+  });
+
+  test('is seen through a transparent colour, and around a GIF’s frame', async () => {
+    const background = grounds[1];
+    const isHole = (x: number) => x % 20 < 10;
+    const shown = (x: number): Rgba => (isHole(x) ? [...background, 255] : [40, 50, 60, 255]);
+    const expected = await load(rgbPng(40, 40, shown));
+    const coloured = png(40, 40, {
+      before: [chunk('tRNS', [0, 9, 0, 9, 0, 9])],
+      samples: (x) => (isHole(x) ? [9, 9, 9] : [40, 50, 60]),
+    });
+    const palette = [
+      [9, 9, 9],
+      [40, 50, 60],
+    ] as const;
+    const colours = gif(40, 40, { palette, index: (x) => (isHole(x) ? 0 : 1), transparent: 0 });
+    for (const bytes of [coloured, colours]) {
+      expect(meanDifference(await load(bytes, {}, { background }), expected)).toBe(0);
+      expect(meanDifference(await load(bytes), expected)).toBeGreaterThan(20);
+    }
+    const frame = gif(20, 40, { palette, index: () => 1 });
+    const half = rgbPng(40, 40, (x) => (x < 20 ? [...background, 255] : [40, 50, 60, 255]));
+    const beside = await load(placed(frame, [40, 40], [20, 0]), {}, { background });
+    expect(meanDifference(beside, await load(half))).toBe(0);
+  });
+
+  test('is seen in strips and in pictures that are resized with their opacity', async () => {
+    const background = grounds[1];
+    for (const [w, h] of [
+      [3, 600],
+      [600, 3],
+    ] as const) {
+      const at = (x: number, y: number) => on(background)(x + y, 0);
+      const bytes = png(w, h, { colourType: 6, samples: (x, y) => cutOut(x + y, 0) });
+      const square = new Uint8Array(224 * 224 * 3);
+      const expected = new Uint8Array(224 * 224 * 3);
+      const whole = (width: number, height: number) => resizeAndCrop(width, height, 224);
+      const loadLarge = createPictureLoader({ geometry: whole, limits, isolated });
+      await loadLarge(bytes, square, { background });
+      await loadLarge(rgbPng(w, h, at), expected);
+      expect(meanDifference(square, expected)).toBeLessThan(0.1);
+    }
+  });
+});
+
+describe('a GIF’s canvas', () => {
+  const palette = [
+    [250, 240, 230],
+    [10, 20, 30],
+  ] as const;
+
+  test.each([
+    ['the first colour', undefined, palette[0]],
+    ['the transparent colour', 1, palette[1]],
+  ] as const)('has %s beside the first frame', async (_, transparent, ground) => {
+    const frame = gif(20, 10, {
+      palette,
+      index: (x) => x % 2,
+      ...(transparent !== undefined && { transparent }),
+    });
+    const expected = rgbPng(60, 40, (x, y) =>
+      x >= 30 && x < 50 && y >= 5 && y < 15 ? [...palette[x % 2]!, 255] : [...ground, 255],
+    );
+    expect(meanDifference(await load(placed(frame, [60, 40], [30, 5])), await load(expected))).toBe(0);
+  });
+
+  test('is as large as its first frame if that is cut by it', async () => {
+    const frame = gif(40, 30, { palette, index: (x, y) => (x * y) % 2 });
+    expect(meanDifference(await load(placed(frame, [9, 9], [0, 0])), await load(frame))).toBe(0);
+  });
+});
+
+describe('a JPEG that is cut off', () => {
+  /** [warning, square] */
+  const read = async (bytes: Uint8Array) => {
+    const square = new Uint8Array(side * side * 3);
+    const warning = await createPictureLoader({ geometry, limits, isolated })(bytes, square);
+    return { warning, square };
+  };
+  const [w, h] = [400, 480];
+  /** Smooth, with noise that gives all rows about as many bytes. */
+  const noisy = (x: number, y: number): Rgba => {
+    const noise = 25 + ((x * 7919 + y * 104729) % 31);
+    return [x / 2 + noise, y / 4 + noise, 200 - y / 4 + noise, 255];
+  };
+  const picture = (progressive = false) =>
+    new Bun.Image(bmp(w, h, noisy)).jpeg({ quality: 85, progressive }).bytes();
+
+  test('is whole if only the marker of its end is missing', async () => {
+    const bytes = await picture();
+    const whole = await read(bytes);
+    for (const missing of [1, 2]) {
+      expect(await read(bytes.subarray(0, -missing))).toEqual({ ...whole, warning: undefined });
+    }
+  });
+
+  test.each([1, 2, 4])('is used with a warning if %d % of its bytes are missing', async (percentage) => {
+    const bytes = await picture();
+    const whole = await read(bytes);
+    const cut = await read(bytes.subarray(0, bytes.length * (1 - percentage / 100)));
+    expect(cut.warning).toMatch(/^The JPEG picture is cut off: [2-5] % of its pixels are missing\.$/);
+    // The decoder's grey would be 50 off in the last row.
+    expect(meanDifference(cut.square, whole.square)).toBeLessThan(1);
+    const worst = cut.square.map((value, index) => Math.abs(value - whole.square[index]!));
+    expect(Math.max(...worst)).toBeLessThan(16);
+  });
+
+  test('is truncated if more is missing', async () => {
+    const bytes = await picture();
+    expect(await fault(bytes.subarray(0, bytes.length * 0.8))).toMatchObject({
+      code: 'image_broken',
+      message: expect.stringMatching(
+        /^The JPEG picture is truncated: 2[0-2] % of its pixels are missing, at most 5 % may be\.$/,
+      ),
+    });
+  });
+
+  test('is used if it is progressive and lacks its last bits only', async () => {
+    const bytes = await picture(true);
+    const whole = await read(bytes);
+    const cut = await read(bytes.subarray(0, bytes.length * 0.95));
+    expect(cut.warning).toBe(
+      'The JPEG picture is cut off: its finest details are missing, at least in a part of it.',
+    );
+    expect(meanDifference(cut.square, whole.square)).toBeLessThan(1);
+    // The scans that bring a further bit follow the fifth.
+    const scans = [...bytes.keys()].filter((at) => bytes[at] === 0xff && bytes[at + 1] === 0xda);
+    expect(await fault(bytes.subarray(0, scans[5]! + 99))).toMatchObject({ code: 'image_broken' });
+  });
+
+  test('is turned as the whole one', async () => {
+    const bytes = withSegments(await picture(), exifSegment(6));
+    const whole = await read(bytes);
+    const cut = await read(bytes.subarray(0, bytes.length * 0.98));
+    expect(cut.warning).toBeDefined();
+    expect(meanDifference(cut.square, whole.square)).toBeLessThan(1);
+  });
 });
 
 describe('orientation', () => {

@@ -13,15 +13,18 @@ import {
   exifSegment,
   gif,
   jpeg,
+  paletteBmp,
+  placed,
   png,
   rgbPng,
+  runLengthBmp,
   scene,
   tiff,
   webp,
   withSegments,
 } from './sample-pictures.ts';
 
-const MUTATIONS = 900;
+const MUTATIONS = 1200;
 
 const seeds: Record<string, Uint8Array> = {
   jpeg: await jpeg(61, 47),
@@ -34,7 +37,14 @@ const seeds: Record<string, Uint8Array> = {
   'transparent webp': await webp(61, 47, cutOut),
   'animated webp': animatedWebp(61, 47, [await webp(61, 47), await webp(61, 47, cutOut)]),
   gif: gif(61, 47, { palette: [[1, 2, 3]], index: () => 0, transparent: 0, frames: 2 }),
+  'placed gif': placed(
+    gif(31, 27, { palette: [[1, 2, 3]], index: () => 0, transparent: 0 }),
+    [61, 47],
+    [20, 10],
+  ),
   bmp: bmp(61, 47),
+  'bmp with a palette': paletteBmp(61, 47),
+  'bmp with runs': runLengthBmp(61, 47),
   tiff: Uint8Array.from(await tiff(61, 47)),
   avif: Uint8Array.from(await avif(61, 47)),
   heic: heic(62, 48),
@@ -108,7 +118,8 @@ test(`${MUTATIONS} damaged pictures end in pixels or in a sentence for a person`
     const name = names[index % names.length]!;
     const bytes = mutate(seeds[name]!, random);
     if (name.endsWith('png') && random() < 0.7) repairChecksums(bytes);
-    const outcome = await load(bytes, target).then(
+    const background = [255, 255, 255] as const;
+    const outcome = await load(bytes, target, random() < 0.3 ? { background } : {}).then(
       () => 'pixels',
       (fault: unknown) => {
         if (!(fault instanceof ServiceError)) throw new Error(`${name}, mutation ${index}`, { cause: fault });

@@ -147,6 +147,14 @@ export function paletteBmp(width: number, height: number): Uint8Array {
   );
 }
 
+/** A BMP of 8 bits a pixel in runs and lists, whose palette are 256 shades of one colour. */
+export function runLengthBmp(width: number, height: number): Uint8Array {
+  const bytes = paletteBmp(width, height).slice(0, 54 + 256 * 4);
+  bytes[30] = 1; // how it is coded
+  const row = (y: number) => [width - 4, y, 0, 3, y + 1, y + 2, y + 3, 0, 0, 2, 1, 0, 0, 0];
+  return concat(bytes, ...Array.from({ length: height }, (_, y) => row(y)), [0, 1]);
+}
+
 export async function avif(width: number, height: number, at: Paint = scene): Promise<Uint8Array> {
   const pixels = Transformer.fromRgbaPixels(paint(width, height, at), width, height);
   return await pixels.avif({ quality: 95, speed: 10 });
@@ -275,6 +283,21 @@ export function gif(width: number, height: number, options: GifOptions): Uint8Ar
     ...Array.from({ length: frames }, () => frame),
     [0x3b],
   );
+}
+
+/** A GIF with another canvas, and its first frame somewhere on it. */
+export function placed(
+  picture: Uint8Array,
+  canvas: readonly [width: number, height: number],
+  place: readonly [left: number, top: number],
+): Uint8Array {
+  const copy = Uint8Array.from(picture);
+  const view = new DataView(copy.buffer);
+  // After the table of 128 colours and the extension before the frame.
+  const frame = 13 + 128 * 3 + 8;
+  for (const [axis, at] of [6, 8].entries()) view.setUint16(at, canvas[axis]!, true);
+  for (const [axis, at] of [1, 3].entries()) view.setUint16(frame + at, place[axis]!, true);
+  return copy;
 }
 
 /** EXIF data with nothing but an orientation. */

@@ -68,7 +68,7 @@ let compiled: CompiledModel;
 
 async function encodeFile(file: string): Promise<Float32Array> {
   using slot = await encoders.imageEncoder.acquireSlot();
-  await loadPicture(await goldenPicture(file), slot.pixels, new AbortController().signal);
+  await loadPicture(await goldenPicture(file), slot.pixels);
   return await slot.encode();
 }
 

@@ -20,6 +20,8 @@ export interface Standing {
 export interface AnsweredFile extends Standing {
   readonly kind: 'answered';
   readonly file: string;
+  /** A sentence about the part of the picture that is missing. */
+  readonly warning?: string | undefined;
   /** null: the best category is not good enough. */
   readonly category: string | null;
   /** Best first. */
@@ -100,4 +102,15 @@ export interface Answers extends AsyncDisposable {
   video(request: VideoRequest): Promise<VideoAnswer>;
 }
 
-export type TakenFile = { readonly kind: 'taken'; readonly file: string } | BrokenFile | SkippedFile;
+/** A file that is used although a part of it is missing. It comes after the file was taken. */
+export interface WarnedFile {
+  readonly kind: 'warned';
+  readonly file: string;
+  readonly warning: string;
+}
+
+export type TakenFile =
+  | { readonly kind: 'taken'; readonly file: string }
+  | WarnedFile
+  | BrokenFile
+  | SkippedFile;

@@ -134,10 +134,17 @@ export async function createEngineAnswers(
 
   /** If one picture fails unexpectedly, the others are still answered. */
   const collect = () =>
-    classifier.collect({ signal }, (thrown) => {
-      if (signal.aborted || thrown instanceof ServiceError) return isRestarting(thrown) ? thrown : undefined;
-      return unexpectedFault(thrown);
-    });
+    classifier.collect(
+      { signal },
+      {
+        background: question.background,
+        faultOf(thrown) {
+          if (signal.aborted || thrown instanceof ServiceError)
+            return isRestarting(thrown) ? thrown : undefined;
+          return unexpectedFault(thrown);
+        },
+      },
+    );
 
   /** Tries again while inference is being restarted. */
   const whileRestarting = async <T>(ask: () => Promise<T>): Promise<T> => {
@@ -157,6 +164,8 @@ export async function createEngineAnswers(
     const rankings = await whileRestarting(() => collection.rankCategories(categories, options));
     const rankingOf = new Map(rankings.map(({ name, candidates }) => [name, candidates]));
     const faultOf = new Map((await collection.broken()).map((fault) => [fault.file, fault]));
+    const warnings = await collection.warnings();
+    const warningOf = new Map(warnings.map(({ file, warning }) => [file, warning]));
     return files.map(({ path: file }, place) => {
       const fault = faultOf.get(String(place));
       const outcome = left.get(place) ?? (fault && { kind: 'broken' as const, ...fault, file });
@@ -167,6 +176,7 @@ export async function createEngineAnswers(
       return {
         kind: 'answered',
         file,
+        warning: warningOf.get(String(place)),
         category: decide(ranked, question)?.name ?? null,
         score: best.score,
         similarity: best.similarity,
@@ -232,6 +242,9 @@ export async function createEngineAnswers(
         const outcome = fault && ({ kind: 'broken', ...fault, file } as const);
         if (outcome) tell(outcome);
         watch(outcome);
+      }
+      for (const { file, warning } of await collection.warnings()) {
+        tell({ kind: 'warned', file: pathOf(file), warning });
       }
       const rankings = await whileRestarting(() => collection.rankFiles(categories, options));
       return rankings.map(({ name: category, candidates }): BestFile => {

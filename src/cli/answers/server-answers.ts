@@ -170,6 +170,7 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
     if (details) takeModel(details.model);
     const resultOf = new Map(details?.results.map((result) => [result.file, result]));
     const faultOf = new Map(details?.errors.map((fault) => [fault.file, fault]));
+    const warningOf = new Map(details?.warnings?.map(({ file, warning }) => [file, warning]));
     return files.map(({ path: file }, index) => {
       const place = String(index);
       const fault = faultOf.get(place);
@@ -178,7 +179,7 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
       const result = resultOf.get(place);
       if (result?.score == null || result.similarity == null) throw wrongShape();
       const { category, score, similarity, scores } = result;
-      return { kind: 'answered', file, category, score, similarity, scores };
+      return { kind: 'answered', file, warning: warningOf.get(place), category, score, similarity, scores };
     });
   };
 
@@ -253,6 +254,9 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
     const details = expectShape(imageDetailsSchema, answer);
     takeModel(details.model);
     const pathOf = (place: string): string => files[Number(place)]?.path ?? place;
+    for (const { file, warning } of details.warnings ?? []) {
+      tell({ kind: 'warned', file: pathOf(file), warning });
+    }
     for (const fault of details.errors) tell({ kind: 'broken', ...fault, file: pathOf(fault.file) });
     return details.results.map((result) => ({
       ...result,

@@ -43,6 +43,7 @@ export async function findBestFiles(parts: TaskParts): Promise<void> {
   let left = 0;
   const answer = await answers
     .best(found.files, (outcome) => {
+      if (outcome.kind === 'warned') return terminal.note(`${outcome.file}: ${outcome.warning}`);
       if (outcome.kind === 'broken') tally.fault(outcome.file, outcome.error, outcome.code);
       if (outcome.kind === 'skipped') tally.skip(outcome.what);
       if (outcome.kind !== 'taken') left += 1;

@@ -63,8 +63,9 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
         if (outcome.kind === 'skipped') tally.skip(outcome.what);
         else if (outcome.kind === 'broken') await takeBroken(outcome, output, tally);
         else {
-          const { kind: _, ...record } = outcome;
+          const { kind: _, warning, ...record } = outcome;
           const { file, category } = record;
+          if (warning !== undefined) terminal.note(`${file}: ${warning}`);
           tally.answered += 1;
           if (category === null) tally.undecided += 1;
           if (sorting?.isDry) await output.write({ ...record, to: await planOf(file, category) });

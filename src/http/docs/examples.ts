@@ -26,11 +26,11 @@ const errors = [
   {
     file: 'broken.jpg',
     code: 'image_broken' as const,
-    error: 'The JPEG picture is truncated: it ends before its end-of-image marker.',
+    error: 'The JPEG picture is truncated: 53 % of its pixels are missing, at most 5 % may be.',
   },
 ];
 
-/** What the page fills its form with: the same as leaving them all out. */
+/** What the page fills its form with. Except for `background`, it is the same as leaving them all out. */
 export const options: Readonly<
   Record<keyof typeof optionsSchema.entries | keyof typeof videoOptionsSchema.entries, unknown>
 > = {
@@ -38,6 +38,7 @@ export const options: Readonly<
   top_k: 5,
   template: ['{}'],
   threshold: 0,
+  background: 'white',
   on_error: 'fail',
   images: true,
   thorough: false,

@@ -4,7 +4,7 @@ import { createRowReader, createStillDecoder } from '../../../native/av/still-de
 import type { Rectangle } from '../../../native/geometry.ts';
 import { DecodeError } from '../../../native/image/builtin-decoder.ts';
 import { type HeicPicture, type HevcGrid, joined, readHeicPicture } from './format/heic.ts';
-import { premultiplyAlpha, type SquareTask, unpremultiplyAlpha } from './picture.ts';
+import { blendWith, type SquareTask, unpremultiplyAlpha } from './picture.ts';
 import { resizeRows } from './resample/resample.ts';
 
 /**
@@ -13,14 +13,23 @@ import { resizeRows } from './resample/resample.ts';
  * @param target receives the square, [S, S, 3] u8 RGB, row-major
  * @throws DecodeError
  */
-export function decodeHeicSquare(bytes: Uint8Array, { place }: SquareTask, target: Uint8Array): void {
+export function decodeHeicSquare(
+  bytes: Uint8Array,
+  { place, background }: SquareTask,
+  target: Uint8Array,
+): void {
   const picture = readHeicPicture(bytes);
-  using rows = createPictureRows(bytes, picture);
+  using rows = createPictureRows(bytes, picture, blendWith(background));
   const { shown, orientation } = picture;
   try {
     resizeRows(
       rows.open,
-      { covered: shown, place, orientation, ...(picture.alpha && { finish: unpremultiplyAlpha }) },
+      {
+        covered: shown,
+        place,
+        orientation,
+        ...(picture.alpha && !background && { finish: unpremultiplyAlpha }),
+      },
       target,
     );
   } catch (fault) {
@@ -35,8 +44,12 @@ interface Rows extends Disposable {
   open(part: Rectangle): (row: Uint8Array) => void;
 }
 
-/** Rows of a picture; if it has an opacity, multiplied by it. */
-function createPictureRows(bytes: Uint8Array, { colour, alpha, shown }: HeicPicture): Rows {
+/** Rows of a picture; if it has an opacity, blended. */
+function createPictureRows(
+  bytes: Uint8Array,
+  { colour, alpha, shown }: HeicPicture,
+  blend: (pixels: Uint8Array) => void,
+): Rows {
   const colourRows = createGridRows(bytes, colour);
   // An opacity has full range, whatever its stream says.
   const alphaRows =
@@ -56,7 +69,7 @@ function createPictureRows(bytes: Uint8Array, { colour, alpha, shown }: HeicPict
         readColour(row);
         readAlpha(opacity);
         for (let at = 0; at < row.length; at += 4) row[at + 3] = opacity[at]!;
-        premultiplyAlpha(row);
+        blend(row);
       };
     },
     [Symbol.dispose]() {

@@ -1,6 +1,6 @@
 import { readSync, writeFileSync } from 'node:fs';
 import { DecodeError } from '../../../native/image/builtin-decoder.ts';
-import { invariant } from '../../errors.ts';
+import { invariant, ServiceError } from '../../errors.ts';
 import { createGarbageNote, giveBack } from '../../garbage.ts';
 import { decoderOf } from '../sniff.ts';
 import { decodeSquare } from './picture.ts';
@@ -48,6 +48,7 @@ async function decode({ byteLength, side, ...task }: PictureOrder): Promise<Pict
     return { kind: 'decoded', pixels };
   } catch (fault) {
     const message = fault instanceof Error ? fault.message : String(fault);
+    if (fault instanceof ServiceError) return { kind: 'refused', code: fault.code, message };
     return { kind: 'failed', message, ...(fault instanceof DecodeError && { reason: fault.reason }) };
   } finally {
     giveBack(bytes);

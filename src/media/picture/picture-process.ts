@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache';
 import * as v from 'valibot';
 import { DecodeError } from '../../../native/image/builtin-decoder.ts';
 import { startChild } from '../../child-process.ts';
-import type { ServiceError } from '../../errors.ts';
+import { errorCodes, ServiceError } from '../../errors.ts';
 import { createSemaphore } from '../../semaphore.ts';
 import type { DecodeElsewhere, PlannedTask, SquareTask } from './picture.ts';
 import { endlessPicture, fatalPicture, greedyPicture } from './picture-errors.ts';
@@ -27,6 +27,12 @@ const messageSchema = v.variant('kind', [
     kind: v.literal('failed'),
     /** The DecodeError's reason; undefined: not the picture's fault. */
     reason: v.optional(v.picklist(['broken', 'unsupported', 'too_large'])),
+    message: v.string(),
+  }),
+  v.object({
+    kind: v.literal('refused'),
+    code: v.picklist(errorCodes),
+    /** The whole sentence. */
     message: v.string(),
   }),
 ]);
@@ -134,7 +140,7 @@ export function createPictureProcesses(options: PictureProcessOptions): PictureP
   const attempt = async (process: PictureProcess, assignment: Assignment): Promise<Death | undefined> => {
     const { bytes, target, signal } = assignment;
     const outcome = await process.perform(assignment, watch);
-    if (outcome.kind === 'decoded' || outcome.kind === 'failed') await keep(process);
+    if (outcome.kind !== 'died' && outcome.kind !== 'ended') await keep(process);
     if (outcome.kind === 'died') onDeath?.(outcome.how);
     signal?.throwIfAborted();
     switch (outcome.kind) {
@@ -145,6 +151,8 @@ export function createPictureProcesses(options: PictureProcessOptions): PictureP
         throw outcome.reason === undefined
           ? new Error(`decoding a picture failed: ${outcome.message}`)
           : new DecodeError(outcome.reason, outcome.message);
+      case 'refused':
+        throw new ServiceError(outcome.code, outcome.message);
       case 'ended':
         if (outcome.verdict) await verdicts.remember(bytes, outcome.verdict);
         throw outcome.fault;
@@ -274,14 +282,14 @@ function startProcess(childPath: string, memoryBytes: number): PictureProcess {
   return {
     async perform(assignment, watch) {
       const { bytes, task, target } = assignment;
-      const { header, place } = task;
+      const { header, place, background } = task;
       const side = Math.sqrt(target.length / 3);
       const done = Promise.withResolvers<Outcome>();
       settle = done.resolve;
       using _watching = watchOver(assignment, watch);
       // It may have died while it was idle.
       if (!outcome) {
-        child.send({ byteLength: bytes.length, header, place, side });
+        child.send({ byteLength: bytes.length, header, place, background, side });
         await child.write(slicesOf(bytes));
       }
       const said = outcome ?? (await done.promise);

@@ -14,8 +14,12 @@ import type { ServiceError } from '../../errors.ts';
 import { giveBack } from '../../garbage.ts';
 import { createSemaphore } from '../../semaphore.ts';
 import { decoderOf, isIsolated, readPictureHeader, recognisePicture } from '../sniff.ts';
-import { opaqueGif } from './format/gif.ts';
+import { plainAvif } from './format/avif.ts';
+import { decodeBmp } from './format/bmp.ts';
+import { type GifPicture, prepareGif } from './format/gif.ts';
+import { type JpegCut, readJpegCut } from './format/jpeg.ts';
 import { type PictureHeader, shownSize, turnedSize } from './format/picture-header.ts';
+import { provePng } from './format/png.ts';
 import { isAnimatedWebp } from './format/webp.ts';
 import {
   brokenPicture,
@@ -39,7 +43,12 @@ interface PictureLimits {
 export interface SquareTask {
   readonly header: PictureHeader;
   readonly place: ResizeAndCrop;
+  /** The colour behind transparent pixels; undefined: opacity is dropped, as the reference does. */
+  readonly background?: Rgb | undefined;
 }
+
+/** [red, green, blue], 0 to 255 each. */
+export type Rgb = readonly [number, number, number];
 
 export interface PlannedTask extends SquareTask {
   /** Memory that decoding it is expected to take, in bytes. */
@@ -73,14 +82,23 @@ export interface PictureLoaderOptions {
   readonly maxDecodeBytes?: number;
 }
 
+export interface LoadPictureOptions extends Pick<SquareTask, 'background'> {
+  /** Aborted when the picture is no longer needed. */
+  readonly signal?: AbortSignal;
+}
+
 /**
  * Decodes a picture, turns it upright, resizes it and cuts the model's square out of it.
  * @param bytes the picture file; its name and declared type do not count
  * @param target receives the square, [S, S, 3] u8 RGB, row-major
- * @param signal aborted when the picture is no longer needed
+ * @returns a sentence about the part of the picture that is missing; undefined: none is
  * @throws ServiceError image_empty, image_unsupported, image_too_large, image_broken; the signal's reason
  */
-type LoadPicture = (bytes: Uint8Array, target: Uint8Array, signal?: AbortSignal) => Promise<void>;
+export type LoadPicture = (
+  bytes: Uint8Array,
+  target: Uint8Array,
+  options?: LoadPictureOptions,
+) => Promise<string | undefined>;
 
 /**
  * Whether another process decodes a picture that begins like this. Every BMP counts: its rare variants are recognised
@@ -108,7 +126,7 @@ export function createPictureLoader(options: PictureLoaderOptions): LoadPicture 
   const elsewhere = createSemaphore(decodeBytes);
   const oversized = createSemaphore(1);
 
-  return async (bytes, target, signal) => {
+  return async (bytes, target, { background, signal } = {}) => {
     const header = readWithinLimits(bytes, limits);
     const shown = shownSize(header);
     const place = geometry(shown.width, shown.height);
@@ -116,14 +134,17 @@ export function createPictureLoader(options: PictureLoaderOptions): LoadPicture 
     // Their decoders end their process on some damaged files, and on some sound ones.
     const leaves = isIsolated(decoderOf(header));
     // The other process gets a copy of the file.
-    const cost = decodeCostBytes(header, resizedSize(place)) + (leaves ? bytes.length : 0);
+    const cost =
+      decodeCostBytes(header, resizedSize(place), isBlended({ header, background })) +
+      (leaves ? bytes.length : 0);
     if (cost > maxDecodeBytes) throw tooMuchMemory(header, cost, maxDecodeBytes);
     using _turn = cost > decodeBytes ? await oversized.acquire(1, signal) : undefined;
     using _memory = await (leaves ? elsewhere : here).acquire(cost, signal);
     signal?.throwIfAborted();
     try {
-      if (leaves) await isolated.decode(bytes, { header, place, memoryBytes: cost }, target, signal);
-      else await decodeSquare(bytes, { header, place }, target, signal);
+      if (!leaves) return await decodeSquare(bytes, { header, place, background }, target, signal);
+      await isolated.decode(bytes, { header, place, background, memoryBytes: cost }, target, signal);
+      return undefined;
     } catch (fault) {
       throw fault instanceof DecodeError ? toServiceError(fault, header) : fault;
     }
@@ -170,45 +191,56 @@ function resizedSize({ resizedWidth: width, resizedHeight: height }: ResizeAndCr
  * Decodes a picture, turns it upright, resizes it and cuts the square out of it, as the reference does: in this
  * process. The slow steps run off the main thread.
  * @param target receives the square, [S, S, 3] u8 RGB, row-major
- * @throws DecodeError; the signal's reason
+ * @returns a sentence about the part of the picture that is missing; undefined: none is
+ * @throws DecodeError; ServiceError image_broken; the signal's reason
  */
 export async function decodeSquare(
   bytes: Uint8Array,
-  { header, place }: SquareTask,
+  task: SquareTask,
   target: Uint8Array,
   signal?: AbortSignal,
-): Promise<void> {
+): Promise<string | undefined> {
+  const { place, background } = task;
   const side = Math.sqrt(target.length / 3);
   const resized = resizedSize(place);
-  if (!resized) return await decodeStrip(bytes, { header, place }, target, signal);
-  using decodable = await makeDecodable(bytes, header, resized, signal);
+  if (!resized) return await decodeStrip(bytes, task, target, signal);
+  using decodable = await makeDecodable(bytes, task, resized, signal);
   signal?.throwIfAborted();
-  const { size, covered, orientation } = decodable;
+  const { size, covered, orientation, warning } = decodable;
   if (covered.width < size.width || covered.height < size.height) {
     resizeCutPixels(decodable.bytes, { covered, place, orientation }, target);
-    return;
+    return warning;
   }
   const square = { left: place.cropLeft, top: place.cropTop, width: side, height: side };
   let pixels = await resizeAndRead(decodable, resized, square);
-  if (header.alpha && !isOpaque(pixels)) {
+  if (isBlended(task) && !isOpaque(pixels)) {
     signal?.throwIfAborted();
+    const blend = blendWith(background);
     if (pixelCount(size) <= MAX_PREMULTIPLIED_PIXELS) {
-      using premultiplied = await premultipliedBitmap(decodable);
+      using blended = await blendedBitmap(decodable, blend);
       signal?.throwIfAborted();
-      pixels = await resizeAndRead(premultiplied, resized, square);
-      unpremultiplyAlpha(pixels);
-    } else blackenTransparent(pixels);
+      pixels = await resizeAndRead(blended, resized, square);
+      if (!background) unpremultiplyAlpha(pixels);
+    } else if (background) blend(pixels);
+    else blackenTransparent(pixels);
   }
   dropAlpha(pixels, target);
+  return warning;
+}
+
+/** Whether the opacity changes the square. */
+function isBlended({ header, background }: Omit<SquareTask, 'place'>): boolean {
+  return header.alpha || (background !== undefined && header.seeThrough === true);
 }
 
 /** Makes only the square of a strip, from the part of the picture that it depends on. */
 async function decodeStrip(
   bytes: Uint8Array,
-  { header, place }: SquareTask,
+  task: SquareTask,
   target: Uint8Array,
   signal: AbortSignal | undefined,
-): Promise<void> {
+): Promise<string | undefined> {
+  const { header, place, background } = task;
   const side = Math.sqrt(target.length / 3);
   const { width, height } = shownSize(header);
   const horizontal = bicubicAxis(width, place.resizedWidth, place.cropLeft, side);
@@ -219,29 +251,32 @@ async function decodeStrip(
     width: horizontal.sourceEnd - horizontal.sourceStart,
     height: vertical.sourceEnd - vertical.sourceStart,
   };
-  const source = await decodeWindow(bytes, header, window, signal);
-  if (header.alpha) premultiplyAlpha(source);
+  const { pixels: source, warning } = await decodeWindow(bytes, task, window, signal);
+  const isSeenThrough = isBlended(task);
+  if (isSeenThrough) blendWith(background)(source);
   const square = resampleBicubic(source, { horizontal, vertical });
-  if (header.alpha) unpremultiplyAlpha(square);
+  if (isSeenThrough && !background) unpremultiplyAlpha(square);
   dropAlpha(square, target);
+  return warning;
 }
 
 /**
  * Decodes a picture, turns it upright and cuts a window out of it, without resizing.
- * @returns [height, width, 4] u8 RGBA, row-major
- * @throws DecodeError; the signal's reason
+ * @returns [height, width, 4] u8 RGBA, row-major; and a sentence about the part of the picture that is missing
+ * @throws DecodeError; ServiceError image_broken; the signal's reason
  */
 export async function decodeWindow(
   bytes: Uint8Array,
-  header: PictureHeader,
+  task: Omit<SquareTask, 'place'>,
   window: Window,
   signal?: AbortSignal,
-): Promise<Uint8Array> {
-  using decodable = await makeDecodable(bytes, header, shownSize(header), signal);
+): Promise<{ readonly pixels: Uint8Array; readonly warning: string | undefined }> {
+  const shown = shownSize(task.header);
+  using decodable = await makeDecodable(bytes, task, shown, signal);
   signal?.throwIfAborted();
   using png = await decodeStored(decodable, { orientation: decodable.orientation });
-  checkSize(png.stored, shownSize(header));
-  return readWindow(png.stored, window);
+  checkSize(png.stored, shown);
+  return { pixels: readWindow(png.stored, window), warning: decodable.warning };
 }
 
 /** A picture in a form that `Bun.Image` reads. Disposing it frees the bytes that were made on the way. */
@@ -255,12 +290,14 @@ interface Decodable extends Disposable {
   readonly covered: Size;
   /** Still to be applied. */
   readonly orientation: ExifOrientation;
+  /** A sentence about the part of the picture that is missing. */
+  readonly warning?: string | undefined;
 }
 
 /** @param resized size to which the picture will be resized, as shown */
 async function makeDecodable(
   bytes: Uint8Array,
-  header: PictureHeader,
+  { header, background }: Omit<SquareTask, 'place'>,
   resized: Size,
   signal: AbortSignal | undefined,
 ): Promise<Decodable> {
@@ -270,20 +307,153 @@ async function makeDecodable(
     case 'libav':
       throw new Error('This is a bug: libav reads such pictures row by row.');
     case 'library': {
-      const bitmap = await decodeToBitmap(bytes, { isAvif: format === 'avif', isGrey: header.grey }, signal);
+      const bitmap =
+        format === 'bmp'
+          ? decodeBmp(bytes)
+          : await decodeToBitmap(format === 'avif' ? plainAvif(bytes) : bytes, header.grey, signal);
       checkSize(bitmapSize(bitmap), header);
       return { ...asItIs, bytes: bitmap, [Symbol.dispose]: () => giveBack(bitmap) };
     }
     case 'builtin jpeg': {
       const { covered, decoded } = jpegShrink(header, turnedSize(resized, orientation));
       const png = await decodeBuiltin(bytes, { declaredPixels: pixelCount(header), resized: decoded });
-      return { bytes: png, size: decoded, covered, orientation, [Symbol.dispose]: () => giveBack(png) };
+      const shrunk = {
+        bytes: png,
+        size: decoded,
+        covered,
+        orientation,
+        [Symbol.dispose]: () => giveBack(png),
+      };
+      return header.unproven ? await mendCut(shrunk, { header, cut: readJpegCut(bytes) }) : shrunk;
     }
-    case 'builtin gif':
-      return { ...asItIs, bytes: opaqueGif(bytes) };
+    case 'builtin gif': {
+      const gif = await prepareGif(bytes, { keepTransparency: background !== undefined, signal });
+      const frame = { ...asItIs, bytes: gif.bytes };
+      return gif.isWhole ? frame : await placeFrame({ ...frame, size: gif.place }, header, gif, background);
+    }
     case 'builtin':
-      return asItIs;
+      return format === 'png' && header.unproven ? { ...asItIs, bytes: await provePng(bytes) } : asItIs;
   }
+}
+
+/** The largest part of a JPEG's pixels that may be missing at its end. */
+const MAX_MISSING = 0.05;
+
+/**
+ * Finds out how much of a cut JPEG is there. The pixels above take the place of those that the decoder has filled with
+ * one colour, so that this colour does not count. The picture keeps its size: the model's square stays where it is.
+ * @throws ServiceError image_broken if too much is missing
+ */
+async function mendCut(
+  shrunk: Decodable,
+  { header, cut }: { readonly header: PictureHeader; readonly cut: JpegCut },
+): Promise<Decodable> {
+  if (cut.progressive) {
+    return {
+      ...shrunk,
+      warning: 'The JPEG picture is cut off: its finest details are missing, at least in a part of it.',
+    };
+  }
+  using png = new DisposableStack();
+  png.use(shrunk);
+  const { width, height } = shrunk.size;
+  const scale = Math.min(1, height / header.height);
+  const { rows, rowsAtAll, columns } = await wholePart(new StoredPng(shrunk.bytes), {
+    rows: Math.max(1, Math.round(cut.coded.height * scale)),
+    columns: Math.max(1, Math.round(cut.coded.width * scale)),
+    fill: cut.fill,
+  });
+  if (rows === height) {
+    png.move();
+    return shrunk;
+  }
+  const missing = 1 - (rows * width + (rowsAtAll - rows) * columns) / (width * height);
+  const percentage = Math.max(1, Math.ceil(missing * 100));
+  if (missing > MAX_MISSING) {
+    throw brokenPicture(
+      'jpeg',
+      `is truncated: ${percentage} % of its pixels are missing, at most ${MAX_MISSING * 100} % may be`,
+    );
+  }
+  const stored = new StoredPng(shrunk.bytes);
+  const { bytes, pixels } = createBitmap(width, height);
+  const rowBytes = width * 4;
+  await eachRow(shrunk.size, (y) => {
+    const row = pixels.subarray(y * rowBytes, (y + 1) * rowBytes);
+    if (y < rowsAtAll) stored.readRow(row);
+    if (y >= rows) {
+      const from = y < rowsAtAll ? columns * 4 : 0;
+      row.set(pixels.subarray((y - 1) * rowBytes + from, y * rowBytes), from);
+    }
+  });
+  return {
+    ...shrunk,
+    bytes,
+    warning: `The JPEG picture is cut off: ${percentage} % of its pixels are missing.`,
+    [Symbol.dispose]: () => giveBack(bytes),
+  };
+}
+
+/** The part of a cut picture before the decoder's fill. */
+interface WholePart {
+  /** Complete rows. */
+  readonly rows: number;
+  /** Rows with pixels. The last ones, which were coded together, are not complete. */
+  readonly rowsAtAll: number;
+  /** Pixels of the incomplete rows. */
+  readonly columns: number;
+}
+
+/** @param coded rows and columns of pixels that are coded together */
+async function wholePart(
+  stored: StoredPng,
+  coded: { readonly rows: number; readonly columns: number; readonly fill: number },
+): Promise<WholePart> {
+  const { width, height } = stored;
+  const { fill } = coded;
+  const row = new Uint8Array(width * 4);
+  /** Of each row, the pixels before those that are nothing but fill. */
+  const lengths = new Uint32Array(height);
+  await eachRow(stored, (y) => {
+    stored.readRow(row);
+    let at = row.length;
+    while (at > 0 && row[at - 4] === fill && row[at - 3] === fill && row[at - 2] === fill) at -= 4;
+    lengths[y] = at / 4;
+  });
+  let rowsAtAll = height;
+  while (rowsAtAll > 0 && lengths[rowsAtAll - 1] === 0) rowsAtAll -= 1;
+  // The first row and column of the fill may have some of the colours beside it.
+  if (rowsAtAll < height) rowsAtAll -= rowsAtAll % coded.rows;
+  const rows = Math.max(0, Math.ceil(rowsAtAll / coded.rows) - 1) * coded.rows;
+  const length = Math.min(...lengths.subarray(rows, rowsAtAll));
+  if (length === width) return { rows: rowsAtAll, rowsAtAll, columns: width };
+  // The data end within the last block, which is not complete either.
+  const columns = Math.max(0, Math.floor(length / coded.columns) - 1) * coded.columns;
+  return { rows, rowsAtAll, columns: rowsAtAll === 0 ? 0 : columns };
+}
+
+/** Places a GIF's frame on its canvas. */
+async function placeFrame(
+  frame: Decodable,
+  canvas: Size,
+  { place, ground }: GifPicture,
+  background: Rgb | undefined,
+): Promise<Decodable> {
+  using png = await decodeStored(frame, {});
+  const { stored } = png;
+  checkSize(stored, place);
+  const { bytes, pixels } = createBitmap(canvas.width, canvas.height);
+  // With a background, the canvas is transparent.
+  const [empty] = new Uint32Array(Uint8Array.of(...ground, 255).buffer);
+  const words = new Uint32Array(pixels.buffer, pixels.byteOffset, pixels.length / 4);
+  await eachRow(canvas, (y) => {
+    const row = words.subarray(y * canvas.width, (y + 1) * canvas.width);
+    if (!background) row.fill(empty!);
+    if (y < place.top || y >= place.top + place.height) return;
+    const from = (y * canvas.width + place.left) * 4;
+    stored.readRow(pixels.subarray(from, from + place.width * 4));
+  });
+  return { ...frame, bytes, size: canvas, covered: canvas, [Symbol.dispose]: () => giveBack(bytes) };
 }
 
 /** Decodes with `Bun.Image`. Disposing the result frees its pixels. */
@@ -381,12 +551,17 @@ const FIXED_BYTES = 512 * 1024;
 /**
  * Estimates from the header how much memory decoding a picture takes at its worst moment, in bytes.
  * @param resized size to which it is resized, as shown; undefined for a picture that is not resized as a whole
+ * @param isBlended the opacity changes the square
  */
-export function decodeCostBytes(header: PictureHeader, resized: Size | undefined): number {
-  return FIXED_BYTES + header.coefficientBytes + pixelBytes(header, resized);
+export function decodeCostBytes(
+  header: PictureHeader,
+  resized: Size | undefined,
+  isBlended = header.alpha,
+): number {
+  return FIXED_BYTES + header.coefficientBytes + pixelBytes(header, resized, isBlended);
 }
 
-function pixelBytes(header: PictureHeader, resized: Size | undefined): number {
+function pixelBytes(header: PictureHeader, resized: Size | undefined, isBlended: boolean): number {
   const { width, height, orientation, format } = header;
   if (format === 'heic') {
     const narrowed = Math.max(width, height) * bytesPerPixel.decoded * WIDEST_SQUARE;
@@ -402,7 +577,7 @@ function pixelBytes(header: PictureHeader, resized: Size | undefined): number {
   }
   const ofFormat = format === 'avif' && header.alpha ? bytesPerPixel.avifWithAlpha : perPixelByFormat[format];
   const perPixel = header.rare ? bytesPerPixel.rare : ofFormat;
-  const premultiplied = header.alpha && pixels <= MAX_PREMULTIPLIED_PIXELS ? bytesPerPixel.decodedTwice : 0;
+  const premultiplied = isBlended && pixels <= MAX_PREMULTIPLIED_PIXELS ? bytesPerPixel.decodedTwice : 0;
   return pixels * (Math.max(perPixel, premultiplied) + turned);
 }
 
@@ -471,20 +646,44 @@ export function dropAlpha(rgba: Uint8Array, rgb: Uint8Array): void {
 /** Main-thread work between two turns of the event loop: some 3 ms. */
 const PIXELS_PER_TURN = 500_000;
 
-async function premultipliedBitmap(decodable: Decodable): Promise<Decodable> {
+/** Does something with each row of a picture, with turns of the event loop in between. */
+async function eachRow({ width, height }: Size, work: (y: number) => void): Promise<void> {
+  const rowsPerTurn = Math.max(1, Math.trunc(PIXELS_PER_TURN / width));
+  for (let y = 0; y < height; y++) {
+    work(y);
+    if ((y + 1) % rowsPerTurn === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+/** Changes pixels in place, [n, 4] u8 RGBA: composites them on a background, or multiplies them by their opacity. */
+export function blendWith(background: Rgb | undefined): (pixels: Uint8Array) => void {
+  return background ? (pixels) => compositeOn(background, pixels) : premultiplyAlpha;
+}
+
+/** Composites pixels on an opaque background, in place, as Pillow does (`alpha_composite`). */
+export function compositeOn(background: Rgb, pixels: Uint8Array): void {
+  for (let at = 0; at < pixels.length; at += 4) {
+    const alpha = pixels[at + 3]!;
+    if (alpha === 255) continue;
+    for (let channel = 0; channel < 3; channel++) {
+      const blended = pixels[at + channel]! * alpha + background[channel]! * (255 - alpha);
+      pixels[at + channel] = Math.round(blended / 255);
+    }
+    pixels[at + 3] = 255;
+  }
+}
+
+async function blendedBitmap(decodable: Decodable, blend: (row: Uint8Array) => void): Promise<Decodable> {
   using png = await decodeStored(decodable, {});
   const { stored } = png;
   checkSize(stored, decodable.size);
-  const { width, height } = stored;
-  const { bytes, pixels } = createBitmap(width, height);
-  const rowBytes = width * 4;
-  const rowsPerTurn = Math.max(1, Math.trunc(PIXELS_PER_TURN / width));
-  for (let y = 0; y < height; y++) {
+  const { bytes, pixels } = createBitmap(stored.width, stored.height);
+  const rowBytes = stored.width * 4;
+  await eachRow(stored, (y) => {
     const row = pixels.subarray(y * rowBytes, (y + 1) * rowBytes);
     stored.readRow(row);
-    premultiplyAlpha(row);
-    if ((y + 1) % rowsPerTurn === 0) await new Promise((resolve) => setImmediate(resolve));
-  }
+    blend(row);
+  });
   return { ...decodable, bytes, [Symbol.dispose]: () => giveBack(bytes) };
 }
 

@@ -30,6 +30,8 @@ export interface Requests {
 
 /** The limit of the option `top_k`. Only an operator can allow more categories than that. */
 const MAX_TOP_K = 1000;
+/** Behind transparent photos, as the page shows them. */
+const PAGE_BACKGROUND = 'white';
 /** Each category comes with a picture of some 300 KB. With more categories than this, only times are asked for. */
 const MAX_PICTURES = 100;
 
@@ -54,7 +56,7 @@ export function createRequests(): Requests {
       form.append('categories', JSON.stringify({ categories: question.labels }));
       for (const [place, { file }] of photos.entries()) form.append('files', file, String(place));
       const topK = Math.min(question.labels.length, MAX_TOP_K);
-      const path = `categorize?${query(question, { details: 'true', top_k: String(topK) })}`;
+      const path = `categorize?${query(question, { details: 'true', top_k: String(topK), background: PAGE_BACKGROUND })}`;
       return send({ ...events, path, form, headers: headers('application/json') });
     },
     async sendVideo(video, question, { onProgress, ...events }) {

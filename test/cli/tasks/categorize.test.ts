@@ -56,6 +56,16 @@ describe('categorizing', () => {
     );
   });
 
+  test('warns of pictures that are cut off, and uses them', async () => {
+    await using folder = await temporaryFolder();
+    await folder.write({ 'p/1.gif': pictureOf('cut') });
+    for (const more of [[], ['--best']]) {
+      const { stderr, tally } = await runTask([folder.at('p'), ...more]);
+      expect(stderr).toContain(`${folder.at('p/1.gif')}: The picture is cut off.\n`);
+      expect([tally.answered, tally.faults]).toEqual([1, 0]);
+    }
+  });
+
   test('names files that the person gave and that are no pictures, or not there', async () => {
     await using folder = await photos();
     const { stdout, stderr, tally } = await runTask([

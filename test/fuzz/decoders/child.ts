@@ -5,7 +5,7 @@ import { DecodeError, decodeBuiltin } from '../../../native/image/builtin-decode
 import { resizeAndCrop } from '../../../src/clip/preprocessing.ts';
 import { ServiceError } from '../../../src/errors.ts';
 import { giveBack } from '../../../src/garbage.ts';
-import { opaqueGif } from '../../../src/media/picture/format/gif.ts';
+import { prepareGif } from '../../../src/media/picture/format/gif.ts';
 import { shownSize } from '../../../src/media/picture/format/picture-header.ts';
 import { decodeSquare } from '../../../src/media/picture/picture.ts';
 import { readPictureHeader } from '../../../src/media/sniff.ts';
@@ -93,7 +93,13 @@ async function decodeAnyhow(bytes: Uint8Array): Promise<void> {
   counts.direct += 1;
   const header = orRefused(() => readPictureHeader(bytes));
   const declaredPixels = random.chance(0.95) ? LARGE_PIXELS : MAXIMUM_PIXELS;
-  const readable = header?.format === 'gif' && random.chance(0.5) ? opaqueGif(bytes) : bytes;
+  const readable =
+    header?.format === 'gif' && random.chance(0.5)
+      ? await prepareGif(bytes, { keepTransparency: false, signal: undefined }).then(
+          (gif) => gif.bytes,
+          () => bytes,
+        )
+      : bytes;
   const resized = random.chance(0.7)
     ? { width: 1 + random.below(400), height: 1 + random.below(400) }
     : undefined;

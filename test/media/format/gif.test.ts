@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
-import { readGifHeader } from '../../../src/media/picture/format/gif.ts';
-import { concat, gif } from '../sample-pictures.ts';
+import { prepareGif, readGifHeader } from '../../../src/media/picture/format/gif.ts';
+import { concat, gif, placed } from '../sample-pictures.ts';
 
 const palette = [
   [1, 2, 3],
@@ -23,10 +23,13 @@ describe('readGifHeader', () => {
     });
   });
 
-  test('a frame smaller than the canvas is the picture', () => {
-    const canvas = Uint8Array.from(still);
-    canvas.set([0xff, 0xff, 0xff, 0xff], 6);
-    expect(readGifHeader(canvas)).toMatchObject({ width: 30, height: 20 });
+  test.each([
+    ['larger than the frame', [50, 40], [10, 5], [50, 40]],
+    ['smaller than the frame, which enlarges it', [20, 40], [0, 0], [30, 40]],
+    ['moved off by the frame', [30, 20], [7, 9], [37, 29]],
+    ['empty', [0, 0], [0, 0], [30, 20]],
+  ] as const)('the picture is the canvas: %s', (_, canvas, place, [width, height]) => {
+    expect(readGifHeader(placed(still, canvas, place))).toMatchObject({ width, height });
   });
 
   test('passes over comments, with blocks of any length', () => {
@@ -36,12 +39,39 @@ describe('readGifHeader', () => {
     expect(readGifHeader(commented)).toMatchObject({ width: 30, height: 20 });
   });
 
-  test('is truncated wherever its only frame is not complete', () => {
-    // Without the trailer every pixel is there.
-    expect(readGifHeader(still.subarray(0, -1)).width).toBe(30);
-    for (let length = 6; length < still.length - 1; length++) {
-      expect(() => readGifHeader(still.subarray(0, length))).toThrow('The GIF picture is truncated: it has');
+  test('is truncated wherever its only frame lacks a pixel', async () => {
+    const read = async (bytes: Uint8Array) => {
+      expect(readGifHeader(bytes)).toMatchObject({ width: 30, height: 20 });
+      return await prepareGif(bytes, { keepTransparency: false, signal: undefined });
+    };
+    // After the last pixel come the code of the end, an empty block and the trailer.
+    for (let length = still.length - 3; length < still.length; length++) {
+      const { bytes } = await read(still.subarray(0, length));
+      expect(readGifHeader(bytes).unproven).toBeUndefined();
     }
+    for (let length = 6; length < still.length - 3; length++) {
+      await expect((async () => read(still.subarray(0, length)))()).rejects.toThrow(
+        /^The GIF picture is truncated: (?:it has|600 pixels are declared, but only)/,
+      );
+    }
+  });
+
+  test('counts the pixels of joined codes', async () => {
+    // Codes of 3 bits: 2 pixels, then one code that stands for both, and one for three of them.
+    const codes = [4, 0, 1, 6, 8];
+    const bits = codes.reduce((word, code, at) => word + code * 2 ** (at === 4 ? 12 : at * 3), 0);
+    const start = concat(
+      'GIF89a',
+      [7, 0, 1, 0, 0, 0, 0],
+      [0x2c, 0, 0, 0, 0, 7, 0, 1, 0, 0x80, 1, 1, 1, 2, 2, 2],
+    );
+    const cut = (width: number) => {
+      const bytes = concat(start, [2, 200, bits & 0xff, (bits >> 8) & 0xff]);
+      bytes[18] = width;
+      return prepareGif(bytes, { keepTransparency: false, signal: undefined });
+    };
+    expect((await cut(7)).isWhole).toBe(true);
+    await expect(cut(8)).rejects.toThrow('8 pixels are declared, but only 7 are there');
   });
 
   test('is whole where a later frame is cut off', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import { deflateSync } from 'node:zlib';
-import { readPngHeader } from '../../../src/media/picture/format/png.ts';
+import { provePng, readPngHeader } from '../../../src/media/picture/format/png.ts';
 import { chunk, concat, exif, png, rgbPng, uint32be } from '../sample-pictures.ts';
 
 const picture = rgbPng(13, 9);
@@ -38,7 +38,7 @@ describe('readPngHeader', () => {
 
   test('a transparent colour is no opacity: the reference drops it', () => {
     const bytes = png(2, 2, { before: [chunk('tRNS', [0, 1, 0, 1, 0, 1])], samples: () => [1, 1, 1] });
-    expect(readPngHeader(bytes).alpha).toBe(false);
+    expect(readPngHeader(bytes)).toMatchObject({ alpha: false, seeThrough: true });
   });
 
   test('reads the orientation from its EXIF chunk, before or after the pixels', () => {
@@ -52,23 +52,93 @@ describe('readPngHeader', () => {
     expect(readPngHeader(concat(picture, 'appended')).width).toBe(13);
   });
 
-  test('is truncated wherever it ends before its last chunk does', () => {
-    for (let length = signature.length; length < picture.length; length++) {
-      expect(() => readPngHeader(picture.subarray(0, length))).toThrow(
-        'The PNG picture is truncated: it has',
-      );
+  /** The picture as a decoder gets it. */
+  const proven = async (bytes: Uint8Array) => {
+    expect(readPngHeader(bytes).unproven).toBe(true);
+    return await provePng(bytes);
+  };
+  const pixelsEnd = picture.length - 12 - 4;
+
+  test('is whole wherever it ends after its last pixel', async () => {
+    // The data have a checksum of 4 bytes at their end.
+    for (let length = pixelsEnd - 4; length < picture.length; length++) {
+      const cut = picture.subarray(0, length);
+      expect(readPngHeader(await proven(cut)).width).toBe(13);
+      expect(readPngHeader(cut)).toMatchObject({ width: 13, height: 9 });
     }
   });
 
-  test('is damaged where a chunk that makes the pixels has a wrong checksum', () => {
-    for (const [type, at] of [
-      ['IHDR', 20],
-      ['IDAT', 45],
-    ] as const) {
-      const damaged = Uint8Array.from(picture);
-      damaged[at]! ^= 1;
-      expect(() => readPngHeader(damaged)).toThrow(`is damaged: the checksum of its ${type} chunk is wrong`);
+  test('is truncated wherever it ends before its last pixel', async () => {
+    for (let length = signature.length; length < pixelsEnd - 10; length++) {
+      const read = async () => {
+        const cut = picture.subarray(0, length);
+        readPngHeader(cut);
+        await provePng(cut);
+      };
+      await expect(read()).rejects.toThrow('The PNG picture is truncated: ');
     }
+  });
+
+  test('is truncated where one of several chunks of pixels is missing at the end', async () => {
+    const rows = deflateSync(new Uint8Array(9 * (1 + 13 * 3)).map((_, at) => (at % 40 ? at * 7 : 0)));
+    const [first, second] = [rows.subarray(0, 100), rows.subarray(100)];
+    const start = concat(signature, header(13, 9), chunk('IDAT', first));
+    expect((await proven(concat(start, chunk('IDAT', second)))).length).toBeGreaterThan(0);
+    await expect(proven(start)).rejects.toThrow('is truncated: its pixels have');
+  });
+
+  test.each([
+    ['grey of 1 bit', 1, 0, 1],
+    ['RGB', 8, 2, 3],
+    ['RGB of 16 bits', 16, 2, 3],
+  ] as const)('counts the pixels of interlaced pictures: %s', async (_, bitDepth, colourType, samples) => {
+    for (const [w, h] of [
+      [1, 1],
+      [5, 3],
+      [13, 9],
+    ] as const) {
+      const whole = png(w, h, {
+        bitDepth,
+        colourType,
+        interlaced: true,
+        samples: () => Array(samples).fill(1),
+      });
+      expect(readPngHeader(await proven(whole.subarray(0, -12))).width).toBe(w);
+    }
+  });
+
+  test('is whole where only the checksum of the chunk with the pixels, or of the end, is wrong', async () => {
+    const wrong = Uint8Array.from(picture);
+    wrong[pixelsEnd]! ^= 1;
+    expect(await proven(wrong)).toBe(wrong);
+    const end = Uint8Array.from(picture);
+    end[end.length - 1]! ^= 1;
+    expect(readPngHeader(end)).toMatchObject({ width: 13 });
+  });
+
+  test('is damaged where the pixels do not fit their own checksum either', async () => {
+    for (let at = 45; at < pixelsEnd; at++) {
+      const wrong = Uint8Array.from(picture);
+      wrong[at]! ^= 1;
+      await expect(proven(wrong)).rejects.toThrow(/^The PNG picture is (?:damaged|truncated): /);
+    }
+  });
+
+  test('a suspect one has no more pixels than it declares', async () => {
+    const rows = deflateSync(new Uint8Array(1000));
+    const data = chunk('IDAT', rows);
+    data[data.length - 1]! ^= 1;
+    const bytes = concat(signature, header(5, 5), data, chunk('IEND'));
+    await expect(proven(bytes)).rejects.toThrow('is damaged: it has more pixels than it declares');
+  });
+
+  test('is damaged where a chunk that makes the pixels has a wrong checksum', () => {
+    const damaged = Uint8Array.from(picture);
+    damaged[20]! ^= 1;
+    expect(() => readPngHeader(damaged)).toThrow('is damaged: the checksum of its IHDR chunk is wrong');
+    const coloured = png(2, 2, { colourType: 3, before: [chunk('PLTE', [9, 9, 9])], samples: () => [0] });
+    coloured[42]! ^= 1;
+    expect(() => readPngHeader(coloured)).toThrow('is damaged: the checksum of its PLTE chunk is wrong');
   });
 
   test('a damaged name of a chunk does not come into the sentence', () => {

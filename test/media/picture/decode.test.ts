@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import type { ExifOrientation } from '../../../native/geometry.ts';
-import { createBitmap, DecodeError } from '../../../native/image/builtin-decoder.ts';
+import { createBitmap, DecodeError, type Window } from '../../../native/image/builtin-decoder.ts';
 import type { PictureFormat } from '../../../src/contract/formats.ts';
 import type { PictureHeader } from '../../../src/media/picture/format/picture-header.ts';
 import { decodeSquare, decodeWindow } from '../../../src/media/picture/picture.ts';
@@ -42,6 +42,11 @@ function difference(a: Uint8Array, b: Uint8Array): number {
   return a.reduce((worst, value, at) => Math.max(worst, Math.abs(value - b[at]!)), 0);
 }
 
+/** Its pixels alone. */
+async function windowOf(bytes: Uint8Array, header: PictureHeader, window: Window): Promise<Uint8Array> {
+  return (await decodeWindow(bytes, { header }, window)).pixels;
+}
+
 describe('decodeWindow', () => {
   const expected = paint(width, height, scene);
 
@@ -51,7 +56,7 @@ describe('decodeWindow', () => {
     ['webp', () => webp(width, height), {}],
     ['tiff', () => tiff(width, height), {}],
   ] as const)('reads the pixels of a %s exactly', async (format, make, more) => {
-    const pixels = await decodeWindow(await make(), header(format, more), everything);
+    const pixels = await windowOf(await make(), header(format, more), everything);
     expect(difference(pixels, expected)).toBe(0);
   });
 
@@ -59,17 +64,17 @@ describe('decodeWindow', () => {
     const still = await avif(width, height);
     const sequence = Uint8Array.from(still);
     sequence.set(concat('avis'), 8);
-    const pixels = await decodeWindow(still, header('avif'), everything);
+    const pixels = await windowOf(still, header('avif'), everything);
     // Its encoder is lossy: colours are close.
     const mean = pixels.reduce((sum, value, at) => sum + Math.abs(value - expected[at]!), 0) / pixels.length;
     expect(mean).toBeLessThan(20);
-    expect(difference(await decodeWindow(sequence, header('avif'), everything), pixels)).toBe(0);
+    expect(difference(await windowOf(sequence, header('avif'), everything), pixels)).toBe(0);
   });
 
   test('reads the first frame of an animated WebP', async () => {
     const black = await webp(width, height, () => [0, 0, 0, 255]);
     const animated = animatedWebp(width, height, [await webp(width, height), black]);
-    const pixels = await decodeWindow(animated, header('webp', { rare: true }), everything);
+    const pixels = await windowOf(animated, header('webp', { rare: true }), everything);
     // The library blends the frame over its canvas and rounds.
     expect(difference(pixels, expected)).toBeLessThanOrEqual(1);
   });
@@ -84,7 +89,7 @@ describe('decodeWindow', () => {
       [0, 0, 200, 0, 90, 0, 0, 0],
       [0b0100_0000, 0, 0, 0],
     );
-    const pixels = await decodeWindow(bytes, header('bmp', { width: 2, height: 1, rare: true }), {
+    const pixels = await windowOf(bytes, header('bmp', { width: 2, height: 1, rare: true }), {
       left: 0,
       top: 0,
       width: 2,
@@ -102,7 +107,7 @@ describe('decodeWindow', () => {
       index: (x) => x % 2,
       transparent: 0,
     });
-    const pixels = await decodeWindow(bytes, header('gif', { width: 4, height: 2 }), {
+    const pixels = await windowOf(bytes, header('gif', { width: 4, height: 2 }), {
       left: 0,
       top: 0,
       width: 2,
@@ -122,7 +127,7 @@ describe('decodeWindow', () => {
       ['gif', transparent],
     ] as const) {
       const before = Bun.hash(bytes);
-      await decodeWindow(bytes, header(format), everything);
+      await windowOf(bytes, header(format), everything);
       expect(Bun.hash(bytes)).toBe(before);
     }
   });
@@ -143,7 +148,7 @@ describe('decodeWindow', () => {
       const [w, h] = n >= 5 ? [height, width] : [width, height];
       const bytes = format === 'png' ? rgbPng(width, height) : await tiff(width, height);
       const window = { left: 0, top: 0, width: w, height: h };
-      const shown = await decodeWindow(bytes, header(format, { orientation: n }), window);
+      const shown = await windowOf(bytes, header(format, { orientation: n }), window);
       expect(
         difference(
           shown,
@@ -159,13 +164,13 @@ describe('decodeWindow', () => {
       ['png', rgbPng(width, height)],
       ['tiff', await tiff(width, height)],
     ] as const) {
-      const decoding = decodeWindow(bytes, header(format, wrong), { left: 0, top: 0, width: 1, height: 1 });
+      const decoding = windowOf(bytes, header(format, wrong), { left: 0, top: 0, width: 1, height: 1 });
       await expect(decoding).rejects.toThrow(DecodeError);
     }
   });
 
   test('a picture larger than its header declares is refused before memory is allocated for it', async () => {
-    const decoding = decodeWindow(rgbPng(width, height), header('png', { width: 2, height: 2 }), {
+    const decoding = windowOf(rgbPng(width, height), header('png', { width: 2, height: 2 }), {
       left: 0,
       top: 0,
       width: 2,
@@ -183,11 +188,11 @@ describe('decodeWindow', () => {
       view.setUint16(entry + 8, 8, true); // CIE L*a*b*
       break;
     }
-    await expect(decodeWindow(photometric, header('tiff'), everything)).rejects.toMatchObject({
+    await expect(windowOf(photometric, header('tiff'), everything)).rejects.toMatchObject({
       reason: 'unsupported',
     });
     const cut = whole.subarray(0, 100);
-    await expect(decodeWindow(cut, header('tiff'), everything)).rejects.toMatchObject({ reason: 'broken' });
+    await expect(windowOf(cut, header('tiff'), everything)).rejects.toMatchObject({ reason: 'broken' });
   });
 });
 
@@ -267,7 +272,7 @@ describe('decodeSquare', () => {
   test('a BMP made of raw pixels shows its top row first', async () => {
     const { bytes, pixels } = createBitmap(1, 2);
     pixels.set([1, 2, 3, 255, 4, 5, 6, 255]);
-    const shown = await decodeWindow(bytes, header('bmp', { width: 1, height: 2 }), {
+    const shown = await windowOf(bytes, header('bmp', { width: 1, height: 2 }), {
       left: 0,
       top: 0,
       width: 1,

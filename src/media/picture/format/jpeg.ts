@@ -1,4 +1,4 @@
-import type { ExifOrientation } from '../../../../native/geometry.ts';
+import type { ExifOrientation, Size } from '../../../../native/geometry.ts';
 import { tooManyScans, unsupportedPicture } from '../picture-errors.ts';
 import {
   ByteView,
@@ -46,6 +46,10 @@ interface Frame {
   readonly blocks: number;
   /** 8 × 8 blocks of the largest component. */
   readonly largestBlocks: number;
+  /** Pixels that are coded together. */
+  readonly coded: Size;
+  /** The components' numbers, which scans refer to. */
+  readonly ids: readonly number[];
 }
 
 interface Scans {
@@ -55,26 +59,47 @@ interface Scans {
   passedBlocks: number;
   /** Every scan has all components, so the decoder keeps no coefficients. */
   interleaved: boolean;
+  /** Of each component, by its number: the coefficients that a complete scan has, in zigzag order. */
+  readonly coefficients: Map<number, Set<number>>;
 }
+
+/**
+ * Coefficients of a block that a cut progressive picture must have but for the last bit: all of its brightness; of its
+ * colours, which are less sharp anyway, the mean and the nine of the lowest frequencies.
+ */
+const ESSENTIAL_COEFFICIENTS = { brightness: COEFFICIENTS_A_BLOCK, colour: 10 } as const;
 
 /**
  * Reads a JPEG's header, and walks its markers to the end of the picture. Data after that end (further pictures of an
  * MPO, a gain map, a motion photo's video) are ignored. Thumbnails are skipped with their segments.
  *
  * libjpeg fills missing parts with grey and only warns, so a missing end is detected here. Only decoding can detect
- * that bytes in the middle are missing.
+ * that bytes in the middle are missing. A cut picture is unproven if it has one scan, because only decoding shows how many
+ * of its rows are there; or if it is progressive and has the essential coefficients everywhere.
  */
 export function readJpegHeader(bytes: Uint8Array): PictureHeader {
   const view = new ByteView(bytes, 'jpeg', 'big');
-  const scans: Scans = { count: 0, entropyBytes: 0, passedBlocks: 0, interleaved: true };
+  const scans: Scans = {
+    count: 0,
+    entropyBytes: 0,
+    passedBlocks: 0,
+    interleaved: true,
+    coefficients: new Map(),
+  };
   const nextMarker = createMarkerFinder(view);
   let frame: Frame | undefined;
   let orientation: ExifOrientation | undefined;
 
-  for (let at = nextMarker(0); view.bytes[at] !== EOI; at = nextMarker(at)) {
+  let at = nextMarker(0);
+  for (; at < view.length && view.bytes[at] !== EOI; at = nextMarker(at)) {
     const marker = view.uint8(at);
     at += 1;
     if (marker === SOI || marker === TEM || isRestart(marker)) continue;
+    // Between two scans, a cut segment is a cut picture.
+    if (scans.count > 0 && (at + 2 > view.length || at + view.uint16(at) > view.length)) {
+      at = view.length;
+      break;
+    }
     const end = at + view.uint16(at);
     if (end < at + 2) throw view.broken('has a segment without a length');
     view.require(end);
@@ -93,14 +118,20 @@ export function readJpegHeader(bytes: Uint8Array): PictureHeader {
       const components = view.uint8(at + 2);
       scans.interleaved &&= components === frame.components;
       scans.passedBlocks += Math.min(frame.blocks, components * frame.largestBlocks);
+      const next = nextMarker(end, true);
+      if (next < view.length) noteCoefficients(view, at + 2, scans);
       // Includes the scan's last fill byte and the marker's first byte.
-      at = nextMarker(end, true) - 1;
-      scans.entropyBytes += at - end;
+      at = next - 1;
+      scans.entropyBytes += Math.max(0, at - end);
       continue;
     }
     at = end;
   }
-  if (!frame) throw view.broken('has no frame header');
+  const isCut = at >= view.length;
+  if (!frame || (isCut && scans.count === 0)) {
+    throw isCut ? withoutEnd(view) : view.broken('has no frame header');
+  }
+  if (isCut && !isUsableWithoutEnd(frame, scans)) throw withoutEnd(view);
   requirePixelData(view, frame, scans);
   if (scans.passedBlocks > Math.max(MAX_PASSED_BLOCKS, ACCEPTED_PASSES * frame.blocks)) {
     throw tooManyScans(frame.width, frame.height, scans.count);
@@ -112,9 +143,70 @@ export function readJpegHeader(bytes: Uint8Array): PictureHeader {
     width: frame.width,
     height: frame.height,
     orientation: orientation ?? 1,
+    ...(isCut && { unproven: true }),
     coefficientBytes:
       frame.progressive || !scans.interleaved ? frame.blocks * COEFFICIENTS_A_BLOCK * COEFFICIENT_BYTES : 0,
   };
+}
+
+/** Bits of a coefficient that may be missing. */
+const MISSING_BITS = 1;
+
+/** @param at offset of a scan's header, behind its length: the number of components, two bytes for each, the range, bits */
+function noteCoefficients(view: ByteView, at: number, { coefficients }: Scans): void {
+  const components = view.uint8(at);
+  const [first, last] = [view.uint8(at + 1 + components * 2), view.uint8(at + 2 + components * 2)];
+  const missingBits = view.uint8(at + 3 + components * 2) & 0xf;
+  if (missingBits > MISSING_BITS) return;
+  for (let index = 0; index < components; index++) {
+    const id = view.uint8(at + 1 + index * 2);
+    const known = coefficients.get(id) ?? new Set();
+    for (let each = first; each <= Math.min(last, COEFFICIENTS_A_BLOCK - 1); each++) known.add(each);
+    coefficients.set(id, known);
+  }
+}
+
+function isUsableWithoutEnd(
+  { progressive, ids }: Frame,
+  { count, interleaved, coefficients }: Scans,
+): boolean {
+  if (!progressive) return count === 1 && interleaved;
+  const { brightness, colour } = ESSENTIAL_COEFFICIENTS;
+  return ids.every((id, index) => {
+    const known = coefficients.get(id);
+    return Array.from({ length: index === 0 ? brightness : colour }).every((_, each) => known?.has(each));
+  });
+}
+
+/** What is known about the end of a cut JPEG. */
+export interface JpegCut {
+  /** Every row has its essential coefficients; finer details are missing. */
+  readonly progressive: boolean;
+  /** Pixels that are coded together. */
+  readonly coded: Size;
+  /** The decoder's colour for what is missing: [red, green, blue] are the same. */
+  readonly fill: number;
+}
+
+/** The middle of the range; of four inks, the product of two. */
+const MIDDLE = 128;
+const INK_MIDDLE = 64;
+
+/** @param bytes a JPEG that `readJpegHeader` accepts as unproven */
+export function readJpegCut(bytes: Uint8Array): JpegCut {
+  const view = new ByteView(bytes, 'jpeg', 'big');
+  const nextMarker = createMarkerFinder(view);
+  for (let at = nextMarker(0); at < view.length; at = nextMarker(at)) {
+    const marker = view.uint8(at);
+    at += 1;
+    if (marker === SOI || marker === TEM || isRestart(marker)) continue;
+    if (isFrame(marker)) {
+      const { progressive, coded, components } = readFrame(view, marker, at + 2);
+      return { progressive, coded, fill: components === 4 ? INK_MIDDLE : MIDDLE };
+    }
+    at += view.uint16(at);
+  }
+  throw view.broken('has no frame header');
 }
 
 /**
@@ -126,14 +218,15 @@ function createMarkerFinder(view: ByteView) {
   const findEscape = createEscapeFinder(bytes);
   let count = 0;
   /**
-   * Finds the offset of the next marker's code. Skips stray bytes and fill bytes before it, as libjpeg does.
+   * Finds the offset of the next marker's code, at least the file's length if there is none. Skips stray bytes and fill
+   * bytes before it, as libjpeg does.
    * @param inScan whether the data are entropy-coded: restart markers are part of such data
    */
   return (from: number, inScan = false): number => {
     for (let at = from; ; ) {
       at = findEscape(at);
       const code = bytes[at + 1];
-      if (at === -1 || code === undefined) throw withoutEnd(view);
+      if (at === -1 || code === undefined) return view.length;
       count += 1;
       if (count > MAX_MARKERS) {
         throw view.broken(`has more than ${MAX_MARKERS} markers and fill bytes`);
@@ -214,6 +307,12 @@ function readFrame(view: ByteView, marker: number, at: number): Frame {
     huffman: process < 8,
     blocks: blocksEach.reduce((sum, count) => sum + count, 0),
     largestBlocks: Math.max(...blocksEach),
+    // A component alone is coded block by block.
+    coded: {
+      width: BLOCK_SIDE * (components === 1 ? 1 : horizontalMaximum),
+      height: BLOCK_SIDE * (components === 1 ? 1 : verticalMaximum),
+    },
+    ids: Array.from({ length: components }, (_, index) => view.uint8(at + 6 + index * 3)),
   };
 }
 

@@ -9,6 +9,10 @@ export interface PictureHeader extends Size {
   readonly orientation: ExifOrientation;
   /** The pixels have an opacity, and the reference resizes it with them. */
   readonly alpha: boolean;
+  /** Pixels may be transparent although `alpha` is false: the reference ignores it, people see through them. */
+  readonly seeThrough?: true;
+  /** The end is missing, or a checksum is wrong: only the pixel data can show whether the picture is there. */
+  readonly unproven?: true;
   /** Few decoders read this variant: an animated WebP, or a BMP with a palette, run lengths or 16 bits a pixel. */
   readonly rare: boolean;
   /** Pixels are shades of grey. Set for TIFF only. */
