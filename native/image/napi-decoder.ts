@@ -2,7 +2,7 @@ import { Transformer } from '@napi-rs/image';
 import { DecodeError } from './builtin-decoder.ts';
 
 /**
- * Decodes the formats that `Bun.Image` cannot: TIFF (first page), AVIF, the first frame of an animated WebP, rare BMPs.
+ * Decodes the formats that `Bun.Image` cannot: AVIF, the first frame of an animated WebP, rare BMPs.
  * Runs off the main thread. The orientation is not applied. An aborted signal cancels only work that has not
  * begun: when the promise settles, nothing reads the bytes any more.
  * @returns the pixels as a BMP of 24 or 32 bits, which `Bun.Image` reads
@@ -10,12 +10,10 @@ import { DecodeError } from './builtin-decoder.ts';
  */
 export async function decodeToBitmap(
   bytes: Uint8Array,
-  { isAvif, isGrey }: { readonly isAvif: boolean; readonly isGrey: boolean },
+  { isAvif }: { readonly isAvif: boolean },
   signal?: AbortSignal,
 ): Promise<Uint8Array> {
   const transformer = new Transformer(isAvif ? withStillBrand(bytes) : bytes);
-  // Grey pixels would become a BMP with a palette. An opacity of 1 makes them RGBA and changes nothing else.
-  if (isGrey) transformer.opacity(1);
   try {
     return await transformer.bmp(signal);
   } catch (cause) {

@@ -35,9 +35,10 @@ const transportPackets = (bytes: number, first: number): Signature =>
 
 /**
  * `builtin`: Bun.Image, in this process. It shrinks a JPEG first; a GIF is made opaque first.
+ * `tiff`: our own reader, in a child process, because it works without a pause.
  * `library`: @napi-rs/image, in a child process, because it aborts its process on some damaged files.
  */
-type PictureDecoder = 'builtin' | 'builtin jpeg' | 'builtin gif' | 'library';
+type PictureDecoder = 'builtin' | 'builtin jpeg' | 'builtin gif' | 'tiff' | 'library';
 
 interface AcceptedPicture {
   /** Empty for AVIF, which is recognised by its brands. */
@@ -61,7 +62,7 @@ const pictures: Readonly<Record<PictureFormat, AcceptedPicture>> = {
   tiff: {
     any: ['II*\0', 'MM\0*', 'II+\0', 'MM\0+'].map(startsWith),
     read: readTiffHeader,
-    decoder: 'library',
+    decoder: 'tiff',
   },
   avif: { any: [], read: readAvifHeader, decoder: 'library' },
 };
@@ -228,4 +229,9 @@ export function readPictureHeader(bytes: Uint8Array): PictureHeader {
 /** The library also decodes the rare variants of other formats. */
 export function decoderOf({ format, rare }: Pick<PictureHeader, 'format' | 'rare'>): PictureDecoder {
   return rare ? 'library' : pictures[format].decoder;
+}
+
+/** Whether a decoder must not run in the service's own process. */
+export function isIsolated(decoder: PictureDecoder): boolean {
+  return decoder === 'library' || decoder === 'tiff';
 }

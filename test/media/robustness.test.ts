@@ -19,8 +19,26 @@ import {
   webp,
   withSegments,
 } from './sample-pictures.ts';
+import { type TiffVariant, tiffFile, tiffOf } from './sample-tiffs.ts';
 
-const MUTATIONS = 900;
+const MUTATIONS = 1500;
+
+const tiffSeed: TiffVariant = {
+  ...{ width: 61, height: 47, photometric: 2, bits: 8, extraSamples: [2] },
+  samples: cutOut,
+};
+
+function jpegTiff(strip: Uint8Array): Uint8Array {
+  const size = [
+    [256, 3, [61]],
+    [257, 3, [47]],
+    [258, 3, [8, 8, 8]],
+    [277, 3, [3]],
+  ] as const;
+  return tiffFile([strip], (places) => [
+    { tags: [...size, [259, 3, [7]], [262, 3, [6]], [273, 4, places], [279, 4, [strip.length]]] },
+  ]);
+}
 
 const seeds: Record<string, Uint8Array> = {
   jpeg: await jpeg(61, 47),
@@ -35,6 +53,11 @@ const seeds: Record<string, Uint8Array> = {
   gif: gif(61, 47, { palette: [[1, 2, 3]], index: () => 0, transparent: 0, frames: 2 }),
   bmp: bmp(61, 47),
   tiff: Uint8Array.from(await tiff(61, 47)),
+  'tiff of tiles': tiffOf({ ...tiffSeed, tile: [16, 16], compression: 'lzw', hasDifferences: true }),
+  'tiff of planes': tiffOf({ ...tiffSeed, isPlanar: true, compression: 'packbits', isLittleEndian: false }),
+  'big tiff': tiffOf({ ...tiffSeed, isBig: true, compression: 'deflate', tile: [32, 16] }),
+  'tiff of a jpeg': jpegTiff(await jpeg(61, 47)),
+  'tiff of a fax': await Bun.file(new URL('../fixtures/fax/group-3-2d.tif', import.meta.url)).bytes(),
   avif: Uint8Array.from(await avif(61, 47)),
 };
 
@@ -109,7 +132,7 @@ test(`${MUTATIONS} damaged pictures end in pixels or in a sentence for a person`
       () => 'pixels',
       (fault: unknown) => {
         if (!(fault instanceof ServiceError)) throw new Error(`${name}, mutation ${index}`, { cause: fault });
-        expect(fault.message).toMatch(/^The (?:file|picture|\w+ picture) [^\n]*\.$/);
+        expect(fault.message).toMatch(/^(?:The (?:file|picture|\w+ picture)|Decoding the) [^\n]*\.$/);
         return fault.code;
       },
     );

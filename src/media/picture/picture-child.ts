@@ -6,8 +6,8 @@ import { decodeSquare } from './picture.ts';
 import type { PictureMessage, PictureOrder } from './picture-process.ts';
 
 /**
- * Decodes pictures in a child process, one after another. The library that reads TIFF and AVIF aborts its process on
- * some damaged files, and JavaScript cannot catch that.
+ * Decodes pictures in a child process, one after another. The library that reads AVIF aborts its process on some
+ * damaged files, and JavaScript cannot catch that. TIFF is read without a pause.
  */
 
 /** The system ends this process rather than the service when memory runs out. */

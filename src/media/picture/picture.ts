@@ -13,9 +13,10 @@ import type { PictureFormat } from '../../contract/formats.ts';
 import type { ServiceError } from '../../errors.ts';
 import { giveBack } from '../../garbage.ts';
 import { createSemaphore } from '../../semaphore.ts';
-import { decoderOf, readPictureHeader, recognisePicture } from '../sniff.ts';
+import { decoderOf, isIsolated, readPictureHeader, recognisePicture } from '../sniff.ts';
 import { opaqueGif } from './format/gif.ts';
 import { type PictureHeader, shownSize, turnedSize } from './format/picture-header.ts';
+import { decodeTiff } from './format/tiff.ts';
 import { isAnimatedWebp } from './format/webp.ts';
 import {
   brokenPicture,
@@ -91,9 +92,8 @@ export function isIsolatedPicture(head: Uint8Array): boolean {
   const content = recognisePicture(head);
   if ('other' in content) return false;
   const { format } = content;
-  return (
-    decoderOf({ format, rare: format === 'bmp' || (format === 'webp' && isAnimatedWebp(head)) }) === 'library'
-  );
+  const rare = format === 'bmp' || (format === 'webp' && isAnimatedWebp(head));
+  return isIsolated(decoderOf({ format, rare }));
 }
 
 export function createPictureLoader(options: PictureLoaderOptions): LoadPicture {
@@ -114,8 +114,7 @@ export function createPictureLoader(options: PictureLoaderOptions): LoadPicture 
     const shown = shownSize(header);
     const place = geometry(shown.width, shown.height);
 
-    // The library ends its process on some damaged files, and on some sound ones.
-    const leaves = decoderOf(header) === 'library';
+    const leaves = isIsolated(decoderOf(header));
     // The other process gets a copy of the file.
     const cost = decodeCostBytes(header, resizedSize(place)) + (leaves ? bytes.length : 0);
     if (cost > maxDecodeBytes) throw tooMuchMemory(header, cost, maxDecodeBytes);
@@ -269,8 +268,12 @@ async function makeDecodable(
   const asItIs = { bytes, size: header, covered: header, orientation, [Symbol.dispose]() {} };
   switch (decoderOf(header)) {
     case 'library': {
-      const bitmap = await decodeToBitmap(bytes, { isAvif: format === 'avif', isGrey: header.grey }, signal);
+      const bitmap = await decodeToBitmap(bytes, { isAvif: format === 'avif' }, signal);
       checkSize(bitmapSize(bitmap), header);
+      return { ...asItIs, bytes: bitmap, [Symbol.dispose]: () => giveBack(bitmap) };
+    }
+    case 'tiff': {
+      const bitmap = await decodeTiff(bytes);
       return { ...asItIs, bytes: bitmap, [Symbol.dispose]: () => giveBack(bitmap) };
     }
     case 'builtin jpeg': {
@@ -359,8 +362,8 @@ const bytesPerPixel = {
   /** A lossless WebP keeps a copy; a lossy one needs half of this. */
   webp: 8,
   gif: 6,
-  /** The library's own pixels, its BMP, and the RGBA made of it. */
-  transcoded: 11,
+  /** A BMP of RGBA, and the RGBA made of it. */
+  tiff: 8,
   /** In addition, the canvas of an animated WebP. */
   rare: 12,
   /** In addition, planes of up to 16 bits. */
@@ -402,7 +405,7 @@ const perPixelByFormat = {
   bmp: bytesPerPixel.decoded,
   webp: bytesPerPixel.webp,
   gif: bytesPerPixel.gif,
-  tiff: bytesPerPixel.transcoded,
+  tiff: bytesPerPixel.tiff,
   avif: bytesPerPixel.avif,
 } as const satisfies Readonly<Record<Exclude<PictureFormat, 'jpeg'>, number>>;
 

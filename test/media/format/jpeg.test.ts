@@ -19,7 +19,6 @@ describe('readJpegHeader', () => {
       orientation: 1,
       alpha: false,
       rare: false,
-      grey: false,
       coefficientBytes: 0,
     });
   });

@@ -11,11 +11,9 @@ export interface PictureHeader extends Size {
   readonly alpha: boolean;
   /** Few decoders read this variant: an animated WebP, or a BMP with a palette, run lengths or 16 bits a pixel. */
   readonly rare: boolean;
-  /** Pixels are shades of grey. Set for TIFF only. */
-  readonly grey: boolean;
   /**
-   * Bytes that a decoder holds in addition to the pixels. For a JPEG in several scans (every progressive one), it keeps
-   * all coefficients until the last scan.
+   * Bytes that a decoder holds in addition to the pixels. Of a JPEG in several scans (every progressive one), it keeps
+   * all coefficients until the last scan; of a TIFF, a decompressed strip or tile.
    */
   readonly coefficientBytes: number;
 }
@@ -25,7 +23,6 @@ export const ordinaryPicture = {
   orientation: 1,
   alpha: false,
   rare: false,
-  grey: false,
   coefficientBytes: 0,
 } as const satisfies Partial<PictureHeader>;
 
