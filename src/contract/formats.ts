@@ -24,6 +24,12 @@ export const pictureFormats = {
   bmp: { title: 'BMP', endings: ['bmp'], mimeTypes: ['image/bmp'] },
   tiff: { title: 'TIFF', endings: ['tif', 'tiff'], mimeTypes: ['image/tiff'] },
   avif: { title: 'AVIF', endings: ['avif'], mimeTypes: ['image/avif'] },
+  raw: {
+    title: 'camera raw',
+    note: 'its preview',
+    endings: ['dng', 'nef', 'nrw', 'cr2', 'cr3', 'arw', 'rw2', 'orf', 'raf', 'pef', 'srw'],
+    mimeTypes: ['image/x-adobe-dng', 'image/dng', 'image/x-dcraw'],
+  },
 } as const satisfies Record<string, Format>;
 
 export type PictureFormat = keyof typeof pictureFormats;

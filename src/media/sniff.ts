@@ -6,6 +6,7 @@ import { readGifHeader } from './picture/format/gif.ts';
 import { readJpegHeader } from './picture/format/jpeg.ts';
 import { latin1, type PictureHeader } from './picture/format/picture-header.ts';
 import { readPngHeader } from './picture/format/png.ts';
+import { isRawTiff, readRawHeader } from './picture/format/raw.ts';
 import { readTiffHeader } from './picture/format/tiff.ts';
 import { readWebpHeader } from './picture/format/webp.ts';
 import { unsupportedPicture } from './picture/picture-errors.ts';
@@ -61,10 +62,16 @@ const pictures: Readonly<Record<PictureFormat, AcceptedPicture>> = {
   bmp: { any: [bitmap], read: readBmpHeader, decoder: 'builtin' },
   tiff: {
     any: ['II*\0', 'MM\0*', 'II+\0', 'MM\0+'].map(startsWith),
-    read: readTiffHeader,
+    read: (bytes) => (isRawTiff(bytes) ? readRawHeader(bytes) : readTiffHeader(bytes)),
     decoder: 'tiff',
   },
   avif: { any: [], read: readAvifHeader, decoder: 'library' },
+  // CR2, ORF, RW2 and RAF. CR3 is recognised by its brand; all others begin like any TIFF.
+  raw: {
+    any: [[[8, 'CR\x02\0']], ...['IIRO', 'IIRS', 'MMOR', 'IIU\0', 'FUJIFILMCCD-RAW'].map(startsWith)],
+    read: readRawHeader,
+    decoder: 'builtin jpeg',
+  },
 };
 
 interface Row extends Content {
@@ -73,10 +80,6 @@ interface Row extends Content {
 
 /** All other kinds of file that have a signature. */
 const otherSignatures: readonly Row[] = [
-  { name: 'a camera’s raw picture (CR2)', any: [[[8, 'CR\x02\0']]] },
-  { name: 'a camera’s raw picture (ORF)', any: [startsWith('IIRO'), startsWith('IIRS')] },
-  { name: 'a camera’s raw picture (RW2)', any: [startsWith('IIU\0')] },
-  { name: 'a camera’s raw picture (RAF)', any: [startsWith('FUJIFILMCCD-RAW')] },
   { name: 'a camera’s raw picture (X3F)', any: [startsWith('FOVb')] },
   { name: 'a JPEG XL picture', any: [startsWith('\xff\x0a'), box('JXL \r\n')] },
   { name: 'a JPEG 2000 picture', any: [box('jP  \r\n'), startsWith('\xff\x4f\xff\x51')] },
@@ -139,14 +142,14 @@ const weakSignatures: readonly Row[] = [
 const brands: readonly (Content & { readonly pattern: RegExp })[] = [
   { ...accepted('avif'), pattern: /^avi[fs]$/ },
   { name: 'a HEIC picture', pattern: /^(?:hei[cxms]|hev[cxms])$/ },
-  { name: 'a camera’s raw picture (CR3)', pattern: /^crx $/ },
+  { ...accepted('raw'), pattern: /^crx $/ },
   { name: 'a HEIF picture', pattern: /^(?:mif[12]|msf1)$/ },
   { name: 'a QuickTime video', pattern: /^qt {2}$/ },
   { name: 'an MP4 video', pattern: /^(?:isom|iso\d|mp4\d|avc1|M4V|dash|3g)/ },
 ];
 
 /** Major brands of still pictures. The demuxer gets every other file with a brand: videos have hundreds of brands. */
-const stillBrands: ReadonlySet<string> = new Set(['avif', 'avis', 'heic', 'heix', 'mif1']);
+const stillBrands: ReadonlySet<string> = new Set(['avif', 'avis', 'heic', 'heix', 'mif1', 'crx ']);
 
 /** How many of a file's compatible brands are read; real files have up to 20. */
 const MAX_BRANDS = 1000;

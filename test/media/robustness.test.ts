@@ -19,6 +19,7 @@ import {
   webp,
   withSegments,
 } from './sample-pictures.ts';
+import { rawFile, rawKinds } from './sample-raws.ts';
 import { type TiffVariant, tiffFile, tiffOf } from './sample-tiffs.ts';
 
 const MUTATIONS = 1500;
@@ -40,6 +41,11 @@ function jpegTiff(strip: Uint8Array): Uint8Array {
   ]);
 }
 
+async function rawSeeds() {
+  const jpegs = [await jpeg(200, 170), await jpeg(180, 160), await jpeg(61, 47)] as const;
+  return Object.fromEntries(rawKinds.map((kind) => [kind, rawFile(kind, { jpegs })]));
+}
+
 const seeds: Record<string, Uint8Array> = {
   jpeg: await jpeg(61, 47),
   'progressive jpeg': await jpeg(61, 47, true),
@@ -58,6 +64,7 @@ const seeds: Record<string, Uint8Array> = {
   'big tiff': tiffOf({ ...tiffSeed, isBig: true, compression: 'deflate', tile: [32, 16] }),
   'tiff of a jpeg': jpegTiff(await jpeg(61, 47)),
   'tiff of a fax': await Bun.file(new URL('../fixtures/fax/group-3-2d.tif', import.meta.url)).bytes(),
+  ...(await rawSeeds()),
   avif: Uint8Array.from(await avif(61, 47)),
 };
 
@@ -132,7 +139,9 @@ test(`${MUTATIONS} damaged pictures end in pixels or in a sentence for a person`
       () => 'pixels',
       (fault: unknown) => {
         if (!(fault instanceof ServiceError)) throw new Error(`${name}, mutation ${index}`, { cause: fault });
-        expect(fault.message).toMatch(/^(?:The (?:file|picture|\w+ picture)|Decoding the) [^\n]*\.$/);
+        expect(fault.message).toMatch(
+          /^(?:The (?:file|picture|(?:\w+|camera raw) picture)|Decoding the) [^\n]*\.$/,
+        );
         return fault.code;
       },
     );

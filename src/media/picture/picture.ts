@@ -259,12 +259,13 @@ interface Decodable extends Disposable {
 
 /** @param resized size to which the picture will be resized, as shown */
 async function makeDecodable(
-  bytes: Uint8Array,
+  file: Uint8Array,
   header: PictureHeader,
   resized: Size,
   signal: AbortSignal | undefined,
 ): Promise<Decodable> {
-  const { orientation, format } = header;
+  const { orientation, format, preview } = header;
+  const bytes = preview ? file.subarray(preview.start, preview.end) : file;
   const asItIs = { bytes, size: header, covered: header, orientation, [Symbol.dispose]() {} };
   switch (decoderOf(header)) {
     case 'library': {
@@ -390,7 +391,7 @@ function pixelBytes(header: PictureHeader, resized: Size | undefined): number {
   const turned = orientation === 1 ? 0 : bytesPerPixel.turned;
   const pixels = width * height;
   if (!resized) return pixels * (bytesPerPixel.decodedTwice + turned);
-  if (format === 'jpeg') {
+  if (format === 'jpeg' || format === 'raw') {
     const { decoded } = jpegShrink(header, turnedSize(resized, orientation));
     return decoded.width * decoded.height * (bytesPerPixel.decodedTwice + turned);
   }
@@ -407,7 +408,7 @@ const perPixelByFormat = {
   gif: bytesPerPixel.gif,
   tiff: bytesPerPixel.tiff,
   avif: bytesPerPixel.avif,
-} as const satisfies Readonly<Record<Exclude<PictureFormat, 'jpeg'>, number>>;
+} as const satisfies Readonly<Record<Exclude<PictureFormat, 'jpeg' | 'raw'>, number>>;
 
 /**
  * Pictures with opacity up to this size are resized as Pillow does, which needs a second decoding. In larger pictures,

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import { bitmapSize } from '../../../native/image/builtin-decoder.ts';
+import { isRawTiff } from '../../../src/media/picture/format/raw.ts';
 import { decodeTiff, readTiffHeader } from '../../../src/media/picture/format/tiff.ts';
 import { type TiffVariant, tiffOf } from '../sample-tiffs.ts';
 
@@ -108,6 +109,7 @@ function palette(bits: number): Picture {
 }
 
 async function expectPixels(bytes: Uint8Array, rgba: Picture['rgba'], tolerance = 0): Promise<void> {
+  expect(isRawTiff(bytes)).toBe(false);
   expect(readTiffHeader(bytes)).toMatchObject({ width, height });
   const bitmap = await decodeTiff(bytes);
   expect(bitmapSize(bitmap)).toEqual({ width, height });

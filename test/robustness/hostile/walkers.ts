@@ -170,6 +170,31 @@ const tiffs: WorstCases = {
       new Uint8Array(2_000_000),
     );
   },
+  'raw previews that all reach to the end': (size = LARGEST_PICTURE) => {
+    // A JPEG that is nothing but its frame and scan headers; restart markers follow until the end of the file.
+    const start = [
+      ...[0xff, 0xd8, 0xff, 0xc0, 0, 11, 8, 16, 0, 16, 0, 1, 1, 0x11, 0],
+      ...[0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0],
+    ];
+    const count = 16;
+    const entry = (tag: number, value: number) =>
+      concat(little(tag, 2), little(4, 2), little(1, 4), little(value, 4));
+    const directoryBytes = 2 + 3 * 12 + 4;
+    const first = 8 + count * directoryBytes;
+    const directories = Array.from({ length: count }, (_, index) => {
+      const at = first + index * start.length;
+      const next = index + 1 < count ? 8 + (index + 1) * directoryBytes : 0;
+      return concat(
+        little(3, 2),
+        entry(513, at),
+        entry(514, size - at - 2),
+        entry(50_706, 1),
+        little(next, 4),
+      );
+    });
+    const previews = Array.from({ length: count }, () => concat(start));
+    return filled(size, [0xff, 0xd0], concat('II*\0', little(8, 4), ...directories, ...previews));
+  },
   'TIFF with a long directory': (size = LARGEST_PICTURE) => {
     const count = Math.floor((size - 100) / 20);
     const bytes = filled(

@@ -16,6 +16,8 @@ export interface PictureHeader extends Size {
    * all coefficients until the last scan; of a TIFF, a decompressed strip or tile.
    */
   readonly coefficientBytes: number;
+  /** The part of the file that is decoded: the JPEG in a camera's raw picture. Left out: all of it. */
+  readonly preview?: { readonly start: number; readonly end: number };
 }
 
 /** The facts that hold for most pictures, for readers to start from. */

@@ -6,7 +6,7 @@ import {
   StoredPng,
 } from '../../../../native/image/builtin-decoder.ts';
 import { createGarbageNote } from '../../../garbage.ts';
-import { unsupportedPicture, unsupportedTiff } from '../picture-errors.ts';
+import { unsupportedTiff } from '../picture-errors.ts';
 import { decodeFax, type FaxOptions } from './fax.ts';
 import { jpegSegments, readJpegFrame, readJpegHeader } from './jpeg.ts';
 import { ByteView, ordinaryPicture, type PictureHeader, toOrientation } from './picture-header.ts';
@@ -199,9 +199,6 @@ function readPage(bytes: Uint8Array): Page {
   const isLittleEndian = bytes[0] === 0x49;
   const view = new ByteView(bytes, 'tiff', isLittleEndian ? 'little' : 'big');
   const directory = new TiffDirectory(view, firstDirectory(view), { isBig: isBigTiff(view) });
-  if (directory.has(50706) || ((directory.number(254) ?? 0) & 1 && directory.has(330))) {
-    throw unsupportedPicture('a camera’s raw picture');
-  }
   const width = directory.number(tags.width) ?? 0;
   const height = directory.number(tags.height) ?? 0;
   if (Math.min(width, height) === 0 || Math.max(width, height) > MAX_SIDE) {
