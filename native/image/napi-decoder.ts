@@ -2,21 +2,14 @@ import { Transformer } from '@napi-rs/image';
 import { DecodeError } from './builtin-decoder.ts';
 
 /**
- * Decodes the formats that `Bun.Image` cannot: TIFF (first page), plain AVIF, the first frame of an animated
- * WebP.
+ * Decodes the formats that `Bun.Image` cannot: plain AVIF, the first frame of an animated WebP.
  * Runs off the main thread. The orientation is not applied. An aborted signal cancels only work that has not
  * begun: when the promise settles, nothing reads the bytes any more.
  * @returns the pixels as a BMP of 24 or 32 bits, which `Bun.Image` reads
  * @throws DecodeError; the signal's reason
  */
-export async function decodeToBitmap(
-  bytes: Uint8Array,
-  isGrey: boolean,
-  signal?: AbortSignal,
-): Promise<Uint8Array> {
+export async function decodeToBitmap(bytes: Uint8Array, signal?: AbortSignal): Promise<Uint8Array> {
   const transformer = new Transformer(bytes);
-  // Grey pixels would become a BMP with a palette. An opacity of 1 makes them RGBA and changes nothing else.
-  if (isGrey) transformer.opacity(1);
   try {
     return await transformer.bmp(signal);
   } catch (cause) {

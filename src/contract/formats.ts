@@ -29,6 +29,12 @@ export const pictureFormats = {
     endings: ['heic', 'heif', 'hif'],
     mimeTypes: ['image/heic', 'image/heif', 'image/heic-sequence', 'image/heif-sequence'],
   },
+  raw: {
+    title: 'camera raw',
+    note: 'its preview',
+    endings: ['dng', 'nef', 'nrw', 'cr2', 'cr3', 'arw', 'rw2', 'orf', 'raf', 'pef', 'srw'],
+    mimeTypes: ['image/x-adobe-dng', 'image/dng', 'image/x-dcraw'],
+  },
 } as const satisfies Record<string, Format>;
 
 export type PictureFormat = keyof typeof pictureFormats;

@@ -7,6 +7,7 @@ import { readHeicHeader } from './picture/format/heic.ts';
 import { readJpegHeader } from './picture/format/jpeg.ts';
 import { latin1, type PictureHeader } from './picture/format/picture-header.ts';
 import { readPngHeader } from './picture/format/png.ts';
+import { isRawTiff, readRawHeader } from './picture/format/raw.ts';
 import { readTiffHeader } from './picture/format/tiff.ts';
 import { readWebpHeader } from './picture/format/webp.ts';
 import { unsupportedPicture } from './picture/picture-errors.ts';
@@ -36,11 +37,12 @@ const transportPackets = (bytes: number, first: number): Signature =>
 
 /**
  * `builtin`: Bun.Image, in this process. It shrinks a JPEG first; a GIF is made opaque first.
+ * `tiff`: our own reader, in a child process, because it works without a pause.
  * `library`: @napi-rs/image, in a child process, because it aborts its process on some damaged files.
  * `libav`: node-av, in a child process for the same reason.
  */
 type PictureDecoder = 'builtin' | 'builtin jpeg' | 'builtin gif' | IsolatedDecoder;
-type IsolatedDecoder = 'library' | 'libav';
+type IsolatedDecoder = 'tiff' | 'library' | 'libav';
 
 interface AcceptedPicture {
   /** Empty for AVIF and HEIC, which are recognised by their brands. */
@@ -65,11 +67,17 @@ const pictures: Readonly<Record<PictureFormat, AcceptedPicture>> = {
   bmp: { any: bitmaps, read: readBmpHeader, decoder: 'builtin' },
   tiff: {
     any: ['II*\0', 'MM\0*', 'II+\0', 'MM\0+'].map(startsWith),
-    read: readTiffHeader,
-    decoder: 'library',
+    read: (bytes) => (isRawTiff(bytes) ? readRawHeader(bytes) : readTiffHeader(bytes)),
+    decoder: 'tiff',
   },
   avif: { any: [], read: readAvifHeader, decoder: 'library' },
   heic: { any: [], read: readHeicHeader, decoder: 'libav' },
+  // CR2, ORF, RW2 and RAF. CR3 is recognised by its brand; all others begin like any TIFF.
+  raw: {
+    any: [[[8, 'CR\x02\0']], ...['IIRO', 'IIRS', 'MMOR', 'IIU\0', 'FUJIFILMCCD-RAW'].map(startsWith)],
+    read: readRawHeader,
+    decoder: 'builtin jpeg',
+  },
 };
 
 interface Row extends Content {
@@ -78,10 +86,6 @@ interface Row extends Content {
 
 /** All other kinds of file that have a signature. */
 const otherSignatures: readonly Row[] = [
-  { name: 'a camera’s raw picture (CR2)', any: [[[8, 'CR\x02\0']]] },
-  { name: 'a camera’s raw picture (ORF)', any: [startsWith('IIRO'), startsWith('IIRS')] },
-  { name: 'a camera’s raw picture (RW2)', any: [startsWith('IIU\0')] },
-  { name: 'a camera’s raw picture (RAF)', any: [startsWith('FUJIFILMCCD-RAW')] },
   { name: 'a camera’s raw picture (X3F)', any: [startsWith('FOVb')] },
   { name: 'a JPEG XL picture', any: [startsWith('\xff\x0a'), box('JXL \r\n')] },
   { name: 'a JPEG 2000 picture', any: [box('jP  \r\n'), startsWith('\xff\x4f\xff\x51')] },
@@ -144,7 +148,7 @@ const weakSignatures: readonly Row[] = [
 const brands: readonly (Content & { readonly pattern: RegExp })[] = [
   { ...accepted('avif'), pattern: /^avi[fs]$/ },
   { ...accepted('heic'), pattern: /^(?:hei[cxms]|hev[cxms])$/ },
-  { name: 'a camera’s raw picture (CR3)', pattern: /^crx $/ },
+  { ...accepted('raw'), pattern: /^crx $/ },
   // A HEIF's brand does not say how its picture is coded. It may turn out to be an AVIF.
   { ...accepted('heic'), pattern: /^(?:mif[123]|msf1)$/ },
   { name: 'a QuickTime video', pattern: /^qt {2}$/ },
@@ -162,6 +166,7 @@ const stillBrands: ReadonlySet<string> = new Set([
   'mif1',
   'mif2',
   'mif3',
+  'crx ',
 ]);
 
 /** How many of a file's compatible brands are read; real files have up to 20. */
@@ -244,7 +249,7 @@ export function readPictureHeader(bytes: Uint8Array): PictureHeader {
 
 /** Whether a decoder works in another process. */
 export function isIsolated(decoder: PictureDecoder): decoder is IsolatedDecoder {
-  return decoder === 'library' || decoder === 'libav';
+  return decoder === 'tiff' || decoder === 'library' || decoder === 'libav';
 }
 
 /** The library also decodes the rare variants of other formats. */

@@ -8,7 +8,7 @@ import {
   type PictureProcessOptions,
 } from '../../src/media/picture/picture-process.ts';
 import { readPictureHeader } from '../../src/media/sniff.ts';
-import { fault, isolated, load } from './load-picture.ts';
+import { isolated } from './load-picture.ts';
 import {
   animatedWebp,
   avif,
@@ -19,7 +19,6 @@ import {
   greyTiff,
   jpeg,
   paletteBmp,
-  planarTiledTiff,
   rgbPng,
   tiff,
   uint32be,
@@ -58,7 +57,6 @@ const task = {
     orientation: 1,
     alpha: false,
     rare: false,
-    grey: false,
     coefficientBytes: 0,
   },
   place: { resizedWidth: 3, resizedHeight: 2, cropLeft: 0, cropTop: 0 },
@@ -350,15 +348,5 @@ describe('pictures that are decoded in another process', () => {
     expect(isIsolatedPicture(concat(uint32be(24), 'ftypheic', uint32be(0), 'mif1heic'))).toBe(true);
     // Only the whole header shows whether it is a rare variant.
     expect(isIsolatedPicture(bmp(61, 47).subarray(0, 20))).toBe(true);
-  });
-
-  test('may end it: a TIFF of planes and tiles, beside sound ones', async () => {
-    const fatal = planarTiledTiff(20, 10);
-    const sound = Uint8Array.from(await tiff(61, 47));
-    const [refused, ...squares] = await Promise.all([fault(fatal), load(sound), load(sound), load(sound)]);
-    expect(refused).toMatchObject(crashed);
-    for (const square of squares) expect(square).toEqual(squares[0]!);
-    // The same kind, of a height that its tiles fill, is decoded.
-    expect(await load(planarTiledTiff(20, 16))).toBeInstanceOf(Uint8Array);
   });
 });

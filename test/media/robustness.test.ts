@@ -23,8 +23,32 @@ import {
   webp,
   withSegments,
 } from './sample-pictures.ts';
+import { rawFile, rawKinds } from './sample-raws.ts';
+import { type TiffVariant, tiffFile, tiffOf } from './sample-tiffs.ts';
 
-const MUTATIONS = 1200;
+const MUTATIONS = 1500;
+
+const tiffSeed: TiffVariant = {
+  ...{ width: 61, height: 47, photometric: 2, bits: 8, extraSamples: [2] },
+  samples: cutOut,
+};
+
+function jpegTiff(strip: Uint8Array): Uint8Array {
+  const size = [
+    [256, 3, [61]],
+    [257, 3, [47]],
+    [258, 3, [8, 8, 8]],
+    [277, 3, [3]],
+  ] as const;
+  return tiffFile([strip], (places) => [
+    { tags: [...size, [259, 3, [7]], [262, 3, [6]], [273, 4, places], [279, 4, [strip.length]]] },
+  ]);
+}
+
+async function rawSeeds() {
+  const jpegs = [await jpeg(200, 170), await jpeg(180, 160), await jpeg(61, 47)] as const;
+  return Object.fromEntries(rawKinds.map((kind) => [kind, rawFile(kind, { jpegs })]));
+}
 
 const seeds: Record<string, Uint8Array> = {
   jpeg: await jpeg(61, 47),
@@ -46,6 +70,12 @@ const seeds: Record<string, Uint8Array> = {
   'bmp with a palette': paletteBmp(61, 47),
   'bmp with runs': runLengthBmp(61, 47),
   tiff: Uint8Array.from(await tiff(61, 47)),
+  'tiff of tiles': tiffOf({ ...tiffSeed, tile: [16, 16], compression: 'lzw', hasDifferences: true }),
+  'tiff of planes': tiffOf({ ...tiffSeed, isPlanar: true, compression: 'packbits', isLittleEndian: false }),
+  'big tiff': tiffOf({ ...tiffSeed, isBig: true, compression: 'deflate', tile: [32, 16] }),
+  'tiff of a jpeg': jpegTiff(await jpeg(61, 47)),
+  'tiff of a fax': await Bun.file(new URL('../fixtures/fax/group-3-2d.tif', import.meta.url)).bytes(),
+  ...(await rawSeeds()),
   avif: Uint8Array.from(await avif(61, 47)),
   heic: heic(62, 48),
   'heic of tiles': gridHeic(62, 48, scene, { tile: 32 }),
@@ -123,7 +153,9 @@ test(`${MUTATIONS} damaged pictures end in pixels or in a sentence for a person`
       () => 'pixels',
       (fault: unknown) => {
         if (!(fault instanceof ServiceError)) throw new Error(`${name}, mutation ${index}`, { cause: fault });
-        expect(fault.message).toMatch(/^The (?:file|picture|\w+ picture) [^\n]*\.$/);
+        expect(fault.message).toMatch(
+          /^(?:The (?:file|picture|(?:\w+|camera raw) picture)|Decoding the) [^\n]*\.$/,
+        );
         return fault.code;
       },
     );

@@ -75,56 +75,6 @@ export function greyTiff(width: number, height: number, at: (x: number, y: numbe
   );
 }
 
-const TILE = 16;
-
-/**
- * A TIFF of 8-bit RGB whose channels lie apart, in tiles of 16 × 16. It is valid, and ends the process that decodes it
- * with @napi-rs/image where the height is not a multiple of 16.
- */
-export function planarTiledTiff(width: number, height: number, at: Paint = scene): Uint8Array {
-  const [across, down] = [Math.ceil(width / TILE), Math.ceil(height / TILE)];
-  const tiles = [0, 1, 2].flatMap((channel) =>
-    Array.from({ length: across * down }, (_, tile) => {
-      const [left, top] = [(tile % across) * TILE, Math.trunc(tile / across) * TILE];
-      return Uint8Array.from(
-        { length: TILE ** 2 },
-        (_, pixel) => at(left + (pixel % TILE), top + Math.trunc(pixel / TILE))[channel]!,
-      );
-    }),
-  );
-  const offsets = tiles.map((_, index) => uint32le(8 + index * TILE ** 2));
-  const listsOffset = 8 + tiles.length * TILE ** 2;
-  const SHORT = [3, 0];
-  const LONG = [4, 0];
-  const entries: readonly (readonly [tag: number, type: readonly number[], count: number, value: number])[] =
-    [
-      [256, LONG, 1, width],
-      [257, LONG, 1, height],
-      [258, SHORT, 3, listsOffset + tiles.length * 8], // bits a sample
-      [259, LONG, 1, 1], // uncompressed
-      [262, LONG, 1, 2], // RGB
-      [277, LONG, 1, 3], // samples a pixel
-      [284, LONG, 1, 2], // channels apart
-      [322, LONG, 1, TILE],
-      [323, LONG, 1, TILE],
-      [324, LONG, tiles.length, listsOffset],
-      [325, LONG, tiles.length, listsOffset + tiles.length * 4],
-    ];
-  return concat(
-    'II*\0',
-    uint32le(listsOffset + tiles.length * 8 + 6),
-    ...tiles,
-    ...offsets,
-    ...tiles.map(() => uint32le(TILE ** 2)),
-    [8, 0, 8, 0, 8, 0],
-    [entries.length, 0],
-    ...entries.map(([tag, type, count, value]) =>
-      concat([tag & 0xff, tag >> 8, ...type], uint32le(count), uint32le(value)),
-    ),
-    uint32le(0),
-  );
-}
-
 /** A BMP of 8 bits a pixel, whose palette are 256 shades of one colour. */
 export function paletteBmp(width: number, height: number): Uint8Array {
   const rowBytes = Math.ceil(width / 4) * 4;

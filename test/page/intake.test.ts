@@ -18,6 +18,8 @@ describe('a dropped file', () => {
     ['a.jxl', '', 'other'],
     ['a.heic', 'image/heic', 'photo'],
     ['a.tif', '', 'photo'],
+    ['a.DNG', '', 'photo'],
+    ['a.nef', 'application/octet-stream', 'photo'],
     ['film.MP4', 'video/mp4', 'video'],
     ['film.mkv', '', 'video'],
     ['clip', 'video/webm', 'video'],

@@ -164,7 +164,7 @@ export const videoDetails: VideoDetails = {
 };
 
 const jpegXl =
-  'The file is a JPEG XL picture; JPEG, PNG, WebP, GIF (first frame), BMP, TIFF, AVIF and HEIC pictures are accepted.';
+  'The file is a JPEG XL picture; JPEG, PNG, WebP, GIF (first frame), BMP, TIFF, AVIF, HEIC and camera raw (its preview) pictures are accepted.';
 const requestId = '4f9c1a52-6f0e-4d6b-9a53-2f6f3f0f8a11';
 const label = `${'a very '.repeat(8)}a ve…`;
 

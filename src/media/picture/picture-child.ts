@@ -7,8 +7,8 @@ import { decodeSquare } from './picture.ts';
 import type { PictureMessage, PictureOrder } from './picture-process.ts';
 
 /**
- * Decodes pictures in a child process, one after another. The libraries that read TIFF, AVIF and HEIC end their
- * process on some damaged files, and JavaScript cannot catch that.
+ * Decodes pictures in a child process, one after another. The libraries that read AVIF and HEIC end their process on
+ * some damaged files, and JavaScript cannot catch that. TIFF is read without a pause.
  */
 
 /** The system ends this process rather than the service when memory runs out. */

@@ -4,6 +4,9 @@ import { ServiceError } from '../../errors.ts';
 
 const ACCEPTED = `${listTitles(pictureFormats, 'and')} pictures are accepted`;
 
+const READABLE_TIFFS =
+  'TIFF pictures in grey, RGB, palette, CMYK or YCbCr colours with 1 to 16 bits per channel are accepted, uncompressed or with LZW, Deflate, Zstandard, PackBits, JPEG or fax compression';
+
 interface DescribedPicture extends Size {
   readonly format: PictureFormat;
 }
@@ -25,6 +28,11 @@ export function unsupportedVariant(format: PictureFormat, cause: unknown): Servi
     {},
     { cause },
   );
+}
+
+/** @param what such a picture has: `floating-point samples` */
+export function unsupportedTiff(what: string): ServiceError {
+  return new ServiceError('image_unsupported', `The file is a TIFF with ${what}; ${READABLE_TIFFS}.`);
 }
 
 /** @param fault the rest of a sentence: `is truncated` */

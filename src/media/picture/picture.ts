@@ -20,6 +20,7 @@ import { type GifPicture, prepareGif } from './format/gif.ts';
 import { type JpegCut, readJpegCut } from './format/jpeg.ts';
 import { type PictureHeader, shownSize, turnedSize } from './format/picture-header.ts';
 import { provePng } from './format/png.ts';
+import { decodeTiff } from './format/tiff.ts';
 import { isAnimatedWebp } from './format/webp.ts';
 import {
   brokenPicture,
@@ -131,7 +132,6 @@ export function createPictureLoader(options: PictureLoaderOptions): LoadPicture 
     const shown = shownSize(header);
     const place = geometry(shown.width, shown.height);
 
-    // Their decoders end their process on some damaged files, and on some sound ones.
     const leaves = isIsolated(decoderOf(header));
     // The other process gets a copy of the file.
     const cost =
@@ -296,12 +296,13 @@ interface Decodable extends Disposable {
 
 /** @param resized size to which the picture will be resized, as shown */
 async function makeDecodable(
-  bytes: Uint8Array,
+  file: Uint8Array,
   { header, background }: Omit<SquareTask, 'place'>,
   resized: Size,
   signal: AbortSignal | undefined,
 ): Promise<Decodable> {
-  const { orientation, format } = header;
+  const { orientation, format, preview } = header;
+  const bytes = preview ? file.subarray(preview.start, preview.end) : file;
   const asItIs = { bytes, size: header, covered: header, orientation, [Symbol.dispose]() {} };
   switch (decoderOf(header)) {
     case 'libav':
@@ -310,8 +311,12 @@ async function makeDecodable(
       const bitmap =
         format === 'bmp'
           ? decodeBmp(bytes)
-          : await decodeToBitmap(format === 'avif' ? plainAvif(bytes) : bytes, header.grey, signal);
+          : await decodeToBitmap(format === 'avif' ? plainAvif(bytes) : bytes, signal);
       checkSize(bitmapSize(bitmap), header);
+      return { ...asItIs, bytes: bitmap, [Symbol.dispose]: () => giveBack(bitmap) };
+    }
+    case 'tiff': {
+      const bitmap = await decodeTiff(bytes);
       return { ...asItIs, bytes: bitmap, [Symbol.dispose]: () => giveBack(bitmap) };
     }
     case 'builtin jpeg': {
@@ -530,8 +535,8 @@ const bytesPerPixel = {
   /** A lossless WebP keeps a copy; a lossy one needs half of this. */
   webp: 8,
   gif: 6,
-  /** The library's own pixels, its BMP, and the RGBA made of it. */
-  transcoded: 11,
+  /** A BMP of RGBA, and the RGBA made of it. */
+  tiff: 8,
   /** In addition, the canvas of an animated WebP. */
   rare: 12,
   /** In addition, planes of up to 16 bits. */
@@ -571,7 +576,7 @@ function pixelBytes(header: PictureHeader, resized: Size | undefined, isBlended:
   const turned = orientation === 1 ? 0 : bytesPerPixel.turned;
   const pixels = width * height;
   if (!resized) return pixels * (bytesPerPixel.decodedTwice + turned);
-  if (format === 'jpeg') {
+  if (format === 'jpeg' || format === 'raw') {
     const { decoded } = jpegShrink(header, turnedSize(resized, orientation));
     return decoded.width * decoded.height * (bytesPerPixel.decodedTwice + turned);
   }
@@ -586,9 +591,9 @@ const perPixelByFormat = {
   bmp: bytesPerPixel.decoded,
   webp: bytesPerPixel.webp,
   gif: bytesPerPixel.gif,
-  tiff: bytesPerPixel.transcoded,
+  tiff: bytesPerPixel.tiff,
   avif: bytesPerPixel.avif,
-} as const satisfies Readonly<Record<Exclude<PictureFormat, 'jpeg' | 'heic'>, number>>;
+} as const satisfies Readonly<Record<Exclude<PictureFormat, 'jpeg' | 'heic' | 'raw'>, number>>;
 
 /**
  * Pictures with opacity up to this size are resized as Pillow does, which needs a second decoding. In larger pictures,

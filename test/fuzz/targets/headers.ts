@@ -29,6 +29,7 @@ import {
   webpExtension,
   withSegments,
 } from '../../media/sample-pictures.ts';
+import { rawFile, rawKinds } from '../../media/sample-raws.ts';
 import { repairChecksums } from '../decoders/png.ts';
 import { check, type Target } from '../target.ts';
 
@@ -61,6 +62,8 @@ export const headers: Target = {
   maxBytes: 4096,
 
   async seeds() {
+    const small = await jpeg(9, 7);
+    const preview = await new Bun.Image(bmp(160, 160, () => [9, 9, 9, 255])).jpeg({ quality: 20 }).bytes();
     const pictures = [
       await jpeg(9, 7),
       await jpeg(9, 7, true),
@@ -79,6 +82,7 @@ export const headers: Target = {
       bmp(3, 3),
       await tiff(5, 4),
       greyTiff(4, 4, () => 7),
+      ...rawKinds.map((kind) => rawFile(kind, { jpegs: [preview, small, small] })),
       await avif(9, 7),
       await avif(9, 7, cutOut),
       heif({ items: [codedItem(1, coded, [box('irot', [1]), cutProperty([4, 1], [3, 1], [0, 1], [1, 2])])] }),

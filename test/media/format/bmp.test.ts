@@ -37,7 +37,6 @@ describe('readBmpHeader', () => {
       orientation: 1,
       alpha: false,
       rare: false,
-      grey: false,
       coefficientBytes: 0,
     });
   });

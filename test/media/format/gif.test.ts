@@ -18,7 +18,6 @@ describe('readGifHeader', () => {
       orientation: 1,
       alpha: false,
       rare: false,
-      grey: false,
       coefficientBytes: 0,
     });
   });

@@ -19,7 +19,6 @@ describe('readPngHeader', () => {
       orientation: 1,
       alpha: false,
       rare: false,
-      grey: false,
       coefficientBytes: 0,
     });
   });

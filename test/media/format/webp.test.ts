@@ -28,7 +28,6 @@ describe('readWebpHeader', () => {
       orientation: 1,
       alpha: false,
       rare: false,
-      grey: false,
       coefficientBytes: 0,
     });
   });

@@ -101,7 +101,6 @@ describe('a JPEG whose sides do not divide by eight', () => {
     orientation: 1,
     alpha: false,
     rare: false,
-    grey: false,
     coefficientBytes: 0,
   });
 

@@ -17,7 +17,6 @@ function cost(more: Partial<PictureHeader>, target: Size | 'as it is' = resized)
     orientation: 1,
     alpha: false,
     rare: false,
-    grey: false,
     coefficientBytes: 0,
     ...more,
   };

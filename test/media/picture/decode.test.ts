@@ -28,7 +28,6 @@ function header(format: PictureFormat, more: Partial<PictureHeader> = {}): Pictu
     orientation: 1,
     alpha: false,
     rare: false,
-    grey: false,
     coefficientBytes: 0,
     ...more,
   };
@@ -179,19 +178,17 @@ describe('decodeWindow', () => {
     await expect(decoding).rejects.toMatchObject({ name: 'DecodeError', reason: 'broken' });
   });
 
-  test('names the reason why a TIFF cannot be decoded', async () => {
+  test('a TIFF that is cut off is broken', async () => {
     const whole = await tiff(width, height);
-    const photometric = Uint8Array.from(whole);
-    const view = new DataView(photometric.buffer);
+    const cut = Uint8Array.from(whole).fill(0xff, 8, 100);
+    const { buffer } = cut;
+    // A strip that ends before its pixels do.
+    const view = new DataView(buffer);
     for (let entry = view.getUint32(4, true) + 2; ; entry += 12) {
-      if (view.getUint16(entry, true) !== 262) continue;
-      view.setUint16(entry + 8, 8, true); // CIE L*a*b*
+      if (view.getUint16(entry, true) !== 259) continue;
+      view.setUint16(entry + 8, 8, true); // Deflate
       break;
     }
-    await expect(windowOf(photometric, header('tiff'), everything)).rejects.toMatchObject({
-      reason: 'unsupported',
-    });
-    const cut = whole.subarray(0, 100);
     await expect(windowOf(cut, header('tiff'), everything)).rejects.toMatchObject({ reason: 'broken' });
   });
 });

@@ -2,6 +2,8 @@ import { expect, test } from 'bun:test';
 import { readFile } from 'node:fs/promises';
 import type { Page } from 'playwright-core';
 import { heic } from '../../media/sample-heics.ts';
+import { bmp } from '../../media/sample-pictures.ts';
+import { rawFile } from '../../media/sample-raws.ts';
 import { onDisk, type SampleFile, sceneColours, scenePhotos, textFile } from './sample-files.ts';
 import {
   classify,
@@ -65,6 +67,24 @@ describeInBrowser('photos on the page', () => {
       ]);
       expect(await page.getByText('Category without a match: pink').isVisible()).toBe(true);
       await takeScreenshot(page, 'photos');
+    }));
+
+  test('camera raw files that the browser cannot show are sorted, as neutral tiles', () =>
+    stage.visit(async (page) => {
+      const blue = await new Bun.Image(bmp(480, 320, () => [35, 70, 200, 255])).jpeg().bytes();
+      const kinds = ['DNG', 'NEF', 'CR2', 'ARW', 'RAF'] as const;
+      const files = kinds.map((kind) => ({
+        name: `a.${kind.toLowerCase()}`,
+        mimeType: '',
+        buffer: Buffer.from(rawFile(kind, { jpegs: [blue, blue, blue] })),
+      }));
+      await filesInput(page).setInputFiles(files);
+      await page.getByText(`${files.length} photos added.`).waitFor();
+      await classify(page, 'blue\nred');
+      await untilClassified(page);
+      const groups = await groupsOf(page);
+      expect(groups.blue?.toSorted()).toEqual(files.map(({ name }) => name).toSorted());
+      await untilTrue(page, `document.querySelectorAll('canvas.unshowable').length === ${files.length}`);
     }));
 
   test('the best photo of each category is shown', () =>

@@ -137,7 +137,10 @@ function tiff(entries: readonly Uint8Array[], behind: Bytes, isBig = false): Uin
   return concat(start, count, ...entries, new Uint8Array(isBig ? 8 : 4), behind);
 }
 
-const tiffTags = [254, 256, 257, 258, 262, 273, 274, 277, 279, 324, 325, 330, 338, 50706];
+const tiffTags = [
+  ...[254, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 317, 322, 323, 324, 325, 330],
+  ...[338, 339, 347, 513, 514, 530, 532, 34_665, 50_706],
+];
 
 const tiffs: WorstCases = {
   'TIFF tags of a million values': () => {
@@ -156,14 +159,42 @@ const tiffs: WorstCases = {
     return tiff(entries, filled(4_000_000, [1, 0, 0, 0, 0, 0, 0, 0]), true);
   },
   'TIFF strips by the half million': () => {
-    const offset = 8 + 2 + 6 * 12 + 4;
+    const offset = 8 + 2 + 9 * 12 + 4;
     const short = (tag: number, value: number) =>
       concat(little(tag, 2), little(3, 2), little(1, 4), little(value, 4));
     const long = (tag: number) => concat(little(tag, 2), little(4, 2), little(500_000, 4), little(offset, 4));
     return tiff(
-      [short(256, 1), short(257, 1), long(273), long(279), long(324), long(325)],
+      [
+        ...[short(256, 1), short(257, 1), short(262, 1), long(273), long(279), short(322, 1), short(323, 1)],
+        ...[long(324), long(325)],
+      ],
       new Uint8Array(2_000_000),
     );
+  },
+  'raw previews that all reach to the end': (size = LARGEST_PICTURE) => {
+    // A JPEG that is nothing but its frame and scan headers; restart markers follow until the end of the file.
+    const start = [
+      ...[0xff, 0xd8, 0xff, 0xc0, 0, 11, 8, 16, 0, 16, 0, 1, 1, 0x11, 0],
+      ...[0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0],
+    ];
+    const count = 16;
+    const entry = (tag: number, value: number) =>
+      concat(little(tag, 2), little(4, 2), little(1, 4), little(value, 4));
+    const directoryBytes = 2 + 3 * 12 + 4;
+    const first = 8 + count * directoryBytes;
+    const directories = Array.from({ length: count }, (_, index) => {
+      const at = first + index * start.length;
+      const next = index + 1 < count ? 8 + (index + 1) * directoryBytes : 0;
+      return concat(
+        little(3, 2),
+        entry(513, at),
+        entry(514, size - at - 2),
+        entry(50_706, 1),
+        little(next, 4),
+      );
+    });
+    const previews = Array.from({ length: count }, () => concat(start));
+    return filled(size, [0xff, 0xd0], concat('II*\0', little(8, 4), ...directories, ...previews));
   },
   'TIFF with a long directory': (size = LARGEST_PICTURE) => {
     const count = Math.floor((size - 100) / 20);

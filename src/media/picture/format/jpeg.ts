@@ -332,3 +332,52 @@ function requirePixelData(view: ByteView, frame: Frame, scans: Scans): void {
 function withoutEnd(view: ByteView) {
   return view.truncated('it ends before its end-of-image marker');
 }
+
+/** How a JPEG begins: a marker, and the first byte of the next one. */
+export const JPEG_START = '\xff\xd8\xff';
+
+interface Segment {
+  readonly marker: number;
+  /** Offset of the marker's first byte. */
+  readonly start: number;
+  readonly end: number;
+}
+
+/** The first segments of a JPEG, or of a JPEG's tables, until its first scan. Damage ends them. */
+export function* jpegSegments(jpeg: Uint8Array): Generator<Segment> {
+  let start = 2;
+  for (let count = 0; count < MAX_FIRST_SEGMENTS && start + 4 <= jpeg.length; count++) {
+    if (jpeg[start] !== MARKER) return;
+    const marker = jpeg[start + 1]!;
+    if (marker === MARKER) {
+      start += 1;
+      continue;
+    }
+    if (marker === EOI) return;
+    const end = start + 2 + ((jpeg[start + 2]! << 8) | jpeg[start + 3]!);
+    if (end < start + 4) return;
+    yield { marker, start, end };
+    if (marker === SOS) return;
+    start = end;
+  }
+}
+
+/** A colour profile takes up to 255 segments. */
+const MAX_FIRST_SEGMENTS = 1000;
+
+/** What the frame header of a JPEG declares, unchecked; undefined if there is none before the pixels. */
+export function readJpegFrame(jpeg: Uint8Array) {
+  for (const { marker, start } of jpegSegments(jpeg)) {
+    if (!isFrame(marker) || start + 10 > jpeg.length) continue;
+    const view = new DataView(jpeg.buffer, jpeg.byteOffset + start, 10);
+    return {
+      /** Baseline, extended or progressive with Huffman codes: neither lossless nor arithmetic. */
+      isOrdinary: marker <= 0xc2,
+      precision: view.getUint8(4),
+      height: view.getUint16(5),
+      width: view.getUint16(7),
+      components: view.getUint8(9),
+    };
+  }
+  return undefined;
+}

@@ -15,13 +15,14 @@ export interface PictureHeader extends Size {
   readonly unproven?: true;
   /** Few decoders read this variant: an animated WebP, or a BMP with a palette, run lengths or 16 bits a pixel. */
   readonly rare: boolean;
-  /** Pixels are shades of grey. Set for TIFF only. */
-  readonly grey: boolean;
   /**
    * Bytes that a decoder holds in addition to the pixels. For a JPEG in several scans (every progressive one), it keeps
-   * all coefficients until the last scan. For a HEIC, a row of tiles and the decoder's own frames.
+   * all coefficients until the last scan. For a HEIC, a row of tiles and the decoder's own frames; for a TIFF, a
+   * decompressed strip or tile.
    */
   readonly coefficientBytes: number;
+  /** The part of the file that is decoded: the JPEG in a camera's raw picture. Left out: all of it. */
+  readonly preview?: { readonly start: number; readonly end: number };
 }
 
 /** The facts that hold for most pictures, for readers to start from. */
@@ -29,7 +30,6 @@ export const ordinaryPicture = {
   orientation: 1,
   alpha: false,
   rare: false,
-  grey: false,
   coefficientBytes: 0,
 } as const satisfies Partial<PictureHeader>;
 
