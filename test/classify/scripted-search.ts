@@ -1,5 +1,5 @@
 import { expect } from 'bun:test';
-import { createVideoSearch, type VideoSource } from '../../src/classify/video-search.ts';
+import { createVideoSearch, type OpenVideo, type VideoSource } from '../../src/classify/video-search.ts';
 import { softmax } from '../../src/clip/clip-family.ts';
 import { unobserved } from '../../src/engine-observer.ts';
 import type { FrameProgress, Range } from '../../src/media/video/video.ts';
@@ -33,6 +33,8 @@ export interface World {
   readonly onEncode?: (text: string) => Promise<void>;
   readonly onLabels?: (signal: AbortSignal) => Promise<void>;
   readonly onOpen?: () => Promise<void>;
+  /** Opens real videos instead. Their frames' pixels are texts. */
+  readonly openVideo?: OpenVideo;
   /** Before each picture. */
   readonly onJpeg?: (timestamp: number) => Promise<void>;
 }
@@ -62,7 +64,7 @@ function placesOf(semaphore: Semaphore, expected: (number | undefined)[]): Video
 /** A search through a video whose frames are texts. */
 export function scriptedSearch(world: World = {}) {
   const { frames = [[0, 'red']], further = [], slots = 2, places = 1 } = world;
-  const { onFrame, onEncode, onLabels, onOpen, onJpeg } = world;
+  const { onFrame, onEncode, onLabels, onOpen, onJpeg, openVideo } = world;
   const given = new Set<number>();
   const semaphore = createSemaphore(slots);
   const placesForVideos = createSemaphore(places);
@@ -117,7 +119,8 @@ export function scriptedSearch(world: World = {}) {
 
   const search = createVideoSearch({
     observer: unobserved,
-    async openVideo(_, { signal, onProgress, place }) {
+    async openVideo(path, { signal, onProgress, place }) {
+      if (openVideo) return await openVideo(path, { signal, onProgress, place });
       seen.opened += 1;
       seen.places.push(place);
       onProgress({ stage: 'indexing', secondsDone: 3 });

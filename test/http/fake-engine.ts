@@ -3,6 +3,7 @@ import type {
   Classifier,
   ModelSummary,
   PictureCollection,
+  SearchVideo,
 } from '../../src/classify/classifier.ts';
 import { ServiceError } from '../../src/errors.ts';
 import { createFakeVideos, type FakeVideoBehaviour, type FakeVideos } from './fake-video.ts';
@@ -39,6 +40,8 @@ export interface FakeBehaviour extends FakeVideoBehaviour {
   /** The work on an accepted picture. */
   readonly onWork?: (signal: AbortSignal) => Promise<void>;
   readonly onRank?: (signal: AbortSignal) => Promise<void>;
+  /** Instead of that of text videos. */
+  readonly searchVideo?: SearchVideo;
   /** In characters. */
   readonly longestLabel?: number;
   readonly onCheckLabels?: (signal: AbortSignal) => Promise<void>;
@@ -63,6 +66,7 @@ export function createFakeEngine({
   onRank,
   onCheckLabels,
   longestLabel = 300,
+  searchVideo,
   ...behaviour
 }: FakeBehaviour = {}): FakeEngine {
   const videos = createFakeVideos(behaviour);
@@ -121,7 +125,7 @@ export function createFakeEngine({
   const classifier: Classifier = {
     model: fakeModel,
     collect,
-    searchVideo: videos.searchVideo,
+    searchVideo: searchVideo ?? videos.searchVideo,
     parseCategories(document) {
       const labels = new TextDecoder().decode(document).split(',').filter(Boolean);
       if (labels.length === 0) throw new ServiceError('categories_missing', 'The list is empty.');

@@ -1,4 +1,7 @@
 import { describe, expect, test } from 'bun:test';
+import { join } from 'node:path';
+import { openVideo } from '../../../src/media/video/video.ts';
+import { scriptedSearch } from '../../classify/scripted-search.ts';
 import type { FakeBehaviour } from '../fake-engine.ts';
 import { fakeJpeg } from '../fake-video.ts';
 import { categoriesPart, closing, filePart, part, postRaw } from '../harness.ts';
@@ -150,6 +153,20 @@ describe('the detailed answer', () => {
     expect(await listed('')).toEqual([5, 5]);
     expect(await listed('&top_k=1')).toEqual([1, 1]);
     expect(await listed('&top_k=1000')).toEqual([9, 9]);
+  });
+
+  test('a picture that differs from the frame that was scored is a warning', async () => {
+    const childPath = join(import.meta.dir, '../../media/video/children/differing.ts');
+    const { search } = scriptedSearch({
+      openVideo: (path, options) =>
+        openVideo(path, { limits: { videoSeconds: 60 }, threads: 1, ...options, process: { childPath } }),
+    });
+    await using server = await startVideos({ searchVideo: search });
+    const response = await postRaw(server, '/video?details=true', videoBody(film, 'red'));
+    expect(await response.json()).toMatchObject({
+      results: [{ file: 'film-1.500.jpg', image: 'AQID' }],
+      warnings: ['The frame at 1.500 s is damaged: its picture differs from the one that was scored.'],
+    });
   });
 
   test('what could not be used stands under warnings', async () => {
