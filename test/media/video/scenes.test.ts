@@ -7,14 +7,15 @@ import {
   type VideoRecipe,
 } from '../../fixtures/videos.ts';
 import { knownCuts, scenes, withoutCuts } from '../../fixtures/videos-known-cuts.ts';
-import { isIn, lookAt, missedScenes, packetsDecoded } from './look-at.ts';
+import { isIn, lookAt, missedScenes, packetsDecoded, SAME_PICTURE } from './look-at.ts';
 
 describe('every scene of at least 0.7 s is found', () => {
   for (const [name, recipe] of Object.entries(knownCuts)) {
     test(name, async () => {
       const video = makeVideo(recipe);
-      const { timestamps, colours, warnings } = await lookAt(video.path);
+      const { timestamps, colours, warnings, differences } = await lookAt(video.path, 320, true);
       expect(missedScenes(video, timestamps)).toEqual([]);
+      expect(differences.filter((difference) => difference < SAME_PICTURE).length).toBe(timestamps.length);
       expect(timestamps).toEqual([...timestamps].sort((a, b) => a - b));
       expect(warnings.filter((warning) => warning.includes('damaged'))).toEqual([]);
       // What the model gets is what is shown at that time, upright and in the right colours.
