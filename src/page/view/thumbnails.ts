@@ -39,10 +39,16 @@ export function createThumbnails(): Thumbnails {
     { rootMargin: MARGIN },
   );
 
+  /** @returns undefined: it has to be decoded, perhaps again, because the answer came with a thumbnail */
+  const keptOf = ({ id, answer }: Photo) => {
+    const bitmap = kept.get(id);
+    return bitmap === null && answer?.thumbnail ? undefined : bitmap;
+  };
+
   const want = (canvas: HTMLCanvasElement) => {
     const photo = shown.get(canvas);
     if (!photo) return;
-    const known = kept.get(photo.id);
+    const known = keptOf(photo);
     if (known !== undefined) {
       kept.delete(photo.id);
       kept.set(photo.id, known);
@@ -64,13 +70,13 @@ export function createThumbnails(): Thumbnails {
       if (!canvas) return;
       const photo = shown.get(canvas);
       if (!photo) continue;
-      const known = kept.get(photo.id);
+      const known = keptOf(photo);
       if (known !== undefined) {
         draw(canvas, photo, known);
         continue;
       }
       decoding++;
-      void decode(photo.file).then((bitmap) => {
+      void decode(photo).then((bitmap) => {
         decoding--;
         keep(photo.id, bitmap);
         if (shown.get(canvas) === photo) draw(canvas, photo, bitmap);
@@ -106,10 +112,22 @@ export function createThumbnails(): Thumbnails {
   };
 }
 
-/** The middle square, as the model sees it. @returns null if the browser cannot show the file */
-async function decode(file: File): Promise<ImageBitmap | null> {
+/**
+ * The middle square, as the model sees it. Of a photo with a thumbnail the file is not read: most browsers cannot show
+ * it, and camera raw files are large.
+ * @returns null if the browser cannot show the file
+ */
+async function decode({ file, answer }: Photo): Promise<ImageBitmap | null> {
   try {
-    const whole = await createImageBitmap(file, { resizeHeight: DECODED_HEIGHT, resizeQuality: 'medium' });
+    if (answer?.thumbnail) {
+      const size = { resizeWidth: SIDE, resizeHeight: SIDE, resizeQuality: 'medium' } as const;
+      return await createImageBitmap(answer.thumbnail, size);
+    }
+    const options = { resizeHeight: DECODED_HEIGHT, resizeQuality: 'medium' } as const;
+    const whole = await createImageBitmap(file, options).catch(async () =>
+      // Browsers show a picture that is cut off only as an element.
+      createImageBitmap(await imageElement(file), options),
+    );
     const side = Math.min(whole.width, whole.height);
     const square = await createImageBitmap(
       whole,
@@ -126,7 +144,17 @@ async function decode(file: File): Promise<ImageBitmap | null> {
   }
 }
 
-/** What the service reads and a browser may not show, such as HEIC, is a tile with the format's name. */
+/** @throws if the browser cannot show the file */
+function imageElement(file: File): Promise<HTMLImageElement> {
+  const image = new Image();
+  image.src = URL.createObjectURL(file);
+  return new Promise<HTMLImageElement>((resolve, reject) => {
+    image.onload = () => resolve(image);
+    image.onerror = () => reject(new Error('The browser cannot show this file.'));
+  }).finally(() => URL.revokeObjectURL(image.src));
+}
+
+/** Until its thumbnail comes, what the browser cannot show is a tile with the format's name. */
 function draw(canvas: HTMLCanvasElement, { path }: Photo, bitmap: ImageBitmap | null): void {
   const format = bitmap ? undefined : titleByEnding(pictureFormats, path);
   canvas.classList.toggle('unshowable', bitmap === null);
