@@ -4,14 +4,14 @@ import { pictureFormats, videoContainers } from './formats.ts';
  * Which names are of pictures and videos, accepted or not: no such file may be left out in silence.
  */
 
-/** Endings in lower case, without the dot, by the format's name. Where a format becomes accepted, its own row wins. */
+/** Endings in lower case, without the dot, by the format's name, of what no row of an accepted format names. */
 const otherPictures: Readonly<Record<string, readonly string[]>> = {
-  HEIC: ['heic', 'heics', 'heif', 'heifs', 'hif', 'avci', 'avcs'],
+  HEIC: ['heics', 'heifs', 'avci', 'avcs'],
   'JPEG XL': ['jxl'],
   'JPEG 2000': ['jp2', 'j2k', 'jpf', 'jpx'],
   'camera raw': [
-    ...['3fr', 'arw', 'cr2', 'cr3', 'crw', 'dcr', 'dng', 'erf', 'fff', 'gpr', 'iiq', 'k25', 'kdc', 'mef'],
-    ...['mos', 'mrw', 'nef', 'nrw', 'orf', 'pef', 'raf', 'raw', 'rw2', 'rwl', 'sr2', 'srf', 'srw', 'x3f'],
+    ...['3fr', 'crw', 'dcr', 'erf', 'fff', 'gpr', 'iiq', 'k25', 'kdc', 'mef', 'mos', 'mrw', 'raw', 'rwl'],
+    ...['sr2', 'srf', 'x3f'],
   ],
   Photoshop: ['psd', 'psb'],
 };

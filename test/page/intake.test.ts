@@ -44,7 +44,7 @@ describe('of what is dropped at once', () => {
   const inFolder = (name: string) => ({ ...found(name), path: `f/${name}`, inFolder: true });
 
   test('no picture and no video of a folder is left out without its name and a reason', () => {
-    const names = ['a.jpg', 'b.NEF', 'c.jxl', 'd.mov', 'e.wmv', 'f.xmp', 'cats.json'];
+    const names = ['a.jpg', 'b.X3F', 'c.jxl', 'd.mov', 'e.wmv', 'f.xmp', 'cats.json'];
     const { photos, video, unused, others } = sortFound({
       files: names.map(inFolder),
       unreadable: ['f/gone.jpg'],
@@ -53,7 +53,7 @@ describe('of what is dropped at once', () => {
     expect(video).toBeUndefined();
     expect(unused.map(({ path, reason }) => `${path}: ${reason}`)).toEqual([
       'f/gone.jpg: The browser cannot read it.',
-      'f/b.NEF: Camera raw pictures are not accepted.',
+      'f/b.X3F: Camera raw pictures are not accepted.',
       'f/c.jxl: JPEG XL pictures are not accepted.',
       'f/e.wmv: WMV videos are not accepted.',
       'f/d.mov: Videos in a folder with photos are not searched; choose it on its own.',

@@ -68,9 +68,9 @@ describe('pictures full of the smallest pieces are refused for them, or read at 
     'AVIF items of no extents': accepted,
     'AVIF number without an end':
       /^image_broken: The AVIF picture is damaged: its AV1 stream has a number that is too long\.$/,
-    'AVIF items of many units':
+    'AVIF stream of many units':
       /^image_broken: The AVIF picture is damaged: its AV1 stream has too many units\.$/,
-    'AVIF items of the same header':
+    'AVIF stream of the same header':
       /^image_broken: The AVIF picture is damaged: its AV1 stream has too many units\.$/,
     'AVIF pieces by the thousand': accepted,
     'AVIF associations as many as fit':
@@ -106,7 +106,7 @@ describe('pictures full of the smallest pieces are refused for them, or read at 
       Buffer.concat([Buffer.from([0, 1, 0, 0]), Buffer.from(`ftypzzzz\0\0\0\0${'abcd'.repeat(count)}crx `)]);
     expectOutcome(
       outcomeOf(() => readPictureHeader(brandsBefore(999))),
-      /The file is a camera’s raw picture \(CR3\);/,
+      /The file is a camera’s raw picture \(CR3\) without a JPEG preview;/,
     );
     expectOutcome(
       outcomeOf(() => readPictureHeader(brandsBefore(1000))),

@@ -211,7 +211,7 @@ const provocations: Readonly<Record<string, () => Promise<Json>>> = {
     ]),
   image_unsupported: () => post('/categorize', [filePart('photo.jxl', '\0\0\0\x0cJXL \r\n'), categories]),
   files_broken: async () =>
-    post('/categorize', [filePart('broken.jpg', (await jpeg(640, 480)).subarray(0, -100)), categories]),
+    post('/categorize', [filePart('broken.jpg', (await jpeg(640, 480)).subarray(0, 85_000)), categories]),
   image_too_large: async () => {
     const socket = await openSocket({ port: Number(new URL(service.url).port) });
     socket.write(requestHead('/categorize?on_error=skip', 10 ** 9));

@@ -40,8 +40,6 @@ const NEW_DIFFERENCE = 12;
 export const SAME_DIFFERENCE = 1;
 /** A frame is compared with this number of the frames chosen last. */
 const COMPARED = 4;
-/** The most frames that are chosen, in the mean, of a second that changes all the time. */
-const CHOSEN_PER_SECOND = 2;
 /** Frames that may be chosen at once. The fewer are left of them, the more must a frame differ. */
 const BURST = 24;
 /** Damaged frames that are kept in case that all are damaged. */
@@ -121,13 +119,13 @@ function secondsSeen(index: PacketIndex, { keyframes, runs }: DecodingPlan): num
 
 /**
  * Chooses frames that differ from those chosen before, and one a second as long as anything changes. Quiet stretches save
- * frames for busy ones.
+ * frames for busy ones. A short video may have every frame chosen that differs: the model decides best.
  * @param frames that may be chosen in all
  * @param seconds that are looked at
  */
 export function createNovelty(frames: number, seconds: number) {
   const burst = Math.min(BURST, Math.max(1, frames / 4));
-  const perSecond = Math.min(CHOSEN_PER_SECOND, (frames - burst) / Math.max(1, seconds));
+  const perSecond = (frames - burst) / Math.max(1, seconds);
   const recent: Thumbnail[] = [];
   let credit = burst;
   let chosen = 0;

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { createPictureLoader } from '../../../src/media/picture/picture.ts';
 import { createDecodingBudget } from '../../../src/media/video/decoding-budget.ts';
 import { decodeJpegs, type FrameJpeg } from '../../../src/media/video/frame-source.ts';
 import { lookIntoFile } from '../../../src/media/video/video-file.ts';
@@ -15,8 +14,7 @@ import { type ReadJpeg, readJpeg } from '../../fixtures/videos-jpeg.ts';
 import { type Muxing, muxTogether } from '../../fixtures/videos-muxed.ts';
 import { packFrames } from '../../fixtures/videos-packed.ts';
 import type { Painting, Patch } from '../../fixtures/videos-paint.ts';
-import { isolated } from '../load-picture.ts';
-import { geometry, side } from './look-at.ts';
+import { differenceOf, geometry, SAME_PICTURE, side } from './look-at.ts';
 
 const BITS = 10;
 /** Scenes of this number of frames. Background and pattern change with each scene. */
@@ -48,16 +46,6 @@ function find(session: VideoSession): FoundFrame[] {
   const placement = { ...geometry(session.description.width, session.description.height), side };
   return [...session.find(placement, 512)].flatMap(({ frame }) => frame ?? []);
 }
-
-/** The mean difference of a JPEG's square, as the model would see it, and the pixels that were scored, of 255. */
-async function differenceOf(jpeg: Uint8Array, scored: Uint8Array): Promise<number> {
-  const square = new Uint8Array(side * side * 3);
-  const limits = { imageBytes: 1e7, imagePixels: 1e7 };
-  await createPictureLoader({ geometry, limits, isolated })(jpeg, square);
-  return square.reduce((sum, value, at) => sum + Math.abs(value - scored[at]!), 0) / square.length;
-}
-/** Measured over all frames of the videos here: 0.43 to 1.62, from the JPEG's own losses. */
-const SAME_PICTURE = 3;
 
 function picturesOf(session: VideoSession, timestamps: readonly number[]): FrameJpeg[] {
   return [...session.jpegs(timestamps)].filter((picture) => picture !== undefined);

@@ -37,7 +37,7 @@ describeInBrowser('what is dropped on the page', () => {
       await writeFile(join(folder, 'day 1', 'c.jpg'), c!.buffer);
       await writeFile(join(folder, '.DS_Store'), 'x');
       await writeFile(join(folder, 'notes.txt'), 'x');
-      await writeFile(join(folder, 'raw.nef'), 'x');
+      await writeFile(join(folder, 'raw.x3f'), 'x');
       await drop(page, [folder]);
       await page.locator('#files-note:not(:empty)').waitFor();
       expect(await page.locator('#files-note').textContent()).toBe(
