@@ -123,35 +123,45 @@ async function decode({ file, answer }: Photo): Promise<ImageBitmap | null> {
       const size = { resizeWidth: SIDE, resizeHeight: SIDE, resizeQuality: 'medium' } as const;
       return await createImageBitmap(answer.thumbnail, size);
     }
-    const options = { resizeHeight: DECODED_HEIGHT, resizeQuality: 'medium' } as const;
-    const whole = await createImageBitmap(file, options).catch(async () =>
-      // Browsers show a picture that is cut off only as an element.
-      createImageBitmap(await imageElement(file), options),
-    );
-    const side = Math.min(whole.width, whole.height);
-    const square = await createImageBitmap(
-      whole,
-      Math.floor((whole.width - side) / 2),
-      Math.floor((whole.height - side) / 2),
-      side,
-      side,
-      { resizeWidth: SIDE, resizeHeight: SIDE, resizeQuality: 'medium' },
-    );
-    whole.close();
-    return square;
+    return await decodeSquare(file).catch(() => drawSquare(file));
   } catch {
     return null;
   }
 }
 
-/** @throws if the browser cannot show the file */
-function imageElement(file: File): Promise<HTMLImageElement> {
+/** @throws if the browser cannot decode the file */
+async function decodeSquare(file: File): Promise<ImageBitmap> {
+  const whole = await createImageBitmap(file, { resizeHeight: DECODED_HEIGHT, resizeQuality: 'medium' });
+  const { left, top, side } = middleSquare(whole);
+  const size = { resizeWidth: SIDE, resizeHeight: SIDE, resizeQuality: 'medium' } as const;
+  const square = await createImageBitmap(whole, left, top, side, side, size);
+  whole.close();
+  return square;
+}
+
+/**
+ * Shows the file as an element and draws that: the only way for a photo that is cut off. It is slower.
+ * @throws if the browser cannot show the file
+ */
+async function drawSquare(file: File): Promise<ImageBitmap> {
   const image = new Image();
   image.src = URL.createObjectURL(file);
-  return new Promise<HTMLImageElement>((resolve, reject) => {
-    image.onload = () => resolve(image);
-    image.onerror = () => reject(new Error('The browser cannot show this file.'));
-  }).finally(() => URL.revokeObjectURL(image.src));
+  try {
+    await image.decode();
+    const canvas = new OffscreenCanvas(SIDE, SIDE);
+    const { left, top, side } = middleSquare({ width: image.naturalWidth, height: image.naturalHeight });
+    const context = canvas.getContext('2d');
+    if (context) context.imageSmoothingQuality = 'medium';
+    context?.drawImage(image, left, top, side, side, 0, 0, SIDE, SIDE);
+    return canvas.transferToImageBitmap();
+  } finally {
+    URL.revokeObjectURL(image.src);
+  }
+}
+
+function middleSquare({ width, height }: { readonly width: number; readonly height: number }) {
+  const side = Math.min(width, height);
+  return { left: Math.floor((width - side) / 2), top: Math.floor((height - side) / 2), side };
 }
 
 /** Until its thumbnail comes, what the browser cannot show is a tile with the format's name. */
