@@ -7,7 +7,12 @@ import type { Config } from './config.ts';
 import { type EngineObserver, unobserved } from './engine-observer.ts';
 import { createGarbageNote } from './garbage.ts';
 import type { Log } from './log.ts';
-import { createPictureLoader, isIsolatedPicture } from './media/picture/picture.ts';
+import {
+  createPictureLoader,
+  isIsolatedPicture,
+  makeThumbnail,
+  needsThumbnail,
+} from './media/picture/picture.ts';
 import { createPictureProcesses } from './media/picture/picture-process.ts';
 import { openVideo } from './media/video/video.ts';
 import { createVideoPlaces } from './media/video/video-places.ts';
@@ -59,6 +64,8 @@ export async function startEngine(
     labelEncoder: encoders.labelEncoder,
     loadPicture,
     isIsolated: isIsolatedPicture,
+    needsThumbnail,
+    makeThumbnail,
     isolatedAtOnce: memory.isolatedAtOnce,
     openVideo: (path, options) =>
       openVideo(path, { limits, threads, process: { memoryBytes: memory.videoProcessBytes }, ...options }),

@@ -102,7 +102,7 @@ export const memoryRows = {
   },
   keptBytes: {
     of: (machine) => Math.max(shared(machine) / 16, machine.files * EMBEDDED_PICTURE_BYTES),
-    why: 'names, categories, embeddings and rankings; at least one request of MAX_FILES pictures',
+    why: 'names, categories, embeddings, rankings and thumbnails; at least one request of MAX_FILES pictures',
   },
   labelBytes: {
     of: (machine) => shared(machine) / 32,

@@ -38,6 +38,7 @@ function fakeClassifier({
       names: () => ['CLIP.png'],
       broken: async () => broken,
       warnings: async () => [],
+      thumbnails: async () => [],
       rankFiles: async () => [],
       rankCategories: async ({ labels }) => [
         {

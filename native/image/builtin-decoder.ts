@@ -205,6 +205,15 @@ export async function decodeBuiltin(bytes: Uint8Array, options: BuiltinDecodeOpt
   }
 }
 
+/**
+ * Encodes a picture as JPEG, off the main thread.
+ * @param bitmap a BMP, see `createBitmap`
+ * @param quality 1 to 100
+ */
+export async function encodeJpeg(bitmap: Uint8Array, quality: number): Promise<Uint8Array> {
+  return await new Bun.Image(bitmap).jpeg({ quality }).bytes();
+}
+
 const reasons: ReadonlyMap<string, DecodeError['reason']> = new Map([
   ['ERR_IMAGE_DECODE_FAILED', 'broken'],
   // The header promised fewer pixels: it contradicts the data.

@@ -54,6 +54,12 @@ export interface FileWarning {
   readonly warning: string;
 }
 
+/** A picture that browsers do not show, as a JPEG file of the square that the model has looked at. */
+export interface FileThumbnail {
+  readonly file: string;
+  readonly jpeg: Uint8Array;
+}
+
 /** Makes the error of one picture from a fault that was thrown while it was read or encoded. */
 export type FaultOf = (thrown: unknown) => ServiceError | undefined;
 
@@ -91,6 +97,8 @@ export interface PictureCollection {
   broken(): Promise<readonly BrokenFile[]>;
   /** Waits for all pictures added so far. @returns in the order sent */
   warnings(): Promise<readonly FileWarning[]>;
+  /** Waits for all pictures added so far. @returns in the order sent; none without `onThumbnail` */
+  thumbnails(): Promise<readonly FileThumbnail[]>;
   /** Ranks the categories for every usable picture. @returns in the order sent, the best category first */
   rankCategories(categories: Categories, options: RankingOptions): Promise<readonly Ranking[]>;
   /** Ranks the usable pictures for every category. @returns in the order sent, the best picture first */
@@ -100,6 +108,11 @@ export interface PictureCollection {
 export interface CollectOptions {
   /** The colour behind transparent pictures, `#rrggbb`. Default: opacity is dropped. */
   readonly background?: string | undefined;
+  /**
+   * Called with the bytes of each thumbnail that is kept until the answer. If it throws, calls that wait for the
+   * pictures reject with the error. Default: there are no thumbnails.
+   */
+  readonly onThumbnail?: ((bytes: number) => void) | undefined;
   /**
    * Turns an error that is not about a picture into that picture's fault. Without it, or if it returns undefined, every
    * call that waits for the pictures rejects with the error.

@@ -33,6 +33,10 @@ interface ClassifierParts {
   readonly loadPicture: LoadPicture;
   /** Whether a picture is decoded in another process, which may take seconds. */
   readonly isIsolated: (bytes: Uint8Array) => boolean;
+  /** Whether browsers need a thumbnail to show a picture. */
+  readonly needsThumbnail: (bytes: Uint8Array) => boolean;
+  /** Makes a JPEG file of a filled slot. */
+  readonly makeThumbnail: (pixels: Uint8Array) => Promise<Uint8Array>;
   /** How many of the encoder's slots such pictures may hold at a time. */
   readonly isolatedAtOnce: number;
   readonly openVideo: OpenVideo;
@@ -54,9 +58,15 @@ interface EncodedPicture {
   readonly embedding: Float32Array;
   /** A sentence about the part of the picture that is missing. */
   readonly warning: string | undefined;
+  /** A JPEG file. */
+  readonly thumbnail: Uint8Array | undefined;
 }
 
 type Outcome = EncodedPicture | BrokenFile;
+
+interface EncodePictureOptions extends Pick<CollectOptions, 'onThumbnail'> {
+  readonly background: Rgb | undefined;
+}
 
 /** Codes that are about one picture; all others end the request. */
 const pictureFaults: ReadonlySet<ErrorCode> = new Set([
@@ -72,7 +82,7 @@ const verbatim = ['{}'] as const;
 /** Joins the encoders and the decoders to the use cases. */
 export function createClipClassifier(parts: ClassifierParts): Classifier {
   const { model, score, imageEncoder, labelEncoder, loadPicture, isIsolated, maxCategories } = parts;
-  const { openVideo, framing, videoPlaces, noteGarbage, observer } = parts;
+  const { needsThumbnail, makeThumbnail, openVideo, framing, videoPlaces, noteGarbage, observer } = parts;
 
   const undecoded = createSemaphore(parts.undecodedBytes);
   const isolated = createSemaphore(parts.isolatedAtOnce);
@@ -94,7 +104,7 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
    */
   const encodePicture = async (
     picture: Uint8Array | StoredPicture,
-    background: Rgb | undefined,
+    { background, onThumbnail }: EncodePictureOptions,
     { signal, times }: WorkContext,
   ) => {
     const isWhole = picture instanceof Uint8Array;
@@ -102,6 +112,7 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
     // Slow pictures wait in a separate queue, so that they do not delay the others.
     const head = isWhole ? picture : await picture.head();
     const turn = isIsolated(head) ? places.use(await isolated.acquire(1, signal)) : undefined;
+    const hasThumbnail = onThumbnail !== undefined && needsThumbnail(head);
     const share = places.use(await undecoded.acquire(picture.byteLength, signal));
     const bytes = isWhole ? picture : await picture.read();
     const slot = await imageEncoder.acquireSlot(signal);
@@ -117,7 +128,10 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
       const ms = performance.now() - beganAt;
       observer.pictureDecoded(ms);
       if (times) times.decodeMs += ms;
-      return { embedding: await held.encode(signal, times), warning };
+      // Before the slot is free: so few thumbnails are made at a time.
+      const thumbnail = hasThumbnail ? await makeThumbnail(held.pixels) : undefined;
+      if (thumbnail) onThumbnail?.(thumbnail.byteLength);
+      return { embedding: await held.encode(signal, times), warning, thumbnail };
     };
     return { encoding: encodeSlot() };
   };
@@ -134,7 +148,7 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
   };
 
   const collect = (work: WorkContext, options: CollectOptions = {}): PictureCollection => {
-    const { faultOf = () => undefined } = options;
+    const { faultOf = () => undefined, onThumbnail } = options;
     const background = options.background === undefined ? undefined : rgbOf(options.background);
     const nameOf = createFileNames();
     const names: string[] = [];
@@ -185,7 +199,7 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
       async add(name, picture) {
         work.signal.throwIfAborted();
         const file = take(name);
-        const { encoding } = await encodePicture(picture, background, work);
+        const { encoding } = await encodePicture(picture, { background, onThumbnail }, work);
         const outcome = settle(file, encoding);
         // An error that is not about the picture rejects the calls that wait for outcomes, not this promise.
         const settled = outcome.then(
@@ -202,6 +216,10 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
       names: () => names,
       warnings: async () =>
         (await encoded()).flatMap(({ file, warning }) => (warning === undefined ? [] : [{ file, warning }])),
+      thumbnails: async () =>
+        (await encoded()).flatMap(({ file, thumbnail }) =>
+          thumbnail === undefined ? [] : [{ file, jpeg: thumbnail }],
+        ),
       broken: async () => (await Promise.all(outcomes)).filter((outcome) => 'error' in outcome),
       async rankCategories(categories, options) {
         const { files, labels, ranking } = await sides(categories, options);

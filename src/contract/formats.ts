@@ -15,27 +15,45 @@ interface Format {
   readonly mimeTypes: readonly string[];
 }
 
+interface PictureRow extends Format {
+  /** Whether all current browsers show such pictures. If not, the service makes thumbnails for them. */
+  readonly shownByBrowsers: boolean;
+}
+
 /** In the order in which they are listed. */
 export const pictureFormats = {
-  jpeg: { title: 'JPEG', endings: ['jpg', 'jpeg', 'jpe', 'jfif'], mimeTypes: ['image/jpeg'] },
-  png: { title: 'PNG', endings: ['png'], mimeTypes: ['image/png'] },
-  webp: { title: 'WebP', endings: ['webp'], mimeTypes: ['image/webp'] },
-  gif: { title: 'GIF', note: 'first frame', endings: ['gif'], mimeTypes: ['image/gif'] },
-  bmp: { title: 'BMP', endings: ['bmp'], mimeTypes: ['image/bmp'] },
-  tiff: { title: 'TIFF', endings: ['tif', 'tiff'], mimeTypes: ['image/tiff'] },
-  avif: { title: 'AVIF', endings: ['avif'], mimeTypes: ['image/avif'] },
+  jpeg: {
+    title: 'JPEG',
+    endings: ['jpg', 'jpeg', 'jpe', 'jfif'],
+    mimeTypes: ['image/jpeg'],
+    shownByBrowsers: true,
+  },
+  png: { title: 'PNG', endings: ['png'], mimeTypes: ['image/png'], shownByBrowsers: true },
+  webp: { title: 'WebP', endings: ['webp'], mimeTypes: ['image/webp'], shownByBrowsers: true },
+  gif: {
+    title: 'GIF',
+    note: 'first frame',
+    endings: ['gif'],
+    mimeTypes: ['image/gif'],
+    shownByBrowsers: true,
+  },
+  bmp: { title: 'BMP', endings: ['bmp'], mimeTypes: ['image/bmp'], shownByBrowsers: true },
+  tiff: { title: 'TIFF', endings: ['tif', 'tiff'], mimeTypes: ['image/tiff'], shownByBrowsers: false },
+  avif: { title: 'AVIF', endings: ['avif'], mimeTypes: ['image/avif'], shownByBrowsers: true },
   heic: {
     title: 'HEIC',
     endings: ['heic', 'heif', 'hif'],
     mimeTypes: ['image/heic', 'image/heif', 'image/heic-sequence', 'image/heif-sequence'],
+    shownByBrowsers: false,
   },
   raw: {
     title: 'camera raw',
     note: 'its preview',
     endings: ['dng', 'nef', 'nrw', 'cr2', 'cr3', 'arw', 'rw2', 'orf', 'raf', 'pef', 'srw'],
     mimeTypes: ['image/x-adobe-dng', 'image/dng', 'image/x-dcraw'],
+    shownByBrowsers: false,
   },
-} as const satisfies Record<string, Format>;
+} as const satisfies Record<string, PictureRow>;
 
 export type PictureFormat = keyof typeof pictureFormats;
 

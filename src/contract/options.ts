@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { ServiceError } from '../errors.ts';
+import { pictureFormats } from './formats.ts';
 
 /** The maximum of categories × templates in one request with several templates. */
 export const MAX_TEXTS = 10_000;
@@ -132,6 +133,11 @@ const questionSchema = v.object({
 /** The options of a question about pictures, for /categorize, /image, the command line and the page. */
 export const pictureQuestionSchema = v.object({ ...questionSchema.entries, ...reading });
 
+const withThumbnails = Object.values(pictureFormats)
+  .filter(({ shownByBrowsers }) => !shownByBrowsers)
+  .map(({ title }) => title)
+  .join(', ');
+
 /** The query options of /categorize and /image: what is accepted, and how the API document describes it. */
 export const optionsSchema = v.pipe(
   v.strictObject({
@@ -140,6 +146,12 @@ export const optionsSchema = v.pipe(
       v.description('true: adds scores, similarities and the model, and lists broken files under `errors`.'),
     ),
     ...pictureQuestionSchema.entries,
+    thumbnails: v.pipe(
+      v.optional(flag, 'false'),
+      v.description(
+        `With details, true: adds a small JPEG in base64 of each picture that browsers do not show (${withThumbnails}): the square that the model looks at.`,
+      ),
+    ),
     on_error: v.pipe(
       v.optional(v.picklist(['fail', 'skip'], 'must be fail or skip')),
       v.description(

@@ -51,6 +51,20 @@ const fileWarningsSchema = v.pipe(
   v.description('Pictures that were used although their end is missing. Absent where there are none.'),
 );
 
+const fileThumbnailsSchema = v.pipe(
+  v.optional(
+    v.array(
+      v.object({
+        file: v.string(),
+        image: v.pipe(v.string(), v.description('A JPEG file in base64.')),
+      }),
+    ),
+  ),
+  v.description(
+    'With thumbnails=true: the square that the model has looked at, of each picture that browsers do not show. Absent where there are none.',
+  ),
+);
+
 const loadingProgressSchema = v.object({
   stage: v.picklist(['searching', 'downloading', 'verifying', 'compiling', 'warming_up']),
   bytes_done: v.optional(count),
@@ -126,6 +140,7 @@ export const categorizeDetailsSchema = v.object({
   results: v.array(categorizeResultSchema),
   errors: v.array(fileErrorSchema),
   warnings: fileWarningsSchema,
+  thumbnails: fileThumbnailsSchema,
 });
 
 const imageResultSchema = v.object({
@@ -141,6 +156,7 @@ export const imageDetailsSchema = v.object({
   results: v.array(imageResultSchema),
   errors: v.array(fileErrorSchema),
   warnings: fileWarningsSchema,
+  thumbnails: fileThumbnailsSchema,
 });
 
 export const videoAnswerSchema = v.pipe(

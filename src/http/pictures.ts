@@ -2,6 +2,7 @@ import type {
   BrokenFile,
   Categories,
   Classifier,
+  FileThumbnail,
   FileWarning,
   PictureCollection,
   Ranking,
@@ -13,9 +14,11 @@ import { type PictureOptions, parseOptions } from '../contract/options.ts';
 import { invariant, ServiceError } from '../errors.ts';
 import {
   adviceOf,
+  answerTooLarge,
   type JsonText,
   jsonItems,
   jsonObject,
+  MAX_ANSWER_BYTES,
   rankingLimit,
   SCORE_BYTES,
   type StreamedResponse,
@@ -103,7 +106,10 @@ async function answerOf(job: PictureJob): Promise<Answer> {
   const { embeddingDimension } = classifier.model;
   const collection = classifier.collect(
     { signal: lease.signal, times: record.work },
-    { background: options.background },
+    {
+      background: options.background,
+      ...(options.details && options.thumbnails && { onThumbnail: thumbnailKeeper(lease) }),
+    },
   );
   await using stored = new AsyncDisposableStack();
   let opening: Promise<Spool> | undefined;
@@ -141,6 +147,29 @@ async function answerOf(job: PictureJob): Promise<Answer> {
     record.files = collection.names().length;
   }
 }
+
+/**
+ * Counts the memory of thumbnails. When they are too many for an answer, the request ends at once, not after its last
+ * picture.
+ * @returns called with the bytes of each. @throws ServiceError option_invalid, overloaded; the signal's reason
+ */
+function thumbnailKeeper(lease: Lease): (bytes: number) => void {
+  let characters = 0;
+  return (bytes) => {
+    try {
+      lease.take('keptBytes', bytes);
+      characters += base64Length(bytes);
+      if (characters > MAX_ANSWER_BYTES) {
+        throw answerTooLarge('Send less at once, or leave out the option thumbnails.');
+      }
+    } catch (fault) {
+      lease.abort(fault);
+      throw fault;
+    }
+  };
+}
+
+const base64Length = (bytes: number): number => Math.ceil(bytes / 3) * 4;
 
 interface Upload {
   readonly endpoint: PictureEndpoint;
@@ -237,8 +266,9 @@ async function rankedAnswer(
       : await collection.rankFiles(categories, asked);
   const { model } = endpoint.classifier;
   const warnings = await collection.warnings();
+  const thumbnails = await collection.thumbnails();
   const pieces = options.details
-    ? () => detailed({ model, rankings, use, options, errors: broken, warnings })
+    ? () => detailed({ model, rankings, use, options, errors: broken, warnings, thumbnails })
     : () => jsonObject(plainEntries(subjects, rankings, options));
   return { pieces, advice: adviceOf(options, files, labels), brokenFiles: broken.length };
 }
@@ -286,6 +316,11 @@ function* plainEntries(
   }
 }
 
+/** One at a time, because base64 takes more memory than the files. */
+function* withBase64(thumbnails: readonly FileThumbnail[]): Generator<{ file: string; image: string }> {
+  for (const { file, jpeg } of thumbnails) yield { file, image: jpeg.toBase64() };
+}
+
 interface DetailedAnswer {
   readonly model: Classifier['model'];
   readonly rankings: readonly Ranking[];
@@ -293,10 +328,12 @@ interface DetailedAnswer {
   readonly options: PictureOptions;
   readonly errors: readonly BrokenFile[];
   readonly warnings: readonly FileWarning[];
+  readonly thumbnails: readonly FileThumbnail[];
 }
 
 /** Score and similarity are those of the best candidate, even if it is not good enough to be the answer. */
-function* detailed({ model, rankings, use, options, errors, warnings }: DetailedAnswer): Generator<string> {
+function* detailed(answer: DetailedAnswer): Generator<string> {
+  const { model, rankings, use, options, errors, warnings, thumbnails } = answer;
   const { subject, candidate } = sidesOf[use];
   yield `{"model":${JSON.stringify(wireModel(model))},"results":[`;
   let before = '';
@@ -322,6 +359,11 @@ function* detailed({ model, rankings, use, options, errors, warnings }: Detailed
   if (warnings.length > 0) {
     yield ',"warnings":[';
     yield* jsonItems(warnings);
+    yield ']';
+  }
+  if (thumbnails.length > 0) {
+    yield ',"thumbnails":[';
+    yield* jsonItems(withBase64(thumbnails));
     yield ']';
   }
   yield '}';

@@ -53,6 +53,8 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
         return texts.map(embed);
       },
     }),
+    needsThumbnail: (bytes) => new TextDecoder().decode(bytes).startsWith('unshown'),
+    makeThumbnail: async (pixels) => pixels.slice(0, 12),
     isIsolated: (bytes) => new TextDecoder().decode(bytes).includes('slow'),
     isolatedAtOnce: 1,
     async loadPicture(bytes, pixels) {
@@ -115,6 +117,20 @@ describe('classifier', () => {
     ]);
     expect(times.decodeMs).toBeGreaterThan(0);
     expect(times.labelsMs).toBeGreaterThan(0);
+  });
+
+  test('keeps thumbnails of pictures that browsers do not show, if they are wanted', async () => {
+    const { classifier } = textualClassifier();
+    const told: number[] = [];
+    for (const onThumbnail of [undefined, (bytes: number) => told.push(bytes)]) {
+      const collection = classifier.collect(stay, { onThumbnail });
+      await collection.add('1.heic', bytesOf('unshown red'));
+      await collection.add('2.jpg', bytesOf('green'));
+      const thumbnails = await collection.thumbnails();
+      const expected = [{ file: '1.heic', jpeg: bytesOf('unshown red\0') }];
+      expect(thumbnails).toEqual(onThumbnail ? expected : []);
+    }
+    expect(told).toEqual([12]);
   });
 
   test('ranks the pictures for every category; a limit cuts the list, not the softmax', async () => {

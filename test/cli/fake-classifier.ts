@@ -78,6 +78,7 @@ export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): Fak
       },
       names: () => names,
       broken: () => orFailure(() => faults),
+      thumbnails: async () => [],
       warnings: async () =>
         words
           .filter(([, word]) => word === 'cut')

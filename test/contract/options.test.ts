@@ -10,18 +10,22 @@ describe('query options', () => {
       top_k: 5,
       template: undefined,
       threshold: undefined,
+      thumbnails: false,
       on_error: 'fail',
     });
   });
 
   test('are read', () => {
     expect(
-      parse('details=true&top_k=3&template=a+photo+of+a+%7B%7D&template={}&threshold=0.25&on_error=fail'),
+      parse(
+        'details=true&top_k=3&template=a+photo+of+a+%7B%7D&template={}&threshold=0.25&thumbnails=true&on_error=fail',
+      ),
     ).toEqual({
       details: true,
       top_k: 3,
       template: ['a photo of a {}', '{}'],
       threshold: 0.25,
+      thumbnails: true,
       on_error: 'fail',
     });
   });
@@ -103,7 +107,10 @@ describe('query options', () => {
     [`template={}${'a'.repeat(1000)}`, 'at most 1000 characters'],
     [Array(101).fill('template={}').join('&'), 'at most 100 times'],
     ['on_error=ignore', 'must be fail or skip'],
-    ['topk=3', '"topk" is unknown (known: details, top_k, template, threshold, background, on_error)'],
+    [
+      'topk=3',
+      '"topk" is unknown (known: details, top_k, template, threshold, background, thumbnails, on_error)',
+    ],
     ['__proto__=3', '"__proto__" is unknown'],
     ['top_k=1&top_k=2', 'top_k is given 2 times'],
   ])('%s', (query, sentence) => {

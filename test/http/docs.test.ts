@@ -262,7 +262,11 @@ describe('the OpenAPI document', () => {
             thorough: { type: 'boolean', default: false },
             moments: { type: 'boolean', default: false },
           }
-        : { background: { type: 'string' }, on_error: { type: 'string', enum: ['fail', 'skip'] } }),
+        : {
+            background: { type: 'string' },
+            thumbnails: { type: 'boolean', default: false },
+            on_error: { type: 'string', enum: ['fail', 'skip'] },
+          }),
     });
   });
 

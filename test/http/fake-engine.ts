@@ -1,6 +1,7 @@
 import type {
   BrokenFile,
   Classifier,
+  FileThumbnail,
   ModelSummary,
   PictureCollection,
   SearchVideo,
@@ -57,7 +58,8 @@ function abortOf(signal: AbortSignal): Promise<never> {
 
 /**
  * A classifier of text "pictures". The content is the word that the picture shows. A candidate scores 0.8 if it is that
- * word; the others share the rest. Content that begins with "broken:CODE" is a broken picture.
+ * word; the others share the rest. Content that begins with "broken:CODE" is a broken picture, "unshown:BYTES" one with
+ * a thumbnail of that many bytes.
  */
 export function createFakeEngine({
   onAdd,
@@ -72,10 +74,11 @@ export function createFakeEngine({
   const videos = createFakeVideos(behaviour);
   const added: FakeEngine['added'] = [];
   const signals: AbortSignal[] = [];
-  const collect: Classifier['collect'] = ({ signal }): PictureCollection => {
+  const collect: Classifier['collect'] = ({ signal }, { onThumbnail } = {}): PictureCollection => {
     const names: string[] = [];
     const words = new Map<string, string>();
     const faults: BrokenFile[] = [];
+    const thumbnails: FileThumbnail[] = [];
     const register = (name: string) => {
       const same = names.filter((known) => known === name || known.startsWith(`${name} (`)).length;
       names.push(same === 0 ? name : `${name} (${same + 1})`);
@@ -104,6 +107,11 @@ export function createFakeEngine({
         const bytes = picture instanceof Uint8Array ? picture : await picture.read();
         onBytes?.(bytes);
         const word = new TextDecoder().decode(bytes.subarray(0, 100));
+        if (onThumbnail && word.startsWith('unshown:')) {
+          const jpeg = new Uint8Array(Number(word.slice(8)));
+          onThumbnail(jpeg.byteLength);
+          thumbnails.push({ file, jpeg });
+        }
         if (word.startsWith('broken:')) {
           faults.push({ file, code: word.slice(7) as BrokenFile['code'], error: 'It is broken.' });
         } else words.set(file, word);
@@ -114,6 +122,7 @@ export function createFakeEngine({
       },
       names: () => names,
       broken: async () => faults,
+      thumbnails: async () => thumbnails,
       warnings: async () =>
         [...words]
           .filter(([, word]) => word === 'cut')

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test';
+import { createFakeEngine } from './fake-engine.ts';
 import { categoriesPart, closing, filePart, form, part } from './harness.ts';
 import { post, twoPictures } from './post-pictures.ts';
 
@@ -145,6 +146,51 @@ describe('detailed answers', () => {
       ),
     );
     expect(Object.keys(JSON.parse(plain.text))).toHaveLength(2);
+  });
+
+  describe('thumbnails', () => {
+    const pictures = form(
+      [
+        ['a.heic', 'unshown:4'],
+        ['b.jpg', 'dog'],
+        ['a.heic', 'unshown:7'],
+      ],
+      'cat,dog',
+    );
+
+    test.each(['/categorize', '/image'])(
+      '%s: adds those of pictures that browsers do not show',
+      async (path) => {
+        const { text } = await post(`${path}?details=true&thumbnails=true`, pictures);
+        expect(JSON.parse(text).thumbnails).toEqual([
+          { file: 'a.heic', image: 'AAAAAA==' },
+          { file: 'a.heic (2)', image: 'AAAAAAAAAA==' },
+        ]);
+      },
+    );
+
+    test.each(['details=true', 'thumbnails=true', 'details=true&thumbnails=false'])(
+      '%s: adds none',
+      async (query) => {
+        const { text } = await post(`/categorize?${query}`, pictures);
+        expect(JSON.parse(text)).not.toContainKey('thumbnails');
+      },
+    );
+
+    test('that are more than an answer may have end the request early, with advice', async () => {
+      const { classifier, added } = createFakeEngine();
+      const large = Array.from({ length: 20 }, (_, index) => [`${index}.heic`, 'unshown:6000000'] as const);
+      const { status, text } = await post('/categorize?details=true&thumbnails=true', form(large, 'cat'), {
+        engine: { state: 'ready', classifier },
+      });
+      expect(status).toBe(400);
+      expect(JSON.parse(text)).toMatchObject({
+        code: 'option_invalid',
+        error: expect.stringContaining('leave out the option thumbnails'),
+      });
+      // 33,554,432 bytes are 4 of 8,000,000, and a part of the fifth.
+      expect(added).toHaveLength(5);
+    });
   });
 
   test('a background that is not a colour is a 400', async () => {

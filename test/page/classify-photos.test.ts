@@ -105,6 +105,26 @@ describe('many photos', () => {
     ]);
   });
 
+  test('the warnings and thumbnails of the answer stay with their photos', async () => {
+    const answers: unknown[] = [];
+    await classifyPhotos({
+      ...silent,
+      photos: photosOf(3),
+      async post(batch) {
+        const { status, body } = answer(batch);
+        const warnings = [{ file: '1', warning: 'It is cut off.' }];
+        const thumbnails = [{ file: '2', image: btoa('a JPEG file') }];
+        return { status, body: { ...(body as object), warnings, thumbnails } };
+      },
+      onAnswer: ({ id }, { warning, thumbnail }) => answers.push([id, warning, thumbnail?.text()]),
+    });
+    expect(await Promise.all(answers.map((values) => Promise.all(values as unknown[])))).toEqual([
+      [0, undefined, undefined],
+      [1, 'It is cut off.', undefined],
+      [2, undefined, 'a JPEG file'],
+    ]);
+  });
+
   test('a broken one is told, and nothing else suffers', async () => {
     const { told, done } = start(photosOf(3), (batch) => answer(batch, [1]));
     await done;

@@ -47,8 +47,17 @@ describe('photos that are saved', () => {
         { category: 'cat', photos: [{ file: '0.jpg', score: 0.75, similarity: 0.375 }] },
         { category: 'dog', photos: [] },
       ],
+      warnings: [],
       errors: [{ file: '2.jpg', code: 'image_broken', error: 'Cut off.' }],
     });
+  });
+
+  test('as JSON: with the warnings', () => {
+    const [photo] = results.photos;
+    const cut = { ...photo!, answer: { ...photo!.answer!, warning: 'It is cut off.' } };
+    expect(JSON.parse(photosJson({ ...results, photos: [cut] })).warnings).toEqual([
+      { file: '0.jpg', warning: 'It is cut off.' },
+    ]);
   });
 
   test('as CSV: one line a photo', () => {

@@ -2,6 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { readWindow, StoredPng } from '../../native/image/builtin-decoder.ts';
+import type { CategorizeDetails } from '../../src/contract/schemas.ts';
 import {
   bitmap,
   type Colour,
@@ -10,6 +12,10 @@ import {
   type PictureFormat,
   withOrientation,
 } from '../fixtures/colour-pictures.ts';
+import { heic } from '../media/sample-heics.ts';
+import { box } from '../media/sample-heifs.ts';
+import { avif, bmp, type Rgba, tiff } from '../media/sample-pictures.ts';
+import { rawFile } from '../media/sample-raws.ts';
 import { type Service, startService } from './service.ts';
 
 const colours: Readonly<Record<string, Colour>> = {
@@ -101,6 +107,44 @@ describe('the service with the demo model', () => {
     expect(await response.json()).toEqual(
       Object.fromEntries(Object.keys(pictures).map((name) => [name, 'red'])),
     );
+  });
+});
+
+describe('thumbnails', () => {
+  /** Red above blue. */
+  const flag = (_: number, y: number): Rgba => (y < 32 ? [205, 25, 35, 255] : [35, 70, 200, 255]);
+
+  test('show the upright square of pictures that browsers do not show, whatever their names', async () => {
+    const shown = await new Bun.Image(bmp(256, 256, (x, y) => flag(x, y / 4))).jpeg().bytes();
+    const lying = { properties: [box('irot', [1])] };
+    const response = await post(
+      '/categorize?details=true&thumbnails=true',
+      {
+        'a.jpg': heic(64, 64, flag),
+        'b.heic': shown,
+        'c.heic': heic(64, 64, (x) => flag(0, 63 - x), lying),
+        'd.tif': await tiff(96, 64, flag),
+        'e.nef': rawFile('NEF', { jpegs: [shown, shown, shown] }),
+        'f.avif': await avif(64, 64, flag),
+        'g.heic': new Uint8Array(100),
+      },
+      ['red', 'blue'],
+    );
+    const { thumbnails } = (await response.json()) as CategorizeDetails;
+    expect(thumbnails?.map(({ file }) => file)).toEqual(['a.jpg', 'c.heic', 'd.tif', 'e.nef']);
+    for (const { image } of thumbnails ?? []) {
+      const png = await new Bun.Image(Uint8Array.fromBase64(image)).png({ compressionLevel: 0 }).bytes();
+      const { width, height } = new StoredPng(png);
+      expect([width, height]).toEqual([224, 224]);
+      const pixels = readWindow(new StoredPng(png), { left: 112, top: 0, width: 1, height: 224 });
+      const [top, bottom] = [pixels.subarray(20 * 4, 20 * 4 + 3), pixels.subarray(200 * 4, 200 * 4 + 3)];
+      for (const [channel, value] of [205, 25, 35].entries()) {
+        expect(top[channel]).toBeWithin(value - 12, value + 12);
+      }
+      for (const [channel, value] of [35, 70, 200].entries()) {
+        expect(bottom[channel]).toBeWithin(value - 12, value + 12);
+      }
+    }
   });
 });
 

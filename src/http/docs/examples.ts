@@ -43,6 +43,7 @@ export const options: Readonly<
   images: true,
   thorough: false,
   moments: false,
+  thumbnails: false,
 };
 
 export const welcome = welcomeText;

@@ -4,12 +4,13 @@ import {
   createBitmap,
   DecodeError,
   decodeBuiltin,
+  encodeJpeg,
   readWindow,
   StoredPng,
   type Window,
 } from '../../../native/image/builtin-decoder.ts';
 import { decodeToBitmap } from '../../../native/image/napi-decoder.ts';
-import type { PictureFormat } from '../../contract/formats.ts';
+import { type PictureFormat, pictureFormats } from '../../contract/formats.ts';
 import type { ServiceError } from '../../errors.ts';
 import { giveBack } from '../../garbage.ts';
 import { createSemaphore } from '../../semaphore.ts';
@@ -112,6 +113,35 @@ export function isIsolatedPicture(head: Uint8Array): boolean {
   const { format } = content;
   const rare = format === 'bmp' || (format === 'webp' && isAnimatedWebp(head));
   return isIsolated(decoderOf({ format, rare }));
+}
+
+/**
+ * Whether browsers need a thumbnail to show a picture that begins like this. A file that is not a picture does not count.
+ * @param head its first 4 KiB, or all of a shorter file
+ */
+export function needsThumbnail(head: Uint8Array): boolean {
+  const content = recognisePicture(head);
+  return 'format' in content && !pictureFormats[content.format].shownByBrowsers;
+}
+
+/** A photo of 224 × 224 pixels takes some 10 KB, noise 31 KB. */
+const THUMBNAIL_QUALITY = 75;
+
+/**
+ * Makes a thumbnail of the model's square, off the main thread.
+ * @param square [S, S, 3] u8 RGB, row-major; not read any more when this returns its promise
+ * @returns a JPEG file
+ */
+export async function makeThumbnail(square: Uint8Array): Promise<Uint8Array> {
+  const side = Math.sqrt(square.length / 3);
+  const { bytes, pixels } = createBitmap(side, side);
+  for (let from = 0, to = 0; from < square.length; from += 3, to += 4) {
+    pixels[to] = square[from]!;
+    pixels[to + 1] = square[from + 1]!;
+    pixels[to + 2] = square[from + 2]!;
+    pixels[to + 3] = 255;
+  }
+  return await encodeJpeg(bytes, THUMBNAIL_QUALITY);
 }
 
 export function createPictureLoader(options: PictureLoaderOptions): LoadPicture {

@@ -80,6 +80,9 @@ export function photosJson({ photos, question, model, rules, topK }: PhotoResult
         similarity: rounded(answer?.similarities[label]),
       })),
     })),
+    warnings: answered(photos, question).flatMap(({ path, answer: { warning } }) =>
+      warning === undefined ? [] : [{ file: path, warning }],
+    ),
     errors: photos.flatMap(({ path, fault }) =>
       fault ? [{ file: path, code: fault.code, error: fault.sentence }] : [],
     ),

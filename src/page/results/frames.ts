@@ -1,6 +1,7 @@
 import { decide, isListed } from '../../classify/decide.ts';
 import type { Rules } from '../../contract/options.ts';
 import type { VideoDetails, VideoMoment } from '../../contract/schemas.ts';
+import { jpegBlob } from './jpeg-blob.ts';
 import type { Fault } from './photo.ts';
 
 /** The best frame of a video for one category. */
@@ -68,8 +69,7 @@ export function lanesOf(positions: readonly number[], width: number, maxLanes: n
 type FramePictures = ReadonlyMap<number, Blob>;
 
 /**
- * Moves the pictures of an answer into blobs, which browsers can keep on disk; base64 would stay in memory. A frame
- * that is the best of several categories is stored once.
+ * Moves the pictures of an answer into blobs. A frame that is the best of several categories is stored once.
  */
 export function separatePictures(details: VideoDetails): {
   readonly details: VideoDetails;
@@ -78,17 +78,10 @@ export function separatePictures(details: VideoDetails): {
   const pictures = new Map<number, Blob>();
   const results = details.results.map(({ image, ...result }) => {
     const { timestamp } = result;
-    if (image && timestamp !== null && !pictures.has(timestamp)) pictures.set(timestamp, jpegOf(image));
+    if (image && timestamp !== null && !pictures.has(timestamp)) pictures.set(timestamp, jpegBlob(image));
     return result;
   });
   return { details: { ...details, results }, pictures };
-}
-
-function jpegOf(base64: string): Blob {
-  const characters = atob(base64);
-  const bytes = new Uint8Array(characters.length);
-  for (let index = 0; index < bytes.length; index++) bytes[index] = characters.charCodeAt(index);
-  return new Blob([bytes], { type: 'image/jpeg' });
 }
 
 /** The video on the page, with its answer or fault. */

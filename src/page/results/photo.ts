@@ -17,6 +17,10 @@ export interface PhotoAnswer {
   readonly scores: Float32Array;
   /** Indices of the best categories, best first. */
   readonly best: readonly number[];
+  /** A sentence about the part of the photo that is missing. */
+  readonly warning?: string | undefined;
+  /** A small JPEG of the square that the model has looked at, if browsers do not show the photo's format. */
+  readonly thumbnail?: Blob | undefined;
 }
 
 /** Why a file could not be used. */

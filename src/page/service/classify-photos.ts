@@ -7,6 +7,7 @@ import {
 } from '../../contract/client.ts';
 import { isAboutFiles } from '../../contract/codes.ts';
 import type { CategorizeDetails } from '../../contract/schemas.ts';
+import { jpegBlob } from '../results/jpeg-blob.ts';
 import type { Fault, Photo, PhotoAnswer, Question } from '../results/photo.ts';
 
 /** Photos in a request: enough to fill the model's batches, but few, so that answers come early. */
@@ -144,6 +145,8 @@ function readBatchAnswer(body: unknown, question: Question): BatchAnswer | undef
   const details = body as CategorizeDetails | null | undefined;
   if (!Array.isArray(details?.results) || !Array.isArray(details.errors)) return undefined;
   const places = new Map(question.labels.map((label, index) => [label, index]));
+  const warnings = new Map(details.warnings?.map(({ file, warning }) => [file, warning]));
+  const thumbnails = new Map(details.thumbnails?.map(({ file, image }) => [file, jpegBlob(image)]));
   const answers = new Map<number, PhotoAnswer>();
   for (const { file, scores: listed } of details.results) {
     const similarities = new Float32Array(places.size).fill(Number.NaN);
@@ -156,7 +159,8 @@ function readBatchAnswer(body: unknown, question: Question): BatchAnswer | undef
       scores[place] = score;
       if (best.length < MAX_BEST) best.push(place);
     }
-    answers.set(Number(file), { question, similarities, scores, best });
+    const [warning, thumbnail] = [warnings.get(file), thumbnails.get(file)];
+    answers.set(Number(file), { question, similarities, scores, best, warning, thumbnail });
   }
   const faults = new Map(
     details.errors.map(({ file, code, error }) => [Number(file), { code, sentence: error }]),

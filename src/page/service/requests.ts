@@ -56,7 +56,12 @@ export function createRequests(): Requests {
       form.append('categories', JSON.stringify({ categories: question.labels }));
       for (const [place, { file }] of photos.entries()) form.append('files', file, String(place));
       const topK = Math.min(question.labels.length, MAX_TOP_K);
-      const path = `categorize?${query(question, { details: 'true', top_k: String(topK), background: PAGE_BACKGROUND })}`;
+      const path = `categorize?${query(question, {
+        details: 'true',
+        top_k: String(topK),
+        background: PAGE_BACKGROUND,
+        thumbnails: 'true',
+      })}`;
       return send({ ...events, path, form, headers: headers('application/json') });
     },
     async sendVideo(video, question, { onProgress, ...events }) {

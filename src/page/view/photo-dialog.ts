@@ -14,6 +14,7 @@ export function createPhotoDialog(dialog: HTMLDialogElement) {
   const heading = create('h2', { attributes: { id: 'dialog-name' } });
   const facts = create('p', { class: 'hint' });
   const fault = create('p', { class: 'fault' });
+  const warning = create('p', { class: 'note warning', hidden: true });
   const lines = create('ul', { class: 'lines all' });
   const previous = createButton('Previous', () => step(-1));
   const next = createButton('Next', () => step(1));
@@ -26,6 +27,7 @@ export function createPhotoDialog(dialog: HTMLDialogElement) {
       heading,
       facts,
       fault,
+      warning,
       lines,
       create('div', { class: 'row' }, previous, next, close),
     ),
@@ -34,29 +36,33 @@ export function createPhotoDialog(dialog: HTMLDialogElement) {
   let photos: readonly Photo[] = [];
   let place = 0;
   let question: Question | undefined;
+  /** Whether the thumbnail is shown, because the browser cannot show the file. */
+  let isThumbnail = false;
 
   const release = () => {
     if (image.src) URL.revokeObjectURL(image.src);
     image.removeAttribute('src');
   };
+  const showPicture = (picture: Blob) => {
+    release();
+    image.hidden = false;
+    image.src = URL.createObjectURL(picture);
+    image.classList.toggle('thumbnail', isThumbnail);
+  };
   const show = () => {
     const photo = photos[place];
     if (!photo) return;
-    release();
+    isThumbnail = false;
     unshowable.hidden = true;
-    image.hidden = false;
-    image.src = URL.createObjectURL(photo.file);
-    const format = titleByEnding(pictureFormats, photo.path);
-    setText(
-      unshowable,
-      format && !photo.fault
-        ? `This browser cannot show this ${format} picture. The service can read it.`
-        : 'This browser cannot show this file.',
-    );
+    showPicture(photo.file);
+    setText(unshowable, unshowableText(photo));
     setText(heading, photo.path);
     setText(facts, bytesText(photo.bytes));
     setText(fault, photo.fault?.sentence ?? '');
     fault.hidden = !photo.fault;
+    const answer = question && !photo.fault ? answerTo(photo, question) : undefined;
+    setText(warning, answer?.warning ?? '');
+    warning.hidden = answer?.warning === undefined;
     lines.replaceChildren(...(question && !photo.fault ? scoreLines(photo, question) : []));
     previous.disabled = place === 0;
     next.disabled = place === photos.length - 1;
@@ -68,12 +74,17 @@ export function createPhotoDialog(dialog: HTMLDialogElement) {
   };
 
   image.addEventListener('load', () => {
+    if (isThumbnail) return;
     const { naturalWidth: width, naturalHeight: height } = image;
     setText(facts, `${width} × ${height}, ${bytesText(photos[place]?.bytes ?? 0)}`);
   });
   image.addEventListener('error', () => {
-    image.hidden = true;
     unshowable.hidden = false;
+    image.hidden = true;
+    const thumbnail = photos[place]?.answer?.thumbnail;
+    if (!thumbnail || isThumbnail) return;
+    isThumbnail = true;
+    showPicture(thumbnail);
   });
   dialog.addEventListener('close', release);
   dialog.addEventListener('keydown', ({ key }) => {
@@ -96,6 +107,13 @@ export function createPhotoDialog(dialog: HTMLDialogElement) {
       close.focus();
     },
   };
+}
+
+function unshowableText({ path, answer, fault }: Photo): string {
+  const format = titleByEnding(pictureFormats, path);
+  if (!format || fault) return 'This browser cannot show this file.';
+  const why = `This browser cannot show this ${format} picture.`;
+  return `${why} ${answer?.thumbnail ? 'The service has made a small one of the part that the model sees.' : 'The service can read it.'}`;
 }
 
 function scoreLines(photo: Photo, question: Question): HTMLLIElement[] {

@@ -104,7 +104,9 @@ interface TileLine {
 export interface TileContent {
   readonly lines: readonly TileLine[];
   /** Why the file cannot be used, as a sentence. */
-  readonly note?: string;
+  readonly fault?: string | undefined;
+  /** Which part of the photo is missing, as a sentence. */
+  readonly warning?: string | undefined;
 }
 
 /** A photo in a list. */
@@ -119,7 +121,7 @@ function createPhotoTile(photo: Photo, thumbnails: Thumbnails, open: () => void)
   );
   button.addEventListener('click', open);
   const lines = create('ul', { class: 'lines' });
-  const note = create('p', { class: 'note', hidden: true });
+  const note = create('p', { hidden: true });
   const element = create('li', { class: 'tile' }, button, note, lines);
   thumbnails.show(canvas, photo);
 
@@ -131,8 +133,10 @@ function createPhotoTile(photo: Photo, thumbnails: Thumbnails, open: () => void)
       if (key === shown) return;
       shown = key;
       lines.replaceChildren(...content.lines.map(lineElement));
-      note.hidden = content.note === undefined;
-      setText(note, content.note ?? '');
+      const { fault, warning } = content;
+      note.className = fault === undefined ? 'note warning' : 'note';
+      note.hidden = (fault ?? warning) === undefined;
+      setText(note, fault ?? warning ?? '');
     },
     focus: () => button.focus(),
     release: () => thumbnails.release(canvas),

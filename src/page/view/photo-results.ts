@@ -147,6 +147,7 @@ function categoryGroups(
 ): GroupContent[] {
   const first = firstTiles(groups.length);
   const tile = (photo: Photo): TileContent => ({
+    warning: answerTo(photo, question)?.warning,
     lines: (answerTo(photo, question)?.best ?? []).slice(0, topK).map((label) => {
       const score = photo.answer?.scores[label] ?? 0;
       return { text: question.labels[label] ?? '', value: percent(score), share: score };
@@ -183,6 +184,7 @@ function bestGroups(
       const similarity = answer?.similarities[label] ?? 0;
       const score = answer?.scores[label] ?? 0;
       return {
+        warning: answer?.warning,
         lines: [
           { text: 'Similarity', value: similarity.toFixed(3), share: 0 },
           { text: 'Score', value: percent(score), share: score },
@@ -198,7 +200,7 @@ function brokenGroup(photos: readonly Photo[]): GroupContent {
     heading: 'Could not be used',
     photos,
     first: MAX_FIRST,
-    tile: ({ fault }) => ({ lines: [], ...(fault && { note: fault.sentence }) }),
+    tile: ({ fault }) => ({ lines: [], fault: fault?.sentence }),
   };
 }
 

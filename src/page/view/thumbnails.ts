@@ -39,10 +39,16 @@ export function createThumbnails(): Thumbnails {
     { rootMargin: MARGIN },
   );
 
+  /** @returns undefined: it has to be decoded, perhaps again, because the answer came with a thumbnail */
+  const keptOf = ({ id, answer }: Photo) => {
+    const bitmap = kept.get(id);
+    return bitmap === null && answer?.thumbnail ? undefined : bitmap;
+  };
+
   const want = (canvas: HTMLCanvasElement) => {
     const photo = shown.get(canvas);
     if (!photo) return;
-    const known = kept.get(photo.id);
+    const known = keptOf(photo);
     if (known !== undefined) {
       kept.delete(photo.id);
       kept.set(photo.id, known);
@@ -64,13 +70,13 @@ export function createThumbnails(): Thumbnails {
       if (!canvas) return;
       const photo = shown.get(canvas);
       if (!photo) continue;
-      const known = kept.get(photo.id);
+      const known = keptOf(photo);
       if (known !== undefined) {
         draw(canvas, photo, known);
         continue;
       }
       decoding++;
-      void decode(photo.file).then((bitmap) => {
+      void decode(photo).then((bitmap) => {
         decoding--;
         keep(photo.id, bitmap);
         if (shown.get(canvas) === photo) draw(canvas, photo, bitmap);
@@ -106,27 +112,59 @@ export function createThumbnails(): Thumbnails {
   };
 }
 
-/** The middle square, as the model sees it. @returns null if the browser cannot show the file */
-async function decode(file: File): Promise<ImageBitmap | null> {
+/**
+ * The middle square, as the model sees it. Of a photo with a thumbnail the file is not read: most browsers cannot show
+ * it, and camera raw files are large.
+ * @returns null if the browser cannot show the file
+ */
+async function decode({ file, answer }: Photo): Promise<ImageBitmap | null> {
   try {
-    const whole = await createImageBitmap(file, { resizeHeight: DECODED_HEIGHT, resizeQuality: 'medium' });
-    const side = Math.min(whole.width, whole.height);
-    const square = await createImageBitmap(
-      whole,
-      Math.floor((whole.width - side) / 2),
-      Math.floor((whole.height - side) / 2),
-      side,
-      side,
-      { resizeWidth: SIDE, resizeHeight: SIDE, resizeQuality: 'medium' },
-    );
-    whole.close();
-    return square;
+    if (answer?.thumbnail) {
+      const size = { resizeWidth: SIDE, resizeHeight: SIDE, resizeQuality: 'medium' } as const;
+      return await createImageBitmap(answer.thumbnail, size);
+    }
+    return await decodeSquare(file).catch(() => drawSquare(file));
   } catch {
     return null;
   }
 }
 
-/** What the service reads and a browser may not show, such as HEIC, is a tile with the format's name. */
+/** @throws if the browser cannot decode the file */
+async function decodeSquare(file: File): Promise<ImageBitmap> {
+  const whole = await createImageBitmap(file, { resizeHeight: DECODED_HEIGHT, resizeQuality: 'medium' });
+  const { left, top, side } = middleSquare(whole);
+  const size = { resizeWidth: SIDE, resizeHeight: SIDE, resizeQuality: 'medium' } as const;
+  const square = await createImageBitmap(whole, left, top, side, side, size);
+  whole.close();
+  return square;
+}
+
+/**
+ * Shows the file as an element and draws that: the only way for a photo that is cut off. It is slower.
+ * @throws if the browser cannot show the file
+ */
+async function drawSquare(file: File): Promise<ImageBitmap> {
+  const image = new Image();
+  image.src = URL.createObjectURL(file);
+  try {
+    await image.decode();
+    const canvas = new OffscreenCanvas(SIDE, SIDE);
+    const { left, top, side } = middleSquare({ width: image.naturalWidth, height: image.naturalHeight });
+    const context = canvas.getContext('2d');
+    if (context) context.imageSmoothingQuality = 'medium';
+    context?.drawImage(image, left, top, side, side, 0, 0, SIDE, SIDE);
+    return canvas.transferToImageBitmap();
+  } finally {
+    URL.revokeObjectURL(image.src);
+  }
+}
+
+function middleSquare({ width, height }: { readonly width: number; readonly height: number }) {
+  const side = Math.min(width, height);
+  return { left: Math.floor((width - side) / 2), top: Math.floor((height - side) / 2), side };
+}
+
+/** Until its thumbnail comes, what the browser cannot show is a tile with the format's name. */
 function draw(canvas: HTMLCanvasElement, { path }: Photo, bitmap: ImageBitmap | null): void {
   const format = bitmap ? undefined : titleByEnding(pictureFormats, path);
   canvas.classList.toggle('unshowable', bitmap === null);

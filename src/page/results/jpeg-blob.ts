@@ -1,0 +1,7 @@
+/** Moves a JPEG file out of an answer into a blob, which browsers can keep on disk; base64 would stay in memory. */
+export function jpegBlob(base64: string): Blob {
+  const characters = atob(base64);
+  const bytes = new Uint8Array(characters.length);
+  for (let index = 0; index < bytes.length; index++) bytes[index] = characters.charCodeAt(index);
+  return new Blob([bytes], { type: 'image/jpeg' });
+}
