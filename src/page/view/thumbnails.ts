@@ -1,5 +1,6 @@
 import { pictureFormats, titleByEnding } from '../../contract/formats.ts';
 import type { Photo } from '../results/photo.ts';
+import { PAGE_BACKGROUND } from '../service/requests.ts';
 
 /** Draws thumbnails only near the visible part of the page, so that memory does not grow with the number of photos. */
 export interface Thumbnails {
@@ -176,8 +177,11 @@ function draw(canvas: HTMLCanvasElement, { path }: Photo, bitmap: ImageBitmap | 
   canvas.height = SIDE;
   const context = canvas.getContext('2d');
   if (!context) return;
-  if (bitmap) context.drawImage(bitmap, 0, 0);
-  else if (format) {
+  if (bitmap) {
+    context.fillStyle = PAGE_BACKGROUND;
+    context.fillRect(0, 0, SIDE, SIDE);
+    context.drawImage(bitmap, 0, 0);
+  } else if (format) {
     context.fillStyle = getComputedStyle(canvas).color;
     const font = (pixels: number) => `600 ${pixels}px system-ui, sans-serif`;
     context.font = font(48);
