@@ -167,9 +167,14 @@ function middleSquare({ width, height }: { readonly width: number; readonly heig
   return { left: Math.floor((width - side) / 2), top: Math.floor((height - side) / 2), side };
 }
 
-/** Until its thumbnail comes, what the browser cannot show is a tile with the format's name. */
+/** The formats that some browsers do not show. */
+const unshownFormats = Object.fromEntries(
+  Object.entries(pictureFormats).filter(([, { shownByBrowsers }]) => !shownByBrowsers),
+);
+
+/** Until its thumbnail comes, what no browser shows is a tile with the format's name. */
 function draw(canvas: HTMLCanvasElement, { path }: Photo, bitmap: ImageBitmap | null): void {
-  const format = bitmap ? undefined : titleByEnding(pictureFormats, path);
+  const format = bitmap ? undefined : titleByEnding(unshownFormats, path);
   canvas.classList.toggle('unshowable', bitmap === null);
   canvas.classList.toggle('named', format !== undefined);
   if (!bitmap && !format) return;
