@@ -391,6 +391,7 @@ async function mendCut(
   }
   using png = new DisposableStack();
   png.use(shrunk);
+  const { covered } = shrunk;
   const { width, height } = shrunk.size;
   const scale = Math.min(1, height / header.height);
   const { rows, rowsAtAll, columns } = await wholePart(new StoredPng(shrunk.bytes), {
@@ -421,11 +422,14 @@ async function mendCut(
       row.set(pixels.subarray((y - 1) * rowBytes + from, y * rowBytes), from);
     }
   });
+  // `resizeCutPixels` reads a PNG.
+  const isCovered = covered.width === width && covered.height === height;
+  const mended = isCovered ? bytes : await decodeBuiltin(bytes, { declaredPixels: width * height });
   return {
     ...shrunk,
-    bytes,
+    bytes: mended,
     warning: `The JPEG picture is cut off: ${percentage} % of its pixels are missing.`,
-    [Symbol.dispose]: () => giveBack(bytes),
+    [Symbol.dispose]: () => giveBack(mended),
   };
 }
 

@@ -30,8 +30,8 @@ export interface Requests {
 
 /** The limit of the option `top_k`. Only an operator can allow more categories than that. */
 const MAX_TOP_K = 1000;
-/** Behind transparent photos, as the page shows them. */
-const PAGE_BACKGROUND = 'white';
+/** Behind transparent photos, for the model and on the page. The style sheet has it, too. */
+export const PAGE_BACKGROUND = 'white';
 /** Each category comes with a picture of some 300 KB. With more categories than this, only times are asked for. */
 const MAX_PICTURES = 100;
 

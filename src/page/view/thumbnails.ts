@@ -1,5 +1,6 @@
 import { pictureFormats, titleByEnding } from '../../contract/formats.ts';
 import type { Photo } from '../results/photo.ts';
+import { PAGE_BACKGROUND } from '../service/requests.ts';
 
 /** Draws thumbnails only near the visible part of the page, so that memory does not grow with the number of photos. */
 export interface Thumbnails {
@@ -11,6 +12,8 @@ export interface Thumbnails {
 
 /** Pixels per side, nearly a tile on a display of double density. 230 KB each. */
 const SIDE = 240;
+/** The longest name of a format, in pixels. */
+const TEXT_WIDTH = 200;
 /** Height of a decoded photo before it is cut to a square. */
 const DECODED_HEIGHT = 288;
 /** Each briefly holds one photo at full size: 48 MB for 12 megapixels. */
@@ -179,10 +182,16 @@ function draw(canvas: HTMLCanvasElement, { path }: Photo, bitmap: ImageBitmap | 
   canvas.height = SIDE;
   const context = canvas.getContext('2d');
   if (!context) return;
-  if (bitmap) context.drawImage(bitmap, 0, 0);
-  else if (format) {
+  if (bitmap) {
+    context.fillStyle = PAGE_BACKGROUND;
+    context.fillRect(0, 0, SIDE, SIDE);
+    context.drawImage(bitmap, 0, 0);
+  } else if (format) {
     context.fillStyle = getComputedStyle(canvas).color;
-    context.font = '600 48px system-ui, sans-serif';
+    const font = (pixels: number) => `600 ${pixels}px system-ui, sans-serif`;
+    context.font = font(48);
+    const { width } = context.measureText(format);
+    context.font = font(Math.min(48, (48 * TEXT_WIDTH) / width));
     context.textAlign = 'center';
     context.textBaseline = 'middle';
     context.fillText(format, SIDE / 2, SIDE / 2);

@@ -105,7 +105,6 @@ const MAX_PARTS = 8;
  * @param seek called with seconds
  */
 function createMoments(element: HTMLElement, seek: (seconds: number) => void) {
-  const note = find('moments-note', HTMLElement);
   const list = find('moments-list', HTMLUListElement);
   let length = 0;
 
@@ -142,7 +141,6 @@ function createMoments(element: HTMLElement, seek: (seconds: number) => void) {
     show(frames: readonly BestFrame[], duration: number, categories: number) {
       length = Math.max(duration, 0.001);
       element.hidden = frames.length === 0;
-      setText(note, momentsNote);
       list.replaceChildren(...frames.map((frame) => row(frame, maximumMoments(categories))));
     },
     /** Moves the playhead. */
@@ -153,7 +151,7 @@ function createMoments(element: HTMLElement, seek: (seconds: number) => void) {
 }
 
 const momentsNote =
-  'The bars show where in this video each category fits best, even if what it names is not in the video. Choose a part to see its best frame.';
+  'The bars show where in this video each category fits best, even if what it names is not in the video.';
 
 function furtherParts(items: readonly HTMLElement[]): HTMLElement {
   return create(
@@ -182,6 +180,7 @@ export function createVideoResults() {
   const fault = find('video-fault', HTMLElement);
   const warnings = find('video-warnings', HTMLUListElement);
   const answer = find('video-answer', HTMLElement);
+  const momentsHint = find('moments-note', HTMLElement);
   const bestFrames = find('best-frames', HTMLOListElement);
   let shown: ShownVideo | undefined;
   let addresses: FrameAddresses | undefined;
@@ -197,9 +196,21 @@ export function createVideoResults() {
     timeline.setPosition(player.currentTime);
     moments.setPosition(player.currentTime);
   });
+  let isPlayable = true;
+  /** In a video that does not play, times lead nowhere: they are not buttons to press. */
+  const showPlayable = () => {
+    player.hidden = !isPlayable;
+    unplayable.hidden = isPlayable;
+    section.classList.toggle('unplayable', !isPlayable);
+    setText(momentsHint, isPlayable ? `${momentsNote} Choose a part to see its best frame.` : momentsNote);
+    for (const button of answer.querySelectorAll<HTMLButtonElement>('.mark, .time')) {
+      button.disabled = !isPlayable;
+    }
+  };
   player.addEventListener('error', () => {
     // The event also fires when the source is removed.
-    unplayable.hidden = !player.hasAttribute('src');
+    isPlayable = !player.hasAttribute('src');
+    showPlayable();
   });
 
   const draw = () => {
@@ -214,6 +225,7 @@ export function createVideoResults() {
     const missing = details.results.map(({ category }) => category).filter((it) => !shownCategories.has(it));
     if (missing.length > 0) bestFrames.append(create('li', { class: 'hint', text: withoutMatch(missing) }));
     controls.describe(['frame per category', 'frames per category'], scoreNote);
+    showPlayable();
   };
 
   const controls = createResultControls({
@@ -231,7 +243,8 @@ export function createVideoResults() {
 
   const play = (file: File | undefined) => {
     if (player.src) URL.revokeObjectURL(player.src);
-    unplayable.hidden = true;
+    isPlayable = true;
+    showPlayable();
     if (file) player.src = URL.createObjectURL(file);
     else player.removeAttribute('src');
     player.load();

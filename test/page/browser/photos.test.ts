@@ -108,6 +108,19 @@ describeInBrowser('photos on the page', () => {
       ]);
     }));
 
+  test('that are transparent lie on white, as for the model, in dark colours, too', () =>
+    stage.visit(
+      async (page) => {
+        const buffer = Buffer.from(await new Bun.Image(bmp(64, 64, () => [0, 0, 0, 0])).png().bytes());
+        await filesInput(page).setInputFiles([{ name: 'empty.png', mimeType: 'image/png', buffer }]);
+        await classify(page, 'white, black');
+        await untilClassified(page);
+        expect(await groupsOf(page)).toEqual({ white: ['empty.png'] });
+        expect(await tileDifference(page, 0, [255, 255, 255, 255])).toBe(0);
+      },
+      { colorScheme: 'dark' },
+    ));
+
   test('camera raw files that the browser cannot show are sorted, with thumbnails', () =>
     stage.visit(async (page) => {
       const blue = await new Bun.Image(bmp(480, 320, () => [...seaBlue, 255])).jpeg().bytes();

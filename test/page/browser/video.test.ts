@@ -201,5 +201,17 @@ describeInBrowser('a video on the page', () => {
       await untilClassified(page);
       await page.getByText('This browser cannot play this video').waitFor();
       expect(await page.locator('.best-frame img').count()).toBe(2);
+      // Nothing that leads nowhere.
+      expect(await page.locator('#player').isVisible()).toBe(false);
+      const buttons = page.locator('#video-answer').locator('.mark, .time');
+      expect(await buttons.count()).toBeGreaterThan(4);
+      for (const button of await buttons.all()) expect(await button.isDisabled()).toBe(true);
+      expect(await page.getByText('Choose a part to see its best frame.').count()).toBe(0);
+      await takeScreenshot(page, 'unplayable', true);
+      await page.getByRole('spinbutton', { name: 'Show top' }).fill('1');
+      await buttons.nth(5).waitFor();
+      for (const button of await buttons.all()) expect(await button.isDisabled()).toBe(true);
+      await filesInput(page).setInputFiles([await film('film.webm')]);
+      await page.locator('#player').waitFor();
     }));
 });
