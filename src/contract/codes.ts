@@ -59,6 +59,11 @@ export const errorMeanings: Readonly<Record<ErrorCode, ErrorMeaning>> = {
     about: 'request',
     meaning: 'A part’s headers or the categories are too large.',
   },
+  json_invalid: {
+    status: 400,
+    ...otherRequest,
+    meaning: 'The JSON body is malformed, too large, or has a field that cannot be used.',
+  },
   upload_stalled: {
     status: 408,
     client: 'retry',
@@ -92,6 +97,16 @@ export const errorMeanings: Readonly<Record<ErrorCode, ErrorMeaning>> = {
     status: 400,
     ...otherRequest,
     meaning: 'A category does not fit into the model’s context.',
+  },
+  embeddings_invalid: {
+    status: 400,
+    ...otherRequest,
+    meaning: 'The embeddings are malformed, or one of them cannot be an embedding of this model.',
+  },
+  embeddings_mismatch: {
+    status: 409,
+    ...otherRequest,
+    meaning: 'The embeddings are of another model or precision.',
   },
   files_missing: { status: 400, ...otherRequest, meaning: 'No picture was sent.' },
   files_too_many: {
