@@ -100,6 +100,10 @@ export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): Fak
       },
       collect,
       embedTexts: () => Promise.reject(new Error('the fake makes no embeddings')),
+      countTokens: () => Promise.reject(new Error('the fake knows no tokens')),
+      parseTexts: () => {
+        throw new Error('the fake reads no texts');
+      },
       createRanker: () => Promise.reject(new Error('the fake ranks collections only')),
       searchVideo: () => Promise.reject(new Error('the fake sees no videos')),
       parseCategories: (document) => parseCategories(document, 1000),
