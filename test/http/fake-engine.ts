@@ -126,6 +126,7 @@ export function createFakeEngine({
         return { settled: work.then(() => fault ?? { file, embedding: embeddingOf(word) }) };
       },
       addEmbedding(name, embedding) {
+        if (embedding.length !== 2) throw new ServiceError('embeddings_invalid', `"${name}" is too short.`);
         words.set(register(name), wordOf(embedding));
       },
       refuse(name, { code, message }) {
