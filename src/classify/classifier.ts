@@ -78,6 +78,20 @@ export interface StoredPicture {
   read(): Promise<Uint8Array> | Uint8Array;
 }
 
+/** A picture as the model sees it. */
+export interface PictureEmbedding {
+  readonly file: string;
+  /** [D] float32, L2-normalised. */
+  readonly embedding: Float32Array;
+  /** A sentence about the part of the picture that is missing. */
+  readonly warning?: string | undefined;
+  /** A JPEG file. */
+  readonly thumbnail?: Uint8Array | undefined;
+}
+
+/** What became of a picture. */
+export type PictureOutcome = PictureEmbedding | BrokenFile;
+
 /** The pictures of one request: encoded while they arrive, kept as embeddings only. */
 export interface PictureCollection {
   /**
@@ -86,9 +100,19 @@ export interface PictureCollection {
    * @param name the file's name, exactly as sent; a second picture of the same name becomes `name (2)`
    * @param picture its bytes belong to the collection, which frees their memory after decoding. Bytes on the disk are
    *   read before this resolves
-   * @returns a promise that settles when the work on the picture is over
+   * @returns a promise of what became of the picture. If it rejects, the methods that wait for the pictures do, too
    */
-  add(name: string, picture: Uint8Array | StoredPicture): Promise<{ readonly settled: Promise<void> }>;
+  add(
+    name: string,
+    picture: Uint8Array | StoredPicture,
+  ): Promise<{ readonly settled: Promise<PictureOutcome> }>;
+  /**
+   * Adds a picture by its embedding, of this model at this precision. It is ranked exactly as the picture would be.
+   * @param name as in `add`
+   * @param embedding [D] float32, L2-normalised. It belongs to the collection
+   * @throws ServiceError embeddings_invalid
+   */
+  addEmbedding(name: string, embedding: Float32Array): void;
   /** Adds a picture that the caller could not receive completely, for example because it has too many bytes. */
   refuse(name: string, fault: ServiceError): void;
   /** The names in the answer of all pictures added and refused so far, in the order sent. */
@@ -99,6 +123,8 @@ export interface PictureCollection {
   warnings(): Promise<readonly FileWarning[]>;
   /** Waits for all pictures added so far. @returns in the order sent; none without `onThumbnail` */
   thumbnails(): Promise<readonly FileThumbnail[]>;
+  /** Waits for all pictures added so far. @returns the usable ones, in the order sent */
+  embeddings(): Promise<readonly PictureEmbedding[]>;
   /** Ranks the categories for every usable picture. @returns in the order sent, the best category first */
   rankCategories(categories: Categories, options: RankingOptions): Promise<readonly Ranking[]>;
   /** Ranks the usable pictures for every category. @returns in the order sent, the best picture first */
@@ -120,13 +146,40 @@ export interface CollectOptions {
   readonly faultOf?: FaultOf;
 }
 
+/** @param embedding [D] float32, L2-normalised */
+export type RankPicture = (embedding: Float32Array) => readonly CandidateScore[];
+
 /** The use cases. Their callers are http and the command line, which know no pixels. */
 export interface Classifier {
   readonly model: ModelSummary;
   collect(work: WorkContext, options?: CollectOptions): PictureCollection;
+  /**
+   * Encodes texts, for example the categories of a question.
+   * @returns one embedding [D] float32, L2-normalised, per text: the average over the templates. Equal texts share one.
+   *   The caller must not write to it
+   * @throws ServiceError label_too_long; the signal's reason
+   */
+  embedTexts(
+    texts: readonly string[],
+    options: LabelOptions,
+    work: WorkContext,
+  ): Promise<readonly Float32Array[]>;
+  /** How many tokens the model reads of these texts. @throws ServiceError label_too_long; the signal's reason */
+  countTokens(texts: readonly string[], options: LabelOptions, work: WorkContext): Promise<number>;
+  /**
+   * Prepares a question about pictures that become known one by one.
+   * @returns ranks the categories for one picture, exactly as `rankCategories` does; best first
+   * @throws ServiceError label_too_long; the signal's reason
+   */
+  createRanker(categories: Categories, options: RankingOptions, work: WorkContext): Promise<RankPicture>;
   readonly searchVideo: SearchVideo;
   /** @throws ServiceError categories_malformed, categories_missing, categories_too_many */
   parseCategories(document: Uint8Array): Categories;
+  /**
+   * Reads a document of texts to be embedded, which is written as one of categories is.
+   * @throws ServiceError categories_malformed, categories_missing, categories_too_many
+   */
+  parseTexts(document: Uint8Array): readonly string[];
   /** @throws ServiceError label_too_long, categories_too_many */
   checkLabels(categories: Categories, options: LabelOptions, work: WorkContext): Promise<void>;
 }

@@ -24,6 +24,8 @@ export interface FakeClassifier {
   readonly added: string[];
 }
 
+const noEmbedding = new Float32Array(2);
+
 /**
  * Ranks pictures of words: the matching candidate scores 0.9, the others share the rest. A picture of "broken" is
  * broken.
@@ -65,13 +67,17 @@ export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): Fak
           const fault = faultOf?.(thrown);
           if (fault) faults.push({ file: name, code: fault.code, error: fault.message });
           else failure = { thrown };
-          return { settled: Promise.resolve() };
+          return { settled: Promise.resolve({ file: name, embedding: noEmbedding }) };
         }
         if (word === 'broken') faults.push({ file: name, code: 'image_broken', error: 'It is broken.' });
         else words.push([name, word]);
         signal.throwIfAborted();
-        return { settled: Promise.resolve() };
+        return { settled: Promise.resolve({ file: name, embedding: noEmbedding }) };
       },
+      addEmbedding: () => {
+        throw new Error('the fake takes no embeddings');
+      },
+      embeddings: () => Promise.reject(new Error('the fake makes no embeddings')),
       refuse: (file, { code, message }) => {
         names.push(file);
         faults.push({ file, code, error: message });
@@ -98,6 +104,12 @@ export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): Fak
         imageResolution: 2,
       },
       collect,
+      embedTexts: () => Promise.reject(new Error('the fake makes no embeddings')),
+      countTokens: () => Promise.reject(new Error('the fake knows no tokens')),
+      parseTexts: () => {
+        throw new Error('the fake reads no texts');
+      },
+      createRanker: () => Promise.reject(new Error('the fake ranks collections only')),
       searchVideo: () => Promise.reject(new Error('the fake sees no videos')),
       parseCategories: (document) => parseCategories(document, 1000),
       checkLabels: async () => undefined,
