@@ -9,8 +9,8 @@ import { createGarbageNote } from './garbage.ts';
 import type { Log } from './log.ts';
 import {
   createPictureLoader,
+  encodeThumbnail,
   isIsolatedPicture,
-  makeThumbnail,
   needsThumbnail,
 } from './media/picture/picture.ts';
 import { createPictureProcesses } from './media/picture/picture-process.ts';
@@ -65,7 +65,7 @@ export async function startEngine(
     loadPicture,
     isIsolated: isIsolatedPicture,
     needsThumbnail,
-    makeThumbnail,
+    encodeThumbnail,
     isolatedAtOnce: memory.isolatedAtOnce,
     openVideo: (path, options) =>
       openVideo(path, { limits, threads, process: { memoryBytes: memory.videoProcessBytes }, ...options }),

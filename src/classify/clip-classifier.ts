@@ -35,8 +35,8 @@ interface ClassifierParts {
   readonly isIsolated: (bytes: Uint8Array) => boolean;
   /** Whether browsers need a thumbnail to show a picture. */
   readonly needsThumbnail: (bytes: Uint8Array) => boolean;
-  /** Makes a JPEG file of a filled slot. */
-  readonly makeThumbnail: (pixels: Uint8Array) => Promise<Uint8Array>;
+  /** Encodes a filled slot as a JPEG file. */
+  readonly encodeThumbnail: (pixels: Uint8Array) => Promise<Uint8Array>;
   /** How many of the encoder's slots such pictures may hold at a time. */
   readonly isolatedAtOnce: number;
   readonly openVideo: OpenVideo;
@@ -70,7 +70,7 @@ const verbatim = ['{}'] as const;
 /** Joins the encoders and the decoders to the use cases. */
 export function createClipClassifier(parts: ClassifierParts): Classifier {
   const { model, score, imageEncoder, labelEncoder, loadPicture, isIsolated, maxCategories } = parts;
-  const { needsThumbnail, makeThumbnail, openVideo, framing, videoPlaces, noteGarbage, observer } = parts;
+  const { needsThumbnail, encodeThumbnail, openVideo, framing, videoPlaces, noteGarbage, observer } = parts;
 
   const undecoded = createSemaphore(parts.undecodedBytes);
   const isolated = createSemaphore(parts.isolatedAtOnce);
@@ -117,7 +117,7 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
       observer.pictureDecoded(ms);
       if (times) times.decodeMs += ms;
       // Before the slot is free: so few thumbnails are made at a time.
-      const thumbnail = hasThumbnail ? await makeThumbnail(held.pixels) : undefined;
+      const thumbnail = hasThumbnail ? await encodeThumbnail(held.pixels) : undefined;
       if (thumbnail) onThumbnail?.(thumbnail.byteLength);
       return { embedding: await held.encode(signal, times), warning, thumbnail };
     };

@@ -55,7 +55,7 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
       },
     }),
     needsThumbnail: (bytes) => new TextDecoder().decode(bytes).startsWith('unshown'),
-    makeThumbnail: async (pixels) => pixels.slice(0, 12),
+    encodeThumbnail: async (pixels) => pixels.slice(0, 12),
     isIsolated: (bytes) => new TextDecoder().decode(bytes).includes('slow'),
     isolatedAtOnce: 1,
     async loadPicture(bytes, pixels) {

@@ -128,11 +128,11 @@ export function needsThumbnail(head: Uint8Array): boolean {
 const THUMBNAIL_QUALITY = 75;
 
 /**
- * Makes a thumbnail of the model's square, off the main thread.
+ * Encodes the model’s square as a thumbnail, off the main thread.
  * @param square [S, S, 3] u8 RGB, row-major; not read any more when this returns its promise
  * @returns a JPEG file
  */
-export async function makeThumbnail(square: Uint8Array): Promise<Uint8Array> {
+export async function encodeThumbnail(square: Uint8Array): Promise<Uint8Array> {
   const side = Math.sqrt(square.length / 3);
   const { bytes, pixels } = createBitmap(side, side);
   for (let from = 0, to = 0; from < square.length; from += 3, to += 4) {
