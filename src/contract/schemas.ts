@@ -204,6 +204,8 @@ const categorizeAnswerEventSchema = v.object({
     score: v.pipe(v.optional(score), v.description('With details, like the other numbers.')),
     similarity: v.optional(similarity),
     scores: v.optional(v.array(v.object({ category: v.string(), score, similarity }))),
+    warning: v.pipe(v.optional(v.string()), v.description('What is missing of the picture.')),
+    thumbnail: v.pipe(v.optional(v.string()), v.description('With thumbnails=true: a JPEG file in base64.')),
   }),
 });
 
