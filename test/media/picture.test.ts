@@ -327,6 +327,16 @@ describe('a JPEG that is cut off', () => {
     expect(await fault(bytes.subarray(0, scans[5]! + 99))).toMatchObject({ code: 'image_broken' });
   });
 
+  test('is used if it ends between the last two scans of a progressive one, within a segment as well', async () => {
+    const bytes = await new Bun.Image(bmp(64, 48, noisy)).jpeg({ quality: 85, progressive: true }).bytes();
+    const last = bytes.lastIndexOf(0xda);
+    const tables = Buffer.from(bytes.buffer, 0, last).lastIndexOf('\xff\xc4', 'latin1');
+    const missing = 'The JPEG picture is cut off: its finest details are missing, at least in a part of it.';
+    for (let length = tables; length < last + 12; length++) {
+      expect((await read(bytes.subarray(0, length))).warning).toBe(missing);
+    }
+  });
+
   test('is turned as the whole one', async () => {
     const bytes = withSegments(await picture(), exifSegment(6));
     const whole = await read(bytes);
