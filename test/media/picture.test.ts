@@ -314,6 +314,16 @@ describe('a JPEG that is cut off', () => {
     });
   });
 
+  test('has as much as if it ended before the zeros in which it ends', async () => {
+    const bytes = await picture();
+    const zeros = (length: number) =>
+      concat(bytes.subarray(0, length), new Uint8Array(bytes.length - length));
+    const length = Math.trunc(bytes.length * 0.97);
+    expect(await read(zeros(length))).toEqual(await read(bytes.subarray(0, length)));
+    expect((await fault(zeros(bytes.length * 0.8))).message).toMatch(/ 2[0-2] % of its pixels are missing/);
+    expect((await read(concat(bytes.subarray(0, -2), new Uint8Array(999)))).warning).toBeUndefined();
+  });
+
   test('is used if it is progressive and lacks its last bits only', async () => {
     const bytes = await picture(true);
     const whole = await read(bytes);

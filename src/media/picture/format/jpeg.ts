@@ -186,7 +186,10 @@ export interface JpegCut {
   readonly coded: Size;
   /** The decoder's colour for what is missing: [red, green, blue] are the same. */
   readonly fill: number;
-  /** Where the decoder must stop: before a segment that is cut off, which it would read as damage. */
+  /**
+   * Where the decoder must stop: before zeros, which it would read as pixels, and before a segment that is cut off, which
+   * it would read as damage.
+   */
   readonly end: number;
 }
 
@@ -194,9 +197,19 @@ export interface JpegCut {
 const MIDDLE = 128;
 const INK_MIDDLE = 64;
 
+/** Pixel data may end in a few. */
+const MIN_ZEROS = 64;
+
+/** Without the zeros in which a file ends that got its full length before its contents, as downloads do. */
+function withoutZeros(bytes: Uint8Array): Uint8Array {
+  let end = bytes.length;
+  while (end > 0 && bytes[end - 1] === 0) end -= 1;
+  return bytes.length - end < MIN_ZEROS ? bytes : bytes.subarray(0, end);
+}
+
 /** @param bytes a JPEG that `readJpegHeader` accepts as unproven */
 export function readJpegCut(bytes: Uint8Array): JpegCut {
-  const view = new ByteView(bytes, 'jpeg', 'big');
+  const view = new ByteView(withoutZeros(bytes), 'jpeg', 'big');
   const nextMarker = createMarkerFinder(view);
   let frame: Frame | undefined;
   let end = view.length;
