@@ -228,6 +228,34 @@ describe('its opacity', () => {
       references: [['auxl', 2, [1]]],
     });
 
+  test('may have been multiplied with the colours', async () => {
+    const half: Paint = (x, y) => [...(gradient(x, y).slice(0, 3) as [number, number, number]), 128];
+    const multiplied: Paint = (x, y) => {
+      const [red, green, blue] = half(x, y);
+      return [
+        Math.round((red * 128) / 255),
+        Math.round((green * 128) / 255),
+        Math.round((blue * 128) / 255),
+        255,
+      ];
+    };
+    const grey = encodeHevc(width, height, () => [128, 128, 128, 255], { samples: '4:0:0', untagged: true });
+    const bytes = heif({
+      items: [
+        codedItem(1, encodeHevc(width, height, multiplied, { samples: '4:4:4' })),
+        codedItem(2, grey, [alphaKind]),
+      ],
+      references: [
+        ['auxl', 2, [1]],
+        ['prem', 1, [2]],
+      ],
+    });
+    const alike = png(width, height, { colourType: 6, samples: half });
+    for (const asked of [{}, { background: [255, 128, 0] }] as const) {
+      expect(meanDifference(await load(bytes, {}, asked), await load(alike, {}, asked))).toBeLessThan(2);
+    }
+  });
+
   test('is that of a PNG: black where nothing is seen', async () => {
     const pixels = await load(withPlane(alphaKind));
     expectClose(pixels, await load(png(width, height, { colourType: 6, samples: cutOut })));

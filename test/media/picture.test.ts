@@ -324,6 +324,16 @@ describe('a JPEG that is cut off', () => {
     });
   });
 
+  test('has as much as if it ended before the zeros in which it ends', async () => {
+    const bytes = await picture();
+    const zeros = (length: number) =>
+      concat(bytes.subarray(0, length), new Uint8Array(bytes.length - length));
+    const length = Math.trunc(bytes.length * 0.97);
+    expect(await read(zeros(length))).toEqual(await read(bytes.subarray(0, length)));
+    expect((await fault(zeros(bytes.length * 0.8))).message).toMatch(/ 2[0-2] % of its pixels are missing/);
+    expect((await read(concat(bytes.subarray(0, -2), new Uint8Array(999)))).warning).toBeUndefined();
+  });
+
   test('is used if it is progressive and lacks its last bits only', async () => {
     const bytes = await picture(true);
     const whole = await read(bytes);
@@ -335,6 +345,16 @@ describe('a JPEG that is cut off', () => {
     // The scans that bring a further bit follow the fifth.
     const scans = [...bytes.keys()].filter((at) => bytes[at] === 0xff && bytes[at + 1] === 0xda);
     expect(await fault(bytes.subarray(0, scans[5]! + 99))).toMatchObject({ code: 'image_broken' });
+  });
+
+  test('is used if it ends between the last two scans of a progressive one, within a segment as well', async () => {
+    const bytes = await new Bun.Image(bmp(64, 48, noisy)).jpeg({ quality: 85, progressive: true }).bytes();
+    const last = bytes.lastIndexOf(0xda);
+    const tables = Buffer.from(bytes.buffer, 0, last).lastIndexOf('\xff\xc4', 'latin1');
+    const missing = 'The JPEG picture is cut off: its finest details are missing, at least in a part of it.';
+    for (let length = tables; length < last + 12; length++) {
+      expect((await read(bytes.subarray(0, length))).warning).toBe(missing);
+    }
   });
 
   test('is turned as the whole one', async () => {

@@ -47,7 +47,7 @@ interface Rows extends Disposable {
 /** Rows of a picture; if it has an opacity, blended. */
 function createPictureRows(
   bytes: Uint8Array,
-  { colour, alpha, shown }: HeicPicture,
+  { colour, alpha, isPremultiplied, shown }: HeicPicture,
   blend: (pixels: Uint8Array) => void,
 ): Rows {
   const colourRows = createGridRows(bytes, colour);
@@ -69,6 +69,7 @@ function createPictureRows(
         readColour(row);
         readAlpha(opacity);
         for (let at = 0; at < row.length; at += 4) row[at + 3] = opacity[at]!;
+        if (isPremultiplied) unpremultiplyAlpha(row);
         blend(row);
       };
     },

@@ -351,7 +351,11 @@ async function makeDecodable(
     }
     case 'builtin jpeg': {
       const { covered, decoded } = jpegShrink(header, turnedSize(resized, orientation));
-      const png = await decodeBuiltin(bytes, { declaredPixels: pixelCount(header), resized: decoded });
+      const cut = header.unproven ? readJpegCut(bytes) : undefined;
+      const png = await decodeBuiltin(bytes.subarray(0, cut?.end), {
+        declaredPixels: pixelCount(header),
+        resized: decoded,
+      });
       const shrunk = {
         bytes: png,
         size: decoded,
@@ -359,7 +363,7 @@ async function makeDecodable(
         orientation,
         [Symbol.dispose]: () => giveBack(png),
       };
-      return header.unproven ? await mendCut(shrunk, { header, cut: readJpegCut(bytes) }) : shrunk;
+      return cut ? await mendCut(shrunk, { header, cut }) : shrunk;
     }
     case 'builtin gif': {
       const gif = await prepareGif(bytes, { keepTransparency: background !== undefined, signal });

@@ -55,6 +55,16 @@ describe('readGifHeader', () => {
     }
   });
 
+  test('is truncated if zeros take the place of its end', async () => {
+    const prepare = (length: number) =>
+      prepareGif(concat(still.subarray(0, length), new Uint8Array(500)), {
+        keepTransparency: false,
+        signal: undefined,
+      });
+    expect((await prepare(still.length - 3)).isWhole).toBe(true);
+    await expect(prepare(still.length / 2)).rejects.toThrow('600 pixels are declared, but only');
+  });
+
   test('counts the pixels of joined codes', async () => {
     // Codes of 3 bits: 2 pixels, then one code that stands for both, and one for three of them.
     const codes = [4, 0, 1, 6, 8];

@@ -25,8 +25,8 @@ interface GifFrame {
   readonly codeSizeAt: number;
   /** Where the blocks of codes end. */
   readonly end: number;
-  /** The empty block at their end is missing: the file is cut off. */
-  readonly isCut: boolean;
+  /** The empty block at their end is missing, or may not be their end: pixels may be missing. */
+  readonly isDoubtful: boolean;
   /** Offset of the flags that say that a colour is transparent; undefined: none is. */
   readonly transparencyAt: number | undefined;
   /** [red, green, blue] of the canvas beside the frame. */
@@ -38,7 +38,7 @@ interface GifFrame {
  * canvas. Later frames are not read.
  */
 export function readGifHeader(bytes: Uint8Array): PictureHeader {
-  const { canvas, place, isCut, transparencyAt } = readFrame(bytes);
+  const { canvas, place, isDoubtful, transparencyAt } = readFrame(bytes);
   const isPlaced = !coversCanvas({ place, canvas });
   return {
     ...ordinaryPicture,
@@ -46,7 +46,7 @@ export function readGifHeader(bytes: Uint8Array): PictureHeader {
     ...canvas,
     // Without alpha: the reference drops the transparent colour's transparency before it resizes.
     ...((transparencyAt !== undefined || isPlaced) && { seeThrough: true }),
-    ...(isCut && { unproven: true }),
+    ...(isDoubtful && { unproven: true }),
     coefficientBytes: isPlaced ? canvas.width * canvas.height * PLACING_BYTES_A_PIXEL : 0,
   };
 }
@@ -90,7 +90,8 @@ function readFrame(bytes: Uint8Array): GifFrame {
     },
     codeSizeAt,
     end,
-    isCut: end > view.length,
+    // Zeros in place of data that never arrived begin with an empty block, too.
+    isDoubtful: end !== view.length && ![EXTENSION, IMAGE, TRAILER].includes(bytes[end]!),
     transparencyAt,
     // Without a table, colours are shades of grey.
     ground: (ground ?? (table.bytes > 0 ? [0, 0, 0] : [colour, colour, colour])) as [number, number, number],
@@ -148,11 +149,11 @@ export async function prepareGif(
   }: { readonly keepTransparency: boolean; readonly signal: AbortSignal | undefined },
 ): Promise<GifPicture> {
   const frame = readFrame(bytes);
-  const { place, ground, transparencyAt, isCut } = frame;
+  const { place, ground, transparencyAt, isDoubtful } = frame;
   let prepared = bytes;
-  if (isCut) {
+  if (isDoubtful) {
     await requirePixels(bytes, frame, signal);
-    prepared = withEnd(bytes, frame);
+    if (frame.end > bytes.length) prepared = withEnd(bytes, frame);
   }
   if (transparencyAt !== undefined && !keepTransparency) {
     prepared = prepared === bytes ? new Uint8Array(bytes) : prepared;
@@ -176,7 +177,7 @@ function withEnd(bytes: Uint8Array, { codeSizeAt }: GifFrame): Uint8Array {
 const MAX_CODE_BITS = 12;
 
 /**
- * Counts the pixels that the codes of a cut file stand for. A decoder would fill in the missing ones.
+ * Counts the pixels that the codes of a doubtful file stand for. A decoder would fill in the missing ones.
  * @throws ServiceError image_broken if they are fewer than the frame's; the signal's reason
  */
 async function requirePixels(
@@ -216,7 +217,7 @@ async function requirePixels(
   };
   let word = 0;
   let wordBits = 0;
-  for (let at = codeSizeAt + 1; at < bytes.length; at += 1 + bytes[at]!) {
+  for (let at = codeSizeAt + 1; bytes[at]; at += 1 + bytes[at]!) {
     if (turns.isOver) await turns.next();
     const end = Math.min(bytes.length, at + 1 + bytes[at]!);
     for (let index = at + 1; index < end; index++) {

@@ -51,6 +51,8 @@ export interface HevcGrid {
 export interface HeicPicture {
   readonly colour: HevcGrid;
   readonly alpha: HevcGrid | undefined;
+  /** The colours are multiplied by the opacity. */
+  readonly isPremultiplied: boolean;
   /** The part of the grid that is shown, in the grid's pixels. */
   readonly shown: Rectangle;
   readonly orientation: ExifOrientation;
@@ -167,6 +169,9 @@ function readPrimary(view: ByteView, items: HeifItems): HeicPicture | 'av1' {
   return {
     colour,
     alpha: isSameSize ? alpha : undefined,
+    isPremultiplied:
+      alphaItem !== undefined &&
+      [items.primaryId, id].some((each) => items.references(each, 'prem').includes(alphaItem)),
     ...show(view, whole, transformations),
   };
 }
@@ -518,7 +523,7 @@ function readFrame(view: ByteView, tables: readonly Box[], turn: Orientation): H
     ...(turn.mirrored ? [{ kind: 'mirror', axis: 'left-right' } as const] : []),
     { kind: 'turn', quartersAnticlockwise: (4 - turn.turns) % 4 },
   ];
-  return { colour, alpha: undefined, ...show(view, tile, transformations) };
+  return { colour, alpha: undefined, isPremultiplied: false, ...show(view, tile, transformations) };
 }
 
 function firstSample(view: ByteView, tables: readonly Box[]): Piece {

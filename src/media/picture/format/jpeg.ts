@@ -186,27 +186,50 @@ export interface JpegCut {
   readonly coded: Size;
   /** The decoder's colour for what is missing: [red, green, blue] are the same. */
   readonly fill: number;
+  /**
+   * Where the decoder must stop: before zeros, which it would read as pixels, and before a segment that is cut off, which
+   * it would read as damage.
+   */
+  readonly end: number;
 }
 
 /** The middle of the range; of four inks, the product of two. */
 const MIDDLE = 128;
 const INK_MIDDLE = 64;
 
+/** Pixel data may end in a few. */
+const MIN_ZEROS = 64;
+
+/** Without the zeros in which a file ends that got its full length before its contents, as downloads do. */
+function withoutZeros(bytes: Uint8Array): Uint8Array {
+  let end = bytes.length;
+  while (end > 0 && bytes[end - 1] === 0) end -= 1;
+  return bytes.length - end < MIN_ZEROS ? bytes : bytes.subarray(0, end);
+}
+
 /** @param bytes a JPEG that `readJpegHeader` accepts as unproven */
 export function readJpegCut(bytes: Uint8Array): JpegCut {
-  const view = new ByteView(bytes, 'jpeg', 'big');
+  const view = new ByteView(withoutZeros(bytes), 'jpeg', 'big');
   const nextMarker = createMarkerFinder(view);
-  for (let at = nextMarker(0); at < view.length; at = nextMarker(at)) {
+  let frame: Frame | undefined;
+  let end = view.length;
+  for (let at = nextMarker(0); at < view.length; ) {
+    const start = at - 1;
     const marker = view.uint8(at);
     at += 1;
-    if (marker === SOI || marker === TEM || isRestart(marker)) continue;
-    if (isFrame(marker)) {
-      const { progressive, coded, components } = readFrame(view, marker, at + 2);
-      return { progressive, coded, fill: components === 4 ? INK_MIDDLE : MIDDLE };
+    if (marker !== SOI && marker !== TEM && !isRestart(marker)) {
+      if (at + 2 > view.length || at + view.uint16(at) > view.length) {
+        end = start;
+        break;
+      }
+      if (isFrame(marker)) frame = readFrame(view, marker, at + 2);
+      at += view.uint16(at);
     }
-    at += view.uint16(at);
+    at = nextMarker(at, marker === SOS);
   }
-  throw view.broken('has no frame header');
+  if (!frame) throw view.broken('has no frame header');
+  const { progressive, coded, components } = frame;
+  return { progressive, coded, fill: components === 4 ? INK_MIDDLE : MIDDLE, end };
 }
 
 /**
