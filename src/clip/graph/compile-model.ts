@@ -80,7 +80,7 @@ export async function compileModel(request: CompileRequest): Promise<CompiledMod
 }
 
 /** A tower whose products can each be computed in either precision. */
-interface SwitchedTower {
+export interface SwitchedTower {
   readonly graphPath: string;
   /** In the order of the graph's switches. */
   readonly products: readonly Product[];

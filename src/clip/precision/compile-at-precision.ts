@@ -7,6 +7,7 @@ import {
   type CompileTarget,
   compileModel,
   compileSwitchedTower,
+  type SwitchedTower,
 } from '../graph/compile-model.ts';
 import {
   addPrecisionReport,
@@ -17,13 +18,14 @@ import {
   type PrecisionReport,
   writeDurably,
 } from '../graph/compiled-model.ts';
+import type { Product } from '../graph/linear.ts';
 import { type ActivationRanges, observedInputs } from '../graph/transformer.ts';
 import { type Comparison, comparePrecisions, isClose, type ProbeEmbeddings } from './compare-precisions.ts';
 import { encodeProbePictures, encodeProbeTexts, type TowerGraph } from './encode-probes.ts';
 import { type Probes, probesFor } from './probes.ts';
-import { measureProducts, type ProductError, someProbes, worstProducts } from './product-errors.ts';
+import { findWorstProducts, type Measured, someProbes } from './product-errors.ts';
 
-/** The comparison of both precisions, probe by probe, and the measured products, beside the graphs. */
+/** The comparison of both precisions, probe by probe, and what int8 costs in the measured products, beside the graphs. */
 export const REPORT_FILE = 'precision-report.json';
 
 /**
@@ -33,10 +35,10 @@ export const REPORT_FILE = 'precision-report.json';
 const shares = { compileFp32: 0.2, probeFp32: 0.35, compileInt8: 0.2, probeInt8: 0.15, repair: 0.1 } as const;
 
 /**
- * What the products that stay in int8 may lose, as a share of the limits: less with each try, because the errors of
- * products do not add up exactly.
+ * What the products that stay in int8 may lose, as a share of the limits: less with each try, because errors do not
+ * add up exactly.
  */
-const TRIES = [0.85, 0.5, 0.2] as const;
+const TRIES = [0.85, 0.6, 0.4] as const;
 
 /** With more of a tower's weights in float32, int8 is hardly faster and not much smaller. */
 const LARGEST_FP32_SHARE = 0.5;
@@ -75,14 +77,14 @@ export async function compileAtPrecision(request: PrecisionRequest): Promise<voi
     return comparePrecisions(probes, { fp32, int8 }, logitScale, fp32Products);
   };
   const first = await compareInt8(step('probeInt8'), []);
-  const { comparison, products } =
+  const { comparison, measured } =
     setting === 'auto' && !first.report.accepted
       ? await repair({ ...request, onShare: step('repair') }, { probes, fp32, ranges, first, compareInt8 })
-      : { comparison: first, products: [] };
+      : { comparison: first, measured: [] };
 
   const chosen = setting === 'int8' || comparison.report.accepted ? 'int8' : 'fp32';
   await addPrecisionReport(join(directory, chosen), comparison.report);
-  const details = { ...comparison, products };
+  const details = { ...comparison, measured };
   await writeDurably(join(directory, REPORT_FILE), `${JSON.stringify(details, null, 2)}\n`);
   await keepOnly(chosen, directory);
   onShare(1);
@@ -108,8 +110,8 @@ interface Loss {
 
 interface Repaired {
   readonly comparison: Comparison;
-  /** What int8 costs in each measured product, worst first. */
-  readonly products: readonly { readonly product: string; readonly meanError: number }[];
+  /** What int8 costs in each measured block and product, in the order of the measurements. */
+  readonly measured: readonly { readonly name: string; readonly meanError: number }[];
 }
 
 /**
@@ -117,43 +119,65 @@ interface Repaired {
  * does not help, the comparison is the one of int8 without exceptions.
  */
 async function repair(request: PrecisionRequest, loss: Loss): Promise<Repaired> {
-  const measured = new Map<TowerName, readonly ProductError[]>();
+  let left = 1;
   const step = () => {
     const start = 1 - left;
     left /= 2;
     const size = left;
     return (share: number) => request.onShare(start + share * size);
   };
-  let left = 1;
+  const switched = new Map<TowerName, SwitchedTower>();
+  const kept = new Map<string, Product>();
+  const measured = new Map<string, Measured>();
   let latest = loss.first;
   for (const share of TRIES) {
-    for (const tower of losingTowers(latest.report)) {
-      if (measured.has(tower)) continue;
-      measured.set(tower, await measureTower(tower, { ...request, onShare: step() }, loss));
+    const keptBefore = kept.size;
+    for (const name of losingTowers(latest.report)) {
+      const compiling = { ...request, onShare: step() };
+      const tower = switched.get(name) ?? (await switchedTower(name, compiling, loss));
+      switched.set(name, tower);
+      const kind = name === 'vision' ? 'pictures' : 'texts';
+      const found = await findWorstProducts(
+        {
+          tower: { ...towerGraph(name, 'fp32', request), graphPath: tower.graphPath, observed: [] },
+          products: tower.products,
+          kept: new Set(kept.keys()),
+        },
+        someProbes(
+          name,
+          { probes: loss.probes, fp32: loss.fp32[kind] },
+          latest[kind].map(({ cosine }) => cosine),
+        ),
+        share,
+        step(),
+      );
+      // A block that is measured again lacks what stays in float32 by now.
+      for (const part of found.measured) measured.set(part.name, measured.get(part.name) ?? part);
+      for (const product of found.worst) kept.set(product.name, product);
     }
-    const worst = [...measured.values()].map((products) => worstProducts(products, share));
-    if ([...measured.values()].some((products, index) => areTooMany(worst[index] ?? [], products))) break;
-    const names = worst.flat().map(({ name }) => name);
-    if (names.length === latest.report.fp32Products.length) continue;
+    if ([...switched.values()].some((tower) => areTooMany(kept, tower))) break;
+    if (kept.size === keptBefore) continue;
     await rm(join(request.directory, 'int8'), { recursive: true });
     const inStep = step();
     await compileInto(
-      { precision: 'int8', ranges: loss.ranges, fp32Products: new Set(names) },
+      { precision: 'int8', ranges: loss.ranges, fp32Products: new Set(kept.keys()) },
       { ...request, onShare: (done) => inStep(done / 2) },
     );
-    latest = await loss.compareInt8((done) => inStep((1 + done) / 2), names);
+    latest = await loss.compareInt8((done) => inStep((1 + done) / 2), [...kept.keys()]);
     if (latest.report.accepted) break;
   }
-  const products = [...measured.values()]
-    .flat()
-    .map(({ name, errors }) => ({ product: name, meanError: sum(errors) / errors.length }))
-    .toSorted((one, other) => other.meanError - one.meanError);
-  return { comparison: latest.report.accepted ? latest : loss.first, products };
+  return {
+    comparison: latest.report.accepted ? latest : loss.first,
+    measured: Array.from(measured.values(), ({ name, errors }) => ({
+      name,
+      meanError: sum(errors) / errors.length,
+    })),
+  };
 }
 
-function areTooMany(some: readonly ProductError[], all: readonly ProductError[]): boolean {
-  const size = (products: readonly ProductError[]) => sum(products.map(({ weights }) => weights));
-  return size(some) > LARGEST_FP32_SHARE * size(all);
+function areTooMany(kept: ReadonlyMap<string, Product>, { products }: SwitchedTower): boolean {
+  const size = (some: readonly Product[]) => sum(some.map(({ weights }) => weights));
+  return size(products.filter(({ name }) => kept.has(name))) > LARGEST_FP32_SHARE * size(products);
 }
 
 /** The towers that lose too much. If only choices differ, both may be the reason. */
@@ -165,29 +189,14 @@ function losingTowers({ pictures, texts }: PrecisionReport): readonly TowerName[
   return losing.length > 0 ? losing : ['vision', 'text'];
 }
 
-async function measureTower(
-  tower: TowerName,
+async function switchedTower(
+  name: TowerName,
   request: PrecisionRequest,
-  { probes, fp32, ranges, first }: Loss,
-): Promise<readonly ProductError[]> {
-  const directory = join(request.directory, 'switched');
+  { ranges }: Loss,
+): Promise<SwitchedTower> {
+  const directory = join(request.directory, `switched-${name}`);
   await mkdir(directory);
-  const { onShare } = request;
-  const compiling = { ...request, directory, onShare: (share: number) => onShare(share / 4) };
-  const { graphPath, products } = await compileSwitchedTower(compiling, tower, ranges);
-  const kind = tower === 'vision' ? 'pictures' : 'texts';
-  const measured = await measureProducts(
-    { ...towerGraph(tower, 'fp32', request), graphPath },
-    products,
-    someProbes(
-      tower,
-      { probes, fp32: fp32[kind] },
-      first[kind].map(({ cosine }) => cosine),
-    ),
-    (share) => onShare((1 + 3 * share) / 4),
-  );
-  await rm(directory, { recursive: true });
-  return measured;
+  return await compileSwitchedTower({ ...request, directory }, name, ranges);
 }
 
 function sum(values: Iterable<number>): number {
@@ -237,8 +246,9 @@ async function keepOnly(chosen: Precision, directory: string): Promise<void> {
     ...Object.values(graphFiles).flatMap(({ graph, weights }) => [graph, weights]),
   ];
   for (const file of files) await rename(join(directory, chosen, file), join(directory, file));
-  await rm(join(directory, 'fp32'), { recursive: true });
-  await rm(join(directory, 'int8'), { recursive: true });
+  for (const folder of ['fp32', 'int8', 'switched-vision', 'switched-text']) {
+    await rm(join(directory, folder), { recursive: true, force: true });
+  }
 }
 
 /** Turns shares of a step into shares of all steps. Steps begin in their order. */
