@@ -1,8 +1,8 @@
 /** A place to download a checkpoint from. */
 interface ModelSource {
   readonly url: string;
-  /** Exact size of the file, in bytes. */
-  readonly bytes: number;
+  /** Exact size of the file, in bytes. Absent: only its sum is published. */
+  readonly bytes?: number;
   /** sha256 of the file, hex. */
   readonly sha256: string;
   readonly layout: 'torchscript' | 'state_dict' | 'huggingface';
@@ -16,6 +16,8 @@ interface ModelSource {
 export interface ManifestModel {
   /** OpenAI's models: the name that the reference's `clip.load` takes. Others: the name of their repository. */
   readonly name: string;
+  /** Names that other programs give it: OpenCLIP's architecture, alone or with its tag, and Hugging Face repositories. */
+  readonly otherNames?: readonly string[];
   /** The weights do not decide it. Heads are 64 channels wide in all of these models. */
   readonly activation: 'quick_gelu' | 'gelu';
   /** File names to look for in each cache folder, in this order. */
@@ -50,6 +52,7 @@ const B32_SAFETENSORS = '99d28a652e6ec46629ab7047a0ac82c69b1fe11e0ce672c43af65d3
 export const manifest: readonly ManifestModel[] = [
   {
     name: 'ViT-B/32',
+    otherNames: ['openai/clip-vit-base-patch32', 'sentence-transformers/clip-ViT-B-32', 'ViT-B-32/openai'],
     activation: 'quick_gelu',
     fileNames: ['ViT-B-32.pt', 'model.pt', 'model.safetensors'],
     sources: [
@@ -95,6 +98,7 @@ export const manifest: readonly ManifestModel[] = [
   },
   {
     name: 'ViT-B/16',
+    otherNames: ['openai/clip-vit-base-patch16', 'ViT-B-16/openai'],
     activation: 'quick_gelu',
     fileNames: ['ViT-B-16.pt', 'ViT-B-16.safetensors', 'ViT-B-16.bin'],
     sources: [
@@ -118,6 +122,7 @@ export const manifest: readonly ManifestModel[] = [
   },
   {
     name: 'ViT-L/14',
+    otherNames: ['openai/clip-vit-large-patch14', 'ViT-L-14/openai'],
     activation: 'quick_gelu',
     fileNames: ['ViT-L-14.pt', 'ViT-L-14.safetensors', 'ViT-L-14.bin'],
     sources: [
@@ -141,6 +146,7 @@ export const manifest: readonly ManifestModel[] = [
   },
   {
     name: 'ViT-L/14@336px',
+    otherNames: ['openai/clip-vit-large-patch14-336', 'ViT-L-14-336', 'ViT-L-14-336/openai'],
     activation: 'quick_gelu',
     fileNames: ['ViT-L-14-336px.pt', 'ViT-L-14-336px.safetensors', 'ViT-L-14-336px.bin'],
     sources: [
@@ -164,6 +170,7 @@ export const manifest: readonly ManifestModel[] = [
   },
   {
     name: 'laion/CLIP-ViT-B-32-laion2B-s34B-b79K',
+    otherNames: ['ViT-B-32/laion2b_s34b_b79k'],
     activation: 'gelu',
     fileNames: ['CLIP-ViT-B-32-laion2B-s34B-b79K.safetensors', 'CLIP-ViT-B-32-laion2B-s34B-b79K.bin'],
     sources: [
@@ -177,6 +184,82 @@ export const manifest: readonly ManifestModel[] = [
         sha256: 'ac4f8c4b88af6d963118cbf40ad93176d092abbedfcb752601ae1866352656e6',
         layout: 'state_dict',
         fileName: 'CLIP-ViT-B-32-laion2B-s34B-b79K.safetensors',
+      },
+    ],
+  },
+  {
+    name: 'laion/CLIP-ViT-B-32-256x256-DataComp-s34B-b86K',
+    otherNames: ['ViT-B-32-256', 'ViT-B-32-256/datacomp_s34b_b86k'],
+    activation: 'gelu',
+    fileNames: [
+      'CLIP-ViT-B-32-256x256-DataComp-s34B-b86K.safetensors',
+      'CLIP-ViT-B-32-256x256-DataComp-s34B-b86K.bin',
+    ],
+    sources: [
+      {
+        url: huggingFaceUrl(
+          'laion/CLIP-ViT-B-32-256x256-DataComp-s34B-b86K',
+          '4afec35ffe57a943d569ff7ee888061830164da8',
+          'open_clip_model.safetensors',
+        ),
+        bytes: 605_189_364,
+        sha256: '92c26d60d3200ed5ed040dff31a8d19f8140648da8007216c25744c478deef27',
+        layout: 'state_dict',
+        fileName: 'CLIP-ViT-B-32-256x256-DataComp-s34B-b86K.safetensors',
+      },
+    ],
+  },
+  {
+    name: 'laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K',
+    otherNames: ['ViT-B-32/datacomp_xl_s13b_b90k'],
+    activation: 'gelu',
+    fileNames: ['CLIP-ViT-B-32-DataComp.XL-s13B-b90K.safetensors', 'CLIP-ViT-B-32-DataComp.XL-s13B-b90K.bin'],
+    sources: [
+      {
+        url: huggingFaceUrl(
+          'laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K',
+          'f0e2ffa09cbadab3db6a261ec1ec56407ce42912',
+          'open_clip_model.safetensors',
+        ),
+        sha256: '3c00043509d2e3f35ec62bd85a643a393883dcda624d8208d034cc390c708297',
+        layout: 'state_dict',
+        fileName: 'CLIP-ViT-B-32-DataComp.XL-s13B-b90K.safetensors',
+      },
+    ],
+  },
+  {
+    name: 'laion/CLIP-ViT-B-16-DataComp.XL-s13B-b90K',
+    otherNames: ['ViT-B-16/datacomp_xl_s13b_b90k'],
+    activation: 'gelu',
+    fileNames: ['CLIP-ViT-B-16-DataComp.XL-s13B-b90K.safetensors', 'CLIP-ViT-B-16-DataComp.XL-s13B-b90K.bin'],
+    sources: [
+      {
+        url: huggingFaceUrl(
+          'laion/CLIP-ViT-B-16-DataComp.XL-s13B-b90K',
+          'd110532e8d4ff91c574ee60a342323f28468b287',
+          'open_clip_pytorch_model.bin',
+        ),
+        sha256: '80905176486d952914c1deb3b753b8e653ab54aa4ffb14208bc5007cf7643a16',
+        layout: 'state_dict',
+        fileName: 'CLIP-ViT-B-16-DataComp.XL-s13B-b90K.bin',
+      },
+    ],
+  },
+  {
+    name: 'laion/CLIP-ViT-L-14-DataComp.XL-s13B-b90K',
+    otherNames: ['ViT-L-14/datacomp_xl_s13b_b90k'],
+    activation: 'gelu',
+    fileNames: ['CLIP-ViT-L-14-DataComp.XL-s13B-b90K.safetensors', 'CLIP-ViT-L-14-DataComp.XL-s13B-b90K.bin'],
+    sources: [
+      {
+        url: huggingFaceUrl(
+          'laion/CLIP-ViT-L-14-DataComp.XL-s13B-b90K',
+          '84c9828e63dc9a9351d1fe637c346d4c1c4db341',
+          'open_clip_pytorch_model.bin',
+        ),
+        sha256: '6509f07e6fc0da68f8e1ee881bf90803f0b053d2f7ed2013cc7c3a49ac4dd3db',
+        layout: 'state_dict',
+        fileName: 'CLIP-ViT-L-14-DataComp.XL-s13B-b90K.bin',
       },
     ],
   },

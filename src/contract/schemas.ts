@@ -375,9 +375,13 @@ const precisionReportSchema = v.pipe(
     pictures: agreementSchema,
     texts: agreementSchema,
     best_labels: v.object({
-      clear: counted('Choices among ten labels of which fp32 is not in doubt.'),
+      clear: counted('Choices among ten labels, and among all, of which fp32 is not in doubt.'),
       agreeing: counted('In how many of them int8 chooses the same.'),
     }),
+    fp32_products: v.pipe(
+      v.array(v.string()),
+      v.description('Matrix products that stay in fp32, because int8 would lose too much in them.'),
+    ),
   }),
   v.description(
     'How int8 compared with fp32 on synthetic pictures and texts when the model was compiled; null where nothing was compared.',

@@ -19,8 +19,9 @@ export const fakeModel: ModelSummary = {
     accepted: true,
     reasons: [],
     pictures: { count: 98, meanCosine: 0.9999, minCosine: 0.9998 },
-    texts: { count: 206, meanCosine: 0.9997, minCosine: 0.9995 },
-    bestLabels: { clear: 816, agreeing: 815 },
+    texts: { count: 1000, meanCosine: 0.9997, minCosine: 0.9995 },
+    bestLabels: { clear: 816, agreeing: 816 },
+    fp32Products: ['visual.transformer.resblocks.7.mlp.c_proj'],
   },
 };
 

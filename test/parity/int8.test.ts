@@ -4,7 +4,7 @@ import { openCheckpoint } from '../../src/clip/checkpoint/open-checkpoint.ts';
 import { type CompileTarget, compileModel } from '../../src/clip/graph/compile-model.ts';
 import { observedGraphFiles } from '../../src/clip/graph/compiled-model.ts';
 import { type ActivationRanges, observedInputs } from '../../src/clip/graph/transformer.ts';
-import { encodeProbePictures, encodeProbeTexts } from '../../src/clip/precision/compile-at-precision.ts';
+import { encodeProbePictures, encodeProbeTexts } from '../../src/clip/precision/encode-probes.ts';
 import { probesFor } from '../../src/clip/precision/probes.ts';
 import { createTokenizer } from '../../src/clip/tokenizer/tokenizer.ts';
 import { compileAndOpen, identity, temporaryDirectory } from '../clip/graph/compiled.ts';

@@ -12,7 +12,7 @@ import {
   writeDurably,
 } from './compiled-model.ts';
 import { GraphBuilder, WeightFile } from './graph-builder.ts';
-import { createLinear } from './linear.ts';
+import { createLinear, createSwitchedLinear, type Product } from './linear.ts';
 import { NamedWeights } from './named-weights.ts';
 import type { ActivationRanges, Parts } from './transformer.ts';
 
@@ -27,6 +27,8 @@ export type CompileTarget =
       readonly precision: 'int8';
       /** What the observed form has reported. Inputs that are missing in it are rounded as they are. */
       readonly ranges: ActivationRanges;
+      /** Names of products that stay in float32. */
+      readonly fp32Products?: ReadonlySet<string>;
     };
 
 export interface CompileRequest {
@@ -77,6 +79,41 @@ export async function compileModel(request: CompileRequest): Promise<CompiledMod
   return description;
 }
 
+/** A tower whose products can each be computed in either precision. */
+export interface SwitchedTower {
+  readonly graphPath: string;
+  /** In the order of the graph's switches. */
+  readonly products: readonly Product[];
+}
+
+/**
+ * Writes one tower as a graph that has every product in both precisions, and an input that chooses between them.
+ * @param ranges as for int8
+ * @throws UnusableWeightError
+ */
+export async function compileSwitchedTower(
+  request: Pick<CompileRequest, 'checkpoint' | 'directory' | 'onShare'>,
+  tower: keyof typeof graphFiles,
+  ranges: ActivationRanges,
+): Promise<SwitchedTower> {
+  const { checkpoint, directory, onShare = () => {} } = request;
+  const files = graphFiles[tower];
+  await using weightFile = await WeightFile.create(join(directory, files.weights));
+  const graph = new GraphBuilder(tower, weightFile, files.weights);
+  const products: Product[] = [];
+  const parts: Parts = {
+    graph,
+    weights: new NamedWeights(checkpoint, onShare),
+    precision: 'fp32',
+    linear: createSwitchedLinear(graph, products),
+    ranges,
+  };
+  await familyNamed(checkpoint.family).buildGraph(tower, parts, checkpoint.architecture);
+  const graphPath = join(directory, files.graph);
+  await writeDurably(graphPath, graph.encode());
+  return { graphPath, products };
+}
+
 interface TowerFiles {
   readonly directory: string;
   readonly tower: keyof typeof graphFiles;
@@ -96,7 +133,7 @@ async function writeGraph(
     graph,
     weights,
     precision,
-    linear: createLinear(graph, precision),
+    linear: createLinear(graph, precision, target.precision === 'int8' ? target.fp32Products : undefined),
     ranges: target.precision === 'int8' ? target.ranges : new Map(),
   });
   await weightFile.flush();

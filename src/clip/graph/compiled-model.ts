@@ -20,13 +20,15 @@ const agreementSchema = v.object({
 const precisionReportSchema = v.object({
   pictures: agreementSchema,
   texts: agreementSchema,
-  /** A picture's best label among ten, if fp32 puts it clearly before the second. */
+  /** A picture's best label among all, and among each ten, if fp32 puts it clearly before the second. */
   bestLabels: v.object({
-    /** Pictures with a clear best label. */
+    /** Choices that are clear to fp32. */
     clear: tally,
-    /** Those of them that get the same from int8. */
+    /** Those of them that int8 makes in the same way. */
     agreeing: tally,
   }),
+  /** Matrix products that stay in float32, because int8 would lose too much in them. Names as in the graph. */
+  fp32Products: v.array(v.string()),
   /** Whether int8 is as good as fp32 by all limits. */
   accepted: v.boolean(),
   /** A clause for each limit that was missed. */
@@ -77,7 +79,7 @@ export async function writeDurably(path: string, content: string | Uint8Array): 
 }
 
 /** Increases whenever the files compiled from the same weights change. Older compiled models are not read. */
-export const BUILDER_VERSION = 4;
+export const BUILDER_VERSION = 5;
 
 /** Names inside a compiled model's folder. */
 export const DESCRIPTION_FILE = 'model.json';

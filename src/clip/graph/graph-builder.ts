@@ -62,7 +62,7 @@ const OPSET_VERSION = 21;
 const IR_VERSION = 10;
 
 /** TensorProto.DataType */
-const dataTypes = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, float16: 10 } as const;
+const dataTypes = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9, float16: 10 } as const;
 type DataType = keyof typeof dataTypes;
 
 /** TensorProto.DataLocation.EXTERNAL */
@@ -103,7 +103,8 @@ type Operator =
   | 'Softmax'
   | 'Squeeze'
   | 'Transpose'
-  | 'Unsqueeze';
+  | 'Unsqueeze'
+  | 'Where';
 
 /** Values of a weight. The array's class decides its type. */
 type WeightValues = Float32Array | Float16Array | Int8Array;

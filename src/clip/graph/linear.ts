@@ -131,25 +131,36 @@ function createInt8Linear(graph: GraphBuilder): Linear {
     await graph.weight(`${name}.weight.scales`, [outputWidth], scales),
   ];
 
+  const quantise = (name: string, x: Value, { width, rows, range = 'any' }: InputForm): QuantisedRows => {
+    const steps = scalar(`${range}.step`, 1 / codings[range].steps);
+    // A row of zeros has the scale 0. The quantised value of 0 / 0 does not matter: its product is multiplied by 0.
+    const rowScales = graph.node(`${name}.row_scales`, 'Mul', [peaks(name, x, range), steps]); // [M, 1]
+    // One block a row: ONNX Runtime distributes blocks among the threads, but not the steps of an axis.
+    const matrix = graph.node(
+      `${name}.quantised`,
+      'QuantizeLinear',
+      [x, rowScales, zeroPoints(rows, range, rowScales)],
+      { axis: 1, block_size: width },
+    );
+    return { matrix, rowScales, zeroPoint: zeroPoint(range) };
+  };
+
   return {
-    input(name, x, { width, rows, range = 'any' }) {
-      const steps = scalar(`${range}.step`, 1 / codings[range].steps);
-      // A row of zeros has the scale 0. The quantised value of 0 / 0 does not matter: its product is multiplied by 0.
-      const rowScales = graph.node(`${name}.row_scales`, 'Mul', [peaks(name, x, range), steps]); // [M, 1]
-      // One block a row: ONNX Runtime distributes blocks among the threads, but not the steps of an axis.
-      const matrix = graph.node(
-        `${name}.quantised`,
-        'QuantizeLinear',
-        [x, rowScales, zeroPoints(rows, range, rowScales)],
-        { axis: 1, block_size: width },
-      );
-      return { matrix, quantised: { rowScales, zeroPoint: zeroPoint(range) } };
+    input(name, x, form) {
+      let quantised: QuantisedRows | undefined;
+      return {
+        matrix: x,
+        quantised() {
+          quantised ??= quantise(name, x, form);
+          return quantised;
+        },
+      };
     },
 
-    async product(name, { matrix, quantised }, weights) {
+    async product(name, { quantised }, weights) {
       invariant(quantised, `the rows of ${name} are not quantised`);
+      const { matrix, rowScales, zeroPoint } = quantised();
       const [values, columnScales] = await constantColumns(name, weights, quantiseColumns(weights));
-      const { rowScales, zeroPoint } = quantised;
       const integer = graph.node(`${name}.columns`, 'com.microsoft.MatMulIntegerToFloat', [
         matrix,
         values,
@@ -202,17 +213,22 @@ interface InputForm {
   readonly range?: ValueRange;
 }
 
+/** x ≈ rowScales · (matrix − zeroPoint) */
+interface QuantisedRows {
+  /** [M, inputWidth] uint8 */
+  readonly matrix: Value;
+  /** [M, 1] float32 */
+  readonly rowScales: Value;
+  /** uint8, one for all rows */
+  readonly zeroPoint: Value;
+}
+
 /** The left side of one or several products. */
 interface LinearInput {
-  /** [M, inputWidth] */
+  /** [M, inputWidth] float32 */
   readonly matrix: Value;
-  /** Present if `matrix` is quantised: x = rowScales · (matrix − zeroPoint). */
-  readonly quantised?: {
-    /** [M, 1] float32 */
-    readonly rowScales: Value;
-    /** uint8, one for all rows */
-    readonly zeroPoint: Value;
-  };
+  /** Quantises the rows when the first product needs it. Absent: no product does. */
+  quantised?(): QuantisedRows;
 }
 
 /**
@@ -235,8 +251,63 @@ export interface Linear {
   pixelProduct(name: string, pixels: Value, weights: LinearWeights): Promise<Value>;
 }
 
-export function createLinear(graph: GraphBuilder, precision: Precision): Linear {
-  return precision === 'fp32' ? createFloatLinear(graph) : createInt8Linear(graph);
+/** @param fp32Products names of the products that stay in float32 although the others are in int8 */
+export function createLinear(
+  graph: GraphBuilder,
+  precision: Precision,
+  fp32Products: ReadonlySet<string> = new Set(),
+): Linear {
+  const float = createFloatLinear(graph);
+  if (precision === 'fp32') return float;
+  const int8 = createInt8Linear(graph);
+  const linearOf = (name: string) => (fp32Products.has(name) ? float : int8);
+  return {
+    input: int8.input,
+    product: (name, input, weights) => linearOf(name).product(name, input, weights),
+    pixelProduct: (name, pixels, weights) => linearOf(name).pixelProduct(name, pixels, weights),
+  };
+}
+
+/** The graph's input that `createSwitchedLinear` adds: [P] uint8, 1 for each product to compute in int8, 0 for float32. */
+export const SWITCHES = 'switches';
+
+/** A product of a graph, as the cost of leaving it in float32 is known by. */
+export interface Product {
+  readonly name: string;
+  /** Number of its weights. */
+  readonly weights: number;
+}
+
+/**
+ * Computes every product in both precisions. An input of the graph chooses between them, so that one graph shows what
+ * int8 changes in any of its products.
+ * @param products each product is added to it, in the order of the switches
+ */
+export function createSwitchedLinear(graph: GraphBuilder, products: Product[]): Linear {
+  const float = createFloatLinear(graph);
+  const int8 = createInt8Linear(graph);
+  const switches = graph.cast('switches.bool', graph.input(SWITCHES, 'uint8', ['P']), 'bool');
+  const choose = (name: string, { inputWidth, outputWidth }: LinearWeights, forms: [Value, Value]): Value => {
+    const place = graph.integers(`${name}.place`, products.length);
+    products.push({ name, weights: inputWidth * outputWidth });
+    const isInt8 = graph.node(`${name}.switch`, 'Gather', [switches, place], { axis: 0 });
+    return graph.node(name, 'Where', [isInt8, ...forms]);
+  };
+  return {
+    input: int8.input,
+    async product(name, input, weights) {
+      return choose(name, weights, [
+        await int8.product(`${name}.int8`, input, weights),
+        await float.product(`${name}.fp32`, input, weights),
+      ]);
+    },
+    async pixelProduct(name, pixels, weights) {
+      return choose(name, weights, [
+        await int8.pixelProduct(`${name}.int8`, pixels, weights),
+        await float.pixelProduct(`${name}.fp32`, pixels, weights),
+      ]);
+    },
+  };
 }
 
 /** Products in float32. */

@@ -1,132 +1,47 @@
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { type HostTensor, openSession, type WeightPlacement } from '../../../native/onnx/session.ts';
 import type { Precision, PrecisionSetting } from '../../precision.ts';
-import { type CompileRequest, type CompileTarget, compileModel } from '../graph/compile-model.ts';
+import {
+  type CompileRequest,
+  type CompileTarget,
+  compileModel,
+  compileSwitchedTower,
+  type SwitchedTower,
+} from '../graph/compile-model.ts';
 import {
   addPrecisionReport,
   type CompiledModelDescription,
   DESCRIPTION_FILE,
   graphFiles,
   observedGraphFiles,
+  type PrecisionReport,
   writeDurably,
 } from '../graph/compiled-model.ts';
-import { type ActivationRanges, type ObservedInput, observedInputs } from '../graph/transformer.ts';
-import { comparePrecisions, type ProbeEmbeddings } from './compare-precisions.ts';
+import type { Product } from '../graph/linear.ts';
+import { type ActivationRanges, observedInputs } from '../graph/transformer.ts';
+import { type Comparison, comparePrecisions, isClose, type ProbeEmbeddings } from './compare-precisions.ts';
+import { encodeProbePictures, encodeProbeTexts, type TowerGraph } from './encode-probes.ts';
 import { type Probes, probesFor } from './probes.ts';
+import { findWorstProducts, type Measured, someProbes } from './product-errors.ts';
 
-/**
- * Positions of pictures in a run: those of 8 pictures for ViT-B/32, of one for ViT-L/14. Beside a large model's fp32
- * weights, memory has no room for more intermediate results.
- */
-const POSITIONS_PER_RUN = 400;
-/** Texts in a run. Only those of one length share a run. */
-const TEXTS_PER_RUN = 32;
-
-/** A tower's graph and how to run it. */
-interface TowerGraph {
-  readonly graphPath: string;
-  readonly embeddingDimension: number;
-  /** The graph's outputs besides embeddings, if it is the observed form. */
-  readonly observed: readonly ObservedInput[];
-  readonly threads: number;
-  /** `mapped` for fp32, whose weights may be too large for memory. */
-  readonly weights: WeightPlacement;
-}
-
-interface EncodedProbes {
-  /** [D] float32 each, L2-normalised, in the order of the probes. */
-  readonly embeddings: readonly Float32Array[];
-  readonly ranges: ActivationRanges;
-}
-
-/** @param onShare how much is done, from 0 to 1 */
-export async function encodeProbePictures(
-  tower: TowerGraph,
-  { pictures, side, positions }: Probes,
-  onShare: (share: number) => void,
-): Promise<EncodedProbes> {
-  const perRun = Math.max(1, Math.floor(POSITIONS_PER_RUN / positions));
-  const batches = Array.from({ length: Math.ceil(pictures.length / perRun) }, (_, index) => {
-    const first = index * perRun;
-    return Array.from(pictures.slice(first, first + perRun).keys(), (offset) => first + offset);
-  });
-  return await encode(tower, batches, onShare, (batch) => {
-    const data = new Uint8Array(batch.length * side * side * 3);
-    batch.forEach((index, row) => {
-      data.set(pictures[index]?.pixels ?? [], row * side * side * 3);
-    });
-    return { pixels: { type: 'uint8', dims: [batch.length, side, side, 3], data } };
-  });
-}
-
-/** @param onShare how much is done, from 0 to 1 */
-export async function encodeProbeTexts(
-  tower: TowerGraph,
-  { texts }: Probes,
-  onShare: (share: number) => void,
-): Promise<EncodedProbes> {
-  const byLength = Map.groupBy(texts.keys(), (index) => texts[index]?.ids.length ?? 0);
-  const batches = [...byLength.values()].flatMap((indices) =>
-    Array.from({ length: Math.ceil(indices.length / TEXTS_PER_RUN) }, (_, part) =>
-      indices.slice(part * TEXTS_PER_RUN, (part + 1) * TEXTS_PER_RUN),
-    ),
-  );
-  return await encode(tower, batches, onShare, (batch) => {
-    const data = Int32Array.from(batch.flatMap((index) => [...(texts[index]?.ids ?? [])]));
-    return { input_ids: { type: 'int32', dims: [batch.length, data.length / batch.length], data } };
-  });
-}
-
-/** @param batches indices of probes: all of them, each once */
-async function encode(
-  { graphPath, embeddingDimension, observed, threads, weights }: TowerGraph,
-  batches: readonly (readonly number[])[],
-  onShare: (share: number) => void,
-  inputsOf: (batch: readonly number[]) => Readonly<Record<string, HostTensor>>,
-): Promise<EncodedProbes> {
-  await using session = await openSession(graphPath, { threads, weights });
-  const embeddings: Float32Array[] = [];
-  const ranges = new Map(observed.map(({ name, width }) => [name, new Float32Array(width)]));
-  for (const [done, batch] of batches.entries()) {
-    const batchEmbeddings = float32([batch.length, embeddingDimension]);
-    const batchRanges = observed.map(({ name, output, width }) => ({
-      name,
-      output,
-      peaks: float32([width]),
-    }));
-    await session.run(inputsOf(batch), {
-      embeddings: batchEmbeddings,
-      ...Object.fromEntries(batchRanges.map(({ output, peaks }) => [output, peaks])),
-    });
-    batch.forEach((index, row) => {
-      embeddings[index] = batchEmbeddings.data.slice(
-        row * embeddingDimension,
-        (row + 1) * embeddingDimension,
-      );
-    });
-    for (const { name, peaks } of batchRanges) {
-      const loudest = ranges.get(name);
-      loudest?.forEach((before, channel) => {
-        loudest[channel] = Math.max(before, peaks.data[channel]!);
-      });
-    }
-    onShare((done + 1) / batches.length);
-  }
-  return { embeddings, ranges };
-}
-
-function float32(dims: readonly number[]) {
-  const data = new Float32Array(dims.reduce((product, size) => product * size, 1));
-  return { type: 'float32', dims, data } as const;
-}
-
-/** The comparison of both precisions, probe by probe, beside the graphs. */
+/** The comparison of both precisions, probe by probe, and what int8 costs in the measured products, beside the graphs. */
 export const REPORT_FILE = 'precision-report.json';
 
-/** Each step's share of all work, measured with ViT-B/32. */
-const shares = { compileFp32: 0.25, probeFp32: 0.35, compileInt8: 0.25, probeInt8: 0.15 } as const;
+/**
+ * Each step's share of all work, measured with ViT-B/32. `repair` is only needed if int8 loses too much in some of its
+ * products; each try takes half of what is left.
+ */
+const shares = { compileFp32: 0.2, probeFp32: 0.35, compileInt8: 0.2, probeInt8: 0.15, repair: 0.1 } as const;
+
+/**
+ * What the products that stay in int8 may lose, as a share of the limits: less with each try, because errors do not
+ * add up exactly.
+ */
+const TRIES = [0.85, 0.6, 0.4] as const;
+
+/** With more of a tower's weights in float32, int8 is hardly faster and not much smaller. */
+const LARGEST_FP32_SHARE = 0.5;
 
 interface PrecisionRequest extends Required<Omit<CompileRequest, 'target'>> {
   readonly setting: PrecisionSetting;
@@ -135,8 +50,10 @@ interface PrecisionRequest extends Required<Omit<CompileRequest, 'target'>> {
 /**
  * Compiles a checkpoint in the wanted precision. `auto` and `int8` compile both. fp32 comes first: its activations show
  * which channels have large values, and int8's embeddings of the probes are compared with its own. With `auto`, int8
- * stays if it answers as fp32 does, otherwise fp32. Needs disk space for both, and about 600 MB of memory for ViT-B/32,
- * which is only freed when the process ends. ViT-L/14 takes 1.5 GB, of which 1.2 are pages of fp32's weight file.
+ * stays if it answers as fp32 does. If it does not, each product's own error is measured, and the few that lose most
+ * stay in float32; if these are too many, fp32 stays. Needs disk space for both precisions, and while products are
+ * measured for a third; and about 600 MB of memory for ViT-B/32, which is only freed when the process ends. ViT-L/14
+ * takes 1.5 GB, of which 1.2 are pages of fp32's weight file.
  * @throws UnusableWeightError
  */
 export async function compileAtPrecision(request: PrecisionRequest): Promise<void> {
@@ -147,27 +64,143 @@ export async function compileAtPrecision(request: PrecisionRequest): Promise<voi
   }
   const step = stepper(onShare);
   const probes = probesFor(checkpoint);
-  const compile = async (target: CompileTarget): Promise<CompiledModelDescription> => {
-    const folder = join(directory, target.precision);
-    await mkdir(folder);
-    const inStep = step(target.precision === 'fp32' ? 'compileFp32' : 'compileInt8');
-    return await compileModel({ ...request, target, directory: folder, onShare: inStep });
-  };
-  const encode = (precision: Precision) => {
-    const inStep = step(precision === 'fp32' ? 'probeFp32' : 'probeInt8');
-    return encodeAll((tower) => towerGraph(tower, precision, request), probes, inStep);
-  };
 
-  const { logitScale } = await compile({ precision: 'fp32', observed: true });
-  const fp32 = await encode('fp32');
-  await compile({ precision: 'int8', ranges: fp32.ranges });
-  const int8 = await encode('int8');
-  const comparison = comparePrecisions(probes, fp32, int8, logitScale);
+  const { logitScale } = await compileInto(
+    { precision: 'fp32', observed: true },
+    { ...request, onShare: step('compileFp32') },
+  );
+  const fp32 = await encodeAll((tower) => towerGraph(tower, 'fp32', request), probes, step('probeFp32'));
+  const { ranges } = fp32;
+  await compileInto({ precision: 'int8', ranges }, { ...request, onShare: step('compileInt8') });
+  const compareInt8 = async (inStep: (share: number) => void, fp32Products: readonly string[]) => {
+    const int8 = await encodeAll((tower) => towerGraph(tower, 'int8', request), probes, inStep);
+    return comparePrecisions(probes, { fp32, int8 }, logitScale, fp32Products);
+  };
+  const first = await compareInt8(step('probeInt8'), []);
+  const { comparison, measured } =
+    setting === 'auto' && !first.report.accepted
+      ? await repair({ ...request, onShare: step('repair') }, { probes, fp32, ranges, first, compareInt8 })
+      : { comparison: first, measured: [] };
 
   const chosen = setting === 'int8' || comparison.report.accepted ? 'int8' : 'fp32';
   await addPrecisionReport(join(directory, chosen), comparison.report);
-  await writeDurably(join(directory, REPORT_FILE), `${JSON.stringify(comparison, null, 2)}\n`);
+  const details = { ...comparison, measured };
+  await writeDurably(join(directory, REPORT_FILE), `${JSON.stringify(details, null, 2)}\n`);
   await keepOnly(chosen, directory);
+  onShare(1);
+}
+
+async function compileInto(
+  target: CompileTarget,
+  request: PrecisionRequest,
+): Promise<CompiledModelDescription> {
+  const directory = join(request.directory, target.precision);
+  await mkdir(directory);
+  return await compileModel({ ...request, target, directory });
+}
+
+interface Loss {
+  readonly probes: Probes;
+  readonly fp32: ProbeEmbeddings;
+  readonly ranges: ActivationRanges;
+  /** The comparison of int8 without exceptions. */
+  readonly first: Comparison;
+  compareInt8(onShare: (share: number) => void, fp32Products: readonly string[]): Promise<Comparison>;
+}
+
+interface Repaired {
+  readonly comparison: Comparison;
+  /** What int8 costs in each measured block and product, in the order of the measurements. */
+  readonly measured: readonly { readonly name: string; readonly meanError: number }[];
+}
+
+/**
+ * Replaces int8's graphs by ones that leave the products in float32 that lose most, as few as are necessary. If that
+ * does not help, the comparison is the one of int8 without exceptions.
+ */
+async function repair(request: PrecisionRequest, loss: Loss): Promise<Repaired> {
+  let left = 1;
+  const step = () => {
+    const start = 1 - left;
+    left /= 2;
+    const size = left;
+    return (share: number) => request.onShare(start + share * size);
+  };
+  const switched = new Map<TowerName, SwitchedTower>();
+  const kept = new Map<string, Product>();
+  const measured = new Map<string, Measured>();
+  let latest = loss.first;
+  for (const share of TRIES) {
+    const keptBefore = kept.size;
+    for (const name of losingTowers(latest.report)) {
+      const compiling = { ...request, onShare: step() };
+      const tower = switched.get(name) ?? (await switchedTower(name, compiling, loss));
+      switched.set(name, tower);
+      const kind = name === 'vision' ? 'pictures' : 'texts';
+      const found = await findWorstProducts(
+        {
+          tower: { ...towerGraph(name, 'fp32', request), graphPath: tower.graphPath, observed: [] },
+          products: tower.products,
+          kept: new Set(kept.keys()),
+        },
+        someProbes(
+          name,
+          { probes: loss.probes, fp32: loss.fp32[kind] },
+          latest[kind].map(({ cosine }) => cosine),
+        ),
+        share,
+        step(),
+      );
+      // A block that is measured again lacks what stays in float32 by now.
+      for (const part of found.measured) measured.set(part.name, measured.get(part.name) ?? part);
+      for (const product of found.worst) kept.set(product.name, product);
+    }
+    if ([...switched.values()].some((tower) => areTooMany(kept, tower))) break;
+    if (kept.size === keptBefore) continue;
+    await rm(join(request.directory, 'int8'), { recursive: true });
+    const inStep = step();
+    await compileInto(
+      { precision: 'int8', ranges: loss.ranges, fp32Products: new Set(kept.keys()) },
+      { ...request, onShare: (done) => inStep(done / 2) },
+    );
+    latest = await loss.compareInt8((done) => inStep((1 + done) / 2), [...kept.keys()]);
+    if (latest.report.accepted) break;
+  }
+  return {
+    comparison: latest.report.accepted ? latest : loss.first,
+    measured: Array.from(measured.values(), ({ name, errors }) => ({
+      name,
+      meanError: sum(errors) / errors.length,
+    })),
+  };
+}
+
+function areTooMany(kept: ReadonlyMap<string, Product>, { products }: SwitchedTower): boolean {
+  const size = (some: readonly Product[]) => sum(some.map(({ weights }) => weights));
+  return size(products.filter(({ name }) => kept.has(name))) > LARGEST_FP32_SHARE * size(products);
+}
+
+/** The towers that lose too much. If only choices differ, both may be the reason. */
+function losingTowers({ pictures, texts }: PrecisionReport): readonly TowerName[] {
+  const losing: readonly TowerName[] = [
+    ...(isClose(pictures) ? [] : (['vision'] as const)),
+    ...(isClose(texts) ? [] : (['text'] as const)),
+  ];
+  return losing.length > 0 ? losing : ['vision', 'text'];
+}
+
+async function switchedTower(
+  name: TowerName,
+  request: PrecisionRequest,
+  { ranges }: Loss,
+): Promise<SwitchedTower> {
+  const directory = join(request.directory, `switched-${name}`);
+  await mkdir(directory);
+  return await compileSwitchedTower({ ...request, directory }, name, ranges);
+}
+
+function sum(values: Iterable<number>): number {
+  return [...values].reduce((total, value) => total + value, 0);
 }
 
 type TowerName = keyof typeof graphFiles;
@@ -213,8 +246,9 @@ async function keepOnly(chosen: Precision, directory: string): Promise<void> {
     ...Object.values(graphFiles).flatMap(({ graph, weights }) => [graph, weights]),
   ];
   for (const file of files) await rename(join(directory, chosen, file), join(directory, file));
-  await rm(join(directory, 'fp32'), { recursive: true });
-  await rm(join(directory, 'int8'), { recursive: true });
+  for (const folder of ['fp32', 'int8', 'switched-vision', 'switched-text']) {
+    await rm(join(directory, folder), { recursive: true, force: true });
+  }
 }
 
 /** Turns shares of a step into shares of all steps. Steps begin in their order. */

@@ -354,12 +354,22 @@ une tasse de café
   .trim()
   .split('\n');
 
+const TEXTS = 1000;
+
+/** Each thing in looks of its own, until there are enough. */
+function looking(count: number): readonly string[] {
+  return Array.from({ length: count }, (_, index) => {
+    const round = Math.floor(index / things.length);
+    const thing = index % things.length;
+    const look = looks[(thing + round) % looks.length]!;
+    return templates[round % templates.length]!.replace('{}', `${look} ${things[thing]}`);
+  });
+}
+
 /** Labels like those of people: single words, phrases, sentences, other languages. All differ. */
 const probeTexts: readonly string[] = [
   ...things.map((thing, index) => templates[index % templates.length]!.replace('{}', thing)),
-  ...things
-    .filter((_, index) => index % 3 === 0)
-    .map((thing, index) => `${looks[index % looks.length]} ${thing}`),
+  ...looking(TEXTS - things.length - sentences.length),
   ...sentences,
 ];
 

@@ -104,7 +104,27 @@ export type ModelRequest =
 const checkpointExtensions: ReadonlySet<string> = new Set(['.pt', '.pth', '.bin', '.safetensors']);
 
 /**
- * A name of the manifest has priority over a file of that name: `ViT-B/32` looks like a path, too.
+ * A spelling without what programs differ in: case, and the character between the parts. OpenCLIP writes
+ * `hf-hub:` before the names of repositories.
+ */
+function plainSpelling(name: string): string {
+  return name
+    .toLowerCase()
+    .replace(/^hf-hub:/, '')
+    .replaceAll(/[/@_ ]/g, '-');
+}
+
+/** The model that has this name, or that another program gives it. */
+function modelSpelled(name: string, models: readonly ManifestModel[]): ManifestModel | undefined {
+  const spelling = plainSpelling(name);
+  return models.find((model) =>
+    [model.name, ...(model.otherNames ?? [])].some((known) => plainSpelling(known) === spelling),
+  );
+}
+
+/**
+ * A name of the manifest has priority over a file of that name: `ViT-B/32` looks like a path, too. A file has priority
+ * over other spellings of a name.
  * @throws ModelStoreError model_unknown, checkpoint_missing
  */
 export async function resolveModelRequest(
@@ -118,6 +138,8 @@ export async function resolveModelRequest(
   const path = resolve(name);
   const kind = await kindOf(path);
   if (kind === 'file') return { kind: 'file', path };
+  const spelled = modelSpelled(name, models);
+  if (spelled !== undefined) return { kind: 'named', model: spelled };
   if (kind === 'other') {
     throw new ModelStoreError(
       'checkpoint_missing',

@@ -58,6 +58,7 @@ describe('readCompiledModel', () => {
       pictures: { count: 2, meanCosine: 1, minCosine: 0.99 },
       texts: { count: 1, meanCosine: 1, minCosine: 1 },
       bestLabels: { clear: 0, agreeing: 0 },
+      fp32Products: ['visual.conv1'],
       accepted: true,
       reasons: [],
     };

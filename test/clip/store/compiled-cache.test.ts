@@ -72,10 +72,11 @@ describe('what auto has chosen', () => {
   const auto: CompiledModelKey = { ...key, precision: 'auto' };
   const report = {
     pictures: { count: 98, meanCosine: 0.9, minCosine: 0.7 },
-    texts: { count: 206, meanCosine: 0.999, minCosine: 0.998 },
+    texts: { count: 1000, meanCosine: 0.999, minCosine: 0.998 },
     bestLabels: { clear: 900, agreeing: 700 },
+    fp32Products: [],
     accepted: false,
-    reasons: ['the mean cosine of pictures is 0.9, below 0.99'],
+    reasons: ['the mean cosine of pictures is 0.9, below 0.999'],
   };
 
   test('has its own name, and is found there with its reasons', async () => {

@@ -46,14 +46,47 @@ describe('CLIP_MODEL', () => {
     expect(failure.message).toContain('not a file');
   });
 
-  test.each(['ViT-B/33', 'vit', 'RN50', 'ViT-L-14'])(
+  test.each([
+    ['vit-b/32', 'ViT-B/32'],
+    ['ViT-B-32', 'ViT-B/32'],
+    ['ViT-L-14-336', 'ViT-L/14@336px'],
+    ['ViT-L/14@336PX', 'ViT-L/14@336px'],
+    ['openai/clip-vit-base-patch32', 'ViT-B/32'],
+    ['openai/clip-vit-large-patch14-336', 'ViT-L/14@336px'],
+    ['ViT-B-32-256', 'laion/CLIP-ViT-B-32-256x256-DataComp-s34B-b86K'],
+    ['ViT-B-32/datacomp_xl_s13b_b90k', 'laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K'],
+    ['hf-hub:laion/CLIP-ViT-L-14-DataComp.XL-s13B-b90K', 'laion/CLIP-ViT-L-14-DataComp.XL-s13B-b90K'],
+  ])('may be %s, which other programs call %s', async (name, expected) => {
+    const request = await resolveModelRequest(name, manifest);
+    expect(request).toMatchObject({ kind: 'named', model: { name: expected } });
+  });
+
+  test('is the same for no two models in any spelling', async () => {
+    for (const model of manifest) {
+      for (const name of [model.name, ...(model.otherNames ?? [])]) {
+        for (const spelling of [name, name.toUpperCase(), name.replaceAll('/', '-')]) {
+          expect(await resolveModelRequest(spelling, manifest), spelling).toEqual({ kind: 'named', model });
+        }
+      }
+    }
+  });
+
+  test('that is the path of a file is that file, although a model is spelled like it', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'ViT-B-32');
+    await writeFile(path, '');
+    const models = [{ ...manifest[0]!, otherNames: [path] }];
+    expect(await resolveModelRequest(path, models)).toEqual({ kind: 'file', path });
+  });
+
+  test.each(['ViT-B/33', 'vit', 'RN50', 'ViT-H-14'])(
     'that is the unknown name %s lists the known ones',
     async (name) => {
       const failure = await resolveModelRequest(name, manifest).catch((error) => error);
       expect(failure).toMatchObject({ fault: 'model_unknown', retryable: false });
       expect(failure.message).toContain(JSON.stringify(name));
       expect(failure.message).toContain(
-        'Known models: ViT-B/32, ViT-B/16, ViT-L/14, ViT-L/14@336px, laion/CLIP-ViT-B-32-laion2B-s34B-b79K, demo.',
+        `Known models: ${manifest.map(({ name: known }) => known).join(', ')}, demo.`,
       );
     },
   );
