@@ -623,6 +623,33 @@ describe('the steps of the README', () => {
     await expect(run(cluster, upgrade!)).rejects.toThrow('field is immutable');
   });
 
+  const validator = Bun.which('kubectl-validate');
+  if (!validator) console.log('Kubernetes’ own schemas: skipped, there is no kubectl-validate');
+
+  // With KUBERNETES_CRDS, a folder with their definitions, those of the other projects, too.
+  const definitions = process.env.KUBERNETES_CRDS;
+  const foreign = ['HTTPRoute', 'PodMonitor', 'PrometheusRule', 'ScaledObject'];
+
+  test.if(kustomize !== undefined && validator !== null)('give what Kubernetes’ schemas accept', async () => {
+    await using mine = await operator();
+    await using temporary = await temporaryFolder();
+    for (const name of ['autoscale-by-queue.yaml', 'http-route.yaml']) {
+      await mine.change(`  # - ${name}`, `  - ${name}`, 'service');
+    }
+    const objects = ['model', 'service', 'monitoring'].flatMap((part) =>
+      mine.build(`deploy/kubernetes/${part}`),
+    );
+    for (const object of objects) {
+      if (definitions === undefined && foreign.includes(object.kind)) continue;
+      const path = join(temporary.path, `${object.kind}-${object.metadata.name}.yaml`);
+      await writeFile(path, JSON.stringify(object));
+    }
+    await cp(join(folder, 'namespace.yaml'), join(temporary.path, 'namespace.yaml'));
+    const flags = definitions === undefined ? [] : ['--local-crds', definitions];
+    const { exitCode, stdout, stderr } = Bun.spawnSync([validator!, ...flags, temporary.path]);
+    expect([exitCode, exitCode === 0 ? '' : `${stdout}${stderr}`]).toEqual([0, '']);
+  });
+
   test.if(kustomize !== undefined)('work with the optional resources, in one namespace', async () => {
     await using mine = await operator();
     await mine.change('  - autoscale-by-cpu.yaml', '  # - autoscale-by-cpu.yaml', 'service');

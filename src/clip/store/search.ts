@@ -103,8 +103,16 @@ export type ModelRequest =
 
 const checkpointExtensions: ReadonlySet<string> = new Set(['.pt', '.pth', '.bin', '.safetensors']);
 
+/** The same for all spellings that people use for one name: `ViT-L/14@336px`, `vit-l/14@336px`, `ViT-L-14-336`. */
+const spelling = (name: string): string =>
+  name
+    .toLowerCase()
+    .replace(/[/_@\s]/g, '-')
+    .replace(/px$/, '');
+
 /**
- * A name of the manifest has priority over a file of that name: `ViT-B/32` looks like a path, too.
+ * A name of the manifest has priority over a file of that name: `ViT-B/32` looks like a path, too. A file has priority
+ * over another spelling of a name.
  * @throws ModelStoreError model_unknown, checkpoint_missing
  */
 export async function resolveModelRequest(
@@ -124,6 +132,8 @@ export async function resolveModelRequest(
       `CLIP_MODEL names ${path}, which is not a file. It must be the path of the checkpoint file itself.`,
     );
   }
+  const respelt = models.find((candidate) => spelling(candidate.name) === spelling(name));
+  if (respelt !== undefined) return { kind: 'named', model: respelt };
   if (looksLikePath(name)) {
     throw new ModelStoreError(
       'checkpoint_missing',

@@ -18,6 +18,17 @@ describe('CLIP_MODEL', () => {
     }
   });
 
+  test.each([
+    ['ViT-B-32', 'ViT-B/32'],
+    ['vit-b/32', 'ViT-B/32'],
+    ['ViT_B_16', 'ViT-B/16'],
+    ['ViT-L-14', 'ViT-L/14'],
+    ['ViT-L-14-336', 'ViT-L/14@336px'],
+    ['laion/clip-vit-b-32-laion2b-s34b-b79k', 'laion/CLIP-ViT-B-32-laion2B-s34B-b79K'],
+  ])('may be %s, another spelling of %s', async (spelling, name) => {
+    expect(await resolveModelRequest(spelling, manifest)).toMatchObject({ kind: 'named', model: { name } });
+  });
+
   test('may be demo', async () => {
     expect(await resolveModelRequest('demo', manifest)).toEqual({ kind: 'demo' });
   });
@@ -46,7 +57,7 @@ describe('CLIP_MODEL', () => {
     expect(failure.message).toContain('not a file');
   });
 
-  test.each(['ViT-B/33', 'vit', 'RN50', 'ViT-L-14'])(
+  test.each(['ViT-B/33', 'vit', 'RN50', 'ViT-L-1'])(
     'that is the unknown name %s lists the known ones',
     async (name) => {
       const failure = await resolveModelRequest(name, manifest).catch((error) => error);
