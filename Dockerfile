@@ -4,8 +4,12 @@
 # Debian, as libav's binding needs glibc. For amd64 and arm64, each built on a machine of its kind or an emulator that
 # also shows its /proc/cpuinfo (QEMU 8.2 or later), which ONNX Runtime reads as soon as it is loaded.
 ARG BUN_VERSION=1.4.5
+# Which images of these names: `deploy/pin-base-images.sh` writes their digests here, as your registry has them now.
+# Without digests the build takes what the registry has at that time.
+ARG BUN_DIGEST=
+ARG DEBIAN_DIGEST=
 
-FROM oven/bun:${BUN_VERSION}-slim AS packages
+FROM oven/bun:${BUN_VERSION}-slim${BUN_DIGEST} AS packages
 WORKDIR /app
 COPY package.json bun.lock bunfig.toml ./
 # Install scripts are skipped: they fetch CUDA libraries and an ffmpeg program that nothing here uses.
@@ -21,13 +25,14 @@ RUN cd node_modules \
 # What is left must still load.
 RUN bun -e 'for (const name of Object.keys(require("./package.json").dependencies)) await import(name)'
 
-FROM debian:trixie-slim
+FROM debian:trixie-slim${DEBIAN_DIGEST}
 LABEL org.opencontainers.image.title="classify-images" \
       org.opencontainers.image.description="Picture and video classification by plain words: CLIP over REST, on the CPU" \
       org.opencontainers.image.version="0.0.1" \
-      org.opencontainers.image.licenses="MIT"
+      org.opencontainers.image.licenses="MIT AND GPL-3.0-or-later"
+# useradd notes the day, unless it is given one.
 # Group 0 may write as well, for platforms that run containers under a user id of their own choice.
-RUN useradd --uid 1000 --user-group --create-home --shell /bin/bash clip \
+RUN SOURCE_DATE_EPOCH=0 useradd --uid 1000 --user-group --create-home --shell /bin/bash clip \
   && install -d -o clip -g 0 -m 0775 /.cache /.cache/clip
 COPY --from=packages /usr/local/bin/bun /usr/local/bin/bun
 # The transpiler's cache would be lost with the container, and needs a writable root file system.
@@ -42,6 +47,8 @@ COPY LICENSE package.json bun.lock bunfig.toml ./
 COPY models models
 COPY native native
 COPY src src
+# What is inside, for scanners and for licence checks.
+RUN bun src/sbom.ts --system > sbom.cdx.json && bun src/sbom.ts --notices > THIRD-PARTY-NOTICES.txt
 # A number, so that platforms can see that it is not root.
 USER 1000:1000
 VOLUME /.cache/clip

@@ -6,6 +6,9 @@
 # IMAGE         name of the result, classify-images:0.0.1 by default
 # WORK_FOLDER   where images and base systems are kept between runs, a folder under /tmp by default
 # STORAGE_DRIVER  (environment) overlay by default; vfs works everywhere, slowly
+# SOURCE_DATE_EPOCH  (environment) seconds since 1970: the time of the image and of all its files, for builds that are
+#               the same each time
+# NO_CACHE      (environment) if set, no step of an earlier build is reused
 #
 # Needs root on Debian or Ubuntu with buildah, debootstrap and npm. The images that the Dockerfile starts from
 # are made here under the same names: Debian's by debootstrap, Bun's from Bun's npm package. They are not the
@@ -81,5 +84,6 @@ trap 'rm -f "$npm_settings"' EXIT
 { cat "$HOME/.npmrc" 2>/dev/null || true; echo "cafile=$certificates/ca-certificates.crt"; } >"$npm_settings"
 
 b build --isolation chroot --format docker --pull-never --layers --tag "$image" \
+  ${SOURCE_DATE_EPOCH:+--timestamp "$SOURCE_DATE_EPOCH"} ${NO_CACHE:+--no-cache} \
   --volume "$npm_settings:/root/.npmrc:ro" --volume "$certificates:$certificates:ro" "$repository"
 echo "Built $image; use it with: buildah --root $work/storage --runroot $work/run --storage-driver $driver from $image"

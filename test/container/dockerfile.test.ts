@@ -63,6 +63,14 @@ test('ONNX Runtime is told not to report to its makers', () => {
   expect(values('ENV').get('ORT_DISABLE_TELEMETRY')).toBe('1');
 });
 
+test('the image says what is in it, after all that is in it is there', () => {
+  const written = lastStage.findIndex(({ rest }) => rest.includes('src/sbom.ts'));
+  expect(lastStage[written]?.rest).toBe(
+    'bun src/sbom.ts --system > sbom.cdx.json && bun src/sbom.ts --notices > THIRD-PARTY-NOTICES.txt',
+  );
+  expect(lastStage.slice(written).map(({ keyword }) => keyword)).not.toContain('COPY');
+});
+
 test('the exposed port is the one the service takes by default', () => {
   expect(all('EXPOSE')).toEqual([String(parseConfig({}, []).port)]);
 });
