@@ -27,6 +27,9 @@ interface Library {
   readonly address: string;
 }
 
+/** Where Rust's packages are. */
+const CRATES = 'https://crates.io/crates/';
+
 /**
  * What the packages' binaries contain. Their makers list it nowhere in one place, so these lists were taken from the
  * binaries (configuration, versions and source paths inside) and from the projects' own licence files. They are for
@@ -158,7 +161,7 @@ function librariesOfImage(): readonly Library[] {
     ...Object.entries(crates).flatMap(([licence, names]) =>
       names.map((crate): Library => {
         const [name = '', version] = crate.split('@');
-        return { name, version, licence, address: `https://crates.io/crates/${name}` };
+        return { name, version, licence, address: `${CRATES}${name}` };
       }),
     ),
     {
@@ -315,6 +318,8 @@ const libraryComponent = (within: string, { name, version, licence, address }: L
   name,
   ...(version === undefined ? {} : { version }),
   licenses: licencesOf(licence),
+  // By which scanners know what has vulnerabilities.
+  ...(address.startsWith(CRATES) ? { purl: `pkg:cargo/${name}@${version}` } : {}),
   externalReferences: [{ type: 'website', url: address }],
 });
 
