@@ -311,17 +311,34 @@ function licencesOf(licence: string): Json {
   return [licence.includes(' ') ? { expression: licence } : { license: { id: licence } }];
 }
 
+/** Who makes the libraries that client data reaches and that have had most faults, as lists of vulnerabilities say. */
+const vendors: Readonly<Record<string, string>> = {
+  ffmpeg: 'ffmpeg',
+  libvpx: 'webmproject',
+  openssl: 'openssl',
+};
+
+/** The name of a library in lists of vulnerabilities (CPE 2.3). */
+function cpeOf({ name, version }: Library): { readonly cpe?: string } {
+  const [vendor, number] = [vendors[name], /^[\d.]+/.exec(version ?? '')?.[0]];
+  if (vendor === undefined || number === undefined) return {};
+  return { cpe: `cpe:2.3:a:${vendor}:${name}:${number}:*:*:*:*:*:*:*` };
+}
+
 /** A component that only exists inside the one with the reference `within`. */
-const libraryComponent = (within: string, { name, version, licence, address }: Library): Json => ({
-  type: 'library',
-  'bom-ref': `${within}#${name}${version === undefined ? '' : `@${version}`}`,
-  name,
-  ...(version === undefined ? {} : { version }),
-  licenses: licencesOf(licence),
-  // By which scanners know what has vulnerabilities.
-  ...(address.startsWith(CRATES) ? { purl: `pkg:cargo/${name}@${version}` } : {}),
-  externalReferences: [{ type: 'website', url: address }],
-});
+const libraryComponent = (within: string, library: Library): Json => {
+  const { name, version, licence, address } = library;
+  return {
+    type: 'library',
+    'bom-ref': `${within}#${name}${version === undefined ? '' : `@${version}`}`,
+    name,
+    ...(version === undefined ? {} : { version }),
+    licenses: licencesOf(licence),
+    ...cpeOf(library),
+    ...(address.startsWith(CRATES) ? { purl: `pkg:cargo/${name}@${version}` } : {}),
+    externalReferences: [{ type: 'website', url: address }],
+  };
+};
 
 const npmReference = ({ name, version }: InstalledPackage): string =>
   `pkg:npm/${name.replace('@', '%40')}@${version}`;

@@ -92,6 +92,18 @@ test('has every package that is there, and says which of them the service uses',
   expect(named('bun')?.version).toBe(packageJson.devDependencies['bun-types']);
 });
 
+test('names what is inside the binaries as lists of vulnerabilities do', () => {
+  const inside = (name: string) => named(name)?.components ?? [];
+  expect(inside('node-av')).toContainEqual(
+    expect.objectContaining({ name: 'ffmpeg', cpe: 'cpe:2.3:a:ffmpeg:ffmpeg:8.1:*:*:*:*:*:*:*' }),
+  );
+  expect(inside('@napi-rs/image')).toContainEqual(
+    expect.objectContaining({ name: 'png', purl: 'pkg:cargo/png@0.18.1' }),
+  );
+  expect(inside('onnxruntime-node').map(({ name }) => name)).toContain('protobuf');
+  expect(inside('bun').map(({ name }) => name)).toContain('webkit');
+});
+
 test('has the packages of the system that are installed', () => {
   const system = components.filter(({ purl }) => purl?.startsWith('pkg:deb/'));
   expect(system.map(({ purl }) => purl)).toEqual([
