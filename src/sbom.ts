@@ -4,8 +4,8 @@
  *     bun src/sbom.ts [--system]     a CycloneDX document on standard output
  *     bun src/sbom.ts --notices      names, licences and licence texts of all third parties, as text
  *
- * Components are the packages of bun.lock that the service needs and that are there, the libraries inside their
- * binaries, Bun with its own libraries, and with `--system` the packages of a Debian system. The image has both files.
+ * Components are the packages of bun.lock that are there, the libraries inside their binaries, Bun with its own
+ * libraries, and with `--system` the packages of a Debian system. The image has both files.
  */
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
@@ -26,6 +26,9 @@ interface Library {
   readonly licence: string;
   readonly address: string;
 }
+
+/** Where Rust's packages are. */
+const CRATES = 'https://crates.io/crates/';
 
 /**
  * What the packages' binaries contain. Their makers list it nowhere in one place, so these lists were taken from the
@@ -158,7 +161,7 @@ function librariesOfImage(): readonly Library[] {
     ...Object.entries(crates).flatMap(([licence, names]) =>
       names.map((crate): Library => {
         const [name = '', version] = crate.split('@');
-        return { name, version, licence, address: `https://crates.io/crates/${name}` };
+        return { name, version, licence, address: `${CRATES}${name}` };
       }),
     ),
     {
@@ -262,21 +265,15 @@ function resolveNeeds(key: string, info: Needs): readonly string[] {
 }
 
 /**
- * The packages that the service needs, by their keys in the lockfile. One that is not there was left out on purpose:
- * it is for another platform, or the Dockerfile removes it, though perhaps not what it needs itself.
+ * The packages of the lockfile that are there, by their keys in it. Others are for another platform, or were left out:
+ * the image has no tools of development.
  * @throws {Error} if the contents of a package's binary are listed for another version
  */
 function installedPackages(): ReadonlyMap<string, InstalledPackage> {
   const found = new Map<string, InstalledPackage>();
-  const keys = new Set(resolveNeeds('', packageJson));
-  // A set that grows: `for … of` also visits what is added meanwhile.
-  for (const key of keys) {
-    const [id = '', , info, integrity] = lock.packages[key] ?? [];
-    if (typeof info !== 'object' || integrity === undefined) continue;
-    const needs = resolveNeeds(key, info);
-    for (const need of needs) keys.add(need);
+  for (const [key, [id, , info, integrity]] of Object.entries(lock.packages)) {
     const folder = join(root, 'node_modules', namesIn(key).join('/node_modules/'));
-    if (!existsSync(folder)) continue;
+    if (typeof info !== 'object' || integrity === undefined || !existsSync(folder)) continue;
     const [, name = '', version = ''] = /^(.+)@(.+)$/.exec(id) ?? [];
     const contents = binaryContents[name];
     if (contents && contents.version !== version) {
@@ -286,7 +283,7 @@ function installedPackages(): ReadonlyMap<string, InstalledPackage> {
     }
     const manifest: unknown = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
     found.set(key, {
-      ...{ name, version, folder, needs },
+      ...{ name, version, folder, needs: resolveNeeds(key, info) },
       licence: v.parse(v.object({ license: v.optional(v.string(), NOT_STATED) }), manifest).license,
       sha512: Buffer.from(integrity.replace('sha512-', ''), 'base64').toString('hex'),
       libraries: contents?.libraries ?? [],
@@ -295,26 +292,58 @@ function installedPackages(): ReadonlyMap<string, InstalledPackage> {
   return new Map([...found].toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
+/** The keys of the packages that the service can reach. The others are there, but nothing imports them. */
+function reachable(packages: ReadonlyMap<string, InstalledPackage>): ReadonlySet<string> {
+  const reached = new Set<string>();
+  const queue = [...resolveNeeds('', packageJson)];
+  for (const key of queue) {
+    const installed = packages.get(key);
+    if (!installed || reached.has(key)) continue;
+    reached.add(key);
+    queue.push(...installed.needs);
+  }
+  return reached;
+}
+
 /** One SPDX identifier or an expression of several. */
 function licencesOf(licence: string): Json {
   if (licence === NOT_STATED) return [{ license: { name: licence } }];
   return [licence.includes(' ') ? { expression: licence } : { license: { id: licence } }];
 }
 
+/** Who makes the libraries that client data reaches and that have had most faults, as lists of vulnerabilities say. */
+const vendors: Readonly<Record<string, string>> = {
+  ffmpeg: 'ffmpeg',
+  libvpx: 'webmproject',
+  openssl: 'openssl',
+};
+
+/** The name of a library in lists of vulnerabilities (CPE 2.3). */
+function cpeOf({ name, version }: Library): { readonly cpe?: string } {
+  const [vendor, number] = [vendors[name], /^[\d.]+/.exec(version ?? '')?.[0]];
+  if (vendor === undefined || number === undefined) return {};
+  return { cpe: `cpe:2.3:a:${vendor}:${name}:${number}:*:*:*:*:*:*:*` };
+}
+
 /** A component that only exists inside the one with the reference `within`. */
-const libraryComponent = (within: string, { name, version, licence, address }: Library): Json => ({
-  type: 'library',
-  'bom-ref': `${within}#${name}${version === undefined ? '' : `@${version}`}`,
-  name,
-  ...(version === undefined ? {} : { version }),
-  licenses: licencesOf(licence),
-  externalReferences: [{ type: 'website', url: address }],
-});
+const libraryComponent = (within: string, library: Library): Json => {
+  const { name, version, licence, address } = library;
+  return {
+    type: 'library',
+    'bom-ref': `${within}#${name}${version === undefined ? '' : `@${version}`}`,
+    name,
+    ...(version === undefined ? {} : { version }),
+    licenses: licencesOf(licence),
+    ...cpeOf(library),
+    ...(address.startsWith(CRATES) ? { purl: `pkg:cargo/${name}@${version}` } : {}),
+    externalReferences: [{ type: 'website', url: address }],
+  };
+};
 
 const npmReference = ({ name, version }: InstalledPackage): string =>
   `pkg:npm/${name.replace('@', '%40')}@${version}`;
 
-const npmComponent = (installed: InstalledPackage): Json => {
+const npmComponent = (installed: InstalledPackage, scope: 'required' | 'excluded'): Json => {
   const reference = npmReference(installed);
   const [group, name = ''] = installed.name.startsWith('@')
     ? installed.name.split('/')
@@ -325,6 +354,7 @@ const npmComponent = (installed: InstalledPackage): Json => {
     ...(group ? { group } : {}),
     name,
     version: installed.version,
+    scope,
     hashes: [{ alg: 'SHA-512', content: installed.sha512 }],
     licenses: licencesOf(installed.licence),
     purl: reference,
@@ -392,9 +422,12 @@ export function billOfMaterials(system: readonly Json[]): Json {
   const needs = new Map([[self, [...references(resolveNeeds('', packageJson)), bunReference]]]);
   // One package may be there twice, at two places.
   const components = new Map<string, Json>();
-  for (const installed of packages.values()) {
-    needs.set(npmReference(installed), references(installed.needs));
-    components.set(npmReference(installed), npmComponent(installed));
+  const reached = reachable(packages);
+  for (const [key, installed] of packages) {
+    const reference = npmReference(installed);
+    if (components.has(reference) && !reached.has(key)) continue;
+    needs.set(reference, references(installed.needs));
+    components.set(reference, npmComponent(installed, reached.has(key) ? 'required' : 'excluded'));
   }
   const contents = {
     metadata: {

@@ -77,12 +77,31 @@ test('is a CycloneDX document by the schema of CycloneDX', async () => {
   expect(validate.errors).not.toBeNull();
 });
 
-test('has every dependency with the version of package.json, Bun, and no tool of development', () => {
-  for (const [name, version] of Object.entries(packageJson.dependencies)) {
-    expect(named(name)?.version).toBe(version);
+test('has every package that is there, and says which of them the service uses', async () => {
+  const there = new Bun.Glob('{*,@*/*}/package.json').scan({ cwd: join(root, 'node_modules') });
+  for await (const path of there) {
+    const name = path.replace('/package.json', '');
+    // Another name of a version of a compiler.
+    if (name !== 'typescript-5') expect([name, named(name) !== undefined]).toEqual([name, true]);
   }
+  for (const [name, version] of Object.entries(packageJson.dependencies)) {
+    expect(named(name)).toMatchObject({ version, scope: 'required' });
+  }
+  for (const name of ['@biomejs/biome', 'fast-check'])
+    expect(named(name)).toMatchObject({ scope: 'excluded' });
   expect(named('bun')?.version).toBe(packageJson.devDependencies['bun-types']);
-  for (const name of Object.keys(packageJson.devDependencies)) expect(named(name)).toBeUndefined();
+});
+
+test('names what is inside the binaries as lists of vulnerabilities do', () => {
+  const inside = (name: string) => named(name)?.components ?? [];
+  expect(inside('node-av')).toContainEqual(
+    expect.objectContaining({ name: 'ffmpeg', cpe: 'cpe:2.3:a:ffmpeg:ffmpeg:8.1:*:*:*:*:*:*:*' }),
+  );
+  expect(inside('@napi-rs/image')).toContainEqual(
+    expect.objectContaining({ name: 'png', purl: 'pkg:cargo/png@0.18.1' }),
+  );
+  expect(inside('onnxruntime-node').map(({ name }) => name)).toContain('protobuf');
+  expect(inside('bun').map(({ name }) => name)).toContain('webkit');
 });
 
 test('has the packages of the system that are installed', () => {

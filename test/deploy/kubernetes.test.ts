@@ -49,7 +49,12 @@ const container = v.looseObject({
 });
 const podSpec = v.looseObject({
   terminationGracePeriodSeconds: v.optional(v.number()),
-  securityContext: v.looseObject({ runAsNonRoot: v.literal(true), runAsUser: v.literal(1000) }),
+  // As the namespace demands.
+  securityContext: v.looseObject({
+    runAsNonRoot: v.literal(true),
+    runAsUser: v.literal(1000),
+    seccompProfile: v.object({ type: v.literal('RuntimeDefault') }),
+  }),
   containers: v.tuple([container]),
   volumes: v.array(
     v.looseObject({
@@ -412,46 +417,64 @@ describe('monitoring', () => {
   const promtool = Bun.which('promtool');
   if (!promtool) console.log('Prometheus’ own check of the rules: skipped, there is no promtool');
 
-  test.if(promtool !== null)('Prometheus accepts the rules, and they fire', async () => {
-    await using temporary = await temporaryFolder();
-    const path = join(temporary.path, 'rules.yaml');
-    await writeFile(path, JSON.stringify({ groups: [{ name: 'classify-images', rules: await rules() }] }));
-    const series = {
-      ClassifyImagesNotReady: ['classify_images_ready{pod="a"}', '0x60'],
-      ClassifyImagesOverloaded: [
-        'classify_images_request_failures_total{pod="a",code="overloaded"}',
-        '0+1x60',
-      ],
-      ClassifyImagesBug: ['classify_images_request_failures_total{pod="a",code="internal"}', '0+1x60'],
-      ClassifyImagesUploadsStall: [
-        'classify_images_request_failures_total{pod="a",code="upload_stalled"}',
-        '0+90x60',
-      ],
-      ClassifyImagesManyUploads: ['classify_images_uploads_running{pod="a",queue="pictures"}', '401x60'],
-      ClassifyImagesUploadsOnDisk: ['classify_images_upload_bytes{pod="a",place="temporary_folder"}', '1x60'],
-      ClassifyImagesStalls: ['classify_images_event_loop_stall_seconds{pod="a"}', '0.6x60'],
-      ClassifyImagesModelFails: ['classify_images_inference_breakdowns_total{pod="a"}', '0 0 1x58'],
-    };
-    const tests = Object.entries(series).map(([alert, [name, values]]) => ({
-      interval: '1m',
-      input_series: [{ series: name, values }],
-      promql_expr_test: [
-        { expr: `count(ALERTS{alertname="${alert}",alertstate="firing"})`, eval_time: '30m' },
-      ].map((it) => ({ ...it, exp_samples: [{ labels: '{}', value: 1 }] })),
-    }));
-    const testPath = join(temporary.path, 'test.yaml');
-    await writeFile(
-      testPath,
-      JSON.stringify({ rule_files: [path], evaluation_interval: '1m', tests }, null, 1),
-    );
-    for (const command of [
-      ['check', 'rules', path],
-      ['test', 'rules', testPath],
-    ]) {
-      const { exitCode, stdout, stderr } = Bun.spawnSync([promtool!, ...command]);
-      expect([exitCode, exitCode === 0 ? '' : `${stdout}${stderr}`]).toEqual([0, '']);
-    }
-  });
+  test.if(promtool !== null)(
+    'Prometheus accepts the rules and the dashboard’s queries, and the rules fire',
+    async () => {
+      await using temporary = await temporaryFolder();
+      const path = join(temporary.path, 'rules.yaml');
+      const asked = (await queries()).map((query, index) => ({
+        record: `dashboard:${index}`,
+        expr: query.replaceAll('$namespace', 'classify-images'),
+      }));
+      await writeFile(
+        path,
+        JSON.stringify({
+          groups: [
+            { name: 'classify-images', rules: await rules() },
+            { name: 'dashboard', rules: asked },
+          ],
+        }),
+      );
+      const series = {
+        ClassifyImagesNotReady: ['classify_images_ready{pod="a"}', '0x60'],
+        ClassifyImagesOverloaded: [
+          'classify_images_request_failures_total{pod="a",code="overloaded"}',
+          '0+1x60',
+        ],
+        ClassifyImagesBug: ['classify_images_request_failures_total{pod="a",code="internal"}', '0+1x60'],
+        ClassifyImagesUploadsStall: [
+          'classify_images_request_failures_total{pod="a",code="upload_stalled"}',
+          '0+90x60',
+        ],
+        ClassifyImagesManyUploads: ['classify_images_uploads_running{pod="a",queue="pictures"}', '401x60'],
+        ClassifyImagesUploadsOnDisk: [
+          'classify_images_upload_bytes{pod="a",place="temporary_folder"}',
+          '1x60',
+        ],
+        ClassifyImagesStalls: ['classify_images_event_loop_stall_seconds{pod="a"}', '0.6x60'],
+        ClassifyImagesModelFails: ['classify_images_inference_breakdowns_total{pod="a"}', '0 0 1x58'],
+      };
+      const tests = Object.entries(series).map(([alert, [name, values]]) => ({
+        interval: '1m',
+        input_series: [{ series: name, values }],
+        promql_expr_test: [
+          { expr: `count(ALERTS{alertname="${alert}",alertstate="firing"})`, eval_time: '30m' },
+        ].map((it) => ({ ...it, exp_samples: [{ labels: '{}', value: 1 }] })),
+      }));
+      const testPath = join(temporary.path, 'test.yaml');
+      await writeFile(
+        testPath,
+        JSON.stringify({ rule_files: [path], evaluation_interval: '1m', tests }, null, 1),
+      );
+      for (const command of [
+        ['check', 'rules', path],
+        ['test', 'rules', testPath],
+      ]) {
+        const { exitCode, stdout, stderr } = Bun.spawnSync([promtool!, ...command]);
+        expect([exitCode, exitCode === 0 ? '' : `${stdout}${stderr}`]).toEqual([0, '']);
+      }
+    },
+  );
 });
 
 /** What the steps of the README leave in a cluster, with the refusals of Kubernetes that they could meet. */
