@@ -9,6 +9,7 @@ import {
   type VideoOptions,
 } from '../contract/options.ts';
 import { ServiceError } from '../errors.ts';
+import { type SidecarNaming, sidecarNamings } from './keywords/sidecar.ts';
 import type { FormatName } from './output/line-format.ts';
 import { reasonOf, UsageError } from './usage-error.ts';
 
@@ -17,6 +18,8 @@ or video frame for each category.
 
   bun run classify PHOTOS… --categories cats.json [options]
   bun run classify --video clip.mp4 --categories cats.json [options]
+  bun run classify PHOTOS… --remove-keywords [--dry-run]
+  bun run classify undo LOG [--dry-run]
 
 PHOTOS: picture files, and folders (searched with all subfolders). Pictures and
 videos in folders that are not used are named on standard error, too.
@@ -49,12 +52,26 @@ Output
   --copy-to DIR       copy each photo to DIR/category/; with --best the best
                       photos; with --video the best frames, as JPEG files
   --move-to DIR       move each photo to DIR/category/
-  --dry-run           with --copy-to or --move-to: only print the targets
+  --keep-folders      with --copy-to or --move-to: DIR/category/ gets the
+                      subfolders that the photos are in
+  --write-keywords    write each category as a keyword into the photo's XMP
+                      sidecar; the photo itself is never changed
+  --sidecar-name NAME how a new sidecar of IMG_1.jpg is named: "full" (default)
+                      IMG_1.jpg.xmp, or "stem" IMG_1.xmp. A sidecar that exists
+                      is used, whichever name it has
+  --remove-keywords   remove the keywords that --write-keywords has written
+  --dry-run           with --copy-to, --move-to or keywords, and with undo: only
+                      print what would be done
+  --no-list           print no answers: for sorting and keywords
+  --yes               move, or write keywords, although there is one category
+                      only: it fits every photo at 100 %
 
 Sorting never overwrites a file: if a name is taken, "name (2).jpg" is used.
-Broken photos and photos below the threshold stay where they are. Running the
-same command again changes nothing. DIR may be a symbolic link, the category
-folders in it may not. Only one run at a time can sort into DIR.
+Sidecars (.xmp, .aae and others), the video of a live photo and the raw picture
+of a pair go with their photo. Broken photos and photos below the threshold
+stay where they are. Running the same command again changes nothing. DIR may be
+a symbolic link, the category folders in it may not. Only one run at a time can
+sort into DIR. Moves are logged in DIR; "undo LOG" moves all files back.
 
 Other options
   --server URL        ask a running service instead of loading the model here;
@@ -84,15 +101,18 @@ export type VideoSearchOptions = Pick<VideoOptions, 'thorough' | 'moments'>;
 interface Sorting {
   readonly directory: string;
   readonly action: 'move' | 'copy';
-  /** Lists the targets, and changes no file. */
-  readonly isDry: boolean;
+  /** Whether photos keep their subfolders. */
+  readonly keepsFolders: boolean;
 }
 
 /** The command line, checked as far as possible without reading any file. */
 export interface Command {
-  /** `best`: the best photo for each category; `video`: the best frame. */
-  readonly task: 'categorize' | 'best' | 'video';
-  /** Files and folders; with `video` exactly one file. */
+  /**
+   * `best`: the best photo for each category; `video`: the best frame. The tasks without a question have no
+   * categories.
+   */
+  readonly task: 'categorize' | 'best' | 'video' | 'remove-keywords' | 'undo';
+  /** Files and folders; with `video` and `undo` exactly one file. */
   readonly paths: readonly string[];
   readonly categories: { readonly file: string | undefined; readonly words: readonly string[] };
   readonly question: QuestionOptions;
@@ -101,8 +121,21 @@ export interface Command {
   /** A path; undefined: standard output. */
   readonly output: string | undefined;
   readonly sorting: Sorting | undefined;
+  /** How answers are written into sidecars; undefined: they are not. */
+  readonly keywords: { readonly naming: SidecarNaming } | undefined;
+  /** Says what would be done, and changes no file. */
+  readonly isDry: boolean;
+  /** Whether answers are printed. */
+  readonly isListed: boolean;
+  /** Whether the person has confirmed what would otherwise be refused. */
+  readonly isConfirmed: boolean;
   readonly server: URL | undefined;
   readonly isQuiet: boolean;
+}
+
+/** Whether the task asks the model. */
+export function hasQuestion({ task }: Pick<Command, 'task'>): boolean {
+  return task !== 'undo' && task !== 'remove-keywords';
 }
 
 // All are repeatable, because `parseArgs` would silently drop a value that is given twice; `onlyOne` refuses it.
@@ -121,7 +154,13 @@ const ownOptions = {
   output: text,
   'copy-to': text,
   'move-to': text,
+  'keep-folders': flag,
+  'write-keywords': flag,
+  'remove-keywords': flag,
+  'sidecar-name': text,
   'dry-run': flag,
+  'no-list': flag,
+  yes: flag,
   server: text,
   quiet: flag,
   help: { type: 'boolean', short: 'h' },
@@ -139,8 +178,9 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
   const { values, positionals } = readArguments(argv);
   if (values.help) return 'help';
 
-  const single = (name: 'categories' | 'video' | 'output' | 'copy-to' | 'move-to' | 'server') =>
-    nonEmpty(name, onlyOne(name, values[name]));
+  const single = (
+    name: 'categories' | 'video' | 'output' | 'copy-to' | 'move-to' | 'sidecar-name' | 'server',
+  ) => nonEmpty(name, onlyOne(name, values[name]));
   const question = readQuestion(values);
   const video = single('video');
   const file = single('categories');
@@ -149,14 +189,17 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
   const [moveTo, copyTo] = [single('move-to'), single('copy-to')];
   const { json = false, csv = false, best = false, 'dry-run': isDry = false, quiet = false } = values;
   const { thorough = false, moments = false } = values;
+  const { 'write-keywords': writesKeywords = false, 'remove-keywords': removesKeywords = false } = values;
+  const { 'keep-folders': keepsFolders = false, 'no-list': isUnlisted = false, yes = false } = values;
+  const naming = single('sidecar-name');
+  const hasCategories = file !== undefined || words.length > 0;
+  const isUndo = positionals[0] === 'undo' && !hasCategories;
+  const isAsked = !isUndo && !removesKeywords;
   const isVideo = video !== undefined;
   const isMove = moveTo !== undefined;
   const directory = moveTo ?? copyTo;
   const refused: readonly (readonly [isRefused: boolean, sentence: string])[] = [
-    [
-      file === undefined && words.length === 0,
-      'No categories given. Use --categories FILE or --category TEXT.',
-    ],
+    [isAsked && !hasCategories, 'No categories given. Use --categories FILE or --category TEXT.'],
     [json && csv, '--json and --csv cannot be combined.'],
     [isVideo && best, '--video cannot be combined with --best; it always finds the best frames.'],
     [isVideo && positionals.length > 0, '--video cannot be combined with photos; run it separately.'],
@@ -167,7 +210,32 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
     [thorough && !isVideo, '--thorough needs --video.'],
     [moments && !(isVideo && json), '--moments needs --video and --json.'],
     [isMove && copyTo !== undefined, '--move-to and --copy-to cannot be combined.'],
-    [isDry && directory === undefined, '--dry-run needs --move-to or --copy-to.'],
+    [
+      isDry && isAsked && directory === undefined && !writesKeywords,
+      '--dry-run needs --move-to, --copy-to or --write-keywords.',
+    ],
+    [keepsFolders && directory === undefined, '--keep-folders needs --move-to or --copy-to.'],
+    [keepsFolders && isVideo, '--keep-folders cannot be combined with --video.'],
+    [writesKeywords && (best || isVideo), '--write-keywords cannot be combined with --best or --video.'],
+    [naming !== undefined && !writesKeywords, '--sidecar-name needs --write-keywords.'],
+    [naming !== undefined && !isNaming(naming), '--sidecar-name must be "full" or "stem".'],
+    [
+      isUnlisted && (directory === undefined || isVideo) && !writesKeywords,
+      '--no-list needs --move-to, --copy-to or --write-keywords.',
+    ],
+    [
+      isUnlisted && (isDry || output !== undefined),
+      '--no-list cannot be combined with --dry-run or --output.',
+    ],
+    [
+      removesKeywords && (hasCategories || isVideo || best || writesKeywords || directory !== undefined),
+      '--remove-keywords takes photos and --dry-run only; run it separately.',
+    ],
+    [
+      isUndo && (positionals.length !== 2 || directory !== undefined),
+      'undo takes one file, the log of a move.',
+    ],
+    [!isAsked && output !== undefined, '--output needs categories.'],
     [isMove && best, '--best cannot be combined with --move-to; use --copy-to.'],
     [isMove && isVideo, '--video cannot be combined with --move-to; use --copy-to.'],
     [isDry && output !== undefined, '--dry-run cannot be combined with --output.'],
@@ -175,14 +243,27 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
   ];
   for (const [isRefused, sentence] of refused) if (isRefused) throw new UsageError(sentence);
   return {
-    task: isVideo ? 'video' : best ? 'best' : 'categorize',
-    paths: isVideo ? [video] : positionals,
+    task: isUndo
+      ? 'undo'
+      : removesKeywords
+        ? 'remove-keywords'
+        : isVideo
+          ? 'video'
+          : best
+            ? 'best'
+            : 'categorize',
+    paths: isVideo ? [video] : isUndo ? positionals.slice(1) : positionals,
     categories: { file, words },
     question,
     videoOptions: { thorough, moments },
     format: json ? 'json' : csv ? 'csv' : 'text',
     output,
-    sorting: directory === undefined ? undefined : { directory, action: isMove ? 'move' : 'copy', isDry },
+    sorting:
+      directory === undefined ? undefined : { directory, action: isMove ? 'move' : 'copy', keepsFolders },
+    keywords: writesKeywords ? { naming: isNaming(naming) ? naming : 'full' } : undefined,
+    isDry,
+    isListed: !isUnlisted,
+    isConfirmed: yes,
     server: serverUrl(single('server')),
     isQuiet: quiet,
   };
@@ -219,6 +300,10 @@ function readArguments(argv: readonly string[]) {
     // "Unknown option '--jason'. To specify a positional argument starting with a '-', …"
     throw new UsageError(fault.message.replace(/\. To specify a positional.*/s, '; see --help.'));
   }
+}
+
+function isNaming(name: string | undefined): name is SidecarNaming {
+  return sidecarNamings.some((known) => known === name);
 }
 
 function onlyOne(name: string, given: readonly string[] | undefined): string | undefined {

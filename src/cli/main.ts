@@ -1,17 +1,30 @@
 import { ModelStoreError } from '../clip/store/storage-error.ts';
 import { ConfigError, parseConfig } from '../config.ts';
 import { ServiceError } from '../errors.ts';
-import { type Command, help, parseCommand, readCategories } from './arguments.ts';
+import { type Command, hasQuestion, help, parseCommand, readCategories } from './arguments.ts';
 import { openAnswers } from './open-answers.ts';
 import { findBestFiles, findBestFrames } from './tasks/best.ts';
 import { categorizeFiles } from './tasks/categorize.ts';
+import { removeKeywordsOfFiles } from './tasks/remove-keywords.ts';
 import { createTally } from './tasks/task.ts';
+import { undoMoves } from './tasks/undo.ts';
 import { createCommandTerminal, ReaderGoneError } from './terminal.ts';
 import { UsageError } from './usage-error.ts';
 
 const exitCodes = { ok: 0, filesBroken: 1, impossible: 2, interrupted: 130 } as const;
 
-const tasks = { categorize: categorizeFiles, best: findBestFiles, video: findBestFrames } as const;
+const tasks = {
+  categorize: categorizeFiles,
+  best: findBestFiles,
+  video: findBestFrames,
+  'remove-keywords': removeKeywordsOfFiles,
+  undo: undoMoves,
+} as const;
+
+/** What a task does with the files that it counts. */
+const verbs = { 'remove-keywords': 'sidecars changed', undo: 'moved back' } as const;
+const verbOf = (task: Command['task']): string =>
+  task in verbs ? verbs[task as keyof typeof verbs] : 'answered';
 
 const terminal = createCommandTerminal(process.stdout, process.stderr);
 const stopping = new AbortController();
@@ -38,9 +51,11 @@ async function run(command: Command): Promise<number> {
   const config = parseConfig(undefined, []);
   // The server checks its own limit.
   const maxCategories = server ? Number.POSITIVE_INFINITY : config.limits.categories;
-  const categories = await readCategories(command.categories, maxCategories);
+  const categories = hasQuestion(command)
+    ? await readCategories(command.categories, maxCategories)
+    : { labels: [] };
   const question = { ...command.question, categories };
-  const tally = createTally(terminal);
+  const tally = createTally(terminal, undefined, verbOf(command.task));
   try {
     await tasks[command.task]({
       command,

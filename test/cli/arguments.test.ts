@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { type Command, parseCommand, readCategories } from '../../src/cli/arguments.ts';
+import { type Command, help, parseCommand, readCategories } from '../../src/cli/arguments.ts';
 import { UsageError } from '../../src/cli/usage-error.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
@@ -20,6 +20,10 @@ describe('a command', () => {
       format: 'text',
       output: undefined,
       sorting: undefined,
+      keywords: undefined,
+      isDry: false,
+      isListed: true,
+      isConfirmed: false,
       server: undefined,
       isQuiet: false,
     });
@@ -37,13 +41,36 @@ describe('a command', () => {
   test('knows what becomes of the answers', () => {
     expect(parse('p --category c --json --move-to d --dry-run')).toMatchObject({
       format: 'json',
-      sorting: { directory: 'd', action: 'move', isDry: true },
+      sorting: { directory: 'd', action: 'move', keepsFolders: false },
+      isDry: true,
     });
     expect(parse('p --category c --csv --output o --copy-to d')).toMatchObject({
       format: 'csv',
       output: 'o',
-      sorting: { directory: 'd', action: 'copy', isDry: false },
+      sorting: { directory: 'd', action: 'copy', keepsFolders: false },
+      isDry: false,
     });
+    expect(parse('p --category c --move-to d --keep-folders --no-list --yes')).toMatchObject({
+      sorting: { keepsFolders: true },
+      isListed: false,
+      isConfirmed: true,
+    });
+    expect(parse('p --category c --write-keywords')).toMatchObject({ keywords: { naming: 'full' } });
+    expect(parse('p --category c --write-keywords --sidecar-name stem --dry-run')).toMatchObject({
+      keywords: { naming: 'stem' },
+      isDry: true,
+    });
+  });
+
+  test('may have no question', () => {
+    expect(parse('p q --remove-keywords')).toMatchObject({ task: 'remove-keywords', paths: ['p', 'q'] });
+    expect(parse('undo sorted/log.jsonl --dry-run')).toMatchObject({
+      task: 'undo',
+      paths: ['sorted/log.jsonl'],
+      isDry: true,
+    });
+    // A folder may have that name.
+    expect(parse('undo --category c')).toMatchObject({ task: 'categorize', paths: ['undo'] });
   });
 
   test('is about a video, or the best photos', () => {
@@ -66,6 +93,11 @@ describe('a command', () => {
     expect(server?.href).toBe('https://example.org/clip');
   });
 
+  test('has a help of lines that fit into a terminal', () => {
+    const long = help.split('\n').filter((line) => line.length > 80);
+    expect(long).toEqual([]);
+  });
+
   test('may be for help, whatever else is wrong', () => {
     expect(parseCommand(['--help'])).toBe('help');
     expect(parseCommand(['-h', '--threshold', 'x'])).toBe('help');
@@ -84,7 +116,18 @@ describe('a command is refused', () => {
     ['p --category c --json --csv', '--json and --csv cannot be combined'],
     ['p --category c --move-to a --copy-to b', '--move-to and --copy-to cannot be combined'],
     ['p --category c --move-to a --move-to b', '--move-to is given 2 times'],
-    ['p --category c --dry-run', '--dry-run needs --move-to or --copy-to'],
+    ['p --category c --dry-run', '--dry-run needs --move-to, --copy-to or --write-keywords'],
+    ['p --category c --keep-folders', '--keep-folders needs --move-to or --copy-to'],
+    ['p --category c --best --write-keywords', '--write-keywords cannot be combined with --best or --video'],
+    ['p --category c --sidecar-name stem', '--sidecar-name needs --write-keywords'],
+    ['p --category c --write-keywords --sidecar-name x', '--sidecar-name must be "full" or "stem"'],
+    ['p --category c --no-list', '--no-list needs --move-to, --copy-to or --write-keywords'],
+    ['p --category c --copy-to d --no-list --output o', '--no-list cannot be combined with'],
+    ['p --category c --remove-keywords', '--remove-keywords takes photos and --dry-run only'],
+    ['p --remove-keywords --output o', '--output needs categories'],
+    ['--remove-keywords', 'No photos given'],
+    ['undo', 'undo takes one file, the log of a move'],
+    ['undo a b', 'undo takes one file, the log of a move'],
     ['p --category c --dry-run --copy-to a --output o', '--dry-run cannot be combined with --output'],
     ['p --category c --best --move-to a', '--best cannot be combined with --move-to'],
     ['--video v --category c --move-to a', '--video cannot be combined with --move-to'],

@@ -1,7 +1,7 @@
 import { dlopen, read } from 'bun:ffi';
 import { constants } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, rename, rm, rmdir } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { type FileHandle, link, lstat, mkdir, open, rename, rm, rmdir } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { errnoOf } from '../../errors.ts';
 import { reasonOf, UsageError } from '../usage-error.ts';
 
@@ -43,28 +43,75 @@ export async function claimFile(
   }
 }
 
+type Content = string | Uint8Array;
+
+/** Owner, group and permissions, as `stat` gives them. */
+interface Access {
+  readonly uid: number;
+  readonly gid: number;
+  readonly mode: number;
+}
+
 /**
  * Replaces a file atomically: if the process is killed, either the old or the new file exists. If the path is a
  * link, the link is replaced, not its target.
  */
-export async function replaceFile(path: string, content: string): Promise<void> {
-  const part = `${path}.${crypto.randomUUID()}.part`;
+export async function replaceFile(path: string, content: Content, access?: Access): Promise<void> {
+  await fromPart(path, content, async (part, file) => {
+    if (access) await giveAccess(file, access);
+    await rename(part, path);
+  });
+}
+
+/**
+ * Creates a file that is complete as soon as it has its name.
+ * @throws EEXIST if the name is taken
+ */
+export async function createFile(path: string, content: Content): Promise<void> {
+  await fromPart(path, content, async (part) => {
+    try {
+      // Unlike `rename`, never replaces a file.
+      await link(part, path);
+      await rm(part);
+    } catch (fault) {
+      if (errnoOf(fault) === 'EEXIST') throw fault;
+      // Some file systems have no links.
+      if (await lstat(path).catch(ignoreMissing))
+        throw Object.assign(new Error('EEXIST'), { code: 'EEXIST' });
+      await rename(part, path);
+    }
+  });
+}
+
+/** Writes a temporary file beside `path`, and lets `name` give it that name. */
+async function fromPart(
+  path: string,
+  content: Content,
+  name: (part: string, file: FileHandle) => Promise<void>,
+): Promise<void> {
+  // Short, because the name of the file may be as long as names can be.
+  const part = join(dirname(path), `.classify-${crypto.randomUUID()}.part`);
   try {
     // Fails if the name is taken, even by a link.
     await using file = await open(part, 'wx');
     await file.writeFile(content);
     await file.sync();
-  } catch (fault) {
-    await rm(part, { force: true });
-    throw fault;
-  }
-  try {
-    await rename(part, path);
+    await name(part, file);
   } catch (fault) {
     await rm(part, { force: true });
     throw fault;
   }
   await syncFolder(dirname(path));
+}
+
+/** As far as possible: only root may give files away, and some file systems have no owners. */
+async function giveAccess(file: FileHandle, { uid, gid, mode }: Access): Promise<void> {
+  await file.chown(uid, gid).catch(ignoreErrno);
+  await file.chmod(mode & 0o7777).catch(ignoreErrno);
+}
+
+function ignoreErrno(fault: unknown): void {
+  if (errnoOf(fault) === undefined) throw fault;
 }
 
 /** A file locked for this run, empty until `write`. Disposing removes it if nothing was written. */

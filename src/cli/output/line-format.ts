@@ -26,9 +26,9 @@ export const bestFrameTable: Table = {
   words: ['category', 'file'],
 };
 
-/** Adds a last column `to`: where a file would be put. */
-export function withTarget({ columns, words }: Table): Table {
-  return { columns: [...columns, 'to'], words: [...words, 'to'] };
+/** Adds columns at the end. */
+export function withColumns({ columns, words }: Table, added: readonly string[]): Table {
+  return { columns: [...columns, ...added], words: [...words, ...added] };
 }
 
 export type FormatName = 'text' | 'json' | 'csv';

@@ -3,7 +3,9 @@ import { createEngineAnswers } from '../../../src/cli/answers/engine-answers.ts'
 import { type Command, parseCommand } from '../../../src/cli/arguments.ts';
 import { findBestFiles, findBestFrames } from '../../../src/cli/tasks/best.ts';
 import { categorizeFiles } from '../../../src/cli/tasks/categorize.ts';
+import { removeKeywordsOfFiles } from '../../../src/cli/tasks/remove-keywords.ts';
 import { createTally, type Tally } from '../../../src/cli/tasks/task.ts';
+import { undoMoves } from '../../../src/cli/tasks/undo.ts';
 import { createCommandTerminal, type TextStream } from '../../../src/cli/terminal.ts';
 import { createFakeClassifier, type FakeClassifierOptions } from '../fake-classifier.ts';
 
@@ -20,13 +22,24 @@ export interface RunOptions extends FakeClassifierOptions {
   /** Interrupts the run after this many answers. */
   readonly interruptAfter?: number;
   readonly answers?: Answers;
+  readonly labels?: readonly string[];
 }
 
-const tasks = { categorize: categorizeFiles, best: findBestFiles, video: findBestFrames } as const;
-export const labels = ['cat', 'dog', 'a/b'];
+const tasks = {
+  categorize: categorizeFiles,
+  best: findBestFiles,
+  video: findBestFrames,
+  'remove-keywords': removeKeywordsOfFiles,
+  undo: undoMoves,
+} as const;
+const defaultLabels = ['cat', 'dog', 'a/b'];
 
-/** Runs a command as the process does, with a fake engine. The categories are `cat`, `dog` and `a/b`. */
+/**
+ * Runs a command as the process does, with a fake engine. The categories are `cat`, `dog` and `a/b`, or those of the
+ * options; none for a task without a question.
+ */
 export async function runTask(argv: readonly string[], options: RunOptions = {}): Promise<TaskRun> {
+  const labels = options.labels ?? defaultLabels;
   const command = parseCommand([...argv, ...labels.flatMap((label) => ['--category', label])]) as Command;
   const stopping = new AbortController();
   const { signal } = stopping;
@@ -35,7 +48,7 @@ export async function runTask(argv: readonly string[], options: RunOptions = {})
   const tally = createTally(terminal, () => 0);
   const { classifier, added } = createFakeClassifier(options);
   const { interruptAfter = Number.POSITIVE_INFINITY } = options;
-  const question = { ...command.question, categories: { labels } };
+  const question = { ...command.question, categories: { labels: [...labels] } };
   const openAnswers = async (): Promise<Answers> => {
     if (options.answers) return options.answers;
     const dispose = async () => undefined;
@@ -54,7 +67,7 @@ export async function runTask(argv: readonly string[], options: RunOptions = {})
   };
   let fault: unknown;
   try {
-    await tasks[command.task]({ command, labels, terminal, tally, openAnswers, signal });
+    await tasks[command.task]({ command, labels: [...labels], terminal, tally, openAnswers, signal });
   } catch (thrown) {
     fault = thrown;
   }
