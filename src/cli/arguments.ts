@@ -89,8 +89,9 @@ named could not be used (standard error names each with the reason); 2 nothing
 was done, or the run had to stop: wrong options or settings, no model, no
 server, a full disk; 130 interrupted.
 
-Answers go to standard output, everything else to standard error. Use
-"bun run --silent classify" to hide Bun's own line. From another folder, use
+Answers go to standard output, everything else to standard error. "bun run"
+adds lines of its own, such as 'error: script "classify" exited with code 1';
+"bun run --silent classify" hides them. From another folder, use
 "bun PATH/src/cli/main.ts".
 `;
 

@@ -12,7 +12,7 @@ import type { Command } from './arguments.ts';
 import type { CommandTerminal } from './terminal.ts';
 
 /** A log that prints the engine's messages as sentences. */
-function createEngineLog(level: LogLevel, note: (sentence: string) => void): Log {
+export function createEngineLog(level: LogLevel, note: (sentence: string) => void): Log {
   const write =
     (itsLevel: LogLevel) =>
     (fields: object, message?: string): void => {
@@ -29,8 +29,12 @@ function createEngineLog(level: LogLevel, note: (sentence: string) => void): Log
   };
 }
 
+/** Longer lists would fill the terminal at every start. */
+const MAX_LISTED = 3;
+
 function wordOf(value: unknown): string {
   if (value instanceof Error) return value.message;
+  if (Array.isArray(value) && value.length > MAX_LISTED) return `one of ${value.length} values`;
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
@@ -62,13 +66,18 @@ const stageWords: Readonly<Partial<Record<LoadingProgress['stage'], string>>> = 
   warming_up: 'Loading the model…',
 };
 
+/** The status line while the model is loaded. A download draws its own bar. */
+export function describeLoading({ stage, percent }: Pick<LoadingProgress, 'stage' | 'percent'>): string {
+  const words = stageWords[stage] ?? '';
+  return words !== '' && percent !== undefined ? `${words} ${percent} %` : words;
+}
+
 async function openEngine(options: OpenAnswersOptions): Promise<Answers> {
   const { command, question, config, terminal, signal } = options;
   const level = command.isQuiet ? 'warn' : config.logLevel;
   const log = createEngineLog(level, (sentence) => terminal.note(sentence));
-  const report = ({ stage }: Pick<LoadingProgress, 'stage'>) => {
-    // A download draws its own bar.
-    if (terminal.isInteractive && !command.isQuiet) terminal.status(stageWords[stage] ?? '');
+  const report = (progress: Pick<LoadingProgress, 'stage' | 'percent'>) => {
+    if (terminal.isInteractive && !command.isQuiet) terminal.status(describeLoading(progress));
   };
   const store = { model: config.model, log, ...(command.isQuiet && { terminal: null }) };
   const compiled = await prepareModel(store, report, signal);

@@ -159,11 +159,14 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
     }
   }
 
-  const categorizeOnce = async (files: readonly FoundFile[]): Promise<readonly FileOutcome[]> => {
+  const categorizeOnce = async (
+    files: readonly FoundFile[],
+    tell?: (outcome: TakenFile) => void,
+  ): Promise<readonly FileOutcome[]> => {
     let left = new Map<string, BrokenFile | SkippedFile>();
     const parts = () => {
       left = new Map();
-      return formOf(files, left);
+      return formOf(files, left, tell);
     };
     const answer = await orNothing(post({ path: 'categorize', query, parts }));
     const details = answer === undefined ? undefined : expectShape(categorizeDetailsSchema, answer);
@@ -194,9 +197,10 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
   const categorizeChunk = async (
     files: readonly FoundFile[],
     unanswerable: BrokenFile[] = [],
+    tell?: (outcome: TakenFile) => void,
   ): Promise<readonly FileOutcome[]> => {
     try {
-      return await categorizeOnce(files);
+      return await categorizeOnce(files, tell);
     } catch (fault) {
       signal.throwIfAborted();
       if (!mayBeAFile(fault)) throw fault;
@@ -223,10 +227,11 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
   async function* categorize(
     files: readonly FoundFile[],
     unanswerable: BrokenFile[] = [],
+    tell?: (outcome: TakenFile) => void,
   ): AsyncGenerator<FileOutcome> {
     const watch = createFaultWatch();
     const chunks = inOrder(chunksOf(files, CHUNK_FILES), REQUESTS_AT_ONCE, (chunk) =>
-      categorizeChunk(chunk, unanswerable),
+      categorizeChunk(chunk, unanswerable, tell),
     );
     for await (const outcomes of chunks) {
       for (const outcome of outcomes) {
@@ -266,7 +271,7 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
       return model;
     },
 
-    categorize: (files) => categorize(files),
+    categorize: (files, tell) => categorize(files, [], tell),
 
     async best(files, tell) {
       const told = new Set<string>();

@@ -81,6 +81,14 @@ function namesBeforeSidecar(name: string): readonly string[] {
   ];
 }
 
+/** Names that would be taken for companions of a photo of this name. Not all spellings, but those that are in use. */
+export function companionNames(photo: string): readonly string[] {
+  const { name: stem, ext } = parse(photo);
+  const videos = liveStills.has(ext.toLowerCase()) ? liveVideos : [];
+  const endings = [...afterStem, ...videos].flatMap((ending) => [ending, ending.toUpperCase()]);
+  return [...endings.map((ending) => stem + ending), `${photo}.xmp`];
+}
+
 /** The name of a companion after its photo was renamed. */
 export function renamedWith(companion: string, photo: string, newPhoto: string): string {
   return parse(newPhoto).name + companion.slice(parse(photo).name.length);

@@ -2,6 +2,7 @@ import type { Dirent } from 'node:fs';
 import { lstat, readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { mediumOf } from '../../contract/media-endings.ts';
+import { errnoOf } from '../../errors.ts';
 import { reasonOf } from '../usage-error.ts';
 
 /** A regular file that may be a picture. */
@@ -130,7 +131,10 @@ export async function findFiles(
       await work();
     } catch (fault) {
       signal.throwIfAborted();
-      unreadable.push({ path, error: `It cannot be read, because ${reasonOf(fault)}.` });
+      const error = (await isDangling(path, fault))
+        ? 'It is a symbolic link to a file that does not exist.'
+        : `It cannot be read, because ${reasonOf(fault)}.`;
+      unreadable.push({ path, error });
     }
   };
 
@@ -142,6 +146,11 @@ export async function findFiles(
     });
   }
   return { files, unreadable, leftOut, hidden, links };
+}
+
+async function isDangling(path: string, fault: unknown): Promise<boolean> {
+  if (errnoOf(fault) !== 'ENOENT') return false;
+  return (await lstat(path).catch(() => undefined))?.isSymbolicLink() ?? false;
 }
 
 /** Files that macOS writes beside others on foreign disks are named like them, and are never pictures. */

@@ -152,7 +152,7 @@ async function removeIfSame(path: string, file: FileHandle): Promise<void> {
 /**
  * Creates a folder if it is missing, and locks out other runs until disposed. Disposing removes the folders that
  * were created and are still empty.
- * @throws UsageError if another run has locked it, or it cannot be created
+ * @throws UsageError if another run has locked it, or it cannot be created or written to
  */
 export async function claimFolder(path: string): Promise<AsyncDisposable> {
   let made: string | undefined;
@@ -167,12 +167,31 @@ export async function claimFolder(path: string): Promise<AsyncDisposable> {
     await folder.close();
     throw anotherRun(`Another run is putting files into ${path}`, 'folder');
   }
-  return {
-    async [Symbol.asyncDispose]() {
-      await folder.close();
-      if (made !== undefined) await removeEmpty(resolve(path), resolve(made));
-    },
+  const release = async () => {
+    await folder.close();
+    if (made !== undefined) await removeEmpty(resolve(path), resolve(made));
   };
+  try {
+    await probe(path);
+  } catch (fault) {
+    await release();
+    throw fault;
+  }
+  return { [Symbol.asyncDispose]: release };
+}
+
+/** A new file needs a block at least. */
+const PROBE_BYTES = 4096;
+
+/** Finds out whether a folder is read-only or its disk full before the model is loaded. @throws UsageError */
+async function probe(folder: string): Promise<void> {
+  const path = join(folder, `.classify-${crypto.randomUUID()}.part`);
+  try {
+    await fromPart(path, new Uint8Array(PROBE_BYTES), async (part) => await rm(part));
+  } catch (fault) {
+    if (errnoOf(fault) === undefined) throw fault;
+    throw new UsageError(`Files cannot be put into ${folder}, because ${reasonOf(fault)}.`);
+  }
 }
 
 /** Removes the inner folder and its parents up to the outer one, as long as they are empty. */

@@ -44,7 +44,7 @@ export interface LoggedMove {
 
 /** Targets are relative to the log, so that the sorted folder may be moved as a whole. */
 const lineSchema = v.union([
-  v.strictObject({ log: v.literal('moves'), version: v.literal(1) }),
+  v.strictObject({ log: v.literal('moves'), version: v.literal(1), started: v.number() }),
   v.strictObject({
     move: v.number(),
     files: v.array(
@@ -83,7 +83,7 @@ export function createMoveLog(operations: FileOperations, directory: string, now
     for (const candidate of numberedNames(name)) {
       const free = join(directory, candidate);
       if ((await operations.facts(free)) !== undefined) continue;
-      await operations.append(free, lineOf({ log: 'moves', version: 1 }));
+      await operations.append(free, lineOf({ log: 'moves', version: 1, started: now.getTime() }));
       return free;
     }
     throw new Error('This is a bug: the names never end');
@@ -141,6 +141,11 @@ function parseLine(text: string): Line | undefined {
   return parsed.success ? parsed.output : undefined;
 }
 
+function isCut(line: string): boolean {
+  if (!line.startsWith('{"move":') && !'{"move":'.startsWith(line)) return false;
+  return !v.is(v.pipe(v.string(), v.parseJson()), line);
+}
+
 /** [number] the moves that lines of a log describe. Other lines are left out. */
 function movesIn(lines: readonly string[], directory: string): ReadonlyMap<number, LoggedMove> {
   const moves = new Map<number, LoggedMove>();
@@ -157,25 +162,33 @@ function movesIn(lines: readonly string[], directory: string): ReadonlyMap<numbe
   return moves;
 }
 
+interface ReadLog {
+  /** In their order. */
+  readonly moves: readonly LoggedMove[];
+  /** When the run began, in milliseconds since 1970. */
+  readonly started: number;
+}
+
 /**
- * The moves of a log, in their order. A line that was cut when a run was killed counts as not written.
+ * Reads a log. A line that was cut when a run was killed counts as not written.
  * @throws UsageError if the file cannot be read, or is not such a log
  */
-export async function readMoveLog(path: string): Promise<readonly LoggedMove[]> {
+export async function readMoveLog(path: string): Promise<ReadLog> {
   const text = await readFile(path, 'utf8').catch((fault: unknown) => {
     throw new UsageError(`The log ${path} cannot be read, because ${reasonOf(fault)}.`);
   });
   const lines = linesOf(text);
   const foreign = lines.findIndex((written, index) => {
     const line = parseLine(written);
-    return index === 0 ? !line || !('log' in line) : !line && !/^\{"move":|^$/.test(written);
+    return index === 0 ? !line || !('log' in line) : !line && !isCut(written);
   });
-  if (foreign !== -1 || lines.length === 0) {
+  const header = parseLine(lines[0] ?? '');
+  if (foreign !== -1 || !header || !('log' in header)) {
     throw new UsageError(
       `${path} is not a log of moves: line ${Math.max(0, foreign) + 1} is not of this command.`,
     );
   }
-  return [...movesIn(lines, resolve(dirname(path))).values()];
+  return { moves: [...movesIn(lines, resolve(dirname(path))).values()], started: header.started };
 }
 
 /** Completes the move that a killed run had begun, so that a photo and its companions are together again. */
@@ -238,7 +251,7 @@ export type UndoneFile =
 
 interface UndoOptions {
   readonly operations: FileOperations;
-  /** The companions that a photo has now: others may have been made since. */
+  /** The companions of a photo that are not in the log, because they were made since. */
   readonly companionsOf: (move: FileMove) => Promise<readonly FileMove[]>;
   /** Changes no file. */
   readonly isDry: boolean;
@@ -253,8 +266,7 @@ export async function undoMove(
   { operations, companionsOf, isDry }: UndoOptions,
 ): Promise<readonly UndoneFile[]> {
   const [photo] = files;
-  const known = new Set(files.map(({ to }) => to));
-  const others = photo ? (await companionsOf(photo)).filter(({ to }) => !known.has(to)) : [];
+  const others = photo ? await companionsOf(photo) : [];
   const outcomes: UndoneFile[] = [];
   for (const file of [...files, ...others].toReversed()) {
     const outcome = await moveBack(file, { operations, isDry, isBegun: state === 'begun' });

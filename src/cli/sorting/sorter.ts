@@ -1,7 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, sep } from 'node:path';
 import { errnoOf } from '../../errors.ts';
-import { type Companions, createCompanions, renamedWith } from '../files/companions.ts';
+import { type Companions, companionNames, createCompanions, renamedWith } from '../files/companions.ts';
 import { folderFault } from '../output/claim.ts';
 import { reasonOf, UsageError } from '../usage-error.ts';
 import {
@@ -151,7 +151,9 @@ export function createSorter({
         { from: source, to: join(folder, candidate) },
         ...others.map((from) => ({ from, to: join(folder, renamedWith(basename(from), name, candidate)) })),
       ];
-      const free = await Promise.all(files.map(({ to }) => isFree(to)));
+      // A photo must not get the sidecar or video of another one either.
+      const strangers = companionNames(candidate).map((stranger) => join(folder, stranger));
+      const free = await Promise.all([...files.map(({ to }) => to), ...strangers].map(isFree));
       number += 1;
       if (!free.every(Boolean)) continue;
       if (number > 2) nextNumbers.set(key, number);

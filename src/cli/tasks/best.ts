@@ -19,6 +19,7 @@ import { createSorter } from '../sorting/sorter.ts';
 import { createProgress } from '../terminal.ts';
 import { reasonOf } from '../usage-error.ts';
 import {
+  noteIfNothingFound,
   orFault,
   placeFile,
   reportLeftOut,
@@ -45,7 +46,7 @@ export async function findBestFiles(parts: TaskParts): Promise<void> {
   for (const { path, error } of found.unreadable) tally.fault(path, error, 'file_unreadable');
   reportLeftOut(found, parts);
   const { files } = sorting ? await withoutCompanions(found.files, createCompanions(), tally) : found;
-  if (files.length === 0) return;
+  if (files.length === 0) return noteIfNothingFound(parts);
 
   await using answers = await openAnswers();
   const progress = createProgress({ terminal, unit: 'files', isQuiet: command.isQuiet });

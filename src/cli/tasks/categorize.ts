@@ -12,6 +12,7 @@ import { createSorter } from '../sorting/sorter.ts';
 import { type CommandTerminal, createProgress } from '../terminal.ts';
 import { UsageError } from '../usage-error.ts';
 import {
+  noteIfNothingFound,
   orFault,
   placeFile,
   reportLeftOut,
@@ -91,9 +92,17 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
     await using answers = await openAnswers();
     const progress = createProgress({ terminal, unit: 'files', isQuiet: command.isQuiet });
     let done = 0;
+    let taken = 0;
+    // Answers come many at a time, but pictures are taken one by one.
+    const show = () =>
+      progress.show(Math.max(done, Math.min(taken, files.length)), files.length, tally.remarks());
     try {
-      progress.show(0, files.length);
-      for await (const outcome of answers.categorize(files)) {
+      show();
+      const tell = () => {
+        taken += 1;
+        show();
+      };
+      for await (const outcome of answers.categorize(files, tell)) {
         signal.throwIfAborted();
         if (answers.model) await output.answeredBy(answers.model);
         if (outcome.kind === 'skipped') tally.skip(outcome.what);
@@ -111,7 +120,7 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
           }
         }
         done += 1;
-        progress.show(done, files.length, tally.remarks());
+        show();
       }
     } finally {
       progress.end();
@@ -119,6 +128,7 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
     }
   }
   if (!isDry) await sorter?.finish();
+  noteIfNothingFound(parts);
   if (sorter?.log !== undefined && !command.isQuiet) {
     terminal.note(`To move the files back: bun run classify undo ${quoted(sorter.log)}`);
   }

@@ -43,7 +43,7 @@ export async function withoutCompanions(
   for (const file of files) {
     const owner = await companions.ownerOf(file.path);
     if (owner === undefined || !paths.has(owner)) kept.push(file);
-    else tally.skip('file of a photo');
+    else tally.skip('companion file');
   }
   return { files: kept };
 }
@@ -87,6 +87,12 @@ export function reportLeftOut(
   }
   tally.skip('hidden file', hidden);
   tally.skip('symbolic link', links);
+}
+
+/** Says why there is no answer if there was nothing to answer. */
+export function noteIfNothingFound({ command, terminal, tally }: TaskParts): void {
+  if (tally.answered + tally.recorded + tally.faults > 0) return;
+  terminal.note(`No pictures found in ${command.paths.join(', ')}.`);
 }
 
 export interface TaskParts {

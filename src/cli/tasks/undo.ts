@@ -13,16 +13,23 @@ const table: Table = { columns: ['file', 'to'], words: ['file', 'to'] };
 export async function undoMoves({ command, terminal, tally, signal }: TaskParts): Promise<void> {
   const [log = ''] = command.paths;
   const { isDry } = command;
-  const moves = await readMoveLog(log);
+  const { moves, started } = await readMoveLog(log);
   const directory = dirname(resolve(log));
   await using _claim = isDry ? undefined : await claimFolder(directory);
   await using output = await openStandardOutput(terminal.print, lineFormats[command.format], table);
   const companions = createCompanions();
-  const companionsOf = async ({ from, to }: FileMove): Promise<readonly FileMove[]> =>
-    (await companions.of(to)).map((path) => ({
-      from: join(dirname(from), renamedWith(basename(path), basename(to), basename(from))),
-      to: path,
-    }));
+  const logged = new Set(moves.flatMap(({ files }) => files.map(({ to }) => to)));
+  /** Those that programs have made since. Older ones may belong to other photos. */
+  const companionsOf = async ({ from, to }: FileMove): Promise<readonly FileMove[]> => {
+    const found: FileMove[] = [];
+    for (const path of await companions.of(to)) {
+      const facts = await operations.facts(path);
+      if (logged.has(path) || !facts?.isFile() || facts.mtimeNs < BigInt(started) * 1_000_000n) continue;
+      const name = renamedWith(basename(path), basename(to), basename(from));
+      found.push({ from: join(dirname(from), name), to: path });
+    }
+    return found;
+  };
   const emptied = new Set<string>();
   for (const move of moves.toReversed()) {
     if (move.state === 'cancelled' || move.state === 'undone') continue;

@@ -23,7 +23,9 @@ describe('a server', () => {
       signal,
       dispose: async () => undefined,
     });
-    const answered = await Array.fromAsync(there.categorize(files));
+    const taken: string[] = [];
+    const answered = await Array.fromAsync(there.categorize(files, ({ file }) => taken.push(file)));
+    expect(taken.toSorted()).toEqual(files.map(({ path }) => path).toSorted());
     expect(answered).toEqual(await Array.fromAsync(here.categorize(files)));
     expect(answered.length).toBe(76);
 

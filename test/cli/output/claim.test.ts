@@ -141,6 +141,13 @@ describe('a folder that files are put into', () => {
     expect(await isThere(folder, 'a/b/file')).toBe(true);
   });
 
+  test.skipIf(process.platform !== 'linux')(
+    'is refused before the work if nothing can be put into it',
+    () => {
+      expect(claimFolder('/proc/self')).rejects.toThrow('Files cannot be put into /proc/self, because ');
+    },
+  );
+
   test('is named where it cannot be made', async () => {
     await using folder = await temporaryFolder();
     await folder.write({ file: '' });

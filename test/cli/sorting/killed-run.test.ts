@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'bun:test';
+import { readdir } from 'node:fs/promises';
+import { readMoveLog, undoMove } from '../../../src/cli/sorting/move-log.ts';
 import { type TemporaryFolder, temporaryFolder } from '../temporary-folder.ts';
-import { KilledError } from './breaking-operations.ts';
+import { KilledError, operationsUnder } from './breaking-operations.ts';
 import { actions, readPhotos, sortAll, sources, taken } from './sorting.ts';
 
 describe('a run that is killed', () => {
@@ -42,6 +44,59 @@ describe('a run that is killed', () => {
         }
       });
     }
+  }
+
+  for (const [disk, isOther, hasLinks] of disks) {
+    test(`keeps a photo and its companions together, and can be undone: move ${disk}`, async () => {
+      const family = {
+        'a/x.jpg': 'photo',
+        'a/x.jpg.xmp': 'edits',
+        'a/x.mov': 'video',
+        'b/x.jpg': 'another',
+        'sorted/cat/x.mov': 'theirs',
+      };
+      const circumstancesOf = (folder: TemporaryFolder) => ({
+        ...(isOther && { otherDisk: folder.at('sorted') }),
+        hasLinks,
+      });
+      const whole = {
+        'sorted/cat/x (2).jpg': 'photo',
+        'sorted/cat/x (2).jpg.xmp': 'edits',
+        'sorted/cat/x (2).mov': 'video',
+        'sorted/cat/x (3).jpg': 'another',
+        'sorted/cat/x.mov': 'theirs',
+      };
+      for (let killedAfter = 0; ; killedAfter++) {
+        await using completed = await temporaryFolder();
+        await using undone = await temporaryFolder();
+        let isKilled = false;
+        for (const folder of [completed, undone]) {
+          await folder.write(family);
+          await sortAll(folder, 'move', { ...circumstancesOf(folder), killedAfter }).catch((fault) => {
+            expect(fault).toBeInstanceOf(KilledError);
+            isKilled = true;
+          });
+        }
+        await sortAll(completed, 'move', circumstancesOf(completed));
+        expect(await readPhotos(completed)).toEqual(whole);
+
+        const operations = operationsUnder(circumstancesOf(undone));
+        for (const name of await readdir(undone.at('sorted'))) {
+          if (!name.endsWith('.jsonl')) continue;
+          // The log may have been cut before its first line was complete.
+          const log = await readMoveLog(undone.at('sorted', name)).catch(() => undefined);
+          for (const move of log?.moves.toReversed() ?? []) {
+            if (move.state === 'cancelled') continue;
+            const options = { operations, companionsOf: async () => [], isDry: false };
+            const outcomes = await undoMove(move, options);
+            expect(outcomes.filter(({ kind }) => kind === 'fault')).toEqual([]);
+          }
+        }
+        const files = Object.entries(await readPhotos(undone)).filter(([name]) => !name.endsWith('.part'));
+        expect(Object.fromEntries(files)).toEqual(family);
+        if (!isKilled) break;
+      }
+    });
   }
 
   test('does not take another file for the one that it had begun to move', async () => {

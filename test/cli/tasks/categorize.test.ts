@@ -106,8 +106,11 @@ describe('categorizing', () => {
 
   test('does not start the engine for nothing', async () => {
     await using folder = await temporaryFolder();
-    const { asked, tally, fault } = await runTask([folder.path]);
-    expect([asked, fault, tally.model]).toEqual([[], undefined, undefined]);
+    for (const options of [[], ['--best']]) {
+      const { asked, tally, fault, stderr } = await runTask([folder.path, ...options]);
+      expect([asked, fault, tally.model]).toEqual([[], undefined, undefined]);
+      expect(stderr).toBe(`No pictures found in ${folder.path}.\n`);
+    }
   });
 
   test('may only say where files would go', async () => {
@@ -272,6 +275,14 @@ describe('an output file', () => {
     expect(String(fault)).toContain('p/3.txt exists and was not written by this command as text');
     expect(await Bun.file(folder.at('p/3.txt')).text()).toBe('text');
   });
+});
+
+test('equal copies are copied once, and counted', async () => {
+  await using folder = await temporaryFolder();
+  await folder.write({ 'p/1/a.gif': cat, 'p/2/a.gif': cat, 'p/3/a.gif': cat });
+  const { tally } = await runTask([folder.at('p'), '--copy-to', folder.at('s'), '--no-list']);
+  expect(tally.summary()).toStartWith('3 answered in 0 s, 2 sorted before.');
+  expect(Object.keys(await folder.read()).filter((name) => name.startsWith('s/'))).toEqual(['s/cat/a.gif']);
 });
 
 test('the summary counts skipped files as nouns, the most frequent kinds first', () => {

@@ -55,9 +55,9 @@ export async function runTask(argv: readonly string[], options: RunOptions = {})
     const answers = await createEngineAnswers(classifier, { question, maxImageBytes: 1000, signal, dispose });
     return {
       ...answers,
-      async *categorize(files) {
+      async *categorize(files, tell) {
         let given = 0;
-        for await (const outcome of answers.categorize(files)) {
+        for await (const outcome of answers.categorize(files, tell)) {
           if (given === interruptAfter) stopping.abort(new Error('interrupted'));
           given += 1;
           yield outcome;
