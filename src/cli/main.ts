@@ -22,9 +22,11 @@ const tasks = {
 } as const;
 
 /** What a task does with the files that it counts. */
-const verbs = { 'remove-keywords': 'sidecars changed', undo: 'moved back' } as const;
-const verbOf = (task: Command['task']): string =>
-  task in verbs ? verbs[task as keyof typeof verbs] : 'answered';
+function verbOf({ task, isDry }: Command): string {
+  if (task === 'undo') return isDry ? 'would be moved back' : 'moved back';
+  if (task === 'remove-keywords') return isDry ? 'sidecars would change' : 'sidecars changed';
+  return 'answered';
+}
 
 const terminal = createCommandTerminal(process.stdout, process.stderr);
 const stopping = new AbortController();
@@ -55,7 +57,7 @@ async function run(command: Command): Promise<number> {
     ? await readCategories(command.categories, maxCategories)
     : { labels: [] };
   const question = { ...command.question, categories };
-  const tally = createTally(terminal, undefined, verbOf(command.task));
+  const tally = createTally(terminal, undefined, verbOf(command));
   try {
     await tasks[command.task]({
       command,

@@ -132,6 +132,30 @@ describe('the command', () => {
     }
   });
 
+  test('writes keywords and removes them, and needs no model for that', async () => {
+    await using folder = await photos(2);
+    const before = await folder.read();
+    const written = await run([folder.path, ...categories, '--write-keywords', '--no-list', '--quiet']);
+    expect([written.code, written.stdout]).toEqual([0, '']);
+    expect(Object.keys(await folder.read())).toHaveLength(4);
+    const removal = [folder.path, '--remove-keywords'];
+    const dry = await run([...removal, '--dry-run'], { CLIP_MODEL: '/nowhere' });
+    expect([dry.code, dry.stderr]).toEqual([0, expect.stringMatching(/^2 sidecars would change in /)]);
+    const removed = await run(removal, { CLIP_MODEL: '/nowhere' });
+    expect([removed.code, removed.stdout]).toEqual([0, dry.stdout]);
+    expect(removed.stderr).toMatch(/^2 sidecars changed in /);
+    expect(await folder.read()).toEqual(before);
+  });
+
+  test('ends with 2 for one category that would move everything', async () => {
+    await using folder = await photos(1);
+    const move = [folder.at('p'), '--category', 'red', '--move-to', folder.at('sorted')];
+    const refused = await run(move);
+    expect([refused.code, refused.stdout]).toEqual([2, '']);
+    expect(refused.stderr).toContain('it fits every photo at 100 %');
+    expect((await run([...move, '--yes', '--quiet'])).code).toBe(0);
+  });
+
   test('ends with 2 for wrong options, and for wrong settings', async () => {
     const [options, settings] = await Promise.all([
       run(['/tmp', '--category', 'c', '--jason']),

@@ -3,7 +3,7 @@ import { basename, dirname, join, parse } from 'node:path';
 import { errnoOf } from '../../errors.ts';
 import type { Companions } from '../files/companions.ts';
 import { createFile, replaceFile } from '../output/claim.ts';
-import { reasonOf } from '../usage-error.ts';
+import { reasonOf, UsageError } from '../usage-error.ts';
 import {
   type KeywordsByList,
   mayHaveOwnKeywords,
@@ -39,7 +39,7 @@ export interface KeywordWriterOptions {
 /**
  * Writes an answer into a photo's sidecar, and takes back an earlier answer to the same question.
  * @returns the path of the sidecar; undefined if it stays as it is
- * @throws SidecarError
+ * @throws SidecarError; UsageError if the disk is full
  */
 export type KeywordWriter = (photo: string, keywords: readonly string[]) => Promise<string | undefined>;
 
@@ -198,7 +198,12 @@ async function orSidecarError<T>(path: string, work: () => Promise<T>): Promise<
     if (fault instanceof XmpError) {
       throw new SidecarError(`The sidecar ${path} stays unchanged: ${fault.message}`);
     }
-    if (errnoOf(fault) === undefined) throw fault;
+    const errno = errnoOf(fault);
+    if (errno === undefined) throw fault;
+    // No other sidecar could be written either.
+    if (errno === 'ENOSPC' || errno === 'EDQUOT') {
+      throw new UsageError(`The sidecar ${path} cannot be written, because ${reasonOf(fault)}.`);
+    }
     throw new SidecarError(`The sidecar ${path} cannot be written, because ${reasonOf(fault)}.`);
   }
 }

@@ -206,11 +206,16 @@ async function removeEmpty(inner: string, outer: string): Promise<void> {
   }
 }
 
+const folderReasons: Readonly<Record<string, string>> = {
+  EEXIST: 'a file has that name',
+  EINVAL: 'its file system does not allow that name',
+};
+
 /** The error to throw if a folder cannot be created. */
 export function folderFault(folder: string, fault: unknown): unknown {
   const errno = errnoOf(fault);
   if (errno === undefined) return fault;
-  const reason = errno === 'EEXIST' ? 'a file has that name' : reasonOf(fault);
+  const reason = folderReasons[errno] ?? reasonOf(fault);
   return new UsageError(`The folder ${folder} cannot be created, because ${reason}.`);
 }
 

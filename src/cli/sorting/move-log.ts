@@ -84,6 +84,7 @@ export function createMoveLog(operations: FileOperations, directory: string, now
       const free = join(directory, candidate);
       if ((await operations.facts(free)) !== undefined) continue;
       await operations.append(free, lineOf({ log: 'moves', version: 1, started: now.getTime() }));
+      await operations.sync(directory);
       return free;
     }
     throw new Error('This is a bug: the names never end');

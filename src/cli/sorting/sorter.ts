@@ -107,7 +107,12 @@ export function createSorter({
     });
     for (const part of subfolderOf(source).split(sep)) {
       folder = join(folder, part);
-      await makeFolder(folder);
+      await makeFolder(folder).catch((fault: unknown) => {
+        const explained = folderFault(folder, fault);
+        // Other photos may have other subfolders.
+        const isFatal = explained === fault || fatalErrnos.has(errnoOf(fault) ?? '');
+        throw isFatal || !(explained instanceof Error) ? explained : new NotSortedError(explained.message);
+      });
     }
     return folder;
   };

@@ -54,7 +54,7 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
     if (tag === undefined) return null;
     try {
       const sidecar = await tag(file, category === null ? [] : [category]);
-      if (sidecar !== undefined) tally.tagged += 1;
+      if (sidecar !== undefined && !isDry) tally.tagged += 1;
       return sidecar ?? null;
     } catch (fault) {
       if (!(fault instanceof SidecarError)) throw fault;

@@ -141,6 +141,23 @@ test('the tree of folders is kept on request', async () => {
   }
 });
 
+test('a kept folder that cannot be made leaves its photos where they are, and the others are sorted', async () => {
+  await using folder = await temporaryFolder();
+  await folder.write({ 'p/in/a.jpg': cat, 'p/b.jpg': cat, 's/cat/in': 'a file' });
+  const { stderr, tally, fault } = await runTask([
+    folder.at('p'),
+    '--move-to',
+    folder.at('s'),
+    '--keep-folders',
+  ]);
+  expect([fault, tally.faults]).toEqual([undefined, 1]);
+  expect(stderr).toContain(
+    `in/a.jpg: The folder ${folder.at('s/cat/in')} cannot be created, because a file has that name.`,
+  );
+  expect(tally.summary()).toContain('1 failed (1 unsorted file)');
+  expect(Object.keys(await readPhotos(folder))).toEqual(['p/in/a.jpg', 's/cat/b.jpg', 's/cat/in']);
+});
+
 test('a link in the place of a kept folder is not followed', async () => {
   await using folder = await temporaryFolder();
   await folder.write({ 'p/in/a.jpg': cat, 'theirs/b.jpg': 'theirs' });
