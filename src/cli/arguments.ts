@@ -134,11 +134,6 @@ export interface Command {
   readonly isQuiet: boolean;
 }
 
-/** Whether the task asks the model. */
-export function hasQuestion({ task }: Pick<Command, 'task'>): boolean {
-  return task !== 'undo' && task !== 'remove-keywords';
-}
-
 // All are repeatable, because `parseArgs` would silently drop a value that is given twice; `onlyOne` refuses it.
 const text = { type: 'string', multiple: true } as const;
 const flag = { type: 'boolean' } as const;

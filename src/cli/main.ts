@@ -1,7 +1,7 @@
 import { ModelStoreError } from '../clip/store/storage-error.ts';
 import { ConfigError, parseConfig } from '../config.ts';
 import { ServiceError } from '../errors.ts';
-import { type Command, hasQuestion, help, parseCommand, readCategories } from './arguments.ts';
+import { type Command, help, parseCommand, readCategories } from './arguments.ts';
 import { openAnswers } from './open-answers.ts';
 import { findBestFiles, findBestFrames } from './tasks/best.ts';
 import { categorizeFiles } from './tasks/categorize.ts';
@@ -20,13 +20,6 @@ const tasks = {
   'remove-keywords': removeKeywordsOfFiles,
   undo: undoMoves,
 } as const;
-
-/** What a task does with the files that it counts. */
-function verbOf({ task, isDry }: Command): string {
-  if (task === 'undo') return isDry ? 'would be moved back' : 'moved back';
-  if (task === 'remove-keywords') return isDry ? 'sidecars would change' : 'sidecars changed';
-  return 'answered';
-}
 
 const terminal = createCommandTerminal(process.stdout, process.stderr);
 const stopping = new AbortController();
@@ -53,11 +46,11 @@ async function run(command: Command): Promise<number> {
   const config = parseConfig(undefined, []);
   // The server checks its own limit.
   const maxCategories = server ? Number.POSITIVE_INFINITY : config.limits.categories;
-  const categories = hasQuestion(command)
+  const categories = isAboutCategories(command)
     ? await readCategories(command.categories, maxCategories)
     : { labels: [] };
   const question = { ...command.question, categories };
-  const tally = createTally(terminal, undefined, verbOf(command));
+  const tally = createTally(terminal);
   try {
     await tasks[command.task]({
       command,
@@ -75,6 +68,10 @@ async function run(command: Command): Promise<number> {
   }
   if (!isQuiet) terminal.note(tally.summary());
   return tally.faults > 0 ? exitCodes.filesBroken : exitCodes.ok;
+}
+
+function isAboutCategories({ task }: Command): boolean {
+  return task === 'categorize' || task === 'best' || task === 'video';
 }
 
 function continuing({ output, task }: Command): string {

@@ -90,11 +90,8 @@ export interface VideoRequest extends VideoSearchOptions {
 export interface Answers extends AsyncDisposable {
   /** The model that answers; undefined until a server has answered. */
   readonly model: AnsweringModel | undefined;
-  /**
-   * Answers file by file, in their order. Keeps no answers.
-   * @param tell called for every file when it is taken: answers come later, many at a time
-   */
-  categorize(files: readonly FoundFile[], tell?: (outcome: TakenFile) => void): AsyncIterable<FileOutcome>;
+  /** Answers file by file, in their order. Keeps no answers. */
+  categorize(files: readonly FoundFile[]): AsyncIterable<FileOutcome>;
   /**
    * Compares all files with each other.
    * @param tell called for every file, when it is taken or with its fault. A fault may come after its file was taken

@@ -151,12 +151,9 @@ export async function createEngineAnswers(
     }
   };
 
-  const categorizeOnce = async (
-    files: readonly FoundFile[],
-    tell?: (outcome: TakenFile) => void,
-  ): Promise<readonly FileOutcome[]> => {
+  const categorizeOnce = async (files: readonly FoundFile[]): Promise<readonly FileOutcome[]> => {
     const collection = collect();
-    const left = await takeAll(files, (place, bytes) => collection.add(String(place), bytes), tell);
+    const left = await takeAll(files, (place, bytes) => collection.add(String(place), bytes));
     const rankings = await whileRestarting(() => collection.rankCategories(categories, options));
     const rankingOf = new Map(rankings.map(({ name, candidates }) => [name, candidates]));
     const faultOf = new Map((await collection.broken()).map((fault) => [fault.file, fault]));
@@ -180,11 +177,8 @@ export async function createEngineAnswers(
     });
   };
 
-  const categorizeChunk = async (
-    files: readonly FoundFile[],
-    tell?: (outcome: TakenFile) => void,
-  ): Promise<readonly FileOutcome[]> => {
-    const outcomes = [...(await categorizeOnce(files, tell))];
+  const categorizeChunk = async (files: readonly FoundFile[]): Promise<readonly FileOutcome[]> => {
+    const outcomes = [...(await categorizeOnce(files))];
     for (let attempt = 1; attempt < ATTEMPTS; attempt++) {
       const places = [...outcomes.keys()].filter((place) => isRestarting(outcomes[place]));
       if (places.length === 0) break;
@@ -201,12 +195,9 @@ export async function createEngineAnswers(
   return {
     model: classifier.model,
 
-    async *categorize(files, tell) {
+    async *categorize(files) {
       const watch = createFaultWatch();
-      const chunks = inOrder(chunksOf(files, CHUNK_FILES), CHUNKS_AT_ONCE, (chunk) =>
-        categorizeChunk(chunk, tell),
-      );
-      for await (const outcomes of chunks) {
+      for await (const outcomes of inOrder(chunksOf(files, CHUNK_FILES), CHUNKS_AT_ONCE, categorizeChunk)) {
         for (const outcome of outcomes) {
           watch(outcome);
           yield outcome;

@@ -159,14 +159,11 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
     }
   }
 
-  const categorizeOnce = async (
-    files: readonly FoundFile[],
-    tell?: (outcome: TakenFile) => void,
-  ): Promise<readonly FileOutcome[]> => {
+  const categorizeOnce = async (files: readonly FoundFile[]): Promise<readonly FileOutcome[]> => {
     let left = new Map<string, BrokenFile | SkippedFile>();
     const parts = () => {
       left = new Map();
-      return formOf(files, left, tell);
+      return formOf(files, left);
     };
     const answer = await orNothing(post({ path: 'categorize', query, parts }));
     const details = answer === undefined ? undefined : expectShape(categorizeDetailsSchema, answer);
@@ -197,10 +194,9 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
   const categorizeChunk = async (
     files: readonly FoundFile[],
     unanswerable: BrokenFile[] = [],
-    tell?: (outcome: TakenFile) => void,
   ): Promise<readonly FileOutcome[]> => {
     try {
-      return await categorizeOnce(files, tell);
+      return await categorizeOnce(files);
     } catch (fault) {
       signal.throwIfAborted();
       if (!mayBeAFile(fault)) throw fault;
@@ -227,11 +223,10 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
   async function* categorize(
     files: readonly FoundFile[],
     unanswerable: BrokenFile[] = [],
-    tell?: (outcome: TakenFile) => void,
   ): AsyncGenerator<FileOutcome> {
     const watch = createFaultWatch();
     const chunks = inOrder(chunksOf(files, CHUNK_FILES), REQUESTS_AT_ONCE, (chunk) =>
-      categorizeChunk(chunk, unanswerable, tell),
+      categorizeChunk(chunk, unanswerable),
     );
     for await (const outcomes of chunks) {
       for (const outcome of outcomes) {
@@ -271,7 +266,7 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
       return model;
     },
 
-    categorize: (files, tell) => categorize(files, [], tell),
+    categorize: (files) => categorize(files),
 
     async best(files, tell) {
       const told = new Set<string>();

@@ -92,17 +92,9 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
     await using answers = await openAnswers();
     const progress = createProgress({ terminal, unit: 'files', isQuiet: command.isQuiet });
     let done = 0;
-    let taken = 0;
-    // Answers come many at a time, but pictures are taken one by one.
-    const show = () =>
-      progress.show(Math.max(done, Math.min(taken, files.length)), files.length, tally.remarks());
     try {
-      show();
-      const tell = () => {
-        taken += 1;
-        show();
-      };
-      for await (const outcome of answers.categorize(files, tell)) {
+      progress.show(0, files.length);
+      for await (const outcome of answers.categorize(files)) {
         signal.throwIfAborted();
         if (answers.model) await output.answeredBy(answers.model);
         if (outcome.kind === 'skipped') tally.skip(outcome.what);
@@ -120,7 +112,7 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
           }
         }
         done += 1;
-        show();
+        progress.show(done, files.length, tally.remarks());
       }
     } finally {
       progress.end();

@@ -9,6 +9,7 @@ const table: Table = { columns: ['sidecar', 'keywords'], words: ['keywords', 'si
 
 /** Removes the keywords of earlier runs from all sidecars in folders, and from those of photos that are named. */
 export async function removeKeywordsOfFiles({ command, terminal, tally, signal }: TaskParts): Promise<void> {
+  tally.verb = command.isDry ? 'sidecars would change' : 'sidecars changed';
   const found = await findFiles(command.paths, { followLinks: false, signal });
   for (const { path, error } of found.unreadable) tally.fault(path, error, 'file_unreadable');
   const companions = createCompanions();

@@ -110,6 +110,8 @@ export interface TaskParts {
 export interface Tally {
   /** Answered in this run. */
   answered: number;
+  /** What was done to the files, in the summary. */
+  verb: string;
   /** Answered in an earlier run. */
   recorded: number;
   /** Files that did not have to be moved or copied, because they, or equal copies, were there. */
@@ -140,12 +142,7 @@ const MAX_KINDS = 6;
 /** Shorter runs show no rate, because their time includes the start of the model. */
 const RATE_AFTER_SECONDS = 5;
 
-/** @param verb what is counted: `answered` */
-export function createTally(
-  terminal: CommandTerminal,
-  now = () => performance.now(),
-  verb = 'answered',
-): Tally {
+export function createTally(terminal: CommandTerminal, now = () => performance.now()): Tally {
   const startMs = now();
   const skipped = new Map<string, number>();
   const faultKinds = new Map<string, number>();
@@ -155,6 +152,7 @@ export function createTally(
 
   return {
     answered: 0,
+    verb: 'answered',
     recorded: 0,
     undecided: 0,
     wereThere: 0,
@@ -177,7 +175,7 @@ export function createTally(
       const seconds = (now() - startMs) / 1000;
       const hasRate = seconds >= RATE_AFTER_SECONDS && this.answered > 0;
       const rate = hasRate ? ` (${(this.answered / seconds).toFixed(1)}/s)` : '';
-      const parts = [`${count(this.answered)} ${verb} in ${duration(seconds)}${rate}`];
+      const parts = [`${count(this.answered)} ${this.verb} in ${duration(seconds)}${rate}`];
       if (this.recorded > 0) parts.push(`${count(this.recorded)} answered in an earlier run`);
       if (this.undecided > 0) parts.push(`${count(this.undecided)} below the threshold`);
       if (this.tagged > 0) parts.push(`${count(this.tagged)} with new keywords`);

@@ -13,6 +13,7 @@ const table: Table = { columns: ['file', 'to'], words: ['file', 'to'] };
 export async function undoMoves({ command, terminal, tally, signal }: TaskParts): Promise<void> {
   const [log = ''] = command.paths;
   const { isDry } = command;
+  tally.verb = isDry ? 'would be moved back' : 'moved back';
   const { moves, started } = await readMoveLog(log);
   const directory = dirname(resolve(log));
   await using _claim = isDry ? undefined : await claimFolder(directory);

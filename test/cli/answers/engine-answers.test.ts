@@ -96,16 +96,6 @@ describe('every file is answered', () => {
     expect(mostAhead).toBeLessThanOrEqual(96);
   });
 
-  test('and told one by one when they are taken, before their answers', async () => {
-    await using folder = await temporaryFolder();
-    const { categorize } = await openAnswers();
-    let told = 0;
-    const toldAtAnswer: number[] = [];
-    const files = await filesOf(folder, ['cat', 'broken', 'dog']);
-    for await (const _ of categorize(files, () => (told += 1))) toldAtAnswer.push(told);
-    expect(toldAtAnswer).toEqual([3, 3, 3]);
-  });
-
   test('until it is interrupted', async () => {
     await using folder = await temporaryFolder();
     const stopping = new AbortController();

@@ -23,9 +23,7 @@ describe('a server', () => {
       signal,
       dispose: async () => undefined,
     });
-    const taken: string[] = [];
-    const answered = await Array.fromAsync(there.categorize(files, ({ file }) => taken.push(file)));
-    expect(taken.toSorted()).toEqual(files.map(({ path }) => path).toSorted());
+    const answered = await Array.fromAsync(there.categorize(files));
     expect(answered).toEqual(await Array.fromAsync(here.categorize(files)));
     expect(answered.length).toBe(76);
 

@@ -55,9 +55,9 @@ export async function runTask(argv: readonly string[], options: RunOptions = {})
     const answers = await createEngineAnswers(classifier, { question, maxImageBytes: 1000, signal, dispose });
     return {
       ...answers,
-      async *categorize(files, tell) {
+      async *categorize(files) {
         let given = 0;
-        for await (const outcome of answers.categorize(files, tell)) {
+        for await (const outcome of answers.categorize(files)) {
           if (given === interruptAfter) stopping.abort(new Error('interrupted'));
           given += 1;
           yield outcome;
