@@ -51,6 +51,7 @@ function fakeClassifier({
     }),
     embedTexts: async () => [],
     createRanker: async () => () => [],
+    createComparison: () => Promise.reject(new Error('nothing is compared')),
     parseCategories: (document) => ({ labels: JSON.parse(new TextDecoder().decode(document)) }),
     checkLabels: async () => {},
     searchVideo: () => Promise.reject(new Error('pictures alone are verified')),

@@ -1,3 +1,4 @@
+import { homedir } from 'node:os';
 import { DEMO_MODEL_NAME } from '../clip/demo/demo-checkpoint.ts';
 import { prepareModel } from '../clip/store/prepare-model.ts';
 import type { LoadingProgress } from '../clip/store/progress-display.ts';
@@ -9,6 +10,7 @@ import { createEngineAnswers } from './answers/engine-answers.ts';
 import { createServerAnswers } from './answers/server-answers.ts';
 import { createServerClient } from './answers/server-client.ts';
 import type { Command } from './arguments.ts';
+import { defaultIndexPath, type OpenIndex, openIndex } from './index/photo-index.ts';
 import type { CommandTerminal } from './terminal.ts';
 
 /** A log that prints the engine's messages as sentences. */
@@ -35,7 +37,7 @@ function wordOf(value: unknown): string {
 }
 
 interface OpenAnswersOptions {
-  readonly command: Pick<Command, 'server' | 'isQuiet'>;
+  readonly command: Pick<Command, 'task' | 'server' | 'index' | 'isQuiet'>;
   readonly question: Question;
   readonly config: Config;
   readonly terminal: CommandTerminal;
@@ -62,6 +64,21 @@ const stageWords: Readonly<Partial<Record<LoadingProgress['stage'], string>>> = 
   warming_up: 'Loading the model…',
 };
 
+/** @returns undefined: nothing is to be remembered, or the index cannot be used */
+async function openIndexOf({
+  command,
+  config,
+  terminal,
+}: OpenAnswersOptions): Promise<OpenIndex | undefined> {
+  const { isUsed, file } = command.index;
+  if (!isUsed || command.task === 'video') return undefined;
+  return await openIndex({
+    path: file ?? defaultIndexPath(config.model.cacheDirectory, homedir()),
+    isNamed: file !== undefined,
+    note: (sentence) => terminal.note(sentence),
+  });
+}
+
 async function openEngine(options: OpenAnswersOptions): Promise<Answers> {
   const { command, question, config, terminal, signal } = options;
   const level = command.isQuiet ? 'warn' : config.logLevel;
@@ -74,14 +91,19 @@ async function openEngine(options: OpenAnswersOptions): Promise<Answers> {
   const compiled = await prepareModel(store, report, signal);
   report({ stage: 'warming_up' });
   const engine = await startEngine(compiled, config, log);
-  const dispose = async () => await engine[Symbol.asyncDispose]();
+  let index: OpenIndex | undefined;
+  const dispose = async () => {
+    await engine[Symbol.asyncDispose]();
+    index?.[Symbol.dispose]();
+  };
   try {
     if (compiled.name === DEMO_MODEL_NAME) {
       log.warn({}, 'NOT CLIP: the demo model answers. It only knows colours and brightness.');
     }
     const { classifier } = engine;
     const maxImageBytes = config.limits.imageBytes;
-    return await createEngineAnswers(classifier, { question, maxImageBytes, signal, dispose });
+    index = await openIndexOf(options);
+    return await createEngineAnswers(classifier, { question, maxImageBytes, signal, dispose, index });
   } catch (fault) {
     await dispose();
     throw fault;

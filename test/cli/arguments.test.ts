@@ -20,6 +20,8 @@ describe('a command', () => {
       format: 'text',
       output: undefined,
       sorting: undefined,
+      search: { subject: '', limit: 20, minSimilarity: -1 },
+      index: { isUsed: true, file: undefined },
       server: undefined,
       isQuiet: false,
     });

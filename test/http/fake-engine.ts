@@ -146,6 +146,7 @@ export function createFakeEngine({
       await onRank?.(signal);
       return (embedding) => rankWord(wordOf(embedding), own(labels), limit);
     },
+    createComparison: () => Promise.reject(new Error('the service does not compare')),
     searchVideo: videos.searchVideo,
     parseCategories(document) {
       const labels = new TextDecoder().decode(document).split(',').filter(Boolean);

@@ -140,6 +140,39 @@ async function removeEmpty(inner: string, outer: string): Promise<void> {
   }
 }
 
+/** A file that several runs share, and that one of them can have for itself. */
+export interface SharedFile extends Disposable {
+  /** @returns whether no other run shares the file, and none can until `share` is called */
+  claim(): boolean;
+  share(): void;
+}
+
+const SHARING_AGAIN_MS = 20;
+
+/**
+ * Shares an empty file with other runs, creating it if it is missing. It stays when the runs have ended. Waits while
+ * another run has the file for itself.
+ * @throws errors of `open`
+ */
+export async function shareFile(path: string): Promise<SharedFile> {
+  const file = await open(path, constants.O_RDWR | constants.O_CREAT | NO_FOLLOW, 0o666);
+  while (!lock(file.fd, 'shared')) await Bun.sleep(SHARING_AGAIN_MS);
+  return {
+    claim() {
+      if (lock(file.fd, 'exclusive')) return true;
+      // An attempt gives the shared lock back.
+      lock(file.fd, 'shared');
+      return false;
+    },
+    share() {
+      lock(file.fd, 'shared');
+    },
+    [Symbol.dispose]() {
+      void file.close();
+    },
+  };
+}
+
 /** The error to throw if a folder cannot be created. */
 export function folderFault(folder: string, fault: unknown): unknown {
   const errno = errnoOf(fault);
@@ -166,14 +199,15 @@ const cLibraries: Partial<Record<NodeJS.Platform, { readonly name: string; reado
   darwin: { name: 'libSystem.B.dylib', wouldBlock: 35 },
 };
 
-const LOCK_EXCLUSIVELY_OR_FAIL = 2 | 4;
+const OR_FAIL = 4;
+const lockKinds = { shared: 1 | OR_FAIL, exclusive: 2 | OR_FAIL } as const;
 
 /**
  * Locks an open file or folder until it is closed or the process ends. A lock file would stay behind when a run is
  * killed, and block the next run.
- * @returns false if another process holds the lock; true also if the system has no locks
+ * @returns false if another process holds a lock that excludes this one; true also if the system has no locks
  */
-function lock(descriptor: number): boolean {
+function lock(descriptor: number, kind: keyof typeof lockKinds = 'exclusive'): boolean {
   const system = cLibraries[process.platform];
   if (system === undefined) return true;
   let library: ReturnType<typeof openLibrary>;
@@ -184,7 +218,7 @@ function lock(descriptor: number): boolean {
     return true;
   }
   const { flock, errno } = library;
-  if (flock(descriptor, LOCK_EXCLUSIVELY_OR_FAIL) === 0) return true;
+  if (flock(descriptor, lockKinds[kind]) === 0) return true;
   // Some network drives do not support locks.
   return errno() !== system.wouldBlock;
 }

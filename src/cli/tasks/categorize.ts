@@ -80,6 +80,7 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
     } finally {
       progress.end();
       tally.model = answers.model;
+      tally.fromIndex = answers.counts?.fromIndex ?? 0;
     }
   }
   if (!sorting?.isDry) await sorter?.finish();

@@ -65,6 +65,10 @@ export interface TaskParts {
 export interface Tally {
   /** Answered in this run. */
   answered: number;
+  /** Of those answered, the ones that the index had. */
+  fromIndex: number;
+  /** What was done to the files, in the summary. */
+  verb: 'answered' | 'searched' | 'compared';
   /** Answered in an earlier run. */
   recorded: number;
   /** Answers without a category, because the best score is below the threshold. */
@@ -101,6 +105,8 @@ export function createTally(terminal: CommandTerminal, now = () => performance.n
 
   return {
     answered: 0,
+    fromIndex: 0,
+    verb: 'answered',
     recorded: 0,
     undecided: 0,
     model: undefined,
@@ -121,7 +127,8 @@ export function createTally(terminal: CommandTerminal, now = () => performance.n
       const seconds = (now() - startMs) / 1000;
       const hasRate = seconds >= RATE_AFTER_SECONDS && this.answered > 0;
       const rate = hasRate ? ` (${(this.answered / seconds).toFixed(1)}/s)` : '';
-      const parts = [`${count(this.answered)} answered in ${duration(seconds)}${rate}`];
+      const parts = [`${count(this.answered)} ${this.verb} in ${duration(seconds)}${rate}`];
+      if (this.fromIndex > 0) parts.push(`${count(this.fromIndex)} of them from the index`);
       if (this.recorded > 0) parts.push(`${count(this.recorded)} answered in an earlier run`);
       if (this.undecided > 0) parts.push(`${count(this.undecided)} below the threshold`);
       if (faults > 0) parts.push(`${count(faults)} failed (${describeKinds(faultKinds)})`);
