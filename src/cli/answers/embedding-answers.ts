@@ -137,6 +137,7 @@ export async function createEmbeddingAnswers(
     const known = recognise(stamped, wantsEmbedding);
     const unknown = [...files.keys()].filter((place) => !known.has(place));
     const contents = new Map<string, ContentHash>();
+    if (unknown.length === 0) return files.flatMap((_, place) => known.get(place) ?? []);
     const outcomes = await embedder.embed(
       unknown.flatMap((place) => files[place] ?? []),
       async (file) => {

@@ -107,7 +107,8 @@ CREATE TABLE IF NOT EXISTS models(
 CREATE TABLE IF NOT EXISTS folders(id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS files(
   folder INTEGER NOT NULL, name TEXT NOT NULL, size INTEGER NOT NULL, modified REAL NOT NULL,
-  changed REAL NOT NULL, content BLOB NOT NULL, seen INTEGER NOT NULL, PRIMARY KEY(folder, name)) WITHOUT ROWID;
+  changed REAL NOT NULL, content BLOB NOT NULL, model INTEGER NOT NULL, picture INTEGER NOT NULL,
+  seen INTEGER NOT NULL, PRIMARY KEY(folder, name)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS contents(
   content BLOB NOT NULL, model INTEGER NOT NULL, picture INTEGER NOT NULL,
   PRIMARY KEY(content, model)) WITHOUT ROWID;
@@ -361,7 +362,66 @@ interface PhotoIndexParts {
   readonly today: number;
 }
 
-type FileRow = [size: number, modified: number, changed: number, content: Uint8Array, seen: number];
+interface FileRow {
+  readonly size: number;
+  readonly modified: number;
+  readonly changed: number;
+  readonly content: Uint8Array;
+  readonly model: number;
+  readonly picture: number;
+  readonly seen: number;
+}
+
+const fileColumns = 'name, size, modified, changed, content, model, picture, seen';
+type FileValues = [string, number, number, number, Uint8Array, number, number, number];
+
+function isRowOf({ size, modified, changed, content }: FileRow, stamp: FileStamp): boolean {
+  const isSame = size === stamp.size && modified === stamp.modifiedMs && changed === stamp.changedMs;
+  return isSame && content instanceof Uint8Array;
+}
+
+/** Files in a row that are in one folder. */
+interface FolderRun {
+  readonly folder: string;
+  readonly names: readonly string[];
+  /** The place of the first of them. */
+  readonly first: number;
+}
+
+function runsOf(files: readonly StampedFile[]): readonly FolderRun[] {
+  const runs: { folder: string; names: string[]; first: number }[] = [];
+  for (const [place, { path }] of files.entries()) {
+    const absolute = resolve(path);
+    const folder = dirname(absolute);
+    const last = runs.at(-1);
+    if (last?.folder === folder) last.names.push(basename(absolute));
+    else runs.push({ folder, names: [basename(absolute)], first: place });
+  }
+  return runs;
+}
+
+/** Files that are not asked for may be between the others. */
+const ROWS_FOR_A_NAME = 2;
+
+/** The names mostly follow each other, so one search finds all. */
+function rowsOf(database: Database, folder: number, names: readonly string[]): ReadonlyMap<string, FileRow> {
+  const rows = new Map<string, FileRow>();
+  const take = (found: unknown[][]) => {
+    for (const [name, size, modified, changed, content, model, picture, seen] of found as FileValues[]) {
+      rows.set(name, { size, modified, changed, content, model, picture, seen });
+    }
+  };
+  const between = database.query(
+    `SELECT ${fileColumns} FROM files WHERE folder = ? AND name BETWEEN ? AND ? ORDER BY name LIMIT ?`,
+  );
+  const most = ROWS_FOR_A_NAME * names.length;
+  const found = between.values(folder, names[0] ?? '', names.at(-1) ?? '', most);
+  take(found);
+  if (found.length < most && rows.size >= names.length) return rows;
+  const one = database.query(`SELECT ${fileColumns} FROM files WHERE folder = ? AND name = ?`);
+  for (const name of names) if (!rows.has(name)) take(one.values(folder, name));
+  return rows;
+}
 
 function createPhotoIndex({ attempt, onDamagedEntry, model, dimension, today }: PhotoIndexParts): PhotoIndex {
   const saltOf = (content: ContentHash): number =>
@@ -411,36 +471,34 @@ function createPhotoIndex({ attempt, onDamagedEntry, model, dimension, today }: 
     recognise: (files) =>
       attempt(
         (database) => {
-          const rows = database.query(
-            'SELECT size, modified, changed, content, seen FROM files WHERE folder = ? AND name = ?',
-          );
           const itsModel = modelId(database);
-          const met: [number, string][] = [];
-          let folder: { readonly path: string; readonly id: number | undefined } | undefined;
-          const found = files.map(({ path, stamp }) => {
-            const absolute = resolve(path);
-            const parent = dirname(absolute);
-            if (folder?.path !== parent) folder = { path: parent, id: folderId(database, parent) };
-            if (folder.id === undefined) return undefined;
-            const name = basename(absolute);
-            const [row] = rows.values(folder.id, name) as FileRow[];
-            if (!row) return undefined;
-            const [size, modified, changed, content, seen] = row;
-            const isSame =
-              size === stamp.size && modified === stamp.modifiedMs && changed === stamp.changedMs;
-            if (!isSame || !(content instanceof Uint8Array)) return undefined;
-            if (seen < today - SEEN_DAYS) met.push([folder.id, name]);
-            return pictureOf(database, content, itsModel);
-          });
+          const met: [folder: number, name: string][] = [];
+          const found: (IndexedPicture | undefined)[] = [];
+          for (const { folder: path, names, first } of runsOf(files)) {
+            const folder = folderId(database, path);
+            if (folder === undefined) continue;
+            const rows = rowsOf(database, folder, names);
+            for (const [order, name] of names.entries()) {
+              const row = rows.get(name);
+              const stamp = files[first + order]?.stamp;
+              if (!row || !stamp || !isRowOf(row, stamp)) continue;
+              if (row.seen < today - SEEN_DAYS) met.push([folder, name]);
+              // Most often, the photos were encoded by the model that is asked now.
+              found[first + order] =
+                row.model === itsModel
+                  ? { id: row.picture, salt: saltOf(row.content) }
+                  : pictureOf(database, row.content, itsModel);
+            }
+          }
           if (met.length > 0) {
             const see = database.query('UPDATE files SET seen = ? WHERE folder = ? AND name = ?');
             database
               .transaction(() => {
-                for (const [id, name] of met) see.run(today, id, name);
+                for (const [folder, name] of met) see.run(today, folder, name);
               })
               .immediate();
           }
-          return found;
+          return files.map((_, place) => found[place]);
         },
         files.map(() => undefined),
       ),
@@ -451,7 +509,7 @@ function createPhotoIndex({ attempt, onDamagedEntry, model, dimension, today }: 
       attempt(
         (database) => {
           const addFolder = database.query('INSERT OR IGNORE INTO folders(path) VALUES(?)');
-          const addFile = database.query('INSERT OR REPLACE INTO files VALUES(?, ?, ?, ?, ?, ?, ?)');
+          const addFile = database.query('INSERT OR REPLACE INTO files VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)');
           const addPicture = database.query('INSERT INTO pictures(embedding) VALUES(?)');
           const replacePicture = database.query('INSERT OR REPLACE INTO pictures VALUES(?, ?)');
           const addContent = database.query('INSERT INTO contents VALUES(?, ?, ?)');
@@ -474,7 +532,17 @@ function createPhotoIndex({ attempt, onDamagedEntry, model, dimension, today }: 
                   addFolder.run(parent);
                   const folder = folderId(database, parent) ?? Number.NaN;
                   const { size, modifiedMs, changedMs } = stamp;
-                  addFile.run(folder, basename(absolute), size, modifiedMs, changedMs, content, today);
+                  addFile.run(
+                    folder,
+                    basename(absolute),
+                    size,
+                    modifiedMs,
+                    changedMs,
+                    content,
+                    itsModel,
+                    picture.id,
+                    today,
+                  );
                 }
                 return picture;
               });

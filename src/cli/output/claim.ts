@@ -67,6 +67,30 @@ export async function replaceFile(path: string, content: string): Promise<void> 
   await syncFolder(dirname(path));
 }
 
+/**
+ * Replaces a file that this run has claimed, atomically and without a moment in which another run could claim it.
+ * @param write writes the content
+ * @returns the new file, for reading and appending
+ */
+export async function replaceClaimed(
+  path: string,
+  write: (append: (text: string) => Promise<void>) => Promise<void>,
+): Promise<{ readonly file: FileHandle }> {
+  const part = `${path}.${crypto.randomUUID()}.part`;
+  const { file } = await claimFile(part);
+  try {
+    await write((text) => file.appendFile(text));
+    await file.sync();
+    await rename(part, path);
+  } catch (fault) {
+    await rm(part, { force: true });
+    await file.close();
+    throw fault;
+  }
+  await syncFolder(dirname(path));
+  return { file };
+}
+
 /** A file locked for this run, empty until `write`. Disposing removes it if nothing was written. */
 export interface ReservedFile extends AsyncDisposable {
   write(content: string): Promise<void>;

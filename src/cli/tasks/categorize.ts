@@ -52,6 +52,7 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
   }
 
   if (files.length > 0) {
+    await output.observe(files.map(({ path }) => path));
     await using answers = await openAnswers();
     const progress = createProgress({ terminal, unit: 'files', isQuiet: command.isQuiet });
     let done = 0;
