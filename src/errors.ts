@@ -26,6 +26,7 @@ export const errorCodes = [
   'files_too_many',
   'files_broken',
   'file_name_invalid',
+  'ids_invalid',
   'image_empty',
   'image_unsupported',
   'image_too_large',

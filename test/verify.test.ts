@@ -50,6 +50,8 @@ function fakeClassifier({
       ],
     }),
     embedTexts: async () => [],
+    countTokens: async () => 0,
+    parseTexts: () => [],
     createRanker: async () => () => [],
     createComparison: () => Promise.reject(new Error('nothing is compared')),
     parseCategories: (document) => ({ labels: JSON.parse(new TextDecoder().decode(document)) }),

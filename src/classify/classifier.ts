@@ -147,6 +147,8 @@ export interface Classifier {
     options: LabelOptions,
     work: WorkContext,
   ): Promise<readonly Float32Array[]>;
+  /** How many tokens the model reads of these texts. @throws ServiceError label_too_long; the signal's reason */
+  countTokens(texts: readonly string[], options: LabelOptions, work: WorkContext): Promise<number>;
   /**
    * Prepares a question about pictures that become known one by one.
    * @returns ranks the categories for one picture, exactly as `rankCategories` does; best first
@@ -161,6 +163,11 @@ export interface Classifier {
   readonly searchVideo: SearchVideo;
   /** @throws ServiceError categories_malformed, categories_missing, categories_too_many */
   parseCategories(document: Uint8Array): Categories;
+  /**
+   * Reads a document of texts to be embedded, which is written as one of categories is.
+   * @throws ServiceError categories_malformed, categories_missing, categories_too_many
+   */
+  parseTexts(document: Uint8Array): readonly string[];
   /** @throws ServiceError label_too_long, categories_too_many */
   checkLabels(categories: Categories, options: LabelOptions, work: WorkContext): Promise<void>;
 }

@@ -202,6 +202,8 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
   return {
     model,
     embedTexts,
+    countTokens: (texts, { template = verbatim }, { signal }) =>
+      labelEncoder.countTokens(texts, template, signal),
     async createRanker(categories, options, work) {
       const { labels, ranking } = await candidatesOf(categories, options, work);
       return (embedding) => rank(embedding, labels, ranking);
@@ -220,6 +222,7 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
       observer,
     }),
     parseCategories: (document) => parseCategories(document, maxCategories),
+    parseTexts: (document) => parseCategories(document, MAX_TEXTS, 'texts').labels,
     async checkLabels({ labels }, { template = verbatim }, { signal }) {
       if (template.length > 1 && labels.length * template.length > MAX_TEXTS) {
         throw tooManyTexts(labels.length, template.length);

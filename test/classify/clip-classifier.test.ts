@@ -47,6 +47,7 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
       check(text) {
         for (let work = 0; work < 3000; work++) Math.sqrt(work);
         if (text.length > 40) throw new ServiceError('label_too_long', `"${text}" is too long.`);
+        return text.length;
       },
       async encode(texts) {
         encodedTexts.push(...texts);

@@ -125,6 +125,10 @@ export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): Fak
               .slice(0, limit),
         };
       },
+      countTokens: () => Promise.reject(new Error('the fake knows no tokens')),
+      parseTexts: () => {
+        throw new Error('the fake reads no texts');
+      },
       searchVideo: () => Promise.reject(new Error('the fake sees no videos')),
       parseCategories: (document) => parseCategories(document, 1000),
       checkLabels: async () => undefined,

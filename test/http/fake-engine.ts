@@ -142,6 +142,8 @@ export function createFakeEngine({
     model: fakeModel,
     collect,
     embedTexts: async (texts) => texts.map(embeddingOf),
+    countTokens: async (texts) => texts.reduce((sum, text) => sum + text.length, 0),
+    parseTexts: (document) => new TextDecoder().decode(document).split(',').filter(Boolean),
     async createRanker({ labels }, { limit }, { signal }) {
       await onRank?.(signal);
       return (embedding) => rankWord(wordOf(embedding), own(labels), limit);
@@ -149,7 +151,8 @@ export function createFakeEngine({
     createComparison: () => Promise.reject(new Error('the service does not compare')),
     searchVideo: videos.searchVideo,
     parseCategories(document) {
-      const labels = new TextDecoder().decode(document).split(',').filter(Boolean);
+      const text = new TextDecoder().decode(document);
+      const labels: string[] = text.startsWith('["') ? JSON.parse(text) : text.split(',').filter(Boolean);
       if (labels.length === 0) throw new ServiceError('categories_missing', 'The list is empty.');
       if (labels.includes('{')) throw new ServiceError('categories_malformed', 'Not JSON.');
       if (labels.length > 1000) throw new ServiceError('categories_too_many', 'Too many.');
