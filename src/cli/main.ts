@@ -74,8 +74,8 @@ function isAboutCategories({ task }: Command): boolean {
   return task === 'categorize' || task === 'best' || task === 'video';
 }
 
-function continuing({ output, task, index, server }: Command): string {
-  const isRemembered = task !== 'video' && index.isUsed && server === undefined;
+function continuing({ output, task, index }: Command): string {
+  const isRemembered = task !== 'video' && index.isUsed;
   const isContinued = isRemembered || (output !== undefined && task === 'categorize');
   return isContinued ? ' Run the same command again to continue.' : '';
 }

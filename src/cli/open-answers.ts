@@ -6,9 +6,12 @@ import type { Config } from '../config.ts';
 import { startEngine } from '../engine.ts';
 import { type Log, type LogLevel, logLevels } from '../log.ts';
 import type { Answers, Question } from './answers/answers.ts';
+import type { Embedder } from './answers/embedder.ts';
+import { createEmbeddingAnswers } from './answers/embedding-answers.ts';
 import { createEngineAnswers } from './answers/engine-answers.ts';
 import { createServerAnswers } from './answers/server-answers.ts';
 import { createServerClient } from './answers/server-client.ts';
+import { openServerEmbedder } from './answers/server-embedder.ts';
 import type { Command } from './arguments.ts';
 import { defaultIndexPath, type OpenIndex, openIndex } from './index/photo-index.ts';
 import type { CommandTerminal } from './terminal.ts';
@@ -55,7 +58,31 @@ export async function openAnswers(options: OpenAnswersOptions): Promise<Answers>
     if (!command.isQuiet) terminal.note(sentence);
   };
   const post = createServerClient({ url: command.server, apiKey: config.apiKey, signal, note });
-  return createServerAnswers({ post, question, maxImageBytes: config.limits.imageBytes, signal });
+  const maxImageBytes = config.limits.imageBytes;
+  const answers = createServerAnswers({ post, question, maxImageBytes, signal });
+  const { task } = command;
+  const isLibraryTask = task === 'search' || task === 'similar' || task === 'duplicates';
+  if (task === 'video' || (!command.index.isUsed && !isLibraryTask)) return answers;
+  const embedder = await openServerEmbedder({ post, signal });
+  if (!embedder) {
+    note('The server is of a version without embeddings: this run does not remember its photos.');
+    return answers;
+  }
+  const index = await openIndexOf(options);
+  const held: Embedder = {
+    ...embedder,
+    async [Symbol.asyncDispose]() {
+      await embedder[Symbol.asyncDispose]();
+      index?.[Symbol.dispose]();
+    },
+  };
+  try {
+    const remembering = await createEmbeddingAnswers(held, { question, maxImageBytes, signal, index });
+    return { ...remembering, video: (request) => answers.video(request) };
+  } catch (fault) {
+    await held[Symbol.asyncDispose]();
+    throw fault;
+  }
 }
 
 const stageWords: Readonly<Partial<Record<LoadingProgress['stage'], string>>> = {

@@ -1,4 +1,4 @@
-import type { Comparison, RankingOptions, RankPicture } from '../../classify/classifier.ts';
+import type { CandidateScore, LabelOptions, RankingOptions } from '../../classify/classifier.ts';
 import type { FoundFile } from '../files/find-files.ts';
 import type { ReadFile } from '../files/read-picture.ts';
 import type { AnsweringModel } from '../output/provenance.ts';
@@ -37,8 +37,25 @@ export interface Embedder extends AsyncDisposable {
     files: readonly FoundFile[],
     read: (file: FoundFile) => Promise<ReadFile | KnownPicture>,
   ): Promise<readonly EmbeddingOutcome[]>;
-  /** @returns ranks the categories for one picture */
-  createRanker(labels: readonly string[], options: RankingOptions): Promise<RankPicture>;
-  /** @returns ranks pictures for each category */
-  createComparison(labels: readonly string[], options: RankingOptions): Promise<Comparison>;
+  /** @returns of these words in these templates, [D] float32, L2-normalised */
+  embedText(words: string, options: LabelOptions): Promise<Float32Array>;
+  /** @returns for each picture the ranked categories, best first */
+  rankCategories(
+    embeddings: readonly Float32Array[],
+    labels: readonly string[],
+    options: RankingOptions,
+  ): Promise<readonly (readonly CandidateScore[])[]>;
+  /** @returns for each category the ranked pictures by their places, best first; ties by place */
+  rankPictures(
+    pictures: ScannedPictures,
+    labels: readonly string[],
+    options: RankingOptions,
+  ): Promise<readonly (readonly CandidateScore<number>[])[]>;
+}
+
+/** Many pictures whose embeddings need not be in memory together. */
+export interface ScannedPictures {
+  readonly count: number;
+  /** Calls `visit` with each picture that can still be used, in any order. The embedding is valid during the call. */
+  scan(visit: (place: number, embedding: Float32Array) => void): Promise<void>;
 }

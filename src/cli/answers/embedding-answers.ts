@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import type { CandidateScore } from '../../classify/classifier.ts';
 import { DECIDING_CANDIDATES, decide } from '../../classify/decide.ts';
 import { cosine, rankSimilarities } from '../../classify/ranking.ts';
 import { invariant } from '../../errors.ts';
@@ -20,6 +21,7 @@ import type {
   Answers,
   BestFile,
   BrokenFile,
+  FileOutcome,
   PhotoLibrary,
   Question,
   SearchOptions,
@@ -27,10 +29,11 @@ import type {
   SkippedFile,
   TellFile,
 } from './answers.ts';
-import type { Embedder } from './embedder.ts';
+import type { Embedder, ScannedPictures } from './embedder.ts';
 import { createFaultWatch } from './fault-watch.ts';
 import { chunksOf, inOrder } from './in-order.ts';
 import { groupNearDuplicates } from './near-duplicates.ts';
+import { similaritiesOf } from './similarities.ts';
 
 interface EmbeddingAnswersOptions {
   readonly question: Question;
@@ -44,8 +47,6 @@ interface EmbeddingAnswersOptions {
 const CHUNK_FILES = 32;
 /** While one chunk is ranked, the next one is read and encoded. */
 const CHUNKS_AT_ONCE = 2;
-/** Similarities that are kept at a time, with 8 bytes each. */
-const MAX_SIMILARITIES = 32e6;
 
 /** A picture, as its embedding in the form of the index. */
 interface LookedAt {
@@ -63,11 +64,9 @@ interface LookedAt {
 type Look = LookedAt | BrokenFile | SkippedFile;
 
 /** The pictures of a question, without their embeddings. */
-interface Photos {
+interface Photos extends ScannedPictures {
   /** The usable ones, in their order. */
   readonly files: readonly FoundFile[];
-  /** Calls \`visit\` with each picture, in any order. The embedding is valid during the call. */
-  scan(visit: (place: number, embedding: Float32Array) => void): Promise<void>;
 }
 
 /** For embeddings that no index holds. */
@@ -87,7 +86,8 @@ export async function createEmbeddingAnswers(
   const { dimension, model } = embedder;
   const options = { template, limit: Math.max(top_k, DECIDING_CANDIDATES) };
   const index = opened?.of(model, dimension);
-  const ranker = labels.length > 0 ? await embedder.createRanker(labels, options) : undefined;
+  // Encodes the labels once, before several chunks need them at the same time, and refuses them before any picture.
+  if (labels.length > 0) await embedder.rankCategories([], labels, options);
 
   const counts = { fromIndex: 0 };
 
@@ -181,17 +181,17 @@ export async function createEmbeddingAnswers(
     return looks;
   };
 
-  const look = async function* (files: readonly FoundFile[], wantsEmbedding: boolean): AsyncGenerator<Look> {
-    const watch = createFaultWatch();
-    const chunks = inOrder(chunksOf(files, CHUNK_FILES), CHUNKS_AT_ONCE, (chunk) =>
-      lookAt(chunk, wantsEmbedding),
+  /** Looks at all files, chunk by chunk. */
+  const look = (files: readonly FoundFile[], wantsEmbedding: boolean): AsyncGenerator<readonly Look[]> =>
+    inOrder(chunksOf(files, CHUNK_FILES), CHUNKS_AT_ONCE, (chunk) => lookAt(chunk, wantsEmbedding));
+
+  const categorizeChunk = async (files: readonly FoundFile[]): Promise<readonly FileOutcome[]> => {
+    const looks = await lookAt(files, true);
+    const embeddings = looks.flatMap((one) => (one.kind === 'picture' ? (one.embedding ?? []) : []));
+    const rankings = (await embedder.rankCategories(embeddings, labels, options)).values();
+    return looks.map((one) =>
+      one.kind === 'picture' ? answerOf(one.file, rankings.next().value ?? []) : one,
     );
-    for await (const looks of chunks) {
-      for (const one of looks) {
-        watch(one.kind === 'picture' ? undefined : one);
-        yield one;
-      }
-    }
   };
 
   const gather = async (files: readonly FoundFile[], tell: TellFile): Promise<Photos> => {
@@ -200,20 +200,24 @@ export async function createEmbeddingAnswers(
     const salts: number[] = [];
     /** Pictures that the index could not store, by the places of their files. */
     const kept = new Map<number, StoredEmbedding>();
+    const watch = createFaultWatch();
     let place = 0;
-    for await (const one of look(files, false)) {
-      const file = files[place];
-      invariant(file, 'more outcomes than files');
-      place += 1;
-      if (one.kind !== 'picture') {
-        tell(one);
-        continue;
+    for await (const looks of look(files, false)) {
+      for (const one of looks) {
+        const file = files[place];
+        invariant(file, 'more outcomes than files');
+        place += 1;
+        watch(one.kind === 'picture' ? undefined : one);
+        if (one.kind !== 'picture') {
+          tell(one);
+          continue;
+        }
+        if (one.stored) kept.set(usable.length, one.stored);
+        ids.push(one.picture?.id ?? Number.POSITIVE_INFINITY);
+        salts.push(one.salt);
+        usable.push(file);
+        tell({ kind: 'taken', file: file.path });
       }
-      if (one.stored) kept.set(usable.length, one.stored);
-      ids.push(one.picture?.id ?? Number.POSITIVE_INFINITY);
-      salts.push(one.salt);
-      usable.push(file);
-      tell({ kind: 'taken', file: file.path });
     }
     const byId = Uint32Array.from(ids.keys()).sort((a, b) => ids[a]! - ids[b]! || a - b);
     const stored = byId.filter((at) => !kept.has(at));
@@ -230,6 +234,7 @@ export async function createEmbeddingAnswers(
 
     return {
       files: usable,
+      count: usable.length,
       async scan(visit) {
         const embedding = new Float32Array(dimension);
         for (const [at, itsStored] of kept) {
@@ -244,39 +249,19 @@ export async function createEmbeddingAnswers(
         );
         const places = (missing ?? []).flatMap((picture) => [...placesOf(picture)]);
         let order = 0;
-        for await (const one of look(
-          places.flatMap((at) => usable[at] ?? []),
-          true,
-        )) {
-          const at = places[order] ?? 0;
-          order += 1;
-          if (one.kind === 'picture' && one.embedding) visit(at, one.embedding);
+        const again = places.flatMap((at) => usable[at] ?? []);
+        for await (const looks of look(again, true)) {
+          for (const one of looks) {
+            const at = places[order] ?? 0;
+            order += 1;
+            if (one.kind === 'picture' && one.embedding) visit(at, one.embedding);
+          }
         }
       },
     };
   };
 
-  /** @returns for each subject the similarities of the pictures; NaN for one that cannot be used any more */
-  const similaritiesOf = async (
-    photos: Photos,
-    subjects: number,
-    compare: (embedding: Float32Array) => readonly number[],
-  ): Promise<readonly Float64Array[]> => {
-    const similarities = Array.from({ length: subjects }, () =>
-      new Float64Array(photos.files.length).fill(Number.NaN),
-    );
-    await photos.scan((place, embedding) => {
-      for (const [subject, similarity] of compare(embedding).entries()) {
-        similarities[subject]![place] = similarity;
-      }
-    });
-    return similarities;
-  };
-
-  const answerOf = (
-    file: string,
-    ranked: ReturnType<Awaited<ReturnType<Embedder['createRanker']>>>,
-  ): AnsweredFile => {
+  const answerOf = (file: string, ranked: readonly CandidateScore[]): AnsweredFile => {
     const [best] = ranked;
     invariant(best, 'a picture without a ranking');
     return {
@@ -291,24 +276,17 @@ export async function createEmbeddingAnswers(
 
   const library: PhotoLibrary = {
     async search(words, files, searchOptions, tell) {
-      const comparison = await embedder.createComparison([words], { template });
-      const photos = await gather(files, tell);
-      const [similarities = new Float64Array()] = await similaritiesOf(photos, 1, comparison.compare);
-      return mostSimilar(photos.files, similarities, searchOptions);
+      const subject = await embedder.embedText(words, { template });
+      return await mostSimilar(await gather(files, tell), subject, searchOptions);
     },
 
     async similar(photo, files, searchOptions, tell) {
       const [subject] = await lookAt([photo], true);
       if (subject?.kind === 'broken') return subject;
       invariant(subject?.kind === 'picture' && subject.embedding, 'a named file was skipped');
-      const { embedding } = subject;
       const itself = resolve(photo.path);
       const others = files.filter(({ path }) => resolve(path) !== itself);
-      const photos = await gather(others, tell);
-      const [similarities = new Float64Array()] = await similaritiesOf(photos, 1, (other) => [
-        cosine(embedding, other),
-      ]);
-      return mostSimilar(photos.files, similarities, searchOptions);
+      return await mostSimilar(await gather(others, tell), subject.embedding, searchOptions);
     },
 
     async duplicates(files, minSimilarity, tell, tellCompared) {
@@ -334,58 +312,49 @@ export async function createEmbeddingAnswers(
     library,
 
     async *categorize(files) {
-      invariant(ranker, 'a question without categories');
-      for await (const one of look(files, true)) {
-        if (one.kind !== 'picture') yield one;
-        else if (one.embedding) yield answerOf(one.file, ranker(one.embedding));
+      const watch = createFaultWatch();
+      for await (const outcomes of inOrder(chunksOf(files, CHUNK_FILES), CHUNKS_AT_ONCE, categorizeChunk)) {
+        for (const outcome of outcomes) {
+          watch(outcome);
+          yield outcome;
+        }
       }
     },
 
     async best(files, tell) {
       const photos = await gather(files, tell);
-      const portion = Math.max(1, Math.floor(MAX_SIMILARITIES / Math.max(1, photos.files.length)));
-      const answers: BestFile[] = [];
-      for (const some of chunksOf(labels, portion)) {
-        const comparison = await embedder.createComparison(some, options);
-        const all = await similaritiesOf(photos, some.length, comparison.compare);
-        for (const [order, category] of some.entries()) {
-          const places = Uint32Array.from(all[order]!.keys()).filter(
-            (place) => !Number.isNaN(all[order]![place]),
-          );
-          const ranked = comparison.rank(Float64Array.from(places, (place) => all[order]![place]!));
-          const pathOf = (at: number): string => photos.files[places[at] ?? 0]?.path ?? '';
-          const [best] = ranked;
-          const answer = decide(ranked, question);
-          answers.push({
-            category,
-            file: answer && pathOf(answer.name),
-            score: best?.score ?? null,
-            similarity: best?.similarity ?? null,
-            scores: ranked
-              .slice(0, top_k)
-              .map(({ name, ...standing }) => ({ file: pathOf(name), ...standing })),
-          });
-        }
-      }
-      return answers;
+      const pathOf = (place: number): string => photos.files[place]?.path ?? '';
+      const rankings = await embedder.rankPictures(photos, labels, options);
+      return labels.map((category, order): BestFile => {
+        const ranked = rankings[order] ?? [];
+        const [best] = ranked;
+        const answer = decide(ranked, question);
+        return {
+          category,
+          file: answer && pathOf(answer.name),
+          score: best?.score ?? null,
+          similarity: best?.similarity ?? null,
+          scores: ranked
+            .slice(0, top_k)
+            .map(({ name, ...standing }) => ({ file: pathOf(name), ...standing })),
+        };
+      });
     },
 
     [Symbol.asyncDispose]: () => embedder[Symbol.asyncDispose](),
   };
 }
 
-/** @param similarities of the files; NaN: it cannot be used */
-function mostSimilar(
-  files: readonly FoundFile[],
-  similarities: Float64Array,
+async function mostSimilar(
+  photos: Photos,
+  subject: Float32Array,
   { limit, minSimilarity }: SearchOptions,
-): readonly SimilarFile[] {
-  const places = Uint32Array.from(similarities.keys()).filter(
-    (place) => similarities[place]! >= minSimilarity,
-  );
-  const cosines = Float64Array.from(places, (place) => similarities[place]!);
-  return rankSimilarities(cosines, { score: (values) => values, limit }).map(({ name, similarity }) => ({
-    file: files[places[name] ?? 0]?.path ?? '',
-    similarity,
-  }));
+): Promise<readonly SimilarFile[]> {
+  const [found] = await similaritiesOf(photos, 1, (embedding) => [cosine(subject, embedding)]);
+  if (!found) return [];
+  // Nothing has to add up to 1: the similarity is the score.
+  const ranked = rankSimilarities(found.values, { score: (similarities) => similarities, limit });
+  return ranked
+    .filter(({ similarity }) => similarity >= minSimilarity)
+    .map(({ name, similarity }) => ({ file: photos.files[found.places[name] ?? 0]?.path ?? '', similarity }));
 }

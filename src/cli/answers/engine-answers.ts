@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Classifier } from '../../classify/classifier.ts';
+import type { CandidateScore, Classifier } from '../../classify/classifier.ts';
 import { DECIDING_CANDIDATES, decide } from '../../classify/decide.ts';
 import { invariant, ServiceError } from '../../errors.ts';
 import type { WorkContext } from '../../work-context.ts';
@@ -15,7 +15,8 @@ import {
 import type { Embedder, EmbeddingOutcome } from './embedder.ts';
 import { createEmbeddingAnswers } from './embedding-answers.ts';
 import { unexpectedFault } from './fault-watch.ts';
-import { inOrder } from './in-order.ts';
+import { chunksOf, inOrder } from './in-order.ts';
+import { similaritiesOf } from './similarities.ts';
 
 /** The question, with the number of candidates that the decision and the list need. */
 function asked(question: Question) {
@@ -69,6 +70,9 @@ interface EngineAnswersOptions {
 const ATTEMPTS = 5;
 /** A new inference thread has usually loaded its graphs by then. */
 const RESTART_MS = 5000;
+
+/** Similarities that are kept at a time, with 8 bytes each. */
+const MAX_SIMILARITIES = 32e6;
 
 /** Pictures that are read ahead of the encoder, each of any accepted size. */
 const READS_AT_ONCE = 3;
@@ -171,10 +175,30 @@ function createEngineEmbedder(
       }
       return outcomes;
     },
-    createRanker: (labels, options) =>
-      whileRestarting(() => classifier.createRanker({ labels }, options, { signal })),
-    createComparison: (labels, options) =>
-      whileRestarting(() => classifier.createComparison({ labels }, options, { signal })),
+    async embedText(words, options) {
+      const [embedding] = await whileRestarting(() => classifier.embedTexts([words], options, { signal }));
+      invariant(embedding, 'a text without an embedding');
+      return embedding;
+    },
+    async rankCategories(embeddings, labels, options) {
+      const rank = await whileRestarting(() => classifier.createRanker({ labels }, options, { signal }));
+      return embeddings.map((embedding) => rank(embedding));
+    },
+    async rankPictures(pictures, labels, options) {
+      const portion = Math.max(1, Math.floor(MAX_SIMILARITIES / Math.max(1, pictures.count)));
+      const rankings: (readonly CandidateScore<number>[])[] = [];
+      for (const some of chunksOf(labels, portion)) {
+        const comparison = await whileRestarting(() =>
+          classifier.createComparison({ labels: some }, options, { signal }),
+        );
+        const similarities = await similaritiesOf(pictures, some.length, comparison.compare);
+        for (const { places, values } of similarities) {
+          const ranked = comparison.rank(values);
+          rankings.push(ranked.map((one) => ({ ...one, name: places[one.name] ?? Number.NaN })));
+        }
+      }
+      return rankings;
+    },
     [Symbol.asyncDispose]: dispose,
   };
 }
