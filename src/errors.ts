@@ -8,6 +8,7 @@ export const errorCodes = [
   'content_type_unsupported',
   'multipart_malformed',
   'multipart_too_large',
+  'json_invalid',
   'upload_stalled',
   'option_invalid',
   'part_unexpected',
@@ -17,11 +18,15 @@ export const errorCodes = [
   'categories_malformed',
   'categories_too_many',
   'label_too_long',
+  // embeddings
+  'embeddings_invalid',
+  'embeddings_mismatch',
   // pictures
   'files_missing',
   'files_too_many',
   'files_broken',
   'file_name_invalid',
+  'ids_invalid',
   'image_empty',
   'image_unsupported',
   'image_too_large',

@@ -33,7 +33,9 @@ function fakeClassifier({
   return {
     model,
     collect: () => ({
-      add: async () => ({ settled: Promise.resolve() }),
+      add: async (file) => ({ settled: Promise.resolve({ file, embedding: new Float32Array(512) }) }),
+      addEmbedding: () => {},
+      embeddings: async () => [],
       refuse: () => {},
       names: () => ['CLIP.png'],
       broken: async () => broken,
@@ -47,6 +49,11 @@ function fakeClassifier({
         },
       ],
     }),
+    embedTexts: async () => [],
+    countTokens: async () => 0,
+    parseTexts: () => [],
+    createRanker: async () => () => [],
+    createComparison: () => Promise.reject(new Error('nothing is compared')),
     parseCategories: (document) => ({ labels: JSON.parse(new TextDecoder().decode(document)) }),
     checkLabels: async () => {},
     searchVideo: () => Promise.reject(new Error('pictures alone are verified')),

@@ -21,43 +21,67 @@ const ENTRIES_PER_LABEL = 100;
 /** This many entries are read in a moment, so it bounds the entries under any limit of labels. */
 const MAX_ENTRIES = 100_000;
 
+/** What a document lists, for sentences about it. */
+export type Listed = 'categories' | 'texts';
+
 /**
  * Reads a categories document: JSON if it begins with `{` or `[`, otherwise CSV. A plain list and a single word are
  * special cases of CSV. Labels are trimmed; empty and repeated ones are dropped. Control characters inside a label are
  * refused: no word contains them, and each would take six bytes in the answer.
  * @throws ServiceError categories_malformed with the place of the fault, categories_missing, categories_too_many
  */
-export function parseCategories(document: Uint8Array, maxCategories: number): Categories {
-  const text = decodeText(document);
-  const maxEntries = Math.max(2 * maxCategories, Math.min(ENTRIES_PER_LABEL * maxCategories, MAX_ENTRIES));
-  const [first = ''] = text.trimStart();
-  const parse = first === '[' || first === '{' ? parseJsonLabels : parseCsvLabels;
-  const listed = parse(text, maxEntries);
-  if (!listed) {
+export function parseCategories(
+  document: Uint8Array,
+  maxCategories: number,
+  listed: Listed = 'categories',
+): Categories {
+  try {
+    return { labels: parseLabels(document, maxCategories, listed) };
+  } catch (fault) {
+    if (!(fault instanceof DocumentFault)) throw fault;
     throw new ServiceError(
-      'categories_too_many',
-      `The categories document has more than ${maxEntries} entries, repeated ones included; at most ${maxCategories} categories are accepted.`,
-      { limit: maxCategories },
+      'categories_malformed',
+      `The ${listed} document ${fault.message}. Accepted are JSON, {"${listed}":["a","b"]} or ["a","b"], ` +
+        `and text with the ${listed} separated by commas, semicolons, tabs or lines.`,
+      fault.details,
     );
   }
-  const distinct = new Set(listed.map((label) => label.trim()));
+}
+
+function parseLabels(document: Uint8Array, maxLabels: number, listed: Listed): readonly string[] {
+  const text = decodeText(document);
+  const maxEntries = Math.max(2 * maxLabels, Math.min(ENTRIES_PER_LABEL * maxLabels, MAX_ENTRIES));
+  const [first = ''] = text.trimStart();
+  const found =
+    first === '[' || first === '{'
+      ? parseJsonLabels(text, maxEntries, listed)
+      : parseCsvLabels(text, maxEntries);
+  if (!found) {
+    throw new ServiceError(
+      'categories_too_many',
+      `The ${listed} document has more than ${maxEntries} entries, repeated ones included; at most ${maxLabels} ${listed} are accepted.`,
+      { limit: maxLabels },
+    );
+  }
+  const distinct = new Set(found.map((label) => label.trim()));
   distinct.delete('');
   if (distinct.size === 0) {
+    const one = listed === 'categories' ? 'category' : 'text';
     throw new ServiceError(
       'categories_missing',
-      'The categories document names no category; at least one is needed.',
+      `The ${listed} document names no ${one}; at least one is needed.`,
     );
   }
-  if (distinct.size > maxCategories) {
+  if (distinct.size > maxLabels) {
     throw new ServiceError(
       'categories_too_many',
-      `${distinct.size} categories came; at most ${maxCategories} are accepted.`,
-      { categories: distinct.size, limit: maxCategories },
+      `${distinct.size} ${listed} came; at most ${maxLabels} are accepted.`,
+      { categories: distinct.size, limit: maxLabels },
     );
   }
   const labels = [...distinct];
   for (const [index, label] of labels.entries()) refuseControlCharacters(label, index + 1);
-  return { labels };
+  return labels;
 }
 
 /** A sentence shows at most this much of a label. */
@@ -78,19 +102,23 @@ function refuseControlCharacters(label: string, number: number): void {
   );
 }
 
-/** @param fault follows "The categories document" */
-function malformed(fault: string, details: ErrorDetails = {}): ServiceError {
-  return new ServiceError(
-    'categories_malformed',
-    `The categories document ${fault}. Accepted are JSON, {"categories":["a","b"]} or ["a","b"], ` +
-      'and text with the categories separated by commas, semicolons, tabs or lines.',
-    details,
-  );
+/** Why a document cannot be read: follows "The categories document". */
+class DocumentFault extends Error {
+  readonly details: ErrorDetails;
+
+  constructor(fault: string, details: ErrorDetails = {}) {
+    super(fault);
+    this.details = details;
+  }
+}
+
+function malformed(fault: string, details: ErrorDetails = {}): DocumentFault {
+  return new DocumentFault(fault, details);
 }
 
 /**
  * Decodes a document: UTF-8 with or without a byte order mark, or UTF-16 with one, as Excel saves "Unicode text".
- * @throws ServiceError categories_malformed with the offset in bytes
+ * @throws DocumentFault with the offset in bytes
  */
 function decodeText(document: Uint8Array): string {
   const [first, second] = document;
@@ -172,19 +200,19 @@ function firstInvalidByteOf(document: Uint8Array): number {
 const LOCATED_CHARACTERS = 256 * 1024;
 
 /**
- * Reads `["a","b"]` or `{"categories":["a","b"]}`; other keys are ignored.
+ * Reads `["a","b"]` or `{"categories":["a","b"]}` (`{"texts":…}` if texts are listed); other keys are ignored.
  * @param maxEntries commas, colons and opening brackets: for each, a parser makes something
  * @returns undefined if there are more than `maxEntries`
- * @throws ServiceError categories_malformed with line and column, or with the invalid element
+ * @throws DocumentFault with line and column, or with the invalid element
  */
-function parseJsonLabels(text: string, maxEntries: number): readonly string[] | undefined {
+function parseJsonLabels(text: string, maxEntries: number, listed: Listed): readonly string[] | undefined {
   if (text.length > maxEntries && countStructure(text) > maxEntries) return undefined;
   const value = parseJson(text);
   if (Array.isArray(value)) return strings(value, '');
-  const { categories } = value;
-  if (categories === undefined) throw malformed('is a JSON object without "categories"');
-  if (Array.isArray(categories)) return strings(categories, 'categories');
-  throw malformed(`has ${kindOf(categories)} as "categories", not a list of strings`);
+  const list = value[listed];
+  if (list === undefined) throw malformed(`is a JSON object without "${listed}"`);
+  if (Array.isArray(list)) return strings(list, listed);
+  throw malformed(`has ${kindOf(list)} as "${listed}", not a list of strings`);
 }
 
 function strings(list: readonly unknown[], path: string): readonly string[] {
@@ -221,7 +249,7 @@ function countStructure(text: string): number {
 /**
  * JSON.parse does not say where the fault is; this slower parser does. It returns if the nesting is too deep for it, or
  * if the fault is too far from the beginning.
- * @throws ServiceError categories_malformed with line and column
+ * @throws DocumentFault with line and column
  */
 function refuseAtFault(text: string): void {
   const beginning = text.slice(0, LOCATED_CHARACTERS);
@@ -275,7 +303,7 @@ const headerLine = /^categor(?:y|ies)[^\S\r\n]*[\r\n]/i;
  * other requests meanwhile.
  * @param maxEntries cells that are not empty, or are empty and in quotes
  * @returns trimmed, without empty ones; undefined if there are more than `maxEntries`
- * @throws ServiceError categories_malformed with the line
+ * @throws DocumentFault with the line
  */
 function parseCsvLabels(text: string, maxEntries: number): readonly string[] | undefined {
   const labels: string[] = [];

@@ -66,6 +66,16 @@ export interface StoredPicture {
   read(): Promise<Uint8Array> | Uint8Array;
 }
 
+/** A picture as the model sees it. */
+export interface PictureEmbedding {
+  readonly file: string;
+  /** [D] float32, L2-normalised. */
+  readonly embedding: Float32Array;
+}
+
+/** What became of a picture. */
+export type PictureOutcome = PictureEmbedding | BrokenFile;
+
 /** The pictures of one request: encoded while they arrive, kept as embeddings only. */
 export interface PictureCollection {
   /**
@@ -74,20 +84,49 @@ export interface PictureCollection {
    * @param name the file's name, exactly as sent; a second picture of the same name becomes `name (2)`
    * @param picture its bytes belong to the collection, which frees their memory after decoding. Bytes on the disk are
    *   read before this resolves
-   * @returns a promise that settles when the work on the picture is over
+   * @returns a promise of what became of the picture. If it rejects, the methods that wait for the pictures do, too
    */
-  add(name: string, picture: Uint8Array | StoredPicture): Promise<{ readonly settled: Promise<void> }>;
+  add(
+    name: string,
+    picture: Uint8Array | StoredPicture,
+  ): Promise<{ readonly settled: Promise<PictureOutcome> }>;
+  /**
+   * Adds a picture by its embedding, of this model at this precision. It is ranked exactly as the picture would be.
+   * @param name as in `add`
+   * @param embedding [D] float32, L2-normalised. It belongs to the collection
+   * @throws ServiceError embeddings_invalid
+   */
+  addEmbedding(name: string, embedding: Float32Array): void;
   /** Adds a picture that the caller could not receive completely, for example because it has too many bytes. */
   refuse(name: string, fault: ServiceError): void;
   /** The names in the answer of all pictures added and refused so far, in the order sent. */
   names(): readonly string[];
   /** Waits for all pictures added so far. @returns in the order sent */
   broken(): Promise<readonly BrokenFile[]>;
+  /** Waits for all pictures added so far. @returns the usable ones, in the order sent */
+  embeddings(): Promise<readonly PictureEmbedding[]>;
   /** Ranks the categories for every usable picture. @returns in the order sent, the best category first */
   rankCategories(categories: Categories, options: RankingOptions): Promise<readonly Ranking[]>;
   /** Ranks the usable pictures for every category. @returns in the order sent, the best picture first */
   rankFiles(categories: Categories, options: RankingOptions): Promise<readonly Ranking[]>;
 }
+
+/** Compares pictures with several categories, for callers that keep only the similarities. */
+export interface Comparison {
+  /**
+   * @param embedding of a picture, [D] float32, L2-normalised
+   * @returns its cosine with each category
+   */
+  compare(embedding: Float32Array): readonly number[];
+  /**
+   * @param similarities of all pictures with one category
+   * @returns the best pictures by their places, exactly as `rankFiles` finds them
+   */
+  rank(similarities: Float64Array): readonly CandidateScore<number>[];
+}
+
+/** @param embedding [D] float32, L2-normalised */
+export type RankPicture = (embedding: Float32Array) => readonly CandidateScore[];
 
 /** The use cases. Their callers are http and the command line, which know no pixels. */
 export interface Classifier {
@@ -97,9 +136,38 @@ export interface Classifier {
    *   undefined, every call that waits for the pictures rejects with the error
    */
   collect(work: WorkContext, faultOf?: FaultOf): PictureCollection;
+  /**
+   * Encodes texts, for example the categories of a question.
+   * @returns one embedding [D] float32, L2-normalised, per text: the average over the templates. Equal texts share one.
+   *   The caller must not write to it
+   * @throws ServiceError label_too_long; the signal's reason
+   */
+  embedTexts(
+    texts: readonly string[],
+    options: LabelOptions,
+    work: WorkContext,
+  ): Promise<readonly Float32Array[]>;
+  /** How many tokens the model reads of these texts. @throws ServiceError label_too_long; the signal's reason */
+  countTokens(texts: readonly string[], options: LabelOptions, work: WorkContext): Promise<number>;
+  /**
+   * Prepares a question about pictures that become known one by one.
+   * @returns ranks the categories for one picture, exactly as `rankCategories` does; best first
+   * @throws ServiceError label_too_long; the signal's reason
+   */
+  createRanker(categories: Categories, options: RankingOptions, work: WorkContext): Promise<RankPicture>;
+  /**
+   * Prepares the same for the best pictures of each category. The pictures are not kept, so there may be a million.
+   * @throws ServiceError label_too_long; the signal's reason
+   */
+  createComparison(categories: Categories, options: RankingOptions, work: WorkContext): Promise<Comparison>;
   readonly searchVideo: SearchVideo;
   /** @throws ServiceError categories_malformed, categories_missing, categories_too_many */
   parseCategories(document: Uint8Array): Categories;
+  /**
+   * Reads a document of texts to be embedded, which is written as one of categories is.
+   * @throws ServiceError categories_malformed, categories_missing, categories_too_many
+   */
+  parseTexts(document: Uint8Array): readonly string[];
   /** @throws ServiceError label_too_long, categories_too_many */
   checkLabels(categories: Categories, options: LabelOptions, work: WorkContext): Promise<void>;
 }

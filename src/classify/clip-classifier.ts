@@ -10,17 +10,16 @@ import { createSemaphore, type Permit } from '../semaphore.ts';
 import type { WorkContext } from '../work-context.ts';
 import { parseCategories } from './categories.ts';
 import type {
-  BrokenFile,
   Categories,
   Classifier,
   FaultOf,
-  LabelOptions,
   ModelSummary,
   PictureCollection,
+  PictureOutcome,
   RankingOptions,
   StoredPicture,
 } from './classifier.ts';
-import { rankEach } from './ranking.ts';
+import { createComparison, rank, rankEach } from './ranking.ts';
 import { createVideoSearch, type Framing, type OpenVideo } from './video-search.ts';
 
 interface ClassifierParts {
@@ -49,14 +48,6 @@ interface ClassifierParts {
   readonly noteGarbage: NoteGarbage;
   readonly observer: EngineObserver;
 }
-
-/** A picture of the request, as its embedding [D]. */
-interface EncodedPicture {
-  readonly file: string;
-  readonly embedding: Float32Array;
-}
-
-type Outcome = EncodedPicture | BrokenFile;
 
 /** Codes that are about one picture; all others end the request. */
 const pictureFaults: ReadonlySet<ErrorCode> = new Set([
@@ -117,21 +108,30 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
     return { embedding: encodeSlot() };
   };
 
-  const encodeLabels = async (
-    { labels }: Categories,
-    { template = verbatim }: LabelOptions,
-    { signal, times }: WorkContext,
-  ): Promise<readonly Float32Array[]> => {
+  const embedTexts: Classifier['embedTexts'] = async (texts, { template = verbatim }, { signal, times }) => {
     const beganAt = performance.now();
-    const embeddings = await labelEncoder.encode(labels, template, signal);
+    const distinct = [...new Set(texts)];
+    const embeddings = await labelEncoder.encode(distinct, template, signal);
     if (times) times.labelsMs += performance.now() - beganAt;
-    return embeddings;
+    if (distinct.length === texts.length) return embeddings;
+    const embeddingOf = new Map(distinct.map((text, index) => [text, embeddings[index]!]));
+    return texts.map((text) => embeddingOf.get(text)!);
+  };
+
+  /** The categories as candidates, with the model's rules for ranking them. */
+  const candidatesOf = async (
+    { labels }: Categories,
+    { limit, ...options }: RankingOptions,
+    work: WorkContext,
+  ) => {
+    const embeddings = await embedTexts(labels, options, work);
+    return { labels: { names: labels, embeddings }, ranking: { score, limit } };
   };
 
   const collect = (work: WorkContext, faultOf: FaultOf = () => undefined): PictureCollection => {
     const nameOf = createFileNames();
     const names: string[] = [];
-    const outcomes: Promise<Outcome>[] = [];
+    const outcomes: Promise<PictureOutcome>[] = [];
 
     const take = (name: string): string => {
       const file = nameOf(name);
@@ -139,7 +139,7 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
       return file;
     };
 
-    const settle = async (file: string, encoding: Promise<Float32Array>): Promise<Outcome> => {
+    const settle = async (file: string, encoding: Promise<Float32Array>): Promise<PictureOutcome> => {
       try {
         const embedding = await encoding;
         observer.pictureEncoded();
@@ -156,19 +156,13 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
     const encoded = async () => (await Promise.all(outcomes)).filter((outcome) => 'embedding' in outcome);
 
     /** Both sides of every comparison, each in the order sent. */
-    const sides = async (categories: Categories, { limit, ...options }: RankingOptions) => {
-      const [pictures, labelEmbeddings] = await Promise.all([
-        encoded(),
-        encodeLabels(categories, options, work),
-      ]);
-      return {
-        files: {
-          names: pictures.map(({ file }) => file),
-          embeddings: pictures.map(({ embedding }) => embedding),
-        },
-        labels: { names: categories.labels, embeddings: labelEmbeddings },
-        ranking: { score, limit },
+    const sides = async (categories: Categories, options: RankingOptions) => {
+      const [pictures, candidates] = await Promise.all([encoded(), candidatesOf(categories, options, work)]);
+      const files = {
+        names: pictures.map(({ file }) => file),
+        embeddings: pictures.map(({ embedding }) => embedding),
       };
+      return { files, ...candidates };
     };
 
     return {
@@ -176,14 +170,16 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
         work.signal.throwIfAborted();
         const file = take(name);
         const { embedding } = await encodePicture(picture, work);
-        const outcome = settle(file, embedding);
-        // An error that is not about the picture rejects the calls that wait for outcomes, not this promise.
-        const settled = outcome.then(
-          () => undefined,
-          () => undefined,
-        );
-        outcomes.push(outcome);
+        const settled = settle(file, embedding);
+        // Callers need not wait for it: the calls that wait for all pictures reject, too.
+        settled.catch(() => undefined);
+        outcomes.push(settled);
         return { settled };
+      },
+      addEmbedding(name, embedding) {
+        work.signal.throwIfAborted();
+        checkEmbedding(name, embedding, model.embeddingDimension);
+        outcomes.push(Promise.resolve({ file: take(name), embedding }));
       },
       refuse(name, { code, message }) {
         observer.pictureBroken(code);
@@ -191,6 +187,7 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
       },
       names: () => names,
       broken: async () => (await Promise.all(outcomes)).filter((outcome) => 'error' in outcome),
+      embeddings: encoded,
       async rankCategories(categories, options) {
         const { files, labels, ranking } = await sides(categories, options);
         return await rankEach(files, labels, ranking, work);
@@ -204,16 +201,28 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
 
   return {
     model,
+    embedTexts,
+    countTokens: (texts, { template = verbatim }, { signal }) =>
+      labelEncoder.countTokens(texts, template, signal),
+    async createRanker(categories, options, work) {
+      const { labels, ranking } = await candidatesOf(categories, options, work);
+      return (embedding) => rank(embedding, labels, ranking);
+    },
+    async createComparison(categories, options, work) {
+      const { labels, ranking } = await candidatesOf(categories, options, work);
+      return createComparison(labels.embeddings, ranking);
+    },
     searchVideo: createVideoSearch({
       openVideo,
       framing,
       places: videoPlaces,
       imageEncoder,
       score,
-      encodeLabels,
+      encodeLabels: ({ labels }, options, work) => embedTexts(labels, options, work),
       observer,
     }),
     parseCategories: (document) => parseCategories(document, maxCategories),
+    parseTexts: (document) => parseCategories(document, MAX_TEXTS, 'texts').labels,
     async checkLabels({ labels }, { template = verbatim }, { signal }) {
       if (template.length > 1 && labels.length * template.length > MAX_TEXTS) {
         throw tooManyTexts(labels.length, template.length);
@@ -240,6 +249,25 @@ function createFileNames(): (name: string) => string {
     taken.add(unique);
     return unique;
   };
+}
+
+/** How far a length may be from 1. Rounding to float32 takes a millionth. */
+const LENGTH_TOLERANCE = 1e-3;
+
+/** @throws ServiceError embeddings_invalid */
+function checkEmbedding(name: string, embedding: Float32Array, dimension: number): void {
+  const refuse = (fault: string) =>
+    new ServiceError('embeddings_invalid', `The embedding of ${JSON.stringify(name)} ${fault}.`);
+  if (embedding.length !== dimension) {
+    throw refuse(`has ${embedding.length} numbers; those of this model have ${dimension}`);
+  }
+  const length = Math.sqrt(embedding.reduce((sum, value) => sum + value * value, 0));
+  if (!Number.isFinite(length)) throw refuse('has a number that is not finite');
+  if (Math.abs(length - 1) > LENGTH_TOLERANCE) {
+    throw refuse(
+      `has the length ${Number(length.toPrecision(4))}; embeddings are L2-normalised, to the length 1`,
+    );
+  }
 }
 
 function tooManyTexts(categories: number, templates: number): ServiceError {

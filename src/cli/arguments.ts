@@ -14,12 +14,15 @@ import type { FormatName } from './output/line-format.ts';
 import { reasonOf, UsageError } from './usage-error.ts';
 
 export const help = `Sorts photos into categories that you write yourself, or finds the best photo
-or video frame for each category.
+or video frame for each category. Also searches folders.
 
   bun run classify PHOTOS… --categories cats.json [options]
   bun run classify --video clip.mp4 --categories cats.json [options]
   bun run classify PHOTOS… --remove-keywords [--dry-run]
   bun run classify undo LOG [--dry-run]
+  bun run classify search "a dog in snow" PHOTOS… [options]
+  bun run classify similar PHOTO PHOTOS… [options]
+  bun run classify duplicates PHOTOS… [options]
 
 PHOTOS: picture files, and folders (searched with all subfolders). Pictures and
 videos in folders that are not used are named on standard error, too.
@@ -40,6 +43,21 @@ Question
   --moments           with --video and --json: also list when each category
                       fits, from start to end; at most as many as --top-k
 
+Search
+  search WORDS        list the photos that fit the words, best first
+  similar PHOTO       list the photos that look like this one, best first
+  duplicates          list the photos that look almost the same, in groups
+  --top-k NUMBER      how many photos search and similar list (20)
+  --min-similarity N  -1 to 1: list no photos below it (duplicates: 0.98)
+
+Index
+  Each photo is analysed once: its embedding is kept in an index, for the next
+  question and after an interruption. A photo that has changed, or another
+  photo under an old name, is analysed again.
+  --index FILE        use this index (CLIP_CACHE/photos.index, or
+                      ~/.cache/clip/photos.index)
+  --no-index          keep nothing
+
 Output
   (default)           one line per answer: category, tab, file;
                       "-" where the best score is below the threshold
@@ -47,8 +65,9 @@ Output
   --csv               a table with a header
   --output FILE       write the answers to FILE. If it is interrupted, run the
                       same command again: it continues. FILE.question.json
-                      stores the question and the model; a run with another
-                      question or model is refused, and so is a symbolic link
+                      stores the question and the model, FILE.seen what each
+                      photo was; a run with another question or model is
+                      refused, and so is a symbolic link
   --copy-to DIR       copy each photo to DIR/category/; with --best the best
                       photos; with --video the best frames, as JPEG files
   --move-to DIR       move each photo to DIR/category/
@@ -106,13 +125,29 @@ interface Sorting {
   readonly keepsFolders: boolean;
 }
 
+/** What `search`, `similar` and `duplicates` ask for. */
+interface SearchQuestion {
+  /** The words of `search`, or the photo of `similar`. */
+  readonly subject: string;
+  readonly limit: number;
+  readonly minSimilarity: number;
+}
+
 /** The command line, checked as far as possible without reading any file. */
 export interface Command {
   /**
-   * `best`: the best photo for each category; `video`: the best frame. The tasks without a question have no
-   * categories.
+   * `best`: the best photo for each category; `video`: the best frame; `search`, `similar` and `duplicates` are about
+   * whole folders. The last two need no model.
    */
-  readonly task: 'categorize' | 'best' | 'video' | 'remove-keywords' | 'undo';
+  readonly task:
+    | 'categorize'
+    | 'best'
+    | 'video'
+    | 'search'
+    | 'similar'
+    | 'duplicates'
+    | 'remove-keywords'
+    | 'undo';
   /** Files and folders; with `video` and `undo` exactly one file. */
   readonly paths: readonly string[];
   readonly categories: { readonly file: string | undefined; readonly words: readonly string[] };
@@ -130,6 +165,12 @@ export interface Command {
   readonly isListed: boolean;
   /** Whether the person has confirmed what would otherwise be refused. */
   readonly isConfirmed: boolean;
+  readonly search: SearchQuestion;
+  readonly index: {
+    readonly isUsed: boolean;
+    /** undefined: the usual place */
+    readonly file: string | undefined;
+  };
   readonly server: URL | undefined;
   readonly isQuiet: boolean;
 }
@@ -157,6 +198,9 @@ const ownOptions = {
   'dry-run': flag,
   'no-list': flag,
   yes: flag,
+  index: text,
+  'no-index': flag,
+  'min-similarity': text,
   server: text,
   quiet: flag,
   help: { type: 'boolean', short: 'h' },
@@ -175,7 +219,7 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
   if (values.help) return 'help';
 
   const single = (
-    name: 'categories' | 'video' | 'output' | 'copy-to' | 'move-to' | 'sidecar-name' | 'server',
+    name: 'categories' | 'video' | 'output' | 'copy-to' | 'move-to' | 'sidecar-name' | 'server' | 'index',
   ) => nonEmpty(name, onlyOne(name, values[name]));
   const question = readQuestion(values);
   const video = single('video');
@@ -194,8 +238,28 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
   const isVideo = video !== undefined;
   const isMove = moveTo !== undefined;
   const directory = moveTo ?? copyTo;
+  const { task: library, subject, paths } = readLibraryTask(positionals);
+  const asked = library ?? (isVideo ? 'video' : best ? 'best' : 'categorize');
+  const task = isUndo ? 'undo' : removesKeywords ? 'remove-keywords' : asked;
+  const index = single('index');
+  const usesIndex = values['no-index'] !== true;
+  const minSimilarity = readSimilarity(onlyOne('min-similarity', values['min-similarity']));
   const refused: readonly (readonly [isRefused: boolean, sentence: string])[] = [
-    [isAsked && !hasCategories, 'No categories given. Use --categories FILE or --category TEXT.'],
+    ...(library === undefined ? [] : refusedWith(library, values)),
+    [
+      library !== undefined && library !== 'duplicates' && subject.trim() === '',
+      `${library} needs ${library === 'search' ? 'the words to search for' : 'a photo'} and a folder; see --help.`,
+    ],
+    [library !== undefined && paths.length === 0, `${library} needs photos or a folder; see --help.`],
+    [
+      library === undefined && minSimilarity !== undefined,
+      '--min-similarity needs search, similar or duplicates.',
+    ],
+    [index !== undefined && !usesIndex, '--index and --no-index cannot be combined.'],
+    [
+      isAsked && library === undefined && !hasCategories,
+      'No categories given. Use --categories FILE or --category TEXT.',
+    ],
     [json && csv, '--json and --csv cannot be combined.'],
     [isVideo && best, '--video cannot be combined with --best; it always finds the best frames.'],
     [isVideo && positionals.length > 0, '--video cannot be combined with photos; run it separately.'],
@@ -239,16 +303,8 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
   ];
   for (const [isRefused, sentence] of refused) if (isRefused) throw new UsageError(sentence);
   return {
-    task: isUndo
-      ? 'undo'
-      : removesKeywords
-        ? 'remove-keywords'
-        : isVideo
-          ? 'video'
-          : best
-            ? 'best'
-            : 'categorize',
-    paths: isVideo ? [video] : isUndo ? positionals.slice(1) : positionals,
+    task,
+    paths: isVideo ? [video] : isUndo ? positionals.slice(1) : paths,
     categories: { file, words },
     question,
     videoOptions: { thorough, moments },
@@ -260,9 +316,77 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
     isDry,
     isListed: !isUnlisted,
     isConfirmed: yes,
+    search: {
+      subject,
+      limit: isGiven(values, 'top-k') ? question.top_k : LISTED,
+      minSimilarity: minSimilarity ?? (library === 'duplicates' ? DUPLICATE_SIMILARITY : -1),
+    },
+    index: { isUsed: usesIndex, file: index },
     server: serverUrl(single('server')),
     isQuiet: quiet,
   };
+}
+
+/** How many photos `search` and `similar` list. */
+const LISTED = 20;
+/** Scaled and recompressed copies of a photo are above it; the photos of a series often are not. */
+const DUPLICATE_SIMILARITY = 0.98;
+
+const libraryTasks = ['search', 'similar', 'duplicates'] as const;
+
+/** The first word may name a task about a folder: `search "a red car" photos`. */
+function readLibraryTask(positionals: readonly string[]): {
+  readonly task: (typeof libraryTasks)[number] | undefined;
+  readonly subject: string;
+  readonly paths: readonly string[];
+} {
+  const task = libraryTasks.find((name) => name === positionals[0]);
+  if (task === undefined) return { task, subject: '', paths: positionals };
+  if (task === 'duplicates') return { task, subject: '', paths: positionals.slice(1) };
+  return { task, subject: positionals[1] ?? '', paths: positionals.slice(2) };
+}
+
+/** Options of questions with categories. */
+const categoryOptions = [
+  'categories',
+  'category',
+  'threshold',
+  'best',
+  'video',
+  'thorough',
+  'moments',
+  'copy-to',
+  'move-to',
+  'dry-run',
+  'keep-folders',
+  'write-keywords',
+  'remove-keywords',
+  'sidecar-name',
+  'no-list',
+  'yes',
+] as const;
+
+function refusedWith(
+  task: (typeof libraryTasks)[number],
+  values: Readonly<Record<string, unknown>>,
+): (readonly [boolean, string])[] {
+  const others = task === 'search' ? [] : task === 'similar' ? ['template'] : ['template', 'top-k'];
+  return [...categoryOptions, ...others].map((name) => [
+    isGiven(values, name),
+    `--${name} cannot be combined with ${task}. If a folder has that name, write ./${task}.`,
+  ]);
+}
+
+function isGiven(values: Readonly<Record<string, unknown>>, name: string): boolean {
+  return values[name] !== undefined;
+}
+
+/** @throws UsageError */
+function readSimilarity(given: string | undefined): number | undefined {
+  if (given === undefined) return undefined;
+  const similarity = /^-?(?:\d+\.?\d*|\.\d+)$/.test(given) ? Number(given) : Number.NaN;
+  if (Math.abs(similarity) <= 1) return similarity;
+  throw new UsageError('--min-similarity must be a number from -1 to 1.');
 }
 
 /**

@@ -6,6 +6,7 @@ import { openAnswers } from './open-answers.ts';
 import { findBestFiles, findBestFrames } from './tasks/best.ts';
 import { categorizeFiles } from './tasks/categorize.ts';
 import { removeKeywordsOfFiles } from './tasks/remove-keywords.ts';
+import { findDuplicates, findSimilarFiles, searchFiles } from './tasks/search.ts';
 import { createTally } from './tasks/task.ts';
 import { undoMoves } from './tasks/undo.ts';
 import { createCommandTerminal, ReaderGoneError } from './terminal.ts';
@@ -19,6 +20,9 @@ const tasks = {
   video: findBestFrames,
   'remove-keywords': removeKeywordsOfFiles,
   undo: undoMoves,
+  search: searchFiles,
+  similar: findSimilarFiles,
+  duplicates: findDuplicates,
 } as const;
 
 const terminal = createCommandTerminal(process.stdout, process.stderr);
@@ -74,8 +78,10 @@ function isAboutCategories({ task }: Command): boolean {
   return task === 'categorize' || task === 'best' || task === 'video';
 }
 
-function continuing({ output, task }: Command): string {
-  return output !== undefined && task === 'categorize' ? ' Run the same command again to continue.' : '';
+function continuing({ output, task, index }: Command): string {
+  const isRemembered = task !== 'video' && index.isUsed;
+  const isContinued = isRemembered || (output !== undefined && task === 'categorize');
+  return isContinued ? ' Run the same command again to continue.' : '';
 }
 
 /** @returns the sentence of a fault that the person can correct; undefined for a bug */

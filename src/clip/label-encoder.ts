@@ -42,6 +42,8 @@ export interface LabelEncoder {
    * @throws ServiceError label_too_long; the signal's reason
    */
   check(labels: readonly string[], templates: readonly string[], signal?: AbortSignal): Promise<void>;
+  /** @returns how many tokens the texts have together, start and end included. @throws as `check` */
+  countTokens(labels: readonly string[], templates: readonly string[], signal?: AbortSignal): Promise<number>;
   /**
    * @param labels distinct; cached ones are not encoded again
    * @returns one embedding [D] float32, L2-normalised, per label: the average over the templates. The caller must
@@ -73,6 +75,18 @@ export function createLabelEncoder(
           if (turns.isOver) await turns.next();
         }
       }
+    },
+
+    async countTokens(labels, templates, signal) {
+      const turns = takeTurns(signal);
+      let count = 0;
+      for (const label of labels) {
+        for (const template of templates) {
+          count += textTower.check(fill(template, label));
+          if (turns.isOver) await turns.next();
+        }
+      }
+      return count;
     },
 
     async encode(labels, templates, signal) {

@@ -27,9 +27,10 @@ const ENTRY_OVERHEAD_BYTES = 300;
 export interface TextTower {
   /**
    * Tokenizes a text and keeps the ids until it is encoded.
+   * @returns the number of its tokens, start and end included
    * @throws ServiceError label_too_long
    */
-  check(text: string): void;
+  check(text: string): number;
   /**
    * @param texts equal texts are encoded once
    * @returns one embedding [D] float32, L2-normalised, per text, in the same order
@@ -93,7 +94,11 @@ export function createTextTower(
 
   return {
     check(text) {
-      if (!checked.has(text)) checked.set(text, tokenize(text));
+      const known = checked.get(text);
+      if (known) return known.length;
+      const ids = tokenize(text);
+      checked.set(text, ids);
+      return ids.length;
     },
     async encode(texts, signal) {
       const embeddings = new Map<string, Float32Array>();

@@ -46,7 +46,11 @@ export const errorMeanings: Readonly<Record<ErrorCode, ErrorMeaning>> = {
     ...otherRequest,
     meaning: 'The path exists, but not for this method; see Allow.',
   },
-  content_type_unsupported: { status: 415, ...otherRequest, meaning: 'The body is not multipart/form-data.' },
+  content_type_unsupported: {
+    status: 415,
+    ...otherRequest,
+    meaning: 'The body is not multipart/form-data, nor JSON where that is accepted.',
+  },
   multipart_malformed: {
     status: 400,
     ...otherFiles,
@@ -57,7 +61,12 @@ export const errorMeanings: Readonly<Record<ErrorCode, ErrorMeaning>> = {
     status: 413,
     client: 'send_less',
     about: 'request',
-    meaning: 'A part’s headers or the categories are too large.',
+    meaning: 'A part’s headers, the categories or the texts are too large.',
+  },
+  json_invalid: {
+    status: 400,
+    ...otherRequest,
+    meaning: 'The JSON body is malformed, or has a field that cannot be used.',
   },
   upload_stalled: {
     status: 408,
@@ -77,23 +86,41 @@ export const errorMeanings: Readonly<Record<ErrorCode, ErrorMeaning>> = {
   },
   // Only the log has it. The status is the one that proxies write into their logs.
   client_gone: { status: 499, ...otherRequest, meaning: 'The client left before the answer.' },
-  categories_missing: { status: 400, ...otherRequest, meaning: 'No category was sent.' },
+  categories_missing: {
+    status: 400,
+    ...otherRequest,
+    meaning: 'No category was sent, or a document of texts is empty.',
+  },
   categories_malformed: {
     status: 400,
     ...otherRequest,
-    meaning: 'The categories are not JSON, CSV or lines of text.',
+    meaning: 'The categories or texts are not JSON, CSV or lines of text.',
   },
   categories_too_many: {
     status: 400,
     ...otherRequest,
-    meaning: 'There are more categories than the service accepts.',
+    meaning: 'There are more categories or texts than the service accepts.',
   },
   label_too_long: {
     status: 400,
     ...otherRequest,
-    meaning: 'A category does not fit into the model’s context.',
+    meaning: 'A category or a text does not fit into the model’s context.',
   },
-  files_missing: { status: 400, ...otherRequest, meaning: 'No picture was sent.' },
+  embeddings_invalid: {
+    status: 400,
+    ...otherRequest,
+    meaning: 'The embeddings are malformed, or one of them cannot be an embedding of this model.',
+  },
+  embeddings_mismatch: {
+    status: 409,
+    ...otherRequest,
+    meaning: 'The embeddings are of another model or precision.',
+  },
+  files_missing: {
+    status: 400,
+    ...otherRequest,
+    meaning: 'No picture was sent; at /embeddings, no text either.',
+  },
   files_too_many: {
     status: 400,
     client: 'send_less',
@@ -109,6 +136,12 @@ export const errorMeanings: Readonly<Record<ErrorCode, ErrorMeaning>> = {
     status: 400,
     ...otherFiles,
     meaning: 'A file name is missing, empty, too long, not UTF-8, or has a control character.',
+  },
+  ids_invalid: {
+    status: 400,
+    ...otherRequest,
+    meaning:
+      'The ids are malformed or not as many as the files, or come after their files where answers come one by one.',
   },
   image_empty: { status: 422, ...otherFile, meaning: 'The picture has no bytes.' },
   image_unsupported: {

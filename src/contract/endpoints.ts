@@ -11,6 +11,18 @@ export const endpoints = {
     summary: 'The best category of every picture',
   },
   image: { method: 'POST', path: '/image', kind: 'pictures', summary: 'The best picture of every category' },
+  embeddings: {
+    method: 'POST',
+    path: '/embeddings',
+    kind: 'embeddings',
+    summary: 'The embeddings of pictures and texts',
+  },
+  embeddings_v1: {
+    method: 'POST',
+    path: '/v1/embeddings',
+    kind: 'embeddings',
+    summary: 'The same as /embeddings, where clients of OpenAI’s API expect it',
+  },
   video: {
     method: 'POST',
     path: '/video',

@@ -12,6 +12,10 @@ const MAX_QUERY_OPTIONS = 1000;
 /** The number of faults that one sentence names. */
 const SHOWN_FAULTS = 5;
 
+/** How an embedding is written in JSON, as in the API of OpenAI. */
+export const encodingFormats = ['float', 'base64'] as const;
+export type EncodingFormat = (typeof encodingFormats)[number];
+
 /** In lower case, because Python's `requests` writes `True`. */
 const flag = v.pipe(
   v.string(),
@@ -101,6 +105,28 @@ export const optionsSchema = v.pipe(
   })),
 );
 
+/** The query options of /embeddings. */
+export const embeddingsOptionsSchema = v.strictObject({
+  template: v.pipe(
+    questionSchema.entries.template,
+    v.description(
+      'A sentence with {} in the place of the text, e.g. `a photo of a {}`. Several templates are averaged. Default: the text alone.',
+    ),
+  ),
+  encoding_format: v.pipe(
+    v.optional(v.picklist(encodingFormats, 'must be float or base64'), 'float'),
+    v.description(
+      'How an embedding is written. float: a list of numbers. base64: the base64 of its float32 numbers, in little-endian order, which has half the length.',
+    ),
+  ),
+  on_error: v.pipe(
+    v.optional(v.picklist(['fail', 'skip'], 'must be fail or skip'), 'fail'),
+    v.description(
+      'How the service treats a broken picture. fail: it answers the whole request with 422 and names every broken file. skip: it answers the others, and lists broken files under `errors`. The header x-broken-files counts them.',
+    ),
+  ),
+});
+
 /** The query options of /video. */
 export const videoOptionsSchema = v.strictObject({
   details: v.pipe(
@@ -135,6 +161,7 @@ export const questionKeys = Object.keys(questionSchema.entries) as readonly (key
 export type Rules = v.InferOutput<v.ObjectSchema<typeof rules, undefined>>;
 export type QuestionOptions = v.InferOutput<typeof questionSchema>;
 export type PictureOptions = v.InferOutput<typeof optionsSchema>;
+export type EmbeddingsOptions = v.InferOutput<typeof embeddingsOptionsSchema>;
 export type VideoOptions = v.InferOutput<typeof videoOptionsSchema>;
 
 const defaultOptions = readQuery(optionsSchema, new URLSearchParams());
@@ -146,11 +173,16 @@ export function parseOptions(query: URLSearchParams): PictureOptions {
 }
 
 /** @throws ServiceError option_invalid */
+export function parseEmbeddingsOptions(query: URLSearchParams): EmbeddingsOptions {
+  return readQuery(embeddingsOptionsSchema, query);
+}
+
+/** @throws ServiceError option_invalid */
 export function parseVideoOptions(query: URLSearchParams): VideoOptions {
   return readQuery(videoOptionsSchema, query);
 }
 
-export type QuerySchema = typeof optionsSchema | typeof videoOptionsSchema;
+export type QuerySchema = typeof optionsSchema | typeof embeddingsOptionsSchema | typeof videoOptionsSchema;
 
 /** @throws ServiceError option_invalid, with a sentence that names the first faults */
 function readQuery<Schema extends QuerySchema>(

@@ -33,8 +33,14 @@ const errorCodeSchema = v.pipe(
   }),
 );
 
+const id = v.pipe(
+  v.optional(v.string()),
+  v.description('The one that was sent for the file in the part `ids`; absent if none was sent.'),
+);
+
 const fileErrorSchema = v.object({
   file: v.string(),
+  id,
   code: errorCodeSchema,
   error: v.pipe(v.string(), v.description('One sentence for a person.')),
 });
@@ -103,6 +109,7 @@ export const imageAnswerSchema = v.pipe(
 
 const categorizeResultSchema = v.object({
   file: v.string(),
+  id,
   category: v.nullable(v.string()),
   score: v.nullable(score),
   similarity: v.nullable(similarity),
@@ -118,9 +125,10 @@ export const categorizeDetailsSchema = v.object({
 const imageResultSchema = v.object({
   category: v.string(),
   file: v.nullable(v.string()),
+  id,
   score: v.nullable(score),
   similarity: v.nullable(similarity),
-  scores: v.array(v.object({ file: v.string(), score, similarity })),
+  scores: v.array(v.object({ file: v.string(), id, score, similarity })),
 });
 
 export const imageDetailsSchema = v.object({
@@ -128,6 +136,119 @@ export const imageDetailsSchema = v.object({
   results: v.array(imageResultSchema),
   errors: v.array(fileErrorSchema),
 });
+
+/** The progress of /categorize and /embeddings, if they answer one by one. */
+export const pictureProgressSchema = v.object({
+  stage: v.pipe(
+    v.picklist(['uploading', 'encoding']),
+    v.description('uploading: the body arrives. encoding: it is complete, and the model looks at the rest.'),
+  ),
+  bytes_done: count,
+  bytes_total: v.optional(counted('Absent where the request has no Content-Length.')),
+  files_received: count,
+  files_done: counted('Encoded or broken.'),
+});
+
+const index = counted('Place of the file in the request, from 0.');
+
+const pictureProgressEventSchema = v.object({
+  event: v.picklist(['progress']),
+  data: pictureProgressSchema,
+});
+const brokenEventSchema = v.object({
+  event: v.picklist(['broken']),
+  data: v.object({ index, ...fileErrorSchema.entries }),
+});
+const endEventSchema = v.object({
+  event: v.picklist(['end']),
+  data: v.object({ model: modelSchema, files: counted('All that were sent.'), broken: count }),
+});
+const errorEventSchema = v.object({ event: v.picklist(['error']), data: errorSchema });
+const categorizeAnswerEventSchema = v.object({
+  event: v.picklist(['answer']),
+  data: v.object({
+    index,
+    file: v.string(),
+    id,
+    category: v.nullable(v.string()),
+    score: v.pipe(v.optional(score), v.description('With details, like the other numbers.')),
+    similarity: v.optional(similarity),
+    scores: v.optional(v.array(v.object({ category: v.string(), score, similarity }))),
+  }),
+});
+
+export const categorizeEventSchema = v.variant('event', [
+  pictureProgressEventSchema,
+  categorizeAnswerEventSchema,
+  brokenEventSchema,
+  endEventSchema,
+  errorEventSchema,
+]);
+
+const embeddingSchema = v.pipe(
+  v.union([v.array(v.number()), v.string()]),
+  v.description(
+    'L2-normalised. A list of numbers; with `encoding_format` base64, the base64 of its float32 numbers in little-endian order.',
+  ),
+);
+/** What made an embedding. */
+const originEntries = {
+  model: v.pipe(v.string(), v.description('The model’s name.')),
+  sha256: v.pipe(v.string(), v.description('Of the model’s checkpoint.')),
+  precision: v.picklist(precisions),
+  dimension: counted('How many numbers an embedding has.'),
+};
+const file = v.pipe(v.optional(v.string()), v.description('Of a picture: its name.'));
+const text = v.pipe(v.optional(v.string()), v.description('Of a text: the text.'));
+
+const embeddingResultSchema = v.object({ file, id, text, embedding: embeddingSchema });
+
+export const embeddingsAnswerSchema = v.pipe(
+  v.object({
+    ...originEntries,
+    embeddings: v.pipe(
+      v.array(embeddingResultSchema),
+      v.description('First those of the pictures, then those of the texts, each in the order sent.'),
+    ),
+    errors: v.array(fileErrorSchema),
+  }),
+  v.description('Can be sent as the part `embeddings` to /categorize and /image.'),
+);
+
+const embeddingEventSchema = v.object({
+  event: v.picklist(['embedding']),
+  data: v.object({
+    index: counted('Place in the request, from 0; texts come after all files.'),
+    file,
+    id,
+    text,
+    ...originEntries,
+    embedding: embeddingSchema,
+  }),
+});
+
+export const embeddingsEventSchema = v.variant('event', [
+  pictureProgressEventSchema,
+  embeddingEventSchema,
+  brokenEventSchema,
+  endEventSchema,
+  errorEventSchema,
+]);
+
+/** In the form of OpenAI's API. */
+export const embeddingListSchema = v.object({
+  object: v.picklist(['list']),
+  data: v.array(v.object({ object: v.picklist(['embedding']), index: count, embedding: embeddingSchema })),
+  model: v.string(),
+  usage: v.object({ prompt_tokens: counted('Of the texts; pictures have none.'), total_tokens: count }),
+});
+
+/** In the form of Hugging Face's zero-shot image classification. */
+const labelScoreSchema = v.object({ label: v.string(), score });
+export const labelScoresSchema = v.union([
+  v.array(labelScoreSchema),
+  v.pipe(v.array(v.array(labelScoreSchema)), v.description('If `inputs` was a list.')),
+]);
 
 export const videoAnswerSchema = v.pipe(
   v.record(v.string(), v.nullable(v.pipe(v.array(v.string()), v.minLength(1), v.maxLength(2)))),
@@ -203,12 +324,10 @@ const videoResultEventSchema = v.object({
   event: v.picklist(['result']),
   data: v.union([videoDetailsSchema, videoAnswerSchema]),
 });
-const videoErrorEventSchema = v.object({ event: v.picklist(['error']), data: errorSchema });
-
 export const videoEventSchema = v.variant('event', [
   videoProgressEventSchema,
   videoResultEventSchema,
-  videoErrorEventSchema,
+  errorEventSchema,
 ]);
 
 const agreementSchema = v.object({
@@ -265,6 +384,18 @@ export const namedSchemas = {
   ImageAnswer: imageAnswerSchema,
   ImageDetails: imageDetailsSchema,
   ImageResult: imageResultSchema,
+  CategorizeEvent: categorizeEventSchema,
+  CategorizeAnswerEvent: categorizeAnswerEventSchema,
+  LabelScore: labelScoreSchema,
+  EmbeddingsAnswer: embeddingsAnswerSchema,
+  EmbeddingResult: embeddingResultSchema,
+  EmbeddingsEvent: embeddingsEventSchema,
+  EmbeddingEvent: embeddingEventSchema,
+  EmbeddingList: embeddingListSchema,
+  PictureProgress: pictureProgressSchema,
+  PictureProgressEvent: pictureProgressEventSchema,
+  BrokenEvent: brokenEventSchema,
+  EndEvent: endEventSchema,
   VideoAnswer: videoAnswerSchema,
   VideoDetails: videoDetailsSchema,
   VideoResult: videoResultSchema,
@@ -272,7 +403,7 @@ export const namedSchemas = {
   VideoEvent: videoEventSchema,
   VideoProgressEvent: videoProgressEventSchema,
   VideoResultEvent: videoResultEventSchema,
-  VideoErrorEvent: videoErrorEventSchema,
+  ErrorEvent: errorEventSchema,
   VideoProgress: videoProgressSchema,
   Health: healthSchema,
   Ready: readySchema,
@@ -287,6 +418,12 @@ export type Health = v.InferOutput<typeof healthSchema>;
 export type Ready = v.InferOutput<typeof readySchema>;
 export type CategorizeDetails = v.InferOutput<typeof categorizeDetailsSchema>;
 export type ImageDetails = v.InferOutput<typeof imageDetailsSchema>;
+export type PictureProgress = v.InferOutput<typeof pictureProgressSchema>;
+export type CategorizeEvent = v.InferOutput<typeof categorizeEventSchema>;
+export type EmbeddingsAnswer = v.InferOutput<typeof embeddingsAnswerSchema>;
+export type EmbeddingsEvent = v.InferOutput<typeof embeddingsEventSchema>;
+export type EmbeddingList = v.InferOutput<typeof embeddingListSchema>;
+export type LabelScores = v.InferOutput<typeof labelScoresSchema>;
 export type VideoMoment = v.InferOutput<typeof videoMomentSchema>;
 export type VideoDetails = v.InferOutput<typeof videoDetailsSchema>;
 export type VideoProgress = v.InferOutput<typeof videoProgressSchema>;

@@ -71,6 +71,37 @@ export async function sendJson(
   return { response: new Response(stream, init), ended };
 }
 
+/**
+ * Sends a JSON text of any length, which is generated at the speed of its reader. Until its end, the lease keeps what
+ * the text is made from.
+ */
+export async function streamJson(
+  pieces: Iterable<string>,
+  headers: Record<string, string>,
+  lease: Lease,
+  beforeClose: () => void,
+): Promise<StreamedResponse> {
+  const init = {
+    headers: { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store', ...headers },
+  };
+  const chunks = generate(pieces, lease.signal);
+  const first = await chunks.next();
+  const second = await chunks.next();
+  if (second.done) {
+    lease[Symbol.dispose]();
+    return { response: new Response(first.value ?? '', init), ended: undefined };
+  }
+  const { stream, ended } = streamBody(
+    async (write) => {
+      if (first.value) await write(first.value);
+      await write(second.value);
+      for await (const chunk of chunks) await write(chunk);
+    },
+    { lease, beforeClose },
+  );
+  return { response: new Response(stream, init), ended };
+}
+
 /** @param advice a sentence */
 export function answerTooLarge(advice: string): ServiceError {
   return new ServiceError(
@@ -93,7 +124,7 @@ export async function* inChunks(pieces: AsyncIterable<string>): AsyncGenerator<U
 }
 
 /** Like `inChunks`, for pieces that are computed: other requests have their turns of the event loop in between. */
-async function* generate(pieces: Iterable<string>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+export async function* generate(pieces: Iterable<string>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   const encoder = new TextEncoder();
   const turns = takeTurns(signal);
   let gathered = '';
@@ -165,6 +196,11 @@ export interface StreamedResponse {
 interface StreamOptions {
   /** Of the request. It is disposed when the body has ended. Its signal is aborted when the client leaves. */
   readonly lease: Pick<Lease, 'signal' | 'abort' | 'awaitClient' | 'credit' | typeof Symbol.dispose>;
+  /**
+   * Resolves when the request's body is complete, or will not be read any more. Until then, a client that does not
+   * receive its answer is busy with sending, and uses up no patience.
+   */
+  readonly uploaded?: Promise<void>;
   /** Called when everything is written and the connection is still open for this answer. */
   readonly beforeClose?: () => void;
 }
@@ -176,7 +212,7 @@ interface StreamOptions {
  */
 export function streamBody(
   produce: (write: Write) => Promise<void>,
-  { lease, beforeClose }: StreamOptions,
+  { lease, uploaded, beforeClose }: StreamOptions,
 ): StreamedBody {
   let demand = Promise.withResolvers<void>();
   let given = 0;
@@ -200,6 +236,7 @@ export function streamBody(
 
   let isOver = false;
   const writeNext = async (chunk: Uint8Array) => {
+    if (uploaded) await Promise.race([demand.promise, uploaded]);
     await lease.awaitClient(demand.promise, 'answer');
     lease.credit('answer', given);
     demand = Promise.withResolvers();

@@ -7,8 +7,8 @@ import type { Part, readParts } from './multipart.ts';
 import { clientGone, type Lease, overloaded } from './resources.ts';
 import type { Spool, SpoolWriter, StoredFile } from './spool.ts';
 
-/** A thousand labels of 77 tokens have some 400 KB; a longer document is not a list of categories. */
-export const MAX_CATEGORIES_BYTES = 4 * 1024 ** 2;
+/** A thousand labels of 77 tokens have some 400 KB; a longer document is not a list of categories or texts. */
+export const MAX_DOCUMENT_BYTES = 4 * 1024 ** 2;
 /** Four times what file systems allow for one path component. The answer repeats the names. */
 const MAX_FILE_NAME_BYTES = 1024;
 
@@ -16,7 +16,8 @@ const MAX_FILE_NAME_BYTES = 1024;
 const fields = {
   files: {
     example: 'curl -F files=@photo.jpg',
-    accepted: 'files (pictures, one part each) and categories (a file or a text field)',
+    accepted:
+      'files (pictures, one part each), categories (a file or a text field), and also embeddings and ids',
     missing: () =>
       new ServiceError(
         'files_missing',
@@ -34,6 +35,41 @@ const fields = {
   },
 } as const;
 
+/** Receives the parts of one field. @returns whether the rest of the form is needed */
+export type ReceivePart = (part: Part) => Promise<boolean>;
+
+/**
+ * Reads the parts of a form, in any order.
+ * @param receivers by field
+ * @param accepted what a sentence lists for a part of another name
+ * @returns whether the form was read to its end
+ * @throws ServiceError
+ */
+export async function readFields(
+  parts: ReturnType<typeof readParts>,
+  receivers: Readonly<Record<string, ReceivePart>>,
+  accepted: string,
+): Promise<boolean> {
+  for await (const part of parts) {
+    const field = fieldOf(part);
+    const receive = Object.hasOwn(receivers, field) ? receivers[field] : undefined;
+    if (!receive) throw unexpectedPart(part, accepted);
+    if (!(await receive(part))) return false;
+  }
+  return true;
+}
+
+/** @param receive gets a file's name exactly as sent. @returns whether the rest of the form is needed */
+export function fileField(
+  field: keyof typeof fields,
+  receive: (name: string, content: AsyncIterableIterator<Uint8Array>) => Promise<boolean>,
+): ReceivePart {
+  return async (part) => {
+    if (await isLeftAlone(part)) return true;
+    return await receive(fileNameOf(part, fields[field].example), part.content);
+  };
+}
+
 /** What an endpoint does with the parts of its form. */
 interface FormUse {
   /** The field of its files. */
@@ -43,10 +79,14 @@ interface FormUse {
   parseCategories(document: Uint8Array): Categories;
   /** Refuses categories before the rest of the form arrives. */
   checkCategories(categories: Categories): Promise<void>;
+  /** What else it accepts. */
+  readonly further?: Readonly<Record<string, ReceivePart>>;
+  /** Whether something else came that replaces the files. Default: no. */
+  readonly needsNoFile?: () => boolean;
 }
 
 /**
- * Reads a form: one or more files, and the categories, in any order.
+ * Reads a form with a question: files, and the categories, in any order.
  * @param lease holds the memory of the categories
  * @returns undefined if `receive` has ended the reading
  * @throws ServiceError
@@ -56,26 +96,32 @@ export async function readForm(
   lease: Pick<Lease, 'take' | 'give'>,
   use: FormUse,
 ): Promise<Categories | undefined> {
-  const { example, missing } = fields[use.field];
+  const { accepted, missing } = fields[use.field];
   let hasFile = false;
   let categories: Categories | undefined;
-  for await (const part of parts) {
-    const field = fieldOf(part);
-    if (field === 'categories') {
-      const document = await readDocument(part, lease, categories !== undefined);
-      if (!document) continue;
+  const receivers: Record<string, ReceivePart> = {
+    ...use.further,
+    [use.field]: fileField(use.field, async (name, content) => {
+      hasFile = true;
+      return await use.receive(name, content);
+    }),
+    async categories(part) {
+      const document = await readDocument(part, lease);
+      if (!document) return true;
+      if (categories) {
+        throw new ServiceError(
+          'part_unexpected',
+          'The part categories was sent twice; send all categories in one part, a file or a text field.',
+        );
+      }
       categories = use.parseCategories(document);
       lease.take('keptBytes', 2 * categories.labels.reduce((sum, label) => sum + label.length, 0));
       await use.checkCategories(categories);
-    } else if (field === use.field) {
-      if (await isLeftAlone(part)) continue;
-      hasFile = true;
-      if (!(await use.receive(checkFileName(part, example), part.content))) return undefined;
-    } else {
-      throw unexpectedPart(part, use.field);
-    }
-  }
-  if (!hasFile) throw missing();
+      return true;
+    },
+  };
+  if (!(await readFields(parts, receivers, accepted))) return undefined;
+  if (!hasFile && !use.needsNoFile?.()) throw missing();
   if (!categories) {
     throw new ServiceError(
       'categories_missing',
@@ -91,41 +137,32 @@ function fieldOf({ name }: Part): string {
 }
 
 /**
- * Reads the part named categories: a file or a text field. It holds memory until it is complete.
- * @param isSecond whether an earlier part had categories
- * @returns undefined for an empty part without a file name: a form may have a file input and a text field of that name,
+ * Reads a part that is a document of text: a file or a text field. It holds memory until it is complete.
+ * @returns undefined for an empty part without a file name: a form may have a file input and a text field of one name,
  * of which the user fills in one
- * @throws ServiceError part_unexpected, multipart_too_large, categories_malformed
+ * @throws ServiceError multipart_too_large, categories_malformed
  */
-async function readDocument(
-  { filename, content, charset }: Part,
+export async function readDocument(
+  { name, filename, content, charset }: Part,
   lease: Pick<Lease, 'take' | 'give'>,
-  isSecond: boolean,
 ): Promise<Uint8Array | undefined> {
   const gathered = createGathered();
   let bytes = 0;
   for await (const chunk of content) {
     lease.take('keptBytes', chunk.byteLength);
     bytes += chunk.byteLength;
-    if (bytes > MAX_CATEGORIES_BYTES) break;
+    if (bytes > MAX_DOCUMENT_BYTES) throw documentTooLarge(name);
     gathered.push(chunk);
   }
   if (!filename && bytes === 0) return undefined;
-  if (isSecond) {
-    throw new ServiceError(
-      'part_unexpected',
-      'The part categories was sent twice; send all categories in one part, a file or a text field.',
-    );
-  }
-  if (bytes > MAX_CATEGORIES_BYTES) throw categoriesTooLarge();
   lease.give('keptBytes', bytes);
-  return await toUtf8(gathered.take(), charset);
+  return await toUtf8(gathered.take(), name, charset);
 }
 
-function categoriesTooLarge(): ServiceError {
+function documentTooLarge(field: string): ServiceError {
   return new ServiceError(
     'multipart_too_large',
-    `The categories have more than ${MAX_CATEGORIES_BYTES} bytes, the most that is accepted.`,
+    `The ${field} have more than ${MAX_DOCUMENT_BYTES} bytes, the most that is accepted.`,
   );
 }
 
@@ -137,60 +174,59 @@ const DECODED_BYTES = 256 * 1024;
  * Charsets are those of the WHATWG's Encoding Standard, where ISO-8859-1 means Windows-1252.
  * @param document if nothing is declared: UTF-8, or UTF-16 with a byte order mark
  */
-async function toUtf8(document: Uint8Array, charset: string | undefined): Promise<Uint8Array> {
+async function toUtf8(document: Uint8Array, field: string, charset: string | undefined): Promise<Uint8Array> {
   // Many clients declare US-ASCII, the default of MIME, and send UTF-8.
   if (charset === undefined || /^[ \t]*(?:us-ascii|ascii|utf-?8)[ \t]*$/i.test(charset)) return document;
   const [first, second, third] = document;
   if ((first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff)) return document;
   if (first === 0xef && second === 0xbb && third === 0xbf) return document;
-  const decoder = decoderOf(charset);
+  const decoder = decoderOf(charset, field);
+  const decode = (bytes: Uint8Array, stream: boolean): string => {
+    try {
+      return decoder.decode(bytes, { stream });
+    } catch (cause) {
+      throw new ServiceError(
+        'categories_malformed',
+        `The part ${field} declares the charset ${decoder.encoding}, but its bytes are not valid in it; send UTF-8.`,
+        {},
+        { cause },
+      );
+    }
+  };
   const pieces: Buffer[] = [];
   let length = 0;
   for (let at = 0; at < document.length; at += DECODED_BYTES) {
     if (at > 0) await turnOfEventLoop();
     const stream = at + DECODED_BYTES < document.length;
-    const piece = Buffer.from(decode(decoder, document.subarray(at, at + DECODED_BYTES), stream));
+    const piece = Buffer.from(decode(document.subarray(at, at + DECODED_BYTES), stream));
     length += piece.byteLength;
-    if (length > MAX_CATEGORIES_BYTES) throw categoriesTooLarge();
+    if (length > MAX_DOCUMENT_BYTES) throw documentTooLarge(field);
     pieces.push(piece);
   }
   return Buffer.concat(pieces, length);
 }
 
-function decoderOf(charset: string): TextDecoder {
+function decoderOf(charset: string, field: string): TextDecoder {
   try {
     // An unknown charset throws.
     return new TextDecoder(charset as Bun.Encoding, { fatal: true });
   } catch (cause) {
     throw new ServiceError(
       'categories_malformed',
-      `The part categories declares the charset ${shorten(charset)}, which is unknown; send UTF-8.`,
+      `The part ${field} declares the charset ${shorten(charset)}, which is unknown; send UTF-8.`,
       {},
       { cause },
     );
   }
 }
 
-function decode(decoder: TextDecoder, bytes: Uint8Array, stream: boolean): string {
-  try {
-    return decoder.decode(bytes, { stream });
-  } catch (cause) {
-    throw new ServiceError(
-      'categories_malformed',
-      `The part categories declares the charset ${decoder.encoding}, but its bytes are not valid in it; send UTF-8.`,
-      {},
-      { cause },
-    );
-  }
-}
-
-function unexpectedPart(part: Part, endpoint: keyof typeof fields): ServiceError {
-  const isPicture = fieldOf(part) === 'files';
+function unexpectedPart(part: Part, accepted: string): ServiceError {
+  const isForVideo = fieldOf(part) === 'files' && accepted === fields.video.accepted;
   return new ServiceError(
     'part_unexpected',
-    isPicture
+    isForVideo
       ? 'The form has a part named files; /video accepts one video as a part named video. Send pictures to /categorize or /image.'
-      : `The form has a part named ${shorten(part.name)}; accepted are ${fields[endpoint].accepted}.`,
+      : `The form has a part named ${shorten(part.name)}; accepted are ${accepted}.`,
   );
 }
 
@@ -207,17 +243,23 @@ async function isLeftAlone({ filename, content }: Part): Promise<boolean> {
  * @returns the name, exactly as sent
  * @throws ServiceError file_name_invalid
  */
-function checkFileName({ name: field, filename, filenameFault }: Part, example: string): string {
+function fileNameOf({ name: field, filename, filenameFault }: Part, example: string): string {
   if (filename === undefined) {
     throw new ServiceError(
       'file_name_invalid',
       `A part named ${field} has no file name; send it as a file, e.g. ${example}.`,
     );
   }
+  if (filenameFault !== undefined) throw new ServiceError('file_name_invalid', filenameFault);
+  checkFileName(filename);
+  return filename;
+}
+
+/** Checks the name of a picture or a video. @throws ServiceError file_name_invalid */
+export function checkFileName(filename: string): void {
   if (filename === '') {
     throw new ServiceError('file_name_invalid', 'A file has an empty name; the answer needs file names.');
   }
-  if (filenameFault !== undefined) throw new ServiceError('file_name_invalid', filenameFault);
   const control = /\p{Cc}/u.exec(filename);
   if (control) throw controlCharacter(filename, control.index);
   if (Buffer.byteLength(filename) > MAX_FILE_NAME_BYTES) {
@@ -226,7 +268,6 @@ function checkFileName({ name: field, filename, filenameFault }: Part, example: 
       `The file name ${shorten(filename)} is too long: ${Buffer.byteLength(filename)} bytes, at most ${MAX_FILE_NAME_BYTES} are accepted.`,
     );
   }
-  return filename;
 }
 
 function controlCharacter(filename: string, index: number): ServiceError {

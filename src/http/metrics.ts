@@ -18,7 +18,7 @@ const folders = ['/assets/', '/swagger/assets/'] as const;
 export const probeEndpoints: ReadonlySet<string> = new Set(pathsOf('probe'));
 
 /** The endpoints that classify. */
-const workEndpoints = pathsOf('pictures', 'video');
+const workEndpoints = pathsOf('pictures', 'embeddings', 'video');
 
 /** @returns the label for a request: a known path, or `other` */
 function endpointLabel(path: string): string {

@@ -133,9 +133,21 @@ function characterAt(bytes: Buffer, at: number): number {
 
 /** One part of a form. Asking for the next part skips content that was not read. */
 export interface Part extends ContentDisposition {
+  /** In lower case, without parameters; undefined if none was sent. */
+  readonly mediaType: string | undefined;
   /** The charset in the part's Content-Type, as sent. */
   readonly charset: string | undefined;
   readonly content: AsyncIterableIterator<Uint8Array>;
+}
+
+/** @throws ServiceError content_type_unsupported */
+export function refuseEncodedBody(headers: Headers): void {
+  const encoding = headers.get('content-encoding') ?? 'identity';
+  if (encoding.toLowerCase() === 'identity') return;
+  throw new ServiceError(
+    'content_type_unsupported',
+    `The body is sent with Content-Encoding ${JSON.stringify(encoding.slice(0, 100))}; send it without an encoding.`,
+  );
 }
 
 /**
@@ -144,13 +156,7 @@ export interface Part extends ContentDisposition {
  */
 export function boundaryOf(headers: Headers): string {
   const contentType = headers.get('content-type');
-  const encoding = headers.get('content-encoding') ?? 'identity';
-  if (encoding.toLowerCase() !== 'identity') {
-    throw new ServiceError(
-      'content_type_unsupported',
-      `The body is sent with Content-Encoding ${JSON.stringify(encoding.slice(0, 100))}; send it without an encoding.`,
-    );
-  }
+  refuseEncodedBody(headers);
   if (!/^[ \t]*multipart\/form-data[ \t]*(?:;|$)/i.test(contentType ?? '')) {
     throw new ServiceError(
       'content_type_unsupported',
@@ -400,7 +406,9 @@ function describePart(headers: ReadonlyMap<string, readonly string[]>): Omit<Par
       `part ${JSON.stringify(disposition.name.slice(0, 100))} is sent with Content-Transfer-Encoding ${JSON.stringify(encoding.slice(0, 100))}; send the bytes without an encoding`,
     );
   }
-  return { ...disposition, charset: charsetOf(headers.get('content-type')?.[0] ?? '') };
+  const contentType = headers.get('content-type')?.[0] ?? '';
+  const mediaType = /^[^;\s]+/.exec(contentType)?.[0].toLowerCase();
+  return { ...disposition, mediaType, charset: charsetOf(contentType) };
 }
 
 function charsetOf(contentType: string): string | undefined {

@@ -1,14 +1,15 @@
+import * as v from 'valibot';
 import type {
   BrokenFile,
   Categories,
   Classifier,
   PictureCollection,
   Ranking,
+  RankPicture,
 } from '../classify/classifier.ts';
-import { decide } from '../classify/decide.ts';
-import type { Config } from '../config.ts';
+import { DECIDING_CANDIDATES, decide } from '../classify/decide.ts';
 import { statusOf } from '../contract/codes.ts';
-import { type PictureOptions, parseOptions } from '../contract/options.ts';
+import { optionsSchema, type PictureOptions, parseOptions } from '../contract/options.ts';
 import { invariant, ServiceError } from '../errors.ts';
 import {
   adviceOf,
@@ -22,24 +23,22 @@ import {
   wireModel,
 } from './answers.ts';
 import { urlOf } from './app.ts';
-import { type PartRoom, readBody, readForm, receivePart, takeLabelMemory } from './form.ts';
+import { type IdOf, type Refusal, refusalOf, wireFault } from './broken-pictures.ts';
+import { decodeBase64, openInput } from './data-url.ts';
+import { answerFormatOf, type EventNotation, eventText, notations } from './events.ts';
+import { MAX_DOCUMENT_BYTES, readBody, readForm, takeLabelMemory } from './form.ts';
+import { isJson, JsonReader, jsonInvalid, MAX_FIELD_BYTES } from './json-reader.ts';
 import type { RequestRecord } from './metrics.ts';
-import { boundaryOf, readParts } from './multipart.ts';
-import type { Admission, EngineWork, Lease, Resources } from './resources.ts';
-import type { Spool } from './spool.ts';
-
-interface PictureEndpoint {
-  readonly classifier: Classifier;
-  readonly admission: Admission;
-  readonly resources: Resources;
-  readonly openSpool: (lease: Lease) => Promise<Spool>;
-  readonly onStorageFault: (fault: ServiceError) => void;
-  readonly limits: Config['limits'];
-  /** If a picture is too large, at most this much more of it is read to reach the parts behind it. */
-  readonly passedOverBytes: number;
-  /** Called when a large answer is complete and its connection is still open. */
-  readonly beforeClose: () => void;
-}
+import { boundaryOf, readParts, refuseEncodedBody } from './multipart.ts';
+import { type PictureNews, respondOneByOne } from './picture-events.ts';
+import {
+  admitPictures,
+  createUpload,
+  type PictureEndpoint,
+  type PictureJob,
+  type PictureUpload,
+  type SettledPicture,
+} from './picture-upload.ts';
 
 /** For every subject, the best candidate is the answer. */
 const sidesOf = {
@@ -47,165 +46,86 @@ const sidesOf = {
   image: { subject: 'category', candidate: 'file' },
 } as const;
 
+type Use = keyof typeof sidesOf;
+
 /**
  * Answers one request to /categorize or /image. Pictures are encoded while the form arrives; the ranking follows.
  * @param record gets the request's counts and times, and the code of a refusal that is not thrown
  * @throws ServiceError; all work of this request is dropped then
  */
 export async function classifyPictures(
-  use: keyof typeof sidesOf,
+  use: Use,
   request: Request,
   endpoint: PictureEndpoint,
   record: RequestRecord,
 ): Promise<StreamedResponse> {
   const options = parseOptions(urlOf(request).searchParams);
+  const answer =
+    use === 'categorize' && isJson(request.headers) ? labelScores(request) : inForm(use, request);
+  return await admitPictures(request, endpoint, record, (job) => answer(job, options));
+}
+
+type Respond = (job: PictureJob, options: PictureOptions) => Promise<StreamedResponse>;
+
+/** @throws ServiceError if the head of the request cannot be used */
+function inForm(use: Use, request: Request): Respond {
   const boundary = boundaryOf(request.headers);
-  endpoint.admission.refuseWhenFull();
-  const lease = endpoint.resources.enter('pictureUploads', request);
-  record.isAdmitted = true;
-  try {
-    const answer = await answerOf({ use, endpoint, request, boundary, options, lease, record });
-    const { refusal, brokenFiles } = answer;
-    if (refusal) record.fault = refusal.code;
+  // Only pictures can be answered one by one: each category needs all pictures.
+  const format = use === 'categorize' ? answerFormatOf(request.headers) : 'json';
+  return async (job, options) => {
+    const question: Question = { use, boundary, options };
+    if (format !== 'json') return oneByOne(job, question, notations[format]);
+    const { endpoint, lease, record } = job;
+    const answer = await answerOf(job, question);
+    if (answer.refusal) record.fault = answer.refusal.code;
     return await sendJson(
       answer,
       {
-        status: refusal ? statusOf(refusal.code) : 200,
-        headers: brokenFiles > 0 ? { 'x-broken-files': String(brokenFiles) } : {},
+        status: answer.refusal ? statusOf(answer.refusal.code) : 200,
+        headers: answer.brokenFiles > 0 ? { 'x-broken-files': String(answer.brokenFiles) } : {},
       },
       lease,
       endpoint.beforeClose,
     );
-  } catch (fault) {
-    lease.abort(fault); // ends the work that is still running
-    throw fault;
-  }
+  };
 }
 
-/** One request, after its head was accepted. */
-interface PictureJob {
-  readonly use: keyof typeof sidesOf;
-  readonly endpoint: PictureEndpoint;
-  readonly request: Request;
+/** What is asked in a form. */
+interface Question {
+  readonly use: Use;
   readonly boundary: string;
   readonly options: PictureOptions;
-  readonly lease: Lease;
-  readonly record: RequestRecord;
 }
 
-/** The objects around a picture's embedding and its name. */
-const PICTURE_BYTES = 400;
+interface Receiving {
+  readonly upload: PictureUpload;
+  readonly body: AsyncIterable<Uint8Array>;
+  /** Called as soon as the categories are known. */
+  readonly onCategories?: (categories: Categories) => void;
+}
 
-async function answerOf(job: PictureJob): Promise<Answer> {
-  const { endpoint, request, boundary, options, lease, record } = job;
-  const { classifier, admission, openSpool, onStorageFault } = endpoint;
-  const { embeddingDimension } = classifier.model;
-  const collection = classifier.collect({ signal: lease.signal, times: record.work });
-  await using stored = new AsyncDisposableStack();
-  let opening: Promise<Spool> | undefined;
-  const spool = () => {
-    opening ??= openSpool(lease).then((opened) => stored.use(opened));
-    return opening;
-  };
-  const work = admission.createWork(lease, (ms) => {
-    record.work.queueMs += ms;
+/** Reads a form. @returns the categories; undefined if the upload ended early because of a broken picture */
+async function receive(
+  { endpoint, lease }: PictureJob,
+  { boundary, options }: Question,
+  { upload, body, onCategories }: Receiving,
+): Promise<Categories | undefined> {
+  const { classifier } = endpoint;
+  const { embeddings, ids } = upload.fields;
+  const categories = await readForm(readParts(body, boundary), lease, {
+    field: 'files',
+    receive: upload.receivePicture,
+    parseCategories: classifier.parseCategories,
+    async checkCategories(sent) {
+      await classifier.checkLabels(sent, options, lease);
+      onCategories?.(sent);
+    },
+    further: { embeddings, ids },
+    needsNoFile: () => upload.collection.names().length > 0,
   });
-  const upload: Upload = {
-    endpoint,
-    collection,
-    room: { lease, spool, onStorageFault },
-    work,
-    pictureBytes: embeddingDimension * 4 + PICTURE_BYTES,
-    endsWithFault: options.on_error === 'fail',
-  };
-  try {
-    const parts = readParts(readBody(request, lease, record), boundary);
-    const categories = await readForm(parts, lease, {
-      field: 'files',
-      receive: (name, content) => receivePicture(name, content, upload),
-      parseCategories: classifier.parseCategories,
-      checkCategories: (sent) => classifier.checkLabels(sent, options, lease),
-    });
-    lease.give('pictureUploads', 1);
-    if (categories) takeLabelMemory(categories, options, embeddingDimension, lease);
-    const broken = await collection.broken();
-    const refusal = refusalOf(broken, options);
-    if (refusal) return refusal;
-    invariant(categories, 'an upload ended early without a fault.');
-    return await rankedAnswer(job, collection, categories, broken);
-  } finally {
-    record.files = collection.names().length;
-  }
-}
-
-interface Upload {
-  readonly endpoint: PictureEndpoint;
-  readonly collection: PictureCollection;
-  readonly room: PartRoom;
-  readonly work: EngineWork;
-  /** Memory that a picture keeps until the answer, without its name. */
-  readonly pictureBytes: number;
-  /** Whether one broken picture makes the request fail. */
-  readonly endsWithFault: boolean;
-}
-
-/**
- * Receives a picture and gives it to the collection at once, so that it is encoded while the rest of the form arrives.
- * @returns false if it is too large and makes the request fail
- * @throws ServiceError for everything except faults of single pictures
- */
-async function receivePicture(
-  name: string,
-  content: AsyncIterator<Uint8Array>,
-  { endpoint, collection, room, work, pictureBytes, endsWithFault }: Upload,
-): Promise<boolean> {
-  const { limits, passedOverBytes } = endpoint;
-  if (collection.names().length >= limits.files) {
-    throw new ServiceError(
-      'files_too_many',
-      `More than ${limits.files} files were sent; at most ${limits.files} are accepted in one request.`,
-    );
-  }
-  room.lease.take('keptBytes', pictureBytes + 2 * name.length);
-  const picture = await receivePart(content, limits.imageBytes, room);
-  if (picture) {
-    await using _ = picture;
-    await work.submit(() => collection.add(name, picture));
-    return true;
-  }
-  collection.refuse(name, imageTooLarge(limits.imageBytes));
-  if (endsWithFault) return false;
-  await passOver(content, passedOverBytes, () => endlessPicture(name, passedOverBytes, limits.imageBytes));
-  return true;
-}
-
-/** Reads to the end of a part. @throws the fault after `maxBytes` */
-async function passOver(
-  content: AsyncIterator<Uint8Array>,
-  maxBytes: number,
-  fault: () => ServiceError,
-): Promise<void> {
-  let bytes = 0;
-  for (;;) {
-    const { done, value } = await content.next();
-    if (done) return;
-    bytes += value.byteLength;
-    if (bytes > maxBytes) throw fault();
-  }
-}
-
-function endlessPicture(name: string, passedOverBytes: number, maxBytes: number): ServiceError {
-  return new ServiceError(
-    'image_too_large',
-    `The file ${JSON.stringify(name.slice(0, 100))} continues for more than ${passedOverBytes} bytes after the ${maxBytes} bytes that a picture may have, so the request was ended; leave that file out.`,
-  );
-}
-
-function imageTooLarge(maxBytes: number): ServiceError {
-  return new ServiceError(
-    'image_too_large',
-    `The file has more than ${maxBytes} bytes, the most that a picture may have.`,
-  );
+  if (categories) upload.endIds();
+  lease.give('pictureUploads', 1);
+  return categories;
 }
 
 /** An answer to /categorize or /image. */
@@ -215,11 +135,39 @@ interface Answer extends JsonText {
   readonly refusal?: ServiceError;
 }
 
+async function answerOf(job: PictureJob, question: Question): Promise<Answer> {
+  const { endpoint, request, lease, record } = job;
+  const { options } = question;
+  await using upload = createUpload(job, { endsWithFault: options.on_error === 'fail' });
+  const { collection } = upload;
+  try {
+    const categories = await receive(job, question, { upload, body: readBody(request, lease, record) });
+    if (categories) {
+      takeLabelMemory(categories, options, endpoint.classifier.model.embeddingDimension, lease);
+    }
+    const broken = await collection.broken();
+    const idOf = upload.idsByFile();
+    const refusal = refusalOf(broken, options, idOf);
+    if (refusal) return { ...refusal, brokenFiles: 0 };
+    invariant(categories, 'an upload ended early without a fault.');
+    return await rankedAnswer(job, question, { collection, categories, broken, idOf });
+  } finally {
+    record.files = collection.names().length;
+  }
+}
+
+/** A complete form. */
+interface Received {
+  readonly collection: PictureCollection;
+  readonly categories: Categories;
+  readonly broken: readonly BrokenFile[];
+  readonly idOf: IdOf;
+}
+
 async function rankedAnswer(
-  { use, endpoint, options, lease }: PictureJob,
-  collection: PictureCollection,
-  categories: Categories,
-  broken: readonly BrokenFile[],
+  { endpoint, lease }: PictureJob,
+  { use, options }: Question,
+  { collection, categories, broken, idOf }: Received,
 ): Promise<Answer> {
   const files = collection.names();
   const { labels } = categories;
@@ -233,40 +181,9 @@ async function rankedAnswer(
       : await collection.rankFiles(categories, asked);
   const { model } = endpoint.classifier;
   const pieces = options.details
-    ? () => detailed({ model, rankings, use, options, errors: broken })
+    ? () => detailed({ model, rankings, use, options, errors: broken, idOf })
     : () => jsonObject(plainEntries(subjects, rankings, options));
   return { pieces, advice: adviceOf(options, files, labels), brokenFiles: broken.length };
-}
-
-/**
- * The refusal of a request with broken pictures, unless `on_error` is skip: files_broken, or image_unsupported if
- * that is the fault of all of them. It is an answer, not a thrown error, because its list of files may be long.
- */
-export function refusalOf(
-  broken: readonly BrokenFile[],
-  { on_error }: Pick<PictureOptions, 'on_error'>,
-): Answer | undefined {
-  const [first] = broken;
-  if (!first || on_error === 'skip') return undefined;
-  const others = broken.length - 1;
-  const sentence =
-    others === 0
-      ? `${JSON.stringify(first.file)} cannot be used: ${first.error}`
-      : `${broken.length} files cannot be used, the first of them ${JSON.stringify(first.file)}: ${first.error}`;
-  const code = broken.every((file) => file.code === 'image_unsupported')
-    ? 'image_unsupported'
-    : 'files_broken';
-  const pieces = function* () {
-    yield `${JSON.stringify({ error: sentence, code }).slice(0, -1)},"errors":[`;
-    yield* jsonItems(broken);
-    yield ']}';
-  };
-  return {
-    pieces,
-    advice: () => `It would name ${broken.length} files that cannot be used; send fewer, or shorter names.`,
-    brokenFiles: 0,
-    refusal: new ServiceError(code, sentence),
-  };
 }
 
 /** A subject without a ranking is a broken file: its answer is null. */
@@ -284,33 +201,280 @@ function* plainEntries(
 interface DetailedAnswer {
   readonly model: Classifier['model'];
   readonly rankings: readonly Ranking[];
-  readonly use: keyof typeof sidesOf;
+  readonly use: Use;
   readonly options: PictureOptions;
   readonly errors: readonly BrokenFile[];
+  readonly idOf: IdOf;
 }
 
-/** Score and similarity are those of the best candidate, even if it is not good enough to be the answer. */
-function* detailed({ model, rankings, use, options, errors }: DetailedAnswer): Generator<string> {
-  const { subject, candidate } = sidesOf[use];
+function* detailed({ model, rankings, use, options, errors, idOf }: DetailedAnswer): Generator<string> {
   yield `{"model":${JSON.stringify(wireModel(model))},"results":[`;
   let before = '';
-  for (const { name, candidates } of rankings) {
-    const [best] = candidates;
-    const head = {
-      [subject]: name,
-      [candidate]: decide(candidates, options)?.name ?? null,
-      score: best?.score ?? null,
-      similarity: best?.similarity ?? null,
-    };
-    const scores = candidates
-      .slice(0, options.top_k)
-      .map(({ name, score, similarity }) => ({ [candidate]: name, score, similarity }));
+  for (const ranking of rankings) {
+    const { scores, ...head } = detailedResult(ranking, use, options, idOf);
     yield `${before}${JSON.stringify(head).slice(0, -1)},"scores":[`;
     yield* jsonItems(scores);
     yield ']}';
     before = ',';
   }
   yield '],"errors":[';
-  yield* jsonItems(errors);
+  yield* jsonItems(errors.map((fault) => wireFault(fault, idOf)));
   yield ']}';
+}
+
+/** Score and similarity are those of the best candidate, even if it is not good enough to be the answer. */
+function detailedResult({ name, candidates }: Ranking, use: Use, options: PictureOptions, idOf: IdOf) {
+  const { subject, candidate } = sidesOf[use];
+  const answer = decide(candidates, options)?.name ?? null;
+  const [best] = candidates;
+  const withId = (file: string | null) => {
+    const id = file === null ? undefined : idOf(file);
+    return id !== undefined && { id };
+  };
+  return {
+    [subject]: name,
+    ...(use === 'categorize' && withId(name)),
+    [candidate]: answer,
+    ...(use === 'image' && withId(answer)),
+    score: best?.score ?? null,
+    similarity: best?.similarity ?? null,
+    scores: candidates.slice(0, options.top_k).map(({ name: other, score, similarity }) => ({
+      [candidate]: other,
+      ...(use === 'image' && withId(other)),
+      score,
+      similarity,
+    })),
+  };
+}
+
+/** Answers with an event for each picture. */
+function oneByOne(job: PictureJob, question: Question, notation: EventNotation): StreamedResponse {
+  const { endpoint, lease, record } = job;
+  const { options } = question;
+  const { classifier } = endpoint;
+  const limit = Math.max(options.details ? options.top_k : 1, DECIDING_CANDIDATES);
+  let rank: RankPicture | undefined;
+  let upload: PictureUpload | undefined;
+  let broken = 0;
+
+  const receiveAll = async (news: PictureNews<SettledPicture>): Promise<Refusal | undefined> => {
+    await using arriving = createUpload(job, {
+      endsWithFault: options.on_error === 'fail',
+      onSettled: (settled) => news.add(settled, true),
+      idsFirst: true,
+      onReceived: news.received,
+    });
+    upload = arriving;
+    let preparing: Promise<void> | undefined;
+    const prepare = async (categories: Categories) => {
+      takeLabelMemory(categories, options, classifier.model.embeddingDimension, lease);
+      rank = await classifier.createRanker(
+        categories,
+        { ...options, limit },
+        { signal: lease.signal, times: record.work },
+      );
+      news.describable();
+    };
+    try {
+      await receive(job, question, {
+        upload: arriving,
+        body: news.body,
+        onCategories(categories) {
+          // Labels are encoded while pictures arrive. A fault ends the request when the form is complete.
+          preparing = prepare(categories);
+          preparing.catch(() => undefined);
+        },
+      });
+      news.uploaded();
+      await preparing;
+      const faults = await arriving.collection.broken();
+      broken = faults.length;
+      return refusalOf(faults, options, arriving.idsByFile());
+    } finally {
+      record.files = arriving.collection.names().length;
+    }
+  };
+
+  return respondOneByOne<SettledPicture>(job, notation, {
+    receive: receiveAll,
+    canDescribe: () => rank !== undefined,
+    describe({ index, outcome }) {
+      const id = upload?.idOf(index);
+      const idOf = () => id;
+      if ('error' in outcome) return eventText(notation, 'broken', { index, ...wireFault(outcome, idOf) });
+      const candidates = rank?.(outcome.embedding) ?? [];
+      const { file } = outcome;
+      const { score, similarity, scores } = detailedResult(
+        { name: file, candidates },
+        'categorize',
+        options,
+        idOf,
+      );
+      return eventText(notation, 'answer', {
+        index,
+        file,
+        ...(id !== undefined && { id }),
+        category: decide(candidates, options)?.name ?? null,
+        ...(options.details && { score, similarity, scores }),
+      });
+    },
+    end: () => ({ model: wireModel(classifier.model), files: record.files, broken }),
+  });
+}
+
+/**
+ * Answers a body in the form of Hugging Face's zero-shot image classification: `inputs` is a picture in base64 or a data
+ * URL, `{"image": …}` with one, or a list of them; `parameters` has `candidate_labels` and `hypothesis_template`.
+ * @throws ServiceError if the head of the request cannot be used
+ */
+function labelScores(request: Request): Respond {
+  refuseEncodedBody(request.headers);
+  if (urlOf(request).searchParams.size > 0) {
+    throw new ServiceError(
+      'option_invalid',
+      'A JSON body has its options in "parameters"; the query must be empty. To use query options, send a form.',
+    );
+  }
+  return async (job, options) => {
+    const { endpoint, lease, record } = job;
+    const answer = await labelScoresOf(job, options);
+    if (answer.refusal) record.fault = answer.refusal.code;
+    const status = answer.refusal ? statusOf(answer.refusal.code) : 200;
+    return await sendJson(answer, { status, headers: {} }, lease, endpoint.beforeClose);
+  };
+}
+
+/** A body in the form of Hugging Face. */
+interface ZeroShot {
+  isList: boolean;
+  labels: readonly string[];
+  template: readonly [string] | undefined;
+  /** Whether a picture is too large, so that the rest was not read. */
+  isCut: boolean;
+}
+
+async function labelScoresOf(job: PictureJob, options: PictureOptions): Promise<JsonText & Partial<Refusal>> {
+  const { endpoint, request, lease, record } = job;
+  const { classifier } = endpoint;
+  await using upload = createUpload(job, { endsWithFault: true });
+  const { collection } = upload;
+  try {
+    const { isCut, isList, labels, template } = await readZeroShot(readBody(request, lease, record), upload);
+    lease.give('pictureUploads', 1);
+    const refused = async () => refusalOf(await collection.broken(), { on_error: 'fail' });
+    if (isCut) {
+      const refusal = await refused();
+      invariant(refusal, 'an upload ended early without a fault.');
+      return refusal;
+    }
+    const categories = classifier.parseCategories(Buffer.from(JSON.stringify(labels)));
+    const asked = { ...options, ...(template && { template }) };
+    await classifier.checkLabels(categories, asked, lease);
+    takeLabelMemory(categories, asked, classifier.model.embeddingDimension, lease);
+    const count = categories.labels.length;
+    // All labels are listed.
+    const files = collection.names();
+    rankingLimit({ details: true, top_k: count }, files.length, count);
+    lease.take('keptBytes', files.length * count * SCORE_BYTES);
+    const refusal = await refused();
+    if (refusal) return refusal;
+    const rankings = await collection.rankCategories(categories, asked);
+    const pieces = function* () {
+      if (isList) yield '[';
+      for (const [index, { candidates }] of rankings.entries()) {
+        yield index === 0 ? '[' : ',[';
+        yield* jsonItems(candidates.map(({ name, score }) => ({ label: name, score })));
+        yield ']';
+      }
+      if (isList) yield ']';
+    };
+    return { pieces, advice: adviceOf({ details: false, top_k: 1 }, files, categories.labels) };
+  } finally {
+    record.files = collection.names().length;
+  }
+}
+
+async function readZeroShot(body: AsyncGenerator<Uint8Array>, upload: PictureUpload): Promise<ZeroShot> {
+  const reader = new JsonReader(body, (why) => jsonInvalid(`is malformed: ${why}`));
+  const found: ZeroShot = { isList: false, labels: [], template: undefined, isCut: false };
+  /** @returns whether the rest of the body is needed */
+  const readPicture = async (place: string): Promise<boolean> => {
+    const kind = await reader.peek();
+    if (kind === 'object') {
+      for await (const key of reader.members()) {
+        if (key !== 'image') await reader.value(MAX_FIELD_BYTES);
+        else if (!(await readPicture(`${place}.image`))) return false;
+      }
+      return true;
+    }
+    if (kind !== 'string') throw jsonInvalid(`has something else as ${place} than a picture in base64`);
+    const input = await openInput(reader.text(), place);
+    const content = input.kind === 'picture' ? input.content : decodeBase64(input.pieces, place);
+    return await upload.receivePicture(place, content);
+  };
+  const readInputs = async (): Promise<boolean> => {
+    if ((await reader.peek()) !== 'list') return await readPicture('inputs');
+    found.isList = true;
+    for await (const index of reader.entries()) if (!(await readPicture(`inputs[${index}]`))) return false;
+    return true;
+  };
+
+  for await (const key of reader.members()) {
+    if (key === 'parameters') await readParameters(reader, found);
+    else if (key === 'inputs') {
+      if (await readInputs()) continue;
+      return { ...found, isCut: true };
+    } else await reader.value(MAX_FIELD_BYTES);
+  }
+  await reader.end();
+  if (upload.collection.names().length === 0) {
+    throw jsonInvalid(
+      'has no picture; send {"inputs":"<base64>","parameters":{"candidate_labels":["cat","dog"]}}',
+    );
+  }
+  if (found.labels.length === 0) {
+    throw jsonInvalid('has no labels; send {"candidate_labels":["cat","dog"]} in "parameters"');
+  }
+  return found;
+}
+
+async function readParameters(reader: JsonReader, found: ZeroShot): Promise<void> {
+  if ((await reader.peek()) !== 'object')
+    throw jsonInvalid('has something else than an object as "parameters"');
+  for await (const key of reader.members()) {
+    if (key === 'candidate_labels' && (await reader.peek()) === 'list') {
+      found.labels = await readStrings(reader, 'parameters.candidate_labels');
+    } else if (key === 'hypothesis_template') {
+      const parsed = v.safeParse(optionsSchema.entries.template, [await reader.value(MAX_FIELD_BYTES)]);
+      const [template] = parsed.success ? (parsed.output ?? []) : [];
+      if (template === undefined) {
+        const [issue] = parsed.issues ?? [];
+        throw jsonInvalid(`has a hypothesis_template that ${issue?.message ?? 'is missing'}`);
+      }
+      found.template = [template];
+    } else {
+      const value = await reader.value(MAX_FIELD_BYTES);
+      if (key === 'candidate_labels') {
+        throw jsonInvalid(
+          `has ${JSON.stringify(value)?.slice(0, 100)} as candidate_labels, not a list of strings`,
+        );
+      }
+    }
+  }
+}
+
+async function readStrings(reader: JsonReader, place: string): Promise<readonly string[]> {
+  const strings: string[] = [];
+  let length = 0;
+  for await (const index of reader.entries()) {
+    const value = await reader.value(MAX_FIELD_BYTES);
+    if (typeof value !== 'string')
+      throw jsonInvalid(`has something else than a string as ${place}[${index}]`);
+    // An empty string takes memory, too.
+    length += value.length + 1;
+    if (length > MAX_DOCUMENT_BYTES)
+      throw jsonInvalid(`has more than ${MAX_DOCUMENT_BYTES} characters as ${place}`);
+    strings.push(value);
+  }
+  return strings;
 }

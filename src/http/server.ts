@@ -6,6 +6,8 @@ import type { Log } from '../log.ts';
 import { errorResponse, publicError, type StreamedResponse } from './answers.ts';
 import { allowOrigin, createApp, createGuard, preflightResponse, urlOf } from './app.ts';
 import { describeOperations } from './docs/operations.ts';
+import { embed } from './embeddings.ts';
+import type { NewsPace } from './events.ts';
 import { healthOf, notReady, readiness } from './health.ts';
 import {
   createRecords,
@@ -15,6 +17,7 @@ import {
   serverTiming,
   timingOf,
 } from './metrics.ts';
+import type { PictureEndpoint } from './picture-upload.ts';
 import { classifyPictures } from './pictures.ts';
 import {
   type AdmissionLimits,
@@ -27,7 +30,7 @@ import {
   type ResourceLimits,
 } from './resources.ts';
 import { createSpaceGauge, createSpools, type SpoolOptions, storageFull } from './spool.ts';
-import { type NewsPace, respondToVideo } from './video/video-endpoint.ts';
+import { respondToVideo } from './video/video-endpoint.ts';
 
 /** Settings for tests; operators have no need to change them. */
 export interface ServerTuning {
@@ -215,11 +218,28 @@ export function createServer(options: ServerOptions): HttpServer {
 
   const shared = { resources, openSpool, limits: config.limits };
   const { passedOverBytes, progress: pace } = tuning;
+  const pictureEndpoint = (
+    classifier: Classifier,
+    request: Request,
+    beforeClose: () => void,
+  ): PictureEndpoint => ({
+    ...shared,
+    classifier,
+    admission,
+    onStorageFault,
+    passedOverBytes,
+    pace,
+    beforeClose,
+    explain: (fault) => noteLate(fault, request),
+  });
   const pictures = (use: 'categorize' | 'image') => (request: Request) =>
-    classify(request, (classifier, record, beforeClose) => {
-      const own = { classifier, admission, onStorageFault, passedOverBytes, beforeClose };
-      return classifyPictures(use, request, { ...shared, ...own }, record);
-    });
+    classify(request, (classifier, record, beforeClose) =>
+      classifyPictures(use, request, pictureEndpoint(classifier, request, beforeClose), record),
+    );
+  const embeddings = (request: Request) =>
+    classify(request, (classifier, record, beforeClose) =>
+      embed(request, pictureEndpoint(classifier, request, beforeClose), record),
+    );
   const video = (request: Request) =>
     classify(request, (classifier, record, beforeClose) => {
       const explainLate = (fault: unknown) => noteLate(fault, request);
@@ -234,6 +254,8 @@ export function createServer(options: ServerOptions): HttpServer {
       metrics: metrics.exposition,
       categorize: pictures('categorize'),
       image: pictures('image'),
+      embeddings,
+      embeddings_v1: embeddings,
       video,
     },
     describeOperations(config),

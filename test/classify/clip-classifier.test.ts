@@ -47,6 +47,7 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
       check(text) {
         for (let work = 0; work < 3000; work++) Math.sqrt(work);
         if (text.length > 40) throw new ServiceError('label_too_long', `"${text}" is too long.`);
+        return text.length;
       },
       async encode(texts) {
         encodedTexts.push(...texts);
@@ -126,6 +127,48 @@ describe('classifier', () => {
     const best = await collection.rankFiles({ labels: ['green', 'red'] }, { limit: 1 });
     expect(best.map(({ candidates }) => candidates.map(({ name }) => name))).toEqual([['2.jpg'], ['1.jpg']]);
     expect(best[0]?.candidates[0]).toEqual(all[0]?.candidates[0] as never);
+  });
+
+  test('embeddings are ranked as the pictures are, to the bit, also one by one', async () => {
+    const { classifier } = textualClassifier();
+    const pictures = classifier.collect(stay);
+    for (const text of ['red', 'broken', 'blue']) await pictures.add(`${text}.jpg`, bytesOf(text));
+    const known = await pictures.embeddings();
+    expect(known.map(({ file }) => file)).toEqual(['red.jpg', 'blue.jpg']);
+    const collection = classifier.collect(stay);
+    for (const { file, embedding } of known) collection.addEmbedding(file, embedding);
+    const categories = { labels: ['green', 'red', 'blue'] };
+    const options = { template: ['a {}', 'more {}'], limit: 2 };
+    const rankings = await pictures.rankCategories(categories, options);
+    expect(await collection.rankCategories(categories, options)).toEqual(rankings as never);
+    expect(await collection.rankFiles(categories, options)).toEqual(
+      (await pictures.rankFiles(categories, options)) as never,
+    );
+    const rank = await classifier.createRanker(categories, options, stay);
+    expect(known.map(({ embedding }) => rank(embedding))).toEqual(
+      rankings.map(({ candidates }) => candidates) as never,
+    );
+  });
+
+  test('texts are embedded in templates, equal ones once', async () => {
+    const { classifier, encodedTexts } = textualClassifier();
+    const embeddings = await classifier.embedTexts(['red', 'blue', 'red'], { template: ['a {}'] }, stay);
+    expect(embeddings).toEqual([embed('red'), embed('blue'), embed('red')]);
+    expect(encodedTexts).toEqual(['a red', 'a blue']);
+  });
+
+  test.each([
+    ['has 2 numbers; those of this model have 3', [0.6, 0.8]],
+    ['has a number that is not finite', [Number.NaN, 0, 1]],
+    ['has a number that is not finite', [Number.POSITIVE_INFINITY, 0, 1]],
+    ['has the length 2; embeddings are L2-normalised, to the length 1', [0, 2, 0]],
+    ['has the length 0; embeddings are L2-normalised, to the length 1', [0, 0, 0]],
+  ])('refuses an embedding that %s', (fault, numbers) => {
+    const collection = textualClassifier().classifier.collect(stay);
+    expect(() => collection.addEmbedding('a.jpg', Float32Array.from(numbers))).toThrow(
+      `The embedding of "a.jpg" ${fault}.`,
+    );
+    expect(collection.names()).toEqual([]);
   });
 
   test('a fault that is no picture’s rejects, or is one where the caller says so', async () => {

@@ -24,6 +24,8 @@ describe('a command', () => {
       isDry: false,
       isListed: true,
       isConfirmed: false,
+      search: { subject: '', limit: 20, minSimilarity: -1 },
+      index: { isUsed: true, file: undefined },
       server: undefined,
       isQuiet: false,
     });

@@ -9,7 +9,7 @@ const verbatim = ['{}'];
 function notingEncoder(width = 2) {
   const texts: string[] = [];
   const textTower: TextTower = {
-    check() {},
+    check: (text) => text.length,
     async encode(asked, signal) {
       signal?.throwIfAborted();
       texts.push(...asked);
@@ -76,7 +76,7 @@ describe('label encoder', () => {
     const leaving = new AbortController();
     const texts: string[] = [];
     const textTower: TextTower = {
-      check() {},
+      check: (text) => text.length,
       async encode(asked, signal) {
         signal?.throwIfAborted();
         texts.push(...asked);
@@ -114,7 +114,10 @@ describe('label encoder', () => {
     const { observer } = createRecordingObserver();
     const encoder = createLabelEncoder(
       {
-        check: () => Bun.sleepSync(1),
+        check(text) {
+          Bun.sleepSync(1);
+          return text.length;
+        },
         encode: async (asked) => asked.map(() => Float32Array.of(1)),
       },
       observer,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { adviceOf, jsonItems, jsonObject, MAX_ANSWER_BYTES, sendJson } from '../../src/http/answers.ts';
-import { refusalOf } from '../../src/http/pictures.ts';
+import { refusalOf } from '../../src/http/broken-pictures.ts';
 import { createResources, type ResourceLimits } from '../../src/http/resources.ts';
 import {
   categoriesPart,

@@ -58,20 +58,35 @@ beforeAll(async () => {
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
+const sse = v.pipe(v.string(), v.regex(/^(?:event: \w+\ndata: \{.*\}\n\n)+$/));
+
 /** The shapes of each endpoint's success. */
 const answers: Readonly<Record<string, readonly v.GenericSchema[]>> = {
   '/': [v.pipe(v.string(), v.startsWith('classify-images'))],
   '/health': [schemas.healthSchema],
   '/ready': [schemas.readySchema],
   '/metrics': [v.pipe(v.string(), v.regex(/^# HELP classify_images_/))],
-  '/categorize': [schemas.categorizeAnswerSchema, schemas.categorizeDetailsSchema],
-  '/image': [schemas.imageAnswerSchema, schemas.imageDetailsSchema],
-  '/video': [
-    schemas.videoAnswerSchema,
-    schemas.videoDetailsSchema,
-    schemas.videoEventSchema,
-    v.pipe(v.string(), v.regex(/^(?:event: \w+\ndata: \{.*\}\n\n)+$/)),
+  '/categorize': [
+    schemas.categorizeAnswerSchema,
+    schemas.categorizeDetailsSchema,
+    schemas.labelScoresSchema,
+    schemas.categorizeEventSchema,
+    sse,
   ],
+  '/embeddings': [
+    schemas.embeddingsAnswerSchema,
+    schemas.embeddingListSchema,
+    schemas.embeddingsEventSchema,
+    sse,
+  ],
+  '/v1/embeddings': [
+    schemas.embeddingsAnswerSchema,
+    schemas.embeddingListSchema,
+    schemas.embeddingsEventSchema,
+    sse,
+  ],
+  '/image': [schemas.imageAnswerSchema, schemas.imageDetailsSchema],
+  '/video': [schemas.videoAnswerSchema, schemas.videoDetailsSchema, schemas.videoEventSchema, sse],
 };
 
 /** The schema at an address such as `#/components/schemas/Model`. */
@@ -97,6 +112,8 @@ describe('the OpenAPI document', () => {
       ['/metrics', ['get']],
       ['/categorize', ['post']],
       ['/image', ['post']],
+      ['/embeddings', ['post']],
+      ['/v1/embeddings', ['post']],
       ['/video', ['post']],
     ]);
   });
@@ -104,7 +121,8 @@ describe('the OpenAPI document', () => {
   test('lists the typed detailed answer first: generated clients use the first schema that fits', () => {
     for (const path of uploads) {
       const schema = document.paths[path]?.post?.responses['200']?.content['application/json']?.schema;
-      const [details, answer] = (schema?.oneOf ?? []).map(({ $ref }) => named($ref));
+      const shapes = (schema?.oneOf ?? []).map(({ $ref }) => named($ref));
+      const [details, answer] = [shapes[0], shapes.at(-1)];
       expect(details?.required).toEqual(expect.arrayContaining(['model', 'results']));
       expect(answer?.additionalProperties).toBeObject();
     }
@@ -269,8 +287,11 @@ describe('the OpenAPI document', () => {
   test.each(pictureUploads)('%s takes several files and the categories', (path) => {
     const body = document.paths[path]?.post?.requestBody?.content['multipart/form-data']?.schema;
     expect(body).toMatchObject({
-      required: ['files', 'categories'],
+      // Embeddings may replace files.
+      required: ['categories'],
       properties: {
+        embeddings: { type: 'array', items: { type: 'string', format: 'binary' } },
+        ids: { type: 'array', items: { type: 'string' } },
         files: { type: 'array', items: { type: 'string', format: 'binary' }, maxItems: 10_000 },
         categories: { type: 'string' },
       },
@@ -293,7 +314,7 @@ describe('the OpenAPI document', () => {
   test('speaks of a key where one is needed, and nowhere else', async () => {
     await using guarded = start({ environment: { API_KEY: 'long enough' } });
     const { paths, components } = await documentOf(guarded);
-    for (const path of ['/categorize', '/image', '/video']) {
+    for (const path of ['/categorize', '/image', '/embeddings', '/v1/embeddings', '/video']) {
       expect(paths[path]?.post?.security).toEqual([{ bearer: [] }, { key: [] }]);
     }
     expect(paths['/health']?.get?.security).toBeUndefined();
@@ -306,6 +327,11 @@ describe('the OpenAPI document', () => {
 });
 
 describe('the answers are what the document says', () => {
+  const json = (body: object) => ({
+    method: 'POST',
+    body: JSON.stringify(body),
+    headers: { 'content-type': 'application/json' },
+  });
   const upload = () => ({
     method: 'POST',
     body: form(
@@ -316,6 +342,12 @@ describe('the answers are what the document says', () => {
       'cat,dog',
     ),
   });
+  const embeddingsUpload = () => {
+    const { method, body } = upload();
+    body.delete('categories');
+    body.append('texts', 'a cat');
+    return { method, body };
+  };
   const videoUpload = () => {
     const data = new FormData();
     data.append('video', new File(['cat@1 dog@2'], 'film.mp4'));
@@ -328,6 +360,16 @@ describe('the answers are what the document says', () => {
     ['/categorize?details=true', schemas.categorizeDetailsSchema, upload()],
     ['/image?details=true', schemas.imageDetailsSchema, upload()],
     ['/categorize', schemas.errorSchema, upload()],
+    [
+      '/categorize',
+      schemas.labelScoresSchema,
+      json({ inputs: btoa('cat'), parameters: { candidate_labels: ['a'] } }),
+    ],
+    ['/embeddings?on_error=skip', schemas.embeddingsAnswerSchema, embeddingsUpload()],
+    ['/embeddings?on_error=skip&encoding_format=base64', schemas.embeddingsAnswerSchema, embeddingsUpload()],
+    ['/embeddings', schemas.errorSchema, embeddingsUpload()],
+    ['/embeddings', schemas.embeddingListSchema, json({ input: 'cat' })],
+    ['/v1/embeddings', schemas.embeddingListSchema, json({ input: ['cat'], encoding_format: 'base64' })],
     ['/video?images=false', schemas.videoAnswerSchema, videoUpload()],
     ['/video?threshold=0.5', schemas.videoAnswerSchema, videoUpload()],
     ['/video?details=true', schemas.videoDetailsSchema, videoUpload()],

@@ -52,6 +52,33 @@ function abortOf(signal: AbortSignal): Promise<never> {
   });
 }
 
+/** Where a word lies on the unit circle. */
+function embeddingOf(word: string): Float32Array {
+  const angle = [...word].reduce((sum, character) => (sum * 31 + character.charCodeAt(0)) % 6283, 0) / 1000;
+  const embedding = Float32Array.of(Math.cos(angle), Math.sin(angle));
+  known.set(embedding.join(), word);
+  return embedding;
+}
+
+const known = new Map<string, string>();
+
+/** The word whose embedding it is. */
+function wordOf(embedding: Float32Array): string {
+  return known.get(embedding.join()) ?? '';
+}
+
+function rankWord(word: string, candidates: [string, string][], limit = Number.POSITIVE_INFINITY) {
+  return candidates
+    .map(([candidate, shown]) => {
+      const score = word === shown ? 0.8 : 0.2 / Math.max(1, candidates.length - 1);
+      return { name: candidate, score, similarity: score / 4 };
+    })
+    .toSorted((a, b) => b.score - a.score)
+    .slice(0, limit);
+}
+
+const own = (labels: readonly string[]) => labels.map((label): [string, string] => [label, label]);
+
 /**
  * A classifier of text "pictures". The content is the word that the picture shows. A candidate scores 0.8 if it is that
  * word; the others share the rest. Content that begins with "broken:CODE" is a broken picture.
@@ -79,18 +106,8 @@ export function createFakeEngine({
     };
     const rank = async (subjects: [string, string][], candidates: [string, string][], limit = Infinity) => {
       await onRank?.(signal);
-      return subjects.map(([name, word]) => ({
-        name,
-        candidates: candidates
-          .map(([candidate, shown]) => {
-            const score = word === shown ? 0.8 : 0.2 / Math.max(1, candidates.length - 1);
-            return { name: candidate, score, similarity: score / 4 };
-          })
-          .toSorted((a, b) => b.score - a.score)
-          .slice(0, limit),
-      }));
+      return subjects.map(([name, word]) => ({ name, candidates: rankWord(word, candidates, limit) }));
     };
-    const own = (labels: readonly string[]) => labels.map((label): [string, string] => [label, label]);
     signals.push(signal);
     return {
       async add(name, picture) {
@@ -100,16 +117,23 @@ export function createFakeEngine({
         const bytes = picture instanceof Uint8Array ? picture : await picture.read();
         onBytes?.(bytes);
         const word = new TextDecoder().decode(bytes.subarray(0, 100));
-        if (word.startsWith('broken:')) {
-          faults.push({ file, code: word.slice(7) as BrokenFile['code'], error: 'It is broken.' });
-        } else words.set(file, word);
-        return { settled: onWork?.(signal) ?? Promise.resolve() };
+        const fault: BrokenFile | undefined = word.startsWith('broken:')
+          ? { file, code: word.slice(7) as BrokenFile['code'], error: 'It is broken.' }
+          : undefined;
+        if (fault) faults.push(fault);
+        else words.set(file, word);
+        const work = onWork?.(signal) ?? Promise.resolve();
+        return { settled: work.then(() => fault ?? { file, embedding: embeddingOf(word) }) };
+      },
+      addEmbedding(name, embedding) {
+        words.set(register(name), wordOf(embedding));
       },
       refuse(name, { code, message }) {
         faults.push({ file: register(name), code, error: message });
       },
       names: () => names,
       broken: async () => faults,
+      embeddings: async () => [...words].map(([file, word]) => ({ file, embedding: embeddingOf(word) })),
       rankCategories: ({ labels }, { limit }) => rank([...words], own(labels), limit),
       rankFiles: ({ labels }, { limit }) => rank(own(labels), [...words], limit),
     };
@@ -117,9 +141,18 @@ export function createFakeEngine({
   const classifier: Classifier = {
     model: fakeModel,
     collect,
+    embedTexts: async (texts) => texts.map(embeddingOf),
+    countTokens: async (texts) => texts.reduce((sum, text) => sum + text.length, 0),
+    parseTexts: (document) => new TextDecoder().decode(document).split(',').filter(Boolean),
+    async createRanker({ labels }, { limit }, { signal }) {
+      await onRank?.(signal);
+      return (embedding) => rankWord(wordOf(embedding), own(labels), limit);
+    },
+    createComparison: () => Promise.reject(new Error('the service does not compare')),
     searchVideo: videos.searchVideo,
     parseCategories(document) {
-      const labels = new TextDecoder().decode(document).split(',').filter(Boolean);
+      const text = new TextDecoder().decode(document);
+      const labels: string[] = text.startsWith('["') ? JSON.parse(text) : text.split(',').filter(Boolean);
       if (labels.length === 0) throw new ServiceError('categories_missing', 'The list is empty.');
       if (labels.includes('{')) throw new ServiceError('categories_malformed', 'Not JSON.');
       if (labels.length > 1000) throw new ServiceError('categories_too_many', 'Too many.');

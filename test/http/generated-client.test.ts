@@ -17,9 +17,11 @@ import type { components, paths } from './api.ts';
 type Schemas = components['schemas'];
 const baseUrl = process.argv[2] ?? '';
 const client = createClient<paths>({ baseUrl });
-const bodySerializer = (fields: Readonly<Record<string, string | Blob | readonly Blob[]>>) => {
+type Field = string | Blob | readonly (string | Blob)[];
+const bodySerializer = (body: object) => {
   const form = new FormData();
-  for (const [name, value] of Object.entries(fields)) for (const item of [value].flat()) form.append(name, item);
+  const fields = Object.entries(body as Record<string, Field>);
+  for (const [name, value] of fields) for (const item of [value].flat()) form.append(name, item);
   return form;
 };
 const found: Record<string, unknown> = {};
@@ -34,12 +36,33 @@ const query = { details: true, top_k: 1, threshold: 0.5, template: ['a {}'], on_
 const plain = await client.POST('/categorize', pictures);
 found.categorize = (plain.data as Schemas['CategorizeAnswer'])['a.jpg'];
 const { data: categorized } = await client.POST('/categorize', { ...faulty, params: { query } });
-if (categorized && Array.isArray(categorized.results)) {
+if (typeof categorized === 'object' && 'results' in categorized && Array.isArray(categorized.results)) {
   const [first] = categorized.results;
   found.categorized = [first?.file, first?.category, first?.score?.toFixed(1), first?.scores[0]?.category];
   const { errors, model } = categorized as Schemas['CategorizeDetails'];
   found.errors = [errors[0]?.file, errors[0]?.code, model.embedding_dimension.toFixed()];
 }
+
+const jsonOf = (body: object) => ({ body: body as never, headers: { 'content-type': 'application/json' } });
+const labels = await client.POST('/categorize', jsonOf({ inputs: btoa('cat'), parameters: { candidate_labels: ['cat', 'dog'] } }));
+found.labels = (labels.data as Schemas['LabelScore'][]).map(({ label, score }) => [label, score.toFixed(1)]);
+const lines = await client.POST('/categorize', { ...pictures, headers: { accept: 'application/x-ndjson' }, parseAs: 'text' });
+for (const line of String(lines.data).trim().split('\\n')) {
+  const event = JSON.parse(line) as Schemas['CategorizeEvent'];
+  if (event.event === 'answer') found[event.data.file] = [event.data.index.toFixed(), event.data.category];
+  if (event.event === 'end') found.end = [event.data.files.toFixed(), event.data.broken.toFixed(), event.data.model.name];
+}
+
+const embedded = await client.POST('/embeddings', { body: { files, texts: ['cat'], ids: ['1', '2'] }, bodySerializer });
+const answer = embedded.data as Schemas['EmbeddingsAnswer'];
+found.embeddings = [answer.model, answer.precision, answer.dimension.toFixed(), answer.errors.length];
+found.embedded = answer.embeddings.map(({ file, id, text, embedding }) => [file ?? text, id ?? '', embedding.length]);
+const list = await client.POST('/v1/embeddings', jsonOf({ input: ['cat'], encoding_format: 'base64' }));
+const { data, usage } = list.data as Schemas['EmbeddingList'];
+found.list = [data[0]?.index.toFixed(), typeof data[0]?.embedding, usage.prompt_tokens.toFixed()];
+const stored = new File([JSON.stringify(answer).replace(/,{"text".*?}/, '')], 'stored.json');
+const again = await client.POST('/image', { body: { embeddings: [stored], categories }, bodySerializer });
+found.again = (again.data as Schemas['ImageAnswer'])['dog'];
 
 const { data: image } = await client.POST('/image', { ...pictures, params: { query } });
 if (image && Array.isArray(image.results)) {
@@ -144,6 +167,21 @@ test('a generated client of TypeScript compiles, and reads every answer', async 
     categorize: 'cat',
     categorized: ['a.jpg', 'cat', '0.8', 'cat'],
     errors: ['c.jpg', 'image_broken', '2'],
+    labels: [
+      ['cat', '0.8'],
+      ['dog', '0.2'],
+    ],
+    'a.jpg': ['0', 'cat'],
+    'b.jpg': ['1', 'dog'],
+    end: ['2', '0', 'fake'],
+    embeddings: ['fake', 'fp32', '2', 0],
+    embedded: [
+      ['a.jpg', '1', 2],
+      ['b.jpg', '2', 2],
+      ['cat', '', 2],
+    ],
+    list: ['0', 'string', '3'],
+    again: 'b.jpg',
     image: ['a.jpg', '0.2'],
     failed: [422, 'files_broken', 'It is broken.'],
     refused: ['option_invalid', null, null, null],
@@ -167,6 +205,10 @@ test.each([
   ['FileError', 'code'],
   ['CategorizeResult', 'category'],
   ['ImageResult', 'similarity'],
+  ['LabelScore', 'label'],
+  ['EmbeddingsAnswer', 'dimension'],
+  ['EmbeddingResult', 'embedding'],
+  ['EmbeddingList', 'usage'],
   ['VideoResult', 'timestamp'],
   ['VideoProgress', 'frames'],
   ['Model', 'embedding_dimension'],

@@ -114,6 +114,30 @@ function ignoreErrno(fault: unknown): void {
   if (errnoOf(fault) === undefined) throw fault;
 }
 
+/**
+ * Replaces a file that this run has claimed, atomically and without a moment in which another run could claim it.
+ * @param write writes the content
+ * @returns the new file, for reading and appending
+ */
+export async function replaceClaimed(
+  path: string,
+  write: (append: (text: string) => Promise<void>) => Promise<void>,
+): Promise<{ readonly file: FileHandle }> {
+  const part = `${path}.${crypto.randomUUID()}.part`;
+  const { file } = await claimFile(part);
+  try {
+    await write((text) => file.appendFile(text));
+    await file.sync();
+    await rename(part, path);
+  } catch (fault) {
+    await rm(part, { force: true });
+    await file.close();
+    throw fault;
+  }
+  await syncFolder(dirname(path));
+  return { file };
+}
+
 /** A file locked for this run, empty until `write`. Disposing removes it if nothing was written. */
 export interface ReservedFile extends AsyncDisposable {
   write(content: string): Promise<void>;
@@ -206,6 +230,39 @@ async function removeEmpty(inner: string, outer: string): Promise<void> {
   }
 }
 
+/** A file that several runs share, and that one of them can have for itself. */
+export interface SharedFile extends Disposable {
+  /** @returns whether no other run shares the file, and none can until `share` is called */
+  claim(): boolean;
+  share(): void;
+}
+
+const SHARING_AGAIN_MS = 20;
+
+/**
+ * Shares an empty file with other runs, creating it if it is missing. It stays when the runs have ended. Waits while
+ * another run has the file for itself.
+ * @throws errors of `open`
+ */
+export async function shareFile(path: string): Promise<SharedFile> {
+  const file = await open(path, constants.O_RDWR | constants.O_CREAT | NO_FOLLOW, 0o666);
+  while (!lock(file.fd, 'shared')) await Bun.sleep(SHARING_AGAIN_MS);
+  return {
+    claim() {
+      if (lock(file.fd, 'exclusive')) return true;
+      // An attempt gives the shared lock back.
+      lock(file.fd, 'shared');
+      return false;
+    },
+    share() {
+      lock(file.fd, 'shared');
+    },
+    [Symbol.dispose]() {
+      void file.close();
+    },
+  };
+}
+
 const folderReasons: Readonly<Record<string, string>> = {
   EEXIST: 'a file has that name',
   EINVAL: 'its file system does not allow that name',
@@ -237,14 +294,15 @@ const cLibraries: Partial<Record<NodeJS.Platform, { readonly name: string; reado
   darwin: { name: 'libSystem.B.dylib', wouldBlock: 35 },
 };
 
-const LOCK_EXCLUSIVELY_OR_FAIL = 2 | 4;
+const OR_FAIL = 4;
+const lockKinds = { shared: 1 | OR_FAIL, exclusive: 2 | OR_FAIL } as const;
 
 /**
  * Locks an open file or folder until it is closed or the process ends. A lock file would stay behind when a run is
  * killed, and block the next run.
- * @returns false if another process holds the lock; true also if the system has no locks
+ * @returns false if another process holds a lock that excludes this one; true also if the system has no locks
  */
-function lock(descriptor: number): boolean {
+function lock(descriptor: number, kind: keyof typeof lockKinds = 'exclusive'): boolean {
   const system = cLibraries[process.platform];
   if (system === undefined) return true;
   let library: ReturnType<typeof openLibrary>;
@@ -255,7 +313,7 @@ function lock(descriptor: number): boolean {
     return true;
   }
   const { flock, errno } = library;
-  if (flock(descriptor, LOCK_EXCLUSIVELY_OR_FAIL) === 0) return true;
+  if (flock(descriptor, lockKinds[kind]) === 0) return true;
   // Some network drives do not support locks.
   return errno() !== system.wouldBlock;
 }

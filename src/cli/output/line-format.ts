@@ -26,6 +26,12 @@ export const bestFrameTable: Table = {
   words: ['category', 'file'],
 };
 
+export const similarFileTable: Table = { columns: ['similarity', 'file'], words: ['similarity', 'file'] };
+export const duplicateFileTable: Table = {
+  columns: ['group', 'similarity', 'file'],
+  words: ['group', 'similarity', 'file'],
+};
+
 /** Adds columns at the end. */
 export function withColumns({ columns, words }: Table, added: readonly string[]): Table {
   return { columns: [...columns, ...added], words: [...words, ...added] };
@@ -52,7 +58,7 @@ const text: LineFormat = {
   line(record, { words }) {
     const cells = words.map((word) => record[word]);
     if (cells.includes(undefined)) return '';
-    return `${cells.map((cell) => (cell === null ? '-' : escapeText(String(cell)))).join('\t')}\n`;
+    return `${cells.map(wordOf).join('\t')}\n`;
   },
   isQuoted: false,
   parse(line, { words }) {
@@ -61,6 +67,13 @@ const text: LineFormat = {
     return Object.fromEntries(words.map((word, index) => [word, cells[index]]));
   },
 };
+
+/** A similarity has as many digits as a person compares; JSON and CSV have them all. */
+function wordOf(cell: unknown): string {
+  if (cell === null) return '-';
+  if (typeof cell === 'number' && !Number.isInteger(cell)) return cell.toFixed(3);
+  return escapeText(String(cell));
+}
 
 /** JSON Lines: one object per line, so that an interrupted output is valid. */
 const json: LineFormat = {

@@ -63,6 +63,7 @@ export async function findBestFiles(parts: TaskParts): Promise<void> {
     })
     .finally(() => progress.end());
   tally.model = answers.model;
+  tally.fromIndex = answers.counts?.fromIndex ?? 0;
   tally.answered = files.length - left;
   tally.undecided = answer.filter(({ file }) => file === null).length;
 

@@ -89,6 +89,7 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
   }
 
   if (files.length > 0) {
+    await output.observe(files.map(({ path }) => path));
     await using answers = await openAnswers();
     const progress = createProgress({ terminal, unit: 'files', isQuiet: command.isQuiet });
     let done = 0;
@@ -117,6 +118,7 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
     } finally {
       progress.end();
       tally.model = answers.model;
+      tally.fromIndex = answers.counts?.fromIndex ?? 0;
     }
   }
   if (!isDry) await sorter?.finish();

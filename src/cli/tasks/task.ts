@@ -110,6 +110,8 @@ export interface TaskParts {
 export interface Tally {
   /** Answered in this run. */
   answered: number;
+  /** Of those answered, the ones that the index had. */
+  fromIndex: number;
   /** What was done to the files, in the summary. */
   verb: string;
   /** Answered in an earlier run. */
@@ -152,6 +154,7 @@ export function createTally(terminal: CommandTerminal, now = () => performance.n
 
   return {
     answered: 0,
+    fromIndex: 0,
     verb: 'answered',
     recorded: 0,
     undecided: 0,
@@ -176,6 +179,7 @@ export function createTally(terminal: CommandTerminal, now = () => performance.n
       const hasRate = seconds >= RATE_AFTER_SECONDS && this.answered > 0;
       const rate = hasRate ? ` (${(this.answered / seconds).toFixed(1)}/s)` : '';
       const parts = [`${count(this.answered)} ${this.verb} in ${duration(seconds)}${rate}`];
+      if (this.fromIndex > 0) parts.push(`${count(this.fromIndex)} of them from the index`);
       if (this.recorded > 0) parts.push(`${count(this.recorded)} answered in an earlier run`);
       if (this.undecided > 0) parts.push(`${count(this.undecided)} below the threshold`);
       if (this.tagged > 0) parts.push(`${count(this.tagged)} with new keywords`);

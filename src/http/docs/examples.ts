@@ -1,9 +1,14 @@
 import { version } from '../../../package.json';
-import type { optionsSchema, videoOptionsSchema } from '../../contract/options.ts';
+import type { embeddingsOptionsSchema, optionsSchema, videoOptionsSchema } from '../../contract/options.ts';
 import type {
   CategorizeDetails,
+  CategorizeEvent,
+  EmbeddingList,
+  EmbeddingsAnswer,
+  EmbeddingsEvent,
   Health,
   ImageDetails,
+  LabelScores,
   VideoDetails,
   VideoEvent,
   WireError,
@@ -32,13 +37,19 @@ const errors = [
 
 /** What the page fills its form with: the same as leaving them all out. */
 export const options: Readonly<
-  Record<keyof typeof optionsSchema.entries | keyof typeof videoOptionsSchema.entries, unknown>
+  Record<
+    | keyof typeof optionsSchema.entries
+    | keyof typeof embeddingsOptionsSchema.entries
+    | keyof typeof videoOptionsSchema.entries,
+    unknown
+  >
 > = {
   details: false,
   top_k: 5,
   template: ['{}'],
   threshold: 0,
   on_error: 'fail',
+  encoding_format: 'float',
   images: true,
   thorough: false,
   moments: false,
@@ -126,8 +137,53 @@ export const imageDetails: ImageDetails = {
   errors,
 };
 
+export const labelScores: LabelScores = [
+  { label: 'cat', score: 0.97 },
+  { label: 'dog', score: 0.03 },
+];
+
+export const labelScoresOfList: LabelScores = [labelScores as { label: string; score: number }[]];
+
+const origin = {
+  model: model.name,
+  sha256: model.sha256,
+  precision: model.precision,
+  dimension: model.embedding_dimension,
+};
+
+/** Four of 512 numbers, and their base64. */
+const numbers = [0.0123456791, -0.0345678888, 0.0234567896, 0.0456789024];
+const base64 = 'iEVKPA+XDb10KMA8zRk7PQ==';
+
+export const embeddingsAnswer: EmbeddingsAnswer = {
+  ...origin,
+  embeddings: [
+    { file: 'IMG_0001.jpg', embedding: numbers },
+    { text: 'a photo of a cat', embedding: numbers },
+  ],
+  errors: [],
+};
+
+export const embeddingList: EmbeddingList = {
+  object: 'list',
+  data: [{ object: 'embedding', index: 0, embedding: base64 }],
+  model: model.name,
+  usage: { prompt_tokens: 7, total_tokens: 7 },
+};
+
 /** The beginning of any JPEG file. */
 const image = '/9j/4AAQSkZJRgABAQ…';
+
+export const embeddingRequest = {
+  model: 'ViT-B/32',
+  input: ['a photo of a cat', `data:image/jpeg;base64,${image}`],
+  encoding_format: 'base64',
+};
+
+export const zeroShotRequest = {
+  inputs: image,
+  parameters: { candidate_labels: ['cat', 'dog'], hypothesis_template: 'a photo of a {}' },
+};
 
 export const videoAnswer = { cat: ['holiday-12.480.jpg', image], dog: ['holiday-97.040.jpg', image] };
 
@@ -173,7 +229,7 @@ const sentences = {
   multipart_malformed:
     'The multipart body is malformed: it ends before its closing boundary; the upload may have been cut off.',
   part_unexpected:
-    'The form has a part named "image"; accepted are files (pictures, one part each) and categories (a file or a text field).',
+    'The form has a part named "image"; accepted are files (pictures, one part each), categories (a file or a text field), and also embeddings and ids.',
   categories_missing:
     'No categories were sent, or only an empty part; send them as a part named categories: a JSON, CSV or text file, or text such as cat,dog.',
   categories_malformed:
@@ -186,7 +242,12 @@ const sentences = {
   upload_stalled: 'The upload stopped: the body arrived too slowly.',
   multipart_too_large: 'The categories have more than 4194304 bytes, the most that is accepted.',
   content_type_unsupported:
-    'The body has the type "application/json"; send a form as multipart/form-data, e.g. curl -F files=@photo.jpg -F categories=cat,dog.',
+    'The body has the type "text/plain"; send a form as multipart/form-data, e.g. curl -F files=@photo.jpg -F categories=cat,dog.',
+  json_invalid: 'The JSON body is malformed: it ends at byte 12, too early.',
+  embeddings_invalid: 'The embedding of "IMG_0001.jpg" has 2 numbers; those of this model have 64.',
+  embeddings_mismatch: `The embedding of "IMG_0001.jpg" (entry 1) is of another model, with the sha256 "${model.sha256}"; the service has demo in fp32, with the sha256 "292e8c9e3ef20ea0740849b89d49302aa36a87f9ba00bec7e85b6cd3d2dbe559". Make it again from the picture, with /embeddings.`,
+  ids_invalid:
+    'There are 2 ids for 1 files. Send an id for each file, as text in a part named ids, or one JSON list of strings; before the files, if answers come one by one.',
   internal: `This is a bug: the service failed. Please report it with the request id ${requestId}.`,
   overloaded: '48 requests are waiting; try again in a moment.',
   engine_restarting: 'Inference broke down and is being restarted; try again in a moment.',
@@ -232,6 +293,32 @@ const furtherFields: { readonly [code in DocumentedCode]?: object } = {
 export function failure(code: DocumentedCode): WireError {
   return { error: sentences[code], code, ...furtherFields[code] };
 }
+
+const pictureProgress = {
+  stage: 'uploading' as const,
+  bytes_done: 4_194_304,
+  bytes_total: 31_457_280,
+  files_received: 12,
+  files_done: 9,
+};
+const end = { event: 'end' as const, data: { model, files: 2, broken: 1 } };
+const broken = errors.map((fault) => ({ event: 'broken' as const, data: { index: 1, ...fault } }));
+
+export const categorizeEvents: readonly CategorizeEvent[] = [
+  { event: 'progress', data: pictureProgress },
+  { event: 'answer', data: { index: 0, file: 'IMG_0001.jpg', category: 'cat' } },
+  ...broken,
+  end,
+  { event: 'error', data: failure('files_broken') },
+];
+
+export const embeddingsEvents: readonly EmbeddingsEvent[] = [
+  { event: 'progress', data: pictureProgress },
+  { event: 'embedding', data: { index: 0, file: 'IMG_0001.jpg', ...origin, embedding: numbers } },
+  ...broken,
+  end,
+  { event: 'error', data: failure('files_broken') },
+];
 
 export const videoEvents: readonly VideoEvent[] = [
   {

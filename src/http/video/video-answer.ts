@@ -2,45 +2,11 @@ import type { ModelSummary, VideoSearch } from '../../classify/classifier.ts';
 import { decide } from '../../classify/decide.ts';
 import { frameName } from '../../contract/frame-name.ts';
 import type { VideoOptions } from '../../contract/options.ts';
-import type { VideoDetails, VideoProgress } from '../../contract/schemas.ts';
-import { invariant, type ServiceError } from '../../errors.ts';
-import { errorBody, wireModel } from '../answers.ts';
+import type { VideoDetails } from '../../contract/schemas.ts';
+import { invariant } from '../../errors.ts';
+import { wireModel } from '../answers.ts';
+import type { EventNotation } from '../events.ts';
 import type { StoredFile } from '../spool.ts';
-
-/** The text around the data of each event. */
-export interface EventNotation {
-  readonly contentType: string;
-  /** @param name of the event, with the text before and after its data */
-  around(name: 'progress' | 'result' | 'error'): readonly [before: string, after: string];
-  /** A sign of life. @param last the last progress that was sent, if any */
-  quiet(last: VideoProgress | undefined): string;
-}
-
-/** Newline-delimited JSON: one object a line. */
-const ndjson: EventNotation = {
-  contentType: 'application/x-ndjson; charset=utf-8',
-  around: (name) => [`{"event":"${name}","data":`, '}\n'],
-  // NDJSON has no comments, and not every reader ignores an empty line.
-  quiet: (last) => (last ? progressEvent(ndjson, last) : ''),
-};
-
-/** Server-sent events, as WHATWG HTML defines them. The data is one line: JSON text has no line breaks. */
-const sse: EventNotation = {
-  contentType: 'text/event-stream; charset=utf-8',
-  around: (name) => [`event: ${name}\ndata: `, '\n\n'],
-  quiet: () => ': still at work\n\n',
-};
-
-export const notations = { ndjson, sse } as const;
-
-export function progressEvent(notation: EventNotation, progress: VideoProgress): string {
-  return notation.around('progress').join(JSON.stringify(progress));
-}
-
-/** The data is the body that an error response has. */
-export function errorEvent(notation: EventNotation, error: ServiceError): string {
-  return notation.around('error').join(JSON.stringify(errorBody(error)));
-}
 
 export async function* resultEvent(
   notation: EventNotation,
@@ -50,43 +16,6 @@ export async function* resultEvent(
   yield before;
   yield* json;
   yield after;
-}
-
-/** An answer is one JSON document, or events of which the last one holds it. */
-type AnswerFormat = 'json' | 'ndjson' | 'sse';
-
-const mediaTypes: ReadonlyMap<string, AnswerFormat> = new Map([
-  ['application/json', 'json'],
-  ['application/x-ndjson', 'ndjson'],
-  ['text/event-stream', 'sse'],
-]);
-
-/** Half of the least step of a quality: of equal qualities, a named type wins over a wildcard. */
-const WILDCARD_MALUS = 0.0005;
-
-/**
- * The format that an Accept header prefers. Events are sent only if their type is named; a wildcard, or a header that
- * accepts no known type, gets JSON.
- */
-export function answerFormatOf(headers: Headers): AnswerFormat {
-  let preferred: { format: AnswerFormat; quality: number } = { format: 'json', quality: 0 };
-  for (const range of (headers.get('accept') ?? '').split(',')) {
-    const [type = '', ...parameters] = range.split(';').map((word) => word.trim().toLowerCase());
-    const isWildcard = type === '*/*' || type === 'application/*';
-    const format = isWildcard ? 'json' : mediaTypes.get(type);
-    if (!format) continue;
-    const quality = qualityOf(parameters) - (isWildcard ? WILDCARD_MALUS : 0);
-    const isBetter = quality > preferred.quality || (quality === preferred.quality && format === 'json');
-    if (isBetter) preferred = { format, quality };
-  }
-  return preferred.format;
-}
-
-/** RFC 9110, 12.4.2: 0 to 1, three decimals. A weight that breaks that grammar counts as 0. */
-function qualityOf(parameters: readonly string[]): number {
-  const weight = parameters.find((parameter) => parameter.startsWith('q='));
-  if (weight === undefined) return 1;
-  return /^q=(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)$/.test(weight) ? Number(weight.slice(2)) : 0;
 }
 
 type Result = Omit<VideoDetails['results'][number], 'image'> & {

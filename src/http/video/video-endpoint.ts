@@ -15,19 +15,24 @@ import {
   streamBody,
 } from '../answers.ts';
 import { urlOf } from '../app.ts';
-import { MAX_CATEGORIES_BYTES, readBody, readForm, takeLabelMemory } from '../form.ts';
+import {
+  answerFormatOf,
+  type EventNotation,
+  errorEvent,
+  eventHeaders,
+  eventText,
+  type NewsPace,
+  notations,
+  tellWhile,
+} from '../events.ts';
+import { MAX_DOCUMENT_BYTES, readBody, readForm, takeLabelMemory } from '../form.ts';
 import type { RequestTally } from '../metrics.ts';
 import { boundaryOf, readParts } from '../multipart.ts';
 import type { Admission, Lease, Resources } from '../resources.ts';
 import type { Spool, StoredFile } from '../spool.ts';
 import {
-  answerFormatOf,
   answerJson,
   composeAnswer,
-  type EventNotation,
-  errorEvent,
-  notations,
-  progressEvent,
   resultEvent,
   type VideoAnswer,
   winningTimestamps,
@@ -101,63 +106,31 @@ function respondWithEvents(job: VideoJob, notation: EventNotation): StreamedResp
   const { endpoint, options, lease } = job;
   const body = streamBody(
     async (write) => {
-      const outcome = await whileTelling(job, async (item, last) => {
-        await write(encode(item === 'quiet' ? notation.quiet(last) : progressEvent(notation, item)));
+      let last: VideoProgress | undefined;
+      const outcome = await tellWhile<VideoProgress, PreparedAnswer>((tell) => prepareAnswer(job, tell), {
+        pace: endpoint.pace,
+        lease,
+        async send(item) {
+          // `waiting` comes before the upload and before the search; after a short upload, one follows the other.
+          if (item !== 'quiet' && Bun.deepEquals(item, last)) return;
+          if (item !== 'quiet') last = item;
+          await write(
+            encode(item === 'quiet' ? notation.quiet(last) : eventText(notation, 'progress', item)),
+          );
+        },
+        discard: (prepared) => prepared[Symbol.asyncDispose](),
       });
       if ('fault' in outcome) {
         write.last(encode(errorEvent(notation, endpoint.explain(outcome.fault))));
         return;
       }
-      await using prepared = outcome.prepared;
+      await using prepared = outcome.result;
       const json = answerJson(prepared.answer, options.details);
       for await (const chunk of inChunks(resultEvent(notation, json))) await write(chunk);
     },
     { lease, beforeClose: endpoint.beforeClose },
   );
-  return streamedResponse(body, {
-    'content-type': notation.contentType,
-    // nginx would buffer the events until there are many of them.
-    'x-accel-buffering': 'no',
-  });
-}
-
-type Outcome = { readonly prepared: PreparedAnswer } | { readonly fault: unknown };
-
-/**
- * Searches and reports the progress. If reporting fails, the search is aborted and waited for.
- * @throws what `tell` throws
- */
-async function whileTelling(
-  job: VideoJob,
-  tell: (item: VideoProgress | 'quiet', last: VideoProgress | undefined) => Promise<void>,
-): Promise<Outcome> {
-  const { endpoint, lease } = job;
-  const news = createNews<VideoProgress>(endpoint.pace);
-  const searching = prepareAnswer(job, news.tell)
-    .then((prepared): Outcome => ({ prepared }))
-    .catch((fault: unknown): Outcome => ({ fault }))
-    .finally(news.close);
-  try {
-    let last: VideoProgress | undefined;
-    for await (const item of news) {
-      // `waiting` comes before the upload and before the search; after a short upload, one follows the other.
-      if (item !== 'quiet' && Bun.deepEquals(item, last)) continue;
-      if (item !== 'quiet') last = item;
-      await tell(item, last);
-    }
-  } catch (fault) {
-    lease.abort(fault);
-    const outcome = await searching;
-    if ('prepared' in outcome) await outcome.prepared[Symbol.asyncDispose]();
-    // If the service has ended the request, the client is still there and receives the reason.
-    else if (!hasLeft(lease.signal.reason)) return outcome;
-    throw fault;
-  }
-  return await searching;
-}
-
-function hasLeft(reason: unknown): boolean {
-  return !(reason instanceof ServiceError) || reason.code === 'client_gone';
+  return streamedResponse(body, eventHeaders(notation));
 }
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -364,61 +337,5 @@ const FORM_BYTES = 64 * 1024;
  */
 function checkDeclaredLength({ headers }: Request, maxVideoBytes: number): void {
   const declared = Number(headers.get('content-length') ?? 0);
-  if (declared > maxVideoBytes + MAX_CATEGORIES_BYTES + FORM_BYTES) throw videoTooLarge(maxVideoBytes);
-}
-
-export interface NewsPace {
-  /** Least time between two items. */
-  readonly paceMs: number;
-  /** After this time without an item, `quiet` is given. */
-  readonly quietMs: number;
-}
-
-/** The latest progress of some work, at the pace of its reader. */
-interface News<Item> extends AsyncIterable<Item | 'quiet'> {
-  tell(item: Item): void;
-  /** Ends the iteration; an item that was not read yet is dropped. */
-  close(): void;
-}
-
-/**
- * Keeps only the newest item, so that nothing piles up while the reader is slow. The iteration gives it, then waits. It
- * gives `quiet` if there was no item for a while.
- */
-export function createNews<Item>({ paceMs, quietMs }: NewsPace): News<Item> {
-  let latest: { readonly item: Item } | undefined;
-  let isClosed = false;
-  let wake = (_isNews: boolean) => {};
-
-  /** @param forNews whether an item ends the pause, as `close` does */
-  const pause = (ms: number, forNews: boolean) =>
-    new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      wake = (isNews) => {
-        if (isNews && !forNews) return;
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-
-  return {
-    tell(item) {
-      latest = { item };
-      wake(true);
-    },
-    close() {
-      isClosed = true;
-      wake(false);
-    },
-    async *[Symbol.asyncIterator]() {
-      while (!isClosed) {
-        if (!latest) await pause(quietMs, true);
-        if (isClosed) return;
-        const news = latest;
-        latest = undefined;
-        yield news ? news.item : 'quiet';
-        if (!isClosed) await pause(paceMs, false);
-      }
-    },
-  };
+  if (declared > maxVideoBytes + MAX_DOCUMENT_BYTES + FORM_BYTES) throw videoTooLarge(maxVideoBytes);
 }

@@ -168,9 +168,11 @@ describe('requests', () => {
     expect(endpoints?.toSorted()).toEqual([
       '/assets/ 404',
       '/categorize 200',
+      '/embeddings 200',
       '/health 405',
       '/image 200',
       '/swagger/assets/ 404',
+      '/v1/embeddings 200',
       '/video 200',
       'other 404',
     ]);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { answerFormatOf } from '../../../src/http/video/video-answer.ts';
+import { answerFormatOf } from '../../../src/http/events.ts';
 
 describe('the format of an answer', () => {
   test.each([

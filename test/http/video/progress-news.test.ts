@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { createNews } from '../../../src/http/video/video-endpoint.ts';
+import { createNews } from '../../../src/http/events.ts';
 
 describe('news', () => {
   test('gives the latest word only, however many there were', async () => {
