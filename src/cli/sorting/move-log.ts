@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { lstat, readdir, readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import * as v from 'valibot';
 import { errnoOf } from '../../errors.ts';
@@ -83,7 +83,8 @@ export function createMoveLog(operations: FileOperations, directory: string, now
     for (const candidate of numberedNames(name)) {
       const free = join(directory, candidate);
       if ((await operations.facts(free)) !== undefined) continue;
-      await operations.append(free, lineOf({ log: 'moves', version: 1, started: now.getTime() }));
+      // Unlike `append`, never through a link.
+      await operations.write(free, Buffer.from(lineOf({ log: 'moves', version: 1, started: now.getTime() })));
       await operations.sync(directory);
       return free;
     }
@@ -214,6 +215,9 @@ const TAIL_BYTES = 256 * 1024;
 
 /** The last move of a log, if it was not confirmed. Logs are long, so only the end is read. */
 async function lastBegun(path: string): Promise<LoggedMove | undefined> {
+  // In a shared folder, another user could write a log that moves this user's files.
+  const facts = await lstat(path).catch(() => undefined);
+  if (!facts?.isFile() || facts.uid !== (process.getuid?.() ?? facts.uid)) return undefined;
   const file = Bun.file(path);
   const tail = await file.slice(Math.max(0, file.size - TAIL_BYTES)).text();
   const last = [...movesIn(linesOf(tail), resolve(dirname(path))).values()].at(-1);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { appendFile, mkdir, readdir, rename, rm, symlink, utimes } from 'node:fs/promises';
+import { appendFile, chown, mkdir, readdir, rename, rm, stat, symlink, utimes } from 'node:fs/promises';
 import { UsageError } from '../../../src/cli/usage-error.ts';
 import { pictureOf } from '../fake-classifier.ts';
 import { readPhotos } from '../sorting/sorting.ts';
@@ -238,6 +238,35 @@ describe('undoing', () => {
     }
     const missing = await runTask(['undo', folder.at('none')], { labels: [] });
     expect(String(missing.fault)).toContain('none cannot be read, because it does not exist.');
+  });
+
+  test('and completing follow no log that is a link, a folder or of another user', async () => {
+    await using folder = await temporaryFolder();
+    await folder.write({ 'p/a.jpg': cat, 'mine/private.jpg': 'secret' });
+    const { mtimeMs } = await stat(folder.at('mine/private.jpg'));
+    const file = {
+      from: folder.at('mine/private.jpg'),
+      to: 'cat/public.jpg',
+      size: 6,
+      modified: Math.trunc(mtimeMs),
+    };
+    const log = `{"log":"moves","version":1,"started":1}\n${JSON.stringify({ move: 1, files: [file] })}\n`;
+    await folder.write({ 'theirs/log': log });
+    await mkdir(folder.at('s/classify-moves-2.jsonl'), { recursive: true });
+    await symlink(folder.at('theirs/log'), folder.at('s/classify-moves-1.jsonl'));
+    const isRoot = process.getuid?.() === 0;
+    if (isRoot) {
+      await folder.write({ 's/classify-moves-3.jsonl': log });
+      await chown(folder.at('s/classify-moves-3.jsonl'), 4711, 4711);
+    }
+    const { fault } = await runTask([folder.at('p'), '--move-to', folder.at('s')]);
+    expect(fault).toBeUndefined();
+    expect(await Bun.file(folder.at('mine/private.jpg')).text()).toBe('secret');
+    expect(await Bun.file(folder.at('s/cat/a.jpg')).text()).toBe(cat);
+    // The same log of this user is completed.
+    await folder.write({ 's/classify-moves-4.jsonl': log });
+    await runTask([folder.at('p'), '--move-to', folder.at('s')]);
+    expect(await Bun.file(folder.at('s/cat/public.jpg')).text()).toBe('secret');
   });
 
   test('reads a log whose last line was cut when the run was killed', async () => {
