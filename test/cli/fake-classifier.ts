@@ -120,7 +120,10 @@ export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): Fak
           compare: (embedding) => labels.map((label) => (label === wordOf(embedding) ? 0.3 : 0.01)),
           rank: (similarities) =>
             [...similarities.entries()]
-              .map(([name, similarity]) => ({ name, score: similarity === 0.3 ? 0.9 : 0.05, similarity }))
+              .map(([name, similarity]) => {
+                const score = similarity === 0.3 ? 0.9 : 0.1 / Math.max(1, similarities.length - 1);
+                return { name, score, similarity: score / 3 };
+              })
               .toSorted((a, b) => b.score - a.score)
               .slice(0, limit),
         };
