@@ -13,6 +13,9 @@ export function pictureOf(word: string): string {
   return `GIF89a ${word}`;
 }
 
+/** The words of all fakes, because an index outlives a run. */
+const known: string[] = [];
+
 /** Between the embeddings of two words, in radians. */
 const STEP = 0.01;
 
@@ -33,7 +36,6 @@ export interface FakeClassifier {
  */
 export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): FakeClassifier {
   const added: string[] = [];
-  const known: string[] = [];
   // Far enough apart to survive the rounding of the index.
   const embeddingOf = (word: string): Float32Array => {
     if (!known.includes(word)) known.push(word);

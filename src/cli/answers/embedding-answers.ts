@@ -33,7 +33,7 @@ import type { Embedder, ScannedPictures } from './embedder.ts';
 import { createFaultWatch } from './fault-watch.ts';
 import { chunksOf, inOrder } from './in-order.ts';
 import { groupNearDuplicates } from './near-duplicates.ts';
-import { similaritiesOf } from './similarities.ts';
+import { ROUNDING, similaritiesOf } from './similarities.ts';
 
 interface EmbeddingAnswersOptions {
   readonly question: Question;
@@ -356,6 +356,6 @@ async function mostSimilar(
   // Nothing has to add up to 1: the similarity is the score.
   const ranked = rankSimilarities(found.values, { score: (similarities) => similarities, limit });
   return ranked
-    .filter(({ similarity }) => similarity >= minSimilarity)
+    .filter(({ similarity }) => similarity >= minSimilarity - ROUNDING)
     .map(({ name, similarity }) => ({ file: photos.files[found.places[name] ?? 0]?.path ?? '', similarity }));
 }
