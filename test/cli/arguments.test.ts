@@ -90,6 +90,30 @@ describe('a command', () => {
     });
   });
 
+  test('may be about a whole folder', () => {
+    expect(parse('search --top-k 3 snow photos a.jpg')).toMatchObject({
+      task: 'search',
+      paths: ['photos', 'a.jpg'],
+      search: { subject: 'snow', limit: 3, minSimilarity: -1 },
+    });
+    expect(parse('similar a.jpg photos --min-similarity .5')).toMatchObject({
+      task: 'similar',
+      paths: ['photos'],
+      search: { subject: 'a.jpg', limit: 20, minSimilarity: 0.5 },
+    });
+    expect(parse('duplicates photos --json')).toMatchObject({
+      task: 'duplicates',
+      paths: ['photos'],
+      search: { minSimilarity: 0.98 },
+    });
+    expect(parse('./search --category c')).toMatchObject({ task: 'categorize', paths: ['./search'] });
+  });
+
+  test('uses an index', () => {
+    expect(parse('p --category c --index i')).toMatchObject({ index: { isUsed: true, file: 'i' } });
+    expect(parse('p --category c --no-index')).toMatchObject({ index: { isUsed: false } });
+  });
+
   test('names a server', () => {
     const { server } = parse('p --category c --server https://example.org/clip');
     expect(server?.href).toBe('https://example.org/clip');
@@ -109,6 +133,17 @@ describe('a command', () => {
 describe('a command is refused', () => {
   const refused: readonly [line: string, sentence: string][] = [
     ['p', 'No categories given'],
+    ['search', 'search needs the words to search for and a folder'],
+    ['search snow', 'search needs photos or a folder'],
+    ['similar', 'similar needs a photo and a folder'],
+    ['duplicates', 'duplicates needs photos or a folder'],
+    ['search snow p --category c', '--category cannot be combined with search. If a folder has that name'],
+    ['duplicates p --top-k 3', '--top-k cannot be combined with duplicates'],
+    ['similar a p --template {}', '--template cannot be combined with similar'],
+    ['duplicates p --move-to d', '--move-to cannot be combined with duplicates'],
+    ['duplicates p --min-similarity 2', '--min-similarity must be a number from -1 to 1.'],
+    ['p --category c --min-similarity .5', '--min-similarity needs search, similar or duplicates.'],
+    ['p --category c --index i --no-index', '--index and --no-index cannot be combined.'],
     ['--category c', 'No photos given'],
     ['p --category c --jason', "Unknown option '--jason'"],
     ['p --category c --threshold 2', '--threshold must be a number from 0 to 1'],

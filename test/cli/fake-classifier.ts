@@ -13,6 +13,9 @@ export function pictureOf(word: string): string {
   return `GIF89a ${word}`;
 }
 
+/** The words of all fakes, because an index outlives a run. */
+const known: string[] = [];
+
 /** Between the embeddings of two words, in radians. */
 const STEP = 0.01;
 
@@ -33,7 +36,6 @@ export interface FakeClassifier {
  */
 export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): FakeClassifier {
   const added: string[] = [];
-  const known: string[] = [];
   // Far enough apart to survive the rounding of the index.
   const embeddingOf = (word: string): Float32Array => {
     if (!known.includes(word)) known.push(word);
@@ -120,7 +122,10 @@ export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): Fak
           compare: (embedding) => labels.map((label) => (label === wordOf(embedding) ? 0.3 : 0.01)),
           rank: (similarities) =>
             [...similarities.entries()]
-              .map(([name, similarity]) => ({ name, score: similarity === 0.3 ? 0.9 : 0.05, similarity }))
+              .map(([name, similarity]) => {
+                const score = similarity === 0.3 ? 0.9 : 0.1 / Math.max(1, similarities.length - 1);
+                return { name, score, similarity: score / 3 };
+              })
               .toSorted((a, b) => b.score - a.score)
               .slice(0, limit),
         };

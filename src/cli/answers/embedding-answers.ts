@@ -15,7 +15,7 @@ import {
   type OpenIndex,
   type StampedFile,
 } from '../index/photo-index.ts';
-import { loadEmbedding, type StoredEmbedding, storeEmbedding } from '../index/stored-embedding.ts';
+import { createEmbeddingCoder, type StoredEmbedding } from '../index/stored-embedding.ts';
 import type {
   AnsweredFile,
   Answers,
@@ -33,7 +33,7 @@ import type { Embedder, ScannedPictures } from './embedder.ts';
 import { createFaultWatch } from './fault-watch.ts';
 import { chunksOf, inOrder } from './in-order.ts';
 import { groupNearDuplicates } from './near-duplicates.ts';
-import { similaritiesOf } from './similarities.ts';
+import { ROUNDING, similaritiesOf } from './similarities.ts';
 
 interface EmbeddingAnswersOptions {
   readonly question: Question;
@@ -89,6 +89,7 @@ export async function createEmbeddingAnswers(
   // Encodes the labels once, before several chunks need them at the same time, and refuses them before any picture.
   if (labels.length > 0) await embedder.rankCategories([], labels, options);
 
+  const coder = createEmbeddingCoder(dimension);
   const counts = { fromIndex: 0 };
 
   const stampAll = (files: readonly FoundFile[]): Promise<readonly (StampedFile | undefined)[]> => {
@@ -163,10 +164,10 @@ export async function createEmbeddingAnswers(
       const { file, embedding } = outcome;
       const content = contents.get(file);
       const salt = content && index ? index.saltOf(content) : NO_SALT;
-      const stored = storeEmbedding(embedding, salt);
+      const stored = coder.store(embedding, salt);
       if (outcome.kind === 'known') counts.fromIndex += 1;
       // A known embedding has this form, and keeps its bits.
-      if (outcome.kind === 'embedded') loadEmbedding(stored, salt, embedding);
+      if (outcome.kind === 'embedded') coder.load(stored, salt, embedding);
       looks[place] = { kind: 'picture', file, picture: undefined, salt, embedding, stored };
       const stamp = stamped[place];
       if (!content || !stamp) continue;
@@ -238,7 +239,7 @@ export async function createEmbeddingAnswers(
       async scan(visit) {
         const embedding = new Float32Array(dimension);
         for (const [at, itsStored] of kept) {
-          if (loadEmbedding(itsStored, salts[at] ?? NO_SALT, embedding)) visit(at, embedding);
+          if (coder.load(itsStored, salts[at] ?? NO_SALT, embedding)) visit(at, embedding);
         }
         const missing = await index?.scan(
           list,
@@ -355,6 +356,6 @@ async function mostSimilar(
   // Nothing has to add up to 1: the similarity is the score.
   const ranked = rankSimilarities(found.values, { score: (similarities) => similarities, limit });
   return ranked
-    .filter(({ similarity }) => similarity >= minSimilarity)
+    .filter(({ similarity }) => similarity >= minSimilarity - ROUNDING)
     .map(({ name, similarity }) => ({ file: photos.files[found.places[name] ?? 0]?.path ?? '', similarity }));
 }

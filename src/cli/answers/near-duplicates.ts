@@ -1,5 +1,6 @@
 import { cosine } from '../../classify/ranking.ts';
 import { takeTurns } from '../../turns.ts';
+import { ROUNDING } from './similarities.ts';
 
 interface GroupOptions {
   /** −1 to 1. */
@@ -17,9 +18,6 @@ interface GroupMember {
 
 /** The first numbers of an embedding, from which most pairs are known to be different. */
 const FIRST_NUMBERS = 128;
-/** More than rounding takes away. */
-const ROUNDING = 1e-5;
-
 /**
  * Groups pictures that look alike. Each picture joins the group whose first picture is most similar; a chain of small
  * differences does not join different pictures. Compares each picture with the first one of every group, so twice as
@@ -44,9 +42,12 @@ export async function groupNearDuplicates(
     for (const first of firsts) {
       // By Cauchy and Schwarz, the other numbers add at most the product of their lengths.
       const atLeast = Math.max(minSimilarity, best?.similarity ?? -1);
-      if (firstProduct(embedding, first.embedding) + rest * first.rest < atLeast - ROUNDING) continue;
+      if (firstProduct(embedding, first.embedding) + rest * first.rest < atLeast - 2 * ROUNDING) continue;
       const similarity = cosine(first.embedding, embedding);
-      if (similarity >= minSimilarity && similarity > (best?.similarity ?? Number.NEGATIVE_INFINITY)) {
+      if (
+        similarity >= minSimilarity - ROUNDING &&
+        similarity > (best?.similarity ?? Number.NEGATIVE_INFINITY)
+      ) {
         best = { members: first.members, similarity };
       }
     }

@@ -7,7 +7,7 @@ import type { FileStamp } from '../files/stamp.ts';
 import { type SharedFile, shareFile } from '../output/claim.ts';
 import type { AnsweringModel } from '../output/provenance.ts';
 import { reasonOf, UsageError } from '../usage-error.ts';
-import { loadEmbedding, type StoredEmbedding } from './stored-embedding.ts';
+import { createEmbeddingCoder, type StoredEmbedding } from './stored-embedding.ts';
 
 export interface StampedFile {
   readonly path: string;
@@ -147,8 +147,9 @@ export async function openIndex(options: OpenIndexOptions): Promise<OpenIndex | 
     if (present && !present.isFile())
       throw new UsageError(`The index ${path} is not a file; name another one.`);
     mkdirSync(dirname(path), { recursive: true });
-    runs = await shareFile(`${path}-runs`);
-    return createIndex(options, runs);
+    const { shared, isAlone } = await shareFile(`${path}-runs`);
+    runs = shared;
+    return createIndex(options, shared, isAlone);
   } catch (fault) {
     runs?.[Symbol.dispose]();
     const isExpected = fault instanceof UsageError || fault instanceof SQLiteError || errnoOf(fault);
@@ -216,7 +217,11 @@ function setAside(path: string): string {
   }
 }
 
-function createIndex({ path, note, now = Date.now }: OpenIndexOptions, runs: SharedFile): OpenIndex {
+function createIndex(
+  { path, note, now = Date.now }: OpenIndexOptions,
+  runs: SharedFile,
+  isAloneAtFirst: boolean,
+): OpenIndex {
   let database: Database | undefined;
   const today = Math.floor(now() / DAY_MS);
 
@@ -232,11 +237,8 @@ function createIndex({ path, note, now = Date.now }: OpenIndexOptions, runs: Sha
     try {
       opened.run(`PRAGMA busy_timeout=${BUSY_MS}`);
       opened.run(`PRAGMA page_size=${PAGE_BYTES}`);
-      opened.run('PRAGMA journal_mode=WAL');
-      // A killed process loses nothing; a power failure may lose the last second, and leaves the index valid.
-      opened.run('PRAGMA synchronous=NORMAL');
-      opened.run(`PRAGMA cache_size=-${CACHE_KIB}`);
       if (isAlone) {
+        // Before the write-ahead log exists: the file itself says what it is, even if this run is killed.
         opened
           .transaction(() => {
             opened.run(schema);
@@ -244,8 +246,12 @@ function createIndex({ path, note, now = Date.now }: OpenIndexOptions, runs: Sha
             opened.run(`PRAGMA user_version=${VERSION}`);
           })
           .immediate();
-        forget(opened);
       }
+      opened.run('PRAGMA journal_mode=WAL');
+      // A killed process loses nothing; a power failure may lose the last second, and leaves the index valid.
+      opened.run('PRAGMA synchronous=NORMAL');
+      opened.run(`PRAGMA cache_size=-${CACHE_KIB}`);
+      if (isAlone) forget(opened);
     } catch (fault) {
       opened.close();
       throw fault;
@@ -274,8 +280,7 @@ function createIndex({ path, note, now = Date.now }: OpenIndexOptions, runs: Sha
   };
 
   /** Opens the index; if it cannot be read, replaces it. */
-  const prepare = (): void => {
-    const isAlone = runs.claim();
+  const prepare = (isAlone: boolean): void => {
     try {
       const fault = faultOfFile(path);
       if (fault !== undefined) {
@@ -323,14 +328,16 @@ function createIndex({ path, note, now = Date.now }: OpenIndexOptions, runs: Sha
     try {
       return work(database);
     } catch (fault) {
-      if (isDamage(fault)) {
+      if (!(fault instanceof SQLiteError)) throw fault;
+      if (!isDamage(fault)) giveUp(`cannot be used, because ${reasonOfFault(fault)}`);
+      else {
         try {
           rebuild(fault);
+          if (database) return work(database);
         } catch (again) {
           giveUp(`cannot be made anew, because ${reasonOfFault(again)}`);
         }
-      } else if (fault instanceof SQLiteError) giveUp(`cannot be used, because ${reasonOfFault(fault)}`);
-      else throw fault;
+      }
       return otherwise;
     }
   };
@@ -342,7 +349,7 @@ function createIndex({ path, note, now = Date.now }: OpenIndexOptions, runs: Sha
     note(`The index ${path} has damaged entries. Their photos are looked at again.`);
   };
 
-  prepare();
+  prepare(isAloneAtFirst);
 
   return {
     of: (model, dimension) => createPhotoIndex({ attempt, onDamagedEntry, model, dimension, today }),
@@ -424,8 +431,9 @@ function rowsOf(database: Database, folder: number, names: readonly string[]): R
 }
 
 function createPhotoIndex({ attempt, onDamagedEntry, model, dimension, today }: PhotoIndexParts): PhotoIndex {
-  const saltOf = (content: ContentHash): number =>
-    Bun.hash.xxHash32(content, Bun.hash.xxHash32(`${model.sha256} ${model.precision}`));
+  const coder = createEmbeddingCoder(dimension);
+  const modelSalt = Bun.hash.xxHash32(`${model.sha256} ${model.precision}`);
+  const saltOf = (content: ContentHash): number => Bun.hash.xxHash32(content, modelSalt);
 
   /** A statement is compiled once for a database. */
   const modelId = (database: Database): number => {
@@ -460,7 +468,7 @@ function createPhotoIndex({ attempt, onDamagedEntry, model, dimension, today }: 
   const load = (stored: unknown, salt: number, embedding: Float32Array): boolean => {
     // Another run may have forgotten it.
     if (stored === undefined) return false;
-    if (stored instanceof Uint8Array && loadEmbedding(stored, salt, embedding)) return true;
+    if (stored instanceof Uint8Array && coder.load(stored, salt, embedding)) return true;
     onDamagedEntry();
     return false;
   };

@@ -1,5 +1,5 @@
 import { dlopen, read } from 'bun:ffi';
-import { constants } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { type FileHandle, link, lstat, mkdir, open, rename, rm, rmdir } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { errnoOf } from '../../errors.ts';
@@ -242,25 +242,29 @@ const SHARING_AGAIN_MS = 20;
 /**
  * Shares an empty file with other runs, creating it if it is missing. It stays when the runs have ended. Waits while
  * another run has the file for itself.
+ * @returns the file, and whether this run has it for itself, until it calls `share`
  * @throws errors of `open`
  */
-export async function shareFile(path: string): Promise<SharedFile> {
-  const file = await open(path, constants.O_RDWR | constants.O_CREAT | NO_FOLLOW, 0o666);
-  while (!lock(file.fd, 'shared')) await Bun.sleep(SHARING_AGAIN_MS);
-  return {
+export async function shareFile(
+  path: string,
+): Promise<{ readonly shared: SharedFile; readonly isAlone: boolean }> {
+  const descriptor = openSync(path, constants.O_RDWR | constants.O_CREAT | NO_FOLLOW, 0o666);
+  // First: of two runs that both shared it already, neither could have it for itself.
+  const isAlone = lock(descriptor, 'exclusive');
+  while (!isAlone && !lock(descriptor, 'shared')) await Bun.sleep(SHARING_AGAIN_MS);
+  const shared: SharedFile = {
     claim() {
-      if (lock(file.fd, 'exclusive')) return true;
+      if (lock(descriptor, 'exclusive')) return true;
       // An attempt gives the shared lock back.
-      lock(file.fd, 'shared');
+      lock(descriptor, 'shared');
       return false;
     },
     share() {
-      lock(file.fd, 'shared');
+      lock(descriptor, 'shared');
     },
-    [Symbol.dispose]() {
-      void file.close();
-    },
+    [Symbol.dispose]: () => closeSync(descriptor),
   };
+  return { shared, isAlone };
 }
 
 const folderReasons: Readonly<Record<string, string>> = {

@@ -56,9 +56,8 @@ const text: LineFormat = {
   name: 'text',
   header: () => '',
   line(record, { words }) {
-    const cells = words.map((word) => record[word]);
-    if (cells.includes(undefined)) return '';
-    return `${cells.map(wordOf).join('\t')}\n`;
+    if (words.some((word) => record[word] === undefined)) return '';
+    return `${words.map((word) => textOf(word, record[word])).join('\t')}\n`;
   },
   isQuoted: false,
   parse(line, { words }) {
@@ -69,10 +68,9 @@ const text: LineFormat = {
 };
 
 /** A similarity has as many digits as a person compares; JSON and CSV have them all. */
-function wordOf(cell: unknown): string {
+function textOf(word: string, cell: unknown): string {
   if (cell === null) return '-';
-  if (typeof cell === 'number' && !Number.isInteger(cell)) return cell.toFixed(3);
-  return escapeText(String(cell));
+  return word === 'similarity' ? Number(cell).toFixed(3) : escapeText(String(cell));
 }
 
 /** JSON Lines: one object per line, so that an interrupted output is valid. */
