@@ -55,6 +55,7 @@ function fakeClassifier({
     countTokens: async () => 0,
     parseTexts: () => [],
     createRanker: async () => () => [],
+    createComparison: () => Promise.reject(new Error('nothing is compared')),
     parseCategories: (document) => ({ labels: JSON.parse(new TextDecoder().decode(document)) }),
     checkLabels: async () => {},
     searchVideo: () => Promise.reject(new Error('pictures alone are verified')),

@@ -146,6 +146,20 @@ export interface CollectOptions {
   readonly faultOf?: FaultOf;
 }
 
+/** Compares pictures with several categories, for callers that keep only the similarities. */
+export interface Comparison {
+  /**
+   * @param embedding of a picture, [D] float32, L2-normalised
+   * @returns its cosine with each category
+   */
+  compare(embedding: Float32Array): readonly number[];
+  /**
+   * @param similarities of all pictures with one category
+   * @returns the best pictures by their places, exactly as `rankFiles` finds them
+   */
+  rank(similarities: Float64Array): readonly CandidateScore<number>[];
+}
+
 /** @param embedding [D] float32, L2-normalised */
 export type RankPicture = (embedding: Float32Array) => readonly CandidateScore[];
 
@@ -172,6 +186,11 @@ export interface Classifier {
    * @throws ServiceError label_too_long; the signal's reason
    */
   createRanker(categories: Categories, options: RankingOptions, work: WorkContext): Promise<RankPicture>;
+  /**
+   * Prepares the same for the best pictures of each category. The pictures are not kept, so there may be a million.
+   * @throws ServiceError label_too_long; the signal's reason
+   */
+  createComparison(categories: Categories, options: RankingOptions, work: WorkContext): Promise<Comparison>;
   readonly searchVideo: SearchVideo;
   /** @throws ServiceError categories_malformed, categories_missing, categories_too_many */
   parseCategories(document: Uint8Array): Categories;

@@ -21,7 +21,7 @@ import type {
   RankingOptions,
   StoredPicture,
 } from './classifier.ts';
-import { rank, rankEach } from './ranking.ts';
+import { createComparison, rank, rankEach } from './ranking.ts';
 import { createVideoSearch, type Framing, type OpenVideo } from './video-search.ts';
 
 interface ClassifierParts {
@@ -234,6 +234,10 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
     async createRanker(categories, options, work) {
       const { labels, ranking } = await candidatesOf(categories, options, work);
       return (embedding) => rank(embedding, labels, ranking);
+    },
+    async createComparison(categories, options, work) {
+      const { labels, ranking } = await candidatesOf(categories, options, work);
+      return createComparison(labels.embeddings, ranking);
     },
     searchVideo: createVideoSearch({
       openVideo,

@@ -2,7 +2,7 @@ import type { Score } from '../clip/family.ts';
 import { invariant } from '../errors.ts';
 import { takeTurns } from '../turns.ts';
 import type { WorkContext } from '../work-context.ts';
-import type { CandidateScore, Ranking } from './classifier.ts';
+import type { CandidateScore, Comparison, Ranking } from './classifier.ts';
 
 /** Names with their embeddings, [D] float32, L2-normalised. */
 interface NamedEmbeddings<Name = string> {
@@ -29,17 +29,35 @@ interface RankOptions {
 export function rank<Name = string>(
   subject: Float32Array,
   { names, embeddings }: NamedEmbeddings<Name>,
-  { score, limit = Number.POSITIVE_INFINITY }: RankOptions,
+  { score, limit }: RankOptions,
 ): CandidateScore<Name>[] {
   const sameCount = names.length === embeddings.length;
   invariant(sameCount, `${names.length} names for ${embeddings.length} candidates`);
   const similarities = Float64Array.from(embeddings, (candidate) => cosine(subject, candidate));
+  return rankSimilarities(similarities, { score, limit }).map((ranked) => ({
+    ...ranked,
+    name: names[ranked.name]!,
+  }));
+}
+
+/** @returns candidates by their places, best first; ties in input order */
+export function rankSimilarities(
+  similarities: Float64Array,
+  { score, limit = Number.POSITIVE_INFINITY }: RankOptions,
+): CandidateScore<number>[] {
   const scores = score(similarities);
   return bestIndices(similarities, limit).map((index) => ({
-    name: names[index]!,
+    name: index,
     score: scores[index]!,
     similarity: similarities[index]!,
   }));
+}
+
+export function createComparison(categories: readonly Float32Array[], options: RankOptions): Comparison {
+  return {
+    compare: (embedding) => categories.map((category) => cosine(category, embedding)),
+    rank: (similarities) => rankSimilarities(similarities, options),
+  };
 }
 
 /**

@@ -9,14 +9,20 @@ import {
   type VideoOptions,
 } from '../contract/options.ts';
 import { ServiceError } from '../errors.ts';
+import { type SidecarNaming, sidecarNamings } from './keywords/sidecar.ts';
 import type { FormatName } from './output/line-format.ts';
 import { reasonOf, UsageError } from './usage-error.ts';
 
 export const help = `Sorts photos into categories that you write yourself, or finds the best photo
-or video frame for each category.
+or video frame for each category. Also searches folders.
 
   bun run classify PHOTOS… --categories cats.json [options]
   bun run classify --video clip.mp4 --categories cats.json [options]
+  bun run classify PHOTOS… --remove-keywords [--dry-run]
+  bun run classify undo LOG [--dry-run]
+  bun run classify search "a dog in snow" PHOTOS… [options]
+  bun run classify similar PHOTO PHOTOS… [options]
+  bun run classify duplicates PHOTOS… [options]
 
 PHOTOS: picture files, and folders (searched with all subfolders). Pictures and
 videos in folders that are not used are named on standard error, too.
@@ -39,6 +45,21 @@ Question
   --moments           with --video and --json: also list when each category
                       fits, from start to end; at most as many as --top-k
 
+Search
+  search WORDS        list the photos that fit the words, best first
+  similar PHOTO       list the photos that look like this one, best first
+  duplicates          list the photos that look almost the same, in groups
+  --top-k NUMBER      how many photos search and similar list (20)
+  --min-similarity N  -1 to 1: list no photos below it (duplicates: 0.98)
+
+Index
+  Each photo is analysed once: its embedding is kept in an index, for the next
+  question and after an interruption. A photo that has changed, or another
+  photo under an old name, is analysed again.
+  --index FILE        use this index (CLIP_CACHE/photos.index, or
+                      ~/.cache/clip/photos.index)
+  --no-index          keep nothing
+
 Output
   (default)           one line per answer: category, tab, file;
                       "-" where the best score is below the threshold
@@ -46,17 +67,32 @@ Output
   --csv               a table with a header
   --output FILE       write the answers to FILE. If it is interrupted, run the
                       same command again: it continues. FILE.question.json
-                      stores the question and the model; a run with another
-                      question or model is refused, and so is a symbolic link
+                      stores the question and the model, FILE.seen what each
+                      photo was; a run with another question or model is
+                      refused, and so is a symbolic link
   --copy-to DIR       copy each photo to DIR/category/; with --best the best
                       photos; with --video the best frames, as JPEG files
   --move-to DIR       move each photo to DIR/category/
-  --dry-run           with --copy-to or --move-to: only print the targets
+  --keep-folders      with --copy-to or --move-to: DIR/category/ gets the
+                      subfolders that the photos are in
+  --write-keywords    write each category as a keyword into the photo's XMP
+                      sidecar; the photo itself is never changed
+  --sidecar-name NAME how a new sidecar of IMG_1.jpg is named: "full" (default)
+                      IMG_1.jpg.xmp, or "stem" IMG_1.xmp. A sidecar that exists
+                      is used, whichever name it has
+  --remove-keywords   remove the keywords that --write-keywords has written
+  --dry-run           with --copy-to, --move-to or keywords, and with undo: only
+                      print what would be done
+  --no-list           print no answers: for sorting and keywords
+  --yes               move, or write keywords, although there is one category
+                      only: it fits every photo at 100 %
 
 Sorting never overwrites a file: if a name is taken, "name (2).jpg" is used.
-Broken photos and photos below the threshold stay where they are. Running the
-same command again changes nothing. DIR may be a symbolic link, the category
-folders in it may not. Only one run at a time can sort into DIR.
+Sidecars (.xmp, .aae and others), the video of a live photo and the raw picture
+of a pair go with their photo. Broken photos and photos below the threshold
+stay where they are. Running the same command again changes nothing. DIR may be
+a symbolic link, the category folders in it may not. Only one run at a time can
+sort into DIR. Moves are logged in DIR; "undo LOG" moves all files back.
 
 Other options
   --server URL        ask a running service instead of loading the model here;
@@ -74,8 +110,9 @@ named could not be used (standard error names each with the reason); 2 nothing
 was done, or the run had to stop: wrong options or settings, no model, no
 server, a full disk; 130 interrupted.
 
-Answers go to standard output, everything else to standard error. Use
-"bun run --silent classify" to hide Bun's own line. From another folder, use
+Answers go to standard output, everything else to standard error. "bun run"
+adds lines of its own, such as 'error: script "classify" exited with code 1';
+"bun run --silent classify" hides them. From another folder, use
 "bun PATH/src/cli/main.ts".
 `;
 
@@ -86,15 +123,34 @@ export type VideoSearchOptions = Pick<VideoOptions, 'thorough' | 'moments'>;
 interface Sorting {
   readonly directory: string;
   readonly action: 'move' | 'copy';
-  /** Lists the targets, and changes no file. */
-  readonly isDry: boolean;
+  /** Whether photos keep their subfolders. */
+  readonly keepsFolders: boolean;
+}
+
+/** What `search`, `similar` and `duplicates` ask for. */
+interface SearchQuestion {
+  /** The words of `search`, or the photo of `similar`. */
+  readonly subject: string;
+  readonly limit: number;
+  readonly minSimilarity: number;
 }
 
 /** The command line, checked as far as possible without reading any file. */
 export interface Command {
-  /** `best`: the best photo for each category; `video`: the best frame. */
-  readonly task: 'categorize' | 'best' | 'video';
-  /** Files and folders; with `video` exactly one file. */
+  /**
+   * `best`: the best photo for each category; `video`: the best frame; `search`, `similar` and `duplicates` are about
+   * whole folders. The last two need no model.
+   */
+  readonly task:
+    | 'categorize'
+    | 'best'
+    | 'video'
+    | 'search'
+    | 'similar'
+    | 'duplicates'
+    | 'remove-keywords'
+    | 'undo';
+  /** Files and folders; with `video` and `undo` exactly one file. */
   readonly paths: readonly string[];
   readonly categories: { readonly file: string | undefined; readonly words: readonly string[] };
   readonly question: QuestionOptions;
@@ -103,6 +159,20 @@ export interface Command {
   /** A path; undefined: standard output. */
   readonly output: string | undefined;
   readonly sorting: Sorting | undefined;
+  /** How answers are written into sidecars; undefined: they are not. */
+  readonly keywords: { readonly naming: SidecarNaming } | undefined;
+  /** Says what would be done, and changes no file. */
+  readonly isDry: boolean;
+  /** Whether answers are printed. */
+  readonly isListed: boolean;
+  /** Whether the person has confirmed what would otherwise be refused. */
+  readonly isConfirmed: boolean;
+  readonly search: SearchQuestion;
+  readonly index: {
+    readonly isUsed: boolean;
+    /** undefined: the usual place */
+    readonly file: string | undefined;
+  };
   readonly server: URL | undefined;
   readonly isQuiet: boolean;
 }
@@ -123,7 +193,16 @@ const ownOptions = {
   output: text,
   'copy-to': text,
   'move-to': text,
+  'keep-folders': flag,
+  'write-keywords': flag,
+  'remove-keywords': flag,
+  'sidecar-name': text,
   'dry-run': flag,
+  'no-list': flag,
+  yes: flag,
+  index: text,
+  'no-index': flag,
+  'min-similarity': text,
   server: text,
   quiet: flag,
   help: { type: 'boolean', short: 'h' },
@@ -141,8 +220,9 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
   const { values, positionals } = readArguments(argv);
   if (values.help) return 'help';
 
-  const single = (name: 'categories' | 'video' | 'output' | 'copy-to' | 'move-to' | 'server') =>
-    nonEmpty(name, onlyOne(name, values[name]));
+  const single = (
+    name: 'categories' | 'video' | 'output' | 'copy-to' | 'move-to' | 'sidecar-name' | 'server' | 'index',
+  ) => nonEmpty(name, onlyOne(name, values[name]));
   const question = readQuestion(values);
   const video = single('video');
   const file = single('categories');
@@ -151,12 +231,35 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
   const [moveTo, copyTo] = [single('move-to'), single('copy-to')];
   const { json = false, csv = false, best = false, 'dry-run': isDry = false, quiet = false } = values;
   const { thorough = false, moments = false } = values;
+  const { 'write-keywords': writesKeywords = false, 'remove-keywords': removesKeywords = false } = values;
+  const { 'keep-folders': keepsFolders = false, 'no-list': isUnlisted = false, yes = false } = values;
+  const naming = single('sidecar-name');
+  const hasCategories = file !== undefined || words.length > 0;
+  const isUndo = positionals[0] === 'undo' && !hasCategories;
+  const isAsked = !isUndo && !removesKeywords;
   const isVideo = video !== undefined;
   const isMove = moveTo !== undefined;
   const directory = moveTo ?? copyTo;
+  const { task: library, subject, paths } = readLibraryTask(positionals);
+  const asked = library ?? (isVideo ? 'video' : best ? 'best' : 'categorize');
+  const task = isUndo ? 'undo' : removesKeywords ? 'remove-keywords' : asked;
+  const index = single('index');
+  const usesIndex = values['no-index'] !== true;
+  const minSimilarity = readSimilarity(onlyOne('min-similarity', values['min-similarity']));
   const refused: readonly (readonly [isRefused: boolean, sentence: string])[] = [
+    ...(library === undefined ? [] : refusedWith(library, values)),
     [
-      file === undefined && words.length === 0,
+      library !== undefined && library !== 'duplicates' && subject.trim() === '',
+      `${library} needs ${library === 'search' ? 'the words to search for' : 'a photo'} and a folder; see --help.`,
+    ],
+    [library !== undefined && paths.length === 0, `${library} needs photos or a folder; see --help.`],
+    [
+      library === undefined && minSimilarity !== undefined,
+      '--min-similarity needs search, similar or duplicates.',
+    ],
+    [index !== undefined && !usesIndex, '--index and --no-index cannot be combined.'],
+    [
+      isAsked && library === undefined && !hasCategories,
       'No categories given. Use --categories FILE or --category TEXT.',
     ],
     [json && csv, '--json and --csv cannot be combined.'],
@@ -173,7 +276,32 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
     [thorough && !isVideo, '--thorough needs --video.'],
     [moments && !(isVideo && json), '--moments needs --video and --json.'],
     [isMove && copyTo !== undefined, '--move-to and --copy-to cannot be combined.'],
-    [isDry && directory === undefined, '--dry-run needs --move-to or --copy-to.'],
+    [
+      isDry && isAsked && directory === undefined && !writesKeywords,
+      '--dry-run needs --move-to, --copy-to or --write-keywords.',
+    ],
+    [keepsFolders && directory === undefined, '--keep-folders needs --move-to or --copy-to.'],
+    [keepsFolders && isVideo, '--keep-folders cannot be combined with --video.'],
+    [writesKeywords && (best || isVideo), '--write-keywords cannot be combined with --best or --video.'],
+    [naming !== undefined && !writesKeywords, '--sidecar-name needs --write-keywords.'],
+    [naming !== undefined && !isNaming(naming), '--sidecar-name must be "full" or "stem".'],
+    [
+      isUnlisted && (directory === undefined || isVideo) && !writesKeywords,
+      '--no-list needs --move-to, --copy-to or --write-keywords.',
+    ],
+    [
+      isUnlisted && (isDry || output !== undefined),
+      '--no-list cannot be combined with --dry-run or --output.',
+    ],
+    [
+      removesKeywords && (hasCategories || isVideo || best || writesKeywords || directory !== undefined),
+      '--remove-keywords takes photos and --dry-run only; run it separately.',
+    ],
+    [
+      isUndo && (positionals.length !== 2 || directory !== undefined),
+      'undo takes one file, the log of a move.',
+    ],
+    [!isAsked && output !== undefined, '--output needs categories.'],
     [isMove && best, '--best cannot be combined with --move-to; use --copy-to.'],
     [isMove && isVideo, '--video cannot be combined with --move-to; use --copy-to.'],
     [isDry && output !== undefined, '--dry-run cannot be combined with --output.'],
@@ -181,17 +309,90 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
   ];
   for (const [isRefused, sentence] of refused) if (isRefused) throw new UsageError(sentence);
   return {
-    task: isVideo ? 'video' : best ? 'best' : 'categorize',
-    paths: isVideo ? [video] : positionals,
+    task,
+    paths: isVideo ? [video] : isUndo ? positionals.slice(1) : paths,
     categories: { file, words },
     question,
     videoOptions: { thorough, moments },
     format: json ? 'json' : csv ? 'csv' : 'text',
     output,
-    sorting: directory === undefined ? undefined : { directory, action: isMove ? 'move' : 'copy', isDry },
+    sorting:
+      directory === undefined ? undefined : { directory, action: isMove ? 'move' : 'copy', keepsFolders },
+    keywords: writesKeywords ? { naming: isNaming(naming) ? naming : 'full' } : undefined,
+    isDry,
+    isListed: !isUnlisted,
+    isConfirmed: yes,
+    search: {
+      subject,
+      limit: isGiven(values, 'top-k') ? question.top_k : LISTED,
+      minSimilarity: minSimilarity ?? (library === 'duplicates' ? DUPLICATE_SIMILARITY : -1),
+    },
+    index: { isUsed: usesIndex, file: index },
     server: serverUrl(single('server')),
     isQuiet: quiet,
   };
+}
+
+/** How many photos `search` and `similar` list. */
+const LISTED = 20;
+/** Scaled and recompressed copies of a photo are above it; the photos of a series often are not. */
+const DUPLICATE_SIMILARITY = 0.98;
+
+const libraryTasks = ['search', 'similar', 'duplicates'] as const;
+
+/** The first word may name a task about a folder: `search "a red car" photos`. */
+function readLibraryTask(positionals: readonly string[]): {
+  readonly task: (typeof libraryTasks)[number] | undefined;
+  readonly subject: string;
+  readonly paths: readonly string[];
+} {
+  const task = libraryTasks.find((name) => name === positionals[0]);
+  if (task === undefined) return { task, subject: '', paths: positionals };
+  if (task === 'duplicates') return { task, subject: '', paths: positionals.slice(1) };
+  return { task, subject: positionals[1] ?? '', paths: positionals.slice(2) };
+}
+
+/** Options of questions with categories. */
+const categoryOptions = [
+  'categories',
+  'category',
+  'threshold',
+  'best',
+  'video',
+  'thorough',
+  'moments',
+  'copy-to',
+  'move-to',
+  'dry-run',
+  'keep-folders',
+  'write-keywords',
+  'remove-keywords',
+  'sidecar-name',
+  'no-list',
+  'yes',
+] as const;
+
+function refusedWith(
+  task: (typeof libraryTasks)[number],
+  values: Readonly<Record<string, unknown>>,
+): (readonly [boolean, string])[] {
+  const others = task === 'search' ? [] : task === 'similar' ? ['template'] : ['template', 'top-k'];
+  return [...categoryOptions, ...others].map((name) => [
+    isGiven(values, name),
+    `--${name} cannot be combined with ${task}. If a folder has that name, write ./${task}.`,
+  ]);
+}
+
+function isGiven(values: Readonly<Record<string, unknown>>, name: string): boolean {
+  return values[name] !== undefined;
+}
+
+/** @throws UsageError */
+function readSimilarity(given: string | undefined): number | undefined {
+  if (given === undefined) return undefined;
+  const similarity = /^-?(?:\d+\.?\d*|\.\d+)$/.test(given) ? Number(given) : Number.NaN;
+  if (Math.abs(similarity) <= 1) return similarity;
+  throw new UsageError('--min-similarity must be a number from -1 to 1.');
 }
 
 /**
@@ -225,6 +426,10 @@ function readArguments(argv: readonly string[]) {
     // "Unknown option '--jason'. To specify a positional argument starting with a '-', …"
     throw new UsageError(fault.message.replace(/\. To specify a positional.*/s, '; see --help.'));
   }
+}
+
+function isNaming(name: string | undefined): name is SidecarNaming {
+  return sidecarNamings.some((known) => known === name);
 }
 
 function onlyOne(name: string, given: readonly string[] | undefined): string | undefined {

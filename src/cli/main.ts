@@ -5,13 +5,25 @@ import { type Command, help, parseCommand, readCategories } from './arguments.ts
 import { openAnswers } from './open-answers.ts';
 import { findBestFiles, findBestFrames } from './tasks/best.ts';
 import { categorizeFiles } from './tasks/categorize.ts';
+import { removeKeywordsOfFiles } from './tasks/remove-keywords.ts';
+import { findDuplicates, findSimilarFiles, searchFiles } from './tasks/search.ts';
 import { createTally } from './tasks/task.ts';
+import { undoMoves } from './tasks/undo.ts';
 import { createCommandTerminal, ReaderGoneError } from './terminal.ts';
 import { UsageError } from './usage-error.ts';
 
 const exitCodes = { ok: 0, filesBroken: 1, impossible: 2, interrupted: 130 } as const;
 
-const tasks = { categorize: categorizeFiles, best: findBestFiles, video: findBestFrames } as const;
+const tasks = {
+  categorize: categorizeFiles,
+  best: findBestFiles,
+  video: findBestFrames,
+  'remove-keywords': removeKeywordsOfFiles,
+  undo: undoMoves,
+  search: searchFiles,
+  similar: findSimilarFiles,
+  duplicates: findDuplicates,
+} as const;
 
 const terminal = createCommandTerminal(process.stdout, process.stderr);
 const stopping = new AbortController();
@@ -38,7 +50,9 @@ async function run(command: Command): Promise<number> {
   const config = parseConfig(undefined, []);
   // The server checks its own limit.
   const maxCategories = server ? Number.POSITIVE_INFINITY : config.limits.categories;
-  const categories = await readCategories(command.categories, maxCategories);
+  const categories = isAboutCategories(command)
+    ? await readCategories(command.categories, maxCategories)
+    : { labels: [] };
   const question = { ...command.question, categories };
   const tally = createTally(terminal);
   try {
@@ -60,8 +74,14 @@ async function run(command: Command): Promise<number> {
   return tally.faults > 0 ? exitCodes.filesBroken : exitCodes.ok;
 }
 
-function continuing({ output, task }: Command): string {
-  return output !== undefined && task === 'categorize' ? ' Run the same command again to continue.' : '';
+function isAboutCategories({ task }: Command): boolean {
+  return task === 'categorize' || task === 'best' || task === 'video';
+}
+
+function continuing({ output, task, index }: Command): string {
+  const isRemembered = task !== 'video' && index.isUsed;
+  const isContinued = isRemembered || (output !== undefined && task === 'categorize');
+  return isContinued ? ' Run the same command again to continue.' : '';
 }
 
 /** @returns the sentence of a fault that the person can correct; undefined for a bug */

@@ -1,3 +1,4 @@
+import { homedir } from 'node:os';
 import { DEMO_MODEL_NAME } from '../clip/demo/demo-checkpoint.ts';
 import { prepareModel } from '../clip/store/prepare-model.ts';
 import type { LoadingProgress } from '../clip/store/progress-display.ts';
@@ -5,14 +6,18 @@ import type { Config } from '../config.ts';
 import { startEngine } from '../engine.ts';
 import { type Log, type LogLevel, logLevels } from '../log.ts';
 import type { Answers, Question } from './answers/answers.ts';
+import type { Embedder } from './answers/embedder.ts';
+import { createEmbeddingAnswers } from './answers/embedding-answers.ts';
 import { createEngineAnswers } from './answers/engine-answers.ts';
 import { createServerAnswers } from './answers/server-answers.ts';
 import { createServerClient } from './answers/server-client.ts';
+import { openServerEmbedder } from './answers/server-embedder.ts';
 import type { Command } from './arguments.ts';
+import { defaultIndexPath, type OpenIndex, openIndex } from './index/photo-index.ts';
 import type { CommandTerminal } from './terminal.ts';
 
 /** A log that prints the engine's messages as sentences. */
-function createEngineLog(level: LogLevel, note: (sentence: string) => void): Log {
+export function createEngineLog(level: LogLevel, note: (sentence: string) => void): Log {
   const write =
     (itsLevel: LogLevel) =>
     (fields: object, message?: string): void => {
@@ -29,13 +34,17 @@ function createEngineLog(level: LogLevel, note: (sentence: string) => void): Log
   };
 }
 
+/** Longer lists would fill the terminal at every start. */
+const MAX_LISTED = 3;
+
 function wordOf(value: unknown): string {
   if (value instanceof Error) return value.message;
+  if (Array.isArray(value) && value.length > MAX_LISTED) return `one of ${value.length} values`;
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
 interface OpenAnswersOptions {
-  readonly command: Pick<Command, 'server' | 'isQuiet'>;
+  readonly command: Pick<Command, 'task' | 'server' | 'index' | 'isQuiet'>;
   readonly question: Question;
   readonly config: Config;
   readonly terminal: CommandTerminal;
@@ -53,7 +62,31 @@ export async function openAnswers(options: OpenAnswersOptions): Promise<Answers>
     if (!command.isQuiet) terminal.note(sentence);
   };
   const post = createServerClient({ url: command.server, apiKey: config.apiKey, signal, note });
-  return createServerAnswers({ post, question, maxImageBytes: config.limits.imageBytes, signal });
+  const maxImageBytes = config.limits.imageBytes;
+  const answers = createServerAnswers({ post, question, maxImageBytes, signal });
+  const { task } = command;
+  const isLibraryTask = task === 'search' || task === 'similar' || task === 'duplicates';
+  if (task === 'video' || (!command.index.isUsed && !isLibraryTask)) return answers;
+  const embedder = await openServerEmbedder({ post, background: question.background, signal });
+  if (!embedder) {
+    note('The server is of a version without embeddings: this run does not remember its photos.');
+    return answers;
+  }
+  const index = await openIndexOf(options);
+  const held: Embedder = {
+    ...embedder,
+    async [Symbol.asyncDispose]() {
+      await embedder[Symbol.asyncDispose]();
+      index?.[Symbol.dispose]();
+    },
+  };
+  try {
+    const remembering = await createEmbeddingAnswers(held, { question, maxImageBytes, signal, index });
+    return { ...remembering, video: (request) => answers.video(request) };
+  } catch (fault) {
+    await held[Symbol.asyncDispose]();
+    throw fault;
+  }
 }
 
 const stageWords: Readonly<Partial<Record<LoadingProgress['stage'], string>>> = {
@@ -62,26 +95,51 @@ const stageWords: Readonly<Partial<Record<LoadingProgress['stage'], string>>> = 
   warming_up: 'Loading the model…',
 };
 
+/** The status line while the model is loaded. A download draws its own bar. */
+export function describeLoading({ stage, percent }: Pick<LoadingProgress, 'stage' | 'percent'>): string {
+  const words = stageWords[stage] ?? '';
+  return words !== '' && percent !== undefined ? `${words} ${percent} %` : words;
+}
+
+/** @returns undefined: nothing is to be remembered, or the index cannot be used */
+async function openIndexOf({
+  command,
+  config,
+  terminal,
+}: OpenAnswersOptions): Promise<OpenIndex | undefined> {
+  const { isUsed, file } = command.index;
+  if (!isUsed || command.task === 'video') return undefined;
+  return await openIndex({
+    path: file ?? defaultIndexPath(config.model.cacheDirectory, homedir()),
+    isNamed: file !== undefined,
+    note: (sentence) => terminal.note(sentence),
+  });
+}
+
 async function openEngine(options: OpenAnswersOptions): Promise<Answers> {
   const { command, question, config, terminal, signal } = options;
   const level = command.isQuiet ? 'warn' : config.logLevel;
   const log = createEngineLog(level, (sentence) => terminal.note(sentence));
-  const report = ({ stage }: Pick<LoadingProgress, 'stage'>) => {
-    // A download draws its own bar.
-    if (terminal.isInteractive && !command.isQuiet) terminal.status(stageWords[stage] ?? '');
+  const report = (progress: Pick<LoadingProgress, 'stage' | 'percent'>) => {
+    if (terminal.isInteractive && !command.isQuiet) terminal.status(describeLoading(progress));
   };
   const store = { model: config.model, log, ...(command.isQuiet && { terminal: null }) };
   const compiled = await prepareModel(store, report, signal);
   report({ stage: 'warming_up' });
   const engine = await startEngine(compiled, config, log);
-  const dispose = async () => await engine[Symbol.asyncDispose]();
+  let index: OpenIndex | undefined;
+  const dispose = async () => {
+    await engine[Symbol.asyncDispose]();
+    index?.[Symbol.dispose]();
+  };
   try {
     if (compiled.name === DEMO_MODEL_NAME) {
       log.warn({}, 'NOT CLIP: the demo model answers. It only knows colours and brightness.');
     }
     const { classifier } = engine;
     const maxImageBytes = config.limits.imageBytes;
-    return await createEngineAnswers(classifier, { question, maxImageBytes, signal, dispose });
+    index = await openIndexOf(options);
+    return await createEngineAnswers(classifier, { question, maxImageBytes, signal, dispose, index });
   } catch (fault) {
     await dispose();
     throw fault;

@@ -23,15 +23,18 @@ export interface CommandTerminal {
   print(text: string): Promise<void>;
   /** Writes one line to standard error, without control characters: file names may contain them. */
   note(sentence: string): void;
-  /** Draws the status line; an empty text removes it. */
-  status(line: string): void;
+  /** Draws the first of these lines that fits, or cuts the last one; an empty text removes it. */
+  status(...lines: readonly string[]): void;
 }
 
 export function createCommandTerminal(stdout: TextStream, stderr: TextStream): CommandTerminal {
   let drawn = '';
-  const draw = (line: string) => {
+  const draw = (...lines: readonly string[]) => {
     // A wrapped line cannot be overwritten.
-    const cut = [...withoutControls(line)].slice(0, (stderr.columns ?? 80) - 1).join('');
+    const room = (stderr.columns ?? 80) - 1;
+    const shown = lines.map((line) => [...withoutControls(line)]);
+    const fitting = shown.find((line) => line.length <= room) ?? shown.at(-1) ?? [];
+    const cut = fitting.slice(0, room).join('');
     if (cut !== '' || drawn !== '') stderr.write(`\r\u001b[K${cut}`);
     drawn = cut;
   };
@@ -135,10 +138,13 @@ export function createProgress({
     pace.note(done, now());
     const { rate } = pace;
     const speed =
-      rate > 0 ? [`${rate.toFixed(rate < 10 ? 1 : 0)}/s`, `${duration((total - done) / rate)} left`] : [];
-    const line = [`${count(done)} of ${count(total)} ${unit}`, ...speed, ...remarks].join(', ');
-    if (terminal.isInteractive) terminal.status(`${bar(done, total)} ${line}`);
-    else terminal.note(line);
+      rate > 0 ? [`${duration((total - done) / rate)} left`, `${rate.toFixed(rate < 10 ? 1 : 0)}/s`] : [];
+    const parts = [`${count(done)} of ${count(total)} ${unit}`, ...speed, ...remarks];
+    const line = parts.join(', ');
+    if (!terminal.isInteractive) return terminal.note(line);
+    // A narrow terminal shows the first parts.
+    const shorter = parts.map((_, index) => parts.slice(0, parts.length - index).join(', '));
+    terminal.status(`${bar(done, total)} ${line}`, ...shorter);
   });
   return {
     show(done, total, remarks = []) {

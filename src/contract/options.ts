@@ -171,6 +171,7 @@ export const optionsSchema = v.pipe(
 
 /** The query options of /embeddings. */
 export const embeddingsOptionsSchema = v.strictObject({
+  ...reading,
   template: v.pipe(
     questionSchema.entries.template,
     v.description(

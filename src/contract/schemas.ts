@@ -243,6 +243,7 @@ export const embeddingsAnswerSchema = v.pipe(
       v.description('First those of the pictures, then those of the texts, each in the order sent.'),
     ),
     errors: v.array(fileErrorSchema),
+    warnings: fileWarningsSchema,
   }),
   v.description('Can be sent as the part `embeddings` to /categorize and /image.'),
 );

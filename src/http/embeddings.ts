@@ -97,7 +97,10 @@ function inForm(request: Request, options: EmbeddingsOptions): Respond {
   if (format !== 'json') return async (job) => oneByOne(job, boundary, options, notations[format]);
   return async (job) => {
     const { endpoint, lease, record } = job;
-    await using upload = createUpload(job, { endsWithFault: options.on_error === 'fail' });
+    await using upload = createUpload(job, {
+      endsWithFault: options.on_error === 'fail',
+      background: options.background,
+    });
     const { collection } = upload;
     const texts = createTexts(job, options);
     try {
@@ -107,6 +110,7 @@ function inForm(request: Request, options: EmbeddingsOptions): Respond {
       const refusal = refusalOf(broken, options, idOf);
       if (refusal) return await refuse(job, refusal);
       const pictures = await collection.embeddings();
+      const warnings = await collection.warnings();
       const embedded = await Array.fromAsync(texts.embed());
       const { encoding_format: encoding } = options;
       const pieces = function* () {
@@ -124,7 +128,13 @@ function inForm(request: Request, options: EmbeddingsOptions): Respond {
         }
         yield '],"errors":[';
         yield* jsonItems(broken.map((fault) => wireFault(fault, idOf)));
-        yield ']}';
+        yield ']';
+        if (warnings.length > 0) {
+          yield ',"warnings":[';
+          yield* jsonItems(warnings);
+          yield ']';
+        }
+        yield '}';
       };
       const headers: Record<string, string> =
         broken.length > 0 ? { 'x-broken-files': String(broken.length) } : {};
@@ -225,6 +235,7 @@ function oneByOne(
 
   const receiveAll = async (news: PictureNews<Item>): Promise<Refusal | undefined> => {
     await using arriving = createUpload(job, {
+      background: options.background,
       endsWithFault: options.on_error === 'fail',
       idsFirst: true,
       onReceived: news.received,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { type Command, parseCommand, readCategories } from '../../src/cli/arguments.ts';
+import { type Command, help, parseCommand, readCategories } from '../../src/cli/arguments.ts';
 import { UsageError } from '../../src/cli/usage-error.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
@@ -20,6 +20,12 @@ describe('a command', () => {
       format: 'text',
       output: undefined,
       sorting: undefined,
+      keywords: undefined,
+      isDry: false,
+      isListed: true,
+      isConfirmed: false,
+      search: { subject: '', limit: 20, minSimilarity: -1 },
+      index: { isUsed: true, file: undefined },
       server: undefined,
       isQuiet: false,
     });
@@ -46,13 +52,36 @@ describe('a command', () => {
   test('knows what becomes of the answers', () => {
     expect(parse('p --category c --json --move-to d --dry-run')).toMatchObject({
       format: 'json',
-      sorting: { directory: 'd', action: 'move', isDry: true },
+      sorting: { directory: 'd', action: 'move', keepsFolders: false },
+      isDry: true,
     });
     expect(parse('p --category c --csv --output o --copy-to d')).toMatchObject({
       format: 'csv',
       output: 'o',
-      sorting: { directory: 'd', action: 'copy', isDry: false },
+      sorting: { directory: 'd', action: 'copy', keepsFolders: false },
+      isDry: false,
     });
+    expect(parse('p --category c --move-to d --keep-folders --no-list --yes')).toMatchObject({
+      sorting: { keepsFolders: true },
+      isListed: false,
+      isConfirmed: true,
+    });
+    expect(parse('p --category c --write-keywords')).toMatchObject({ keywords: { naming: 'full' } });
+    expect(parse('p --category c --write-keywords --sidecar-name stem --dry-run')).toMatchObject({
+      keywords: { naming: 'stem' },
+      isDry: true,
+    });
+  });
+
+  test('may have no question', () => {
+    expect(parse('p q --remove-keywords')).toMatchObject({ task: 'remove-keywords', paths: ['p', 'q'] });
+    expect(parse('undo sorted/log.jsonl --dry-run')).toMatchObject({
+      task: 'undo',
+      paths: ['sorted/log.jsonl'],
+      isDry: true,
+    });
+    // A folder may have that name.
+    expect(parse('undo --category c')).toMatchObject({ task: 'categorize', paths: ['undo'] });
   });
 
   test('is about a video, or the best photos', () => {
@@ -70,9 +99,38 @@ describe('a command', () => {
     });
   });
 
+  test('may be about a whole folder', () => {
+    expect(parse('search --top-k 3 snow photos a.jpg')).toMatchObject({
+      task: 'search',
+      paths: ['photos', 'a.jpg'],
+      search: { subject: 'snow', limit: 3, minSimilarity: -1 },
+    });
+    expect(parse('similar a.jpg photos --min-similarity .5')).toMatchObject({
+      task: 'similar',
+      paths: ['photos'],
+      search: { subject: 'a.jpg', limit: 20, minSimilarity: 0.5 },
+    });
+    expect(parse('duplicates photos --json')).toMatchObject({
+      task: 'duplicates',
+      paths: ['photos'],
+      search: { minSimilarity: 0.98 },
+    });
+    expect(parse('./search --category c')).toMatchObject({ task: 'categorize', paths: ['./search'] });
+  });
+
+  test('uses an index', () => {
+    expect(parse('p --category c --index i')).toMatchObject({ index: { isUsed: true, file: 'i' } });
+    expect(parse('p --category c --no-index')).toMatchObject({ index: { isUsed: false } });
+  });
+
   test('names a server', () => {
     const { server } = parse('p --category c --server https://example.org/clip');
     expect(server?.href).toBe('https://example.org/clip');
+  });
+
+  test('has a help of lines that fit into a terminal', () => {
+    const long = help.split('\n').filter((line) => line.length > 80);
+    expect(long).toEqual([]);
   });
 
   test('may be for help, whatever else is wrong', () => {
@@ -84,6 +142,17 @@ describe('a command', () => {
 describe('a command is refused', () => {
   const refused: readonly [line: string, sentence: string][] = [
     ['p', 'No categories given'],
+    ['search', 'search needs the words to search for and a folder'],
+    ['search snow', 'search needs photos or a folder'],
+    ['similar', 'similar needs a photo and a folder'],
+    ['duplicates', 'duplicates needs photos or a folder'],
+    ['search snow p --category c', '--category cannot be combined with search. If a folder has that name'],
+    ['duplicates p --top-k 3', '--top-k cannot be combined with duplicates'],
+    ['similar a p --template {}', '--template cannot be combined with similar'],
+    ['duplicates p --move-to d', '--move-to cannot be combined with duplicates'],
+    ['duplicates p --min-similarity 2', '--min-similarity must be a number from -1 to 1.'],
+    ['p --category c --min-similarity .5', '--min-similarity needs search, similar or duplicates.'],
+    ['p --category c --index i --no-index', '--index and --no-index cannot be combined.'],
     ['--category c', 'No photos given'],
     ['p --category c --jason', "Unknown option '--jason'"],
     ['p --category c --threshold 2', '--threshold must be a number from 0 to 1'],
@@ -93,7 +162,18 @@ describe('a command is refused', () => {
     ['p --category c --json --csv', '--json and --csv cannot be combined'],
     ['p --category c --move-to a --copy-to b', '--move-to and --copy-to cannot be combined'],
     ['p --category c --move-to a --move-to b', '--move-to is given 2 times'],
-    ['p --category c --dry-run', '--dry-run needs --move-to or --copy-to'],
+    ['p --category c --dry-run', '--dry-run needs --move-to, --copy-to or --write-keywords'],
+    ['p --category c --keep-folders', '--keep-folders needs --move-to or --copy-to'],
+    ['p --category c --best --write-keywords', '--write-keywords cannot be combined with --best or --video'],
+    ['p --category c --sidecar-name stem', '--sidecar-name needs --write-keywords'],
+    ['p --category c --write-keywords --sidecar-name x', '--sidecar-name must be "full" or "stem"'],
+    ['p --category c --no-list', '--no-list needs --move-to, --copy-to or --write-keywords'],
+    ['p --category c --copy-to d --no-list --output o', '--no-list cannot be combined with'],
+    ['p --category c --remove-keywords', '--remove-keywords takes photos and --dry-run only'],
+    ['p --remove-keywords --output o', '--output needs categories'],
+    ['--remove-keywords', 'No photos given'],
+    ['undo', 'undo takes one file, the log of a move'],
+    ['undo a b', 'undo takes one file, the log of a move'],
     ['p --category c --dry-run --copy-to a --output o', '--dry-run cannot be combined with --output'],
     ['p --category c --best --move-to a', '--best cannot be combined with --move-to'],
     ['--video v --category c --move-to a', '--video cannot be combined with --move-to'],

@@ -8,6 +8,7 @@ import { makeVideo } from '../fixtures/videos.ts';
 import { tiff } from '../media/sample-pictures.ts';
 import { type Service, startService } from '../service/service.ts';
 import { type CommandResult, startCommand } from './command.ts';
+import { readPhotos } from './sorting/sorting.ts';
 import { type TemporaryFolder, temporaryFolder } from './temporary-folder.ts';
 
 const colours: Readonly<Record<string, Colour>> = {
@@ -128,6 +129,30 @@ describe('the command', () => {
     for (const { stderr } of [found, named]) {
       expect(stderr).toContain(`${folder.at('v/film.mp4')}: The file is an MP4 video`);
     }
+  });
+
+  test('writes keywords and removes them, and needs no model for that', async () => {
+    await using folder = await photos(2);
+    const before = await folder.read();
+    const written = await run([folder.path, ...categories, '--write-keywords', '--no-list', '--quiet']);
+    expect([written.code, written.stdout]).toEqual([0, '']);
+    expect(Object.keys(await folder.read())).toHaveLength(4);
+    const removal = [folder.path, '--remove-keywords'];
+    const dry = await run([...removal, '--dry-run'], { CLIP_MODEL: '/nowhere' });
+    expect([dry.code, dry.stderr]).toEqual([0, expect.stringMatching(/^2 sidecars would change in /)]);
+    const removed = await run(removal, { CLIP_MODEL: '/nowhere' });
+    expect([removed.code, removed.stdout]).toEqual([0, dry.stdout]);
+    expect(removed.stderr).toMatch(/^2 sidecars changed in /);
+    expect(await folder.read()).toEqual(before);
+  });
+
+  test('ends with 2 for one category that would move everything', async () => {
+    await using folder = await photos(1);
+    const move = [folder.at('p'), '--category', 'red', '--move-to', folder.at('sorted')];
+    const refused = await run(move);
+    expect([refused.code, refused.stdout]).toEqual([2, '']);
+    expect(refused.stderr).toContain('it fits every photo at 100 %');
+    expect((await run([...move, '--yes', '--quiet'])).code).toBe(0);
   });
 
   test('ends with 2 for wrong options, and for wrong settings', async () => {
@@ -289,7 +314,7 @@ describe('150 files, killed halfway and continued, are answered as in one go', (
       folder.at('sorted'),
     ];
     expect((await run(argv(once))).code).toBe(0);
-    const sorted = await once.read();
+    const sorted = await readPhotos(once);
     expect(Object.keys(sorted).length).toBe(150);
     expect(Object.keys(sorted).every((name) => name.startsWith('sorted/'))).toBe(true);
 
@@ -300,7 +325,14 @@ describe('150 files, killed halfway and continued, are answered as in one go', (
       await killed.result;
     }
     expect((await run(argv(often))).code).toBe(0);
-    expect(await often.read()).toEqual(sorted);
+    expect(await readPhotos(often)).toEqual(sorted);
+    // Each run has its log; all of them together lead back.
+    const logs = (await readdir(often.at('sorted'))).filter((name) => name.endsWith('.jsonl'));
+    for (const log of logs.toSorted().toReversed()) {
+      expect((await run(['undo', often.at('sorted', log), '--quiet'])).code).toBe(0);
+    }
+    const back = Object.keys(await readPhotos(often));
+    expect([back.length, back.every((name) => name.startsWith('p/'))]).toEqual([150, true]);
   });
 });
 

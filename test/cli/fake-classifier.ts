@@ -13,6 +13,12 @@ export function pictureOf(word: string): string {
   return `GIF89a ${word}`;
 }
 
+/** The words of all fakes, because an index outlives a run. */
+const known: string[] = [];
+
+/** Between the embeddings of two words, in radians. */
+const STEP = 0.01;
+
 export interface FakeClassifierOptions {
   /** Delays `add`; its errors are thrown while the picture is classified. */
   readonly onAdd?: (word: string) => Promise<void>;
@@ -24,14 +30,33 @@ export interface FakeClassifier {
   readonly added: string[];
 }
 
-const noEmbedding = new Float32Array(2);
-
 /**
  * Ranks pictures of words: the matching candidate scores 0.9, the others share the rest. A picture of "broken" is
  * broken.
  */
 export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): FakeClassifier {
   const added: string[] = [];
+  // Far enough apart to survive the rounding of the index.
+  const embeddingOf = (word: string): Float32Array => {
+    if (!known.includes(word)) known.push(word);
+    const angle = known.indexOf(word) * STEP;
+    return Float32Array.of(Math.cos(angle), Math.sin(angle));
+  };
+  const wordOf = ([cosine = 0, sine = 0]: Float32Array): string =>
+    known[Math.round(Math.atan2(sine, cosine) / STEP)] ?? '';
+  const rank = (
+    subjects: readonly (readonly [string, string])[],
+    candidates: readonly (readonly [string, string])[],
+    limit = candidates.length,
+  ): Ranking[] =>
+    subjects.map(([name, word]) => {
+      const scored = candidates.map(([candidate, shown]) => {
+        const score = shown === word ? 0.9 : 0.1 / Math.max(1, candidates.length - 1);
+        return { name: candidate, score, similarity: score / 3 };
+      });
+      return { name, candidates: scored.toSorted((a, b) => b.score - a.score).slice(0, limit) };
+    });
+  const own = (labels: readonly string[]) => labels.map((label) => [label, label] as const);
   const collect = ({ signal }: WorkContext, { faultOf }: CollectOptions = {}): PictureCollection => {
     const words: [name: string, word: string][] = [];
     const faults: BrokenFile[] = [];
@@ -41,19 +66,6 @@ export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): Fak
       if (failure) throw failure.thrown;
       return answer();
     };
-    const rank = (
-      subjects: readonly (readonly [string, string])[],
-      candidates: readonly (readonly [string, string])[],
-      limit = candidates.length,
-    ): Ranking[] =>
-      subjects.map(([name, word]) => {
-        const scored = candidates.map(([candidate, shown]) => {
-          const score = shown === word ? 0.9 : 0.1 / Math.max(1, candidates.length - 1);
-          return { name: candidate, score, similarity: score / 3 };
-        });
-        return { name, candidates: scored.toSorted((a, b) => b.score - a.score).slice(0, limit) };
-      });
-    const own = (labels: readonly string[]) => labels.map((label) => [label, label] as const);
     return {
       async add(name, picture) {
         signal.throwIfAborted();
@@ -67,17 +79,19 @@ export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): Fak
           const fault = faultOf?.(thrown);
           if (fault) faults.push({ file: name, code: fault.code, error: fault.message });
           else failure = { thrown };
-          return { settled: Promise.resolve({ file: name, embedding: noEmbedding }) };
+          return { settled: Promise.resolve({ file: name, embedding: embeddingOf(word) }) };
         }
         if (word === 'broken') faults.push({ file: name, code: 'image_broken', error: 'It is broken.' });
         else words.push([name, word]);
         signal.throwIfAborted();
-        return { settled: Promise.resolve({ file: name, embedding: noEmbedding }) };
+        return { settled: Promise.resolve({ file: name, embedding: embeddingOf(word) }) };
       },
-      addEmbedding: () => {
-        throw new Error('the fake takes no embeddings');
+      addEmbedding: (name, embedding) => {
+        names.push(name);
+        words.push([name, wordOf(embedding)]);
       },
-      embeddings: () => Promise.reject(new Error('the fake makes no embeddings')),
+      embeddings: () =>
+        orFailure(() => words.map(([file, word]) => ({ file, embedding: embeddingOf(word) }))),
       refuse: (file, { code, message }) => {
         names.push(file);
         faults.push({ file, code, error: message });
@@ -104,12 +118,27 @@ export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): Fak
         imageResolution: 2,
       },
       collect,
-      embedTexts: () => Promise.reject(new Error('the fake makes no embeddings')),
+      embedTexts: async (texts) => texts.map(embeddingOf),
+      async createRanker({ labels }, { limit }) {
+        return (embedding) => rank([['', wordOf(embedding)]], own(labels), limit)[0]?.candidates ?? [];
+      },
+      async createComparison({ labels }, { limit }) {
+        return {
+          compare: (embedding) => labels.map((label) => (label === wordOf(embedding) ? 0.3 : 0.01)),
+          rank: (similarities) =>
+            [...similarities.entries()]
+              .map(([name, similarity]) => {
+                const score = similarity === 0.3 ? 0.9 : 0.1 / Math.max(1, similarities.length - 1);
+                return { name, score, similarity: score / 3 };
+              })
+              .toSorted((a, b) => b.score - a.score)
+              .slice(0, limit),
+        };
+      },
       countTokens: () => Promise.reject(new Error('the fake knows no tokens')),
       parseTexts: () => {
         throw new Error('the fake reads no texts');
       },
-      createRanker: () => Promise.reject(new Error('the fake ranks collections only')),
       searchVideo: () => Promise.reject(new Error('the fake sees no videos')),
       parseCategories: (document) => parseCategories(document, 1000),
       checkLabels: async () => undefined,

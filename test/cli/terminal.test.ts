@@ -89,8 +89,9 @@ describe('progress', () => {
     isTTY: boolean,
     isQuiet: boolean,
     steps: readonly (readonly [ms: number, done: number])[],
+    columns = 200,
   ) => {
-    const stderr = stream(isTTY, 200);
+    const stderr = stream(isTTY, columns);
     let nowMs = 0;
     let tick = () => {};
     const repeat = (_: number, next: () => void) => {
@@ -117,16 +118,27 @@ describe('progress', () => {
   test('is a bar with rate and time left on a terminal', () => {
     expect(shown(true, false, steps)).toEqual([
       '\r\u001b[K[----------------] 0 of 50,000 files, 1 failed',
-      '\r\u001b[K[----------------] 400 of 50,000 files, 40/s, 20 min 40 s left, 1 failed',
-      '\r\u001b[K[####------------] 12,500 of 50,000 files, 625/s, 1 min 0 s left, 1 failed',
+      '\r\u001b[K[----------------] 400 of 50,000 files, 20 min 40 s left, 40/s, 1 failed',
+      '\r\u001b[K[####------------] 12,500 of 50,000 files, 1 min 0 s left, 625/s, 1 failed',
+    ]);
+  });
+
+  test('leaves out the bar, then the last parts, where the terminal is narrow', () => {
+    const last = (columns: number) => shown(true, false, steps, columns).at(-1)?.replace('\r\u001b[K', '');
+    expect([70, 55, 46, 30, 12].map(last)).toEqual([
+      '12,500 of 50,000 files, 1 min 0 s left, 625/s, 1 failed',
+      '12,500 of 50,000 files, 1 min 0 s left, 625/s',
+      '12,500 of 50,000 files, 1 min 0 s left, 625/s',
+      '12,500 of 50,000 files',
+      '12,500 of 5',
     ]);
   });
 
   test('is a line now and then elsewhere', () => {
     expect(shown(false, false, steps)).toEqual([
       '0 of 50,000 files, 1 failed\n',
-      '400 of 50,000 files, 40/s, 20 min 40 s left, 1 failed\n',
-      '12,500 of 50,000 files, 625/s, 1 min 0 s left, 1 failed\n',
+      '400 of 50,000 files, 20 min 40 s left, 40/s, 1 failed\n',
+      '12,500 of 50,000 files, 1 min 0 s left, 625/s, 1 failed\n',
     ]);
   });
 

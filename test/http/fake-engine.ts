@@ -177,6 +177,7 @@ export function createFakeEngine({
       await onRank?.(signal);
       return (embedding) => rankWord(wordOf(embedding), own(labels), limit);
     },
+    createComparison: () => Promise.reject(new Error('the service does not compare')),
     searchVideo: searchVideo ?? videos.searchVideo,
     parseCategories(document) {
       const text = new TextDecoder().decode(document);

@@ -88,6 +88,56 @@ export interface VideoRequest extends VideoSearchOptions {
   readonly takeJpeg?: (timestamp: number, categories: readonly string[], jpeg: Uint8Array) => Promise<void>;
 }
 
+/** A picture of a search, with the cosine of what was searched for. */
+export interface SimilarFile {
+  readonly file: string;
+  /** −1 to 1. */
+  readonly similarity: number;
+}
+
+/** A picture that looks like another one. */
+export interface DuplicateFile extends SimilarFile {
+  /** From 1. The first file of a group is the one that the others are compared with. */
+  readonly group: number;
+}
+
+export interface SearchOptions {
+  /** At most so many. */
+  readonly limit: number;
+  readonly minSimilarity: number;
+}
+
+/** Called once for every file: it was taken, or why not. */
+export type TellFile = (outcome: TakenFile) => void;
+
+/** Questions about a whole folder whose answers are pictures. */
+export interface PhotoLibrary {
+  /** @returns the pictures that fit the words, best first */
+  search(
+    words: string,
+    files: readonly FoundFile[],
+    options: SearchOptions,
+    tell: TellFile,
+  ): Promise<readonly SimilarFile[]>;
+  /** @returns the pictures that look like this one, without itself, best first; the fault of the photo itself */
+  similar(
+    photo: FoundFile,
+    files: readonly FoundFile[],
+    options: SearchOptions,
+    tell: TellFile,
+  ): Promise<readonly SimilarFile[] | BrokenFile>;
+  /**
+   * @param tellCompared called with the number of pictures that have been compared with all others
+   * @returns the pictures that look like an earlier one, by groups
+   */
+  duplicates(
+    files: readonly FoundFile[],
+    minSimilarity: number,
+    tell: TellFile,
+    tellCompared: (done: number, total: number) => void,
+  ): Promise<readonly DuplicateFile[]>;
+}
+
 /** The engine in this process, or a server. */
 export interface Answers extends AsyncDisposable {
   /** The model that answers; undefined until a server has answered. */
@@ -99,6 +149,10 @@ export interface Answers extends AsyncDisposable {
    * @param tell called for every file, when it is taken or with its fault. A fault may come after its file was taken
    */
   best(files: readonly FoundFile[], tell: (outcome: TakenFile) => void): Promise<readonly BestFile[]>;
+  /** So far. */
+  readonly counts?: { readonly fromIndex: number } | undefined;
+  /** undefined: a server that gives no embeddings */
+  readonly library?: PhotoLibrary | undefined;
   video(request: VideoRequest): Promise<VideoAnswer>;
 }
 

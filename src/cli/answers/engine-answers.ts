@@ -1,24 +1,22 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Classifier } from '../../classify/classifier.ts';
+import type { CandidateScore, Classifier } from '../../classify/classifier.ts';
 import { DECIDING_CANDIDATES, decide } from '../../classify/decide.ts';
 import { invariant, ServiceError } from '../../errors.ts';
 import type { WorkContext } from '../../work-context.ts';
-import type { FoundFile } from '../files/find-files.ts';
-import { type ReadFile, readPicture } from '../files/read-picture.ts';
+import type { OpenIndex } from '../index/photo-index.ts';
 import {
   type Answers,
-  type BestFile,
   type BrokenFile,
   categoriesOf,
-  type FileOutcome,
   type Question,
-  type SkippedFile,
-  type TakenFile,
   type VideoAnswer,
   type VideoRequest,
 } from './answers.ts';
-import { createFaultWatch, unexpectedFault } from './fault-watch.ts';
+import type { Embedder, EmbeddingOutcome } from './embedder.ts';
+import { createEmbeddingAnswers } from './embedding-answers.ts';
+import { unexpectedFault } from './fault-watch.ts';
 import { chunksOf, inOrder } from './in-order.ts';
+import { similaritiesOf } from './similarities.ts';
 
 /** The question, with the number of candidates that the decision and the list need. */
 function asked(question: Question) {
@@ -63,6 +61,7 @@ interface EngineAnswersOptions {
   readonly signal: AbortSignal;
   /** Ends the engine. */
   readonly dispose: () => Promise<void>;
+  readonly index?: OpenIndex | undefined;
   /** How long to wait after inference has broken down. */
   readonly restartMs?: number;
 }
@@ -72,10 +71,9 @@ const ATTEMPTS = 5;
 /** A new inference thread has usually loaded its graphs by then. */
 const RESTART_MS = 5000;
 
-/** Pictures that are answered together, about every second. */
-const CHUNK_FILES = 32;
-/** While one chunk is ranked, the next one is read and encoded. */
-const CHUNKS_AT_ONCE = 2;
+/** Similarities that are kept at a time, with 8 bytes each. */
+const MAX_SIMILARITIES = 32e6;
+
 /** Pictures that are read ahead of the encoder, each of any accepted size. */
 const READS_AT_ONCE = 3;
 
@@ -85,13 +83,38 @@ const READS_AT_ONCE = 3;
  */
 export async function createEngineAnswers(
   classifier: Classifier,
-  { question, maxImageBytes, signal, dispose, restartMs = RESTART_MS }: EngineAnswersOptions,
+  options: EngineAnswersOptions,
 ): Promise<Answers> {
-  const { categories } = question;
-  const options = asked(question);
+  const { question, signal } = options;
+  const embedder = createEngineEmbedder(classifier, options);
+  return {
+    ...(await createEmbeddingAnswers(embedder, options)),
+    video: (request) => searchVideoHere(classifier, question, request, { signal }),
+  };
+}
+
+function createEngineEmbedder(
+  classifier: Classifier,
+  { question: { background }, signal, dispose, restartMs = RESTART_MS }: EngineAnswersOptions,
+): Embedder {
+  const { name, sha256, precision, embeddingDimension: dimension } = classifier.model;
+
+  /** If one picture fails unexpectedly, the others are still encoded. */
+  const collect = () =>
+    classifier.collect(
+      { signal },
+      {
+        background,
+        faultOf(thrown) {
+          if (signal.aborted || thrown instanceof ServiceError)
+            return isRestarting(thrown) ? thrown : undefined;
+          return unexpectedFault(thrown);
+        },
+      },
+    );
 
   /** @returns the picture's fault; undefined if it was taken */
-  const orFault = async (take: () => Promise<void>): Promise<Omit<BrokenFile, 'file'> | undefined> => {
+  const orFault = async (take: () => Promise<unknown>): Promise<Omit<BrokenFile, 'file'> | undefined> => {
     try {
       await take();
       return undefined;
@@ -101,50 +124,6 @@ export async function createEngineAnswers(
       return { kind: 'broken', code, error: message };
     }
   };
-
-  /** Reads files ahead and adds the pictures among them. @returns the other files, by their place */
-  const takeAll = async (
-    files: readonly FoundFile[],
-    add: (place: number, bytes: Uint8Array) => Promise<unknown>,
-    tell: (outcome: TakenFile) => void = () => undefined,
-  ): Promise<Map<number, BrokenFile | SkippedFile>> => {
-    const left = new Map<number, BrokenFile | SkippedFile>();
-    let place = 0;
-    const reads = inOrder(files, READS_AT_ONCE, async (file): Promise<[FoundFile, ReadFile]> => {
-      signal.throwIfAborted();
-      return [file, await readPicture(file, maxImageBytes)];
-    });
-    for await (const [{ path: file }, read] of reads) {
-      const at = place;
-      const outcome =
-        read.kind === 'picture'
-          ? await orFault(async () => {
-              await add(at, read.bytes);
-            })
-          : read;
-      if (outcome === undefined) tell({ kind: 'taken', file });
-      else {
-        left.set(place, { ...outcome, file });
-        tell({ ...outcome, file });
-      }
-      place += 1;
-    }
-    return left;
-  };
-
-  /** If one picture fails unexpectedly, the others are still answered. */
-  const collect = () =>
-    classifier.collect(
-      { signal },
-      {
-        background: question.background,
-        faultOf(thrown) {
-          if (signal.aborted || thrown instanceof ServiceError)
-            return isRestarting(thrown) ? thrown : undefined;
-          return unexpectedFault(thrown);
-        },
-      },
-    );
 
   /** Tries again while inference is being restarted. */
   const whileRestarting = async <T>(ask: () => Promise<T>): Promise<T> => {
@@ -158,111 +137,75 @@ export async function createEngineAnswers(
     }
   };
 
-  const categorizeOnce = async (files: readonly FoundFile[]): Promise<readonly FileOutcome[]> => {
+  const embedOnce: Embedder['embed'] = async (files, read) => {
     const collection = collect();
-    const left = await takeAll(files, (place, bytes) => collection.add(String(place), bytes));
-    const rankings = await whileRestarting(() => collection.rankCategories(categories, options));
-    const rankingOf = new Map(rankings.map(({ name, candidates }) => [name, candidates]));
-    const faultOf = new Map((await collection.broken()).map((fault) => [fault.file, fault]));
-    const warnings = await collection.warnings();
-    const warningOf = new Map(warnings.map(({ file, warning }) => [file, warning]));
-    return files.map(({ path: file }, place) => {
-      const fault = faultOf.get(String(place));
-      const outcome = left.get(place) ?? (fault && { kind: 'broken' as const, ...fault, file });
-      if (outcome) return outcome;
-      const ranked = rankingOf.get(String(place)) ?? [];
-      const [best] = ranked;
-      invariant(best, 'a sound picture without a ranking');
-      return {
-        kind: 'answered',
-        file,
-        warning: warningOf.get(String(place)),
-        category: decide(ranked, question)?.name ?? null,
-        score: best.score,
-        similarity: best.similarity,
-        scores: ranked
-          .slice(0, question.top_k)
-          .map(({ name, ...standing }) => ({ category: name, ...standing })),
-      };
+    const outcomes = new Map<string, EmbeddingOutcome>();
+    let place = 0;
+    const reads = inOrder(files, READS_AT_ONCE, async (file) => {
+      signal.throwIfAborted();
+      return [file.path, await read(file)] as const;
+    });
+    for await (const [file, found] of reads) {
+      const at = String(place);
+      place += 1;
+      const other = found.kind === 'picture' ? await orFault(() => collection.add(at, found.bytes)) : found;
+      if (other) outcomes.set(at, { ...other, file });
+    }
+    const pathOf = (name: string): string => files[Number(name)]?.path ?? name;
+    for (const fault of await collection.broken()) {
+      outcomes.set(fault.file, { kind: 'broken', ...fault, file: pathOf(fault.file) });
+    }
+    for (const { file, embedding, warning } of await collection.embeddings()) {
+      outcomes.set(file, { kind: 'embedded', file: pathOf(file), embedding, warning });
+    }
+    return files.map((_, index) => {
+      const outcome = outcomes.get(String(index));
+      invariant(outcome, 'a file without an outcome');
+      return outcome;
     });
   };
 
-  const categorizeChunk = async (files: readonly FoundFile[]): Promise<readonly FileOutcome[]> => {
-    const outcomes = [...(await categorizeOnce(files))];
-    for (let attempt = 1; attempt < ATTEMPTS; attempt++) {
-      const places = [...outcomes.keys()].filter((place) => isRestarting(outcomes[place]));
-      if (places.length === 0) break;
-      await pause(restartMs, undefined, { signal });
-      const again = await categorizeOnce(places.flatMap((place) => files[place] ?? []));
-      for (const [index, outcome] of again.entries()) outcomes[places[index] ?? 0] = outcome;
-    }
-    return outcomes;
-  };
-
-  // Without pictures, this encodes the labels once, before several chunks need them at the same time.
-  await whileRestarting(() => collect().rankCategories(categories, options));
-
   return {
-    model: classifier.model,
-
-    async *categorize(files) {
-      const watch = createFaultWatch();
-      for await (const outcomes of inOrder(chunksOf(files, CHUNK_FILES), CHUNKS_AT_ONCE, categorizeChunk)) {
-        for (const outcome of outcomes) {
-          watch(outcome);
-          yield outcome;
-        }
-      }
-    },
-
-    async best(files, tell) {
-      const collection = collect();
-      // The name of a picture that is tried again begins with its place, too.
-      const placeOf = (name: string): number => Number.parseInt(name, 10);
-      const pathOf = (name: string): string => files[placeOf(name)]?.path ?? name;
-      await takeAll(files, (place, bytes) => collection.add(`${place}`, bytes), tell);
-      let faults = await collection.broken();
-      const lasting = faults.filter((fault) => !isRestarting(fault));
-      for (let attempt = 2; attempt <= ATTEMPTS; attempt++) {
-        const places = faults.filter(isRestarting).map((fault) => placeOf(fault.file));
+    model: { name, sha256, precision },
+    dimension,
+    async embed(files, read) {
+      const outcomes = [...(await embedOnce(files, read))];
+      for (let attempt = 1; attempt < ATTEMPTS; attempt++) {
+        const places = [...outcomes.keys()].filter((place) => isRestarting(outcomes[place]));
         if (places.length === 0) break;
         await pause(restartMs, undefined, { signal });
-        const again = places.flatMap((place) => files[place] ?? []);
-        const nameOf = (index: number) => `${places[index]}, attempt ${attempt}`;
-        const left = await takeAll(again, (index, bytes) => collection.add(nameOf(index), bytes));
-        for (const outcome of left.values()) tell(outcome);
-        const names = new Set(again.map((_, index) => nameOf(index)));
-        faults = (await collection.broken()).filter(({ file }) => names.has(file));
-        lasting.push(...faults.filter((fault) => attempt === ATTEMPTS || !isRestarting(fault)));
+        const again = await embedOnce(
+          places.flatMap((place) => files[place] ?? []),
+          read,
+        );
+        for (const [index, outcome] of again.entries()) outcomes[places[index] ?? 0] = outcome;
       }
-      const watch = createFaultWatch();
-      const faultAt = new Map(lasting.map((fault) => [placeOf(fault.file), fault]));
-      for (const [place, { path: file }] of files.entries()) {
-        const fault = faultAt.get(place);
-        const outcome = fault && ({ kind: 'broken', ...fault, file } as const);
-        if (outcome) tell(outcome);
-        watch(outcome);
-      }
-      for (const { file, warning } of await collection.warnings()) {
-        tell({ kind: 'warned', file: pathOf(file), warning });
-      }
-      const rankings = await whileRestarting(() => collection.rankFiles(categories, options));
-      return rankings.map(({ name: category, candidates }): BestFile => {
-        const [best] = candidates;
-        const answer = decide(candidates, question);
-        return {
-          category,
-          file: answer && pathOf(answer.name),
-          score: best?.score ?? null,
-          similarity: best?.similarity ?? null,
-          scores: candidates
-            .slice(0, question.top_k)
-            .map(({ name, ...standing }) => ({ file: pathOf(name), ...standing })),
-        };
-      });
+      return outcomes;
     },
-
-    video: (request) => searchVideoHere(classifier, question, request, { signal }),
+    async embedText(words, options) {
+      const [embedding] = await whileRestarting(() => classifier.embedTexts([words], options, { signal }));
+      invariant(embedding, 'a text without an embedding');
+      return embedding;
+    },
+    async rankCategories(embeddings, labels, options) {
+      const rank = await whileRestarting(() => classifier.createRanker({ labels }, options, { signal }));
+      return embeddings.map((embedding) => rank(embedding));
+    },
+    async rankPictures(pictures, labels, options) {
+      const portion = Math.max(1, Math.floor(MAX_SIMILARITIES / Math.max(1, pictures.count)));
+      const rankings: (readonly CandidateScore<number>[])[] = [];
+      for (const some of chunksOf(labels, portion)) {
+        const comparison = await whileRestarting(() =>
+          classifier.createComparison({ labels: some }, options, { signal }),
+        );
+        const similarities = await similaritiesOf(pictures, some.length, comparison.compare);
+        for (const { places, values } of similarities) {
+          const ranked = comparison.rank(values);
+          rankings.push(ranked.map((one) => ({ ...one, name: places[one.name] ?? Number.NaN })));
+        }
+      }
+      return rankings;
+    },
     [Symbol.asyncDispose]: dispose,
   };
 }

@@ -1,5 +1,4 @@
 import * as v from 'valibot';
-import { isAboutFiles } from '../../contract/codes.ts';
 import { questionKeys } from '../../contract/options.ts';
 import {
   categorizeDetailsSchema,
@@ -25,7 +24,17 @@ import {
 } from './answers.ts';
 import { createFaultWatch } from './fault-watch.ts';
 import { chunksOf, inOrder } from './in-order.ts';
-import { type FormPart, type PostForm, ServerError } from './server-client.ts';
+import type { FormPart, PostForm } from './server-client.ts';
+import {
+  CHUNK_FILES,
+  expectShape,
+  fileParts,
+  inHalves,
+  mayBeAFile,
+  orNothing,
+  REQUESTS_AT_ONCE,
+  wrongShape,
+} from './server-requests.ts';
 
 /** The options of the question. Every endpoint is asked for its detailed answer. */
 function queryOf(question: Question): URLSearchParams {
@@ -38,19 +47,6 @@ function queryOf(question: Question): URLSearchParams {
 
 function categoriesPart({ categories: { labels } }: Question): FormPart {
   return { name: 'categories', content: new TextEncoder().encode(JSON.stringify(labels)) };
-}
-
-/** @throws UsageError if the answer has another shape: of another version of the service, or of a proxy */
-function expectShape<Schema extends v.GenericSchema>(schema: Schema, answer: unknown): v.InferOutput<Schema> {
-  const parsed = v.safeParse(schema, answer);
-  if (parsed.success) return parsed.output;
-  throw wrongShape();
-}
-
-function wrongShape(): UsageError {
-  return new UsageError(
-    'The server answered something else than this command expects. Does it have the same version? Is a proxy in between?',
-  );
 }
 
 /** Lets a server find the best frames of a video. The video is read while it is sent. */
@@ -95,29 +91,8 @@ interface ServerAnswersOptions {
   readonly signal: AbortSignal;
 }
 
-/** The work for this many files is large beside the overhead of a request, and answers come about every second. */
-const CHUNK_FILES = 32;
-/** While one request is answered, the next one is sent, so that the server never waits. */
-const REQUESTS_AT_ONCE = 2;
-const READS_AT_ONCE = 3;
-
-/** @returns undefined if no picture was sent, because none of the files is a picture */
-async function orNothing(answer: Promise<unknown>): Promise<unknown> {
-  try {
-    return await answer;
-  } catch (fault) {
-    if (fault instanceof ServerError && fault.code === 'files_missing') return undefined;
-    throw fault;
-  }
-}
-
 function nothingFits(category: string): BestFile {
   return { category, file: null, score: null, similarity: null, scores: [] };
-}
-
-/** Whether the same request with other files may be answered. */
-function mayBeAFile(fault: unknown): fault is ServerError {
-  return fault instanceof ServerError && (isAboutFiles(fault) || fault.about === 'unknown');
 }
 
 /** Answers of a running service. Each file is sent under its place in the list, because names may repeat or be private. */
@@ -142,21 +117,7 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
     tell: (outcome: TakenFile) => void = () => undefined,
   ): AsyncGenerator<FormPart> {
     yield categoriesPart(question);
-    let place = 0;
-    for await (const [{ path: file }, read] of inOrder(files, READS_AT_ONCE, async (found) => {
-      signal.throwIfAborted();
-      return [found, await readPicture(found, maxImageBytes)] as const;
-    })) {
-      const filename = String(place);
-      place += 1;
-      if (read.kind === 'picture') {
-        yield { name: 'files', filename, content: read.bytes };
-        tell({ kind: 'taken', file });
-      } else {
-        left.set(filename, { ...read, file });
-        tell({ ...read, file });
-      }
-    }
+    yield* fileParts(files, { read: (file) => readPicture(file, maxImageBytes), left, tell, signal });
   }
 
   const categorizeOnce = async (files: readonly FoundFile[]): Promise<readonly FileOutcome[]> => {
@@ -188,38 +149,12 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
     await orNothing(post({ path: 'categorize', query, parts: () => formOf([], new Map()) }));
   };
 
-  /**
-   * If a request fails, perhaps because of one of its files, halves of it are sent until that file is found.
-   * @param unanswerable receives such files
-   */
-  const categorizeChunk = async (
+  /** @param unanswerable receives the files at which the server fails */
+  const categorizeChunk = (
     files: readonly FoundFile[],
     unanswerable: BrokenFile[] = [],
-  ): Promise<readonly FileOutcome[]> => {
-    try {
-      return await categorizeOnce(files);
-    } catch (fault) {
-      signal.throwIfAborted();
-      if (!mayBeAFile(fault)) throw fault;
-      // If the server answers nothing at all, the halves need not be tried.
-      await proveAnswering().catch(() => {
-        signal.throwIfAborted();
-        throw fault;
-      });
-      const [only] = files;
-      if (files.length === 1 && only) {
-        const code = fault instanceof ServerError && fault.code ? fault.code : 'internal';
-        const broken: BrokenFile = { kind: 'broken', file: only.path, code, error: fault.message };
-        unanswerable.push(broken);
-        return [broken];
-      }
-      const middle = Math.ceil(files.length / 2);
-      const halves = [files.slice(0, middle), files.slice(middle)];
-      const outcomes: FileOutcome[] = [];
-      for (const half of halves) outcomes.push(...(await categorizeChunk(half, unanswerable)));
-      return outcomes;
-    }
-  };
+  ): Promise<readonly FileOutcome[]> =>
+    inHalves(files, { answer: categorizeOnce, prove: proveAnswering, unanswerable, signal });
 
   async function* categorize(
     files: readonly FoundFile[],

@@ -49,16 +49,19 @@ export class ServerError extends UsageError {
   /** Undefined: the answer is not one of this service. */
   readonly code: ErrorCode | undefined;
   readonly about: Concern;
+  /** 0 if nothing was answered. */
+  readonly status: number;
 
-  constructor({ code, about }: Refusal, sentence: string) {
+  constructor({ code, about, received }: Refusal, sentence: string) {
     super(sentence);
+    this.status = received.status;
     this.code = isErrorCode(code) ? code : undefined;
     this.about = about;
   }
 }
 
 interface FormPost {
-  readonly path: 'categorize' | 'image' | 'video';
+  readonly path: 'categorize' | 'image' | 'video' | 'embeddings';
   readonly query: URLSearchParams;
   /** Called once an attempt. */
   readonly parts: () => AsyncIterable<FormPart>;

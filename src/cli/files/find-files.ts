@@ -1,7 +1,8 @@
 import type { Dirent } from 'node:fs';
 import { lstat, readdir, stat } from 'node:fs/promises';
-import { basename, join, resolve } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import { mediumOf } from '../../contract/media-endings.ts';
+import { errnoOf } from '../../errors.ts';
 import { reasonOf } from '../usage-error.ts';
 
 /** A regular file that may be a picture. */
@@ -9,6 +10,8 @@ export interface FoundFile {
   readonly path: string;
   /** Named on the command line itself, not found in a folder: then it has to be a picture. */
   readonly isNamed: boolean;
+  /** The folder of a file that was found, as a path within the folder that the command line names. */
+  readonly subfolder?: string;
 }
 
 interface UnreadablePath {
@@ -59,14 +62,15 @@ export async function findFiles(
   const walked = new Set<string>();
   const exception = except === undefined ? undefined : await identify(except).catch(() => undefined);
 
-  const take = (path: string, isNamed: boolean) => {
+  const take = (path: string, named: string) => {
     const absolute = resolve(path);
     if (known.has(absolute)) return;
     known.add(absolute);
-    files.push({ path, isNamed });
+    const isNamed = path === named;
+    files.push({ path, isNamed, ...(!isNamed && { subfolder: relative(named, dirname(path)) }) });
   };
 
-  const walk = async (folder: string, id: string): Promise<void> => {
+  const walk = async (folder: string, id: string, named: string): Promise<void> => {
     signal.throwIfAborted();
     if (walked.has(id)) return;
     walked.add(id);
@@ -79,7 +83,7 @@ export async function findFiles(
     for (const entry of entries) {
       const path = join(folder, entry.name);
       if (entry.name.startsWith('.')) await hide(path, entry);
-      else await visit(path, entry);
+      else await visit(path, entry, named);
     }
   };
 
@@ -101,15 +105,15 @@ export async function findFiles(
     return true;
   };
 
-  const visit = (path: string, entry: Dirent): Promise<void> =>
+  const visit = (path: string, entry: Dirent, named: string): Promise<void> =>
     orUnreadable(path, async () => {
       const kind = await kindOf(path, entry);
       if (kind === 'link' && !followLinks) return await leaveLink(path);
-      if (kind === 'file') return take(path, false);
+      if (kind === 'file') return take(path, named);
       const { id, isFolder, isFile } = await identify(path);
-      if (isFolder) await walk(path, id);
+      if (isFolder) await walk(path, id, named);
       // Pipes, sockets and devices that are named like pictures are reported when they are read.
-      else if (isFile || isMediumFile(path)) take(path, false);
+      else if (isFile || isMediumFile(path)) take(path, named);
     });
 
   const leaveLink = async (path: string): Promise<void> => {
@@ -127,18 +131,26 @@ export async function findFiles(
       await work();
     } catch (fault) {
       signal.throwIfAborted();
-      unreadable.push({ path, error: `It cannot be read, because ${reasonOf(fault)}.` });
+      const error = (await isDangling(path, fault))
+        ? 'It is a symbolic link to a file that does not exist.'
+        : `It cannot be read, because ${reasonOf(fault)}.`;
+      unreadable.push({ path, error });
     }
   };
 
   for (const path of paths) {
     await orUnreadable(path, async () => {
       const { id, isFolder } = await identify(path);
-      if (isFolder) await walk(path, id);
-      else take(path, true);
+      if (isFolder) await walk(path, id, path);
+      else take(path, path);
     });
   }
   return { files, unreadable, leftOut, hidden, links };
+}
+
+async function isDangling(path: string, fault: unknown): Promise<boolean> {
+  if (errnoOf(fault) !== 'ENOENT') return false;
+  return (await lstat(path).catch(() => undefined))?.isSymbolicLink() ?? false;
 }
 
 /** Files that macOS writes beside others on foreign disks are named like them, and are never pictures. */

@@ -26,9 +26,15 @@ export const bestFrameTable: Table = {
   words: ['category', 'file'],
 };
 
-/** Adds a last column `to`: where a file would be put. */
-export function withTarget({ columns, words }: Table): Table {
-  return { columns: [...columns, 'to'], words: [...words, 'to'] };
+export const similarFileTable: Table = { columns: ['similarity', 'file'], words: ['similarity', 'file'] };
+export const duplicateFileTable: Table = {
+  columns: ['group', 'similarity', 'file'],
+  words: ['group', 'similarity', 'file'],
+};
+
+/** Adds columns at the end. */
+export function withColumns({ columns, words }: Table, added: readonly string[]): Table {
+  return { columns: [...columns, ...added], words: [...words, ...added] };
 }
 
 export type FormatName = 'text' | 'json' | 'csv';
@@ -50,9 +56,8 @@ const text: LineFormat = {
   name: 'text',
   header: () => '',
   line(record, { words }) {
-    const cells = words.map((word) => record[word]);
-    if (cells.includes(undefined)) return '';
-    return `${cells.map((cell) => (cell === null ? '-' : escapeText(String(cell)))).join('\t')}\n`;
+    if (words.some((word) => record[word] === undefined)) return '';
+    return `${words.map((word) => textOf(word, record[word])).join('\t')}\n`;
   },
   isQuoted: false,
   parse(line, { words }) {
@@ -61,6 +66,12 @@ const text: LineFormat = {
     return Object.fromEntries(words.map((word, index) => [word, cells[index]]));
   },
 };
+
+/** A similarity has as many digits as a person compares; JSON and CSV have them all. */
+function textOf(word: string, cell: unknown): string {
+  if (cell === null) return '-';
+  return word === 'similarity' ? Number(cell).toFixed(3) : escapeText(String(cell));
+}
 
 /** JSON Lines: one object per line, so that an interrupted output is valid. */
 const json: LineFormat = {

@@ -1,7 +1,7 @@
 import { type FileHandle, rm } from 'node:fs/promises';
 import { errnoOf } from '../../errors.ts';
 import { reasonOf, UsageError } from '../usage-error.ts';
-import { claimFile, type ReservedFile, reserveFile } from './claim.ts';
+import { claimFile, type ReservedFile, replaceClaimed, reserveFile } from './claim.ts';
 import { fileTable, type LineFormat, type OutputRecord, type Table } from './line-format.ts';
 import {
   type AnsweringModel,
@@ -10,11 +10,14 @@ import {
   keepProvenance,
   readProvenance,
 } from './provenance.ts';
+import { openSeenFiles } from './seen-files.ts';
 
 /** An output that may have answers of an earlier run. */
 export interface ContinuedOutput extends AsyncDisposable {
   write(record: OutputRecord): Promise<void>;
   readonly recorded: ReadonlyMap<string, RecordedFile>;
+  /** To be called with the files that are to be answered, before they are read. */
+  observe(files: readonly string[]): Promise<void>;
   /**
    * To be called with the answering model before an answer is written.
    * @throws UsageError if the earlier answers are of another model
@@ -35,14 +38,15 @@ export async function openStandardOutput(
       const line = format.line(record, table);
       if (line !== '') await print(line);
     },
+    async observe() {},
     async answeredBy() {},
     async [Symbol.asyncDispose]() {},
   };
 }
 
 /**
- * Appends to a file that may exist from an earlier run; an incomplete last record is removed. A second file beside it
- * stores the question. Other runs are locked out of both until disposed.
+ * Appends to a file that may exist from an earlier run. An incomplete last record is removed, and so are the records of
+ * files that have changed or are other files now. Files beside it store the question and what each file was. Other runs are locked out of both until disposed.
  * @throws UsageError if the file was not written by this command, answers another question, is being written by
  * another run, or cannot be written
  */
@@ -52,38 +56,66 @@ export async function continueOutput(
   asked: AskedQuestion,
 ): Promise<ContinuedOutput> {
   return await orUsageError(path, async () => {
-    const { file, isNew } = await claimFile(path);
+    const claimed = await claimFile(path);
+    let { file } = claimed;
+    await using held = new AsyncDisposableStack();
+    held.defer(async () => {
+      await file.sync().catch(() => undefined);
+      await file.close();
+    });
     try {
       const then = await readProvenance(path);
-      const { files, bytes }: RecordedFiles = await readRecordedFiles(
-        path,
-        file,
-        format,
-        (then ?? asked).categories,
-      );
+      const { files, bytes } = await readRecordedFiles(path, file, format, (then ?? asked).categories);
       if (files.size > 0) checkQuestion(path, then, asked);
       await file.truncate(bytes);
+      const seen = held.use(await openSeenFiles(path));
+      const changed = await seen.changed(files.keys());
+      if (changed.size > 0) {
+        for (const name of changed) files.delete(name);
+        // First: a record of a file that is not among the seen ones is removed by the next run.
+        await seen.keep(files.keys());
+        const { file: replaced } = await replaceClaimed(path, (append) =>
+          keepRecords(file, { format, isKept: (name) => !changed.has(name) }, append),
+        );
+        await file.close();
+        file = replaced;
+      }
       const append = (text: string) => orUsageError(path, () => file.appendFile(text));
       const answeredBy = await keepProvenance(path, files.size > 0 ? then : undefined, asked);
-      if (bytes === 0) await append(format.header(fileTable));
+      if ((await file.stat()).size === 0) await append(format.header(fileTable));
+      const kept = held.move();
       return {
         recorded: files,
+        observe: (names) => seen.observe(names),
         async write(record) {
           const line = format.line(record, fileTable);
-          if (line !== '') await append(line);
+          if (line === '') return;
+          if (typeof record.file === 'string')
+            await orUsageError(path, () => seen.remember(String(record.file)));
+          await append(line);
         },
         answeredBy: (model) => orUsageError(path, () => answeredBy(model)),
-        async [Symbol.asyncDispose]() {
-          await file.sync().catch(() => undefined);
-          await file.close();
-        },
+        [Symbol.asyncDispose]: () => kept.disposeAsync(),
       };
     } catch (fault) {
-      if (isNew) await rm(path, { force: true });
-      await file.close();
+      if (claimed.isNew) await rm(path, { force: true });
       throw fault;
     }
   });
+}
+
+/** Copies the header and the records of files that are kept. */
+async function keepRecords(
+  file: FileHandle,
+  { format, isKept }: { readonly format: LineFormat; readonly isKept: (file: string) => boolean },
+  append: (text: string) => Promise<void>,
+): Promise<void> {
+  let isHeader = format.header(fileTable) !== '';
+  for await (const { text } of splitRecords(contentOf(file), format.isQuoted)) {
+    const name = isHeader ? undefined : format.parse(text, fileTable)?.file;
+    if (typeof name !== 'string' || isKept(name)) await append(`${text}\n`);
+    isHeader = false;
+  }
 }
 
 export interface ReservedOutput extends AsyncDisposable {
@@ -161,7 +193,7 @@ type RecordedFile =
 
 interface RecordedFiles {
   /** By path. */
-  readonly files: ReadonlyMap<string, RecordedFile>;
+  readonly files: Map<string, RecordedFile>;
   /** The length of the complete records: the next record goes there. */
   readonly bytes: number;
 }

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import * as fs from 'node:fs/promises';
-import { open, readdir } from 'node:fs/promises';
-import { basename, join, parse, resolve } from 'node:path';
+import { open } from 'node:fs/promises';
+import { dirname, join, parse, resolve } from 'node:path';
 import { errnoOf } from '../../errors.ts';
 
 /** The part of `lstat` that sorting uses. */
-interface FileFacts {
+export interface FileFacts {
   readonly dev: bigint;
   readonly ino: bigint;
   readonly nlink: bigint;
@@ -29,6 +29,12 @@ export interface FileOperations {
   copy(from: string, to: string): Promise<void>;
   /** As `copy`. */
   write(path: string, bytes: Uint8Array): Promise<void>;
+  /** Adds to the end of a file, and creates it if it is missing. */
+  append(path: string, text: string): Promise<void>;
+  /** @throws if names in a folder cannot be changed */
+  checkWritable(folder: string): Promise<void>;
+  /** Removes a folder if it is empty. */
+  removeEmpty(folder: string): Promise<void>;
   /** Resolves when a file, or a folder's list of names, would survive a power cut. */
   sync(path: string): Promise<void>;
 }
@@ -59,6 +65,13 @@ export const fileOperations: FileOperations = {
   async write(path, bytes) {
     await fs.rm(path, { force: true });
     await fs.writeFile(path, bytes, { flag: 'wx' });
+  },
+  append: (path, text) => fs.appendFile(path, text),
+  checkWritable: (folder) => fs.access(folder, constants.W_OK),
+  async removeEmpty(folder) {
+    await fs.rmdir(folder).catch((fault: unknown) => {
+      if (errnoOf(fault) === undefined) throw fault;
+    });
   },
   async sync(path) {
     const file = await fs.open(path, 'r');
@@ -130,66 +143,49 @@ function shorten(text: string, maxBytes: number): string {
 /** The limit of file systems for one component. */
 const MAX_NAME_BYTES = 255;
 
-/** `photo.jpg`, `photo (2).jpg`, `photo (3).jpg`, …: names to try in turn. */
-export function* numberedNames(name: string, from = 1): Generator<string> {
+/**
+ * `photo.jpg`, `photo (2).jpg`, `photo (3).jpg`, …: names to try in turn.
+ * @param reserved bytes by which names of companions are longer
+ */
+export function* numberedNames(name: string, from = 1, reserved = 0): Generator<string> {
   if (from <= 1) yield name;
   const { name: stem, ext } = parse(name);
   for (let copy = Math.max(2, from); ; copy++) {
     const ending = ` (${copy})${ext}`;
-    yield shorten(stem, MAX_NAME_BYTES - Buffer.byteLength(ending)) + ending;
+    yield shorten(stem, MAX_NAME_BYTES - reserved - Buffer.byteLength(ending)) + ending;
   }
 }
 
 /** Errors of `link` on FAT, on network drives, and for files of other users. */
 const withoutLinks = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
 
-interface Naming {
-  readonly name: string;
-  /** The first number to try. */
-  readonly from: number;
-  readonly isSame?: (target: string) => Promise<boolean>;
-}
-
-interface GivenName {
-  readonly target: string;
-  /** 1 for the file's own name, 2 for `name (2)`. */
-  readonly number: number;
-  /** Whether the old name still exists and has to be removed. */
-  readonly isSecondName: boolean;
-}
-
-/**
- * Gives a file the first free name in a folder of the same file system. Linking cannot overwrite. Without links, the
- * name is looked up first; only another program could take it before the rename.
- * @param isSame whether a taken name already is a name of this file
- * @throws EXDEV if the folder is on another file system
- */
+/** @throws if the name is taken: whether as EEXIST or, without links, by a look before */
 async function giveName(
   operations: FileOperations,
   file: string,
-  folder: string,
-  { name, from, isSame = async () => false }: Naming,
-): Promise<GivenName> {
-  let number = from;
-  for (const candidate of numberedNames(name, from)) {
-    const target = join(folder, candidate);
-    try {
-      await operations.link(file, target);
-      return { target, number, isSecondName: true };
-    } catch (fault) {
-      const errno = errnoOf(fault) ?? '';
-      if (errno === 'EEXIST') {
-        if (await isSame(target)) return { target, number, isSecondName: true };
-      } else if (!withoutLinks.has(errno)) {
-        throw fault;
-      } else if ((await operations.facts(target)) === undefined) {
-        await operations.rename(file, target);
-        return { target, number, isSecondName: false };
-      }
-    }
-    number += 1;
+  target: string,
+): Promise<{ readonly hasTwoNames: boolean }> {
+  try {
+    await operations.link(file, target);
+    return { hasTwoNames: true };
+  } catch (fault) {
+    const errno = errnoOf(fault) ?? '';
+    if (errno === 'EEXIST') throw new NameTakenError(target);
+    if (!withoutLinks.has(errno)) throw fault;
+    // Only another program could take the name before the rename.
+    if ((await operations.facts(target)) !== undefined) throw new NameTakenError(target);
+    await operations.rename(file, target);
+    return { hasTwoNames: false };
   }
-  throw new Error('This is a bug: the names never end');
+}
+
+/** A file has the name that another one should get. */
+export class NameTakenError extends Error {
+  override readonly name = 'NameTakenError';
+
+  constructor(path: string) {
+    super(`${path} exists.`);
+  }
 }
 
 const pattern = /^\.classify-[0-9a-f]{16}\.part$/;
@@ -254,17 +250,26 @@ export async function makeCopy(
   content: Content,
   folder: string,
 ): Promise<Copied> {
-  const { target, number, wasThere } = await nameForCopy(operations, content, folder);
-  if (wasThere) return { target, wasThere };
+  const found = await nameForCopy(operations, content, folder);
+  if (found.wasThere) return found;
   const temporary = temporaryPath(content.source, folder);
   await orRemove(operations, temporary, async () => {
     await content.writeTo(operations, temporary);
     await operations.sync(temporary);
   });
-  const given = await giveName(operations, temporary, folder, { name: content.name, from: number });
-  await operations.sync(folder);
-  if (given.isSecondName) await unlinkIfThere(operations, temporary);
-  return { target: given.target, wasThere: false };
+  for (const name of numberedNames(content.name, found.number)) {
+    const target = join(folder, name);
+    try {
+      const { hasTwoNames } = await giveName(operations, temporary, target);
+      await operations.sync(folder);
+      if (hasTwoNames) await unlinkIfThere(operations, temporary);
+      return { target, wasThere: false };
+    } catch (fault) {
+      // Another program was faster.
+      if (!(fault instanceof NameTakenError)) throw fault;
+    }
+  }
+  throw new Error('This is a bug: the names never end');
 }
 
 /** Writes a temporary file, and removes it on failure: the disk may be full. */
@@ -324,60 +329,57 @@ export async function hasContent(path: string, bytes: Uint8Array): Promise<boole
   return file.size === bytes.byteLength && Buffer.from(await file.arrayBuffer()).equals(bytes);
 }
 
+/** The file could not be read or removed where it was. The cause is the error of the operation. */
+export class SourceError extends Error {
+  override readonly name = 'SourceError';
+}
+
 /**
- * Moves a file into a folder under the first free name. The whole file has a name at every moment. If a move is
- * killed, the next move completes it.
+ * Moves a file to a free path. The whole file has a name at every moment.
  *
- * - On one file system: `link` adds the new name, then the old name is removed. If a run finds both, it continues
- *   there.
+ * - On one file system: `link` adds the new name, then the old name is removed.
  * - Across file systems: the file is copied under a temporary name and synced. Then `link` adds its name, the source
- *   is removed, and the temporary name last. A temporary name of a file with a second name means that the copy is
- *   complete. Without links, a process killed between the naming and the removal leaves a copy, and the next move
- *   makes another.
- * @param from the first number worth trying
- * @throws NotSortedError; errors of the operations
+ *   is removed, and the temporary name last.
+ *
+ * If the process is killed, source and target may both exist; `completeBegunMove` knows from the log that they are one
+ * file.
+ * @throws NameTakenError, NotSortedError, SourceError; errors of the operations about the target
  */
-export async function moveFile(
-  operations: FileOperations,
-  source: string,
-  folder: string,
-  from = 1,
-): Promise<GivenName> {
+export async function moveFile(operations: FileOperations, source: string, target: string): Promise<void> {
   const facts = await operations.facts(source);
   if (!facts) throw new NotSortedError('It no longer exists.');
-  if (!facts.isFile()) {
-    // A relative target would be wrong in another folder.
-    throw new NotSortedError('It is a symbolic link, which is not moved; name the file it points to.');
-  }
-  const completed = await completeMove(operations, source, folder);
-  if (completed !== undefined) return { target: completed, number: 1, isSecondName: true };
-  const hasOtherNames = facts.nlink > 1n;
-  const naming: Naming = {
-    name: basename(source),
-    from: hasOtherNames ? 1 : from,
-    async isSame(target) {
-      const taken = await operations.facts(target);
-      // With one link only, the target is the same name seen by another path, which must not be removed.
-      return hasOtherNames && taken !== undefined && isSameFile(taken, facts);
-    },
-  };
-  let given: GivenName;
+  if (!facts.isFile()) throw new NotSortedError('It is not a file.');
   try {
-    given = await giveName(operations, source, folder, naming);
+    const { hasTwoNames } = await giveName(operations, source, target);
+    if (hasTwoNames) await removeSource(operations, source, [target]);
   } catch (fault) {
-    if (errnoOf(fault) !== 'EXDEV') throw fault;
-    return await moveAcross(operations, { source, facts }, folder, { ...naming, isSame: async () => false });
+    const errno = errnoOf(fault) ?? '';
+    if (errno === 'EXDEV') return await moveAcross(operations, { source, facts }, target);
+    // The system does not say which of the two folders is meant.
+    if (sidedErrnos.has(errno)) await checkRemovable(operations, source);
+    throw fault;
   }
-  if (given.isSecondName) await removeSource(operations, source, [given.target]);
-  return given;
+}
+
+const sidedErrnos = new Set(['EACCES', 'EPERM', 'EROFS']);
+
+/** @throws SourceError */
+async function checkRemovable(operations: FileOperations, source: string): Promise<void> {
+  try {
+    await operations.checkWritable(dirname(source));
+  } catch (cause) {
+    throw new SourceError('The folder of the file is read-only', { cause });
+  }
 }
 
 async function moveAcross(
   operations: FileOperations,
   { source, facts }: { readonly source: string; readonly facts: FileFacts },
-  folder: string,
-  naming: Naming,
-): Promise<GivenName> {
+  target: string,
+): Promise<void> {
+  // Before a long copy.
+  await checkRemovable(operations, source);
+  const folder = dirname(target);
   const temporary = temporaryPath(source, folder);
   await orRemove(operations, temporary, async () => {
     await operations.copy(source, temporary);
@@ -389,41 +391,22 @@ async function moveAcross(
     await operations.unlink(temporary);
     throw new NotSortedError('It changed while it was being moved, and stays where it is.');
   }
-  const given = await giveName(operations, temporary, folder, naming);
-  await operations.sync(folder);
-  const copies = given.isSecondName ? [given.target, temporary] : [given.target];
-  await removeSource(operations, source, copies);
-  if (given.isSecondName) await operations.unlink(temporary);
-  return given;
-}
-
-/** Completes a move that was killed before it removed the source. @returns the target; undefined if there is none */
-async function completeMove(
-  operations: FileOperations,
-  source: string,
-  folder: string,
-): Promise<string | undefined> {
-  const temporary = temporaryPath(source, folder);
-  const begun = await operations.facts(temporary);
-  if (!begun) return undefined;
-  // Another file may have the same path now.
-  if (begun.nlink > 1n && (await haveSameContent(source, temporary))) {
-    for (const name of await readdir(folder)) {
-      const target = join(folder, name);
-      if (target === temporary) continue;
-      const found = await operations.facts(target);
-      if (!found || !isSameFile(found, begun)) continue;
-      await operations.sync(folder);
-      await operations.unlink(source);
-      await operations.unlink(temporary);
-      return target;
-    }
+  let hasTwoNames: boolean;
+  try {
+    ({ hasTwoNames } = await giveName(operations, temporary, target));
+  } catch (fault) {
+    await unlinkIfThere(operations, temporary);
+    throw fault;
   }
-  await operations.unlink(temporary);
-  return undefined;
+  await operations.sync(folder);
+  await removeSource(operations, source, hasTwoNames ? [target, temporary] : [target]);
+  if (hasTwoNames) await operations.unlink(temporary);
 }
 
-/** Removes the source. On failure the copies are removed instead, so that the file stays in one place. */
+/**
+ * Removes the source. On failure the copies are removed instead, so that the file stays in one place.
+ * @throws SourceError
+ */
 async function removeSource(
   operations: FileOperations,
   source: string,
@@ -431,13 +414,14 @@ async function removeSource(
 ): Promise<void> {
   try {
     await operations.unlink(source);
-  } catch (fault) {
-    if (errnoOf(fault) === 'ENOENT') return;
+  } catch (cause) {
+    if (errnoOf(cause) === 'ENOENT') return;
     for (const path of made) await operations.unlink(path);
-    throw fault;
+    if (errnoOf(cause) === undefined) throw cause;
+    throw new SourceError('The file cannot be removed', { cause });
   }
 }
 
-function isSameFile(a: FileFacts, b: FileFacts): boolean {
+export function isSameFile(a: FileFacts, b: FileFacts): boolean {
   return a.dev === b.dev && a.ino === b.ino;
 }

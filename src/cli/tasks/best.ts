@@ -4,6 +4,7 @@ import { frameName } from '../../contract/frame-name.ts';
 import { ServiceError } from '../../errors.ts';
 import type { BestFile } from '../answers/answers.ts';
 import { ServerError } from '../answers/server-client.ts';
+import { createCompanions } from '../files/companions.ts';
 import { findFiles } from '../files/find-files.ts';
 import { claimFolder } from '../output/claim.ts';
 import {
@@ -11,13 +12,22 @@ import {
   bestFrameTable,
   lineFormats,
   type OutputRecord,
-  withTarget,
+  withColumns,
 } from '../output/line-format.ts';
 import { reserveOutput } from '../output/output.ts';
 import { createSorter } from '../sorting/sorter.ts';
 import { createProgress } from '../terminal.ts';
 import { reasonOf } from '../usage-error.ts';
-import { orFault, reportLeftOut, type TaskParts, writeRecords } from './task.ts';
+import {
+  noteIfNothingFound,
+  orFault,
+  placeFile,
+  reportLeftOut,
+  subfoldersOf,
+  type TaskParts,
+  withoutCompanions,
+  writeRecords,
+} from './task.ts';
 
 /**
  * Finds the best file for each category. All files are compared with each other, so all answers come at the end.
@@ -27,7 +37,7 @@ export async function findBestFiles(parts: TaskParts): Promise<void> {
   const { command, labels, terminal, tally, openAnswers, signal } = parts;
   const { sorting, output } = command;
   await using reserved = output === undefined ? undefined : await reserveOutput(output);
-  await using _claim = sorting && !sorting.isDry ? await claimFolder(sorting.directory) : undefined;
+  await using _claim = sorting && !command.isDry ? await claimFolder(sorting.directory) : undefined;
   const found = await findFiles(command.paths, {
     ...(sorting && { except: sorting.directory }),
     followLinks: true,
@@ -35,39 +45,46 @@ export async function findBestFiles(parts: TaskParts): Promise<void> {
   });
   for (const { path, error } of found.unreadable) tally.fault(path, error, 'file_unreadable');
   reportLeftOut(found, parts);
-  if (found.files.length === 0) return;
+  const { files } = sorting ? await withoutCompanions(found.files, createCompanions(), tally) : found;
+  if (files.length === 0) return noteIfNothingFound(parts);
 
   await using answers = await openAnswers();
   const progress = createProgress({ terminal, unit: 'files', isQuiet: command.isQuiet });
   let done = 0;
   let left = 0;
   const answer = await answers
-    .best(found.files, (outcome) => {
+    .best(files, (outcome) => {
       if (outcome.kind === 'warned') return terminal.note(`${outcome.file}: ${outcome.warning}`);
       if (outcome.kind === 'broken') tally.fault(outcome.file, outcome.error, outcome.code);
       if (outcome.kind === 'skipped') tally.skip(outcome.what);
       if (outcome.kind !== 'taken') left += 1;
       // A picture that was accepted may be reported again as broken.
-      done = Math.min(done + 1, found.files.length);
-      progress.show(done, found.files.length, tally.remarks());
+      done = Math.min(done + 1, files.length);
+      progress.show(done, files.length, tally.remarks());
     })
     .finally(() => progress.end());
   tally.model = answers.model;
-  tally.answered = found.files.length - left;
+  tally.fromIndex = answers.counts?.fromIndex ?? 0;
+  tally.answered = files.length - left;
   tally.undecided = answer.filter(({ file }) => file === null).length;
 
-  const sorter = sorting && createSorter({ ...sorting, labels });
+  const sorter =
+    sorting && createSorter({ ...sorting, labels, subfolderOf: subfoldersOf(command, found.files) });
   const sorted = async (best: BestFile) => {
     signal.throwIfAborted();
     const { file, category } = best;
-    const sort = sorting?.isDry ? sorter?.plan : sorter?.place;
-    const target = file === null ? undefined : await orFault(tally, file, async () => sort?.(file, category));
-    return sorting?.isDry ? { ...best, to: target ?? null } : best;
+    if (file === null || sorter === undefined) return command.isDry ? { ...best, to: null } : best;
+    if (!command.isDry) {
+      await placeFile(file, category, { sorter, tally });
+      return best;
+    }
+    return { ...best, to: (await orFault(tally, file, () => sorter.plan(file, category))) ?? null };
   };
   const records: OutputRecord[] = [];
   for (const best of answer) records.push({ ...(await sorted(best)) });
-  if (!sorting?.isDry) await sorter?.finish();
-  const table = sorting?.isDry ? withTarget(bestFileTable) : bestFileTable;
+  if (!command.isDry) await sorter?.finish();
+  if (!command.isListed) return;
+  const table = command.isDry ? withColumns(bestFileTable, ['to']) : bestFileTable;
   await writeRecords(reserved, records, { format: lineFormats[command.format], table, terminal });
 }
 
@@ -77,7 +94,7 @@ export async function findBestFrames(parts: TaskParts): Promise<void> {
   const { sorting, output } = command;
   const [path = ''] = command.paths;
   await using reserved = output === undefined ? undefined : await reserveOutput(output);
-  await using _claim = sorting && !sorting.isDry ? await claimFolder(sorting.directory) : undefined;
+  await using _claim = sorting && !command.isDry ? await claimFolder(sorting.directory) : undefined;
   const fault = await faultOf(path);
   if (fault !== undefined) return tally.fault(path, fault);
 

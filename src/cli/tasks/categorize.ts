@@ -1,45 +1,82 @@
 import type { BrokenFile } from '../answers/answers.ts';
 import { isPassing } from '../answers/fault-watch.ts';
 import type { Command } from '../arguments.ts';
+import { createCompanions } from '../files/companions.ts';
 import { type FoundFile, findFiles } from '../files/find-files.ts';
+import { createKeywordWriter, SidecarError } from '../keywords/sidecar.ts';
 import { claimFolder } from '../output/claim.ts';
-import { fileTable, lineFormats, withTarget } from '../output/line-format.ts';
+import { fileTable, lineFormats, withColumns } from '../output/line-format.ts';
 import { type ContinuedOutput, continueOutput, openStandardOutput } from '../output/output.ts';
 import { askedQuestion } from '../output/provenance.ts';
 import { createSorter } from '../sorting/sorter.ts';
 import { type CommandTerminal, createProgress } from '../terminal.ts';
-import { orFault, reportLeftOut, type Tally, type TaskParts } from './task.ts';
+import { UsageError } from '../usage-error.ts';
+import {
+  noteIfNothingFound,
+  orFault,
+  placeFile,
+  reportLeftOut,
+  subfoldersOf,
+  type Tally,
+  type TaskParts,
+  withoutCompanions,
+} from './task.ts';
 
-/** Finds the category of each file, and sorts the files if `sorting` is set. */
+/** Finds the category of each file; sorts the files and writes keywords if that is asked for. */
 export async function categorizeFiles(parts: TaskParts): Promise<void> {
   const { command, labels, terminal, tally, openAnswers, signal } = parts;
-  const { sorting } = command;
-  const sorter = sorting && createSorter({ ...sorting, labels });
+  const { sorting, keywords, isDry } = command;
+  warnOfOneCategory(parts);
+  const companions = createCompanions();
+  let subfolderOf = (_path: string): string => '';
+  const sorter =
+    sorting && createSorter({ ...sorting, labels, companions, subfolderOf: (path) => subfolderOf(path) });
+  const tag =
+    keywords && createKeywordWriter({ candidates: labels, naming: keywords.naming, companions, isDry });
   await using output = await openOutput(command, labels, terminal);
-  await using _claim = sorting && !sorting.isDry ? await claimFolder(sorting.directory) : undefined;
+  await using _claim = sorting && !isDry ? await claimFolder(sorting.directory) : undefined;
+  if (!isDry) await sorter?.recover();
 
   const found = await findFiles(command.paths, {
     ...(sorting && { except: sorting.directory }),
     followLinks: sorting?.action !== 'move',
     signal,
   });
+  subfolderOf = subfoldersOf(command, found.files);
   for (const { path, error } of found.unreadable) {
     // An earlier run may have moved the file.
     if (!output.recorded.has(path)) tally.fault(path, error, 'file_unreadable');
   }
   reportLeftOut(found, parts);
 
+  /** @returns the path of the sidecar that changes */
+  const tagFile = async (file: string, category: string | null): Promise<string | null> => {
+    if (tag === undefined) return null;
+    try {
+      const sidecar = await tag(file, category === null ? [] : [category]);
+      if (sidecar !== undefined && !isDry) tally.tagged += 1;
+      return sidecar ?? null;
+    } catch (fault) {
+      if (!(fault instanceof SidecarError)) throw fault;
+      tally.fault(file, fault.message, 'sidecar');
+      return null;
+    }
+  };
   const sortFile = async (file: string, category: string | null): Promise<void> => {
-    if (category === null || sorter === undefined) return;
-    await orFault(tally, file, () => sorter.place(file, category));
+    // Before the sorting, which takes the sidecar along.
+    await tagFile(file, category);
+    if (category !== null && sorter) await placeFile(file, category, { sorter, tally });
   };
   const planOf = async (file: string, category: string | null) => {
-    if (category === null || sorter === undefined) return null;
-    return (await orFault(tally, file, () => sorter.plan(file, category))) ?? null;
+    const sidecar = await tagFile(file, category);
+    const isSorted = category !== null && sorter !== undefined;
+    const to = isSorted ? ((await orFault(tally, file, () => sorter.plan(file, category))) ?? null) : null;
+    return { ...(tag && { sidecar }), ...(sorter && { to }) };
   };
 
   const files: FoundFile[] = [];
-  for (const file of found.files) {
+  const candidates = sorting ? await withoutCompanions(found.files, companions, tally) : found;
+  for (const file of candidates.files) {
     const recorded = output.recorded.get(file.path);
     if (!recorded) files.push(file);
     else if (recorded.kind === 'broken') tally.fault(file.path, recorded.error, recorded.code);
@@ -52,6 +89,7 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
   }
 
   if (files.length > 0) {
+    await output.observe(files.map(({ path }) => path));
     await using answers = await openAnswers();
     const progress = createProgress({ terminal, unit: 'files', isQuiet: command.isQuiet });
     let done = 0;
@@ -68,7 +106,7 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
           if (warning !== undefined) terminal.note(`${file}: ${warning}`);
           tally.answered += 1;
           if (category === null) tally.undecided += 1;
-          if (sorting?.isDry) await output.write({ ...record, to: await planOf(file, category) });
+          if (isDry) await output.write({ ...record, ...(await planOf(file, category)) });
           else {
             // The answer is written first: if the run is killed before the move, the next run sorts the file.
             await output.write(record);
@@ -81,13 +119,35 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
     } finally {
       progress.end();
       tally.model = answers.model;
+      tally.fromIndex = answers.counts?.fromIndex ?? 0;
     }
   }
-  if (!sorting?.isDry) await sorter?.finish();
+  if (!isDry) await sorter?.finish();
+  noteIfNothingFound(parts);
+  if (sorter?.log !== undefined && !command.isQuiet) {
+    terminal.note(`To move the files back: bun run classify undo ${quoted(sorter.log)}`);
+  }
+}
+
+/** @throws UsageError if the answers would change files */
+function warnOfOneCategory({ command, labels, terminal }: TaskParts): void {
+  if (labels.length !== 1) return;
+  const sentence = `There is only one category, so it fits every photo at 100 %. Add another one, such as "something else".`;
+  const changes = command.keywords !== undefined || command.sorting?.action === 'move';
+  if (changes && !command.isDry && !command.isConfirmed) {
+    const what = command.sorting?.action === 'move' ? 'move' : 'give a keyword to';
+    throw new UsageError(`${sentence} To ${what} all photos, add --yes; to find the best one, use --best.`);
+  }
+  terminal.note(sentence);
+}
+
+/** A path for a shell. */
+function quoted(path: string): string {
+  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }
 
 function openOutput(
-  { format, output, sorting, question }: Command,
+  { format, output, sorting, keywords, question, isDry, isListed }: Command,
   labels: readonly string[],
   terminal: CommandTerminal,
 ): Promise<ContinuedOutput> {
@@ -95,8 +155,9 @@ function openOutput(
   if (output !== undefined) {
     return continueOutput(output, lines, askedQuestion(labels, question));
   }
-  const table = sorting?.isDry ? withTarget(fileTable) : fileTable;
-  return openStandardOutput(terminal.print, lines, table);
+  const planned = [...(keywords ? ['sidecar'] : []), ...(sorting ? ['to'] : [])];
+  const print = isListed ? terminal.print : async () => undefined;
+  return openStandardOutput(print, lines, isDry ? withColumns(fileTable, planned) : fileTable);
 }
 
 /** Records faults of a file's content. Faults of the disk or the engine are not recorded: the next run tries the file again. */

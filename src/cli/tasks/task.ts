@@ -1,11 +1,13 @@
 import { mediumOf } from '../../contract/media-endings.ts';
 import type { Answers } from '../answers/answers.ts';
 import type { Command } from '../arguments.ts';
-import type { FoundFiles } from '../files/find-files.ts';
+import type { Companions } from '../files/companions.ts';
+import type { FoundFile, FoundFiles } from '../files/find-files.ts';
 import type { LineFormat, OutputRecord, Table } from '../output/line-format.ts';
 import { openStandardOutput, type ReservedOutput } from '../output/output.ts';
 import type { AnsweringModel } from '../output/provenance.ts';
 import { NotSortedError } from '../sorting/file-operations.ts';
+import type { Sorter } from '../sorting/sorter.ts';
 import { type CommandTerminal, count, duration } from '../terminal.ts';
 
 /** Runs one step of sorting. A file that cannot be sorted is reported, and the run continues. */
@@ -14,9 +16,46 @@ export async function orFault<T>(tally: Tally, file: string, sort: () => Promise
     return await sort();
   } catch (fault) {
     if (!(fault instanceof NotSortedError)) throw fault;
-    tally.fault(file, fault.message);
+    tally.fault(file, fault.message, 'not_sorted');
     return undefined;
   }
+}
+
+/** Sorts a file. What cannot be sorted is reported, and the run continues. */
+export async function placeFile(
+  file: string,
+  category: string,
+  { sorter, tally }: { readonly sorter: Pick<Sorter, 'place'>; readonly tally: Tally },
+): Promise<void> {
+  const sorted = await orFault(tally, file, () => sorter.place(file, category));
+  if (sorted?.wasThere) tally.wereThere += 1;
+  for (const { path, error } of sorted?.left ?? []) tally.fault(path, error, 'not_sorted');
+}
+
+/** Leaves out the files that go where their photo goes: they are not classified. */
+export async function withoutCompanions(
+  files: readonly FoundFile[],
+  companions: Companions,
+  tally: Tally,
+): Promise<{ readonly files: readonly FoundFile[] }> {
+  const paths = new Set(files.map(({ path }) => path));
+  const kept: FoundFile[] = [];
+  for (const file of files) {
+    const owner = await companions.ownerOf(file.path);
+    if (owner === undefined || !paths.has(owner)) kept.push(file);
+    else tally.skip('companion file');
+  }
+  return { files: kept };
+}
+
+/** The function that the sorter needs to keep folders. */
+export function subfoldersOf(
+  { sorting }: Pick<Command, 'sorting'>,
+  files: readonly FoundFile[],
+): (path: string) => string {
+  if (!sorting?.keepsFolders) return () => '';
+  const subfolders = new Map(files.map(({ path, subfolder = '' }) => [path, subfolder]));
+  return (path) => subfolders.get(path) ?? '';
 }
 
 /**
@@ -50,6 +89,12 @@ export function reportLeftOut(
   tally.skip('symbolic link', links);
 }
 
+/** Says why there is no answer if there was nothing to answer. */
+export function noteIfNothingFound({ command, terminal, tally }: TaskParts): void {
+  if (tally.answered + tally.recorded + tally.faults > 0) return;
+  terminal.note(`No pictures found in ${command.paths.join(', ')}.`);
+}
+
 export interface TaskParts {
   readonly command: Command;
   readonly labels: readonly string[];
@@ -65,8 +110,16 @@ export interface TaskParts {
 export interface Tally {
   /** Answered in this run. */
   answered: number;
+  /** Of those answered, the ones that the index had. */
+  fromIndex: number;
+  /** What was done to the files, in the summary. */
+  verb: string;
   /** Answered in an earlier run. */
   recorded: number;
+  /** Files that did not have to be moved or copied, because they, or equal copies, were there. */
+  wereThere: number;
+  /** Photos whose sidecars were changed. */
+  tagged: number;
   /** Answers without a category, because the best score is below the threshold. */
   undecided: number;
   /** Files that could not be used. */
@@ -101,8 +154,12 @@ export function createTally(terminal: CommandTerminal, now = () => performance.n
 
   return {
     answered: 0,
+    fromIndex: 0,
+    verb: 'answered',
     recorded: 0,
     undecided: 0,
+    wereThere: 0,
+    tagged: 0,
     model: undefined,
     get faults() {
       return faults;
@@ -121,9 +178,12 @@ export function createTally(terminal: CommandTerminal, now = () => performance.n
       const seconds = (now() - startMs) / 1000;
       const hasRate = seconds >= RATE_AFTER_SECONDS && this.answered > 0;
       const rate = hasRate ? ` (${(this.answered / seconds).toFixed(1)}/s)` : '';
-      const parts = [`${count(this.answered)} answered in ${duration(seconds)}${rate}`];
+      const parts = [`${count(this.answered)} ${this.verb} in ${duration(seconds)}${rate}`];
+      if (this.fromIndex > 0) parts.push(`${count(this.fromIndex)} of them from the index`);
       if (this.recorded > 0) parts.push(`${count(this.recorded)} answered in an earlier run`);
       if (this.undecided > 0) parts.push(`${count(this.undecided)} below the threshold`);
+      if (this.tagged > 0) parts.push(`${count(this.tagged)} with new keywords`);
+      if (this.wereThere > 0) parts.push(`${count(this.wereThere)} sorted before`);
       if (faults > 0) parts.push(`${count(faults)} failed (${describeKinds(faultKinds)})`);
       const sentences = [parts.join(', ')];
       if (skipped.size > 0) sentences.push(`${count(skippedCount())} skipped: ${describeKinds(skipped)}`);
@@ -139,6 +199,8 @@ const faultNouns: Readonly<Record<string, string>> = {
   image_unsupported: 'of a format that is not accepted',
   image_broken: 'damaged picture',
   image_too_large: 'oversized picture',
+  not_sorted: 'unsorted file',
+  sidecar: 'sidecar that stays unchanged',
 };
 
 /** What a file that failed is, singular, for a count. */

@@ -202,7 +202,7 @@ describe('one file at which the engine fails', () => {
       ['dog', '-dog'],
       ['bird', '-cat'],
     ]);
-    expect(told).toEqual(['taken -cat', 'taken fish', 'taken -dog', 'broken fish']);
+    expect(told).toEqual(['taken -cat', 'broken fish', 'taken -dog']);
   });
 });
 
@@ -226,7 +226,7 @@ describe('the best file for every category', () => {
     ]);
     expect(answer[0]).toMatchObject({ score: 0.9, similarity: 0.3 });
     expect(answer[0]?.scores.length).toBe(2);
-    expect(told).toEqual(['taken', 'taken', 'skipped', 'taken', 'taken', 'broken']);
+    expect(told).toEqual(['taken', 'broken', 'skipped', 'taken', 'taken']);
   });
 
   test('is none below the threshold, or where there is no picture', async () => {

@@ -30,7 +30,10 @@ describe('a server', () => {
     const told: [TakenFile[], TakenFile[]] = [[], []];
     const best = await there.best(files, (outcome) => told[0].push(outcome));
     expect(best).toEqual([...(await here.best(files, (outcome) => told[1].push(outcome)))]);
-    expect(told[0]).toEqual(told[1]);
+    // A server says only at the end which of the pictures are broken.
+    expect(told[0].filter(({ kind }) => kind === 'broken')).toEqual(
+      told[1].filter(({ kind }) => kind === 'broken'),
+    );
     expect(there.model).toMatchObject({ name: 'fake', precision: 'fp32' });
   });
 

@@ -139,7 +139,10 @@ describe('what cannot be read is named', () => {
     await symlink('gone.jpg', folder.at('a.jpg'));
     const { files, unreadable } = await findFiles([folder.path], { followLinks: true, signal });
     expect(files.map(({ path }) => path)).toEqual([folder.at('z.jpg')]);
-    expect(unreadable.map(({ path }) => path)).toEqual([folder.at('a.jpg')]);
+    const error = 'It is a symbolic link to a file that does not exist.';
+    expect(unreadable).toEqual([{ path: folder.at('a.jpg'), error }]);
+    const named = await findFiles([folder.at('a.jpg')], { followLinks: true, signal });
+    expect(named.unreadable).toEqual(unreadable);
   });
 
   // Root may read every file.

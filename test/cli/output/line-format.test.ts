@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { bestFileTable, fileTable, lineFormats, withTarget } from '../../../src/cli/output/line-format.ts';
+import { bestFileTable, fileTable, lineFormats, withColumns } from '../../../src/cli/output/line-format.ts';
 import { splitRecords } from '../../../src/cli/output/output.ts';
 
 const { text, json, csv } = lineFormats;
@@ -18,7 +18,7 @@ describe('answers as text', () => {
   });
 
   test('may end in where a file would go', () => {
-    const table = withTarget(fileTable);
+    const table = withColumns(fileTable, ['to']);
     expect(text.line({ ...undecided, to: null }, table)).toBe('-\tc.jpg\t-\n');
     expect(text.line({ ...answered, file: 'a', to: 'd/x, y/a' }, table)).toBe('x, y\ta\td/x, y/a\n');
   });

@@ -1,4 +1,5 @@
 import { open } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type FileOperations, fileOperations } from '../../../src/cli/sorting/file-operations.ts';
 
 /** The process was killed at this step. */
@@ -78,6 +79,15 @@ export function operationsUnder(circumstances: Circumstances): FileOperations & 
         () => writing(path, () => fileOperations.write(path, bytes)),
         () => writeHalf(path),
       ),
+    append: (path, text) =>
+      step(
+        () => fileOperations.append(path, text),
+        () => fileOperations.append(path, text.slice(0, text.length / 2)),
+      ),
+    async checkWritable(folder) {
+      if (isReadOnly?.(join(folder, 'any'))) throw failure('EACCES');
+    },
+    removeEmpty: fileOperations.removeEmpty,
     sync: (path) =>
       step(async () => {
         await using _ = await open(path, 'r');

@@ -13,12 +13,19 @@ export function sorterIn(folder: TemporaryFolder, action: Action, circumstances:
 
 /** Sorts all files that still exist into "cat", as a run does. */
 export async function sortAll(folder: TemporaryFolder, action: Action, circumstances: Circumstances = {}) {
-  const { operations, place, finish } = sorterIn(folder, action, circumstances);
+  const { operations, place, finish, recover } = sorterIn(folder, action, circumstances);
+  await recover();
   for (const name of ['a/x.jpg', 'b/x.jpg', 'c/x.jpg', 'c/y.jpg']) {
     if (await Bun.file(folder.at(name)).exists()) await place(folder.at(name), 'cat');
   }
   await finish();
   return operations.steps;
+}
+
+/** The files of a folder without the logs of moves, whose names have the time. */
+export async function readPhotos(folder: TemporaryFolder): Promise<Record<string, string>> {
+  const files = Object.entries(await folder.read());
+  return Object.fromEntries(files.filter(([name]) => !/classify-moves-[^/]*\.jsonl$/.test(name)));
 }
 
 export const sources = { 'a/x.jpg': 'first', 'b/x.jpg': 'second', 'c/x.jpg': 'third', 'c/y.jpg': 'other' };

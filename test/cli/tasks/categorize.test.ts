@@ -2,6 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import { createTally } from '../../../src/cli/tasks/task.ts';
 import { UsageError } from '../../../src/cli/usage-error.ts';
 import { pictureOf } from '../fake-classifier.ts';
+import { readPhotos } from '../sorting/sorting.ts';
 import { type TemporaryFolder, temporaryFolder } from '../temporary-folder.ts';
 import { runTask } from './run-task.ts';
 
@@ -115,8 +116,11 @@ describe('categorizing', () => {
 
   test('does not start the engine for nothing', async () => {
     await using folder = await temporaryFolder();
-    const { asked, tally, fault } = await runTask([folder.path]);
-    expect([asked, fault, tally.model]).toEqual([[], undefined, undefined]);
+    for (const options of [[], ['--best']]) {
+      const { asked, tally, fault, stderr } = await runTask([folder.path, ...options]);
+      expect([asked, fault, tally.model]).toEqual([[], undefined, undefined]);
+      expect(stderr).toBe(`No pictures found in ${folder.path}.\n`);
+    }
   });
 
   test('may only say where files would go', async () => {
@@ -147,7 +151,8 @@ describe('sorting', () => {
   test('moves what has a category, and leaves all else', async () => {
     await using folder = await photos();
     const command = [folder.at('p'), '--move-to', folder.at('p/sorted'), '--threshold', '0.5'];
-    await runTask(command);
+    const moved = await runTask(command);
+    expect(moved.stderr).toMatch(/To move the files back: bun run classify undo .*\.jsonl/);
     const sorted = {
       'p/2.gif': broken,
       'p/3.txt': 'text',
@@ -157,9 +162,9 @@ describe('sorting', () => {
       'p/sorted/cat/1.gif': cat,
       'p/sorted/dog/1.gif': dog,
     };
-    expect(await folder.read()).toEqual(sorted);
+    expect(await readPhotos(folder)).toEqual(sorted);
     const again = await runTask(command);
-    expect(await folder.read()).toEqual(sorted);
+    expect(await readPhotos(folder)).toEqual(sorted);
     expect(again.asked).toEqual(['broken', 'fish']);
   });
 
@@ -186,7 +191,9 @@ describe('sorting', () => {
     ]);
     expect(stderr).toContain('link.gif: It is a symbolic link, which is not moved');
     expect(tally.faults).toBe(1);
-    expect(Object.keys(await folder.read()).filter((name) => name.startsWith('s/'))).toEqual(['s/cat/2.gif']);
+    expect(Object.keys(await readPhotos(folder)).filter((name) => name.startsWith('s/'))).toEqual([
+      's/cat/2.gif',
+    ]);
   });
 });
 
@@ -233,7 +240,7 @@ describe('an output file', () => {
     const recorded = await Bun.file(folder.at('out')).text();
     const again = await runTask(command);
     expect(again.asked).toEqual([]);
-    expect(Object.keys(await folder.read()).filter((name) => name.startsWith('s/'))).toEqual([
+    expect(Object.keys(await readPhotos(folder)).filter((name) => name.startsWith('s/'))).toEqual([
       's/a_b/2.gif',
       's/cat/1.gif',
       's/cat/4.gif',
@@ -278,6 +285,14 @@ describe('an output file', () => {
     expect(String(fault)).toContain('p/3.txt exists and was not written by this command as text');
     expect(await Bun.file(folder.at('p/3.txt')).text()).toBe('text');
   });
+});
+
+test('equal copies are copied once, and counted', async () => {
+  await using folder = await temporaryFolder();
+  await folder.write({ 'p/1/a.gif': cat, 'p/2/a.gif': cat, 'p/3/a.gif': cat });
+  const { tally } = await runTask([folder.at('p'), '--copy-to', folder.at('s'), '--no-list']);
+  expect(tally.summary()).toStartWith('3 answered in 0 s, 2 sorted before.');
+  expect(Object.keys(await folder.read()).filter((name) => name.startsWith('s/'))).toEqual(['s/cat/a.gif']);
 });
 
 test('the summary counts skipped files as nouns, the most frequent kinds first', () => {

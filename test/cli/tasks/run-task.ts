@@ -1,9 +1,13 @@
 import type { Answers } from '../../../src/cli/answers/answers.ts';
 import { createEngineAnswers } from '../../../src/cli/answers/engine-answers.ts';
 import { type Command, parseCommand } from '../../../src/cli/arguments.ts';
+import type { OpenIndex } from '../../../src/cli/index/photo-index.ts';
 import { findBestFiles, findBestFrames } from '../../../src/cli/tasks/best.ts';
 import { categorizeFiles } from '../../../src/cli/tasks/categorize.ts';
+import { removeKeywordsOfFiles } from '../../../src/cli/tasks/remove-keywords.ts';
+import { findDuplicates, findSimilarFiles, searchFiles } from '../../../src/cli/tasks/search.ts';
 import { createTally, type Tally } from '../../../src/cli/tasks/task.ts';
+import { undoMoves } from '../../../src/cli/tasks/undo.ts';
 import { createCommandTerminal, type TextStream } from '../../../src/cli/terminal.ts';
 import { createFakeClassifier, type FakeClassifierOptions } from '../fake-classifier.ts';
 
@@ -20,14 +24,32 @@ export interface RunOptions extends FakeClassifierOptions {
   /** Interrupts the run after this many answers. */
   readonly interruptAfter?: number;
   readonly answers?: Answers;
+  readonly labels?: readonly string[];
+  /** Default: none. */
+  readonly index?: OpenIndex | undefined;
 }
 
-const tasks = { categorize: categorizeFiles, best: findBestFiles, video: findBestFrames } as const;
+const tasks = {
+  categorize: categorizeFiles,
+  best: findBestFiles,
+  video: findBestFrames,
+  'remove-keywords': removeKeywordsOfFiles,
+  undo: undoMoves,
+  search: searchFiles,
+  similar: findSimilarFiles,
+  duplicates: findDuplicates,
+} as const;
 export const labels = ['cat', 'dog', 'a/b'];
+const withoutCategories = new Set(['search', 'similar', 'duplicates', 'undo']);
 
-/** Runs a command as the process does, with a fake engine. The categories are `cat`, `dog` and `a/b`. */
+/**
+ * Runs a command as the process does, with a fake engine. The categories are `cat`, `dog` and `a/b`, or those of the
+ * options; none for a task without a question.
+ */
 export async function runTask(argv: readonly string[], options: RunOptions = {}): Promise<TaskRun> {
-  const command = parseCommand([...argv, ...labels.flatMap((label) => ['--category', label])]) as Command;
+  const hasCategories = !withoutCategories.has(argv[0] ?? '') && !argv.includes('--remove-keywords');
+  const categories = options.labels ?? (hasCategories ? labels : []);
+  const command = parseCommand([...argv, ...categories.flatMap((label) => ['--category', label])]) as Command;
   const stopping = new AbortController();
   const { signal } = stopping;
   const [stdout, stderr] = [capture(), capture()];
@@ -35,11 +57,17 @@ export async function runTask(argv: readonly string[], options: RunOptions = {})
   const tally = createTally(terminal, () => 0);
   const { classifier, added } = createFakeClassifier(options);
   const { interruptAfter = Number.POSITIVE_INFINITY } = options;
-  const question = { ...command.question, categories: { labels } };
+  const question = { ...command.question, categories: { labels: [...categories] } };
   const openAnswers = async (): Promise<Answers> => {
     if (options.answers) return options.answers;
     const dispose = async () => undefined;
-    const answers = await createEngineAnswers(classifier, { question, maxImageBytes: 1000, signal, dispose });
+    const answers = await createEngineAnswers(classifier, {
+      question,
+      maxImageBytes: 1000,
+      signal,
+      dispose,
+      index: options.index,
+    });
     return {
       ...answers,
       async *categorize(files) {
@@ -54,7 +82,7 @@ export async function runTask(argv: readonly string[], options: RunOptions = {})
   };
   let fault: unknown;
   try {
-    await tasks[command.task]({ command, labels, terminal, tally, openAnswers, signal });
+    await tasks[command.task]({ command, labels: [...categories], terminal, tally, openAnswers, signal });
   } catch (thrown) {
     fault = thrown;
   }

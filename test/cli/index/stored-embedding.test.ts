@@ -1,0 +1,52 @@
+import { describe, expect, test } from 'bun:test';
+import { createEmbeddingCoder } from '../../../src/cli/index/stored-embedding.ts';
+import { randomEmbedding } from './random-embedding.ts';
+
+const SALT = 7;
+
+function stored(embedding: Float32Array): Float32Array {
+  const coder = createEmbeddingCoder(embedding.length);
+  const loaded = new Float32Array(embedding.length);
+  expect(coder.load(coder.store(embedding, SALT), SALT, loaded)).toBe(true);
+  return loaded;
+}
+
+describe('an embedding in the form of the index', () => {
+  test('takes two bytes a number, and is off by half a step', () => {
+    for (let seed = 1; seed <= 50; seed++) {
+      const embedding = randomEmbedding(512, seed);
+      expect(createEmbeddingCoder(512).store(embedding, SALT).length).toBe(8 + 2 * 512);
+      const step = Math.max(...embedding.map(Math.abs)) / 32767;
+      const loaded = stored(embedding);
+      const off = embedding.map((value, index) => Math.abs(value - loaded[index]!));
+      expect(Math.max(...off)).toBeLessThanOrEqual(step * 0.501);
+    }
+  });
+
+  test('keeps its bits if it is stored again', () => {
+    for (let seed = 1; seed <= 50; seed++) {
+      const once = stored(randomEmbedding(512, seed));
+      expect(stored(once)).toEqual(once);
+    }
+  });
+
+  test('may be of zeros, or have one number only', () => {
+    expect(stored(new Float32Array(4))).toEqual(new Float32Array(4));
+    expect(stored(Float32Array.of(0, -1, 0))[1]).toBeCloseTo(-1, 6);
+  });
+
+  test('is not read with any other bit, salt or length', () => {
+    const embedding = randomEmbedding(8, 1);
+    const coder = createEmbeddingCoder(8);
+    const bytes = coder.store(embedding, SALT);
+    const target = new Float32Array(8);
+    for (let bit = 0; bit < 8 * bytes.length; bit++) {
+      const damaged = bytes.slice();
+      damaged[bit >> 3]! ^= 1 << (bit & 7);
+      expect(coder.load(damaged, SALT, target)).toBe(false);
+    }
+    expect(coder.load(bytes, SALT + 1, target)).toBe(false);
+    expect(createEmbeddingCoder(7).load(bytes, SALT, new Float32Array(7))).toBe(false);
+    expect(coder.load(bytes.subarray(0, -1), SALT, target)).toBe(false);
+  });
+});
