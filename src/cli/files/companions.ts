@@ -17,7 +17,10 @@ const liveStills = new Set(['.heic', '.heif', '.jpg', '.jpeg']);
 /** The photo that the files of a shared stem belong to, most likely first. */
 const preference = ['.heic', '.heif', '.jpg', '.jpeg'];
 
+const isRaw = (name: string): boolean => mediumOf(name)?.title === 'camera raw';
+
 const rankOf = (name: string): number => {
+  if (isRaw(name)) return preference.length + 1;
   const rank = preference.indexOf(parse(name).ext.toLowerCase());
   return rank === -1 ? preference.length : rank;
 };
@@ -33,15 +36,20 @@ export function ownersIn(names: readonly string[]): ReadonlyMap<string, string> 
   const byName = new Map<string, string>();
   const byStem = new Map<string, string>();
   const visible = names.filter((name) => !name.startsWith('.'));
+  const others = visible.filter((name) => !isPhoto(name));
   const photos = visible.filter(isPhoto).toSorted((a, b) => rankOf(a) - rankOf(b));
   for (const photo of photos) {
-    byName.set(fold(photo), photo);
     const stem = fold(parse(photo).name);
+    // A raw picture is a photo of its own only if it is alone.
+    if (isRaw(photo) && byStem.has(stem)) {
+      others.push(photo);
+      continue;
+    }
+    byName.set(fold(photo), photo);
     if (!byStem.has(stem)) byStem.set(stem, photo);
   }
 
   const owners = new Map<string, string>();
-  const others = visible.filter((name) => !isPhoto(name));
   for (const name of others) {
     const owner = byStem.get(fold(parse(name).name));
     if (owner !== undefined && sharesStem(name, owner)) owners.set(name, owner);
@@ -66,7 +74,7 @@ function sharesStem(name: string, owner: string): boolean {
   const ending = parse(name).ext.toLowerCase();
   if (afterStem.has(ending)) return true;
   if (liveVideos.has(ending)) return liveStills.has(parse(owner).ext.toLowerCase());
-  return mediumOf(name)?.title === 'camera raw';
+  return isRaw(name);
 }
 
 /** `IMG_1.jpg` for `IMG_1.jpg.xmp`; also for a second edit of darktable, `IMG_1_01.jpg.xmp`, and for Google's JSON. */
