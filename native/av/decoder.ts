@@ -1,6 +1,7 @@
 import {
   AV_FRAME_FLAG_CORRUPT,
   AV_NOPTS_VALUE,
+  AV_PKT_FLAG_CORRUPT,
   AVCOL_RANGE_JPEG,
   AVCOL_RANGE_MPEG,
   AVCOL_RANGE_UNSPECIFIED,
@@ -183,6 +184,11 @@ export function createDecoder(demuxer: Demuxer, codec: VideoCodec, options: Deco
       return pixels;
     },
     *decode({ native: { packet } }) {
+      // Other decoders notice what is missing. This one leaves it green.
+      if (codec === 'mjpeg' && (packet.flags & AV_PKT_FLAG_CORRUPT) !== 0) {
+        failures++;
+        return;
+      }
       if (packet.pts === AV_NOPTS_VALUE && packet.dts !== AV_NOPTS_VALUE) stamps.push(packet.dts);
       let code = context.sendPacketSync(packet);
       if (isNothing(code)) {

@@ -228,7 +228,7 @@ export interface FrameScore {
 
 /** A part of the video in which a category holds: its similarity is in the upper third of the category's range. */
 export interface Moment {
-  /** In seconds. At its end, the next frame is shown. */
+  /** In seconds. It ends with the next frame that was looked at, or with the video. */
   readonly start: number;
   readonly end: number;
   /** Of the frame that fits best. */

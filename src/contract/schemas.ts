@@ -294,7 +294,7 @@ const timestamp = seconds('Place of the frame in the video');
 
 const videoMomentSchema = v.object({
   start: seconds('Time of the first frame in which the category holds'),
-  end: seconds('Time at which the next frame is shown'),
+  end: seconds('Time of the next frame that was looked at, or the end of the video'),
   timestamp,
   similarity,
 });

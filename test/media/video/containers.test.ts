@@ -87,6 +87,20 @@ describe('what is left of a recording is used', () => {
     expect(reader.warnings.join()).toMatch(/The video's data end after \d\.\d of 6\.0 seconds/);
   });
 
+  test('a Motion JPEG without the frame that is cut off', async () => {
+    const form = { encoder: 'mjpeg', options: {}, matrix: 'bt601', range: 'full' } as const;
+    const video = makeVideo({ scenes: manyScenes(1, 2), container: 'avi', ...form });
+    const bytes = await Bun.file(video.path).bytes();
+    // A frame's chunk has four letters and a length before its JPEG.
+    const chunk = Buffer.from(bytes.buffer).indexOf('00dc', Math.trunc(bytes.length / 2), 'latin1');
+    const length = new DataView(bytes.buffer).getUint32(chunk + 4, true);
+    const path = join(videoFolder(), 'cut-frame');
+    await Bun.write(path, bytes.subarray(0, chunk + 8 + length / 2));
+    await using reader = await open(path);
+    await Array.fromAsync(reader.frames(framing));
+    expect(reader.warnings.join()).toMatch(/1 of the \d+ decoded frames are damaged/);
+  });
+
   test('an MPEG-TS that begins and ends between two keyframes', async () => {
     const video = makeVideo({ scenes: manyScenes(4, 1.5), container: 'mpegts', options });
     const { scenes } = video;
