@@ -17,8 +17,11 @@ RUN bun install --frozen-lockfile --production --ignore-scripts
 RUN cd node_modules \
   # onnxruntime-node carries every platform's binaries.
   && find onnxruntime-node/bin -mindepth 3 -maxdepth 3 ! -path "*/linux/$(bun -p process.arch)" -exec rm -r {} + \
-  # Elysia's types need TypeScript, node-av's WebRTC needs werift and what comes with it: the service neither.
-  && rm -rf typescript @typescript werift* mediabunny mp4box @noble @peculiar \
+  # Elysia's types need TypeScript, node-av's WebRTC needs werift and all else here: the service neither.
+  && rm -rf typescript @typescript werift* @fidm @leichtgewicht @minhducsun2002 @noble @peculiar @shinyoshiaki @types \
+       aes-js asn1js base64-js buffer debug dns-packet fast-deep-equal generate-function int64-buffer ip \
+       is-plain-object is-property isobject mediabunny mp4box multicast-dns pvtsutils pvutils reflect-metadata \
+       supports-color thunky tslib tsyringe tweetnacl \
   # Declarations, sources and documents; licences stay.
   && find . -type f ! -iname 'licen[cs]e*' \
        \( -name '*.ts' -o -name '*.mts' -o -name '*.cts' -o -name '*.map' -o -name '*.md' \) -delete

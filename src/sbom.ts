@@ -248,10 +248,14 @@ interface Needs {
 }
 
 /** The names in a key of the lockfile: `@a/b/c` is `c` as `@a/b` sees it. */
-const namesIn = (key: string): readonly string[] => key.match(/@[^/]+\/[^/]+|[^/]+/g) ?? [];
+export const namesIn = (key: string): readonly string[] => key.match(/@[^/]+\/[^/]+|[^/]+/g) ?? [];
 
-/** The keys of the packages that a package gets when it imports what it needs. */
-function resolveNeeds(key: string, info: Needs): readonly string[] {
+/**
+ * @param key of the package in the lockfile
+ * @param info what it needs
+ * @returns the keys of the packages that it gets when it imports them
+ */
+export function resolveNeeds(key: string, info: Needs): readonly string[] {
   const outer = namesIn(key);
   const needed = { ...info.dependencies, ...info.optionalDependencies, ...info.peerDependencies };
   const names = Object.keys(needed).filter((name) => !info.optionalPeers?.includes(name));

@@ -36,6 +36,20 @@ test.each(['high', 'critical'])('an advisory that is %s fails CI', async (severi
   expect(text).toContain('https://advisories.example/1');
 });
 
+test('an advisory that does not concern the service passes, and only that one', async () => {
+  const about = (id: string) => () =>
+    Response.json({
+      ip: [
+        ...[{ id: 2, title: 'A fault', severity: 'high', vulnerable_versions: '*' }].map((it) => ({
+          ...it,
+          url: `https://github.com/advisories/${id}`,
+        })),
+      ],
+    });
+  expect((await audit(about('GHSA-2p57-rm9w-gvfp'))).code).toBe(0);
+  expect((await audit(about('GHSA-0000-0000-0000'))).code).toBe(1);
+});
+
 test('no advisory, or a lesser one, passes', async () => {
   for (const answer of [() => Response.json({}), advisory('moderate')]) {
     const { code, text } = await audit(answer);
