@@ -1,5 +1,5 @@
-import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import { ServiceError } from '../errors.ts';
+import { takeTurns } from '../turns.ts';
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -13,11 +13,13 @@ const LOWER_U = 0x75;
 
 /** `\uXXXX` */
 const LONGEST_ESCAPE = 6;
-/** The event loop gets a turn after this many bytes. */
+/** Large chunks are read in slices, each in about a millisecond. */
 const SLICE_BYTES = 256 * 1024;
 /** For fields of JSON bodies that are neither pictures nor lists. */
 export const MAX_FIELD_BYTES = 64 * 1024;
 const MAX_KEY_BYTES = 1024;
+/** Of an object that is read member by member. */
+const MAX_MEMBERS = 1000;
 const NOTHING = Buffer.alloc(0);
 
 /** What the next value is. `end`: there is none. */
@@ -34,6 +36,9 @@ export type JsonKind = 'list' | 'object' | 'string' | 'other' | 'end';
 export class JsonReader {
   readonly #chunks: AsyncIterator<Uint8Array> | Iterator<Uint8Array>;
   readonly #fault: (why: string) => ServiceError;
+  /** For whole values. */
+  readonly #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+  readonly #turns = takeTurns(undefined);
   #unread: Buffer = NOTHING;
   #window: Buffer = NOTHING;
   #at = 0;
@@ -88,7 +93,8 @@ export class JsonReader {
       this.#at += 1;
       return;
     }
-    for (;;) {
+    for (let count = 1; ; count += 1) {
+      if (count > MAX_MEMBERS) throw this.#fault(`an object has more than ${MAX_MEMBERS} keys`);
       if ((await this.#next()) !== QUOTE) throw this.#unexpected();
       const key = await this.value(MAX_KEY_BYTES);
       await this.#expect(COLON);
@@ -133,7 +139,7 @@ export class JsonReader {
     const place = this.#place();
     this.#at += length;
     try {
-      return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+      return JSON.parse(this.#decoder.decode(bytes));
     } catch {
       throw this.#fault(`the value at byte ${place} is not valid JSON in UTF-8`);
     }
@@ -210,6 +216,7 @@ export class JsonReader {
     const byte = await this.#next();
     if (byte !== closing && byte !== COMMA) throw this.#unexpected();
     this.#at += 1;
+    if (this.#turns.isOver) await this.#turns.next();
     return byte === closing;
   }
 
@@ -219,7 +226,8 @@ export class JsonReader {
       const { done, value } = await this.#chunks.next();
       if (done) return false;
       this.#unread = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-    } else await turnOfEventLoop();
+    }
+    if (this.#turns.isOver) await this.#turns.next();
     const slice = this.#unread.subarray(0, SLICE_BYTES);
     this.#unread = this.#unread.length > SLICE_BYTES ? this.#unread.subarray(SLICE_BYTES) : NOTHING;
     this.#before += this.#at;

@@ -463,6 +463,9 @@ async function readParameters(reader: JsonReader, found: ZeroShot): Promise<void
   }
 }
 
+/** In characters: at most 100,000 strings are read. */
+const STRING_COST = 40;
+
 async function readStrings(reader: JsonReader, place: string): Promise<readonly string[]> {
   const strings: string[] = [];
   let length = 0;
@@ -470,8 +473,8 @@ async function readStrings(reader: JsonReader, place: string): Promise<readonly 
     const value = await reader.value(MAX_FIELD_BYTES);
     if (typeof value !== 'string')
       throw jsonInvalid(`has something else than a string as ${place}[${index}]`);
-    // An empty string takes memory, too.
-    length += value.length + 1;
+    // An empty string takes memory and time, too.
+    length += value.length + STRING_COST;
     if (length > MAX_DOCUMENT_BYTES)
       throw jsonInvalid(`has more than ${MAX_DOCUMENT_BYTES} characters as ${place}`);
     strings.push(value);

@@ -99,10 +99,14 @@ export function createFakeEngine({
     const names: string[] = [];
     const words = new Map<string, string>();
     const faults: BrokenFile[] = [];
+    const copies = new Map<string, number>();
+    const works: Promise<unknown>[] = [];
     const register = (name: string) => {
-      const same = names.filter((known) => known === name || known.startsWith(`${name} (`)).length;
-      names.push(same === 0 ? name : `${name} (${same + 1})`);
-      return names.at(-1) ?? name;
+      const copy = (copies.get(name) ?? 0) + 1;
+      copies.set(name, copy);
+      const file = copy === 1 ? name : `${name} (${copy})`;
+      names.push(file);
+      return file;
     };
     const rank = async (subjects: [string, string][], candidates: [string, string][], limit = Infinity) => {
       await onRank?.(signal);
@@ -123,16 +127,23 @@ export function createFakeEngine({
         if (fault) faults.push(fault);
         else words.set(file, word);
         const work = onWork?.(signal) ?? Promise.resolve();
-        return { settled: work.then(() => fault ?? { file, embedding: embeddingOf(word) }) };
+        const settled = work.then(() => fault ?? { file, embedding: embeddingOf(word) });
+        works.push(settled);
+        settled.catch(() => undefined);
+        return { settled };
       },
       addEmbedding(name, embedding) {
+        if (embedding.length !== 2) throw new ServiceError('embeddings_invalid', `"${name}" is too short.`);
         words.set(register(name), wordOf(embedding));
       },
       refuse(name, { code, message }) {
         faults.push({ file: register(name), code, error: message });
       },
       names: () => names,
-      broken: async () => faults,
+      async broken() {
+        await Promise.all(works);
+        return faults;
+      },
       embeddings: async () => [...words].map(([file, word]) => ({ file, embedding: embeddingOf(word) })),
       rankCategories: ({ labels }, { limit }) => rank([...words], own(labels), limit),
       rankFiles: ({ labels }, { limit }) => rank(own(labels), [...words], limit),

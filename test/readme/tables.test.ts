@@ -6,7 +6,7 @@ import packageJson from '../../package.json';
 import { environmentSchema } from '../../src/config.ts';
 import { adviceForStatus, clientActions, errorMeanings } from '../../src/contract/codes.ts';
 import { listTitles, pictureFormats, videoCodecs, videoContainers } from '../../src/contract/formats.ts';
-import { optionsSchema, videoOptionsSchema } from '../../src/contract/options.ts';
+import { embeddingsOptionsSchema, optionsSchema, videoOptionsSchema } from '../../src/contract/options.ts';
 import { errorCodes } from '../../src/errors.ts';
 import { start } from '../http/harness.ts';
 import { codeIn, page, pagePaths, repository, section, tableRows } from './markdown.ts';
@@ -28,10 +28,11 @@ test('the settings are those of the service, with their defaults', async () => {
   }
 });
 
-test('the options are those of the three endpoints', async () => {
+test('the options are those of the endpoints', async () => {
   const rows = rowsOf(await page('docs/api.md'), 'Options');
   const told = rows.map(([option = '']) => /^`(\w+)=/.exec(option)?.[1] ?? option);
-  const known = new Set([...Object.keys(optionsSchema.entries), ...Object.keys(videoOptionsSchema.entries)]);
+  const schemas = [optionsSchema, embeddingsOptionsSchema, videoOptionsSchema];
+  const known = new Set(schemas.flatMap(({ entries }) => Object.keys(entries)));
   expect(told.toSorted()).toEqual([...known].toSorted());
 });
 

@@ -96,6 +96,19 @@ async function bodyOn(socket: Awaited<ReturnType<typeof openSocket>>): Promise<J
   return JSON.parse(text.slice(text.indexOf('\r\n\r\n'))) as Json;
 }
 
+/** Checksum of the demo model. */
+const demoModel = '292e8c9e3ef20ea0740849b89d49302aa36a87f9ba00bec7e85b6cd3d2dbe559';
+
+/** An embedding of two numbers. */
+const embeddingsPart = (sha256: string) =>
+  part(
+    'form-data; name="embeddings"; filename="e"',
+    JSON.stringify({ sha256, file: 'IMG_0001.jpg', embedding: [0.6, 0.8] }),
+  );
+
+/** The model of the document's examples. */
+const documentedModel = () => (successes('/ready').example as { readonly model: Json }).model;
+
 async function film(): Promise<Buffer> {
   const { path } = makeVideo({ scenes: manyScenes(2, 1), width: 320, height: 180 });
   return await readFile(path);
@@ -124,7 +137,13 @@ const provocations: Readonly<Record<string, () => Promise<Json>>> = {
       { tuning: { patience: { waitMs: 500, msPerKibibyte: 1000 } } },
     ),
   multipart_too_large: () => post('/categorize', [categoriesPart('a'.repeat(5 * 1024 ** 2))]),
-  content_type_unsupported: async () => jsonOf(await postRaw(real, '/categorize', '{}', 'application/json')),
+  content_type_unsupported: async () => jsonOf(await postRaw(real, '/categorize', '{}', 'text/plain')),
+  json_invalid: async () => jsonOf(await postRaw(real, '/embeddings', '{"input":"a"', 'application/json')),
+  embeddings_invalid: () => post('/categorize', [embeddingsPart(demoModel), categories]),
+  embeddings_mismatch: () =>
+    post('/categorize', [embeddingsPart(String(documentedModel().sha256)), categories]),
+  ids_invalid: async () =>
+    post('/categorize', [part('form-data; name="ids"', '["1","2"]'), await picture(), categories]),
   internal: () =>
     fake(
       async (server) => {
@@ -344,6 +363,47 @@ describe('the document’s examples of success have the fields of real answers',
       expectSameFields(details, await post(`${path}?details=true&top_k=2`, all));
     });
   }
+
+  test('/categorize and /embeddings, to JSON bodies', async () => {
+    const base64 = Buffer.from(await jpeg(64, 48)).toString('base64');
+    const ask = async (path: string, body: object) =>
+      jsonOf(await postRaw(real, path, JSON.stringify(body), 'application/json'));
+    const parameters = { candidate_labels: ['cat', 'dog'] };
+    const { labels, lists } = successes('/categorize');
+    expectSameFields(labels, await ask('/categorize', { inputs: base64, parameters }));
+    expectSameFields(lists, await ask('/categorize', { inputs: [base64], parameters }));
+    for (const path of ['/embeddings', '/v1/embeddings']) {
+      const { form, json } = successes(path);
+      expectSameFields(form, await post(path, [...(await photos()), part('form-data; name="texts"', 'a')]));
+      expectSameFields(json, await ask(path, { input: 'a', encoding_format: 'base64' }));
+    }
+  });
+
+  test.each(['/categorize', '/embeddings'])('%s, events', async (path) => {
+    const parts = [...(await photos()), broken, ...(path === '/categorize' ? [categories] : [])];
+    const ask = async (accept: string, query = '') => {
+      const headers = { accept, 'content-type': 'multipart/form-data; boundary=test-boundary' };
+      const init = { method: 'POST', body: Buffer.concat([...parts, closing]), headers };
+      return await (await fetch(real.address(path + query), init)).text();
+    };
+    const examples = successes(path, 'application/x-ndjson');
+    const seen = new Set<string>();
+    const lines = `${await ask('application/x-ndjson')}${await ask('application/x-ndjson', '?on_error=skip')}`;
+    for (const line of lines.trim().split('\n')) {
+      const event = JSON.parse(line) as { readonly event: string };
+      seen.add(event.event);
+      expectSameFields(examples[event.event], event);
+    }
+    const { example, ...known } = examples;
+    expect(example).toBeUndefined();
+    expect([...seen].toSorted()).toEqual(Object.keys(known).toSorted());
+    for (const text of [
+      String(successes(path, 'text/event-stream').example),
+      await ask('text/event-stream'),
+    ]) {
+      for (const event of text.trim().split('\n\n')) expect(event).toMatch(/^event: \w+\ndata: \{.*\}$/);
+    }
+  });
 
   test('/video', async () => {
     const { plain, named, details } = successes('/video');
