@@ -57,7 +57,7 @@ export interface PhotoIndex {
   read(picture: IndexedPicture, embedding: Float32Array): boolean;
   /**
    * Reads many embeddings, in the order of the disk.
-   * @param pictures each once, by ascending id
+   * @param pictures by ascending id
    * @param visit its embedding is valid during the call
    * @returns the places of the pictures that the index does not have any more
    */
@@ -128,7 +128,7 @@ const SCANNED_AT_ONCE = 1024;
 /** Rows between the wanted ones cost less than a search for each, up to this share. */
 const MAX_SPREAD = 8;
 
-/** Where it is if the person names no other: beside other programs' caches, not in the folder of the model. */
+/** Where it is if the person names no other. */
 export function defaultIndexPath(cacheDirectory: string | undefined, home: string): string {
   return resolve(cacheDirectory ?? resolve(home, '.cache/clip'), 'photos.index');
 }
@@ -177,7 +177,7 @@ function reasonOfFault(fault: unknown): string {
 function isDamage(fault: unknown): boolean {
   if (!(fault instanceof SQLiteError)) return false;
   // SQLITE_ERROR: a table is missing, or has other columns.
-  return /^SQLITE_(?:CORRUPT|NOTADB|ERROR|MISMATCH)/.test(fault.code ?? '');
+  return /^SQLITE_(?:CORRUPT|NOTADB|ERROR|MISMATCH|IOERR_SHORT_READ)/.test(fault.code ?? '');
 }
 
 const suffixes = ['', '-wal', '-shm'] as const;
