@@ -74,7 +74,8 @@ async function knownPhotos(opened: OpenIndex, count: number): Promise<ReadonlySe
       const at = pictures[place]?.at ?? -1;
       known.add(at);
       const right = randomEmbedding(DIMENSION, at);
-      for (const [i, value] of embedding.entries()) expect(Math.abs(value - right[i]!)).toBeLessThan(1e-4);
+      const isRight = embedding.every((value, i) => Math.abs(value - right[i]!) < 1e-4);
+      if (!isRight) throw new Error(`${at} has the embedding of another photo`);
     },
     signal,
   );
@@ -193,7 +194,7 @@ describe('an index that is not usable', () => {
     const whole = await Bun.file(folder.at('index')).bytes();
     const next = randomNumbers(11);
     let reported = 0;
-    for (let attempt = 0; attempt < 60; attempt++) {
+    for (let attempt = 0; attempt < 40; attempt++) {
       const damaged = whole.slice();
       const at = Math.floor(((next() + 1) / 2) * (whole.length - 200));
       for (let i = 0; i < 1 + (attempt % 3) * 90; i++) damaged[at + i]! ^= 1 + ((attempt + i) % 255);
