@@ -222,7 +222,7 @@ describe('the command', () => {
 
   test('ends quietly when standard output is closed', async () => {
     await using folder = await photos(100);
-    const script = `"${process.execPath}" src/cli/main.ts "$1" --category red --category blue --json | head -n 1`;
+    const script = `"${process.execPath}" src/cli/main.ts "$1" --category red --category blue --json --no-index | head -n 1`;
     const shell = Bun.spawn(['sh', '-c', script, 'sh', folder.path], {
       cwd: join(import.meta.dir, '../..'),
       env: { PATH: process.env.PATH, TMPDIR: process.env.TMPDIR, CLIP_MODEL: 'demo', CLIP_CACHE: cache.path },
