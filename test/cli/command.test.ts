@@ -1,5 +1,6 @@
+import { Database } from 'bun:sqlite';
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { claimFile, claimFolder } from '../../src/cli/output/claim.ts';
 import { type Colour, colourPicture } from '../fixtures/colour-pictures.ts';
@@ -249,7 +250,7 @@ describe('the command', () => {
 
   test('ends quietly when standard output is closed', async () => {
     await using folder = await photos(100);
-    const script = `"${process.execPath}" src/cli/main.ts "$1" --category red --category blue --json | head -n 1`;
+    const script = `"${process.execPath}" src/cli/main.ts "$1" --category red --category blue --json --no-index | head -n 1`;
     const shell = Bun.spawn(['sh', '-c', script, 'sh', folder.path], {
       cwd: join(import.meta.dir, '../..'),
       env: { PATH: process.env.PATH, TMPDIR: process.env.TMPDIR, CLIP_MODEL: 'demo', CLIP_CACHE: cache.path },
@@ -278,7 +279,7 @@ describe('150 files, killed halfway and continued, are answered as in one go', (
   ] as const) {
     test(`by ${signal}`, async () => {
       await using folder = await photos(150);
-      const argv = [folder.at('p'), ...categories, '--json', '--output', folder.at('out')];
+      const argv = [folder.at('p'), ...categories, '--json', '--output', folder.at('out'), '--no-index'];
       const written = async () => (await Bun.file(folder.at('out')).text()).replaceAll(folder.path, '');
       for (;;) {
         await folder.write({ out: '' });
@@ -312,6 +313,7 @@ describe('150 files, killed halfway and continued, are answered as in one go', (
       ...categories,
       '--move-to',
       folder.at('sorted'),
+      '--no-index',
     ];
     expect((await run(argv(once))).code).toBe(0);
     const sorted = await readPhotos(once);
@@ -336,6 +338,73 @@ describe('150 files, killed halfway and continued, are answered as in one go', (
   });
 });
 
+describe('an index', () => {
+  /** As many photos as are encoded in a few seconds, each different from the others. */
+  const COUNT = 96;
+  let folder: TemporaryFolder;
+  const argv = () => [folder.at('p'), ...categories, '--csv', '--quiet'];
+  const fresh = async () => (await run([...argv(), '--no-index'])).stdout;
+
+  beforeAll(async () => {
+    folder = await temporaryFolder();
+    for (let at = 0; at < COUNT; at++) {
+      const picture = await colourPicture(
+        [(at * 37) % 256, (at * 91) % 256, (at * 151) % 256],
+        'jpeg',
+        64,
+        48,
+      );
+      await folder.write({ [`p/${at % 5}/IMG_${at}.jpg`]: picture });
+    }
+  });
+  afterAll(() => folder[Symbol.asyncDispose]());
+
+  /** How many pictures an index has that is being written. */
+  const stored = (path: string): number => {
+    try {
+      using database = new Database(path, { readonly: true });
+      return database.query<{ n: number }, []>('SELECT count(*) AS n FROM pictures').get()?.n ?? 0;
+    } catch {
+      return 0;
+    }
+  };
+
+  test('survives being killed, and finds what was renamed, edited or replaced', async () => {
+    const index = folder.at('killed');
+    for (const target of [1, 33, 65]) {
+      const killed = startCommand(cache.path, [...argv(), '--index', index]);
+      while (stored(index) < target) await Bun.sleep(2);
+      killed.kill('SIGKILL');
+      await killed.result;
+    }
+    const remember = async () => await run([...argv(), '--index', index]);
+    const whole = await fresh();
+    expect(await remember()).toEqual({
+      code: 0,
+      stdout: whole,
+      stderr: expect.not.stringContaining('index'),
+    });
+
+    await rename(folder.at('p/0/IMG_0.jpg'), folder.at('p/1/IMG_0.jpg'));
+    await rename(folder.at('p/0/IMG_5.jpg'), folder.at('p/0/IMG_10.jpg'));
+    await rename(folder.at('p/2'), folder.at('x'));
+    await rename(folder.at('p/3'), folder.at('p/2'));
+    await rename(folder.at('x'), folder.at('p/3'));
+    await folder.write({ 'p/4/IMG_4.jpg': pictures[0] ?? '', 'p/4/IMG_9.jpg': pictures[1] ?? '' });
+    const changed = await fresh();
+    expect(changed).not.toBe(whole);
+    expect((await remember()).stdout).toBe(changed);
+  });
+
+  test('is filled by two runs at the same time', async () => {
+    const both = await Promise.all([1, 2].map(() => run([...argv(), '--index', folder.at('shared')])));
+    const expected = await fresh();
+    for (const { code, stdout } of both) expect([code, stdout]).toEqual([0, expected]);
+    const again = await run([folder.at('p'), ...categories, '--index', folder.at('shared')]);
+    expect(again.stderr).toMatch(/^(\d+) answered in .*, \1 of them from the index/m);
+  });
+});
+
 describe('against a server', () => {
   let service: Service;
   beforeAll(async () => {
@@ -349,15 +418,24 @@ describe('against a server', () => {
     await folder.write({ 'p/cut.jpg': truncated(), 'p/notes.txt': 'text' });
     const argv = [folder.path, ...categories, '--json', '--template', 'a photo of {}'];
     const here = await run(argv);
-    const there = await run([...argv, '--server', service.url], { API_KEY: 'a long secret' });
+    const onServer = ['--server', service.url, '--index', folder.at('index')];
+    const there = await run([...argv, ...onServer], { API_KEY: 'a long secret' });
     expect(there.stdout).toBe(here.stdout);
+    // The second time, the photos come from the index.
+    const again = await run([...argv, ...onServer], { API_KEY: 'a long secret' });
+    expect(again.stdout).toBe(here.stdout);
+    expect(again.stderr).toMatch(/^40 answered in .*, 40 of them from the index/m);
     expect([there.code, here.code]).toEqual([1, 1]);
     expect(there.stderr).toContain('40 answered in ');
     expect(there.stderr).toContain('Model: demo, fp32.');
 
     const best = [folder.path, ...categories, '--best', '--json'];
-    const bestThere = await run([...best, '--server', service.url], { API_KEY: 'a long secret' });
+    const bestThere = await run([...best, ...onServer], { API_KEY: 'a long secret' });
     expect(bestThere.stdout).toBe((await run(best)).stdout);
+
+    const search = ['search', 'green', folder.path];
+    const searchThere = await run([...search, ...onServer], { API_KEY: 'a long secret' });
+    expect(searchThere.stdout).toBe((await run(search)).stdout);
   });
 
   test('a key that is missing ends with 2', async () => {

@@ -224,11 +224,14 @@ export async function createEmbeddingAnswers(
         if (one.warning !== undefined) tell({ kind: 'warned', file: file.path, warning: one.warning });
       }
     }
-    const byId = Uint32Array.from(ids.keys()).sort((a, b) => ids[a]! - ids[b]! || a - b);
+    const byId = Uint32Array.from(ids.keys()).sort(
+      (a, b) => ids[a]! - ids[b]! || salts[a]! - salts[b]! || a - b,
+    );
     const stored = byId.filter((at) => !kept.has(at));
-    // Equal files share a picture.
+    // Equal files share a picture. An index that was made anew meanwhile may have given an id to another picture.
+    const isShared = (a: number, b: number) => ids[a] === ids[b] && salts[a] === salts[b];
     const firsts = Uint32Array.from(stored.keys()).filter(
-      (at) => at === 0 || ids[stored[at]!] !== ids[stored[at - 1]!],
+      (at) => at === 0 || !isShared(stored[at]!, stored[at - 1]!),
     );
     const list = {
       ids: Float64Array.from(firsts, (at) => ids[stored[at]!]!),

@@ -15,7 +15,7 @@ import { expectShape, fileParts, inHalves, wrongShape } from './server-requests.
 interface ServerEmbedderOptions {
   readonly post: PostForm;
   /** Behind transparent pictures. */
-  readonly background: string | undefined;
+  readonly background?: string | undefined;
   readonly signal: AbortSignal;
 }
 

@@ -1,7 +1,7 @@
 import type { ScannedPictures } from './embedder.ts';
 
 /** A picture's similarity with itself is below 1 by less than this, because embeddings are rounded in the index. */
-export const ROUNDING = 1e-5;
+export const ROUNDING = 1e-6;
 
 /** The cosines of the pictures that can be used, and their places, ascending. */
 export interface Similarities {

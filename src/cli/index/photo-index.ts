@@ -56,7 +56,7 @@ export interface PhotoIndex {
   read(picture: IndexedPicture, embedding: Float32Array): boolean;
   /**
    * Reads many embeddings, in the order of the disk.
-   * @param pictures each once, by ascending id
+   * @param pictures by ascending id
    * @param visit its embedding is valid during the call
    * @returns the places of the pictures that the index does not have any more
    */
@@ -135,7 +135,7 @@ const SCANNED_AT_ONCE = 1024;
 /** Rows between the wanted ones cost less than a search for each, up to this share. */
 const MAX_SPREAD = 8;
 
-/** Where it is if the person names no other: beside other programs' caches, not in the folder of the model. */
+/** Where it is if the person names no other. */
 export function defaultIndexPath(cacheDirectory: string | undefined, home: string): string {
   return resolve(cacheDirectory ?? resolve(home, '.cache/clip'), 'photos.index');
 }
@@ -184,7 +184,7 @@ function reasonOfFault(fault: unknown): string {
 function isDamage(fault: unknown): boolean {
   if (!(fault instanceof SQLiteError)) return false;
   // SQLITE_ERROR: a table is missing, or has other columns.
-  return /^SQLITE_(?:CORRUPT|NOTADB|ERROR|MISMATCH)/.test(fault.code ?? '');
+  return /^SQLITE_(?:CORRUPT|NOTADB|ERROR|MISMATCH|IOERR_SHORT_READ)/.test(fault.code ?? '');
 }
 
 const suffixes = ['', '-wal', '-shm'] as const;
@@ -230,6 +230,9 @@ function createIndex(
   isAloneAtFirst: boolean,
 ): OpenIndex {
   let database: Database | undefined;
+  /** An entry could not be read. Either only the entry is damaged, or the whole index: SQLite does not notice all. */
+  let isSuspect = false;
+  let isChecked = false;
   const today = Math.floor(now() / DAY_MS);
 
   /** Only if this run is the only one: SQLite does not survive that its files are removed under it. */
@@ -240,6 +243,8 @@ function createIndex(
   };
 
   const open = (isAlone: boolean): void => {
+    // Paths and embeddings say much about the photos. SQLite gives its other files the same permissions.
+    closeSync(openSync(path, 'a', 0o600));
     const opened = new Database(path, { create: true, strict: true });
     try {
       opened.run(`PRAGMA busy_timeout=${BUSY_MS}`);
@@ -315,6 +320,8 @@ function createIndex(
   };
 
   const rebuild = (fault: unknown): void => {
+    // What this run has found before is missing from the new index, which is no damage.
+    isChecked = true;
     close();
     const reason = fault instanceof Error ? fault.message : String(fault);
     if (!runs.claim()) {
@@ -329,11 +336,20 @@ function createIndex(
     }
   };
 
+  const check = (opened: Database): void => {
+    isChecked = true;
+    const [first] = opened.query('PRAGMA integrity_check(1)').values() as [string][];
+    if (first?.[0] !== 'ok') rebuild(new Error('its structure is broken'));
+    else note(`The index ${path} has damaged entries. Their photos are analysed again.`);
+  };
+
   /** Works with the database. Damage and faults of the disk do not end the run. */
   const attempt = <T>(work: (opened: Database) => T, otherwise: T): T => {
     if (!database) return otherwise;
     try {
-      return work(database);
+      const result = work(database);
+      if (isSuspect && !isChecked) check(database);
+      return result;
     } catch (fault) {
       if (!(fault instanceof SQLiteError)) throw fault;
       if (!isDamage(fault)) giveUp(`cannot be used, because ${reasonOfFault(fault)}`);
@@ -349,17 +365,14 @@ function createIndex(
     }
   };
 
-  let hasDamagedEntry = false;
-  const onDamagedEntry = (): void => {
-    if (hasDamagedEntry) return;
-    hasDamagedEntry = true;
-    note(`The index ${path} has damaged entries. Their photos are looked at again.`);
+  const onUnreadable = () => {
+    isSuspect = true;
   };
 
   prepare(isAloneAtFirst);
 
   return {
-    of: (model, dimension) => createPhotoIndex({ attempt, onDamagedEntry, model, dimension, today }),
+    of: (model, dimension) => createPhotoIndex({ attempt, onUnreadable, model, dimension, today }),
     [Symbol.dispose]() {
       close();
       runs[Symbol.dispose]();
@@ -369,7 +382,8 @@ function createIndex(
 
 interface PhotoIndexParts {
   readonly attempt: <T>(work: (database: Database) => T, otherwise: T) => T;
-  readonly onDamagedEntry: () => void;
+  /** Called when an embedding that should be there could not be read. */
+  readonly onUnreadable: () => void;
   readonly model: EmbeddingOrigin;
   readonly dimension: number;
   /** In days since 1970. */
@@ -437,7 +451,7 @@ function rowsOf(database: Database, folder: number, names: readonly string[]): R
   return rows;
 }
 
-function createPhotoIndex({ attempt, onDamagedEntry, model, dimension, today }: PhotoIndexParts): PhotoIndex {
+function createPhotoIndex({ attempt, onUnreadable, model, dimension, today }: PhotoIndexParts): PhotoIndex {
   const coder = createEmbeddingCoder(dimension);
   const modelSalt = Bun.hash.xxHash32(`${model.sha256} ${model.precision}`);
   const saltOf = (content: ContentHash): number => Bun.hash.xxHash32(content, modelSalt);
@@ -473,10 +487,8 @@ function createPhotoIndex({ attempt, onDamagedEntry, model, dimension, today }: 
     database.query('SELECT embedding FROM pictures WHERE id = ?').values(id)[0]?.[0];
 
   const load = (stored: unknown, salt: number, embedding: Float32Array): boolean => {
-    // Another run may have forgotten it.
-    if (stored === undefined) return false;
     if (stored instanceof Uint8Array && coder.load(stored, salt, embedding)) return true;
-    onDamagedEntry();
+    onUnreadable();
     return false;
   };
 
@@ -587,9 +599,10 @@ function createPhotoIndex({ attempt, onDamagedEntry, model, dimension, today }: 
           if (isDense) {
             const rows = database.query('SELECT id, embedding FROM pictures WHERE id BETWEEN ? AND ?');
             for (const [id, stored] of rows.values(first, last) as [number, unknown][]) {
-              while (place < end && ids[place]! < id) missing.push(place++);
+              while (place < end && ids[place]! < id) take(place++, undefined);
               if (ids[place] === id) take(place++, stored);
             }
+            while (place < end) take(place++, undefined);
           } else {
             while (place < end) {
               take(place, embeddingOf(database, ids[place]!));

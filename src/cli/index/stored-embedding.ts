@@ -1,8 +1,8 @@
 /**
  * An embedding in the form that the index stores: whole numbers of 16 bits and their scale, so that a million of
- * CLIP's need 1 GB, not 2. A number is off by at most half of `scale`, which is the largest number / 32767: for CLIP
- * about 0.00001. The command line answers from this form only, so the first answer, which encodes the picture, and
- * every later one have the same digits.
+ * CLIP's need 1 GB, not 2. A number is off by at most half of 1/32767 of the largest one, and a similarity by some
+ * millionths. The command line answers from this form only, so the first answer, which encodes the picture, and every
+ * later one have the same digits.
  *
  * Layout, little-endian as all systems that this runs on: checksum uint32, scale float32, numbers int16 × D.
  */
@@ -13,7 +13,10 @@ const LARGEST = 32767;
 
 /** Reads and writes embeddings of one dimension, a million in a second. */
 export interface EmbeddingCoder {
-  /** @param salt of the picture: an entry that has come to another picture is as damaged as one with other bits */
+  /**
+   * @param embedding L2-normalised
+   * @param salt of the picture: an entry that has come to another picture is as damaged as one with other bits
+   */
   store(embedding: Float32Array, salt: number): StoredEmbedding;
   /** @returns whether `embedding` has been filled; false: the entry is damaged, or of another picture or model */
   load(stored: StoredEmbedding, salt: number, embedding: Float32Array): boolean;
@@ -28,13 +31,15 @@ export function createEmbeddingCoder(dimension: number): EmbeddingCoder {
   const numbers = new Int16Array(bytes.buffer, HEAD_BYTES);
   return {
     store(embedding, salt) {
-      scale[0] = embedding.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / LARGEST;
-      const [step = 0] = scale;
+      const step = embedding.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / LARGEST;
+      let squares = 0;
       for (let index = 0; index < dimension; index++) {
         const number = step > 0 ? Math.round(embedding[index]! / step) : 0;
-        // Rounding the scale to float32 may carry the largest number past the limit.
-        numbers[index] = Math.max(-LARGEST, Math.min(LARGEST, number));
+        numbers[index] = number;
+        squares += number * number;
       }
+      // With it, the length is 1 again: rounding changes the direction only.
+      scale[0] = squares > 0 ? 1 / Math.sqrt(squares) : 0;
       checksum[0] = Bun.hash.xxHash32(checked, salt);
       return bytes.slice();
     },

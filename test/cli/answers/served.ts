@@ -33,8 +33,8 @@ export function answersOf(
 }
 
 export function serve(environment: Record<string, string> = {}) {
-  const { classifier } = createFakeClassifier();
-  return { classifier, server: start({ environment, engine: { state: 'ready', classifier } }) };
+  const { classifier, added } = createFakeClassifier();
+  return { classifier, added, server: start({ environment, engine: { state: 'ready', classifier } }) };
 }
 
 export async function filesOf(folder: TemporaryFolder, words: readonly string[]): Promise<FoundFile[]> {

@@ -1,6 +1,6 @@
 import { Database } from 'bun:sqlite';
 import { describe, expect, test } from 'bun:test';
-import { chmod, mkdir, rm } from 'node:fs/promises';
+import { mkdir, rm, stat } from 'node:fs/promises';
 import {
   hashContent,
   type NewEntry,
@@ -74,7 +74,8 @@ async function knownPhotos(opened: OpenIndex, count: number): Promise<ReadonlySe
       const at = pictures[place]?.at ?? -1;
       known.add(at);
       const right = randomEmbedding(DIMENSION, at);
-      for (const [i, value] of embedding.entries()) expect(Math.abs(value - right[i]!)).toBeLessThan(1e-4);
+      const isRight = embedding.every((value, i) => Math.abs(value - right[i]!) < 1e-4);
+      if (!isRight) throw new Error(`${at} has the embedding of another photo`);
     },
     signal,
   );
@@ -162,12 +163,15 @@ describe('the index', () => {
     expect(database.query('SELECT count(*) AS n FROM pictures').get()).toEqual({ n: 1 });
   });
 
-  test('is used by several runs at the same time', async () => {
+  test('is used by several runs of one user at the same time', async () => {
     await using folder = await temporaryFolder();
     const runs = await Promise.all([open(folder.at('index')), open(folder.at('index'))]);
     for (let start = 0; start < 200; start += 20) {
       saveMany(runs[0], start, start + 15);
       saveMany(runs[1], start + 5, start + 20);
+    }
+    for (const name of ['index', 'index-wal', 'index-shm']) {
+      expect((await stat(folder.at(name))).mode & 0o777).toBe(0o600);
     }
     for (const run of runs) expect((await knownPhotos(run, 200)).size).toBe(200);
     for (const run of runs) run[Symbol.dispose]();
@@ -190,17 +194,20 @@ describe('an index that is not usable', () => {
     const whole = await Bun.file(folder.at('index')).bytes();
     const next = randomNumbers(11);
     let reported = 0;
-    for (let attempt = 0; attempt < 60; attempt++) {
+    for (let attempt = 0; attempt < 40; attempt++) {
       const damaged = whole.slice();
-      const at = Math.floor(((next() + 1) / 2) * (whole.length - 200));
+      let at = 0;
+      // Most of the file is free space.
+      while (at === 0 || whole[at] === 0) at = Math.floor(((next() + 1) / 2) * (whole.length - 200));
       for (let i = 0; i < 1 + (attempt % 3) * 90; i++) damaged[at + i]! ^= 1 + ((attempt + i) % 255);
       await rm(folder.at('index-wal'), { force: true });
       await folder.write({ index: damaged });
       using opened = await open(folder.at('index'));
       const known = await knownPhotos(opened, 300);
-      if (known.size < 300) reported += 1;
-      // It works again.
-      saveMany(opened, 0, 300);
+      if (opened.notes.length > 0) reported += 1;
+      else expect(known.size).toBeGreaterThan(200);
+      // It works again. Damage may be found only when a page is written, which makes the index anew.
+      for (let time = 0; time < 2; time++) saveMany(opened, 0, 300);
       expect((await knownPhotos(opened, 300)).size).toBe(300);
     }
     expect(reported).toBeGreaterThan(5);
@@ -272,7 +279,6 @@ describe('an index that is not usable', () => {
       expect(await openIndex(options)).toBeUndefined();
       expect(notes).toEqual([expect.stringContaining('This run does not remember its photos')]);
     }
-    await chmod(folder.at('index'), 0o700);
   });
 
   test('ends no run if it becomes so meanwhile', async () => {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test';
+import { cosine } from '../../../src/classify/ranking.ts';
 import { createEmbeddingCoder } from '../../../src/cli/index/stored-embedding.ts';
 import { randomEmbedding } from './random-embedding.ts';
 
@@ -19,7 +20,17 @@ describe('an embedding in the form of the index', () => {
       const step = Math.max(...embedding.map(Math.abs)) / 32767;
       const loaded = stored(embedding);
       const off = embedding.map((value, index) => Math.abs(value - loaded[index]!));
-      expect(Math.max(...off)).toBeLessThanOrEqual(step * 0.501);
+      expect(Math.max(...off)).toBeLessThanOrEqual(step * 0.6);
+    }
+  });
+
+  test('changes a similarity by a few millionths at most, and that with itself not at all', () => {
+    const text = randomEmbedding(512, 99);
+    for (let seed = 1; seed <= 50; seed++) {
+      const embedding = randomEmbedding(512, seed);
+      const loaded = stored(embedding);
+      expect(Math.abs(cosine(text, embedding) - cosine(text, loaded))).toBeLessThan(8e-6);
+      expect(Math.abs(cosine(loaded, loaded) - 1)).toBeLessThan(2e-7);
     }
   });
 

@@ -1,4 +1,5 @@
-import { describe, expect, test } from 'bun:test';
+import { Database } from 'bun:sqlite';
+import { afterEach, describe, expect, setSystemTime, test } from 'bun:test';
 import { rename, stat, utimes } from 'node:fs/promises';
 import { openIndex } from '../../../src/cli/index/photo-index.ts';
 import { pictureOf } from '../fake-classifier.ts';
@@ -41,9 +42,19 @@ async function expectFresh(folder: TemporaryFolder, asked: readonly string[], ar
   expect(run.asked).toEqual(asked);
 }
 
+/** As if the photos had been written a minute ago: then their times are trusted. */
+function waitAMinute(): void {
+  setSystemTime(Date.now() + 60_000);
+}
+
+afterEach(() => {
+  setSystemTime();
+});
+
 describe('with an index', () => {
   test('a second question encodes only what is broken', async () => {
     await using folder = await photos();
+    waitAMinute();
     await expectFresh(folder, ['cat', 'broken', 'fish', 'dog', 'a/b']);
     await expectFresh(folder, ['broken']);
     await expectFresh(folder, ['broken'], ['--category', 'fish', '--threshold', '0.5']);
@@ -76,6 +87,7 @@ describe('with an index', () => {
 
   test('another photo under an old name is never answered as the old one', async () => {
     await using folder = await photos();
+    waitAMinute();
     await remember(folder, [folder.at('p')]);
     // Edited, replaced by a file of the same size and time, and two folders swapped.
     await folder.write({ 'p/4.gif': pictureOf('edited'), 'new.gif': dog, 'p/on/1.gif': pictureOf('new') });
@@ -89,6 +101,7 @@ describe('with an index', () => {
 
   test('photos may be missing from it again, and the best ones are found', async () => {
     await using folder = await photos();
+    waitAMinute();
     await remember(folder, [folder.at('p')]);
     const bytes = await Bun.file(folder.at('index')).bytes();
     // The embeddings are at the end, as they were added last.
@@ -97,6 +110,33 @@ describe('with an index', () => {
     const run = await remember(folder, [folder.at('p'), '--best', '--json']);
     expect(run.stdout).toBe((await runTask([folder.at('p'), '--best', '--json'])).stdout);
     expect(run.notes.length).toBe(1);
+  });
+
+  test('it may be made anew in the middle of a run', async () => {
+    await using folder = await temporaryFolder();
+    const write = async (from: number, to: number) => {
+      for (let at = from; at < to; at++) {
+        await folder.write({ [`p/${String(at).padStart(2, '0')}.gif`]: pictureOf(`number ${at}`) });
+      }
+    };
+    await write(40, 80);
+    waitAMinute();
+    await remember(folder, [folder.at('p')]);
+    // Their pictures get the ids that those of the others had.
+    await write(0, 40);
+    let isDropped = false;
+    const command = ['similar', folder.at('p/07.gif'), folder.at('p'), '--json'];
+    const run = await remember(folder, command, {
+      async onAdd(word) {
+        if (isDropped || word !== 'number 20') return;
+        isDropped = true;
+        using database = new Database(folder.at('index'));
+        database.run('DROP TABLE pictures');
+      },
+    });
+    expect(isDropped).toBe(true);
+    expect(run.notes).toEqual([expect.stringContaining('is damaged')]);
+    expect(run.stdout).toBe((await runTask(command)).stdout);
   });
 
   test('files with too many bytes are refused, known or not', async () => {
