@@ -226,8 +226,8 @@ async function encodeAll(
   probes: Probes,
   onShare: (share: number) => void,
 ): Promise<ProbeEmbeddings & { readonly ranges: ActivationRanges }> {
-  // Texts take far less time than pictures.
-  const PICTURES = 0.8;
+  // Texts take less time than pictures.
+  const PICTURES = 0.7;
   const pictures = await encodeProbePictures(tower('vision'), probes, (share) => onShare(PICTURES * share));
   const texts = await encodeProbeTexts(tower('text'), probes, (share) =>
     onShare(PICTURES + (1 - PICTURES) * share),

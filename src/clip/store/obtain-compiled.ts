@@ -270,6 +270,8 @@ async function lookUp(root: string, wanted: WantedModel, log: Log): Promise<Comp
   return { ...cached, name: wanted.name };
 }
 
+const LOG_STEP_PERCENT = 20;
+
 async function compileInto(root: string, wanted: WantedModel, work: StoreWork): Promise<CompiledModel> {
   const { log, report, signal, timings } = work;
   const { path, name, sha256, precision } = wanted;
@@ -279,13 +281,26 @@ async function compileInto(root: string, wanted: WantedModel, work: StoreWork): 
     log.info({ model: name, precision, directory: root }, 'compiling the model, which is done once');
     const checkpointPath = path === undefined ? {} : { checkpointPath: path };
     const job = { name, sha256, precision, directory, ...checkpointPath };
-    const onPercent = (percent: number) => report({ stage: 'compiling', percent });
+    let toldPercent = 0;
+    const onPercent = (percent: number) => {
+      report({ stage: 'compiling', percent });
+      if (percent < toldPercent + LOG_STEP_PERCENT) return;
+      toldPercent = percent;
+      log.info({ model: name, percent, seconds: secondsSince(startedMs) }, 'compiling the model');
+    };
     await compileInChild(job, work.compileChildPath, onPercent, signal);
   });
-  const seconds = Math.round((performance.now() - startedMs) / 100) / 10;
-  log.info({ model: name, precision: model.precision, seconds }, 'compiled the model');
+  log.info(
+    { model: name, precision: model.precision, seconds: secondsSince(startedMs) },
+    'compiled the model',
+  );
   tellComparison(model, precision, log);
   return { ...model, name };
+}
+
+/** To a tenth. */
+function secondsSince(startedMs: number): number {
+  return Math.round((performance.now() - startedMs) / 100) / 10;
 }
 
 /** The figures behind the choice of the precision. */

@@ -107,6 +107,8 @@ describe('a precision', () => {
     expect(first.model.precisionReport).toMatchObject({ accepted: true, pictures: { count: 98 } });
     expect(first.log.text('info')).toContain('int8 is used; it answers as fp32 does');
     expect(first.log.text('info')).toContain('"meanCosine":');
+    expect(first.log.text('info')).toContain('"fp32Products":');
+    expect(first.log.text('info')).toMatch(/"percent":\d+,"seconds":[\d.]+\} compiling the model/);
 
     const second = await prepare({ cache: folder.path, precision: 'auto' });
     expect(second.model).toEqual(first.model);
@@ -119,7 +121,8 @@ describe('a precision', () => {
     const fp32 = await prepare({ cache: folder.path, precision: 'fp32' });
     const int8 = await prepare({ cache: folder.path, precision: 'int8' });
     expect(int8.model.precision).toBe('int8');
-    expect(int8.model.precisionReport?.accepted).toBe(true);
+    // Without exceptions, even if auto would leave some products in fp32.
+    expect(int8.model.precisionReport).toMatchObject({ pictures: { count: 98 }, fp32Products: [] });
     expect((await prepare({ cache: folder.path, precision: 'fp32' })).model).toEqual(fp32.model);
   });
 
