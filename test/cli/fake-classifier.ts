@@ -57,6 +57,7 @@ export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): Fak
       return { name, candidates: scored.toSorted((a, b) => b.score - a.score).slice(0, limit) };
     });
   const own = (labels: readonly string[]) => labels.map((label) => [label, label] as const);
+  const warningOf = (word: string) => (word === 'cut' ? 'The picture is cut off.' : undefined);
   const collect = ({ signal }: WorkContext, { faultOf }: CollectOptions = {}): PictureCollection => {
     const words: [name: string, word: string][] = [];
     const faults: BrokenFile[] = [];
@@ -91,7 +92,9 @@ export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): Fak
         words.push([name, wordOf(embedding)]);
       },
       embeddings: () =>
-        orFailure(() => words.map(([file, word]) => ({ file, embedding: embeddingOf(word) }))),
+        orFailure(() =>
+          words.map(([file, word]) => ({ file, embedding: embeddingOf(word), warning: warningOf(word) })),
+        ),
       refuse: (file, { code, message }) => {
         names.push(file);
         faults.push({ file, code, error: message });
@@ -100,9 +103,10 @@ export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): Fak
       broken: () => orFailure(() => faults),
       thumbnails: async () => [],
       warnings: async () =>
-        words
-          .filter(([, word]) => word === 'cut')
-          .map(([file]) => ({ file, warning: 'The picture is cut off.' })),
+        words.flatMap(([file, word]) => {
+          const warning = warningOf(word);
+          return warning === undefined ? [] : [{ file, warning }];
+        }),
       rankCategories: ({ labels }, { limit }) => orFailure(() => rank(words, own(labels), limit)),
       rankFiles: ({ labels }, { limit }) => orFailure(() => rank(own(labels), words, limit)),
     };

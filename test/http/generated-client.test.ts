@@ -189,7 +189,7 @@ test('a generated client of TypeScript compiles, and reads every answer', async 
     details: ['2', '1.5', 28, []],
     stage: ['waiting', ''],
     result: ['cat', 'dog'],
-    health: ['ready', 'fake', '206'],
+    health: ['ready', 'fake', '1000'],
     loading: null,
     ready: [true, 'fp32'],
     welcome: 'classify-images',

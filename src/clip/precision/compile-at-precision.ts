@@ -143,11 +143,11 @@ async function repair(request: PrecisionRequest, loss: Loss): Promise<Repaired> 
           products: tower.products,
           kept: new Set(kept.keys()),
         },
-        someProbes(
-          name,
-          { probes: loss.probes, fp32: loss.fp32[kind] },
-          latest[kind].map(({ cosine }) => cosine),
-        ),
+        someProbes(name, {
+          probes: loss.probes,
+          fp32: loss.fp32[kind],
+          cosines: latest[kind].map(({ cosine }) => cosine),
+        }),
         share,
         step(),
       );

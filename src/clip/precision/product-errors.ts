@@ -20,21 +20,17 @@ export interface Measured {
 const PICTURES = 8;
 const TEXTS = 16;
 
-/** Probes of one tower, and what float32 makes of them. */
-export interface MeasuredProbes {
+/** Probes of one tower, and their embeddings. */
+interface TowerProbes {
   readonly probes: Probes;
+  /** Embeddings in float32. */
   readonly fp32: readonly Float32Array[];
+  /** Cosines of int8's embeddings with those. */
+  readonly cosines: readonly number[];
 }
 
-/**
- * Some of the probes of one tower.
- * @param cosines of int8's embeddings with those of fp32, in the order of the probes
- */
-export function someProbes(
-  tower: 'vision' | 'text',
-  { probes, fp32 }: MeasuredProbes,
-  cosines: readonly number[],
-): MeasuredProbes {
+/** Some of the probes of one tower. */
+export function someProbes(tower: 'vision' | 'text', { probes, fp32, cosines }: TowerProbes): TowerProbes {
   const count = Math.min(tower === 'vision' ? PICTURES : TEXTS, cosines.length);
   const byCosine = [...cosines.keys()].toSorted((one, other) => cosines[one]! - cosines[other]!);
   const worst = byCosine.slice(0, count >> 1);
@@ -52,6 +48,7 @@ export function someProbes(
       texts: tower === 'text' ? pick(probes.texts) : [],
     },
     fp32: pick(fp32),
+    cosines: pick(cosines),
   };
 }
 
@@ -76,7 +73,7 @@ const UNMEASURED_SHARE = 1 / 4;
  */
 export async function findWorstProducts(
   { tower, products, kept }: SwitchedProducts,
-  { probes, fp32 }: MeasuredProbes,
+  { probes, fp32, cosines }: TowerProbes,
   share: number,
   onShare: (share: number) => void,
 ): Promise<{ readonly measured: readonly Measured[]; readonly worst: readonly Product[] }> {
@@ -91,9 +88,7 @@ export async function findWorstProducts(
     for (const batch of batches) {
       const embeddings = await embedBatch(session, batch, { ...tower, inputs });
       batch.indices.forEach((index, row) => {
-        const error = 1 - dot(embeddings[row], fp32[index]);
-        // NaN is as bad as can be.
-        errors[index] = Number.isFinite(error) ? Math.max(0, error) : 1;
+        errors[index] = errorOf(dot(embeddings[row], fp32[index]));
       });
     }
     return errors;
@@ -110,6 +105,11 @@ export async function findWorstProducts(
     return measured;
   };
 
+  const actual = cost(Float64Array.from(cosines, errorOf));
+  // If errors together are larger than their sum, the sum must become smaller.
+  const limitOf = (parts: readonly Measured[], others?: Float64Array) =>
+    share * Math.min(1, cost(sumOf(parts, others)) / Math.max(1, actual));
+
   const byBlock = Map.groupBy(
     products.filter(({ name }) => !kept.has(name)),
     ({ name }) => blockOf(name),
@@ -118,13 +118,13 @@ export async function findWorstProducts(
     Array.from(byBlock, ([name, members]) => ({ name, products: members })),
     (done) => onShare(done / 2),
   );
-  const { worst: badBlocks, left } = withoutWorst(blocks, share * UNMEASURED_SHARE);
+  const { worst: badBlocks, left } = withoutWorst(blocks, limitOf(blocks) * UNMEASURED_SHARE);
   const suspects = badBlocks.flatMap((block) => block.products);
   const single = await measure(
     suspects.map((product) => ({ name: product.name, products: [product] })),
     (done) => onShare((1 + done) / 2),
   );
-  const { worst } = withoutWorst(single, share, left);
+  const { worst } = withoutWorst(single, limitOf(single, left), left);
   onShare(1);
   return { measured: [...blocks, ...single], worst: worst.flatMap((part) => part.products) };
 }
@@ -134,27 +134,36 @@ function blockOf(product: string): string {
   return /^.*\bresblocks\.\d+/.exec(product)?.[0] ?? product;
 }
 
+/** NaN is as bad as can be. */
+function errorOf(cosine: number): number {
+  return Number.isFinite(cosine) ? Math.max(0, 1 - cosine) : 1;
+}
+
 /**
- * The fewest of the worst parts without which the others stay within a share of the limits. Errors are nearly
+ * The fewest of the worst parts without which the others stay within a limit. Errors are nearly
  * independent, so their squares add up, and 1 − cosine is half of a square.
  * @param others errors of what is not among the parts
  * @returns them, and the errors that are left, of each probe
  */
-export function withoutWorst(
+function withoutWorst(
   parts: readonly Measured[],
-  share: number,
+  limit: number,
   others?: Float64Array,
 ): { readonly worst: readonly Measured[]; readonly left: Float64Array } {
-  const left = Float64Array.from(parts[0]?.errors ?? [], (_, probe) =>
-    parts.reduce((sum, { errors }) => sum + errors[probe]!, others?.[probe] ?? 0),
-  );
+  const left = sumOf(parts, others);
   const worst: Measured[] = [];
   for (const part of parts.toSorted((one, other) => cost(other.errors) - cost(one.errors))) {
-    if (cost(left) <= share) break;
+    if (cost(left) <= limit) break;
     worst.push(part);
     for (const [probe, error] of part.errors.entries()) left[probe] = left[probe]! - error;
   }
   return { worst, left };
+}
+
+function sumOf(parts: readonly Measured[], others?: Float64Array): Float64Array {
+  return Float64Array.from(parts[0]?.errors ?? others ?? [], (_, probe) =>
+    parts.reduce((sum, { errors }) => sum + errors[probe]!, others?.[probe] ?? 0),
+  );
 }
 
 /** How much of the limits errors use up: 1 for all of it. */

@@ -22,7 +22,7 @@ describe('the companions of a photo', () => {
     ],
     ['not a video beside a drawing', ['a.png', 'a.mp4'], {}],
     ['not hidden files', ['a.jpg', '._a.jpg', '.a.xmp'], {}],
-    ['not raw pictures alone', ['a.cr2', 'a.xmp'], {}],
+    ['sidecars of raw pictures alone', ['a.cr2', 'a.xmp'], { 'a.cr2': '1' }],
   ];
   for (const [what, names, expected] of folders) {
     test(`are ${what}`, () => {

@@ -108,7 +108,7 @@ describe('a precision', () => {
     expect(first.log.text('info')).toContain('int8 is used; it answers as fp32 does');
     expect(first.log.text('info')).toContain('"meanCosine":');
     expect(first.log.text('info')).toContain('"fp32Products":');
-    expect(first.log.text('info')).toMatch(/"percent":\d+,"seconds":[\d.]+,"msg":"compiling the model"/);
+    expect(first.log.text('info')).toMatch(/"percent":\d+,"seconds":[\d.]+\} compiling the model/);
 
     const second = await prepare({ cache: folder.path, precision: 'auto' });
     expect(second.model).toEqual(first.model);

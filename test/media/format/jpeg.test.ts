@@ -134,6 +134,28 @@ describe('readJpegHeader', () => {
     );
   });
 
+  test('finds the end behind pixels with any number of 0xff bytes that are no markers', () => {
+    const scan = indexOfMarker(baseline, 0xda) + 14;
+    for (const gap of [0, 1, 2, 3, 60, 61, 62, 63, 250]) {
+      for (const pairs of [1, 31, 32, 33, 34, 100]) {
+        const pixels = Array.from({ length: pairs }, () => [
+          0xff,
+          0,
+          ...new Array<number>(gap).fill(7),
+        ]).flat();
+        const whole = concat(baseline.subarray(0, scan), baseline.subarray(scan, -2), pixels, [0xff, 0xd9]);
+        expect(readJpegHeader(whole).unproven, `${pairs} × ${gap}`).toBeUndefined();
+        // A second frame header after them is seen, too.
+        const two = concat(
+          whole.subarray(0, -2),
+          [0xff, 0xc0, 0, 11, 8, 0, 9, 0, 9, 1, 1, 0x11, 0],
+          [0xff, 0xd9],
+        );
+        expect(() => readJpegHeader(two)).toThrow('has two frame headers');
+      }
+    }
+  });
+
   test('a flat picture, whose pixels take next to nothing, is whole', async () => {
     for (const isProgressive of [false, true]) {
       const flat = await new Bun.Image(bmp(1000, 1000, () => [90, 90, 90, 255]))

@@ -260,11 +260,31 @@ function createMarkerFinder(view: ByteView) {
   };
 }
 
+/** A stop of the native search costs as much as this many bytes of the other one. */
+const STOP_BYTES = 64;
+/** The native search may fall behind by this much. */
+const STOPS_BEFORE_SWITCH = 32;
+
 /**
- * Finds the next 0xff that is not followed by 0, four bytes at a time. A native search would stop at each 0xff 0, which
- * entropy-coded data may be full of. This takes a nanosecond a byte for any data.
+ * Finds the next 0xff that is not followed by 0. A native search stops at each 0xff 0. Entropy-coded data have one in
+ * 256 bytes, which makes it almost three times as fast as a search of ours; but a file may be full of them, so that it
+ * is given up where they are many.
  */
 function createEscapeFinder(bytes: Uint8Array): (from: number) => number {
+  const findByWords = createWordFinder(bytes);
+  return (from) => {
+    let at = from;
+    for (let stops = 0; at - from >= (stops - STOPS_BEFORE_SWITCH) * STOP_BYTES; stops++) {
+      const found = bytes.indexOf(MARKER, at);
+      if (found === -1 || bytes[found + 1] !== 0) return found;
+      at = found + 2;
+    }
+    return findByWords(at);
+  };
+}
+
+/** The same, four bytes at a time: a nanosecond a byte for any data. */
+function createWordFinder(bytes: Uint8Array): (from: number) => number {
   const head = (4 - (bytes.byteOffset % 4)) % 4;
   const words = new Int32Array(bytes.buffer, bytes.byteOffset + head, Math.max(0, bytes.length - head) >> 2);
   const isEscape = (at: number) => bytes[at] === MARKER && bytes[at + 1] !== 0;
