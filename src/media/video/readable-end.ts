@@ -104,3 +104,43 @@ function hasSign(bytes: Buffer, sign: Buffer, isReal: (at: number) => boolean): 
   for (let at = bytes.indexOf(sign); at >= 0; at = bytes.indexOf(sign, at + 1)) if (isReal(at)) return true;
   return false;
 }
+
+const SEGMENT = 0x18538067;
+
+/**
+ * Where a Matroska file should end. No packet is missing for libav where the file was cut off between two of them.
+ * @param beginning of the file, with the head of its segment
+ * @returns undefined: it does not say, as files of live recordings
+ */
+export function declaredEnd(beginning: Uint8Array): number | undefined {
+  const header = readElement(beginning, 0);
+  const segment = header.end === undefined ? undefined : readElement(beginning, header.end);
+  return segment?.id === SEGMENT ? segment.end : undefined;
+}
+
+/** Reads the id of an EBML element, and where it ends; undefined: its size is unknown. */
+function readElement(
+  bytes: Uint8Array,
+  at: number,
+): { readonly id: number; readonly end: number | undefined } {
+  const idBytes = lengthOf(bytes[at]);
+  const sizeAt = at + idBytes;
+  const sizeBytes = lengthOf(bytes[sizeAt]);
+  const start = sizeAt + sizeBytes;
+  // Without the bit that says how long the number is. All other bits are set where the size is unknown.
+  const size = numberAt(bytes, sizeAt, sizeBytes, 0xff >> sizeBytes);
+  const isUnknown = size >= 2 ** (7 * sizeBytes) - 1;
+  return { id: numberAt(bytes, at, idBytes), end: isUnknown ? undefined : start + size };
+}
+
+/** The zeros before a number's first bit say how many bytes follow. */
+function lengthOf(first = 0): number {
+  return Math.clz32(first) - 24 + 1;
+}
+
+/** @param mask of the first byte */
+function numberAt(bytes: Uint8Array, at: number, length: number, mask = 0xff): number {
+  let value = (bytes[at] ?? 0) & mask;
+  for (let index = at + 1; index < at + length; index++) value = value * 256 + (bytes[index] ?? 0);
+  return value;
+}

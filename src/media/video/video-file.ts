@@ -8,7 +8,7 @@ import {
   type VideoTrack,
 } from '../../../native/av/demuxer.ts';
 import { recogniseVideo, SNIFFED_BYTES } from '../sniff.ts';
-import { readableEnd } from './readable-end.ts';
+import { declaredEnd, readableEnd } from './readable-end.ts';
 import {
   brokenVideo,
   emptyVideo,
@@ -89,6 +89,8 @@ export async function lookIntoFile(
 }
 
 interface SniffedFile extends Pick<MediaSource, 'container' | 'end'> {
+  /** Its end is missing, as its beginning tells. */
+  readonly isCut: boolean;
   /** Length of its readable part. */
   readonly bytes: number;
 }
@@ -104,14 +106,15 @@ async function sniff(path: string, onTurn: () => Promise<void>): Promise<Sniffed
     const { container } = sniffed;
     const { size } = fstatSync(descriptor);
     const bytes = await readableEnd(descriptor, size, container, onTurn);
-    return { container, bytes, end: bytes < size ? bytes : undefined };
+    const isCut = container === 'matroska' && (declaredEnd(beginning) ?? 0) > size;
+    return { container, bytes, isCut, end: bytes < size ? bytes : undefined };
   } finally {
     closeSync(descriptor);
   }
 }
 
 async function look(
-  source: MediaSource & { readonly bytes: number },
+  source: MediaSource & Pick<SniffedFile, 'bytes' | 'isCut'>,
   maximumSeconds: number,
   onIndexed: (seconds: number) => Promise<void>,
 ): Promise<VideoFile> {
@@ -137,7 +140,14 @@ async function look(
     throw brokenVideo('is damaged: it names more frames than its bytes can hold');
   }
   if (index.count === 0) throw brokenVideo('has no frames');
-  return { source, bytes, codec: track.codec, track, index, warnings: endWarnings(index, demuxer) };
+  return {
+    source,
+    bytes,
+    codec: track.codec,
+    track,
+    index,
+    warnings: endWarnings(index, demuxer, source.isCut),
+  };
 }
 
 function open(source: MediaSource): Demuxer {
@@ -151,8 +161,8 @@ function open(source: MediaSource): Demuxer {
   }
 }
 
-function endWarnings(index: PacketIndex, { declaredDuration }: Demuxer): string[] {
-  if (!index.brokenOff && declaredDuration - index.end <= MISSING_SECONDS) return [];
+function endWarnings(index: PacketIndex, { declaredDuration }: Demuxer, isCut: boolean): string[] {
+  if (!isCut && !index.brokenOff && declaredDuration - index.end <= MISSING_SECONDS) return [];
   const declared = declaredDuration > index.end ? ` of ${declaredDuration.toFixed(1)}` : '';
   return [`The video's data end after ${index.end.toFixed(1)}${declared} seconds; the rest is missing.`];
 }

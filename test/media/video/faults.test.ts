@@ -114,6 +114,22 @@ describe('the usable part of a damaged file is used', () => {
     expect(warnings[0]).toMatch(/^The video's data end after \d\.\d of 8\.0 seconds; the rest is missing\.$/);
   });
 
+  test('of a Matroska file, whose tracks have no declared length', async () => {
+    const matroska = makeVideo({
+      scenes: manyScenes(8, 1),
+      container: 'matroska',
+      options: { preset: 'veryfast', g: '25' },
+    });
+    const bytes = await Bun.file(matroska.path).bytes();
+    for (const share of [0.3, 0.6, 0.9]) {
+      const path = await file('half.mkv', bytes.subarray(0, Math.round(bytes.length * share)));
+      expect((await lookAt(path)).warnings[0]).toMatch(
+        /^The video's data end after \d\.\d seconds; the rest is missing\.$/,
+      );
+    }
+    expect((await lookAt(matroska.path)).warnings).toEqual([]);
+  });
+
   test('around damage, with a warning', async () => {
     const bytes = await Bun.file(whole.path).bytes();
     const middle = Math.round(bytes.length * 0.5);
