@@ -208,7 +208,7 @@ export const videoOptionsSchema = v.strictObject({
   thorough: v.pipe(
     v.optional(flag, 'false'),
     v.description(
-      'true: decodes all of a long video, which may take minutes, and the model looks at up to four times more frames. Otherwise parts of it are decoded: one minute, or an eighth of it.',
+      'true: decodes all of a long video, which may take minutes, and the model looks at up to four times more frames. Otherwise parts of it are decoded: one minute, or a tenth of it.',
     ),
   ),
   moments: v.pipe(

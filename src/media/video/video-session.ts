@@ -138,8 +138,11 @@ export interface VideoSession extends Disposable {
 
 /** More threads than this only hold more frames. */
 const MAX_THREADS = 4;
-/** Decoding more packets than this again costs more than keeping a picture of the frame, which needs some 15 ms. */
-const KEEP_AFTER_PACKETS = 300;
+/**
+ * Decoding more packets than this again, once for all pictures of an answer, costs more than keeping a picture of every
+ * frame that the model looks at, which needs some 15 ms each.
+ */
+const KEEP_AFTER_PACKETS = 1500;
 /** Frames beyond 4K need some 50 MB each, and every thread holds several. */
 const LARGE_PIXELS = 4096 * 2304;
 /** Of smaller frames, threads cost more than they decode. */
@@ -149,7 +152,7 @@ const PICTURE_COST = 6;
 /** All pictures of an answer together: 8,000 in 1080p. */
 const MAX_PICTURE_BYTES = 2 * 1024 ** 3;
 /** What a search decodes: frames of this duration, a share of the whole, or of a small video as many as cost this. */
-const DECODED = { seconds: 60, share: 1 / 8, pixels: 90 * 30 * 1280 * 720 };
+const DECODED = { seconds: 60, share: 1 / 10, pixels: 90 * 30 * 1280 * 720 };
 /** The share of that for the first pass. The rest is for refining. */
 const FIRST_PASS = 2 / 3;
 /** No search costs more than this, in full decodes. */
