@@ -2,7 +2,8 @@
  * Installs the packages of package.json before a command needs them: all, or with `--only-to-run` only those of the
  * service. A long installation is announced on standard error, because standard output is for answers.
  */
-import { existsSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const root = join(import.meta.dir, '..');
@@ -17,6 +18,8 @@ if (isFirst) {
   console.error(`Installing ${what}. This happens once and takes half a minute on a fast line.`);
 }
 const stdio = isFirst ? 2 : 'pipe';
+/** Service accounts often have no home folder, and the installer wants to write its cache there. */
+const ownCache = hasHome() ? undefined : mkdtempSync(join(tmpdir(), 'packages-'));
 const installed = Bun.spawnSync(
   [process.execPath, 'install', '--frozen-lockfile', '--no-summary', ...flags],
   {
@@ -24,8 +27,10 @@ const installed = Bun.spawnSync(
     stdin: 'ignore',
     stdout: stdio,
     stderr: stdio,
+    env: { ...(ownCache !== undefined && { BUN_INSTALL_CACHE_DIR: ownCache }), ...process.env },
   },
 );
+if (ownCache !== undefined) rmSync(ownCache, { recursive: true, force: true });
 if (installed.exitCode !== 0) {
   if (installed.stderr) console.error(installed.stderr.toString());
   console.error(
@@ -34,3 +39,12 @@ if (installed.exitCode !== 0) {
   process.exit(1);
 }
 if (isFirst) console.error('Installed.');
+
+function hasHome(): boolean {
+  try {
+    accessSync(process.env.HOME ?? process.env.USERPROFILE ?? '', constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
