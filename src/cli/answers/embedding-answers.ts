@@ -43,10 +43,10 @@ interface EmbeddingAnswersOptions {
   readonly index?: OpenIndex | undefined;
 }
 
-/** Pictures that are answered together, about every second. The index has them before they are answered. */
-const CHUNK_FILES = 32;
-/** While one chunk is ranked, the next one is read and encoded. */
-const CHUNKS_AT_ONCE = 2;
+/** Pictures that are answered together, one batch of the model. The index has them before they are answered. */
+const CHUNK_FILES = 8;
+/** While one chunk is ranked, the next ones are read and encoded. */
+const CHUNKS_AT_ONCE = 3;
 
 /** A picture, as its embedding in the form of the index. */
 interface LookedAt {

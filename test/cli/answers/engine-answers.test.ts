@@ -91,9 +91,10 @@ describe('every file is answered', () => {
       mostAhead = Math.max(mostAhead, added.length - answered);
     }
     expect(answered).toBe(200);
-    // Never all of them, however slowly the answers are taken: two pieces of 32 beside the one in hand.
-    expect(mostAhead).toBeGreaterThanOrEqual(32);
-    expect(mostAhead).toBeLessThanOrEqual(96);
+    // Never all of them, however slowly the answers are taken: three pieces of eight beside the one in hand. More at
+    // once would make the progress jump, and an interruption lose more answers.
+    expect(mostAhead).toBeGreaterThanOrEqual(8);
+    expect(mostAhead).toBeLessThanOrEqual(32);
   });
 
   test('until it is interrupted', async () => {
