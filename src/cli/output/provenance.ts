@@ -22,6 +22,8 @@ type Provenance = v.InferOutput<typeof schema>;
 export interface AskedQuestion extends Readonly<Record<string, unknown>> {
   readonly categories: string[];
   readonly templates: string[] | null;
+  /** The folder that the paths of photos are relative to; null: they are absolute. */
+  readonly paths_from?: string | null;
 }
 
 export function askedQuestion(labels: readonly string[], question: QuestionOptions): AskedQuestion {
@@ -90,7 +92,11 @@ export function checkQuestion(output: string, then: Provenance | undefined, now:
       `${output} has answers, but ${provenancePath(output)}, which stores their question, is missing; use another --output.`,
     );
   }
-  const changes = [...categoriesChange(then.categories, now.categories), ...optionChanges(then, now)];
+  const changes = [
+    ...categoriesChange(then.categories, now.categories),
+    ...optionChanges(then, now),
+    ...folderChange(then, now),
+  ];
   if (changes.length > 0) throw otherAnswers(output, 'has answers to another question', changes);
 }
 
@@ -124,7 +130,7 @@ function categoriesChange(then: readonly string[], now: readonly string[]): read
 }
 
 function optionChanges(then: Provenance, now: AskedQuestion): readonly string[] {
-  const { categories: _, ...options } = now;
+  const { categories: _, paths_from: __, ...options } = now;
   return Object.entries(options).flatMap(([name, value]) => {
     const [before, after] = [then[name] ?? null, value].map((it) =>
       it === null ? 'not set' : JSON.stringify(it),
@@ -132,4 +138,16 @@ function optionChanges(then: Provenance, now: AskedQuestion): readonly string[] 
     const option = name === 'templates' ? 'template' : name.replaceAll('_', '-');
     return before === after ? [] : [`--${option} was ${before} and is now ${after}`];
   });
+}
+
+/** The same photo would be answered again under another path. Outputs of earlier versions do not say it. */
+function folderChange(
+  { paths_from: then }: Provenance,
+  { paths_from: now }: AskedQuestion,
+): readonly string[] {
+  if (then === undefined || now === undefined || then === now) return [];
+  const [before, after] = [then, now].map((folder) =>
+    folder === null ? 'absolute' : `relative to ${JSON.stringify(folder)}`,
+  );
+  return [`the paths of photos were ${before} and are now ${after}`];
 }

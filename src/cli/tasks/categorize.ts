@@ -1,3 +1,4 @@
+import { isAbsolute } from 'node:path';
 import type { BrokenFile } from '../answers/answers.ts';
 import { isPassing } from '../answers/fault-watch.ts';
 import type { Command } from '../arguments.ts';
@@ -147,13 +148,14 @@ function quoted(path: string): string {
 }
 
 function openOutput(
-  { format, output, sorting, keywords, question, isDry, isListed }: Command,
+  { format, output, paths, sorting, keywords, question, isDry, isListed }: Command,
   labels: readonly string[],
   terminal: CommandTerminal,
 ): Promise<ContinuedOutput> {
   const lines = lineFormats[format];
   if (output !== undefined) {
-    return continueOutput(output, lines, askedQuestion(labels, question));
+    const pathsFrom = paths.every((path) => isAbsolute(path)) ? null : process.cwd();
+    return continueOutput(output, lines, { ...askedQuestion(labels, question), paths_from: pathsFrom });
   }
   const planned = [...(keywords ? ['sidecar'] : []), ...(sorting ? ['to'] : [])];
   const print = isListed ? terminal.print : async () => undefined;

@@ -14,6 +14,7 @@ import { temporaryFolder } from '../temporary-folder.ts';
 const asked: AskedQuestion = {
   categories: ['cat', 'a "dog",\nor so'],
   templates: null,
+  paths_from: '/a',
   threshold: 0.5,
   top_k: 5,
 };
@@ -77,6 +78,8 @@ for (const format of Object.values(lineFormats)) {
         'the category "a \\"dog\\",\\nor so" is missing now; the category "bird" is new.',
       ],
       [{ categories: asked.categories.toReversed() }, 'the categories are in another order.'],
+      [{ paths_from: '/b' }, 'the paths of photos were relative to "/a" and are now relative to "/b".'],
+      [{ paths_from: null }, 'the paths of photos were relative to "/a" and are now absolute.'],
       [{ templates: ['a {}'] }, '--template was not set and is now ["a {}"].'],
       [{ threshold: null, top_k: 3 }, '--threshold was 0.5 and is now not set; --top-k was 5 and is now 3.'],
     ])('of another question is refused, and left as it is: %j', async (change, sentence) => {
