@@ -77,7 +77,7 @@ interface LiveRegion {
   mention(text: string): void;
 }
 
-const PACE_MS = 8000;
+const PACE_MS = 4000;
 
 export function createLiveRegion(element: Element): LiveRegion {
   let spokenAt = Number.NEGATIVE_INFINITY;
