@@ -126,7 +126,7 @@ export const memoryRows = {
   },
   maxDecodeBytes: {
     of: (machine) => shared(machine) * 0.4,
-    why: 'one picture; 100 megapixels need up to 400 MB. One over the row above is decoded alone',
+    why: 'one picture; a pixel takes some 4 bytes (most formats), 8 (TIFF) or 16 to 32 (AVIF). One over the row above is decoded alone',
   },
   pictureProcesses: {
     of: pictureProcesses,
