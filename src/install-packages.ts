@@ -2,7 +2,7 @@
  * Installs the packages of package.json before a command needs them: all, or with `--only-to-run` only those of the
  * service. A long installation is announced on standard error, because standard output is for answers.
  */
-import { accessSync, constants, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -18,19 +18,13 @@ if (isFirst) {
   console.error(`Installing ${what}. This happens once and takes half a minute on a fast line.`);
 }
 const stdio = isFirst ? 2 : 'pipe';
-/** Service accounts often have no home folder, and the installer wants to write its cache there. */
-const ownCache = hasHome() ? undefined : mkdtempSync(join(tmpdir(), 'packages-'));
-const installed = Bun.spawnSync(
-  [process.execPath, 'install', '--frozen-lockfile', '--no-summary', ...flags],
-  {
-    cwd: root,
-    stdin: 'ignore',
-    stdout: stdio,
-    stderr: stdio,
-    env: { ...(ownCache !== undefined && { BUN_INSTALL_CACHE_DIR: ownCache }), ...process.env },
-  },
-);
-if (ownCache !== undefined) rmSync(ownCache, { recursive: true, force: true });
+let installed = install();
+if (installed.exitCode !== 0 && !isFirst) {
+  // Service accounts often have no home folder, where the installer wants to write its cache.
+  const cache = mkdtempSync(join(tmpdir(), 'packages-'));
+  installed = install('--cache-dir', cache);
+  rmSync(cache, { recursive: true, force: true });
+}
 if (installed.exitCode !== 0) {
   if (installed.stderr) console.error(installed.stderr.toString());
   console.error(
@@ -40,11 +34,7 @@ if (installed.exitCode !== 0) {
 }
 if (isFirst) console.error('Installed.');
 
-function hasHome(): boolean {
-  try {
-    accessSync(process.env.HOME ?? process.env.USERPROFILE ?? '', constants.W_OK);
-    return true;
-  } catch {
-    return false;
-  }
+function install(...more: readonly string[]) {
+  const command = [process.execPath, 'install', '--frozen-lockfile', '--no-summary', ...flags, ...more];
+  return Bun.spawnSync(command, { cwd: root, stdin: 'ignore', stdout: stdio, stderr: stdio });
 }
