@@ -31,7 +31,7 @@ import type {
 } from './answers.ts';
 import type { Embedder, ScannedPictures } from './embedder.ts';
 import { createFaultWatch } from './fault-watch.ts';
-import { chunksOf, inOrder } from './in-order.ts';
+import { inOrder } from './in-order.ts';
 import { groupNearDuplicates } from './near-duplicates.ts';
 import { ROUNDING, similaritiesOf } from './similarities.ts';
 
@@ -45,6 +45,8 @@ interface EmbeddingAnswersOptions {
 
 /** Pictures that are answered together, one batch of the model. The index has them before they are answered. */
 const CHUNK_FILES = 8;
+/** As long as the index has them all, more are looked up at once, which takes half as long. */
+const KNOWN_FILES = 64;
 /** While one chunk is ranked, the next ones are read and encoded. */
 const CHUNKS_AT_ONCE = 3;
 
@@ -95,6 +97,7 @@ export async function createEmbeddingAnswers(
 
   const coder = createEmbeddingCoder(dimension);
   const counts = { fromIndex: 0 };
+  let nextFiles = CHUNK_FILES;
 
   const stampAll = (files: readonly FoundFile[]): Promise<readonly (StampedFile | undefined)[]> => {
     const stampedMs = Date.now();
@@ -141,6 +144,7 @@ export async function createEmbeddingAnswers(
     const stamped = index ? await stampAll(files) : [];
     const known = recognise(stamped, wantsEmbedding);
     const unknown = [...files.keys()].filter((place) => !known.has(place));
+    nextFiles = unknown.length === 0 ? KNOWN_FILES : CHUNK_FILES;
     const contents = new Map<string, ContentHash>();
     if (unknown.length === 0) return files.flatMap((_, place) => known.get(place) ?? []);
     const outcomes = await embedder.embed(
@@ -187,9 +191,17 @@ export async function createEmbeddingAnswers(
     return looks;
   };
 
+  function* chunksOfFiles(files: readonly FoundFile[]): Generator<readonly FoundFile[]> {
+    for (let start = 0; start < files.length; ) {
+      const chunk = files.slice(start, start + nextFiles);
+      start += chunk.length;
+      yield chunk;
+    }
+  }
+
   /** Looks at all files, chunk by chunk. */
   const look = (files: readonly FoundFile[], wantsEmbedding: boolean): AsyncGenerator<readonly Look[]> =>
-    inOrder(chunksOf(files, CHUNK_FILES), CHUNKS_AT_ONCE, (chunk) => lookAt(chunk, wantsEmbedding));
+    inOrder(chunksOfFiles(files), CHUNKS_AT_ONCE, (chunk) => lookAt(chunk, wantsEmbedding));
 
   const categorizeChunk = async (files: readonly FoundFile[]): Promise<readonly FileOutcome[]> => {
     const looks = await lookAt(files, true);
@@ -322,7 +334,7 @@ export async function createEmbeddingAnswers(
 
     async *categorize(files) {
       const watch = createFaultWatch();
-      for await (const outcomes of inOrder(chunksOf(files, CHUNK_FILES), CHUNKS_AT_ONCE, categorizeChunk)) {
+      for await (const outcomes of inOrder(chunksOfFiles(files), CHUNKS_AT_ONCE, categorizeChunk)) {
         for (const outcome of outcomes) {
           watch(outcome);
           yield outcome;
