@@ -41,10 +41,11 @@ export const binaryContents: Readonly<Record<string, { version: string; librarie
   '@napi-rs/image': { version: '1.15.0', libraries: librariesOfImage() },
 };
 
+function library(name: string, licence: string, address: string, version?: string): Library {
+  return { name, licence, address, version };
+}
+
 function librariesOfAv(): readonly Library[] {
-  const library = (name: string, licence: string, address: string, version?: string): Library => ({
-    ...{ name, licence, address, version },
-  });
   return [
     library('ffmpeg', 'GPL-3.0-or-later', 'https://github.com/jellyfin/jellyfin-ffmpeg', '8.1-Jellyfin'),
     library('alsa-lib', 'LGPL-2.1-or-later', 'https://github.com/alsa-project/alsa-lib'),
@@ -185,41 +186,40 @@ function librariesOfImage(): readonly Library[] {
 /** The libraries inside the Bun that runs this, in the versions that it tells itself. */
 function librariesOfBun(): readonly Library[] {
   const versions: Readonly<Record<string, string | undefined>> = process.versions;
-  const library = (name: string, licence: string, address: string, key = name): Library => ({
-    ...{ name, licence, address, version: versions[key] },
-  });
+  const linked = (name: string, licence: string, address: string, key = name): Library =>
+    library(name, licence, address, versions[key]);
   return [
-    library('webkit', 'LGPL-2.1-or-later AND BSD-2-Clause', 'https://github.com/oven-sh/WebKit'),
-    library('base64', 'BSD-2-Clause', 'https://github.com/aklomp/base64'),
-    library('boringssl', 'Apache-2.0 AND ISC AND OpenSSL', 'https://boringssl.googlesource.com/boringssl'),
-    library('brotli', 'MIT', 'https://github.com/google/brotli'),
-    library('c-ares', 'MIT', 'https://github.com/c-ares/c-ares', 'ares'),
-    library('highway', 'Apache-2.0 OR BSD-3-Clause', 'https://github.com/google/highway'),
-    library('icu', 'Unicode-3.0', 'https://github.com/unicode-org/icu'),
-    library('libarchive', 'BSD-2-Clause', 'https://github.com/libarchive/libarchive'),
-    library('libdeflate', 'MIT', 'https://github.com/ebiggers/libdeflate'),
-    library(
+    linked('webkit', 'LGPL-2.1-or-later AND BSD-2-Clause', 'https://github.com/oven-sh/WebKit'),
+    linked('base64', 'BSD-2-Clause', 'https://github.com/aklomp/base64'),
+    linked('boringssl', 'Apache-2.0 AND ISC AND OpenSSL', 'https://boringssl.googlesource.com/boringssl'),
+    linked('brotli', 'MIT', 'https://github.com/google/brotli'),
+    linked('c-ares', 'MIT', 'https://github.com/c-ares/c-ares', 'ares'),
+    linked('highway', 'Apache-2.0 OR BSD-3-Clause', 'https://github.com/google/highway'),
+    linked('icu', 'Unicode-3.0', 'https://github.com/unicode-org/icu'),
+    linked('libarchive', 'BSD-2-Clause', 'https://github.com/libarchive/libarchive'),
+    linked('libdeflate', 'MIT', 'https://github.com/ebiggers/libdeflate'),
+    linked(
       'libjpeg-turbo',
       'IJG AND Zlib AND BSD-3-Clause',
       'https://github.com/libjpeg-turbo/libjpeg-turbo',
     ),
-    library('libspng', 'BSD-2-Clause', 'https://github.com/randy408/libspng'),
-    library('libuv', 'MIT', 'https://github.com/libuv/libuv', 'uv'),
-    library('libwebp', 'BSD-3-Clause', 'https://chromium.googlesource.com/webm/libwebp'),
-    library('llhttp', 'MIT', 'https://github.com/nodejs/llhttp'),
-    library('lol-html', 'BSD-3-Clause', 'https://github.com/cloudflare/lol-html', 'lolhtml'),
-    library('ls-hpack', 'MIT', 'https://github.com/litespeedtech/ls-hpack', 'lshpack'),
-    library('ls-qpack', 'MIT', 'https://github.com/litespeedtech/ls-qpack'),
-    library('lsquic', 'MIT AND BSD-3-Clause', 'https://github.com/litespeedtech/lsquic'),
-    library('mimalloc', 'MIT', 'https://github.com/microsoft/mimalloc'),
-    library('picohttpparser', 'MIT OR Artistic-1.0-Perl', 'https://github.com/h2o/picohttpparser'),
-    library('simdutf', 'Apache-2.0 OR MIT', 'https://github.com/simdutf/simdutf'),
-    library('sqlite', 'blessing', 'https://sqlite.org'),
-    library('tinycc', 'LGPL-2.1-only', 'https://github.com/tinycc/tinycc'),
-    library('usockets', 'Apache-2.0', 'https://github.com/uNetworking/uSockets'),
-    library('uwebsockets', 'Apache-2.0', 'https://github.com/uNetworking/uWebSockets'),
-    library('zlib-ng', 'Zlib', 'https://github.com/zlib-ng/zlib-ng', 'zlib'),
-    library('zstd', 'BSD-3-Clause OR GPL-2.0-only', 'https://github.com/facebook/zstd'),
+    linked('libspng', 'BSD-2-Clause', 'https://github.com/randy408/libspng'),
+    linked('libuv', 'MIT', 'https://github.com/libuv/libuv', 'uv'),
+    linked('libwebp', 'BSD-3-Clause', 'https://chromium.googlesource.com/webm/libwebp'),
+    linked('llhttp', 'MIT', 'https://github.com/nodejs/llhttp'),
+    linked('lol-html', 'BSD-3-Clause', 'https://github.com/cloudflare/lol-html', 'lolhtml'),
+    linked('ls-hpack', 'MIT', 'https://github.com/litespeedtech/ls-hpack', 'lshpack'),
+    linked('ls-qpack', 'MIT', 'https://github.com/litespeedtech/ls-qpack'),
+    linked('lsquic', 'MIT AND BSD-3-Clause', 'https://github.com/litespeedtech/lsquic'),
+    linked('mimalloc', 'MIT', 'https://github.com/microsoft/mimalloc'),
+    linked('picohttpparser', 'MIT OR Artistic-1.0-Perl', 'https://github.com/h2o/picohttpparser'),
+    linked('simdutf', 'Apache-2.0 OR MIT', 'https://github.com/simdutf/simdutf'),
+    linked('sqlite', 'blessing', 'https://sqlite.org'),
+    linked('tinycc', 'LGPL-2.1-only', 'https://github.com/tinycc/tinycc'),
+    linked('usockets', 'Apache-2.0', 'https://github.com/uNetworking/uSockets'),
+    linked('uwebsockets', 'Apache-2.0', 'https://github.com/uNetworking/uWebSockets'),
+    linked('zlib-ng', 'Zlib', 'https://github.com/zlib-ng/zlib-ng', 'zlib'),
+    linked('zstd', 'BSD-3-Clause OR GPL-2.0-only', 'https://github.com/facebook/zstd'),
   ];
 }
 

@@ -102,7 +102,7 @@ export interface DuplicateFile extends SimilarFile {
 }
 
 export interface SearchOptions {
-  /** At most so many. */
+  /** The most that are listed. */
   readonly limit: number;
   readonly minSimilarity: number;
 }

@@ -124,7 +124,7 @@ CREATE TABLE IF NOT EXISTS cleanings(day INTEGER NOT NULL);
 `;
 
 const DAY_MS = 24 * 3600 * 1000;
-/** `seen` is written again only after so many days, because a question would write every row otherwise. */
+/** `seen` is written again only after this number of days, because a question would write every row otherwise. */
 const SEEN_DAYS = 30;
 /** Photos that no question has met for so long are forgotten. */
 const FORGOTTEN_DAYS = 400;

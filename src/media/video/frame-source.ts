@@ -296,7 +296,7 @@ function pixelsOfEach(pictures: number): number {
 /** A frame that was found. */
 export interface WantedFrame {
   readonly timestamp: number;
-  /** Undefined: any picture shown at that time. */
+  /** Undefined: its look is not known, and the frame at that time is taken. */
   readonly look: FrameLook | undefined;
 }
 

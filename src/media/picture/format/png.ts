@@ -184,7 +184,7 @@ function withEnd(bytes: Uint8Array, cutAt: number, last: Uint8Array): Uint8Array
   return ended;
 }
 
-/** Only a plain name may become part of a sentence: a damaged file has any bytes there. */
+/** Only four letters may become part of a sentence: in a damaged file, any bytes can be there. */
 function isName(type: string): boolean {
   return /^[A-Za-z]{4}$/.test(type);
 }

@@ -140,7 +140,7 @@ const CMYK_INKS = 1;
 /** Kinds of extra samples. CorelDRAW writes 999 for an opacity. */
 const PREMULTIPLIED_OPACITY = 1;
 const opacities: readonly number[] = [PREMULTIPLIED_OPACITY, 2, 999];
-/** Tiles reach beyond the right and lower edges. Together, they may have so many pixels more than the picture. */
+/** Tiles reach beyond the right and lower edges. Together, they may have this number of pixels more than the picture. */
 const MAX_PADDED_PIXELS = 64 * 1024 ** 2;
 
 /** The strips or tiles of the picture, in the order of the file. */
@@ -276,7 +276,7 @@ function readBits(view: ByteView, directory: TiffDirectory, samples: number): nu
   const values = directory.values(tags.bitsPerSample);
   const bits = values && values.count > 0 ? values.at(0) : 1;
   const formats = directory.values(tags.sampleFormat);
-  // The number of samples may be anything, but only so many of them are described.
+  // Any number of samples may be declared. Only those with a description are checked.
   const described = Math.min(samples, Math.max(values?.count ?? 0, formats?.count ?? 0));
   for (let index = 0; index < described; index++) {
     const format = formats && index < formats.count ? otherSampleFormats.get(formats.at(index)) : undefined;
