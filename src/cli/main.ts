@@ -58,7 +58,7 @@ async function run(command: Command): Promise<number> {
   try {
     await tasks[command.task]({
       command,
-      labels: categories.labels,
+      categories,
       terminal,
       tally,
       openAnswers: () => openAnswers({ command, question, config, terminal, signal }),
