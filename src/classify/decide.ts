@@ -54,6 +54,8 @@ export function scoreAgainstBackground(logitScale: number, similarity: number, b
 
 /** The threshold where scores are comparisons with the background: a candidate has to be better than that. */
 export const DEFAULT_OTHERS_THRESHOLD = 0.5;
+/** Embeddings are rounded, in an index and by the model, which moves a score near one half by up to this much. */
+const ROUNDING = 0.001;
 
 /** Whether scores are comparisons with the background. Several answers need them. */
 export function usesBackground({ others = false, several = false }: Rules): boolean {
@@ -95,9 +97,9 @@ export function decideSeveral<Candidate extends Scored>(
 
 /**
  * Whether a candidate alone, the best one or not, is good enough to be shown among the best. One that is as good as the
- * background, such as a category with the same text, is not better than it.
+ * background, such as a category that is as neutral, is not better than it.
  */
 export function isListed({ score }: Scored, rules: Rules): boolean {
   const isCompared = rules.threshold === undefined && usesBackground(rules);
-  return isCompared ? score > DEFAULT_OTHERS_THRESHOLD : score >= thresholdOf(rules);
+  return isCompared ? score > DEFAULT_OTHERS_THRESHOLD + ROUNDING : score >= thresholdOf(rules);
 }
