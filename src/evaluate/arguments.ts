@@ -6,15 +6,15 @@ import { pictureQuestionSchema } from '../contract/options.ts';
 import { type Precision, precisions } from '../precision.ts';
 import { DEFAULT_NONE } from './labelled-folder.ts';
 
-export const help = `Measures how well the model sorts photos that you have sorted yourself, and finds
-the options that work best for them.
+export const help = `Measures how well the model sorts photos that you have sorted yourself, and
+finds the options that work best for them.
 
   bun run evaluate FOLDER [options]
 
 FOLDER has one subfolder for each category, with photos of it. The name of the
 subfolder is the category; "_" and "-" in it are read as spaces. Folders inside
-it belong to the same category. A subfolder "${DEFAULT_NONE}" is for photos that belong to no
-category. 50 photos for each category are a good beginning. No file is changed.
+it belong to the same category. A subfolder "${DEFAULT_NONE}" is for photos of no category.
+50 photos for each category are a good beginning. No file is changed.
 
 What is compared (without these options, everything)
   --precision NAME    int8 or fp32
@@ -29,8 +29,8 @@ Question
                       matched by name; categories without one compete, too
   --none NAME         the subfolder of photos that belong to no category
   --background COLOR  show transparent photos on this colour
-  --max-wrong NUMBER  the share of wrong answers that you accept, in percent (5):
-                      the threshold is chosen by it
+  --max-wrong NUMBER  how many of 100 answers may be wrong (5): the threshold
+                      is chosen by it
 
 Output
   (default)           tables, and the recommended options

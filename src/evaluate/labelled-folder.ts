@@ -56,7 +56,7 @@ export async function findLabelledFiles(
     terminal.note(
       `${folder}: ${count(loose.length)} ${many ? 'files lie' : 'file lies'} in no subfolder and ${many ? 'belong' : 'belongs'} to no category; left out.`,
     );
-    tally.skip('file without a category', loose.length);
+    tally.skip('unlabelled file', loose.length);
   }
   const subfolders = [...bySubfolder.keys()];
   const listed =

@@ -55,14 +55,15 @@ export function effectsOfThresholds(answers: readonly ScoredAnswer[]): readonly 
 const MAX_DIGITS = 17;
 
 /**
- * The number with the fewest decimal places above `low`, and not above `high`, that is nearest to their middle.
+ * The number with the fewest decimal places between two numbers that is nearest to their middle.
  * @param low less than `high`
+ * @returns `high` if no number is between them
  */
 export function numberBetween(low: number, high: number): number {
   const middle = low + (high - low) / 2;
   for (let digits = 1; digits <= MAX_DIGITS; digits++) {
     const rounded = Number(middle.toFixed(digits));
-    if (rounded > low && rounded <= high) return rounded;
+    if (rounded > low && rounded < high) return rounded;
   }
   return high;
 }
