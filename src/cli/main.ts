@@ -30,7 +30,7 @@ async function run(command: Command, { terminal, tally, signal }: ProgramParts):
   const question = { ...command.question, categories };
   await tasks[command.task]({
     command,
-    labels: categories.labels,
+    categories,
     terminal,
     tally,
     openAnswers: () => openAnswers({ command, question, config, terminal, signal }),

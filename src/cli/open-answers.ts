@@ -5,7 +5,7 @@ import type { LoadingProgress } from '../clip/store/progress-display.ts';
 import type { Config } from '../config.ts';
 import { type Engine, startEngine } from '../engine.ts';
 import { type Log, type LogLevel, logLevels } from '../log.ts';
-import type { Answers, Question } from './answers/answers.ts';
+import type { Answers, Question, TellSynonyms } from './answers/answers.ts';
 import type { Embedder } from './answers/embedder.ts';
 import { createEmbeddingAnswers } from './answers/embedding-answers.ts';
 import { createEngineAnswers } from './answers/engine-answers.ts';
@@ -61,13 +61,15 @@ export async function openAnswers(options: OpenAnswersOptions): Promise<Answers>
   const note = (sentence: string) => {
     if (!command.isQuiet) terminal.note(sentence);
   };
+  const tellSynonyms = createSynonymNote(terminal);
   const post = createServerClient({ url: command.server, apiKey: config.apiKey, signal, note });
   const maxImageBytes = config.limits.imageBytes;
-  const answers = createServerAnswers({ post, question, maxImageBytes, signal });
+  const answers = createServerAnswers({ post, question, maxImageBytes, signal, tellSynonyms });
   const { task } = command;
   const isLibraryTask = task === 'search' || task === 'similar' || task === 'duplicates';
   if (task === 'video' || (!command.index.isUsed && !isLibraryTask)) return answers;
-  const embedder = await openServerEmbedder({ post, background: question.background, signal });
+  const { background } = question;
+  const embedder = await openServerEmbedder({ post, background, signal, tellSynonyms });
   if (!embedder) {
     note('The server is of a version without embeddings: this run does not remember its photos.');
     return answers;
@@ -87,6 +89,17 @@ export async function openAnswers(options: OpenAnswersOptions): Promise<Answers>
     await held[Symbol.asyncDispose]();
     throw fault;
   }
+}
+
+/** Every request to a server is answered with the same warnings. */
+function createSynonymNote(terminal: CommandTerminal): TellSynonyms {
+  const told = new Set<string>();
+  return (found) => {
+    for (const { warning } of found) {
+      if (!told.has(warning)) terminal.note(warning);
+      told.add(warning);
+    }
+  };
 }
 
 const stageWords: Readonly<Partial<Record<LoadingProgress['stage'], string>>> = {
@@ -157,7 +170,15 @@ async function openEngine(options: OpenAnswersOptions): Promise<Answers> {
     const { classifier } = engine;
     const maxImageBytes = config.limits.imageBytes;
     index = await openIndexOf(options);
-    return await createEngineAnswers(classifier, { question, maxImageBytes, signal, dispose, index });
+    const tellSynonyms = createSynonymNote(terminal);
+    return await createEngineAnswers(classifier, {
+      question,
+      maxImageBytes,
+      signal,
+      dispose,
+      index,
+      tellSynonyms,
+    });
   } catch (fault) {
     await dispose();
     throw fault;

@@ -178,6 +178,7 @@ export function createFakeEngine({
       await onRank?.(signal);
       return (embedding) => rankWord(wordOf(embedding), own(labels), limit);
     },
+    findSynonyms: async () => [],
     createComparison: () => Promise.reject(new Error('the service does not compare')),
     searchVideo: searchVideo ?? videos.searchVideo,
     parseCategories(document) {
