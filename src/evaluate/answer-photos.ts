@@ -1,58 +1,47 @@
-import { cosine, scoreAgainstBackground, softmax } from '../classify/decide.ts';
-import { rankSimilarities } from '../classify/ranking.ts';
+import type { Categories, Classifier, LabelOptions } from '../classify/classifier.ts';
+import { invariant } from '../errors.ts';
 import { takeTurns } from '../turns.ts';
+import type { WorkContext } from '../work-context.ts';
 
-/** A photo as the model sees it: one embedding, or one for each of its tiles. [D] float32, L2-normalised. */
-export type SeenPhoto = readonly Float32Array[];
-
-/** Words as the model sees them in one template. [D] float32, L2-normalised. */
-export interface SeenWords {
-  readonly categories: readonly Float32Array[];
-  readonly background: readonly Float32Array[];
-}
-
-/** What the model answers about one photo. */
+/** What the model answers about one photo. Categories are given by their places. */
 export interface PhotoAnswer {
-  /** The best category, by its place among the categories. */
   readonly best: number;
-  /** The best categories by their places, best first. */
+  /** The best five categories, best first. */
   readonly ranked: readonly number[];
-  /** The score of the best category among all categories. */
+  /** The score of the best category among all categories; 0 to 1. */
   readonly plain: number;
-  /** The score of the best category against the background. */
+  /** The score of the best category against the background; 0 to 1. */
   readonly others: number;
 }
 
-/** How many of the best categories are kept. */
-export const RANKED = 5;
+const RANKED = 5;
 
-/** Answers as the service does, from embeddings. @throws the signal's reason */
+/**
+ * Answers about photos exactly as the service does, without and with `others`.
+ * @param photos by name, as the model sees them
+ * @throws the signal's reason
+ */
 export async function answerPhotos(
-  photos: readonly SeenPhoto[],
-  { categories, background }: SeenWords,
-  logitScale: number,
-  signal: AbortSignal,
-): Promise<readonly PhotoAnswer[]> {
-  const score = softmax(logitScale);
-  const turns = takeTurns(signal);
-  const answers: PhotoAnswer[] = [];
-  for (const tiles of photos) {
-    const similarity = (words: Float32Array) => highest(tiles.map((tile) => cosine(tile, words)));
-    const similarities = Float64Array.from(categories, similarity);
-    const ranked = rankSimilarities(similarities, { score, limit: RANKED });
-    const [best] = ranked;
-    if (best === undefined) throw new RangeError('there are no categories');
-    answers.push({
-      best: best.name,
-      ranked: ranked.map(({ name }) => name),
-      plain: best.score,
-      others: scoreAgainstBackground(logitScale, best.similarity, highest(background.map(similarity))),
-    });
+  classifier: Pick<Classifier, 'createRanker'>,
+  photos: ReadonlyMap<string, Float32Array>,
+  { categories, ...options }: LabelOptions & { readonly categories: Categories },
+  work: WorkContext,
+): Promise<ReadonlyMap<string, PhotoAnswer>> {
+  const rankPlain = await classifier.createRanker(categories, { ...options, limit: RANKED }, work);
+  const againstOthers = { ...options, others: true, limit: 1 };
+  const rankOthers = await classifier.createRanker(categories, againstOthers, work);
+  const places = new Map(categories.labels.map((label, place) => [label, place]));
+  const turns = takeTurns(work.signal);
+  const answers = new Map<string, PhotoAnswer>();
+  for (const [name, embedding] of photos) {
+    const ranked = rankPlain(embedding);
+    const placed = ranked.map((one) => places.get(one.name) ?? -1);
+    const [plain, others, best] = [ranked[0], rankOthers(embedding)[0], placed[0]];
+    invariant(plain && others && best !== undefined, 'a photo without an answer');
+    // Both kinds of scores have the order of the similarities.
+    invariant(others.name === plain.name, 'the best category depends on the kind of score');
+    answers.set(name, { best, ranked: placed, plain: plain.score, others: others.score });
     if (turns.isOver) await turns.next();
   }
   return answers;
-}
-
-function highest(values: readonly number[]): number {
-  return values.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
 }

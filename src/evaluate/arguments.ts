@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 import * as v from 'valibot';
 import { onlyOne } from '../cli/arguments.ts';
 import { UsageError } from '../cli/usage-error.ts';
-import { pictureQuestionSchema } from '../contract/options.ts';
+import { namedTemplates, pictureQuestionSchema } from '../contract/options.ts';
 import { type Precision, precisions } from '../precision.ts';
 import { DEFAULT_NONE } from './labelled-folder.ts';
 
@@ -56,21 +56,9 @@ export interface TemplateSet {
   readonly sentences: readonly string[];
 }
 
-const namedTemplates: readonly TemplateSet[] = [
+const knownTemplates: readonly TemplateSet[] = [
   { name: 'none', sentences: ['{}'] },
-  { name: 'photo', sentences: ['a photo of a {}'] },
-  {
-    name: 'ensemble',
-    sentences: [
-      'itap of a {}.',
-      'a bad photo of the {}.',
-      'a origami {}.',
-      'a photo of the large {}.',
-      'a {} in a video game.',
-      'art of the {}.',
-      'a photo of the small {}.',
-    ],
-  },
+  ...Object.entries(namedTemplates).map(([name, sentences]) => ({ name, sentences })),
 ];
 
 export const fits = ['crop'] as const;
@@ -182,11 +170,11 @@ function chosenFrom<Name extends string>(
 
 /** @returns named ones first @throws UsageError */
 function readTemplates(given: readonly string[] | undefined): readonly TemplateSet[] {
-  if (given === undefined) return namedTemplates;
-  const sentences = given.filter((one) => !namedTemplates.some(({ name }) => name === one));
+  if (given === undefined) return knownTemplates;
+  const sentences = given.filter((one) => !knownTemplates.some(({ name }) => name === one));
   readQuestion({ template: sentences });
   return [
-    ...namedTemplates.filter(({ name }) => given.includes(name)),
+    ...knownTemplates.filter(({ name }) => given.includes(name)),
     ...[...new Set(sentences)].map((sentence) => ({ name: sentence, sentences: [sentence] })),
   ];
 }

@@ -1,3 +1,4 @@
+import type { Synonyms } from '../classify/classifier.ts';
 import { invariant } from '../errors.ts';
 import type { Precision } from '../precision.ts';
 import type { PhotoAnswer } from './answer-photos.ts';
@@ -5,7 +6,7 @@ import { type Fit, isCostly } from './arguments.ts';
 import type { LabelledFile } from './labelled-folder.ts';
 import { compareAnswers, measure, type Truth } from './measure.ts';
 import { type Measured, recommend } from './recommend.ts';
-import type { Report } from './report.ts';
+import type { Recommended, Report } from './report.ts';
 
 /** All answers of one precision, fit and template. */
 export interface Asked {
@@ -14,6 +15,7 @@ export interface Asked {
   readonly template: string;
   /** By the photos' paths. */
   readonly answers: ReadonlyMap<string, PhotoAnswer>;
+  readonly synonyms: readonly Synonyms[];
 }
 
 interface ReportParts {
@@ -27,7 +29,6 @@ interface ReportParts {
   readonly asked: readonly Asked[];
   readonly passes: Report['passes'];
   readonly unreadable: Report['unreadable'];
-  readonly similarCategories: Report['similar_categories'];
   /** 0 to 1. */
   readonly maxWrong: number;
 }
@@ -70,7 +71,7 @@ export function createReport(parts: ReportParts): Report {
     max_wrong: maxWrong,
     results: measured.map(({ result }) => result),
     int8_changes: changesOf(measured, truth),
-    similar_categories: parts.similarCategories,
+    similar_categories: synonymsOf(parts.asked, recommended),
     recommended,
     wrong: wrongAnswers(at, recommended.others, { photos, truth }),
   };
@@ -81,6 +82,18 @@ function largestOf({ result }: Measured, labelled: number): Report['largest_cate
   return largest === undefined || labelled === 0
     ? null
     : { category: largest.category, share: largest.photos / labelled };
+}
+
+/** To the recommended template and precision. */
+function synonymsOf(
+  asked: readonly Asked[],
+  { precision, template }: Recommended,
+): Report['similar_categories'] {
+  const same = asked.find((one) => one.precision === precision && one.template === template);
+  return (same?.synonyms ?? []).map(({ categories: [first, second], similarity }) => ({
+    categories: [first, second],
+    similarity,
+  }));
 }
 
 function changesOf(measured: readonly Measured[], truth: Truth): Report['int8_changes'] {

@@ -8,9 +8,8 @@ import type { ProgramParts } from '../cli/program.ts';
 import { count, createProgress, duration } from '../cli/terminal.ts';
 import { UsageError } from '../cli/usage-error.ts';
 import { type Config, parseConfig } from '../config.ts';
-import { backgroundPhrases } from '../contract/background.ts';
 import type { Precision, PrecisionSetting } from '../precision.ts';
-import { answerPhotos, type SeenPhoto } from './answer-photos.ts';
+import { answerPhotos } from './answer-photos.ts';
 import type { EvaluateCommand, Fit } from './arguments.ts';
 import { type Asked, createReport } from './create-report.ts';
 import {
@@ -57,13 +56,14 @@ async function reportOn(command: EvaluateCommand, config: Config, parts: Program
 }
 
 /** @throws UsageError if nothing can be measured */
-function refuseTooLittle({ folder }: EvaluateCommand, { labels, files }: LabelledFolder): void {
+function refuseTooLittle({ folder }: EvaluateCommand, { categories, files }: LabelledFolder): void {
   const labelled = files.filter(({ category }) => category !== null);
   if (labelled.length === 0) {
     throw new UsageError(
       `${folder} has no subfolders with photos. Put the photos of each category into a subfolder with its name.`,
     );
   }
+  const { labels } = categories;
   if (labels.length > 1 || labelled.length < files.length) return;
   throw new UsageError(
     `${folder} has only one category, ${JSON.stringify(labels[0])}: every photo fits it best. Add the photos of another category, or of no category in a subfolder "none".`,
@@ -116,7 +116,6 @@ interface Evaluation {
     readonly asked: readonly Asked[];
     readonly passes: Report['passes'];
     readonly unreadable: Report['unreadable'];
-    readonly similarCategories: Report['similar_categories'];
   };
 }
 
@@ -133,10 +132,10 @@ function createEvaluation(folder: LabelledFolder, { command, config, parts }: Ev
   const passes: Report['passes'] = [];
   const unreadable: Report['unreadable'] = [];
   let photos = folder.files;
-  let { labels } = folder;
+  let { categories } = folder;
 
   /** @returns what the model has seen, by path */
-  const look = async (classifier: Classifier, fit: Fit): Promise<ReadonlyMap<string, SeenPhoto>> => {
+  const look = async (classifier: Classifier, fit: Fit): Promise<ReadonlyMap<string, Float32Array>> => {
     const isFirst = passes.length === 0;
     const { precision } = classifier.model;
     const embedder = createEngineEmbedder(classifier, {
@@ -147,7 +146,7 @@ function createEvaluation(folder: LabelledFolder, { command, config, parts }: Ev
     const unit = `photos (${precision}, ${fit})`;
     const progress = createProgress({ terminal, unit, isQuiet });
     const watch = createFaultWatch();
-    const seen = new Map<string, SeenPhoto>();
+    const seen = new Map<string, Float32Array>();
     const beganAt = performance.now();
     let done = 0;
     try {
@@ -158,7 +157,7 @@ function createEvaluation(folder: LabelledFolder, { command, config, parts }: Ev
         const path = files[done]?.path ?? '';
         if (sight.kind === 'seen') {
           watch(undefined);
-          seen.set(path, sight.photo);
+          seen.set(path, sight.embedding);
           if (isFirst) tally.answered += 1;
           if (isFirst && sight.warning !== undefined) terminal.note(`${path}: ${sight.warning}`);
         } else if (sight.kind === 'skipped') tally.skip(sight.what);
@@ -184,7 +183,7 @@ function createEvaluation(folder: LabelledFolder, { command, config, parts }: Ev
   };
 
   /** The photos that have been seen, and broken ones: a category of which all photos are broken still competes. */
-  const keepSeen = (seen: ReadonlyMap<string, SeenPhoto>) => {
+  const keepSeen = (seen: ReadonlyMap<string, Float32Array>) => {
     const broken = new Set(unreadable.map(({ file }) => file));
     const known = new Set(
       photos.flatMap(({ file: { path }, category }) =>
@@ -193,10 +192,12 @@ function createEvaluation(folder: LabelledFolder, { command, config, parts }: Ev
     );
     photos = photos.filter(({ file: { path } }) => seen.has(path));
     if (passes.length > 1) return;
-    const without = labels.filter((label) => !known.has(label));
+    const without = categories.labels.filter((label) => !known.has(label));
     if (without.length > 0) noteWithoutPhotos(without);
-    if (command.categoriesFile === undefined) labels = labels.filter((label) => known.has(label));
-    refuseTooLittle(command, { labels, files: photos });
+    if (command.categoriesFile === undefined) {
+      categories = { labels: categories.labels.filter((label) => known.has(label)) };
+    }
+    refuseTooLittle(command, { categories, files: photos });
   };
 
   const noteWithoutPhotos = (without: readonly string[]) => {
@@ -210,22 +211,12 @@ function createEvaluation(folder: LabelledFolder, { command, config, parts }: Ev
   };
 
   /** Asks about what the model has seen, in all templates. */
-  const ask = async (classifier: Classifier, fit: Fit, seen: ReadonlyMap<string, SeenPhoto>) => {
-    const { precision, logitScale } = classifier.model;
-    const paths = [...seen.keys()];
-    for (const { name, sentences } of templates) {
-      const options = { template: sentences };
-      const words = {
-        categories: await classifier.embedTexts(labels, options, { signal }),
-        background: await classifier.embedTexts(backgroundPhrases, options, { signal }),
-      };
-      const answers = await answerPhotos([...seen.values()], words, logitScale, signal);
-      asked.push({
-        precision,
-        fit,
-        template: name,
-        answers: new Map(answers.map((answer, index) => [paths[index] ?? '', answer])),
-      });
+  const ask = async (classifier: Classifier, fit: Fit, seen: ReadonlyMap<string, Float32Array>) => {
+    const { precision } = classifier.model;
+    for (const { name, sentences: template } of templates) {
+      const answers = await answerPhotos(classifier, seen, { categories, template }, { signal });
+      const synonyms = await classifier.findSynonyms(categories, { template }, { signal });
+      asked.push({ precision, fit, template: name, answers, synonyms });
     }
   };
 
@@ -238,7 +229,7 @@ function createEvaluation(folder: LabelledFolder, { command, config, parts }: Ev
       if (!wanted.includes(classifier.model.precision)) return classifier.model;
       // Refuses too long categories before any photo.
       for (const { sentences: template } of templates) {
-        await classifier.checkLabels({ labels }, { template }, { signal });
+        await classifier.checkLabels(categories, { template, others: true }, { signal });
       }
       for (const fit of fits) {
         const seen = await look(classifier, fit);
@@ -247,6 +238,6 @@ function createEvaluation(folder: LabelledFolder, { command, config, parts }: Ev
       }
       return classifier.model;
     },
-    results: () => ({ labels, photos, asked, passes, unreadable, similarCategories: [] }),
+    results: () => ({ labels: categories.labels, photos, asked, passes, unreadable }),
   };
 }

@@ -1,5 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join, sep } from 'node:path';
+import type { Categories } from '../classify/classifier.ts';
 import { readCategories } from '../cli/arguments.ts';
 import { createCompanions } from '../cli/files/companions.ts';
 import { type FoundFile, findFiles } from '../cli/files/find-files.ts';
@@ -17,8 +18,8 @@ export interface LabelledFile {
 
 /** A folder whose subfolders are categories. */
 export interface LabelledFolder {
-  /** All categories that compete, in their order; some may have no files. */
-  readonly labels: readonly string[];
+  /** All that compete, in their order; some may have no files. */
+  readonly categories: Categories;
   readonly files: readonly LabelledFile[];
 }
 
@@ -62,13 +63,13 @@ export async function findLabelledFiles(
   const listed =
     options.categoriesFile === undefined
       ? undefined
-      : (await readCategories({ file: options.categoriesFile, words: [] }, maxCategories)).labels;
-  const isNone = noneAmong(subfolders, listed, none);
+      : await readCategories({ file: options.categoriesFile, words: [] }, maxCategories);
+  const isNone = noneAmong(subfolders, listed?.labels, none);
   const named = subfolders.filter((name) => !isNone(name));
-  const categoryOf = await categoriesOf(named, listed, options);
+  const categoryOf = await categoriesOf(named, listed?.labels, options);
   const used = new Set(named.map(categoryOf));
   return {
-    labels: listed ?? [...used],
+    categories: listed ?? { labels: [...used] },
     files: [...bySubfolder].flatMap(([name, its]) => {
       const category = isNone(name) ? null : categoryOf(name);
       return its.map((file) => ({ file, category }));

@@ -3,13 +3,12 @@ import { CHUNK_FILES, CHUNKS_AT_ONCE } from '../cli/answers/embedding-answers.ts
 import { chunksOf, inOrder } from '../cli/answers/in-order.ts';
 import type { FoundFile } from '../cli/files/find-files.ts';
 import { readPicture } from '../cli/files/read-picture.ts';
-import type { SeenPhoto } from './answer-photos.ts';
 
 /** A file that is left out, and the reason. */
 export type Unseen = Extract<EmbeddingOutcome, { readonly kind: 'broken' | 'skipped' }>;
 
 export type Sight =
-  | { readonly kind: 'seen'; readonly photo: SeenPhoto; readonly warning: string | undefined }
+  | { readonly kind: 'seen'; readonly embedding: Float32Array; readonly warning: string | undefined }
   | Unseen;
 
 /** Has the model look at each file once. @yields in the order of the files */
@@ -26,7 +25,7 @@ export async function* seePhotos(
       if (outcome.kind === 'broken' || outcome.kind === 'skipped') yield outcome;
       else {
         const warning = outcome.kind === 'embedded' ? outcome.warning : undefined;
-        yield { kind: 'seen', photo: [outcome.embedding], warning };
+        yield { kind: 'seen', embedding: outcome.embedding, warning };
       }
     }
   }

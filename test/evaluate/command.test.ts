@@ -210,6 +210,27 @@ describe('a folder with faults', () => {
     });
   });
 
+  test('categories of a file may have several phrases, and synonyms are named', async () => {
+    await using folder = await temporaryFolder();
+    await folder.write({
+      'p/warm/1.jpg': pictures.red,
+      'p/cold/1.jpg': pictures.blue,
+      'p/chilly/1.jpg': pictures.blue,
+      'all.json': '{"categories": {"warm": ["red", "orange"], "cold": "blue", "chilly": ["a blue thing"]}}',
+    });
+    const argv = [folder.at('p'), '--categories', folder.at('all.json')];
+    const { report } = await evaluate(argv);
+    expect(report.results[0]?.categories.map(({ category, right }) => [category, right])).toEqual([
+      ['warm', 1],
+      ['cold', 1],
+      ['chilly', 0],
+    ]);
+    expect(report.similar_categories).toEqual([
+      { categories: ['cold', 'chilly'], similarity: expect.closeTo(1, 5) },
+    ]);
+    expect((await run(argv)).stdout).toContain('  cold and chilly (1.000)\n');
+  });
+
   test('an empty folder, and one without subfolders, are refused', async () => {
     await using folder = await temporaryFolder();
     const empty = await run([folder.path]);

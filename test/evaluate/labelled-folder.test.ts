@@ -28,7 +28,7 @@ async function find(folder: TemporaryFolder, { categoriesFile, none }: Options =
     { terminal, tally, signal },
   );
   const files = found.files.map(({ file, category }) => [category, file.path.slice(folder.path.length + 8)]);
-  return { labels: found.labels, files, notes, summary: tally.summary(), found };
+  return { labels: found.categories.labels, files, notes, summary: tally.summary(), found };
 }
 
 const photos = (...paths: readonly string[]) =>

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'bun:test';
-import type { PhotoAnswer } from '../../src/evaluate/answer-photos.ts';
-import { answerPhotos } from '../../src/evaluate/answer-photos.ts';
+import type { Categories, RankingOptions } from '../../src/classify/classifier.ts';
+import { softmax } from '../../src/classify/decide.ts';
+import { rank } from '../../src/classify/ranking.ts';
+import { answerPhotos, type PhotoAnswer } from '../../src/evaluate/answer-photos.ts';
 import { compareAnswers, measure } from '../../src/evaluate/measure.ts';
 
 const { signal } = new AbortController();
@@ -82,31 +84,33 @@ describe('answering', () => {
     const radians = (degrees * Math.PI) / 180;
     return Float32Array.of(Math.cos(radians), Math.sin(radians));
   };
-  const words = { categories: [at(0), at(60), at(90)], background: [at(30), at(180)] };
+  const embeddings = [at(0), at(60), at(90)];
+  const background = { names: ['object', 'stuff'], embeddings: [at(30), at(180)], logitScale: 10 };
+  const classifier = {
+    createRanker: async ({ labels: names }: Categories, { limit, ...rules }: RankingOptions) => {
+      const ranking = {
+        score: softmax(10),
+        limit,
+        ...(rules.others && { background: { ...background, rules } }),
+      };
+      return (embedding: Float32Array) => rank(embedding, { names, embeddings }, ranking);
+    },
+  };
 
-  test('ranks by cosine, and scores against all categories and against the background', async () => {
-    const [photo] = await answerPhotos([[at(10)]], words, 10, signal);
-    const cosines = [10, 50, 80].map((degrees) => Math.cos((degrees * Math.PI) / 180));
-    const exponentials = cosines.map((cosine) => Math.exp(10 * cosine));
-    const sum = exponentials.reduce((a, b) => a + b);
-    const background = Math.exp(10 * Math.cos((20 * Math.PI) / 180));
-    expect(photo?.ranked).toEqual([0, 1, 2]);
-    expect(photo?.best).toBe(0);
-    expect(photo?.plain).toBeCloseTo((exponentials[0] ?? 0) / sum, 5);
-    expect(photo?.others).toBeCloseTo((exponentials[0] ?? 0) / ((exponentials[0] ?? 0) + background), 5);
-  });
-
-  test('takes the best tile for each category', async () => {
-    const [whole] = await answerPhotos([[at(10)]], words, 10, signal);
-    const [tiled] = await answerPhotos([[at(10), at(85)]], words, 10, signal);
-    expect([whole?.ranked, tiled?.ranked]).toEqual([
-      [0, 1, 2],
-      [2, 0, 1],
+  test('ranks among all categories, and scores against the background, too', async () => {
+    const photos = new Map([['photo.jpg', at(10)]]);
+    const answers = await answerPhotos(classifier, photos, { categories: { labels } }, { signal });
+    const logit = (degrees: number) => Math.exp(10 * Math.cos((degrees * Math.PI) / 180));
+    expect([...answers]).toEqual([
+      [
+        'photo.jpg',
+        {
+          best: 0,
+          ranked: [0, 1, 2],
+          plain: expect.closeTo(logit(10) / (logit(10) + logit(50) + logit(80)), 5),
+          others: expect.closeTo(logit(10) / (logit(10) + logit(20)), 5),
+        },
+      ],
     ]);
-  });
-
-  test('of equally good categories, takes the first', async () => {
-    const same = { categories: [at(0), at(0)], background: [at(90)] };
-    expect((await answerPhotos([[at(5)]], same, 10, signal))[0]?.best).toBe(0);
   });
 });
