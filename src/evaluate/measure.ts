@@ -50,10 +50,11 @@ export function measure(
     return { category, photos, right: row.get(place) ?? 0, taken_for: takenFor(place) };
   });
   const shares = categories.filter(({ photos }) => photos > 0).map(({ right, photos }) => right / photos);
-  const scored = (others: boolean): readonly ScoredAnswer[] =>
+  const scored = (others: boolean) =>
     answers.map(({ plain, others: against }, photo) => ({
       score: others ? against : plain,
       isRight: isRight[photo] ?? false,
+      isOfNone: categoryOf[photo] === null,
     }));
   return {
     ...accuracyOf(isRight.filter(Boolean).length, labelled),
@@ -77,6 +78,11 @@ function accuracyOf(right: number, count: number): Accuracy {
   return { right, accuracy: count > 0 ? right / count : null, ...wilsonInterval(right, count) };
 }
 
+interface MeasuredAnswer extends ScoredAnswer {
+  /** The photo belongs to no category. */
+  readonly isOfNone: boolean;
+}
+
 interface ThresholdOptions {
   readonly others: boolean;
   /** Photos that have a category. */
@@ -85,7 +91,7 @@ interface ThresholdOptions {
 }
 
 function thresholdsOf(
-  answers: readonly ScoredAnswer[],
+  answers: readonly MeasuredAnswer[],
   { others, labelled, maxWrong }: ThresholdOptions,
 ): readonly Threshold[] {
   const effects = effectsOfThresholds(answers);
@@ -97,7 +103,20 @@ function thresholdsOf(
     const { low, high } = wilsonInterval(wrong, right + wrong);
     const wrongShare = right + wrong > 0 ? wrong / (right + wrong) : null;
     const f1 = labelled > 0 || right + wrong > 0 ? f1Of(effect, labelled) : 0;
-    return { others, rule, ...effect, wrong_share: wrongShare, wrong_low: low, wrong_high: high, f1 };
+    const { threshold } = effect;
+    const noneUnanswered = answers.filter(
+      (answer) => answer.isOfNone && !isListed(answer, { others, threshold }),
+    ).length;
+    return {
+      others,
+      rule,
+      ...effect,
+      none_unanswered: noneUnanswered,
+      wrong_share: wrongShare,
+      wrong_low: low,
+      wrong_high: high,
+      f1,
+    };
   };
   return [
     described('default', byDefault),

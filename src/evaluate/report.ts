@@ -31,6 +31,8 @@ const thresholdSchema = v.object({
   wrong: number,
   /** Photos without an answer. */
   unanswered: number,
+  /** Photos of no category among them: those that are answered as they should be. */
+  none_unanswered: number,
   /** Of the given answers; null without answers. */
   wrong_share: v.nullable(share),
   /** Wilson's interval of 95 % for it. */

@@ -2,7 +2,7 @@ import { withoutControls } from '../cli/output/escape-text.ts';
 import { count } from '../cli/terminal.ts';
 import type { Precision } from '../precision.ts';
 import { SIGNIFICANT } from './recommend.ts';
-import type { Report, Result, Threshold } from './report.ts';
+import type { Int8Changes, Report, Result, Threshold } from './report.ts';
 
 /** Longer names of categories are cut, so that a line has at most 80 columns. */
 const NAME_COLUMNS = 20;
@@ -85,7 +85,8 @@ function accuracies({ results, photos }: Report): readonly string[] {
   ];
 }
 
-function int8Changes({ int8_changes: changes, photos, none_photos: none }: Report): readonly string[] {
+function int8Changes(report: Report): readonly string[] {
+  const { int8_changes: changes, photos, none_photos: none, recommended } = report;
   if (changes.length === 0) return [];
   const rows = changes.map((one) => [
     one.fit,
@@ -100,8 +101,24 @@ function int8Changes({ int8_changes: changes, photos, none_photos: none }: Repor
   return [
     `Answers that int8 changes, of ${count(photos + none)}`,
     ...table([head, ...rows], ['left', 'left']),
-    ...wrapped('chance: how often two equally good precisions would differ at least as much as these do.'),
+    'chance: how often chance alone would make a difference at least as large.',
+    ...verdictOnInt8(
+      changes.find(({ fit, template }) => fit === recommended.fit && template === recommended.template),
+    ),
   ];
+}
+
+/** @param changes with the recommended fit and template */
+function verdictOnInt8(changes: Int8Changes | undefined): readonly string[] {
+  if (!changes) return [];
+  const { fit, template, right_to_wrong: lost, wrong_to_right: won, p_value: chance } = changes;
+  const verdict =
+    lost + won === 0
+      ? 'int8 loses no right answer.'
+      : chance >= SIGNIFICANT
+        ? `int8 loses ${count(lost)} and wins ${count(won)}, which may be chance.`
+        : `int8 loses ${count(lost)} and wins ${count(won)}, which is hardly chance.`;
+  return wrapped(`With fit ${fit} and template ${template}, ${verdict}`);
 }
 
 /** The categories with the most wrong answers. */
@@ -143,6 +160,7 @@ function takenFor(taken: Result['none_taken_for']): string {
 function thresholds(report: Report): readonly string[] {
   const result = recommendedResult(report);
   if (!result) return [];
+  const { none_photos: none } = report;
   const rules: Readonly<Record<Threshold['rule'], string>> = {
     default: 'default',
     max_wrong: `at most ${limit(report.max_wrong)} wrong`,
@@ -156,16 +174,18 @@ function thresholds(report: Report): readonly string[] {
     count(one.wrong),
     percent(one.wrong_share),
     count(one.unanswered),
+    ...(none > 0 ? [`${count(one.none_unanswered)}/${count(none)}`] : []),
   ]);
   const head = ['scores', 'chosen by', 'threshold', 'right', 'wrong', '', 'no answer'];
+  if (none > 0) head.push('of none');
   return [
     `Thresholds, ${nameOf(result)}`,
     ...table([head, ...rows], ['left', 'left']),
-    ...(report.none_photos === 0
-      ? wrapped(
-          'There are no photos of no category: put some into a subfolder "none" to measure what "others" is for.',
-        )
-      : []),
+    ...wrapped(
+      none > 0
+        ? 'of none: how many of the photos of no category get no answer, as they should.'
+        : 'To measure answers about photos of no category, put some into a subfolder "none".',
+    ),
   ];
 }
 

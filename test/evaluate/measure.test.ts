@@ -51,6 +51,7 @@ describe('measuring', () => {
       ['max_wrong', 2, 0, 7],
       ['f1', 3, 2, 4],
     ]);
+    expect(plain.map((one) => one.none_unanswered)).toEqual([0, 2, 2]);
     expect(plain[1]?.threshold).toBe(0.885);
     expect(plain[2]?.f1).toBeCloseTo(6 / 12, 12);
   });
