@@ -218,7 +218,8 @@ describe('where int8 loses too much in one product', () => {
     const worstOf = (names: readonly string[]) =>
       names.toSorted((one, other) => errors.get(other)! - errors.get(one)!)[0];
     expect(worstOf(['visual.conv1', ...blocks('visual.')])).toBe(block);
-    const products = [...errors.keys()].filter((name) => name.startsWith(`${block}.`));
+    const measured = [...errors.keys()].filter((name) => name.startsWith(`${block}.`));
+    const products = measured.filter((name) => !name.endsWith(', row by row'));
     expect(products).toHaveLength(6);
     expect(worstOf(products)).toStartWith(`${block}.mlp.`);
   });

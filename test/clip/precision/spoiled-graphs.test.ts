@@ -150,7 +150,7 @@ const faults: readonly (readonly [name: string, tower: Tower, spoil: (graph: Gra
     'QuickGELU has another factor',
     'text',
     (graph) => {
-      graph.node(`${text(0)}.mlp.gelu`).attribute[0]!.f = 1;
+      graph.node(`${text(0)}.mlp.gelu`).attribute[0]!.f = 1 / 1.702;
     },
   ],
   ['a norm’s weights are 1', 'vision', (graph) => graph.float32(`${vision(1)}.ln_2.weight`).fill(1)],
@@ -225,7 +225,7 @@ describe('a graph is refused if', () => {
       weights: 'packed',
     } as const;
     const encodeProbes = tower === 'vision' ? encodeProbePictures : encodeProbeTexts;
-    return (await encodeProbes(of, probes, () => {})).embeddings;
+    return (await encodeProbes(of, { probes }, () => {})).embeddings;
   };
 
   beforeAll(async () => {
@@ -237,7 +237,7 @@ describe('a graph is refused if', () => {
     const compiled = async (precision: 'fp32' | 'int8') => {
       const folder = join(directory, precision);
       await mkdir(folder);
-      const target = precision === 'fp32' ? { precision } : { precision, ranges: new Map() };
+      const target = precision === 'fp32' ? { precision } : { precision, calibration: new Map() };
       await compileModel({ checkpoint, identity, target, directory: folder });
       return { pictures: await encode('vision', folder), texts: await encode('text', folder) };
     };
