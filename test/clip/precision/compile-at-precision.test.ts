@@ -176,7 +176,8 @@ describe('int8 answers as fp32 does, without exceptions', () => {
       }
     });
     const { model } = await compile(checkpoint, 'auto');
-    expect(model.precisionReport).toMatchObject({ accepted: true, fp32Products: [] });
+    // Once the channels are quieter, one scale suits all rows.
+    expect(model.precisionReport).toMatchObject({ accepted: true, fp32Products: [], rowProducts: [] });
   });
 
   test.each([50, 500])('with tokens that are %i times louder, also in the middle', async (factor) => {
@@ -190,7 +191,9 @@ describe('int8 answers as fp32 does, without exceptions', () => {
       });
     });
     const { model } = await compile(checkpoint, 'auto');
-    expect(model.precisionReport).toMatchObject({ accepted: true, fp32Products: [] });
+    // The steps of loud tokens would be too large for the others. After a norm, they are as loud as these.
+    const rowProducts = ['visual.transformer.resblocks.1.mlp.c_proj'];
+    expect(model.precisionReport).toMatchObject({ accepted: true, fp32Products: [], rowProducts });
   });
 });
 
