@@ -446,6 +446,12 @@ const precisionReportSchema = v.pipe(
       v.array(v.string()),
       v.description('Matrix products that stay in fp32, because int8 would lose too much in them.'),
     ),
+    row_scale_products: v.pipe(
+      v.array(v.string()),
+      v.description(
+        'Matrix products in int8 with a scale for each row, because one scale for all rows would lose too much in them.',
+      ),
+    ),
   }),
   v.description(
     'How int8 compared with fp32 on synthetic pictures and texts when the model was compiled; null where nothing was compared.',

@@ -25,6 +25,7 @@ export const fakeModel: ModelSummary = {
     texts: { count: 1000, meanCosine: 0.9997, minCosine: 0.9995 },
     bestLabels: { clear: 816, agreeing: 816 },
     fp32Products: ['visual.transformer.resblocks.7.mlp.c_proj'],
+    rowProducts: ['visual.transformer.resblocks.7.mlp.c_fc'],
   },
 };
 

@@ -78,6 +78,7 @@ export const healthReady: Health = {
     texts: { count: 1000, mean_cosine: 0.9996, min_cosine: 0.9995 },
     best_labels: { clear: 816, agreeing: 816 },
     fp32_products: [],
+    row_scale_products: [],
   },
   version,
   uptime_seconds: 86_400,
