@@ -408,6 +408,7 @@ export const healthSchema = v.object({
   // In OpenAPI 3.0, a reference cannot be null.
   model: v.nullable(v.object(modelSchema.entries)),
   precision_report: v.nullable(precisionReportSchema),
+  needs_key: v.pipe(v.boolean(), v.description('Whether questions need the operator’s API key.')),
   version: v.string(),
   uptime_seconds: count,
 });

@@ -25,7 +25,7 @@ const photoResults = createPhotoResults(() => {
 const videoResults = createVideoResults();
 const keyForm = createKeyForm((key) => {
   requests.setKey(key);
-  void classify();
+  if (session.photos.length > 0 || session.video) void classify();
 });
 const question = createQuestionForm({
   onChange: throttled(draw),
@@ -57,6 +57,7 @@ let serviceState: ServiceState['state'] | undefined;
 
 function showState(state: ServiceState): void {
   banner.show(state);
+  if (state.state !== 'unreachable' && state.needs_key && !requests.hasKey) keyForm.need();
   if (state.state === serviceState) return;
   serviceState = state.state;
   live.say(find('banner-text', HTMLElement).textContent ?? '');
@@ -114,7 +115,8 @@ async function classify(): Promise<void> {
 
 /** Shows why a run ended early, beside the field that can be corrected. */
 function explain({ code, sentence }: Refusal): void {
-  if (code === 'unauthorized') keyForm.ask(requests.hasKey ? sentence : 'This service needs an API key.');
+  if (code === 'unauthorized' && requests.hasKey) keyForm.complain(sentence);
+  else if (code === 'unauthorized') keyForm.need();
   else if (/^(?:categories_|label_|multipart_too_large)/.test(code)) question.complain('labels', sentence);
   else if (code === 'option_invalid') question.complain('template', sentence);
   else setText(runFault, `${sentence} Results so far are kept. Press Classify to continue.`);

@@ -18,7 +18,9 @@ export interface RunProgress {
   /** The service's progress with the video; undefined while the video is sent. */
   readonly video?: VideoProgress | undefined;
   /** Why the run waits. */
-  readonly wait?: { readonly sentence: string; readonly waitSeconds: number } | undefined;
+  readonly wait?:
+    | { readonly code: Refusal['code']; readonly sentence: string; readonly waitSeconds: number }
+    | undefined;
 }
 
 /** What a run would send. */
@@ -82,8 +84,8 @@ export function createSession({ requests, untilReady, changed }: SessionOptions)
     untilReady,
     // A person sees why it waits, and can stop it.
     patience: { busySeconds: Number.POSITIVE_INFINITY },
-    onWait: ({ sentence }: Refusal, waitSeconds: number) =>
-      tell({ wait: { sentence, waitSeconds }, video: undefined }),
+    onWait: ({ code, sentence }: Refusal, waitSeconds: number) =>
+      tell({ wait: { code, sentence, waitSeconds }, video: undefined }),
   });
 
   const unanswered = (asked: Question) =>

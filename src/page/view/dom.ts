@@ -2,12 +2,17 @@ const types = { json: 'application/json', csv: 'text/csv' } as const;
 
 /** Saves a text as a download. */
 export function saveText(name: string, format: keyof typeof types, text: string): void {
-  const url = URL.createObjectURL(new Blob([text], { type: types[format] }));
+  saveBlob(`${name}.${format}`, new Blob([text], { type: types[format] }));
+}
+
+/** Saves bytes as a download. */
+export function saveBlob(name: string, blob: Blob): void {
+  const url = URL.createObjectURL(blob);
   const link = document.createElement('a');
   link.href = url;
-  link.download = `${name}.${format}`;
+  link.download = name;
   link.click();
-  // By then the browser has read the text.
+  // By then the browser has begun to read, and needs the address no more.
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
