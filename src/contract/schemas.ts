@@ -180,6 +180,10 @@ export const pictureProgressSchema = v.object({
 });
 
 const index = counted('Place of the file in the request, from 0.');
+const thumbnail = v.pipe(
+  v.optional(v.string()),
+  v.description('With thumbnails=true: a JPEG file in base64.'),
+);
 
 const pictureProgressEventSchema = v.object({
   event: v.picklist(['progress']),
@@ -205,7 +209,7 @@ const categorizeAnswerEventSchema = v.object({
     similarity: v.optional(similarity),
     scores: v.optional(v.array(v.object({ category: v.string(), score, similarity }))),
     warning: v.pipe(v.optional(v.string()), v.description('What is missing of the picture.')),
-    thumbnail: v.pipe(v.optional(v.string()), v.description('With thumbnails=true: a JPEG file in base64.')),
+    thumbnail,
   }),
 });
 
@@ -251,6 +255,7 @@ export const embeddingsAnswerSchema = v.pipe(
     ),
     errors: v.array(fileErrorSchema),
     warnings: fileWarningsSchema,
+    thumbnails: fileThumbnailsSchema,
   }),
   v.description('Can be sent as the part `embeddings` to /categorize and /image.'),
 );
@@ -264,6 +269,7 @@ const embeddingEventSchema = v.object({
     text,
     ...originEntries,
     embedding: embeddingSchema,
+    thumbnail,
   }),
 });
 

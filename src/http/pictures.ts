@@ -15,11 +15,9 @@ import { optionsSchema, type PictureOptions, parseOptions } from '../contract/op
 import { invariant, ServiceError } from '../errors.ts';
 import {
   adviceOf,
-  answerTooLarge,
   type JsonText,
   jsonItems,
   jsonObject,
-  MAX_ANSWER_BYTES,
   rankingLimit,
   SCORE_BYTES,
   type StreamedResponse,
@@ -42,6 +40,8 @@ import {
   type PictureJob,
   type PictureUpload,
   type SettledPicture,
+  thumbnailKeeper,
+  wireThumbnails,
 } from './picture-upload.ts';
 import type { Lease } from './resources.ts';
 
@@ -113,29 +113,6 @@ interface Receiving {
 function seeing({ background, details, thumbnails }: PictureOptions, lease: Lease) {
   return { background, ...(details && thumbnails && { onThumbnail: thumbnailKeeper(lease) }) };
 }
-
-/**
- * Counts the memory of thumbnails. When they are too many for an answer, the request ends at once, not after its last
- * picture.
- * @returns called with the bytes of each. @throws ServiceError option_invalid, overloaded; the signal's reason
- */
-function thumbnailKeeper(lease: Lease): (bytes: number) => void {
-  let characters = 0;
-  return (bytes) => {
-    try {
-      lease.take('keptBytes', bytes);
-      characters += base64Length(bytes);
-      if (characters > MAX_ANSWER_BYTES) {
-        throw answerTooLarge('Send less at once, or leave out the option thumbnails.');
-      }
-    } catch (fault) {
-      lease.abort(fault);
-      throw fault;
-    }
-  };
-}
-
-const base64Length = (bytes: number): number => Math.ceil(bytes / 3) * 4;
 
 /** Reads a form. @returns the categories; undefined if the upload ended early because of a broken picture */
 async function receive(
@@ -236,11 +213,6 @@ function* plainEntries(
   }
 }
 
-/** One at a time, because base64 takes more memory than the files. */
-function* withBase64(thumbnails: readonly FileThumbnail[]): Generator<{ file: string; image: string }> {
-  for (const { file, jpeg } of thumbnails) yield { file, image: jpeg.toBase64() };
-}
-
 interface DetailedAnswer {
   readonly model: Classifier['model'];
   readonly rankings: readonly Ranking[];
@@ -273,7 +245,7 @@ function* detailed(answer: DetailedAnswer): Generator<string> {
   }
   if (thumbnails.length > 0) {
     yield ',"thumbnails":[';
-    yield* jsonItems(withBase64(thumbnails));
+    yield* jsonItems(wireThumbnails(thumbnails));
     yield ']';
   }
   yield '}';

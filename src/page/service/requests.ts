@@ -1,7 +1,10 @@
 import { parseBody, type Received } from '../../contract/client.ts';
 import { createEventReader } from '../../contract/event-stream.ts';
 import type { VideoProgress } from '../../contract/schemas.ts';
-import type { Photo, Question } from '../results/photo.ts';
+import type { Category, Photo, Question } from '../results/photo.ts';
+
+/** The part of a photo that the model looks at: the option `fit`. */
+export type Fit = 'crop' | 'whole' | 'tiles';
 
 interface SendingEvents {
   readonly signal: AbortSignal;
@@ -20,7 +23,10 @@ export interface Requests {
   /** The key is kept in memory only. */
   setKey(key: string): void;
   readonly hasKey: boolean;
-  sendPhotos(photos: readonly Photo[], question: Question, events: SendingEvents): Promise<Received>;
+  /** Asks for the embeddings of photos, named by their place in the list: `0`, `1`, … */
+  sendPhotos(photos: readonly Photo[], fit: Fit, events: SendingEvents): Promise<Received>;
+  /** Asks for the embeddings of texts. */
+  sendTexts(texts: readonly string[], template: string, signal: AbortSignal): Promise<Received>;
   sendVideo(
     video: File,
     question: VideoQuestion,
@@ -28,8 +34,6 @@ export interface Requests {
   ): Promise<Received>;
 }
 
-/** The limit of the option `top_k`. Only an operator can allow more categories than that. */
-const MAX_TOP_K = 1000;
 /** Behind transparent photos, for the model and on the page. The style sheet has it, too. */
 export const PAGE_BACKGROUND = 'white';
 /** Each category comes with a picture of some 300 KB. With more categories than this, only times are asked for. */
@@ -50,26 +54,30 @@ export function createRequests(): Requests {
     get hasKey() {
       return apiKey !== undefined;
     },
-    sendPhotos(photos, question, events) {
+    sendPhotos(photos, fit, events) {
       const form = new FormData();
-      // First, so that a fault in them is found before the photos are sent.
-      form.append('categories', JSON.stringify({ categories: question.labels }));
       for (const [place, { file }] of photos.entries()) form.append('files', file, String(place));
-      const topK = Math.min(question.labels.length, MAX_TOP_K);
-      const path = `categorize?${query(question, {
-        details: 'true',
-        top_k: String(topK),
+      const path = `embeddings?${new URLSearchParams({
+        encoding_format: 'base64',
+        on_error: 'skip',
         background: PAGE_BACKGROUND,
         thumbnails: 'true',
+        ...(fit !== 'crop' && { fit }),
       })}`;
       return send({ ...events, path, form, headers: headers('application/json') });
     },
+    sendTexts(texts, template, signal) {
+      const form = new FormData();
+      form.append('texts', JSON.stringify(texts));
+      const path = `embeddings?${query(template, { encoding_format: 'base64' })}`;
+      return send({ path, form, headers: headers('application/json'), signal, onSent: () => undefined });
+    },
     async sendVideo(video, question, { onProgress, ...events }) {
       const form = new FormData();
-      form.append('categories', JSON.stringify({ categories: question.labels }));
+      form.append('categories', JSON.stringify({ categories: wireCategories(question.categories) }));
       form.append('video', video, 'video');
-      const categories = question.labels.length;
-      const path = `video?${query(question, {
+      const categories = question.categories.length;
+      const path = `video?${query(question.template, {
         details: 'true',
         moments: 'true',
         thorough: String(question.thorough),
@@ -90,7 +98,15 @@ export function createRequests(): Requests {
   };
 }
 
-function query({ template }: Question, options: Readonly<Record<string, string>>): URLSearchParams {
+/** A list of names; with phrases if they differ from the names. */
+function wireCategories(categories: readonly Category[]): unknown {
+  if (categories.every(({ name, phrases }) => phrases.length === 1 && phrases[0] === name)) {
+    return categories.map(({ name }) => name);
+  }
+  return Object.fromEntries(categories.map(({ name, phrases }) => [name, phrases]));
+}
+
+function query(template: string, options: Readonly<Record<string, string>>): URLSearchParams {
   return new URLSearchParams({ ...options, ...(template && { template }) });
 }
 

@@ -84,3 +84,27 @@ export function arrange(parent: Element, children: readonly Element[]): void {
     if (present !== child) parent.insertBefore(child, present ?? null);
   }
 }
+
+/** Closes an open menu when something else is clicked, or at Escape. */
+export function useMenus(): void {
+  const open = () => document.querySelectorAll<HTMLDetailsElement>('details.menu[open]');
+  addEventListener('pointerdown', ({ target }) => {
+    for (const menu of open()) if (target instanceof Node && !menu.contains(target)) menu.open = false;
+  });
+  addEventListener('keydown', ({ key }) => {
+    if (key !== 'Escape') return;
+    for (const menu of open()) {
+      menu.open = false;
+      menu.querySelector('summary')?.focus();
+    }
+  });
+  addEventListener('focusin', ({ target }) => {
+    for (const menu of open()) if (target instanceof Node && !menu.contains(target)) menu.open = false;
+  });
+  // A menu of commands closes when one is chosen.
+  for (const button of document.querySelectorAll('details.menu .panel > button')) {
+    button.addEventListener('click', () => {
+      for (const menu of open()) menu.open = false;
+    });
+  }
+}
