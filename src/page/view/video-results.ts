@@ -364,6 +364,7 @@ export function createVideoResults() {
     const present = new Set(found.map(({ category }) => category));
     const absent = details.results.map(({ category }) => category).filter((it) => !present.has(it));
     missing.hidden = absent.length === 0;
+    note.hidden ||= shown?.rules?.others === true;
     setText(missing, absent.length === 0 ? '' : `Not in this video: ${absent.join(', ')}.`);
     showPlayable();
   };
