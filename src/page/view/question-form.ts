@@ -36,7 +36,8 @@ interface QuestionForm {
   /** Whether to look at all of a long video. */
   readonly thorough: boolean;
   restore(settings: Partial<Settings>): void;
-  addCategories(texts: readonly string[]): void;
+  /** Puts other categories in the place of some. */
+  replaceCategories(old: readonly string[], texts: readonly string[]): void;
   /** Reads a categories document into the field. */
   readDocument(file: File): Promise<void>;
   focusCategories(): void;
@@ -154,7 +155,8 @@ export function createQuestionForm({ onChange, onSubmit, onStop, say }: Question
       showStrictness();
       field.set(texts);
     },
-    addCategories: (texts) => void field.add(texts),
+    replaceCategories: (old, texts) =>
+      field.set([...settings().texts.filter((text) => !old.includes(text)), ...texts]),
     readDocument,
     focusCategories: () => field.focus(),
     show({ faultOf, templateFault: refused, alike, areAsked, sentAgain }) {
