@@ -211,7 +211,7 @@ async function search(): Promise<void> {
   }
   setText(runFault, '');
   live.say('Searching the video.');
-  const refusal = await session.searchVideo(question.question, question.thorough);
+  const refusal = await session.searchVideo(question.question, question.video);
   if (refusal) explain(refusal);
   else live.say(session.video?.fault?.sentence ?? 'The video was searched.');
   watch.check();
@@ -272,7 +272,7 @@ function draw(): void {
 /** Names what the button will do, if there is something to do. */
 function showGo(): void {
   const { progress: running, video, unsent } = session;
-  const isSearchable = video !== undefined && session.isVideoOpen(question.question, question.thorough);
+  const isSearchable = video !== undefined && session.isVideoOpen(question.question, question.video);
   const hadFocus = document.activeElement === (running ? submit : stop);
   const isOpen = !running && (isSearchable || (unsent > 0 && isStopped));
   find('go', HTMLElement).hidden = !isOpen;

@@ -8,7 +8,7 @@ import { type ShownVideo, separatePictures } from './results/frames.ts';
 import type { Asked, Category, Photo, Question } from './results/photo.ts';
 import { embedPhotos, type Origin, RunStopped } from './service/embed-photos.ts';
 import { createTextEmbeddings } from './service/embed-texts.ts';
-import type { Fit, Requests } from './service/requests.ts';
+import type { Fit, Requests, VideoOptions } from './service/requests.ts';
 
 /** The progress of a run. */
 export interface RunProgress {
@@ -49,7 +49,7 @@ export interface Session {
   /** How many photos have to be sent. */
   readonly unsent: number;
   /** Whether the video was not searched with this question. */
-  isVideoOpen(question: Question, thorough: boolean): boolean;
+  isVideoOpen(question: Question, options: VideoOptions): boolean;
   /** @returns how many were new */
   addPhotos(files: readonly FoundFile[]): Promise<number>;
   removePhoto(photo: Photo): void;
@@ -65,7 +65,7 @@ export interface Session {
    */
   sendPhotos(): Promise<Refusal | undefined>;
   /** @returns as `sendPhotos` */
-  searchVideo(question: Question, thorough: boolean): Promise<Refusal | undefined>;
+  searchVideo(question: Question, options: VideoOptions): Promise<Refusal | undefined>;
   stop(): void;
   /** The next run sends these photos again. */
   forgetFaults(photos: readonly Photo[]): void;
@@ -84,8 +84,8 @@ const MAX_ORIGINS = 3;
 export function createSession({ requests, untilReady, changed }: SessionOptions): Session {
   const photos = createPhotoList();
   let video: ShownVideo | undefined;
-  /** The question that the video's answer or fault belongs to. */
-  let videoQuestion: { readonly key: string; readonly thorough: boolean } | undefined;
+  /** The question and options that the video's answer or fault belongs to. */
+  let videoQuestion: string | undefined;
   let question: Question = { categories: [], template: '' };
   let asked: Asked | undefined;
   let model: Origin | undefined;
@@ -240,7 +240,7 @@ export function createSession({ requests, untilReady, changed }: SessionOptions)
 
   const search = async (
     wanted: Question,
-    thorough: boolean,
+    options: VideoOptions,
     signal: AbortSignal,
   ): Promise<Refusal | undefined> => {
     const { file } = video ?? {};
@@ -250,7 +250,7 @@ export function createSession({ requests, untilReady, changed }: SessionOptions)
     const attempt = () =>
       requests.sendVideo(
         file,
-        { ...wanted, thorough },
+        { ...wanted, ...options },
         {
           signal,
           onSent: (sentBytes) => tell({ sentBytes, wait: undefined }),
@@ -268,9 +268,9 @@ export function createSession({ requests, untilReady, changed }: SessionOptions)
       if (!isAboutFiles(outcome.refusal)) return outcome.refusal;
       video = { file, fault: { code, sentence } };
     } else if (isVideoDetails(outcome.answer)) {
-      video = { file, ...separatePictures(outcome.answer) };
+      video = { file, ...separatePictures(outcome.answer), rules: { others: options.others } };
     } else return refusalOf({ status: 200, body: outcome.answer });
-    videoQuestion = { key: JSON.stringify(wanted), thorough };
+    videoQuestion = JSON.stringify([wanted, options]);
     return undefined;
   };
 
@@ -301,9 +301,8 @@ export function createSession({ requests, untilReady, changed }: SessionOptions)
     get unsent() {
       return unsent().length;
     },
-    isVideoOpen: (wanted, thorough) =>
-      video !== undefined &&
-      (videoQuestion?.key !== JSON.stringify(wanted) || videoQuestion.thorough !== thorough),
+    isVideoOpen: (wanted, options) =>
+      video !== undefined && videoQuestion !== JSON.stringify([wanted, options]),
     async addPhotos(files) {
       const added = await photos.add(files, changed);
       changed();
@@ -332,7 +331,7 @@ export function createSession({ requests, untilReady, changed }: SessionOptions)
       void ask(question);
     },
     sendPhotos: () => run(sendAll),
-    searchVideo: (wanted, thorough) => run((signal) => search(wanted, thorough, signal)),
+    searchVideo: (wanted, options) => run((signal) => search(wanted, options, signal)),
     stop() {
       stopping.abort();
     },

@@ -12,10 +12,13 @@ interface SendingEvents {
   readonly onSent: (bytes: number) => void;
 }
 
-/** A question about a video. */
-export interface VideoQuestion extends Question {
-  /** The option `thorough`. */
+/** The options of /video that a person can set. */
+export interface VideoOptions {
+  /** Whether to look at all of a long video. */
   readonly thorough: boolean;
+  /** Whether a category may have no frame, because nothing in the video fits it. */
+  readonly others: boolean;
+  readonly fit: Fit;
 }
 
 /** The requests of the page, with the key if there is one. */
@@ -29,7 +32,7 @@ export interface Requests {
   sendTexts(texts: readonly string[], template: string, signal: AbortSignal): Promise<Received>;
   sendVideo(
     video: File,
-    question: VideoQuestion,
+    question: Question & VideoOptions,
     events: SendingEvents & { readonly onProgress: (progress: VideoProgress) => void },
   ): Promise<Received>;
 }
@@ -81,6 +84,8 @@ export function createRequests(): Requests {
         details: 'true',
         moments: 'true',
         thorough: String(question.thorough),
+        ...(question.others && { others: 'true' }),
+        ...(question.fit !== 'crop' && { fit: question.fit }),
         top_k: String(maximumMoments(categories)),
         images: String(categories <= MAX_PICTURES),
       })}`;

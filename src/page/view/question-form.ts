@@ -1,6 +1,6 @@
 import { categoryOf, parseLabels } from '../intake/labels.ts';
 import type { Category, Question } from '../results/photo.ts';
-import type { Fit } from '../service/requests.ts';
+import type { Fit, VideoOptions } from '../service/requests.ts';
 import { createCategoryField } from './category-field.ts';
 import { find, setText } from './dom.ts';
 
@@ -33,8 +33,7 @@ export interface QuestionState {
 interface QuestionForm {
   readonly settings: Settings;
   readonly question: Question;
-  /** Whether to look at all of a long video. */
-  readonly thorough: boolean;
+  readonly video: VideoOptions;
   restore(settings: Partial<Settings>): void;
   /** Puts other categories in the place of some. */
   replaceCategories(old: readonly string[], texts: readonly string[]): void;
@@ -64,6 +63,7 @@ export function createQuestionForm({ onChange, onSubmit, onStop, say }: Question
   const several = find('several', HTMLInputElement);
   const strictness = find('strictness', HTMLInputElement);
   const thorough = find('thorough', HTMLInputElement);
+  const others = find('others', HTMLInputElement);
   const documentInput = find('labels-input', HTMLInputElement);
   /** A text that cannot be read. */
   let unreadable = '';
@@ -103,7 +103,8 @@ export function createQuestionForm({ onChange, onSubmit, onStop, say }: Question
     onChange();
   });
   strictness.addEventListener('input', showStrictness);
-  for (const one of [template, fit, several, strictness, thorough]) one.addEventListener('input', onChange);
+  for (const one of [template, fit, several, strictness, thorough, others])
+    one.addEventListener('input', onChange);
   find('choose-labels', HTMLButtonElement).addEventListener('click', () => documentInput.click());
   documentInput.addEventListener('change', () => {
     const [file] = documentInput.files ?? [];
@@ -140,8 +141,8 @@ export function createQuestionForm({ onChange, onSubmit, onStop, say }: Question
       }
       return { categories: [...byName.values()], template: wanted };
     },
-    get thorough() {
-      return thorough.checked;
+    get video() {
+      return { thorough: thorough.checked, others: others.checked, fit: fit.value as Fit };
     },
     restore(saved) {
       const { texts = [], template: wanted = '' } = saved;
