@@ -1,5 +1,6 @@
 import type { Refusal } from '../contract/client.ts';
 import type { Rules } from '../contract/options.ts';
+import { createExamples } from './examples/examples.ts';
 import { countsByKind, type FoundFiles, sortFound, type UnusedFile } from './intake/found-files.ts';
 import { photosCsv, photosJson } from './results/export.ts';
 import { alikeCategories } from './results/photo.ts';
@@ -89,6 +90,20 @@ const saveMenu = createSaveMenu({
   },
 });
 find('save', HTMLElement).append(saveMenu.element);
+/** The categories of the last example. */
+let exampleLabels: readonly string[] = [];
+const examples = createExamples({
+  onPhotos: (files) =>
+    void takeFiles({
+      files: files.map((file) => ({ file, path: file.name, inFolder: false })),
+      unreadable: [],
+    }),
+  onLabels(labels) {
+    question.replaceCategories(exampleLabels, labels);
+    exampleLabels = labels;
+  },
+});
+find('examples', HTMLElement).append(examples.element);
 
 useMenus();
 createDropZone((found) => void takeFiles(found));
@@ -111,6 +126,7 @@ let serviceState: ServiceState['state'] | undefined;
 
 function showState(state: ServiceState): void {
   banner.show(state);
+  if (state.state === 'ready') examples.setDemo(state.model?.name === 'demo');
   if (state.state !== 'unreachable' && state.needs_key && !requests.hasKey) keyForm.need();
   if (state.state === serviceState) return;
   serviceState = state.state;

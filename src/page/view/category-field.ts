@@ -13,6 +13,7 @@ export interface ChipState {
 interface CategoryField {
   /** As written, distinct, in order; the last one may still be in the making. */
   readonly texts: readonly string[];
+  /** Replaces all categories. */
   set(texts: readonly string[]): void;
   /** Adds categories; those that are there already are passed over. @returns how many are new */
   add(texts: readonly string[]): number;
@@ -34,7 +35,7 @@ interface CategoryFieldOptions {
  * edits one, Delete removes it.
  */
 export function createCategoryField({ onChange, onFault, say }: CategoryFieldOptions): CategoryField {
-  const field = find('words', HTMLElement);
+  const box = find('word-box', HTMLElement);
   const list = find('chips', HTMLUListElement);
   const input = find('labels', HTMLInputElement);
   const more = find('chips-more', HTMLButtonElement);
@@ -77,6 +78,7 @@ export function createCategoryField({ onChange, onFault, say }: CategoryFieldOpt
   const editor = (text: string): HTMLLIElement => {
     const place = edited!.place;
     const box = create('input', {
+      class: 'chip-editor',
       attributes: {
         type: 'text',
         'aria-label': 'Edit the category',
@@ -107,7 +109,7 @@ export function createCategoryField({ onChange, onFault, say }: CategoryFieldOpt
       focusChip(Math.min(place, texts.length - 1));
     });
     box.addEventListener('blur', () => end(box.value));
-    return create('li', { class: 'chip editing' }, box);
+    return create('li', { class: 'chip' }, box);
   };
 
   const edit = (place: number) => {
@@ -207,9 +209,11 @@ export function createCategoryField({ onChange, onFault, say }: CategoryFieldOpt
       removeAt(place);
     }
   });
-  field.addEventListener('click', ({ target }) => {
-    if (target === field || target === list) input.focus();
+  box.addEventListener('click', ({ target }) => {
+    if (target === box || target === list) input.focus();
   });
+  // Otherwise the button would be hidden before it is released.
+  more.addEventListener('mousedown', (event) => event.preventDefault());
   more.addEventListener('click', () => focusChip(0));
 
   const mark = () => {
@@ -222,9 +226,14 @@ export function createCategoryField({ onChange, onFault, say }: CategoryFieldOpt
 
   /** Folded, the field has one line: a button says how many chips do not fit into it. */
   const fold = () => {
-    const bottom = list.getBoundingClientRect().bottom;
-    const hidden = [...list.children].filter((item) => item.getBoundingClientRect().top >= bottom).length;
+    const { bottom, right } = list.getBoundingClientRect();
+    const boxes = [...list.children].map((item) => item.getBoundingClientRect());
+    const hidden = boxes.filter(({ top }) => top >= bottom).length;
     more.hidden = hidden === 0;
+    // Moved without a change of the layout, which might let one more chip fit, and then none.
+    const lastRight = Math.max(0, ...boxes.slice(0, boxes.length - hidden).map((box) => box.right));
+    box.style.setProperty('--gap', `${hidden === 0 ? 0 : Math.max(0, right - lastRight)}px`);
+    input.placeholder = texts.length === 0 ? 'dog, birthday cake, sunset at sea' : 'Add a category';
     setText(more, `+${hidden}`);
     more.setAttribute('aria-label', `Show ${count(hidden, 'more category', 'more categories')}`);
   };
@@ -238,6 +247,7 @@ export function createCategoryField({ onChange, onFault, say }: CategoryFieldOpt
       return [...new Set([...texts, ...pending].map((text) => text.trim()).filter((text) => text !== ''))];
     },
     set(next) {
+      input.value = '';
       texts = [...new Set(next)];
       draw();
       onChange();

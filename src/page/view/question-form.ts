@@ -35,7 +35,8 @@ interface QuestionForm {
   readonly question: Question;
   readonly video: VideoOptions;
   restore(settings: Partial<Settings>): void;
-  addCategories(texts: readonly string[]): void;
+  /** Puts other categories in the place of some. */
+  replaceCategories(old: readonly string[], texts: readonly string[]): void;
   /** Reads a categories document into the field. */
   readDocument(file: File): Promise<void>;
   focusCategories(): void;
@@ -155,7 +156,8 @@ export function createQuestionForm({ onChange, onSubmit, onStop, say }: Question
       showStrictness();
       field.set(texts);
     },
-    addCategories: (texts) => void field.add(texts),
+    replaceCategories: (old, texts) =>
+      field.set([...settings().texts.filter((text) => !old.includes(text)), ...texts]),
     readDocument,
     focusCategories: () => field.focus(),
     show({ faultOf, templateFault: refused, alike, areAsked, sentAgain }) {
