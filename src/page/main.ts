@@ -15,7 +15,13 @@ import { createKeyForm } from './view/key-form.ts';
 import { bytes, count } from './view/numbers.ts';
 import { createPhotoResults } from './view/photo-results.ts';
 import { createQuestionForm } from './view/question-form.ts';
-import { continueText, createLiveRegion, createProgress, createServiceBanner } from './view/status.ts';
+import {
+  continueText,
+  createLiveRegion,
+  createProgress,
+  createServiceBanner,
+  stoppedText,
+} from './view/status.ts';
 import { createVideoResults } from './view/video-results.ts';
 
 const live = createLiveRegion(find('live', HTMLElement));
@@ -55,6 +61,8 @@ const photoResults = createPhotoResults({
 });
 const keyForm = createKeyForm((key) => {
   requests.setKey(key);
+  isKeyMissing = false;
+  isStopped = false;
   ask();
   void send();
 });
@@ -123,11 +131,14 @@ addEventListener('beforeunload', (event) => {
 });
 
 let serviceState: ServiceState['state'] | undefined;
+/** Whether nothing can be sent before a person has given the key. */
+let isKeyMissing = false;
 
 function showState(state: ServiceState): void {
   banner.show(state);
   if (state.state === 'ready') examples.setDemo(state.model?.name === 'demo');
-  if (state.state !== 'unreachable' && state.needs_key && !requests.hasKey) keyForm.need();
+  isKeyMissing = state.state !== 'unreachable' && state.needs_key && !requests.hasKey;
+  if (isKeyMissing) keyForm.need();
   if (state.state === serviceState) return;
   serviceState = state.state;
   live.say(find('banner-text', HTMLElement).textContent ?? '');
@@ -182,6 +193,8 @@ function showUnused(notes: readonly string[], unused: readonly UnusedFile[]): vo
 function ask(): void {
   const { fit } = question.settings;
   session.setFit(fit);
+  // With the key, all is asked again.
+  if (isKeyMissing) return;
   void session.ask(question.question).then(() => {
     const { refusal } = session.words;
     if (refusal) explain(refusal);
@@ -192,6 +205,7 @@ function ask(): void {
 /** Sends the photos that were not sent yet. */
 async function send(): Promise<void> {
   if (session.progress || session.unsent === 0) return;
+  if (asksForKey()) return;
   setText(runFault, '');
   const refusal = await session.sendPhotos();
   isUnsaved = true;
@@ -203,8 +217,14 @@ async function send(): Promise<void> {
   watch.check();
 }
 
+/** Leads to the key if it is missing: nothing is sent before. */
+function asksForKey(): boolean {
+  if (isKeyMissing) keyForm.focus();
+  return isKeyMissing;
+}
+
 async function search(): Promise<void> {
-  if (session.progress || !session.video) return;
+  if (session.progress || !session.video || asksForKey()) return;
   if (question.question.categories.length === 0) {
     question.focusCategories();
     return;
@@ -279,9 +299,14 @@ function showGo(): void {
   stop.hidden = !running;
   setText(submit, unsent > 0 ? continueText(unsent) : 'Search the video');
   find('video-options', HTMLElement).hidden = !isSearchable;
-  setText(
-    find('plan', HTMLElement),
-    isSearchable && question.question.categories.length === 0 ? 'Write the words to look for first.' : '',
-  );
+  setText(find('plan', HTMLElement), planText(isSearchable));
   if (hadFocus) (running ? stop : submit).focus();
+}
+
+function planText(isSearchable: boolean): string {
+  const { photos, unsent } = session;
+  if (unsent > 0 && isStopped) return stoppedText(photos.length - unsent, photos.length);
+  return isSearchable && question.question.categories.length === 0
+    ? 'Write the words to look for first.'
+    : '';
 }

@@ -42,7 +42,10 @@ export function createExamples({ onPhotos, onLabels }: ExamplesOptions): Example
   });
   const chips = Object.entries(lists).map(([name, labels]) => {
     const chip = createButton('', () => onLabels(labels), 'button quiet example');
-    chip.append(create('strong', { text: name }), ` ${labels.join(' · ')}`);
+    chip.append(
+      create('strong', { text: name }),
+      ` ${labels.join(' · ').replaceAll(/something |an? /g, '')}`,
+    );
     return create('li', {}, chip);
   });
   const element = create(

@@ -3,6 +3,8 @@ import { find, setText } from './dom.ts';
 interface KeyForm {
   /** Says that a key is needed. A second call changes nothing while the form is open. */
   need(): void;
+  /** Leads to the form. */
+  focus(): void;
   /** Says what is wrong with the key that was sent. */
   complain(sentence: string): void;
 }
@@ -31,6 +33,7 @@ export function createKeyForm(onKey: (key: string) => void): KeyForm {
     need() {
       if (form.hidden !== false) ask('This service needs an API key.', false);
     },
+    focus: () => field.focus(),
     complain: (sentence) => ask(sentence, true),
   };
 }

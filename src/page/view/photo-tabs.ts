@@ -1,6 +1,6 @@
 import type { Photo } from '../results/photo.ts';
 import { create, setText } from './dom.ts';
-import { count, number } from './numbers.ts';
+import { number } from './numbers.ts';
 
 /** A group of photos that can be shown alone. */
 export interface Tab {
@@ -69,6 +69,7 @@ export function createPhotoTabs(
       },
       create('span', { class: 'tab-name' }),
       create('span', { class: 'count' }),
+      create('span', { class: 'visually-hidden' }),
     );
     button.addEventListener('click', () => select(key));
     const target = () => tabs.find((one) => one.key === key)?.target;
@@ -125,7 +126,7 @@ export function createPhotoTabs(
         setText(button.children[0]!, name);
         setText(button.children[1]!, number(photos));
         button.classList.toggle('none', photos === 0);
-        button.setAttribute('aria-label', `${name}, ${count(photos, 'photo')}`);
+        setText(button.children[2]!, photos === 1 ? ' photo' : ' photos');
       }
       mark();
     },

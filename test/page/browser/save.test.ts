@@ -28,6 +28,7 @@ async function sort(page: Page, files: readonly SampleFile[]): Promise<void> {
   // Each photo then has a group.
   await page.getByRole('slider', { name: 'Strictness' }).fill('0');
   await untilSorted(page, files.length);
+  await untilTrue(page, 'document.querySelector("#tab-unsure .count").textContent === "0"');
 }
 
 const openMenu = (page: Page) => page.getByRole('button', { name: 'Save photos' }).click();
@@ -143,9 +144,9 @@ describeInBrowser('photos are taken away', () => {
         ] as const) {
           await page.emulateMedia({ colorScheme: scheme });
           await page.setViewportSize({ width, height: 844 });
+          await takeScreenshot(page, `save-${scheme}-${width}`);
           expect(await violationsOf(page)).toEqual([]);
           expect(await page.evaluate('document.scrollingElement.scrollWidth')).toBe(width);
-          await takeScreenshot(page, `save-${scheme}-${width}`);
         }
         await page.getByRole('button', { name: 'Copy list of names' }).click();
         await page.getByText('The list is copied.').waitFor();
