@@ -5,6 +5,7 @@ import { countsByKind, type FoundFiles, sortFound, type UnusedFile } from './int
 import { photosCsv, photosJson } from './results/export.ts';
 import { alikeCategories } from './results/photo.ts';
 import { createSaveMenu } from './save/save-menu.ts';
+import { postForm } from './service/post-form.ts';
 import { createRequests } from './service/requests.ts';
 import { type ServiceState, watchService } from './service/service-state.ts';
 import { createSession } from './session.ts';
@@ -25,7 +26,7 @@ import {
 import { createVideoResults } from './view/video-results.ts';
 
 const live = createLiveRegion(find('live', HTMLElement));
-const requests = createRequests();
+const requests = createRequests(postForm);
 const watch = watchService(showState);
 const drawSoon = throttled(draw);
 const session = createSession({ requests, untilReady: watch.untilReady, changed: drawSoon });

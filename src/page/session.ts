@@ -78,6 +78,9 @@ interface SessionOptions {
   readonly changed: () => void;
 }
 
+/** A person who types a word pauses this long when it is whole. */
+const TYPING_PAUSE_MS = 150;
+
 /** The model changes when an operator changes it. More changes in a run mean that different services answer. */
 const MAX_ORIGINS = 3;
 
@@ -166,11 +169,15 @@ export function createSession({ requests, untilReady, changed }: SessionOptions)
     asking = mine;
     changed();
     try {
+      await new Promise((resolve) => setTimeout(resolve, TYPING_PAUSE_MS));
+      mine.signal.throwIfAborted();
       const phrases = [...backgroundPhrases, ...phrasesOf(wanted)];
       const refused = await texts.ask(phrases, wanted.template, {
         ...sending(mine.signal),
         onWait: () => undefined,
       });
+      // The model has changed, and all words are asked for again.
+      if (asking !== mine) return;
       refusal = refused;
       if (!refused) asked = inNumbers(wanted);
     } catch (fault) {

@@ -1,4 +1,4 @@
-import { parseBody, type Received } from '../../contract/client.ts';
+import type { Received } from '../../contract/client.ts';
 import { createEventReader } from '../../contract/event-stream.ts';
 import type { VideoProgress } from '../../contract/schemas.ts';
 import type { Category, Photo, Question } from '../results/photo.ts';
@@ -6,7 +6,7 @@ import type { Category, Photo, Question } from '../results/photo.ts';
 /** The part of a photo that the model looks at: the option `fit`. */
 export type Fit = 'crop' | 'whole' | 'tiles';
 
-interface SendingEvents {
+export interface SendingEvents {
   readonly signal: AbortSignal;
   /** Called with the bytes of the body that were sent so far. */
   readonly onSent: (bytes: number) => void;
@@ -47,7 +47,17 @@ export function maximumMoments(categories: number): number {
   return categories <= MAX_PICTURES ? 100 : 10;
 }
 
-export function createRequests(): Requests {
+/** A request as it goes over the network. */
+export interface Sending extends SendingEvents {
+  readonly path: string;
+  readonly form: FormData;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Called with each further piece of a success's answer. */
+  readonly onText?: (piece: string) => void;
+}
+
+/** @param send posts a form. @throws the signal's reason */
+export function createRequests(send: (sending: Sending) => Promise<Received>): Requests {
   let apiKey: string | undefined;
   const headers = (accept: string) => ({ accept, ...(apiKey !== undefined && { 'x-api-key': apiKey }) });
   return {
@@ -113,50 +123,4 @@ function wireCategories(categories: readonly Category[]): unknown {
 
 function query(template: string, options: Readonly<Record<string, string>>): URLSearchParams {
   return new URLSearchParams({ ...options, ...(template && { template }) });
-}
-
-interface Sending extends SendingEvents {
-  readonly path: string;
-  readonly form: FormData;
-  readonly headers: Readonly<Record<string, string>>;
-  /** Called with each further piece of a success's answer. */
-  readonly onText?: (piece: string) => void;
-}
-
-/**
- * Posts a form. XMLHttpRequest, because fetch does not say how much of a body was sent.
- * @throws the signal's reason
- */
-function send({ path, form, headers, signal, onSent, onText }: Sending): Promise<Received> {
-  return new Promise((resolve, reject) => {
-    signal.throwIfAborted();
-    const request = new XMLHttpRequest();
-    const abort = () => {
-      request.abort();
-      reject(signal.reason);
-    };
-    signal.addEventListener('abort', abort, { once: true });
-    request.upload.onprogress = ({ loaded }) => onSent(loaded);
-    let read = 0;
-    const readOn = () => {
-      if (!onText || request.status !== 200) return;
-      const text = request.responseText;
-      onText(text.slice(read));
-      read = text.length;
-    };
-    request.onprogress = readOn;
-    request.onloadend = () => {
-      signal.removeEventListener('abort', abort);
-      readOn();
-      const retryAfter = Number.parseFloat(request.getResponseHeader('retry-after') ?? '');
-      resolve({
-        status: request.status,
-        body: onText && request.status === 200 ? undefined : parseBody(request.responseText),
-        retryAfterSeconds: Number.isFinite(retryAfter) ? retryAfter : undefined,
-      });
-    };
-    request.open('POST', path);
-    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
-    request.send(form);
-  });
 }

@@ -233,7 +233,7 @@ export function createCategoryField({ onChange, onFault, say }: CategoryFieldOpt
     // Moved without a change of the layout, which might let one more chip fit, and then none.
     const lastRight = Math.max(0, ...boxes.slice(0, boxes.length - hidden).map((box) => box.right));
     box.style.setProperty('--gap', `${hidden === 0 ? 0 : Math.max(0, right - lastRight)}px`);
-    input.placeholder = texts.length === 0 ? 'dog, birthday cake, sunset at sea' : 'Add a category';
+    input.placeholder = texts.length === 0 ? 'dog, birthday cake, sunset at sea' : 'Add a word';
     setText(more, `+${hidden}`);
     more.setAttribute('aria-label', `Show ${count(hidden, 'more category', 'more categories')}`);
   };
