@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { Page } from 'playwright-core';
 import { makeVideo, type VideoRecipe } from '../../fixtures/videos.ts';
 import { videoDetails } from '../video-details.ts';
+import { readZip } from './read-zip.ts';
 import { type SampleFile, scenePhotos, textFile } from './sample-files.ts';
 import {
   classify,
@@ -71,7 +72,7 @@ describeInBrowser('a video on the page', () => {
       await page
         .locator('.best-frame')
         .first()
-        .getByRole('button', { name: /^Go to 0:0[34]\.\d$/ })
+        .getByRole('button', { name: /^Go to 0:0[34]\.\d, the best frame of blue$/ })
         .press('Enter');
       await untilTrue(page, 'document.querySelector("video").currentTime < 4.8');
       // The pictures are complete.
@@ -97,9 +98,9 @@ describeInBrowser('a video on the page', () => {
       await filesInput(page).setInputFiles([await film('twice.webm', again)]);
       await classify(page, 'blue\nred');
       await untilClassified(page);
-      const rows = page.locator('#moments-list > li');
-      expect(await rows.locator('h4').allTextContents()).toEqual(['blue', 'red']);
-      const parts = rows.first().getByRole('button');
+      const rows = page.locator('.best-frame');
+      expect(await rows.locator('h3').allTextContents()).toEqual(['blue', 'red']);
+      const parts = rows.first().locator('ul').getByRole('button');
       expect(await parts.allTextContents()).toEqual([
         expect.stringMatching(/^0:0[12]\.\d–0:0[34]\.\d, best frame at 0:0[23]\.\d$/),
         expect.stringMatching(/^0:0[56]\.\d–0:08\.\d, best frame at 0:0[67]\.\d$/),
@@ -154,30 +155,62 @@ describeInBrowser('a video on the page', () => {
       for (const sentence of warnings) expect(await page.getByText(sentence).count()).toBe(1);
     }));
 
-  test('minimum score and count change what is shown; it is saved without a new upload', () =>
+  test('opens a frame large, leads to it, and saves it as the service made it', () =>
+    stage.visit(async (page) => {
+      await filesInput(page).setInputFiles([await film('film.webm')]);
+      await classify(page, 'blue, yellow');
+      await untilClassified(page);
+      await page.getByRole('button', { name: /^blue, the frame at/ }).click();
+      const dialog = page.getByRole('dialog');
+      await dialog.getByRole('heading', { name: 'blue' }).waitFor();
+      expect(await dialog.getByRole('img').getAttribute('alt')).toMatch(/^blue, the frame at 0:0[34]\.\d$/);
+      await takeScreenshot(page, 'frame');
+      await page.keyboard.press('ArrowRight');
+      await dialog.getByRole('heading', { name: 'yellow' }).waitFor();
+      const download = page.waitForEvent('download');
+      await dialog.getByRole('button', { name: 'Save this frame' }).click();
+      const saved = await download;
+      expect(saved.suggestedFilename()).toMatch(/^film-[4567]\.\d{3}\.jpg$/);
+      const jpeg = await readFile(await saved.path());
+      expect([...jpeg.subarray(0, 3)]).toEqual([0xff, 0xd8, 0xff]);
+      await dialog.getByRole('button', { name: 'Show in the video' }).click();
+      await dialog.waitFor({ state: 'hidden' });
+      await untilTrue(page, 'document.querySelector("video").currentTime > 4.8');
+    }));
+
+  test('all frames and the answers are saved without a new upload', () =>
     stage.visit(async (page) => {
       await filesInput(page).setInputFiles([await film('film.webm')]);
       await classify(page, 'blue, pink');
       await untilClassified(page);
-      expect(await page.locator('.best-frame').count()).toBe(2);
-      await page.getByRole('slider', { name: 'Minimum score' }).fill('100');
-      await page
-        .locator('#best-frames')
-        .getByText(/^Categor(?:y|ies) without a match: /)
-        .waitFor();
-      await page.getByRole('slider', { name: 'Minimum score' }).fill('0');
-      const times = page.locator('.best-frame').first().locator('.time');
-      await page.getByRole('spinbutton', { name: 'Show top' }).fill('2');
-      await times.nth(2).waitFor({ state: 'detached' });
-      expect(await times.count()).toBe(2);
+      const zip = page.waitForEvent('download');
+      await page.getByRole('button', { name: 'Save all frames' }).click();
+      const names = readZip(await (await zip).path()).map(({ name }) => name);
+      expect(names).toEqual([
+        expect.stringMatching(/^blue\/film-[34]\.\d{3}\.jpg$/),
+        expect.stringMatching(/^pink\/film-\d\.\d{3}\.jpg$/),
+      ]);
       const download = page.waitForEvent('download');
       await page.getByRole('button', { name: 'Save as JSON' }).click();
       const saved = await download;
       expect(saved.suggestedFilename()).toBe('video.json');
       expect(JSON.parse(await readFile(await saved.path(), 'utf8'))).toMatchObject({
         file: 'film.webm',
-        results: [{ category: 'blue', scores: [expect.anything(), expect.anything()] }, { category: 'pink' }],
+        results: [{ category: 'blue', scores: expect.anything() }, { category: 'pink' }],
       });
+    }));
+
+  test('of one scene shows one frame for all categories', () =>
+    stage.visit(async (page) => {
+      const still: VideoRecipe = { ...recipe, scenes: [{ colour: 'red', seconds: 2 }] };
+      await filesInput(page).setInputFiles([await film('still.webm', still)]);
+      await classify(page, 'blue, red, pink');
+      await untilClassified(page);
+      await page.getByText(/^One scene: all categories (?:at|between) 0:0/).waitFor();
+      expect(await page.locator('.best-frame').count()).toBe(1);
+      expect(await page.locator('.fits li').allTextContents()).toEqual(['red', 'pink', 'blue']);
+      expect(await page.locator('#timeline').isVisible()).toBe(false);
+      await takeScreenshot(page, 'one-scene', true);
     }));
 
   test('that is none is named as such, and nothing else breaks', () =>
@@ -206,11 +239,12 @@ describeInBrowser('a video on the page', () => {
       const buttons = page.locator('#video-answer').locator('.mark, .time');
       expect(await buttons.count()).toBeGreaterThan(4);
       for (const button of await buttons.all()) expect(await button.isDisabled()).toBe(true);
-      expect(await page.getByText('Choose a part to see its best frame.').count()).toBe(0);
       await takeScreenshot(page, 'unplayable', true);
-      await page.getByRole('spinbutton', { name: 'Show top' }).fill('1');
-      await buttons.nth(5).waitFor();
-      for (const button of await buttons.all()) expect(await button.isDisabled()).toBe(true);
+      // The pictures are there all the same.
+      await page.locator('.frame').first().click();
+      await page.getByRole('button', { name: 'Save this frame' }).waitFor();
+      expect(await page.getByRole('button', { name: 'Show in the video' }).isVisible()).toBe(false);
+      await page.keyboard.press('Escape');
       await filesInput(page).setInputFiles([await film('film.webm')]);
       await page.locator('#player').waitFor();
     }));
