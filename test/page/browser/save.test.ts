@@ -27,6 +27,7 @@ async function sort(page: Page, files: readonly SampleFile[]): Promise<void> {
   await addCategories(page, categories);
   // Each photo then has a group.
   await page.getByRole('slider', { name: 'Strictness' }).fill('0');
+  await page.locator('#tab-label-3').waitFor();
   await untilSorted(page, files.length);
   await untilTrue(page, 'document.querySelector("#tab-unsure .count").textContent === "0"');
 }

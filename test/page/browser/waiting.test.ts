@@ -134,7 +134,7 @@ describeInBrowser('waiting does not look like failing', () => {
         await addCategories(page, ['green', 'blue']);
         await untilSorted(page, 2);
         await first.stop();
-        await page.locator('#files-input').setInputFiles(photos);
+        await filesInput(page).setInputFiles(photos.slice(2));
         const sentence = 'The service cannot be reached. The page tries again every second.';
         await page.locator('#banner-text').getByText(sentence).waitFor();
         await page.getByText('Waiting for the service. The run then continues by itself.').waitFor();
