@@ -152,7 +152,7 @@ function rowOf(frame: BestFrame, picture: string | undefined, video: VideoDetail
     () => actions.seek(timestamp),
     'button quiet time',
   );
-  go.setAttribute('aria-label', `Go to ${timecode(timestamp)}, the best frame of ${category}`);
+  go.setAttribute('aria-label', `Best at ${timecode(timestamp)}: go to the best frame of ${category}`);
   const about = create(
     'div',
     { class: 'about' },

@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test';
-import { violationsOf } from './axe.ts';
+import { looksGood } from './axe.ts';
 import { readZip } from './read-zip.ts';
 import { scenePhotos } from './sample-files.ts';
 import { untilSorted } from './sorting.ts';
@@ -11,16 +11,7 @@ describeInBrowser('a first visit', () => {
   test('six example photos, small and drawn by the page, are sorted by what the model knows', () =>
     stage.visit(async (page) => {
       await page.locator('#banner.demo').waitFor();
-      for (const [scheme, width] of [
-        ['light', 1200],
-        ['dark', 1200],
-        ['light', 390],
-      ] as const) {
-        await page.emulateMedia({ colorScheme: scheme });
-        await page.setViewportSize({ width, height: 900 });
-        expect(await violationsOf(page)).toEqual([]);
-        await takeScreenshot(page, `first-visit-${scheme}-${width}`, true);
-      }
+      await looksGood(page, 'first-visit');
       await page.setViewportSize({ width: 1200, height: 900 });
       await page.getByRole('button', { name: 'Try it with 6 example photos' }).click();
       await page.locator('#tab-label-5').waitFor();
