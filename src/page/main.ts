@@ -42,6 +42,8 @@ let isUnsaved = false;
 /** A run that a person stopped, or that failed, goes on only if a person says so. */
 let isStopped = false;
 let templateFault: string | undefined;
+/** Files that are being read. */
+let taking = 0;
 
 const photoResults = createPhotoResults({
   onMove(photo, target) {
@@ -72,6 +74,7 @@ const question = createQuestionForm({
     templateFault = undefined;
     writeSettings(question.settings);
     ask();
+    setBusy(true);
     drawSoon();
   },
   onSubmit() {
@@ -147,6 +150,17 @@ function showState(state: ServiceState): void {
 
 /** Adds photos and a video to the session, and reads categories from other files. */
 async function takeFiles(found: FoundFiles): Promise<void> {
+  taking += 1;
+  setBusy(true);
+  try {
+    await useFiles(found);
+  } finally {
+    taking -= 1;
+    drawSoon();
+  }
+}
+
+async function useFiles(found: FoundFiles): Promise<void> {
   const { photos, video, documents, unused } = sortFound(found);
   for (const document of documents) await question.readDocument(document);
   if (video) session.setVideo(video);
@@ -288,6 +302,13 @@ function draw(): void {
   photoResults.render({ photos, asked, rules: rules() });
   videoResults.render(video);
   runFault.hidden = runFault.textContent === '';
+  const isWaiting = session.unsent > 0 && !isStopped && !isKeyMissing;
+  setBusy(taking > 0 || session.progress !== undefined || words.areAsked || isWaiting);
+}
+
+/** Tells screen readers, and tests, whether the results are still changing. Only what draws them says that they are not. */
+function setBusy(isBusy: boolean): void {
+  find('results', HTMLElement).ariaBusy = String(isBusy);
 }
 
 /** Names what the button will do, if there is something to do. */

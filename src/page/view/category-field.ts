@@ -215,6 +215,9 @@ export function createCategoryField({ onChange, onFault, say }: CategoryFieldOpt
   // Otherwise the button would be hidden before it is released.
   more.addEventListener('mousedown', (event) => event.preventDefault());
   more.addEventListener('click', () => focusChip(0));
+  box.addEventListener('focusout', ({ relatedTarget }) => {
+    if (!(relatedTarget instanceof Node) || !box.contains(relatedTarget)) list.scrollTop = 0;
+  });
 
   const mark = () => {
     for (const [place, item] of [...list.children].entries()) {

@@ -124,7 +124,7 @@ export function createPhotoTabs(
         buttons.set(key, button);
         if (list.children[index] !== button) list.insertBefore(button, list.children[index] ?? null);
         setText(button.children[0]!, name);
-        setText(button.children[1]!, number(photos));
+        setText(button.children[1]!, ` ${number(photos)}`);
         button.classList.toggle('none', photos === 0);
         setText(button.children[2]!, photos === 1 ? ' photo' : ' photos');
       }
