@@ -124,7 +124,7 @@ describe('the rooms', () => {
     [
       'the page knows only the contract and how an answer is decided',
       /^src\/page\//,
-      /^(?:native\/|models\/|src\/(?!page\/|contract\/|classify\/decide\.ts|csv-cell\.ts))/,
+      /^(?:native\/|models\/|src\/(?!page\/|contract\/|classify\/decide\.ts|(?:csv-cell|file-names)\.ts))/,
       'names',
     ],
     [
@@ -167,7 +167,7 @@ describe('the rooms', () => {
     ],
     [
       'leaf modules import nothing of ours but leaves',
-      /^src\/(?:config|csv-cell|errors|garbage|log|memory-plan|precision|semaphore|turns|work-context)\.ts$/,
+      /^src\/(?:config|csv-cell|errors|file-names|garbage|log|memory-plan|precision|semaphore|turns|work-context)\.ts$/,
       /^(?:src\/(?!(?:log|memory-plan|precision)\.ts)|native\/|models\/)/,
       'names',
     ],
