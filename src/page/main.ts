@@ -320,7 +320,6 @@ function showGo(): void {
   find('go', HTMLElement).hidden = !isOpen;
   stop.hidden = !running;
   setText(submit, unsent > 0 ? continueText(unsent) : 'Search the video');
-  find('video-options', HTMLElement).hidden = !isSearchable;
   setText(find('plan', HTMLElement), planText(isSearchable));
   if (hadFocus) (running ? stop : submit).focus();
 }

@@ -160,6 +160,7 @@ export function scriptedSearch(world: World = {}) {
       await onLabels?.(signal);
       return labels.map(embed);
     },
+    backgroundOf: async () => undefined,
   });
   return { search, seen, semaphore, placesForVideos };
 }

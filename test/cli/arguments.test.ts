@@ -157,7 +157,7 @@ describe('a command is refused', () => {
     ['p --category c --jason', "Unknown option '--jason'"],
     ['p --category c --threshold 2', '--threshold must be a number from 0 to 1'],
     ['p --category c --threshold 0.1 --threshold 0.2', '--threshold is given 2 times'],
-    ['p --category c --template photo --top-k 0', '--template must hold {} exactly once'],
+    ['p --category c --template photograph --top-k 0', '--template must hold {} exactly once'],
     ['p --category c --template photo --top-k 0', '--top-k must be at least 1'],
     ['p --category c --json --csv', '--json and --csv cannot be combined'],
     ['p --category c --move-to a --copy-to b', '--move-to and --copy-to cannot be combined'],

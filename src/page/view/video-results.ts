@@ -152,7 +152,7 @@ function rowOf(frame: BestFrame, picture: string | undefined, video: VideoDetail
     () => actions.seek(timestamp),
     'button quiet time',
   );
-  go.setAttribute('aria-label', `Go to ${timecode(timestamp)}, the best frame of ${category}`);
+  go.setAttribute('aria-label', `Best at ${timecode(timestamp)}: go to the best frame of ${category}`);
   const about = create(
     'div',
     { class: 'about' },
@@ -264,6 +264,7 @@ export function createVideoResults() {
   const timelineSection = find('timeline', HTMLElement);
   const bestFrames = find('best-frames', HTMLOListElement);
   const note = find('video-note', HTMLElement);
+  const options = find('video-options', HTMLElement);
   const saves = find('video-saves', HTMLElement);
   const missing = find('video-missing', HTMLElement);
   let shown: ShownVideo | undefined;
@@ -394,6 +395,7 @@ export function createVideoResults() {
       setText(facts, next?.details ? factsText(next.details) : '');
       setText(fault, next?.fault?.sentence ?? '');
       fault.hidden = !next?.fault;
+      options.hidden = next?.fault !== undefined;
       const sentences = new Set(next?.details?.warnings);
       warnings.replaceChildren(...[...sentences].map((text) => create('li', { text })));
       // Drawing again would take the focus from its buttons.

@@ -3,17 +3,11 @@ import { readFile } from 'node:fs/promises';
 import type { Page } from 'playwright-core';
 import { makeVideo, type VideoRecipe } from '../../fixtures/videos.ts';
 import { videoDetails } from '../video-details.ts';
+import { looksGood } from './axe.ts';
 import { readZip } from './read-zip.ts';
 import { type SampleFile, scenePhotos, textFile } from './sample-files.ts';
-import {
-  classify,
-  describeInBrowser,
-  filesInput,
-  takeScreenshot,
-  untilClassified,
-  untilTrue,
-  useStage,
-} from './visit.ts';
+import { searchVideo, untilSearched, untilSorted } from './sorting.ts';
+import { describeInBrowser, filesInput, takeScreenshot, untilTrue, useStage } from './visit.ts';
 
 const recipe: VideoRecipe = {
   scenes: [
@@ -43,9 +37,7 @@ describeInBrowser('a video on the page', () => {
     stage.visit(async (page) => {
       const { scenes } = makeVideo(recipe);
       await filesInput(page).setInputFiles([await film('film.webm')]);
-      await page.getByText('Video film.webm added.').waitFor();
-      await classify(page, 'blue\nsomething green\ngreen\nyellow');
-      await untilClassified(page);
+      await searchVideo(page, ['blue', 'something green', 'green', 'yellow']);
       expect(await page.locator('#video-facts').textContent()).toMatch(
         /^320 × 180, 0:08\.\d; 5 scenes, .* by demo$/,
       );
@@ -72,7 +64,7 @@ describeInBrowser('a video on the page', () => {
       await page
         .locator('.best-frame')
         .first()
-        .getByRole('button', { name: /^Go to 0:0[34]\.\d, the best frame of blue$/ })
+        .getByRole('button', { name: /^Best at 0:0[34]\.\d: go to the best frame of blue$/ })
         .press('Enter');
       await untilTrue(page, 'document.querySelector("video").currentTime < 4.8');
       // The pictures are complete.
@@ -80,7 +72,7 @@ describeInBrowser('a video on the page', () => {
         'Array.from(document.querySelectorAll(".best-frame img"), (image) => image.naturalWidth)';
       await page.locator('.best-frame img').last().scrollIntoViewIfNeeded();
       await untilTrue(page, `${widths}.every((width) => width === 320)`);
-      await takeScreenshot(page, 'video', true);
+      await looksGood(page, 'video');
     }));
 
   test('shows on a bar where each category fits, and the keyboard leads to each part', () =>
@@ -96,8 +88,7 @@ describeInBrowser('a video on the page', () => {
       };
       const { scenes } = makeVideo(again);
       await filesInput(page).setInputFiles([await film('twice.webm', again)]);
-      await classify(page, 'blue\nred');
-      await untilClassified(page);
+      await searchVideo(page, ['blue', 'red']);
       const rows = page.locator('.best-frame');
       expect(await rows.locator('h3').allTextContents()).toEqual(['blue', 'red']);
       const parts = rows.first().locator('ul').getByRole('button');
@@ -131,14 +122,13 @@ describeInBrowser('a video on the page', () => {
         if (request.method() === 'POST') asked.push(request.url().replace(/^.*\//, ''));
       });
       await filesInput(page).setInputFiles([await film('film.webm'), ...(await scenePhotos(1))]);
-      await classify(page, 'blue, red');
-      await untilClassified(page);
-      await page.getByLabel('Look at every second of the video (slower)').check();
-      await page.getByText('The video will be sent.').waitFor();
-      await page.getByRole('button', { name: 'Classify' }).click();
-      await untilClassified(page);
-      expect(asked).toEqual([
-        expect.stringContaining('categorize?'),
+      await searchVideo(page, ['blue', 'red']);
+      await untilSorted(page, 6);
+      await page.getByLabel('Look at every second (slower)').check();
+      await page.getByRole('button', { name: 'Search the video' }).click();
+      await page.getByRole('button', { name: 'Search the video' }).waitFor({ state: 'hidden' });
+      await untilSearched(page);
+      expect(asked.filter((path) => path.startsWith('video?'))).toEqual([
         expect.stringMatching(/^video\?.*moments=true&thorough=false/),
         expect.stringMatching(/^video\?.*moments=true&thorough=true/),
       ]);
@@ -150,21 +140,19 @@ describeInBrowser('a video on the page', () => {
       const event = { event: 'result', data: { ...videoDetails, warnings } };
       await page.route('**/video?*', (route) => route.fulfill({ body: `${JSON.stringify(event)}\n` }));
       await filesInput(page).setInputFiles([await film('film.webm')]);
-      await classify(page, 'cat, dog, bird');
-      await untilClassified(page);
+      await searchVideo(page, ['cat', 'dog', 'bird']);
       for (const sentence of warnings) expect(await page.getByText(sentence).count()).toBe(1);
     }));
 
   test('opens a frame large, leads to it, and saves it as the service made it', () =>
     stage.visit(async (page) => {
       await filesInput(page).setInputFiles([await film('film.webm')]);
-      await classify(page, 'blue, yellow');
-      await untilClassified(page);
+      await searchVideo(page, ['blue', 'yellow']);
       await page.getByRole('button', { name: /^blue, the frame at/ }).click();
       const dialog = page.getByRole('dialog');
       await dialog.getByRole('heading', { name: 'blue' }).waitFor();
       expect(await dialog.getByRole('img').getAttribute('alt')).toMatch(/^blue, the frame at 0:0[34]\.\d$/);
-      await takeScreenshot(page, 'frame');
+      await looksGood(page, 'frame');
       await page.keyboard.press('ArrowRight');
       await dialog.getByRole('heading', { name: 'yellow' }).waitFor();
       const download = page.waitForEvent('download');
@@ -181,8 +169,7 @@ describeInBrowser('a video on the page', () => {
   test('all frames and the answers are saved without a new upload', () =>
     stage.visit(async (page) => {
       await filesInput(page).setInputFiles([await film('film.webm')]);
-      await classify(page, 'blue, pink');
-      await untilClassified(page);
+      await searchVideo(page, ['blue', 'pink']);
       const zip = page.waitForEvent('download');
       await page.getByRole('button', { name: 'Save all frames' }).click();
       const names = readZip(await (await zip).path()).map(({ name }) => name);
@@ -200,28 +187,47 @@ describeInBrowser('a video on the page', () => {
       });
     }));
 
+  test('names the categories that nothing in it fits, if a person asks for that', () =>
+    stage.visit(async (page) => {
+      const asked: string[] = [];
+      const [cat, dog, bird] = videoDetails.results;
+      const results = [cat, dog, { ...bird!, file: null, timestamp: null, score: 0.2 }];
+      const event = { event: 'result', data: { ...videoDetails, results } };
+      await page.route('**/video?*', async (route) => {
+        asked.push(route.request().url());
+        await route.fulfill({ body: `${JSON.stringify(event)}\n` });
+      });
+      await filesInput(page).setInputFiles([await film('film.webm')]);
+      await page.getByLabel('Leave out what is not in the video').check();
+      await searchVideo(page, ['cat', 'dog', 'bird']);
+      await page.getByText('Not in this video: bird.').waitFor();
+      expect(await page.locator('.best-frame h3').allTextContents()).not.toContain('bird');
+      expect(asked).toEqual([expect.stringContaining('others=true')]);
+    }));
+
   test('of one scene shows one frame for all categories', () =>
     stage.visit(async (page) => {
       const still: VideoRecipe = { ...recipe, scenes: [{ colour: 'red', seconds: 2 }] };
       await filesInput(page).setInputFiles([await film('still.webm', still)]);
-      await classify(page, 'blue, red, pink');
-      await untilClassified(page);
+      await searchVideo(page, ['blue', 'red', 'pink']);
       await page.getByText(/^One scene: all categories (?:at|between) 0:0/).waitFor();
       expect(await page.locator('.best-frame').count()).toBe(1);
       expect(await page.locator('.fits li').allTextContents()).toEqual(['red', 'pink', 'blue']);
       expect(await page.locator('#timeline').isVisible()).toBe(false);
-      await takeScreenshot(page, 'one-scene', true);
+      await looksGood(page, 'one-scene');
     }));
 
   test('that is none is named as such, and nothing else breaks', () =>
     stage.visit(async (page) => {
       await filesInput(page).setInputFiles([{ ...textFile('film.mp4', 'no video'), mimeType: 'video/mp4' }]);
-      await classify(page, 'blue');
-      await untilClassified(page);
+      await searchVideo(page, ['blue']);
       expect(await page.locator('#video-fault').textContent()).toMatch(/\w+/);
       expect(await page.locator('#video-answer').isVisible()).toBe(false);
+      // One reason is enough.
+      expect(await page.locator('#unplayable').isVisible()).toBe(false);
+      await looksGood(page, 'broken-video');
       await filesInput(page).setInputFiles([await film('film.webm')]);
-      await page.getByRole('button', { name: 'Classify' }).click();
+      await page.getByRole('button', { name: 'Search the video' }).click();
       await page.locator('.best-frame').waitFor();
       expect(await page.locator('#video-fault').isVisible()).toBe(false);
     }));
@@ -230,8 +236,7 @@ describeInBrowser('a video on the page', () => {
     stage.visit(async (page) => {
       const form: VideoRecipe = { ...recipe, encoder: 'mpeg4', options: {}, container: 'mp4' };
       await filesInput(page).setInputFiles([{ ...(await film('old.mp4', form)), mimeType: 'video/mp4' }]);
-      await classify(page, 'blue, red');
-      await untilClassified(page);
+      await searchVideo(page, ['blue', 'red']);
       await page.getByText('This browser cannot play this video').waitFor();
       expect(await page.locator('.best-frame img').count()).toBe(2);
       // Nothing that leads nowhere.
@@ -239,7 +244,7 @@ describeInBrowser('a video on the page', () => {
       const buttons = page.locator('#video-answer').locator('.mark, .time');
       expect(await buttons.count()).toBeGreaterThan(4);
       for (const button of await buttons.all()) expect(await button.isDisabled()).toBe(true);
-      await takeScreenshot(page, 'unplayable', true);
+      await looksGood(page, 'unplayable');
       // The pictures are there all the same.
       await page.locator('.frame').first().click();
       await page.getByRole('button', { name: 'Save this frame' }).waitFor();

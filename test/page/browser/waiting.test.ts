@@ -4,10 +4,10 @@ import type { EngineState } from '../../../src/classify/classifier.ts';
 import { createFakeEngine } from '../../http/fake-engine.ts';
 import { start } from '../../http/harness.ts';
 import { startService } from '../../service/service.ts';
-import { violationsOf } from './axe.ts';
+import { looksGood } from './axe.ts';
 import { scenePhotos, textFile } from './sample-files.ts';
 import { addCategories, untilSorted } from './sorting.ts';
-import { describeInBrowser, filesInput, takeScreenshot, untilTrue, useStage } from './visit.ts';
+import { describeInBrowser, filesInput, untilTrue, useStage } from './visit.ts';
 
 const ready = (): EngineState => ({ state: 'ready', classifier: createFakeEngine().classifier });
 
@@ -19,20 +19,6 @@ const faults = (page: Page) =>
 
 /** What the page says about waiting, each text once. */
 const bannerText = (page: Page) => page.locator('#banner-text').textContent();
-
-async function looksGood(page: Page, name: string): Promise<void> {
-  for (const [scheme, width, height] of [
-    ['light', 1200, 900],
-    ['dark', 1200, 900],
-    ['light', 390, 844],
-  ] as const) {
-    await page.emulateMedia({ colorScheme: scheme });
-    await page.setViewportSize({ width, height });
-    expect(await violationsOf(page)).toEqual([]);
-    expect(await page.evaluate('document.scrollingElement.scrollWidth')).toBe(width);
-    await takeScreenshot(page, `${name}-${scheme}-${width}`);
-  }
-}
 
 describeInBrowser('waiting does not look like failing', () => {
   const stage = useStage();
@@ -134,7 +120,7 @@ describeInBrowser('waiting does not look like failing', () => {
         await addCategories(page, ['green', 'blue']);
         await untilSorted(page, 2);
         await first.stop();
-        await page.locator('#files-input').setInputFiles(photos);
+        await filesInput(page).setInputFiles(photos.slice(2));
         const sentence = 'The service cannot be reached. The page tries again every second.';
         await page.locator('#banner-text').getByText(sentence).waitFor();
         await page.getByText('Waiting for the service. The run then continues by itself.').waitFor();
