@@ -457,7 +457,8 @@ function isNaming(name: string | undefined): name is SidecarNaming {
   return sidecarNamings.some((known) => known === name);
 }
 
-function onlyOne(name: string, given: readonly string[] | undefined): string | undefined {
+/** @throws UsageError if an option is given more than once */
+export function onlyOne(name: string, given: readonly string[] | undefined): string | undefined {
   if (given !== undefined && given.length > 1) {
     throw new UsageError(`--${name} is given ${given.length} times; it is accepted once.`);
   }

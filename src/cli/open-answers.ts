@@ -3,7 +3,7 @@ import { DEMO_MODEL_NAME } from '../clip/demo/demo-checkpoint.ts';
 import { prepareModel } from '../clip/store/prepare-model.ts';
 import type { LoadingProgress } from '../clip/store/progress-display.ts';
 import type { Config } from '../config.ts';
-import { startEngine } from '../engine.ts';
+import { type Engine, startEngine } from '../engine.ts';
 import { type Log, type LogLevel, logLevels } from '../log.ts';
 import type { Answers, Question, TellSynonyms } from './answers/answers.ts';
 import type { Embedder } from './answers/embedder.ts';
@@ -129,26 +129,44 @@ async function openIndexOf({
   });
 }
 
+/** What an engine in this process is started with. */
+interface LocalEngineOptions extends Pick<OpenAnswersOptions, 'config' | 'terminal' | 'signal'> {
+  readonly isQuiet: boolean;
+}
+
+/**
+ * Prepares the model and loads it. On a terminal a status line shows the progress.
+ * @throws ModelStoreError; the signal's reason
+ */
+export async function startLocalEngine(options: LocalEngineOptions): Promise<Engine> {
+  const { config, terminal, signal, isQuiet } = options;
+  const log = createEngineLog(isQuiet ? 'warn' : config.logLevel, (sentence) => terminal.note(sentence));
+  const report = (progress: Pick<LoadingProgress, 'stage' | 'percent'>) => {
+    if (terminal.isInteractive && !isQuiet) terminal.status(describeLoading(progress));
+  };
+  const store = { model: config.model, log, ...(isQuiet && { terminal: null }) };
+  try {
+    const compiled = await prepareModel(store, report, signal);
+    report({ stage: 'warming_up' });
+    const engine = await startEngine(compiled, config, log);
+    if (compiled.name === DEMO_MODEL_NAME) {
+      log.warn({}, 'NOT CLIP: the demo model answers. It only knows colours and brightness.');
+    }
+    return engine;
+  } finally {
+    terminal.status('');
+  }
+}
+
 async function openEngine(options: OpenAnswersOptions): Promise<Answers> {
   const { command, question, config, terminal, signal } = options;
-  const level = command.isQuiet ? 'warn' : config.logLevel;
-  const log = createEngineLog(level, (sentence) => terminal.note(sentence));
-  const report = (progress: Pick<LoadingProgress, 'stage' | 'percent'>) => {
-    if (terminal.isInteractive && !command.isQuiet) terminal.status(describeLoading(progress));
-  };
-  const store = { model: config.model, log, ...(command.isQuiet && { terminal: null }) };
-  const compiled = await prepareModel(store, report, signal);
-  report({ stage: 'warming_up' });
-  const engine = await startEngine(compiled, config, log);
+  const engine = await startLocalEngine({ config, terminal, signal, isQuiet: command.isQuiet });
   let index: OpenIndex | undefined;
   const dispose = async () => {
     await engine[Symbol.asyncDispose]();
     index?.[Symbol.dispose]();
   };
   try {
-    if (compiled.name === DEMO_MODEL_NAME) {
-      log.warn({}, 'NOT CLIP: the demo model answers. It only knows colours and brightness.');
-    }
     const { classifier } = engine;
     const maxImageBytes = config.limits.imageBytes;
     index = await openIndexOf(options);
@@ -164,7 +182,5 @@ async function openEngine(options: OpenAnswersOptions): Promise<Answers> {
   } catch (fault) {
     await dispose();
     throw fault;
-  } finally {
-    terminal.status('');
   }
 }

@@ -251,6 +251,12 @@ export const embeddingsOptionsSchema = v.strictObject({
       'How an embedding is written. float: a list of numbers. base64: the base64 of its float32 numbers, in little-endian order, which has half the length.',
     ),
   ),
+  thumbnails: v.pipe(
+    v.optional(flag, 'false'),
+    v.description(
+      `true: adds a small JPEG in base64 of each picture that browsers do not show (${withThumbnails}): the square that the model looks at.`,
+    ),
+  ),
   on_error: v.pipe(
     v.optional(v.picklist(['fail', 'skip'], 'must be fail or skip'), 'fail'),
     v.description(

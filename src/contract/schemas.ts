@@ -224,6 +224,10 @@ export const pictureProgressSchema = v.object({
 });
 
 const index = counted('Place of the file in the request, from 0.');
+const thumbnail = v.pipe(
+  v.optional(v.string()),
+  v.description('With thumbnails=true: a JPEG file in base64.'),
+);
 
 const pictureProgressEventSchema = v.object({
   event: v.picklist(['progress']),
@@ -256,7 +260,7 @@ const categorizeAnswerEventSchema = v.object({
     background,
     scores: v.optional(v.array(v.object({ category: v.string(), score, similarity }))),
     warning: v.pipe(v.optional(v.string()), v.description('What is missing of the picture.')),
-    thumbnail: v.pipe(v.optional(v.string()), v.description('With thumbnails=true: a JPEG file in base64.')),
+    thumbnail,
   }),
 });
 
@@ -302,6 +306,7 @@ export const embeddingsAnswerSchema = v.pipe(
     ),
     errors: v.array(fileErrorSchema),
     warnings: fileWarningsSchema,
+    thumbnails: fileThumbnailsSchema,
   }),
   v.description('Can be sent as the part `embeddings` to /categorize and /image.'),
 );
@@ -315,6 +320,7 @@ const embeddingEventSchema = v.object({
     text,
     ...originEntries,
     embedding: embeddingSchema,
+    thumbnail,
   }),
 });
 
@@ -446,6 +452,12 @@ const precisionReportSchema = v.pipe(
       v.array(v.string()),
       v.description('Matrix products that stay in fp32, because int8 would lose too much in them.'),
     ),
+    row_scale_products: v.pipe(
+      v.array(v.string()),
+      v.description(
+        'Matrix products in int8 with a scale for each row, because one scale for all rows would lose too much in them.',
+      ),
+    ),
   }),
   v.description(
     'How int8 compared with fp32 on synthetic pictures and texts when the model was compiled; null where nothing was compared.',
@@ -463,6 +475,7 @@ export const healthSchema = v.object({
   // In OpenAPI 3.0, a reference cannot be null.
   model: v.nullable(v.object(modelSchema.entries)),
   precision_report: v.nullable(precisionReportSchema),
+  needs_key: v.pipe(v.boolean(), v.description('Whether questions need the operator’s API key.')),
   version: v.string(),
   uptime_seconds: count,
 });

@@ -16,12 +16,10 @@ import { optionsSchema, type PictureOptions, parseImageOptions, parseOptions } f
 import { invariant, ServiceError } from '../errors.ts';
 import {
   adviceOf,
-  answerTooLarge,
   type JsonText,
   jsonItems,
   jsonObject,
   keptCounter,
-  MAX_ANSWER_BYTES,
   rankingLimit,
   SCORE_BYTES,
   type StreamedResponse,
@@ -45,6 +43,8 @@ import {
   type PictureJob,
   type PictureUpload,
   type SettledPicture,
+  thumbnailKeeper,
+  wireThumbnails,
 } from './picture-upload.ts';
 import type { Lease } from './resources.ts';
 
@@ -117,29 +117,6 @@ interface Receiving {
 function seeing({ background, details, thumbnails }: PictureOptions, lease: Lease) {
   return { background, ...(details && thumbnails && { onThumbnail: thumbnailKeeper(lease) }) };
 }
-
-/**
- * Counts the memory of thumbnails. When they are too many for an answer, the request ends at once, not after its last
- * picture.
- * @returns called with the bytes of each. @throws ServiceError option_invalid, overloaded; the signal's reason
- */
-function thumbnailKeeper(lease: Lease): (bytes: number) => void {
-  let characters = 0;
-  return (bytes) => {
-    try {
-      lease.take('keptBytes', bytes);
-      characters += base64Length(bytes);
-      if (characters > MAX_ANSWER_BYTES) {
-        throw answerTooLarge('Send less at once, or leave out the option thumbnails.');
-      }
-    } catch (fault) {
-      lease.abort(fault);
-      throw fault;
-    }
-  };
-}
-
-const base64Length = (bytes: number): number => Math.ceil(bytes / 3) * 4;
 
 /** Reads a form. @returns the categories; undefined if the upload ended early because of a broken picture */
 async function receive(
@@ -258,11 +235,6 @@ function namesOf(candidates: Ranking['candidates']): readonly string[] {
   return candidates.map(({ name }) => name);
 }
 
-/** One at a time, because base64 takes more memory than the files. */
-function* withBase64(thumbnails: readonly FileThumbnail[]): Generator<{ file: string; image: string }> {
-  for (const { file, jpeg } of thumbnails) yield { file, image: jpeg.toBase64() };
-}
-
 interface DetailedAnswer {
   readonly model: Classifier['model'];
   readonly rankings: readonly Ranking[];
@@ -296,7 +268,7 @@ function* detailed(answer: DetailedAnswer): Generator<string> {
   }
   if (thumbnails.length > 0) {
     yield ',"thumbnails":[';
-    yield* jsonItems(withBase64(thumbnails));
+    yield* jsonItems(wireThumbnails(thumbnails));
     yield ']';
   }
   // Without its opening brace.

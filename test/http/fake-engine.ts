@@ -25,6 +25,7 @@ export const fakeModel: ModelSummary = {
     texts: { count: 1000, meanCosine: 0.9997, minCosine: 0.9995 },
     bestLabels: { clear: 816, agreeing: 816 },
     fp32Products: ['visual.transformer.resblocks.7.mlp.c_proj'],
+    rowProducts: ['visual.transformer.resblocks.7.mlp.c_fc'],
   },
 };
 
@@ -143,10 +144,11 @@ export function createFakeEngine({
         const bytes = picture instanceof Uint8Array ? picture : await picture.read();
         onBytes?.(bytes);
         const word = new TextDecoder().decode(bytes.subarray(0, 100));
-        if (onThumbnail && word.startsWith('unshown:')) {
-          const jpeg = new Uint8Array(Number(word.slice(8)));
-          onThumbnail(jpeg.byteLength);
-          thumbnails.push({ file, jpeg });
+        const thumbnail =
+          onThumbnail && word.startsWith('unshown:') ? new Uint8Array(Number(word.slice(8))) : undefined;
+        if (thumbnail) {
+          onThumbnail?.(thumbnail.byteLength);
+          thumbnails.push({ file, jpeg: thumbnail });
         }
         const fault: BrokenFile | undefined = word.startsWith('broken:')
           ? { file, code: word.slice(7) as BrokenFile['code'], error: 'It is broken.' }
@@ -154,7 +156,9 @@ export function createFakeEngine({
         if (fault) faults.push(fault);
         else words.set(file, word);
         const work = onWork?.(signal) ?? Promise.resolve();
-        const settled = work.then(() => fault ?? { file, embedding: embeddingOf(word) });
+        const settled = work.then(
+          () => fault ?? { file, embedding: embeddingOf(word), ...(thumbnail && { thumbnail }) },
+        );
         works.push(settled);
         settled.catch(() => undefined);
         return { settled };

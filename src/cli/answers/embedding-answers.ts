@@ -44,11 +44,11 @@ interface EmbeddingAnswersOptions {
 }
 
 /** Pictures that are answered together, one batch of the model. The index has them before they are answered. */
-const CHUNK_FILES = 8;
+export const CHUNK_FILES = 8;
 /** As long as the index has them all, more are looked up at once, which takes half as long. */
 const KNOWN_FILES = 64;
 /** While one chunk is ranked, the next ones are read and encoded. */
-const CHUNKS_AT_ONCE = 3;
+export const CHUNKS_AT_ONCE = 3;
 
 /** A picture, as its embedding in the form of the index. */
 interface LookedAt {

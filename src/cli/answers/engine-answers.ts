@@ -58,16 +58,21 @@ async function searchVideoHere(
   return { frames, warnings: search.warnings };
 }
 
-interface EngineAnswersOptions {
-  readonly question: Question;
-  readonly maxImageBytes: number;
+interface EngineEmbedderOptions {
+  /** How pictures are read. */
+  readonly question: Pick<Question, 'background'>;
   readonly signal: AbortSignal;
   /** Ends the engine. */
   readonly dispose: () => Promise<void>;
-  readonly index?: OpenIndex | undefined;
-  readonly tellSynonyms?: TellSynonyms;
   /** How long to wait after inference has broken down. */
   readonly restartMs?: number;
+}
+
+interface EngineAnswersOptions extends EngineEmbedderOptions {
+  readonly question: Question;
+  readonly maxImageBytes: number;
+  readonly index?: OpenIndex | undefined;
+  readonly tellSynonyms?: TellSynonyms;
 }
 
 /** How often a picture is tried when inference breaks down. */
@@ -99,9 +104,10 @@ export async function createEngineAnswers(
   };
 }
 
-function createEngineEmbedder(
+/** Encodes with the classifier in this process. While inference is being restarted, pictures are tried again. */
+export function createEngineEmbedder(
   classifier: Classifier,
-  { question: { background }, signal, dispose, restartMs = RESTART_MS }: EngineAnswersOptions,
+  { question: { background }, signal, dispose, restartMs = RESTART_MS }: EngineEmbedderOptions,
 ): Embedder {
   const { name, sha256, precision, embeddingDimension: dimension } = classifier.model;
 

@@ -78,12 +78,14 @@ export const healthReady: Health = {
     texts: { count: 1000, mean_cosine: 0.9996, min_cosine: 0.9995 },
     best_labels: { clear: 816, agreeing: 816 },
     fp32_products: [],
+    row_scale_products: [],
   },
+  needs_key: false,
   version,
   uptime_seconds: 86_400,
 };
 
-const loading = 'The model is being downloaded (42 %), about 20 s left. Try again soon.';
+const loading = 'The model is being downloaded (42 %), about 20 s left.';
 const progress = {
   stage: 'downloading' as const,
   bytes_done: 148_670_139,
@@ -98,6 +100,7 @@ export const healthLoading: Health = {
   progress,
   model: null,
   precision_report: null,
+  needs_key: false,
   version,
   uptime_seconds: 14,
 };
@@ -289,7 +292,7 @@ const sentences = {
   internal: `This is a bug: the service failed. Please report it with the request id ${requestId}.`,
   overloaded: '48 requests are waiting; try again in a moment.',
   engine_restarting: 'Inference broke down and is being restarted; try again in a moment.',
-  model_loading: loading,
+  model_loading: `${loading} Try again soon.`,
   model_missing:
     'CLIP_MODEL names the file /models/ViT-L-14.pt, which does not exist. Put the checkpoint there, or set CLIP_MODEL=demo to try the API without it.',
   shutting_down: 'The service is shutting down; it finishes accepted requests.',
