@@ -74,7 +74,7 @@ export function notReady(state: Exclude<EngineState, { state: 'ready' }>): Servi
 
 function wirePrecisionReport({ precisionReport }: ModelSummary): WirePrecisionReport | null {
   if (!precisionReport) return null;
-  const { accepted, reasons, pictures, texts, bestLabels, fp32Products } = precisionReport;
+  const { accepted, reasons, pictures, texts, bestLabels, fp32Products, rowProducts } = precisionReport;
   const wireAgreement = ({ count, meanCosine, minCosine }: typeof pictures) => ({
     count,
     mean_cosine: meanCosine,
@@ -87,6 +87,7 @@ function wirePrecisionReport({ precisionReport }: ModelSummary): WirePrecisionRe
     texts: wireAgreement(texts),
     best_labels: { ...bestLabels },
     fp32_products: [...fp32Products],
+    row_scale_products: [...rowProducts],
   };
 }
 

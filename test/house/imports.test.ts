@@ -76,7 +76,7 @@ describe('the rooms', () => {
       loaded.add(path);
       for (const next of imports.get(path) ?? []) load(next);
     };
-    for (const program of ['src/main.ts', 'src/cli/main.ts']) load(program);
+    for (const program of ['src/main.ts', 'src/cli/main.ts', 'src/evaluate/main.ts']) load(program);
     expect(loaded.size).toBeGreaterThan(100);
     expect([...loaded].filter((path) => path.startsWith('node-av'))).toEqual([]);
   });
@@ -127,7 +127,13 @@ describe('the rooms', () => {
       /^(?:native\/|models\/|src\/(?!page\/|contract\/|classify\/decide\.ts|(?:csv-cell|file-names)\.ts))/,
       'names',
     ],
-    ['the command line never reaches into http', /^src\/cli\//, /^src\/http\//, 'names'],
+    [
+      'the command line and the evaluation never reach into http',
+      /^src\/(?:cli|evaluate)\//,
+      /^src\/http\//,
+      'names',
+    ],
+    ['only the evaluation knows itself', /^src\/(?!evaluate\/)/, /^src\/evaluate\//, 'names'],
     [
       'the store knows neither the tokenizer nor the encoders',
       /^src\/clip\/store\//,

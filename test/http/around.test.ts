@@ -39,6 +39,7 @@ describe('the service’s state', () => {
         texts: { count: 1000, mean_cosine: 0.9997, min_cosine: 0.9995 },
         best_labels: { clear: 816, agreeing: 816 },
         fp32_products: ['visual.transformer.resblocks.7.mlp.c_proj'],
+        row_scale_products: ['visual.transformer.resblocks.7.mlp.c_fc'],
       },
       needs_key: false,
       version: expect.stringMatching(/^\d+\.\d+\.\d+/),
