@@ -77,7 +77,7 @@ const question = createQuestionForm({
     writeSettings(question.settings);
     ask();
     setBusy(true);
-    drawSoon();
+    drawNext();
   },
   onSubmit() {
     isStopped = false;
@@ -215,7 +215,8 @@ function ask(): void {
   void session.ask(question.question).then(() => {
     const { refusal } = session.words;
     if (refusal) explain(refusal);
-    if (session.unsent > 0 && !isStopped) void send();
+    // Files that are being read are sent together.
+    if (taking === 0 && !isStopped) void send();
   });
 }
 
@@ -281,6 +282,16 @@ function rules(): Rules {
   if (strictness === 0 && !several) return { others: true, threshold: 0 };
   const logit = (strictness - 50) / 10;
   return { others: true, ...(several && { several }), threshold: 1 / (1 + Math.exp(-logit)) };
+}
+
+let frame: number | undefined;
+
+/** Draws what a person has changed before the next picture of the screen. */
+function drawNext(): void {
+  frame ??= requestAnimationFrame(() => {
+    frame = undefined;
+    draw();
+  });
 }
 
 function draw(): void {
