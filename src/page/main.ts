@@ -284,12 +284,14 @@ function rules(): Rules {
   return { others: true, ...(several && { several }), threshold: 1 / (1 + Math.exp(-logit)) };
 }
 
-let frame: number | undefined;
+let isDrawPlanned = false;
 
 /** Draws what a person has changed before the next picture of the screen. */
 function drawNext(): void {
-  frame ??= requestAnimationFrame(() => {
-    frame = undefined;
+  if (isDrawPlanned) return;
+  isDrawPlanned = true;
+  requestAnimationFrame(() => {
+    isDrawPlanned = false;
     draw();
   });
 }
