@@ -143,9 +143,9 @@ export function createCategoryField({ onChange, onFault, say }: CategoryFieldOpt
     return texts.length - before;
   };
 
-  /** Makes chips of what is written. @returns whether it could be read */
-  const commit = (): boolean => {
-    const { labels, fault } = parseLabels(input.value);
+  /** Makes chips of a text, by default of what is written. @returns whether it could be read */
+  const commit = (text = input.value): boolean => {
+    const { labels, fault } = parseLabels(text);
     onFault(fault ?? '');
     if (fault !== undefined) {
       input.setAttribute('aria-invalid', 'true');
@@ -188,8 +188,8 @@ export function createCategoryField({ onChange, onFault, say }: CategoryFieldOpt
     const { labels, fault } = parseLabels(pasted);
     if (fault !== undefined || labels.length < 2) return;
     event.preventDefault();
-    input.value = `${input.value}${pasted}`;
-    commit();
+    // The field itself would drop the ends of lines.
+    commit(`${input.value}${pasted}`);
   });
   // What is written counts, also if nothing was pressed after it.
   input.addEventListener('change', () => commit());

@@ -137,7 +137,7 @@ function nameElement(path: string): HTMLElement {
   const cut = Math.max(0, name.length - TAIL);
   return create(
     'span',
-    { class: 'name' },
+    { class: 'name', attributes: { 'aria-hidden': 'true' } },
     ...(folder === '' ? [] : [create('span', { class: 'folder', text: folder })]),
     create('span', { class: 'stem', text: name.slice(0, cut) }),
     create('span', { class: 'tail', text: name.slice(cut) }),
@@ -153,7 +153,7 @@ function createPhotoTile(
   const name = photo.path.slice(photo.path.lastIndexOf('/') + 1);
   const canvas = create('canvas', { attributes: { 'aria-hidden': 'true', width: '0', height: '0' } });
   const bar = create('span', { class: 'bar-of-tile', hidden: true });
-  const guess = create('span', { class: 'guess', hidden: true });
+  const guess = create('span', { class: 'guess', hidden: true, attributes: { 'aria-hidden': 'true' } });
   const button = create(
     'button',
     {
@@ -197,7 +197,7 @@ function createPhotoTile(
       bar.style.setProperty('--share', (strength ?? 0).toFixed(3));
       setText(guess, content.guess ?? '');
       guess.hidden = content.guess === undefined;
-      button.setAttribute('aria-label', answer === undefined ? name : `${name}, ${answer}`);
+      button.setAttribute('aria-label', answer === undefined ? photo.path : `${photo.path}, ${answer}`);
       element.classList.toggle('moved', isMoved);
       note.className = fault === undefined ? 'note warning' : 'note';
       note.hidden = (fault ?? warning) === undefined;
