@@ -29,6 +29,7 @@ function fakeClassifier({
     precision,
     embeddingDimension: 512,
     imageResolution: 224,
+    logitScale: 100,
   } as const;
   return {
     model,
@@ -54,6 +55,7 @@ function fakeClassifier({
     embedTexts: async () => [],
     countTokens: async () => 0,
     parseTexts: () => [],
+    findSynonyms: async () => [],
     createRanker: async () => () => [],
     createComparison: () => Promise.reject(new Error('nothing is compared')),
     parseCategories: (document) => ({ labels: JSON.parse(new TextDecoder().decode(document)) }),

@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test';
+import { softmax } from '../../src/classify/decide.ts';
 import { createVideoSearch } from '../../src/classify/video-search.ts';
-import { softmax } from '../../src/clip/clip-family.ts';
 import { unobserved } from '../../src/engine-observer.ts';
 import { openVideo } from '../../src/media/video/video.ts';
 import { createVideoPlaces } from '../../src/media/video/video-places.ts';
@@ -43,6 +43,7 @@ const search = createVideoSearch({
     },
   },
   encodeLabels: async (categories) => categories.labels.map((label) => axis(labels.indexOf(label))),
+  backgroundOf: async () => undefined,
   observer: unobserved,
 });
 
