@@ -57,6 +57,7 @@ export async function startEngine(
       precision: compiled.precision,
       embeddingDimension: compiled.architecture.embeddingDimension,
       imageResolution,
+      logitScale: compiled.logitScale,
       ...(compiled.precisionReport && { precisionReport: compiled.precisionReport }),
     },
     score: family.createScore(compiled),

@@ -29,6 +29,7 @@ function fakeClassifier({
     precision,
     embeddingDimension: 512,
     imageResolution: 224,
+    logitScale: 100,
   } as const;
   return {
     model,

@@ -13,6 +13,8 @@ export interface ModelSummary {
   readonly precision: Precision;
   readonly embeddingDimension: number;
   readonly imageResolution: number;
+  /** Cosines are multiplied by it before they become scores. */
+  readonly logitScale: number;
   /** How int8 compares with fp32 on this model's weights; absent if they were not compared. */
   readonly precisionReport?: PrecisionReport;
 }

@@ -5,6 +5,66 @@ interface Scored {
   readonly score: number;
 }
 
+/**
+ * Cosine of L2-normalised vectors, clamped because rounding may carry the product past ±1. Four sums are twice as fast
+ * as one, in which each addition waits for the last.
+ */
+export function cosine(a: Float32Array, b: Float32Array): number {
+  if (a.length !== b.length) throw new RangeError(`embeddings of ${a.length} and ${b.length} numbers`);
+  const fours = a.length - (a.length % 4);
+  let sum0 = 0;
+  let sum1 = 0;
+  let sum2 = 0;
+  let sum3 = 0;
+  for (let i = 0; i < fours; i += 4) {
+    sum0 += a[i]! * b[i]!;
+    sum1 += a[i + 1]! * b[i + 1]!;
+    sum2 += a[i + 2]! * b[i + 2]!;
+    sum3 += a[i + 3]! * b[i + 3]!;
+  }
+  for (let i = fours; i < a.length; i++) sum0 += a[i]! * b[i]!;
+  return Math.min(1, Math.max(-1, sum0 + sum1 + (sum2 + sum3)));
+}
+
+/**
+ * Makes the score of candidates that compete with each other: the softmax of their scaled cosines, 0 to 1. Computed in
+ * double precision. The largest logit is subtracted first, so that no exponential overflows.
+ * @param logitScale of the model: exp(logit_scale)
+ */
+export function softmax(logitScale: number): (similarities: Float64Array) => Float64Array {
+  return (similarities) => {
+    const largest = similarities.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+    const exponentials = similarities.map((similarity) => Math.exp(logitScale * (similarity - largest)));
+    const sum = exponentials.reduce((a, b) => a + b, 0);
+    return exponentials.map((exponential) => exponential / sum);
+  };
+}
+
+/**
+ * The score with `others`: one candidate competes, alone, with the background. It is the softmax of the two, so that it
+ * does not depend on other candidates. It is a comparison, not a probability: above 0.5, the candidate fits better than
+ * every phrase of the background.
+ * @param logitScale of the model: exp(logit_scale)
+ * @param similarity of the picture with the category
+ * @param background the highest similarity of the same picture with a phrase of the background
+ */
+export function scoreAgainstBackground(logitScale: number, similarity: number, background: number): number {
+  return 1 / (1 + Math.exp(logitScale * (background - similarity)));
+}
+
+/** The threshold where scores are comparisons with the background: a candidate has to be as good as that. */
+export const DEFAULT_OTHERS_THRESHOLD = 0.5;
+
+/** Whether scores are comparisons with the background. Several answers need them. */
+export function usesBackground({ others = false, several = false }: Rules): boolean {
+  return others || several;
+}
+
+/** The lowest score of an answer. */
+export function thresholdOf(rules: Rules): number {
+  return rules.threshold ?? (usesBackground(rules) ? DEFAULT_OTHERS_THRESHOLD : 0);
+}
+
 /** How many of the best candidates `decide` compares. A ranking keeps at least as many. */
 export const DECIDING_CANDIDATES = 1;
 
@@ -21,7 +81,19 @@ export function decide<Candidate extends Scored>(
   return best && isListed(best, rules) ? best : null;
 }
 
+/**
+ * Decides which candidates are the answers if there may be several.
+ * @param ranked all candidates, best first
+ * @returns those that are good enough, best first; none if no candidate is
+ */
+export function decideSeveral<Candidate extends Scored>(
+  ranked: readonly Candidate[],
+  rules: Rules,
+): Candidate[] {
+  return ranked.filter((candidate) => isListed(candidate, rules));
+}
+
 /** Whether a candidate alone, the best one or not, is good enough to be shown among the best. */
-export function isListed({ score }: Scored, { threshold = 0 }: Rules): boolean {
-  return score >= threshold;
+export function isListed({ score }: Scored, rules: Rules): boolean {
+  return score >= thresholdOf(rules);
 }

@@ -3,7 +3,7 @@ import type { Range } from '../media/video/video.ts';
 import { takeTurns } from '../turns.ts';
 import type { WorkContext } from '../work-context.ts';
 import type { FrameRanking, FrameScore, Moment } from './classifier.ts';
-import { cosine } from './ranking.ts';
+import { cosine } from './decide.ts';
 
 /** A frame, as its embedding of 2 KB. */
 export interface EncodedFrame {

@@ -3,6 +3,7 @@ import { invariant } from '../errors.ts';
 import { takeTurns } from '../turns.ts';
 import type { WorkContext } from '../work-context.ts';
 import type { CandidateScore, Comparison, Ranking } from './classifier.ts';
+import { cosine } from './decide.ts';
 
 /** Names with their embeddings, [D] float32, L2-normalised. */
 interface NamedEmbeddings<Name = string> {
@@ -58,27 +59,6 @@ export function createComparison(categories: readonly Float32Array[], options: R
     compare: (embedding) => categories.map((category) => cosine(category, embedding)),
     rank: (similarities) => rankSimilarities(similarities, options),
   };
-}
-
-/**
- * Cosine of L2-normalised vectors, clamped because rounding may carry the product past ±1. Four sums are twice as fast
- * as one, in which each addition waits for the last.
- */
-export function cosine(a: Float32Array, b: Float32Array): number {
-  invariant(a.length === b.length, `embeddings of ${a.length} and ${b.length}`);
-  const fours = a.length - (a.length % 4);
-  let sum0 = 0;
-  let sum1 = 0;
-  let sum2 = 0;
-  let sum3 = 0;
-  for (let i = 0; i < fours; i += 4) {
-    sum0 += a[i]! * b[i]!;
-    sum1 += a[i + 1]! * b[i + 1]!;
-    sum2 += a[i + 2]! * b[i + 2]!;
-    sum3 += a[i + 3]! * b[i + 3]!;
-  }
-  for (let i = fours; i < a.length; i++) sum0 += a[i]! * b[i]!;
-  return Math.min(1, Math.max(-1, sum0 + sum1 + (sum2 + sum3)));
 }
 
 /** Indices of the `limit` largest values, largest first, ties in input order. */

@@ -1,3 +1,4 @@
+import { softmax } from '../classify/decide.ts';
 import type { ClipArchitecture } from './architecture.ts';
 import { describeClip, isClip } from './checkpoint/clip-checkpoint.ts';
 import type { NamedWeights } from './graph/named-weights.ts';
@@ -31,13 +32,3 @@ export const clipFamily = {
     await build(parts, architecture);
   },
 };
-
-/** In double precision. The largest logit is subtracted first, so that no exponential overflows. */
-export function softmax(logitScale: number): (similarities: Float64Array) => Float64Array {
-  return (similarities) => {
-    const largest = similarities.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
-    const exponentials = similarities.map((similarity) => Math.exp(logitScale * (similarity - largest)));
-    const sum = exponentials.reduce((a, b) => a + b, 0);
-    return exponentials.map((exponential) => exponential / sum);
-  };
-}

@@ -102,6 +102,22 @@ const rules = {
   ),
 };
 
+/** Rules under which categories compete with the background. */
+const backgroundRules = {
+  others: v.pipe(
+    v.optional(flag),
+    v.description(
+      'true: each category competes, alone, with neutral phrases such as “object”. Its score does not depend on the other categories; above 0.5 it fits better than all of these phrases. The answer is null if no category reaches the threshold, which is then 0.5 by default. Default: false.',
+    ),
+  ),
+  several: v.pipe(
+    v.optional(flag),
+    v.description(
+      'true: the answer is the list of all categories that reach the threshold, best first; none: an empty list. Implies `others`. Default: false.',
+    ),
+  ),
+};
+
 /** The options of a question, for all three endpoints. */
 const questionSchema = v.object({
   top_k: v.pipe(
@@ -229,7 +245,7 @@ export const videoOptionsSchema = v.strictObject({
 export const questionKeys = Object.keys(pictureQuestionSchema.entries) as readonly (keyof QuestionOptions)[];
 
 /** The rules of `decide`. The keys of these objects are the names on the wire. */
-export type Rules = v.InferOutput<v.ObjectSchema<typeof rules, undefined>>;
+export type Rules = v.InferOutput<v.ObjectSchema<typeof rules & typeof backgroundRules, undefined>>;
 export type QuestionOptions = v.InferOutput<typeof pictureQuestionSchema>;
 export type PictureOptions = v.InferOutput<typeof optionsSchema>;
 export type EmbeddingsOptions = v.InferOutput<typeof embeddingsOptionsSchema>;

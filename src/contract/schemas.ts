@@ -227,12 +227,19 @@ const embeddingSchema = v.pipe(
     'L2-normalised. A list of numbers; with `encoding_format` base64, the base64 of its float32 numbers in little-endian order.',
   ),
 );
+const logitScale = v.pipe(
+  v.number(),
+  v.description(
+    'Cosines are multiplied by it before they become scores: the scores of /categorize are the softmax of the products.',
+  ),
+);
 /** What made an embedding. */
 const originEntries = {
   model: v.pipe(v.string(), v.description('The model’s name.')),
   sha256: v.pipe(v.string(), v.description('Of the model’s checkpoint.')),
   precision: v.picklist(precisions),
   dimension: counted('How many numbers an embedding has.'),
+  logit_scale: logitScale,
 };
 const file = v.pipe(v.optional(v.string()), v.description('Of a picture: its name.'));
 const text = v.pipe(v.optional(v.string()), v.description('Of a text: the text.'));
@@ -280,6 +287,7 @@ export const embeddingListSchema = v.object({
   data: v.array(v.object({ object: v.picklist(['embedding']), index: count, embedding: embeddingSchema })),
   model: v.string(),
   usage: v.object({ prompt_tokens: counted('Of the texts; pictures have none.'), total_tokens: count }),
+  logit_scale: logitScale,
 });
 
 /** In the form of Hugging Face's zero-shot image classification. */

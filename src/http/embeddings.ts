@@ -214,8 +214,8 @@ function textsOf(
 }
 
 function originOf({ model }: Classifier) {
-  const { name, sha256, precision, embeddingDimension } = model;
-  return { model: name, sha256, precision, dimension: embeddingDimension };
+  const { name, sha256, precision, embeddingDimension, logitScale } = model;
+  return { model: name, sha256, precision, dimension: embeddingDimension, logit_scale: logitScale };
 }
 
 /** Digits that restore any float32. */
@@ -330,7 +330,8 @@ function inJson(request: Request, options: EmbeddingsOptions): Respond {
           yield `${index === 0 ? '' : ','}${JSON.stringify({ object: 'embedding', index, embedding })}`;
         }
         const usage = { prompt_tokens: tokens, total_tokens: tokens };
-        yield `],${JSON.stringify({ model: classifier.model.name, usage }).slice(1)}`;
+        const { name, logitScale } = classifier.model;
+        yield `],${JSON.stringify({ model: name, usage, logit_scale: logitScale }).slice(1)}`;
       };
       return await streamJson(pieces(), {}, lease, endpoint.beforeClose);
     } finally {

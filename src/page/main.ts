@@ -5,9 +5,10 @@ import { type ServiceState, watchService } from './service/service-state.ts';
 import { createSession } from './session.ts';
 import { create, find, setText, throttled } from './view/dom.ts';
 import { createDropZone } from './view/drop-zone.ts';
+import { createKeyForm } from './view/key-form.ts';
 import { bytes, count } from './view/numbers.ts';
 import { createPhotoResults } from './view/photo-results.ts';
-import { createKeyForm, createQuestionForm } from './view/question-form.ts';
+import { createQuestionForm } from './view/question-form.ts';
 import { createLiveRegion, createProgress, createServiceBanner } from './view/status.ts';
 import { createVideoResults } from './view/video-results.ts';
 

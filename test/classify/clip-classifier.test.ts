@@ -2,7 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import type { FaultOf } from '../../src/classify/classifier.ts';
 import { createClipClassifier } from '../../src/classify/clip-classifier.ts';
-import { softmax } from '../../src/clip/clip-family.ts';
+import { softmax } from '../../src/classify/decide.ts';
 import { createLabelEncoder } from '../../src/clip/label-encoder.ts';
 import { ServiceError } from '../../src/errors.ts';
 import { createVideoPlaces } from '../../src/media/video/video-places.ts';
@@ -26,7 +26,14 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
   const garbage: number[] = [];
   const { observer, told } = createRecordingObserver();
   const classifier = createClipClassifier({
-    model: { name: 'fake', sha256: '0', precision: 'fp32', embeddingDimension: 3, imageResolution: 8 },
+    model: {
+      name: 'fake',
+      sha256: '0',
+      precision: 'fp32',
+      embeddingDimension: 3,
+      imageResolution: 8,
+      logitScale: 100,
+    },
     score: softmax(10),
     imageEncoder: {
       async acquireSlot(signal) {

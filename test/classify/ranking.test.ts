@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
+import { softmax } from '../../src/classify/decide.ts';
 import { rank } from '../../src/classify/ranking.ts';
-import { softmax } from '../../src/clip/clip-family.ts';
 
 const vector = (...values: number[]) => Float32Array.of(...values);
 

@@ -1,6 +1,6 @@
 import { expect } from 'bun:test';
+import { softmax } from '../../src/classify/decide.ts';
 import { createVideoSearch, type OpenVideo, type VideoSource } from '../../src/classify/video-search.ts';
-import { softmax } from '../../src/clip/clip-family.ts';
 import { unobserved } from '../../src/engine-observer.ts';
 import type { FrameProgress, Range } from '../../src/media/video/video.ts';
 import type { VideoPlace, VideoPlaces } from '../../src/media/video/video-places.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test';
+import { softmax } from '../../src/classify/decide.ts';
 import { createVideoSearch } from '../../src/classify/video-search.ts';
-import { softmax } from '../../src/clip/clip-family.ts';
 import { unobserved } from '../../src/engine-observer.ts';
 import { openVideo } from '../../src/media/video/video.ts';
 import { createVideoPlaces } from '../../src/media/video/video-places.ts';

@@ -120,6 +120,7 @@ export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): Fak
         precision: 'fp32',
         embeddingDimension: 2,
         imageResolution: 2,
+        logitScale: 100,
       },
       collect,
       embedTexts: async (texts) => texts.map(embeddingOf),

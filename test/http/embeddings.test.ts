@@ -56,7 +56,7 @@ const numbers = (embedding: Float32Array | undefined) =>
   Array.from(embedding ?? [], (value) => Number(value.toPrecision(9)));
 const base64 = (embedding: Float32Array | undefined) =>
   Buffer.from((embedding as Float32Array).buffer).toString('base64');
-const origin = { model: 'fake', sha256: fakeModel.sha256, precision: 'fp32', dimension: 2 };
+const origin = { model: 'fake', sha256: fakeModel.sha256, precision: 'fp32', dimension: 2, logit_scale: 100 };
 
 describe('/embeddings answers a form', () => {
   test('with the embeddings of its pictures, then of its texts, and what made them', async () => {
@@ -228,6 +228,7 @@ describe('/embeddings answers the body of OpenAI’s API', () => {
         data,
         model: 'fake',
         usage: { prompt_tokens: 6, total_tokens: 6 },
+        logit_scale: 100,
       });
     },
   );

@@ -15,6 +15,7 @@ export const fakeModel: ModelSummary = {
   precision: 'fp32',
   embeddingDimension: 2,
   imageResolution: 1,
+  logitScale: 100,
   precisionReport: {
     accepted: true,
     reasons: [],

@@ -96,7 +96,14 @@ describe.each([NDJSON, SSE])('%s', (accept) => {
     const parts = [texts('cat'), filePart('a', 'cat'), filePart('b', 'broken:image_broken')];
     const { events } = await ask(server, '/embeddings?on_error=skip', parts, accept);
     const { sha256 } = fakeModel;
-    const origin = { model: 'fake', sha256, precision: 'fp32', dimension: 2, embedding: expect.any(Array) };
+    const origin = {
+      model: 'fake',
+      sha256,
+      precision: 'fp32',
+      dimension: 2,
+      logit_scale: 100,
+      embedding: expect.any(Array),
+    };
     expect(named(events, 'embedding')).toEqual([
       { index: 0, file: 'a', ...origin },
       { index: 2, text: 'cat', ...origin },

@@ -1,8 +1,8 @@
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { CandidateScore } from '../../classify/classifier.ts';
-import { DECIDING_CANDIDATES, decide } from '../../classify/decide.ts';
-import { cosine, rankSimilarities } from '../../classify/ranking.ts';
+import { cosine, DECIDING_CANDIDATES, decide } from '../../classify/decide.ts';
+import { rankSimilarities } from '../../classify/ranking.ts';
 import { invariant } from '../../errors.ts';
 import type { FoundFile } from '../files/find-files.ts';
 import { readPicture } from '../files/read-picture.ts';

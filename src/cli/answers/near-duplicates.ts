@@ -1,4 +1,4 @@
-import { cosine } from '../../classify/ranking.ts';
+import { cosine } from '../../classify/decide.ts';
 import { takeTurns } from '../../turns.ts';
 import { ROUNDING } from './similarities.ts';
 

@@ -152,6 +152,7 @@ const origin = {
   sha256: model.sha256,
   precision: model.precision,
   dimension: model.embedding_dimension,
+  logit_scale: 100,
 };
 
 /** Four of 512 numbers, and their base64. */
@@ -172,6 +173,7 @@ export const embeddingList: EmbeddingList = {
   data: [{ object: 'embedding', index: 0, embedding: base64 }],
   model: model.name,
   usage: { prompt_tokens: 7, total_tokens: 7 },
+  logit_scale: 100,
 };
 
 /** The beginning of any JPEG file. */

@@ -129,25 +129,3 @@ function decode(bytes: Uint8Array): string {
   const isUtf16 = (first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff);
   return new TextDecoder(isUtf16 ? (first === 0xff ? 'utf-16le' : 'utf-16be') : 'utf-8').decode(bytes);
 }
-
-/** Asks for the API key, and does not store it. */
-export function createKeyForm(onKey: (key: string) => void) {
-  const form = find('key-form', HTMLFormElement);
-  const field = find('key', HTMLInputElement);
-  const reason = find('key-reason', HTMLElement);
-  form.addEventListener('submit', (event) => {
-    event.preventDefault();
-    if (field.value === '') return;
-    form.hidden = true;
-    onKey(field.value);
-    field.value = '';
-  });
-  return {
-    /** @param text why the key is needed */
-    ask(text: string) {
-      setText(reason, text);
-      form.hidden = false;
-      field.focus();
-    },
-  };
-}

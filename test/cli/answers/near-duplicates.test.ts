@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test';
-import { cosine } from '../../../src/classify/ranking.ts';
+import { cosine } from '../../../src/classify/decide.ts';
 import { groupNearDuplicates } from '../../../src/cli/answers/near-duplicates.ts';
 import { ROUNDING } from '../../../src/cli/answers/similarities.ts';
 import { randomEmbedding } from '../index/random-embedding.ts';

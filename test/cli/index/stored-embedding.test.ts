@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { cosine } from '../../../src/classify/ranking.ts';
+import { cosine } from '../../../src/classify/decide.ts';
 import { createEmbeddingCoder } from '../../../src/cli/index/stored-embedding.ts';
 import { randomEmbedding } from './random-embedding.ts';
 

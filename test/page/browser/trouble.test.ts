@@ -81,12 +81,12 @@ describeInBrowser('when something is missing or wrong', () => {
       async (page) => {
         await filesInput(page).setInputFiles([textFile('a.jpg', 'cat'), textFile('b.jpg', 'dog')]);
         await classify(page, 'cat, dog');
-        await untilTrue(page, '/^\\d+ % · classify-images$/.test(document.title)');
+        await untilTrue(page, '/^\\d+ % · Sort photos by words$/.test(document.title)');
         await page.getByRole('button', { name: 'Stop' }).click();
         await page.getByRole('button', { name: 'Classify' }).waitFor();
         expect(await page.evaluate('document.activeElement.id')).toBe('classify');
         expect(await page.locator('#progress').isVisible()).toBe(false);
-        expect(await page.title()).toBe('classify-images');
+        expect(await page.title()).toBe('Sort photos by words');
         await page.getByText('2 photos will be sent.').waitFor();
       },
       { address: server.address('/') },
