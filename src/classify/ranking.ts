@@ -3,9 +3,9 @@ import { invariant } from '../errors.ts';
 import { takeTurns } from '../turns.ts';
 import type { WorkContext } from '../work-context.ts';
 import type { CandidateScore, Comparison, Ranking } from './classifier.ts';
-import { cosine } from './decide.ts';
+import { similarityOf } from './decide.ts';
 
-/** Names with their embeddings, [D] float32, L2-normalised. */
+/** Names with their embeddings: of texts [D], of pictures [tiles, D] float32, each row L2-normalised. */
 interface NamedEmbeddings<Name = string> {
   readonly names: readonly Name[];
   readonly embeddings: readonly Float32Array[];
@@ -24,7 +24,7 @@ interface RankOptions {
 /**
  * Ranks candidates against one subject: categories against a picture, or pictures against a category.
  * Scores are computed over all candidates, under any limit.
- * @param subject embedding [D] float32, L2-normalised
+ * @param subject embedding of a text [D], or of a picture [tiles, D]
  * @returns best first; ties in input order
  */
 export function rank<Name = string>(
@@ -34,7 +34,7 @@ export function rank<Name = string>(
 ): CandidateScore<Name>[] {
   const sameCount = names.length === embeddings.length;
   invariant(sameCount, `${names.length} names for ${embeddings.length} candidates`);
-  const similarities = Float64Array.from(embeddings, (candidate) => cosine(subject, candidate));
+  const similarities = Float64Array.from(embeddings, (candidate) => similarityOf(subject, candidate));
   return rankSimilarities(similarities, { score, limit }).map((ranked) => ({
     ...ranked,
     name: names[ranked.name]!,
@@ -56,7 +56,7 @@ export function rankSimilarities(
 
 export function createComparison(categories: readonly Float32Array[], options: RankOptions): Comparison {
   return {
-    compare: (embedding) => categories.map((category) => cosine(category, embedding)),
+    compare: (embedding) => categories.map((category) => similarityOf(category, embedding)),
     rank: (similarities) => rankSimilarities(similarities, options),
   };
 }
@@ -93,4 +93,13 @@ export async function rankEach<Candidate = string>(
     if (turns.isOver) await turns.next();
   }
   return rankings;
+}
+
+/** The embeddings of a picture's tiles: [D] each → [tiles, D]. */
+export function joinTiles(tiles: readonly Float32Array[]): Float32Array {
+  const [first = new Float32Array()] = tiles;
+  if (tiles.length === 1) return first;
+  const all = new Float32Array(tiles.length * first.length);
+  for (const [order, tile] of tiles.entries()) all.set(tile, order * first.length);
+  return all;
 }

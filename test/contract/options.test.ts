@@ -10,6 +10,7 @@ describe('query options', () => {
       top_k: 5,
       template: undefined,
       threshold: undefined,
+      fit: 'crop',
       thumbnails: false,
       on_error: 'fail',
     });
@@ -25,6 +26,7 @@ describe('query options', () => {
       top_k: 3,
       template: ['a photo of a {}', '{}'],
       threshold: 0.25,
+      fit: 'crop',
       thumbnails: true,
       on_error: 'fail',
     });
@@ -109,7 +111,7 @@ describe('query options', () => {
     ['on_error=ignore', 'must be fail or skip'],
     [
       'topk=3',
-      '"topk" is unknown (known: details, top_k, template, threshold, background, thumbnails, on_error)',
+      '"topk" is unknown (known: details, top_k, template, threshold, background, fit, thumbnails, on_error)',
     ],
     ['__proto__=3', '"__proto__" is unknown'],
     ['top_k=1&top_k=2', 'top_k is given 2 times'],
@@ -143,6 +145,7 @@ describe('query options of /video', () => {
       threshold: undefined,
       images: true,
       thorough: false,
+      fit: 'crop',
       moments: false,
     });
   });
@@ -159,6 +162,7 @@ describe('query options of /video', () => {
       threshold: 0.25,
       images: false,
       thorough: true,
+      fit: 'crop',
       moments: true,
     });
   });
@@ -167,7 +171,7 @@ describe('query options of /video', () => {
     ['images=', 'images="" must be true or false'],
     [
       'on_error=skip',
-      '"on_error" is unknown (known: details, top_k, template, threshold, images, thorough, moments)',
+      '"on_error" is unknown (known: details, top_k, template, threshold, images, thorough, fit, moments)',
     ],
     ['top_k=0', 'top_k="0" must be at least 1'],
   ])('%s', (query, sentence) => {

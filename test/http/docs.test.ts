@@ -259,6 +259,7 @@ describe('the OpenAPI document', () => {
       maxItems: 100,
     },
     threshold: { type: 'number', minimum: 0, maximum: 1 },
+    fit: { type: 'string', enum: ['crop', 'whole', 'tiles'], default: 'crop' },
   };
   test.each(uploads)('%s has every option, with its type, its description and an example', (path) => {
     const isVideo = path === '/video';

@@ -49,6 +49,7 @@ export const options: Readonly<
   template: ['{}'],
   threshold: 0,
   background: 'white',
+  fit: 'crop',
   on_error: 'fail',
   encoding_format: 'float',
   images: true,
