@@ -67,7 +67,7 @@ export async function openAnswers(options: OpenAnswersOptions): Promise<Answers>
   const { task } = command;
   const isLibraryTask = task === 'search' || task === 'similar' || task === 'duplicates';
   if (task === 'video' || (!command.index.isUsed && !isLibraryTask)) return answers;
-  const embedder = await openServerEmbedder({ post, background: question.background, signal });
+  const embedder = await openServerEmbedder({ post, question, signal });
   if (!embedder) {
     note('The server is of a version without embeddings: this run does not remember its photos.');
     return answers;

@@ -95,7 +95,7 @@ export async function createEngineAnswers(
 
 function createEngineEmbedder(
   classifier: Classifier,
-  { question: { background }, signal, dispose, restartMs = RESTART_MS }: EngineAnswersOptions,
+  { question: { background, fit }, signal, dispose, restartMs = RESTART_MS }: EngineAnswersOptions,
 ): Embedder {
   const { name, sha256, precision, embeddingDimension: dimension } = classifier.model;
 
@@ -105,6 +105,7 @@ function createEngineEmbedder(
       { signal },
       {
         background,
+        fit,
         faultOf(thrown) {
           if (signal.aborted || thrown instanceof ServiceError)
             return isRestarting(thrown) ? thrown : undefined;

@@ -30,7 +30,10 @@ export function askedQuestion(labels: readonly string[], question: QuestionOptio
   const { template: _, ...others } = Object.fromEntries(
     questionKeys.map((key) => [key, question[key] ?? null]),
   );
-  return { categories: [...labels], templates: question.template ? [...question.template] : null, ...others };
+  // Outputs of earlier versions do not say it.
+  const fit = question.fit === 'crop' ? null : question.fit;
+  const templates = question.template ? [...question.template] : null;
+  return { categories: [...labels], templates, ...others, fit };
 }
 
 export type AnsweringModel = NonNullable<Provenance['model']>;
