@@ -282,12 +282,14 @@ function rules(): Rules {
   return { others: true, ...(several && { several }), threshold: 1 / (1 + Math.exp(-logit)) };
 }
 
-let frame: number | undefined;
+let isNextPlanned = false;
 
 /** Draws what a person has changed before the next picture of the screen. */
 function drawNext(): void {
-  frame ??= requestAnimationFrame(() => {
-    frame = undefined;
+  if (isNextPlanned) return;
+  isNextPlanned = true;
+  requestAnimationFrame(() => {
+    isNextPlanned = false;
     draw();
   });
 }

@@ -169,7 +169,7 @@ export function createPhotoResults({ onMove, onRemove, onTryAgain, say }: PhotoR
     const answer = shown.asked && answerTo(photo, shown.asked);
     if (!answer) return {};
     const name = nameOf(answer.best);
-    return { answer: `unsure, perhaps ${name}`, guess: `${name}?`, warning: photo.embedding?.warning };
+    return { answer: 'unsure', guess: `${name}?`, warning: photo.embedding?.warning };
   };
 
   const categoryGroup = (label: number, isAlone: boolean): GroupContent => ({
@@ -196,7 +196,7 @@ export function createPhotoResults({ onMove, onRemove, onTryAgain, say }: PhotoR
       tile: (photo) => {
         const labels = grouping.groups.flatMap((one, other) => (one.includes(photo) ? [nameOf(other)] : []));
         const where = labels.length > 0 ? labels.join(', ') : UNSURE.toLowerCase();
-        return { answer: `now in ${where}`, guess: where, warning: photo.embedding?.warning };
+        return { answer: 'not in this group', guess: where, warning: photo.embedding?.warning };
       },
     };
   };

@@ -220,8 +220,8 @@ describeInBrowser('photos on the page', () => {
         Unsure: [expect.stringMatching(/^night/), expect.stringMatching(/^night/)],
       });
       expect(await page.locator('.photo .guess:not([hidden])').allTextContents()).toEqual([
-        'purple flowers?',
-        'purple flowers?',
+        ' purple flowers?',
+        ' purple flowers?',
       ]);
       await takeScreenshot(page, 'unsure');
       await page.getByRole('slider', { name: 'Strictness' }).fill('0');
