@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
 import type { Score } from '../clip/family.ts';
 import type { ImageEncoder, PixelSlot } from '../clip/image-encoder.ts';
 import { averageEmbedding, type LabelEncoder } from '../clip/label-encoder.ts';
@@ -23,6 +25,7 @@ import type {
   PictureOutcome,
   RankingOptions,
   StoredPicture,
+  Synonyms,
 } from './classifier.ts';
 import { usesBackground } from './decide.ts';
 import { type Background, createComparison, rank, rankEach } from './ranking.ts';
@@ -69,6 +72,9 @@ const pictureFaults: ReadonlySet<ErrorCode> = new Set([
   'image_broken',
 ]);
 
+/** Questions whose synonyms are remembered: at most ten pairs each. */
+const KNOWN_QUESTIONS = 64;
+
 /** Leaves labels unchanged. */
 const verbatim = ['{}'] as const;
 
@@ -77,6 +83,7 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
   const { model, score, imageEncoder, labelEncoder, loadPicture, isIsolated, maxCategories } = parts;
   const { needsThumbnail, encodeThumbnail, openVideo, framing, videoPlaces, noteGarbage, observer } = parts;
 
+  const synonyms = new LRUCache<string, readonly Synonyms[]>({ max: KNOWN_QUESTIONS });
   const undecoded = createSemaphore(parts.undecodedBytes);
   const isolated = createSemaphore(parts.isolatedAtOnce);
 
@@ -275,8 +282,16 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
       return createComparison(labels.embeddings, ranking);
     },
     async findSynonyms(categories, options, work) {
+      // Clients send the same question with many pictures in turn.
+      const key = createHash('sha256')
+        .update(JSON.stringify([categories, options.template]))
+        .digest('base64');
+      const known = synonyms.get(key);
+      if (known) return known;
       const embeddings = await embedCategories(categories, options, work);
-      return await findSynonyms(categories.labels, embeddings, work);
+      const found = await findSynonyms(categories.labels, embeddings, work);
+      synonyms.set(key, found);
+      return found;
     },
     searchVideo: createVideoSearch({
       openVideo,

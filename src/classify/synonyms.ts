@@ -4,9 +4,9 @@ import type { Synonyms } from './classifier.ts';
 import { cosine } from './decide.ts';
 
 /**
- * Two categories above this cosine share one meaning: no picture can tell them apart reliably, and they share the score
- * of both. OpenAI's and other CLIP models give all short texts a high cosine, 0.7 to 0.95 for different things, so that
- * a lower limit would report neighbours such as two breeds of dogs.
+ * Two categories above this cosine share one meaning, and one score. The limit is high, because CLIP gives all short
+ * texts a high cosine, and more so in one template: a lower one would report neighbours such as two breeds of dogs. It
+ * is a judgement: `bun run bench --only others --model FILE` prints the cosines of pairs of words for your weights.
  */
 export const SYNONYM_COSINE = 0.98;
 

@@ -6,6 +6,8 @@ import type { Int8Changes, Report, Result, Threshold } from './report.ts';
 
 /** Longer names of categories are cut, so that a line has at most 80 columns. */
 const NAME_COLUMNS = 20;
+/** Where several names, or many numbers, are on a line. */
+const NARROW_COLUMNS = 11;
 /** Rows of a table that could have one for each category or photo. */
 const MOST_ROWS = 10;
 
@@ -58,12 +60,13 @@ function accuracies({ results, photos }: Report): readonly string[] {
   const hasTop5 = results.some(({ top_5 }) => top_5 !== null);
   const rows = rowsOf(results).map((row) => [
     row.fit,
-    cut(row.template, 14),
-    ...used.flatMap((precision) => {
+    cut(row.template, NARROW_COLUMNS),
+    ...used.flatMap((precision, index) => {
+      const gap = index > 0 ? [''] : [];
       const result = row.results.find((one) => one.precision === precision);
-      if (!result) return ['', '', '', '', ...(hasTop5 ? [''] : [])];
+      if (!result) return [...gap, '', '', '', ...(hasTop5 ? [''] : [])];
       return [
-        '',
+        ...gap,
         count(result.right),
         percent(result.accuracy),
         range(result.low, result.high),
@@ -74,7 +77,13 @@ function accuracies({ results, photos }: Report): readonly string[] {
   const head = [
     'fit',
     'template',
-    ...used.flatMap((precision) => ['', precision, '', '95 %', ...(hasTop5 ? ['top 5'] : [])]),
+    ...used.flatMap((precision, index) => [
+      ...(index > 0 ? [''] : []),
+      precision,
+      '',
+      '95 %',
+      ...(hasTop5 ? ['top 5'] : []),
+    ]),
   ];
   return [
     `Right answers for ${count(photos)} photos`,
@@ -90,7 +99,7 @@ function int8Changes(report: Report): readonly string[] {
   if (changes.length === 0) return [];
   const rows = changes.map((one) => [
     one.fit,
-    cut(one.template),
+    cut(one.template, NARROW_COLUMNS),
     count(one.changed),
     count(one.right_to_wrong),
     count(one.wrong_to_right),
@@ -118,7 +127,7 @@ function verdictOnInt8(changes: Int8Changes | undefined): readonly string[] {
       : chance >= SIGNIFICANT
         ? `int8 loses ${count(lost)} and wins ${count(won)}, which may be chance.`
         : `int8 loses ${count(lost)} and wins ${count(won)}, which is hardly chance.`;
-  return wrapped(`With fit ${fit} and template ${template}, ${verdict}`);
+  return wrapped(`With fit ${fit} and template ${cut(template)}, ${verdict}`);
 }
 
 /** The categories with the most wrong answers. */
@@ -142,7 +151,9 @@ function byCategory(report: Report): readonly string[] {
       ? [['(no category)', count(report.none_photos), '', '', takenFor(result.none_taken_for)]]
       : [];
   return [
-    `By category, ${nameOf(result)}${more > 0 ? `: the ${MOST_ROWS} with the most wrong answers` : ''}`,
+    ...wrapped(
+      `By category, ${nameOf(result)}${more > 0 ? `: the ${MOST_ROWS} with the most wrong answers` : ''}`,
+    ),
     ...table(
       [['category', 'photos', 'right', '', 'wrongly taken for'], ...rows, ...none],
       ['left', 'right', 'right', 'right', 'left'],
@@ -150,11 +161,19 @@ function byCategory(report: Report): readonly string[] {
   ];
 }
 
+/** What the other columns of the categories leave. */
+const TAKEN_COLUMNS = 34;
+
 /** `dog (3), cat (1)`, and how many others. */
 function takenFor(taken: Result['none_taken_for']): string {
-  const shown = taken.slice(0, 2).map(({ category, photos }) => `${cut(category, 14)} (${count(photos)})`);
   const others = taken.slice(2).reduce((sum, { photos }) => sum + photos, 0);
-  return [...shown, ...(others > 0 ? [`others (${count(others)})`] : [])].join(', ');
+  const described = (columns: number) =>
+    [
+      ...taken.slice(0, 2).map(({ category, photos }) => `${cut(category, columns)} (${count(photos)})`),
+      ...(others > 0 ? [`others (${count(others)})`] : []),
+    ].join(', ');
+  const whole = described(NAME_COLUMNS);
+  return Bun.stringWidth(whole) <= TAKEN_COLUMNS ? whole : described(NARROW_COLUMNS);
 }
 
 function thresholds(report: Report): readonly string[] {
@@ -163,8 +182,8 @@ function thresholds(report: Report): readonly string[] {
   const { none_photos: none } = report;
   const rules: Readonly<Record<Threshold['rule'], string>> = {
     default: 'default',
-    max_wrong: `at most ${limit(report.max_wrong)} wrong`,
-    f1: 'best balance (F1)',
+    max_wrong: `≤ ${limit(report.max_wrong)} wrong`,
+    f1: 'balance (F1)',
   };
   const rows = result.thresholds.map((one) => [
     one.others ? 'others' : 'plain',
@@ -218,7 +237,7 @@ function recommendation(report: Report): readonly string[] {
   const cost = `Of ${count(photos + none)} photos, ${count(right)} get the right category, ${count(wrong)} a wrong one, and ${count(unanswered)} none.`;
   const why =
     rule === 'f1'
-      ? ` No threshold keeps the wrong answers below ${limit(maxWrong)} without losing most of the right ones, so this one has the best balance (the highest F1).`
+      ? ` No threshold keeps the wrong answers below ${limit(maxWrong)} without losing most of the right ones, so this one has the best balance of both (the highest F1).`
       : threshold === 0
         ? ' No threshold is needed for that.'
         : '';
@@ -255,7 +274,7 @@ function recommendedResult({
 }
 
 function nameOf({ precision, fit, template }: Result): string {
-  return `${precision}, fit ${fit}, template ${template}`;
+  return `${precision}, fit ${fit}, template ${cut(template)}`;
 }
 
 function precisionsOf(results: readonly Result[]): readonly Precision[] {

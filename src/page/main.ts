@@ -23,7 +23,7 @@ import {
   createServiceBanner,
   stoppedText,
 } from './view/status.ts';
-import { createVideoResults } from './view/video-results.ts';
+import type { VideoResults } from './view/video-results.ts';
 
 const live = createLiveRegion(find('live', HTMLElement));
 const requests = createRequests(postForm);
@@ -32,7 +32,9 @@ const drawSoon = throttled(draw);
 const session = createSession({ requests, untilReady: watch.untilReady, changed: drawSoon });
 const banner = createServiceBanner();
 const progress = createProgress(live);
-const videoResults = createVideoResults();
+/** Loaded with the first video. */
+let videoResults: VideoResults | undefined;
+let isVideoLoading = false;
 const runFault = find('run-fault', HTMLElement);
 const summary = find('files-summary', HTMLElement);
 const submit = find('classify', HTMLButtonElement);
@@ -44,6 +46,9 @@ let isStopped = false;
 let templateFault: string | undefined;
 /** Files that are being read. */
 let taking = 0;
+let isDrawPlanned = false;
+/** Whether the results are still changing. */
+let isBusy = false;
 
 const photoResults = createPhotoResults({
   onMove(photo, target) {
@@ -228,7 +233,7 @@ async function send(): Promise<void> {
   if (refusal) {
     isStopped = true;
     explain(refusal);
-  } else if (!isStopped) live.say(outcomeText());
+  }
   if (session.words.refusal) ask();
   watch.check();
 }
@@ -268,7 +273,7 @@ function outcomeText(): string {
     .filter(({ photos }) => photos.length > 0)
     .map(({ name, photos }) => `${name} ${photos.length}`);
   return [
-    ...(session.asked ? [`Photos sorted: ${groupsText.join(', ')}.`] : ['Photos ready.']),
+    `Photos sorted: ${groupsText.join(', ')}.`,
     ...(broken > 0 ? [`${count(broken, 'file')} could not be used.`] : []),
   ].join(' ');
 }
@@ -282,14 +287,12 @@ function rules(): Rules {
   return { others: true, ...(several && { several }), threshold: 1 / (1 + Math.exp(-logit)) };
 }
 
-let isNextPlanned = false;
-
 /** Draws what a person has changed before the next picture of the screen. */
 function drawNext(): void {
-  if (isNextPlanned) return;
-  isNextPlanned = true;
+  if (isDrawPlanned) return;
+  isDrawPlanned = true;
   requestAnimationFrame(() => {
-    isNextPlanned = false;
+    isDrawPlanned = false;
     draw();
   });
 }
@@ -313,15 +316,33 @@ function draw(): void {
   progress.show(session.progress);
   showGo();
   photoResults.render({ photos, asked, rules: rules() });
-  videoResults.render(video);
+  if (videoResults) videoResults.render(video);
+  else if (video) void loadVideo();
   runFault.hidden = runFault.textContent === '';
   const isWaiting = session.unsent > 0 && !isStopped && !isKeyMissing;
+  const wasBusy = isBusy;
   setBusy(taking > 0 || session.progress !== undefined || words.areAsked || isWaiting);
+  if (wasBusy && !isBusy && asked && photos.length > 0) live.say(outcomeText());
+}
+
+/** Loads the part of the page that shows videos, which few visits need. */
+async function loadVideo(): Promise<void> {
+  if (isVideoLoading) return;
+  isVideoLoading = true;
+  try {
+    const { createVideoResults } = await import('./view/video-results.ts');
+    videoResults = createVideoResults();
+  } catch {
+    setText(runFault, 'A part of the page cannot be loaded. Reload the page when the service is back.');
+    return;
+  }
+  drawSoon();
 }
 
 /** Tells screen readers, and tests, whether the results are still changing. Only what draws them says that they are not. */
-function setBusy(isBusy: boolean): void {
-  find('results', HTMLElement).ariaBusy = String(isBusy);
+function setBusy(next: boolean): void {
+  isBusy = next;
+  find('results', HTMLElement).ariaBusy = String(next);
 }
 
 /** Names what the button will do, if there is something to do. */
