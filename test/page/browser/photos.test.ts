@@ -204,7 +204,7 @@ describeInBrowser('photos on the page', () => {
         expect(await page.locator('.tile').count()).toBe(30);
         await takeScreenshot(page, 'page');
       },
-      { viewport: { width: 1120, height: 1000 } },
+      { viewport: { width: 1120, height: 900 } },
     ));
 
   test('strictness decides between a group and “unsure”, without asking again', () =>
