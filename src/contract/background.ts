@@ -4,7 +4,7 @@
  * arXiv 2303.09553).
  *
  * One rule for service, command line and page: the phrases are put into the question's templates, as categories are. A
- * template moves all texts, so that a text in a template and one without it cannot be compared: measured, a picture then
- * fits everything, or nothing (`bun run bench --only others`).
+ * template moves all texts, so that one in a template cannot be compared with one without it: with the golden model, no
+ * picture fits anything then (`bun run bench --only others`).
  */
 export const backgroundPhrases: readonly string[] = ['object', 'things', 'stuff', 'texture'];

@@ -161,13 +161,19 @@ function byCategory(report: Report): readonly string[] {
   ];
 }
 
+/** What the other columns of the categories leave. */
+const TAKEN_COLUMNS = 34;
+
 /** `dog (3), cat (1)`, and how many others. */
 function takenFor(taken: Result['none_taken_for']): string {
-  const shown = taken
-    .slice(0, 2)
-    .map(({ category, photos }) => `${cut(category, NARROW_COLUMNS)} (${count(photos)})`);
   const others = taken.slice(2).reduce((sum, { photos }) => sum + photos, 0);
-  return [...shown, ...(others > 0 ? [`others (${count(others)})`] : [])].join(', ');
+  const described = (columns: number) =>
+    [
+      ...taken.slice(0, 2).map(({ category, photos }) => `${cut(category, columns)} (${count(photos)})`),
+      ...(others > 0 ? [`others (${count(others)})`] : []),
+    ].join(', ');
+  const whole = described(NAME_COLUMNS);
+  return Bun.stringWidth(whole) <= TAKEN_COLUMNS ? whole : described(NARROW_COLUMNS);
 }
 
 function thresholds(report: Report): readonly string[] {

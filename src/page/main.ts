@@ -23,7 +23,7 @@ import {
   createServiceBanner,
   stoppedText,
 } from './view/status.ts';
-import { createVideoResults } from './view/video-results.ts';
+import type { VideoResults } from './view/video-results.ts';
 
 const live = createLiveRegion(find('live', HTMLElement));
 const requests = createRequests(postForm);
@@ -32,7 +32,9 @@ const drawSoon = throttled(draw);
 const session = createSession({ requests, untilReady: watch.untilReady, changed: drawSoon });
 const banner = createServiceBanner();
 const progress = createProgress(live);
-const videoResults = createVideoResults();
+/** Loaded with the first video. */
+let videoResults: VideoResults | undefined;
+let isVideoLoading = false;
 const runFault = find('run-fault', HTMLElement);
 const summary = find('files-summary', HTMLElement);
 const submit = find('classify', HTMLButtonElement);
@@ -75,7 +77,7 @@ const question = createQuestionForm({
     writeSettings(question.settings);
     ask();
     setBusy(true);
-    drawSoon();
+    drawNext();
   },
   onSubmit() {
     isStopped = false;
@@ -213,7 +215,8 @@ function ask(): void {
   void session.ask(question.question).then(() => {
     const { refusal } = session.words;
     if (refusal) explain(refusal);
-    if (session.unsent > 0 && !isStopped) void send();
+    // Files that are being read are sent together.
+    if (taking === 0 && !isStopped) void send();
   });
 }
 
@@ -281,6 +284,18 @@ function rules(): Rules {
   return { others: true, ...(several && { several }), threshold: 1 / (1 + Math.exp(-logit)) };
 }
 
+let isDrawPlanned = false;
+
+/** Draws what a person has changed before the next picture of the screen. */
+function drawNext(): void {
+  if (isDrawPlanned) return;
+  isDrawPlanned = true;
+  requestAnimationFrame(() => {
+    isDrawPlanned = false;
+    draw();
+  });
+}
+
 function draw(): void {
   const { photos, video, asked, words } = session;
   const size = photos.reduce((sum, { bytes }) => sum + bytes, 0);
@@ -300,10 +315,25 @@ function draw(): void {
   progress.show(session.progress);
   showGo();
   photoResults.render({ photos, asked, rules: rules() });
-  videoResults.render(video);
+  if (videoResults) videoResults.render(video);
+  else if (video) void loadVideo();
   runFault.hidden = runFault.textContent === '';
   const isWaiting = session.unsent > 0 && !isStopped && !isKeyMissing;
   setBusy(taking > 0 || session.progress !== undefined || words.areAsked || isWaiting);
+}
+
+/** Loads the part of the page that shows videos, which few visits need. */
+async function loadVideo(): Promise<void> {
+  if (isVideoLoading) return;
+  isVideoLoading = true;
+  try {
+    const { createVideoResults } = await import('./view/video-results.ts');
+    videoResults = createVideoResults();
+  } catch {
+    setText(runFault, 'A part of the page cannot be loaded. Reload the page when the service is back.');
+    return;
+  }
+  drawSoon();
 }
 
 /** Tells screen readers, and tests, whether the results are still changing. Only what draws them says that they are not. */

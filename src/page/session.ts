@@ -214,21 +214,20 @@ export function createSession({ requests, untilReady, changed }: SessionOptions)
   };
 
   const sendAll = async (signal: AbortSignal): Promise<undefined> => {
+    let done = 0;
+    let sentBefore = 0;
+    // Photos may be added meanwhile.
     for (let open = unsent(); open.length > 0; open = unsent()) {
-      let done = 0;
       const finish = () => tell({ photosDone: ++done, wait: undefined });
       const sentFit = fit;
-      tell({
-        photosDone: 0,
-        photosTotal: open.length,
-        sentBytes: 0,
-        totalBytes: open.reduce((sum, { bytes }) => sum + bytes, 0),
-      });
+      const before = sentBefore;
+      sentBefore += open.reduce((sum, { bytes }) => sum + bytes, 0);
+      tell({ photosTotal: done + open.length, totalBytes: sentBefore });
       await embedPhotos({
         ...sending(signal),
         photos: open,
         post: (batch, signal, onSent) => requests.sendPhotos(batch, sentFit, { signal, onSent }),
-        onSent: (sentBytes) => tell({ sentBytes }),
+        onSent: (sentBytes) => tell({ sentBytes: before + sentBytes }),
         onOrigin(origin) {
           takeOrigin(origin);
           return originOf(sentFit);

@@ -64,7 +64,7 @@ describe('one category alone', () => {
     expect(await ask('?others=true', 'a cat')).toBe('{"yellow.png":null,"blue.png":null}');
     const both = '["something yellow","yellow","blue"]';
     expect(await ask('?several=true', both)).toBe(
-      '{"yellow.png":["yellow","something yellow"],"blue.png":["blue"]}',
+      '{"yellow.png":["something yellow","yellow"],"blue.png":["blue"]}',
     );
   });
 });

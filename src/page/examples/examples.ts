@@ -1,5 +1,4 @@
 import { create, createButton } from '../view/dom.ts';
-import { drawExamples } from './example-pictures.ts';
 
 /** Lists of categories to begin with. Colours are what the demo model knows. */
 const lists = {
@@ -35,6 +34,7 @@ export function createExamples({ onPhotos, onLabels }: ExamplesOptions): Example
     tryIt.disabled = true;
     try {
       onLabels(isDemo ? lists.Colours : lists['What it shows']);
+      const { drawExamples } = await import('./example-pictures.ts');
       onPhotos(await drawExamples());
     } finally {
       tryIt.disabled = false;

@@ -2,7 +2,7 @@ import { validName } from '../../file-names.ts';
 import { create, createButton, saveBlob, setText } from '../view/dom.ts';
 import { bytes, count, number } from '../view/numbers.ts';
 import { namesText, plannedFiles, type SavedGroup } from './planned-files.ts';
-import { MAX_ZIP_ENTRIES, type Saved, type SavingEvents, writeFolders, writeZip, zipBlob } from './saving.ts';
+import type { Saved, SavingEvents } from './saving.ts';
 
 /** Chromium's dialogs; other browsers have none. */
 declare global {
@@ -26,6 +26,12 @@ interface SaveMenuOptions {
 interface SaveMenu {
   readonly element: HTMLElement;
 }
+
+/** More entries need a field of the format that the library does not write. */
+const MAX_ZIP_ENTRIES = 65_534;
+
+/** What few visits need is loaded when it is needed. */
+const loadSaving = () => import('./saving.ts');
 
 /**
  * From this size on, a ZIP is written into a file while it is made, if the browser can: otherwise the visitor sees
@@ -121,7 +127,10 @@ export function createSaveMenu({ groups, current, onExport, onSaved }: SaveMenuO
     if (isOpen && !stopping) offer();
     panel.hidden = !isOpen;
     opener.setAttribute('aria-expanded', String(isOpen));
-    if (isOpen) which.focus();
+    if (!isOpen) return;
+    // Ahead of the click that needs it; that one says if it fails.
+    loadSaving().catch(() => undefined);
+    which.focus();
   };
   which.addEventListener('change', describe);
   opener.addEventListener('click', () => show(panel.hidden !== false));
@@ -198,8 +207,9 @@ async function saveZip(groups: readonly SavedGroup[], events: SavingEvents): Pro
   if (window.showSaveFilePicker && size >= MIN_BYTES_TO_STREAM) {
     const accept = { 'application/zip': ['.zip'] };
     const target = await orClosed(window.showSaveFilePicker({ suggestedName: name, types: [{ accept }] }));
-    return target && (await writeZip(files, target, events));
+    return target && (await (await loadSaving()).writeZip(files, target, events));
   }
+  const { zipBlob } = await loadSaving();
   const { blob, ...outcome } = await zipBlob(files, events);
   saveBlob(name, blob);
   return outcome;
@@ -209,7 +219,7 @@ async function saveZip(groups: readonly SavedGroup[], events: SavingEvents): Pro
 async function saveFolders(groups: readonly SavedGroup[], events: SavingEvents): Promise<Saved | undefined> {
   const picked = window.showDirectoryPicker?.({ id: 'photos', mode: 'readwrite' });
   const directory = picked && (await orClosed(picked));
-  return directory && (await writeFolders(plannedFiles(groups), directory, events));
+  return directory && (await (await loadSaving()).writeFolders(plannedFiles(groups), directory, events));
 }
 
 async function orClosed<Handle>(picked: Promise<Handle>): Promise<Handle | undefined> {
@@ -231,6 +241,8 @@ function savedText({ saved, unreadable }: Saved): string {
 
 function faultText(fault: unknown): string {
   const name = fault instanceof DOMException ? fault.name : '';
+  // How browsers report a part of the page that cannot be loaded.
+  if (fault instanceof TypeError) return 'The service cannot be reached. Try again when it is back.';
   if (name === 'QuotaExceededError') return 'The disk is full.';
   if (name === 'NotAllowedError') return 'The browser may not write there.';
   return 'A photo could not be saved: it changed meanwhile, or the folder cannot be written.';

@@ -20,9 +20,6 @@ export interface Saved {
 /** Times of a ZIP: from 1980 to 2107. */
 const ZIP_TIMES = [Date.UTC(1980, 0, 2), Date.UTC(2107, 11, 30)] as const;
 
-/** More entries need a field that the library does not write. */
-export const MAX_ZIP_ENTRIES = 65_534;
-
 /** The bytes of a photo that pass through the ZIP, by chunk, so that they are recognised behind it. */
 type Origins = WeakMap<Uint8Array, File>;
 

@@ -12,7 +12,6 @@ import {
   marksOf,
   type ShownVideo,
 } from '../results/frames.ts';
-import { zipBlob } from '../save/saving.ts';
 import { maximumMoments } from '../service/requests.ts';
 import { create, createButton, find, saveBlob, saveText, setText } from './dom.ts';
 import { createFrameDialog } from './frame-dialog.ts';
@@ -251,8 +250,12 @@ function bestFirst(frames: readonly BestFrame[]) {
 /** Frames per category that are saved with the answers. */
 const SAVED_FRAMES = 10;
 
+export interface VideoResults {
+  render(next: ShownVideo | undefined): void;
+}
+
 /** The video, its timeline and its best frames. */
-export function createVideoResults() {
+export function createVideoResults(): VideoResults {
   const section = find('video-results', HTMLElement);
   const player = find('player', HTMLVideoElement);
   const unplayable = find('unplayable', HTMLElement);
@@ -318,6 +321,7 @@ export function createVideoResults() {
       const file = fileOf(timestamp);
       return file ? [{ file, folder: validName(category, 200), name: file.name }] : [];
     });
+    const { zipBlob } = await import('../save/saving.ts');
     const never = new AbortController().signal;
     const { blob } = await zipBlob(files, { signal: never, onFile: () => undefined });
     saveBlob('frames.zip', blob);

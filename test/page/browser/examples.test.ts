@@ -17,7 +17,7 @@ describeInBrowser('a first visit', () => {
       await page.locator('#tab-label-5').waitFor();
       await untilSorted(page, 6);
       await page.getByRole('slider', { name: 'Strictness' }).fill('0');
-      await untilTrue(page, 'document.querySelector("#tab-unsure .count").textContent === "0"');
+      await untilTrue(page, 'document.querySelector("#tab-unsure .count").textContent.trim() === "0"');
       await takeScreenshot(page, 'examples');
       await page.getByRole('button', { name: 'Save photos' }).click();
       const download = page.waitForEvent('download');

@@ -29,7 +29,7 @@ async function sort(page: Page, files: readonly SampleFile[]): Promise<void> {
   await page.getByRole('slider', { name: 'Strictness' }).fill('0');
   await page.locator('#tab-label-3').waitFor();
   await untilSorted(page, files.length);
-  await untilTrue(page, 'document.querySelector("#tab-unsure .count").textContent === "0"');
+  await untilTrue(page, 'document.querySelector("#tab-unsure .count").textContent.trim() === "0"');
 }
 
 const openMenu = (page: Page) => page.getByRole('button', { name: 'Save photos' }).click();
