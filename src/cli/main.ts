@@ -5,8 +5,10 @@ import { type Command, help, parseCommand, readCategories } from './arguments.ts
 import { openAnswers } from './open-answers.ts';
 import { findBestFiles, findBestFrames } from './tasks/best.ts';
 import { categorizeFiles } from './tasks/categorize.ts';
+import { mergeParts } from './tasks/merge.ts';
 import { removeKeywordsOfFiles } from './tasks/remove-keywords.ts';
 import { findDuplicates, findSimilarFiles, searchFiles } from './tasks/search.ts';
+import { classifyShard } from './tasks/shard.ts';
 import { createTally } from './tasks/task.ts';
 import { undoMoves } from './tasks/undo.ts';
 import { createCommandTerminal, ReaderGoneError } from './terminal.ts';
@@ -16,6 +18,8 @@ const exitCodes = { ok: 0, filesBroken: 1, impossible: 2, interrupted: 130 } as 
 
 const tasks = {
   categorize: categorizeFiles,
+  shard: classifyShard,
+  merge: mergeParts,
   best: findBestFiles,
   video: findBestFrames,
   'remove-keywords': removeKeywordsOfFiles,
@@ -61,6 +65,7 @@ async function run(command: Command): Promise<number> {
       labels: categories.labels,
       terminal,
       tally,
+      config,
       openAnswers: () => openAnswers({ command, question, config, terminal, signal }),
       signal,
     });
@@ -71,16 +76,19 @@ async function run(command: Command): Promise<number> {
     return exitCodes.interrupted;
   }
   if (!isQuiet) terminal.note(tally.summary());
-  return tally.faults > 0 ? exitCodes.filesBroken : exitCodes.ok;
+  // The errors of broken photos are in the part, which is complete: running it again would change nothing.
+  const faults =
+    command.task === 'shard' && command.output !== undefined ? tally.left : tally.left + tally.faults;
+  return faults > 0 ? exitCodes.filesBroken : exitCodes.ok;
 }
 
 function isAboutCategories({ task }: Command): boolean {
-  return task === 'categorize' || task === 'best' || task === 'video';
+  return task === 'categorize' || task === 'shard' || task === 'best' || task === 'video';
 }
 
 function continuing({ output, task, index }: Command): string {
   const isRemembered = task !== 'video' && index.isUsed;
-  const isContinued = isRemembered || (output !== undefined && task === 'categorize');
+  const isContinued = isRemembered || (output !== undefined && (task === 'categorize' || task === 'shard'));
   return isContinued ? ' Run the same command again to continue.' : '';
 }
 

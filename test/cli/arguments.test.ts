@@ -25,6 +25,8 @@ describe('a command', () => {
       isListed: true,
       isConfirmed: false,
       search: { subject: '', limit: 20, minSimilarity: -1 },
+      shard: { index: 0, count: 1 },
+      partFormat: 'jsonl',
       index: { isUsed: true, file: undefined },
       server: undefined,
       isQuiet: false,
