@@ -67,11 +67,11 @@ Index
   --no-index          keep nothing
 
 Many machines
-  --shard I/N         answer only the photos of shard I of N, I from 0: each photo
-                      belongs to one shard, each tar file as a whole
-  --output PARTS      a folder, or s3://bucket/folder/: each shard writes
-                      part-0000I-of-0000N.jsonl there when it is complete. Run a
-                      shard that was killed again: it continues
+  --shard I/N         answer only the photos of shard I of N, I from 0. A photo
+                      belongs to one shard, and a tar file as a whole
+  --output PARTS      a folder, or s3://bucket/folder/: each shard writes its
+                      part there when it is complete, part-00003-of-00010.jsonl.
+                      Run a shard that was killed again: it continues
   --output FILE       also FILE.parquet, s3://bucket/FILE.jsonl or .parquet
   --parquet           write the parts as Parquet
   merge PARTS…        join the parts to one file, if all are there, of the same
@@ -119,9 +119,10 @@ Other options
 
 Environment: CLIP_MODEL, CLIP_CACHE, CLIP_PRECISION, THREADS, MAX_IMAGE_BYTES,
 MAX_IMAGE_PIXELS, MAX_VIDEO_SECONDS, MAX_CATEGORIES and LOG_LEVEL work as in the
-service. Object storage: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION,
-AWS_ENDPOINT_URL and AWS_SESSION_TOKEN. With --server, API_KEY is sent to it (not an option, because other
-users could see it in the process list).
+service. Object storage needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and
+takes AWS_REGION, AWS_ENDPOINT_URL and AWS_SESSION_TOKEN. With --server, API_KEY
+is sent to it (not an option, because other users could see it in the process
+list).
 
 Exit codes: 0 success; 1 some pictures, raw pictures, videos or files that you
 named could not be used (standard error names each with the reason); 2 nothing

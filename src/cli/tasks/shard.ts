@@ -73,6 +73,14 @@ async function writeShard(parts: ShardParts, output: string): Promise<void> {
     }
   };
 
+  /** @returns undefined if there is no part yet. @throws UsageError if it is of another run */
+  const findComplete = async () => {
+    const found = await readManifest(place, name);
+    if (found) refuseOther(found, { ...found.question, model: found.model });
+    return found;
+  };
+  // First: a run that is refused must leave nothing.
+  await findComplete();
   await using progress = await openProgress({
     place,
     name,
@@ -83,9 +91,9 @@ async function writeShard(parts: ShardParts, output: string): Promise<void> {
       throw new UsageError(`${path} was begun with other options. Use another --output.`);
     },
   });
-  const complete = await readManifest(place, name);
+  // Another worker may have completed it meanwhile.
+  const complete = await findComplete();
   if (complete) {
-    refuseOther(complete, { ...complete.question, model: complete.model });
     await progress.remove();
     tally.recorded = complete.photos;
     if (!command.isQuiet) terminal.note(`${path} is complete: there was nothing to do.`);

@@ -74,10 +74,10 @@ export async function runTask(argv: readonly string[], options: RunOptions = {})
       dispose,
       index: options.index,
     });
+    let given = 0;
     return {
       ...answers,
       async *categorize(files) {
-        let given = 0;
         for await (const outcome of answers.categorize(files)) {
           if (given === interruptAfter) stopping.abort(new Error('interrupted'));
           given += 1;
