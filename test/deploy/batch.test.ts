@@ -63,6 +63,12 @@ const component = v.looseObject({
   ]),
 });
 
+const kustomize = Bun.which('kustomize')
+  ? ['kustomize', 'build']
+  : Bun.which('kubectl')
+    ? ['kubectl', 'kustomize']
+    : undefined;
+
 const jobOf = async (path: string) => v.parse(job, await load(path));
 const run = async () => v.parse(component, await load('run/kustomization.yaml'));
 
@@ -190,5 +196,29 @@ describe('the manifests of a batch', () => {
   test('the model’s volume is only read', async () => {
     const [{ volumeMounts }] = (await jobOf('job.yaml')).spec.template.spec.containers;
     expect(volumeMounts).toContainEqual({ name: 'model', mountPath: '/.cache/clip', readOnly: true });
+  });
+
+  test.if(kustomize !== undefined)('kustomize gives a run its names, in one namespace', () => {
+    for (const [part, kinds] of [
+      ['.', ['ConfigMap', 'ConfigMap', 'ConfigMap', 'Job', 'NetworkPolicy']],
+      ['merge', ['ConfigMap', 'ConfigMap', 'ConfigMap', 'Job']],
+    ] as const) {
+      const { stdout } = Bun.spawnSync([...(kustomize ?? []), join(folder, part)]);
+      const objects = v.parse(
+        v.array(
+          v.looseObject({
+            kind: v.string(),
+            metadata: v.looseObject({ name: v.string(), namespace: v.literal('classify-images') }),
+          }),
+        ),
+        Bun.YAML.parse(stdout.toString()),
+      );
+      expect(objects.map(({ kind }) => kind)).toEqual([...kinds]);
+      const maps = objects.filter(({ kind }) => kind === 'ConfigMap').map(({ metadata }) => metadata.name);
+      const [written] = objects.filter(({ kind }) => kind === 'Job');
+      expect(written?.metadata.name).toMatch(/^classify-images-(?:batch|merge)-run-1$/);
+      const { spec } = v.parse(job, written).spec.template;
+      for (const { configMapRef } of spec.containers[0].envFrom) expect(maps).toContain(configMapRef.name);
+    }
   });
 });

@@ -83,7 +83,8 @@ describe('a worker that is killed', () => {
           return ended;
         });
         // Each time after it has answered more.
-        while (isRunning && (round > MAX_KILLS - index || (await bytes()) < before + round * 4000)) await Bun.sleep(2);
+        while (isRunning && (round > MAX_KILLS - index || (await bytes()) < before + round * 4000))
+          await Bun.sleep(2);
         worker.kill('SIGKILL');
         const { code, stderr } = await result;
         if (code === KILLED) {

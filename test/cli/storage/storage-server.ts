@@ -151,8 +151,12 @@ function cut(content: Uint8Array): Response {
   return new Response(body, { headers: { 'content-length': String(content.length) } });
 }
 
+const etags = new WeakMap<Uint8Array, string>();
+
 function etagOf(content: Uint8Array): string {
-  return createHash('md5').update(content).digest('hex');
+  const known = etags.get(content) ?? createHash('md5').update(content).digest('hex');
+  etags.set(content, known);
+  return known;
 }
 
 function escapeXml(text: string): string {
