@@ -3,16 +3,25 @@ import { dirname } from 'node:path';
 import * as v from 'valibot';
 import { errnoOf } from '../../errors.ts';
 import { claimFile, folderFault } from '../output/claim.ts';
-import type { OutputRecord } from '../output/line-format.ts';
+import { fileTable, lineFormats, type OutputRecord } from '../output/line-format.ts';
 import { type AnsweringModel, checkModel, modelSchema } from '../output/provenance.ts';
 import type { Done, Member } from '../sources/sources.ts';
 import { StorageError } from '../storage/storage.ts';
 import { reasonOf, UsageError } from '../usage-error.ts';
 import { linesOf, type Place } from './place.ts';
 
-// What a shard has answered so far is a log of JSON lines: the run, archives that begin and end, and records. Beside a
-// part on this computer the log is one file, so a killed worker loses only the photos that it was looking at. In
-// object storage, where nothing can be appended, it is several objects, each with what has come in half a minute.
+// What a shard has answered so far is a log of lines: a word, a tab, and JSON. Beside a part on this computer the log is
+// one file, so a killed worker loses only the photos that it was looking at. In object storage, where nothing can be
+// appended, it is several objects, each with what has come in half a minute.
+//
+//   run	{…}                     what is asked; the first line of each object, and the archive that is being read
+//   model	{…}                   which model answers
+//   tar	["ARCHIVE","STAMP"]     the archive begins: members after it are of this one
+//   member	PLACE	{record}       of that archive
+//   photo	{record}              of no archive
+//   done	"ARCHIVE"
+//
+// A worker that begins again reads all of it, so that records are only parsed when the part is written.
 
 /** Appends lines to a log, and reads all of them. */
 interface Log extends AsyncDisposable {
@@ -24,15 +33,13 @@ interface Log extends AsyncDisposable {
   remove(): Promise<void>;
 }
 
-const lineSchema = v.union([
-  v.object({ run: v.string() }),
-  v.object({ model: modelSchema }),
-  v.object({ record: v.looseObject({ file: v.string() }), tar: v.string(), at: v.number() }),
-  v.object({ record: v.looseObject({ file: v.string() }) }),
-  v.object({ tar: v.string(), stamp: v.string() }),
-  v.object({ tar: v.string(), done: v.literal(true) }),
-]);
-type Line = v.InferOutput<typeof lineSchema>;
+type Line =
+  | { readonly kind: 'run'; readonly run: string }
+  | { readonly kind: 'model'; readonly model: AnsweringModel }
+  | { readonly kind: 'tar'; readonly archive: string; readonly stamp: string }
+  | { readonly kind: 'member'; readonly place: number; readonly json: string }
+  | { readonly kind: 'photo'; readonly file: string; readonly json: string }
+  | { readonly kind: 'done'; readonly archive: string };
 
 /** What is known about an archive. */
 interface ArchiveProgress {
@@ -40,8 +47,10 @@ interface ArchiveProgress {
   /** The places of the members that are recorded. */
   readonly places: Set<number>;
   isDone: boolean;
-  /** Records of the archive in earlier lines are of another version of it. */
-  readonly firstLine: number;
+  /** Records of the archive before this one are of another version of it. */
+  readonly firstRecord: number;
+  /** How each record of a member begins. */
+  readonly firstFile: string;
 }
 
 export interface ShardProgress extends Done, AsyncDisposable {
@@ -82,56 +91,75 @@ export async function openProgress(options: ProgressOptions): Promise<ShardProgr
     place.folder === undefined ? await openStoredLog(options) : await openLogFile(place, logName(name));
   const archives = new Map<string, ArchiveProgress>();
   const photos = new Set<string>();
-  /** Lines that repeat an earlier record: two workers had the same shard for a while. */
+  /** Records, by their number, that repeat an earlier one: two workers had the same shard for a while. */
   const repeated = new Set<number>();
-  let lineCount = 0;
+  let recordCount = 0;
+  /** The archive whose members are recorded. */
+  let latest: ArchiveProgress | undefined;
   let recorded = 0;
   let model: AnsweringModel | undefined;
 
-  /** @returns whether the line counts */
+  /** @returns false for a record that is known already */
   const take = (line: Line): boolean => {
-    // Each object of a log in object storage begins with the run, so these lines are not counted.
-    if ('run' in line) return true;
-    if ('model' in line) model = line.model;
-    const at = lineCount;
-    lineCount += 1;
-    if ('model' in line) return true;
-    if ('stamp' in line) {
-      const known = archives.get(line.tar);
-      if (known?.stamp !== line.stamp) {
-        recorded -= known?.places.size ?? 0;
-        archives.set(line.tar, { stamp: line.stamp, places: new Set(), isDone: false, firstLine: at });
+    switch (line.kind) {
+      case 'run':
+        return true;
+      case 'model':
+        model = line.model;
+        return true;
+      case 'tar': {
+        const { archive, stamp } = line;
+        const known = archives.get(archive);
+        if (known?.stamp !== stamp) {
+          recorded -= known?.places.size ?? 0;
+          const firstFile = `{"file":${JSON.stringify(archive).slice(0, -1)}`;
+          archives.set(archive, {
+            stamp,
+            places: new Set(),
+            isDone: false,
+            firstRecord: recordCount,
+            firstFile,
+          });
+        }
+        latest = archives.get(archive);
+        return true;
       }
-      return true;
+      case 'done': {
+        const known = archives.get(line.archive);
+        if (known) known.isDone = true;
+        return true;
+      }
+      case 'member':
+      case 'photo': {
+        const at = recordCount;
+        recordCount += 1;
+        // Where locks do not work, lines of two workers may be mixed: then this one is of another archive.
+        const isMixed = line.kind === 'member' && !line.json.startsWith(latest?.firstFile ?? ' ');
+        const [places, key]: readonly [Set<unknown> | undefined, unknown] =
+          line.kind === 'member' ? [latest?.places, line.place] : [photos, line.file];
+        if (!places || isMixed || places.has(key)) {
+          repeated.add(at);
+          return false;
+        }
+        places.add(key);
+        recorded += 1;
+        return true;
+      }
     }
-    if ('done' in line) {
-      const known = archives.get(line.tar);
-      if (known) known.isDone = true;
-      return true;
-    }
-    const [known, key] =
-      'tar' in line ? [archives.get(line.tar)?.places, line.at] : [photos, line.record.file];
-    const places: Set<unknown> | undefined = known;
-    if (!places || places.has(key)) {
-      repeated.add(at);
-      return false;
-    }
-    places.add(key);
-    recorded += 1;
-    return true;
   };
+  const append = (line: Line) => log.append([textOf(line)]);
 
   try {
     let isBegun = false;
     for await (const text of log.lines()) {
       const line = parseLine(text);
-      if (line === undefined || !(isBegun || 'run' in line)) throw foreign(place, name);
-      if ('run' in line && line.run !== run) refuse(line.run);
+      if (line === undefined || !(isBegun || line.kind === 'run')) throw foreign(place, name);
+      if (line.kind === 'run' && line.run !== run) refuse(line.run);
       isBegun = true;
-      if ('model' in line && model) checkModel(place.pathOf(name), model, line.model);
+      if (line.kind === 'model' && model) checkModel(place.pathOf(name), model, line.model);
       take(line);
     }
-    if (!isBegun) await log.append([JSON.stringify({ run })]);
+    if (!isBegun) await append({ kind: 'run', run });
   } catch (fault) {
     await log[Symbol.asyncDispose]();
     throw fault;
@@ -147,8 +175,8 @@ export async function openProgress(options: ProgressOptions): Promise<ShardProgr
     async answeredBy({ name: modelName, precision, sha256 }) {
       const now = { name: modelName, precision, sha256 };
       if (model) return checkModel(place.pathOf(name), model, now);
-      take({ model: now });
-      await log.append([JSON.stringify({ model: now })]);
+      take({ kind: 'model', model: now });
+      await append({ kind: 'model', model: now });
     },
     isArchiveDone(archive, stamp) {
       const known = archives.get(archive);
@@ -159,38 +187,46 @@ export async function openProgress(options: ProgressOptions): Promise<ShardProgr
       return known?.stamp === stamp && known.places.has(at);
     },
     hasPhoto: (file) => photos.has(file),
-    async beginArchive(tar, stamp) {
-      take({ tar, stamp });
-      await log.append([JSON.stringify({ tar, stamp })]);
+    async beginArchive(archive, stamp) {
+      take({ kind: 'tar', archive, stamp });
+      await append({ kind: 'tar', archive, stamp });
     },
-    async endArchive(tar) {
-      take({ tar, done: true });
-      await log.append([JSON.stringify({ tar, done: true })]);
+    async endArchive(archive) {
+      take({ kind: 'done', archive });
+      await append({ kind: 'done', archive });
       await log.sync();
     },
     async record(records) {
-      const lines = records.flatMap(([record, member]) => {
-        const line = {
-          ...(member && { tar: member.archive, at: member.place }),
-          record: { ...record, file: String(record.file) },
-        };
-        if (take(line)) return [JSON.stringify(line)];
-        // It is not written, so it has no line.
-        lineCount -= 1;
-        repeated.delete(lineCount);
+      const lines = records.flatMap(([record, member]): Line[] => {
+        // The file first: it proves which archive a line is of.
+        const json = JSON.stringify({ file: record.file, ...record });
+        const line: Line = member
+          ? { kind: 'member', place: member.place, json }
+          : { kind: 'photo', file: String(record.file), json };
+        if (take(line)) return [line];
+        // It is not written, so it has no number.
+        recordCount -= 1;
+        repeated.delete(recordCount);
         return [];
       });
-      if (lines.length > 0) await log.append(lines);
+      if (lines.length > 0) await log.append(lines.map(textOf));
     },
     async *records() {
       let at = -1;
+      let isOld = false;
       for await (const text of log.lines()) {
         const line = parseLine(text);
         if (line === undefined) throw foreign(place, name);
-        if (!('run' in line)) at += 1;
-        if (!('record' in line) || repeated.has(at)) continue;
-        if ('tar' in line && at < (archives.get(line.tar)?.firstLine ?? 0)) continue;
-        yield line.record;
+        if (line.kind === 'tar') {
+          const known = archives.get(line.archive);
+          isOld = known?.stamp !== line.stamp || at + 1 < known.firstRecord;
+        }
+        if (line.kind !== 'member' && line.kind !== 'photo') continue;
+        at += 1;
+        if (repeated.has(at) || (line.kind === 'member' && isOld)) continue;
+        const record = lineFormats.json.parse(line.json, fileTable);
+        if (record === undefined) throw foreign(place, name);
+        yield record;
       }
     },
     remove: () => log.remove(),
@@ -203,12 +239,59 @@ export function logName(part: string): string {
   return `_${part}.progress`;
 }
 
+function textOf(line: Line): string {
+  switch (line.kind) {
+    case 'run':
+      return `run\t${line.run}`;
+    case 'model':
+      return `model\t${JSON.stringify(line.model)}`;
+    case 'tar':
+      return `tar\t${JSON.stringify([line.archive, line.stamp])}`;
+    case 'member':
+      return `member\t${line.place}\t${line.json}`;
+    case 'photo':
+      return `photo\t${line.json}`;
+    case 'done':
+      return `done\t${JSON.stringify(line.archive)}`;
+  }
+}
+
+const tarSchema = v.pipe(v.string(), v.parseJson(), v.tuple([v.string(), v.string()]));
+const fileSchema = v.pipe(v.string(), v.parseJson(), v.looseObject({ file: v.string() }));
+const lineModelSchema = v.pipe(v.string(), v.parseJson(), modelSchema);
+const doneSchema = v.pipe(v.string(), v.parseJson(), v.string());
+
+/** @returns undefined if the text is not a line of a log */
 function parseLine(text: string): Line | undefined {
-  try {
-    const parsed = v.safeParse(lineSchema, JSON.parse(text));
-    return parsed.success ? parsed.output : undefined;
-  } catch {
-    return undefined;
+  const tab = text.indexOf('\t');
+  const kind = text.slice(0, tab);
+  const json = text.slice(tab + 1);
+  switch (kind) {
+    case 'member': {
+      const end = json.indexOf('\t');
+      const place = Number(json.slice(0, end));
+      return end > 0 && Number.isInteger(place) ? { kind, place, json: json.slice(end + 1) } : undefined;
+    }
+    case 'photo': {
+      const parsed = v.safeParse(fileSchema, json);
+      return parsed.success ? { kind, file: parsed.output.file, json } : undefined;
+    }
+    case 'tar': {
+      const parsed = v.safeParse(tarSchema, json);
+      return parsed.success ? { kind, archive: parsed.output[0], stamp: parsed.output[1] } : undefined;
+    }
+    case 'done': {
+      const parsed = v.safeParse(doneSchema, json);
+      return parsed.success ? { kind, archive: parsed.output } : undefined;
+    }
+    case 'model': {
+      const parsed = v.safeParse(lineModelSchema, json);
+      return parsed.success ? { kind, model: parsed.output } : undefined;
+    }
+    case 'run':
+      return { kind, run: json };
+    default:
+      return undefined;
   }
 }
 
@@ -282,6 +365,8 @@ async function openStoredLog({ place, name, run, lagMs = LAG_MS }: ProgressOptio
   // Names end with a time, so that they are in the order in which they were written.
   const segments = (await place.names()).filter((one) => one.startsWith(prefix)).toSorted();
   let waiting: string[] = [];
+  /** The line of the archive that the first of the waiting lines are of. */
+  let archive: readonly string[] = [];
   let characters = 0;
   let sinceMs = performance.now();
   const flush = async () => {
@@ -292,8 +377,11 @@ async function openStoredLog({ place, name, run, lagMs = LAG_MS }: ProgressOptio
     sinceMs = performance.now();
     const time = String(Date.now()).padStart(14, '0');
     const segment = `${prefix}${time}-${crypto.randomUUID().slice(0, 8)}`;
-    await place.write(segment, (append) => append(`${JSON.stringify({ run })}\n${lines.join('\n')}\n`));
+    const head = [textOf({ kind: 'run', run }), ...archive];
+    await place.write(segment, (append) => append(`${[...head, ...lines].join('\n')}\n`));
     segments.push(segment);
+    const latest = lines.findLast((line) => line.startsWith('tar\t'));
+    if (latest !== undefined) archive = [latest];
   };
   return {
     async *lines() {
@@ -307,7 +395,7 @@ async function openStoredLog({ place, name, run, lagMs = LAG_MS }: ProgressOptio
         }
         yield* linesOf(found);
       }
-      yield* waiting;
+      yield* [...archive, ...waiting];
     },
     async append(lines) {
       waiting.push(...lines);
