@@ -25,7 +25,10 @@ import {
   type PictureEndpoint,
   type PictureJob,
   type PictureUpload,
+  thumbnailKeeper,
+  wireThumbnails,
 } from './picture-upload.ts';
+import type { Lease } from './resources.ts';
 
 /**
  * Answers one request to /embeddings: a form, or a JSON body in the form of OpenAI's API. Pictures are encoded while the
@@ -43,6 +46,11 @@ export async function embed(
 }
 
 type Respond = (job: PictureJob) => Promise<StreamedResponse>;
+
+/** What the options say about how pictures are looked at. */
+function seeing({ background, thumbnails }: EmbeddingsOptions, lease: Lease) {
+  return { background, ...(thumbnails && { onThumbnail: thumbnailKeeper(lease) }) };
+}
 
 /** The objects around a text. */
 const TEXT_BYTES = 200;
@@ -99,7 +107,7 @@ function inForm(request: Request, options: EmbeddingsOptions): Respond {
     const { endpoint, lease, record } = job;
     await using upload = createUpload(job, {
       endsWithFault: options.on_error === 'fail',
-      background: options.background,
+      ...seeing(options, lease),
     });
     const { collection } = upload;
     const texts = createTexts(job, options);
@@ -111,6 +119,7 @@ function inForm(request: Request, options: EmbeddingsOptions): Respond {
       if (refusal) return await refuse(job, refusal);
       const pictures = await collection.embeddings();
       const warnings = await collection.warnings();
+      const thumbnails = await collection.thumbnails();
       const embedded = await Array.fromAsync(texts.embed());
       const { encoding_format: encoding } = options;
       const pieces = function* () {
@@ -132,6 +141,11 @@ function inForm(request: Request, options: EmbeddingsOptions): Respond {
         if (warnings.length > 0) {
           yield ',"warnings":[';
           yield* jsonItems(warnings);
+          yield ']';
+        }
+        if (thumbnails.length > 0) {
+          yield ',"thumbnails":[';
+          yield* jsonItems(wireThumbnails(thumbnails));
           yield ']';
         }
         yield '}';
@@ -227,7 +241,7 @@ function oneByOne(
   options: EmbeddingsOptions,
   notation: EventNotation,
 ): StreamedResponse {
-  const { endpoint, record } = job;
+  const { endpoint, lease, record } = job;
   const { classifier } = endpoint;
   const origin = originOf(classifier);
   let upload: PictureUpload | undefined;
@@ -235,7 +249,7 @@ function oneByOne(
 
   const receiveAll = async (news: PictureNews<Item>): Promise<Refusal | undefined> => {
     await using arriving = createUpload(job, {
-      background: options.background,
+      ...seeing(options, lease),
       endsWithFault: options.on_error === 'fail',
       idsFirst: true,
       onReceived: news.received,
@@ -268,9 +282,11 @@ function oneByOne(
       if ('error' in outcome)
         return eventText(notation, 'broken', { index, ...wireFault(outcome, () => id) });
       const { embedding, ...named } = outcome;
+      const thumbnail = 'file' in outcome ? outcome.thumbnail?.toBase64() : undefined;
       return eventText(notation, 'embedding', {
         index,
         ...named,
+        thumbnail,
         ...(id !== undefined && { id }),
         ...origin,
         embedding: encode(embedding, options.encoding_format),
@@ -283,12 +299,13 @@ function oneByOne(
 /** @throws ServiceError if the head of the request cannot be used */
 function inJson(request: Request, options: EmbeddingsOptions): Respond {
   refuseEncodedBody(request.headers);
-  if (options.on_error === 'skip') {
-    throw new ServiceError(
+  const needsForm = (option: string, what: string) =>
+    new ServiceError(
       'option_invalid',
-      'The option on_error=skip needs a form: the answer to a JSON body has no place for broken pictures.',
+      `The option ${option} needs a form: the answer to a JSON body has no place for ${what}.`,
     );
-  }
+  if (options.on_error === 'skip') throw needsForm('on_error=skip', 'broken pictures');
+  if (options.thumbnails) throw needsForm('thumbnails=true', 'thumbnails');
   return async (job) => {
     const { endpoint, lease, record } = job;
     const { classifier } = endpoint;

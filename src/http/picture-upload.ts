@@ -2,12 +2,13 @@ import { isUtf8 } from 'node:buffer';
 import type {
   Classifier,
   CollectOptions,
+  FileThumbnail,
   PictureCollection,
   PictureOutcome,
 } from '../classify/classifier.ts';
 import type { Config } from '../config.ts';
 import { ServiceError } from '../errors.ts';
-import type { StreamedResponse } from './answers.ts';
+import { answerTooLarge, MAX_ANSWER_BYTES, type StreamedResponse } from './answers.ts';
 import type { IdOf } from './broken-pictures.ts';
 import type { NewsPace } from './events.ts';
 import {
@@ -230,6 +231,36 @@ export function createUpload(
     },
     [Symbol.asyncDispose]: () => stored.disposeAsync(),
   };
+}
+
+/**
+ * Counts the memory of thumbnails. When they are too many for an answer, the request ends at once, not after its last
+ * picture.
+ * @returns called with the bytes of each. @throws ServiceError option_invalid, overloaded; the signal's reason
+ */
+export function thumbnailKeeper(lease: Lease): (bytes: number) => void {
+  let characters = 0;
+  return (bytes) => {
+    try {
+      lease.take('keptBytes', bytes);
+      characters += base64Length(bytes);
+      if (characters > MAX_ANSWER_BYTES) {
+        throw answerTooLarge('Send less at once, or leave out the option thumbnails.');
+      }
+    } catch (fault) {
+      lease.abort(fault);
+      throw fault;
+    }
+  };
+}
+
+const base64Length = (bytes: number): number => Math.ceil(bytes / 3) * 4;
+
+/** Thumbnails as answers show them. One at a time, because base64 takes more memory than the files. */
+export function* wireThumbnails(
+  thumbnails: readonly FileThumbnail[],
+): Generator<{ file: string; image: string }> {
+  for (const { file, jpeg } of thumbnails) yield { file, image: jpeg.toBase64() };
 }
 
 /** Reads an id as text, or a JSON list of ids. @throws ServiceError ids_invalid */

@@ -6,6 +6,7 @@ import { decodePart } from './parts/decode.ts';
 import { encodePart } from './parts/encode.ts';
 import { hostilePart } from './parts/hostile.ts';
 import { labelsPart } from './parts/labels.ts';
+import { othersPart } from './parts/others.ts';
 import { overloadPart } from './parts/overload.ts';
 import { regretPart } from './parts/regret.ts';
 import { servicePart } from './parts/service.ts';
@@ -33,6 +34,7 @@ const named: ReadonlyMap<string, (sitting: Sitting) => Promise<Findings>> = new 
   ['slow', slowPart],
   ['regret', regretPart],
   ['shards', shardsPart],
+  ['others', othersPart],
 ]);
 
 const options = readOptions();

@@ -26,14 +26,19 @@ const double = (name: string, isRequired = false): SchemaElement => ({
   repetition_type: isRequired ? 'REQUIRED' : 'OPTIONAL',
 });
 
-const columns = ['file', 'category', 'score', 'similarity', 'scores', 'code', 'error', 'more'] as const;
+const columns = [
+  ...['file', 'category', 'categories', 'score', 'similarity', 'scores', 'code', 'error', 'more'],
+] as const;
 const typed = new Set<string>(columns);
 
-/** `scores` is a list of structures; `more` has the other keys of a record, as JSON. */
+/** `categories` is a list, `scores` a list of structures; `more` has the other keys of a record, as JSON. */
 const schema: SchemaElement[] = [
   { name: 'root', num_children: columns.length },
   text('file', true),
   text('category'),
+  { name: 'categories', converted_type: 'LIST', repetition_type: 'OPTIONAL', num_children: 1 },
+  { name: 'list', repetition_type: 'REPEATED', num_children: 1 },
+  text('element', true),
   double('score'),
   double('similarity'),
   { name: 'scores', converted_type: 'LIST', repetition_type: 'OPTIONAL', num_children: 1 },
@@ -111,6 +116,8 @@ async function metadataOf(buffer: AsyncBuffer, path: string): Promise<FileMetaDa
 function recordOf({ file, code, error, more, ...answer }: Record<string, unknown>): OutputRecord {
   const others = typeof more === 'object' && more !== null ? more : {};
   if (error !== null && error !== undefined) return { file, code, error, ...others };
-  const given = Object.entries(answer).filter(([key, value]) => key === 'category' || value !== null);
+  const given = Object.entries(answer).filter(
+    ([key, value]) => key === 'category' || (value !== null && value !== undefined),
+  );
   return { file, category: null, ...Object.fromEntries(given), ...others };
 }

@@ -5,7 +5,7 @@ import { invariant } from '../../errors.ts';
 import type { Answers, FileOutcome } from '../answers/answers.ts';
 import { isPassing } from '../answers/fault-watch.ts';
 import { InUseError } from '../output/claim.ts';
-import { fileTable, lineFormats, type OutputRecord } from '../output/line-format.ts';
+import { fileTable, lineFormats, type OutputRecord, severalTable } from '../output/line-format.ts';
 import { type AnsweringModel, askedQuestion, checkQuestion } from '../output/provenance.ts';
 import { type Run, readManifest, runSchema, writePart } from '../shards/part.ts';
 import { openPlace, splitPath } from '../shards/place.ts';
@@ -49,7 +49,8 @@ export async function classifyShard(parts: ShardParts): Promise<void> {
 }
 
 async function writeShard(parts: ShardParts, output: string): Promise<void> {
-  const { command, labels, terminal, tally } = parts;
+  const { command, categories, terminal, tally } = parts;
+  tally.recordsFaults = true;
   const { shard, partFormat, paths } = command;
   const { parent, name: given } = splitPath(output);
   const name = given === '' ? partName(shard, partFormat) : given;
@@ -58,7 +59,7 @@ async function writeShard(parts: ShardParts, output: string): Promise<void> {
   const path = place.pathOf(name);
   const isPlaced = paths.every((one) => isStorageUrl(one) || isAbsolute(one));
   const question = {
-    ...askedQuestion(labels, command.question),
+    ...askedQuestion(categories, command.question),
     paths_from: isPlaced ? null : process.cwd(),
   };
   const run: Run = { question, photos_of: [...paths], shard };
@@ -137,6 +138,7 @@ function progressSink(progress: ShardProgress): Sink {
 
 function printingSink({ command, terminal }: ShardParts): Sink {
   const format = lineFormats[command.format];
+  const table = command.question.several ? severalTable : fileTable;
   let isBegun = false;
   return {
     done: { isArchiveDone: () => false, hasMember: () => false, hasPhoto: () => false },
@@ -144,9 +146,9 @@ function printingSink({ command, terminal }: ShardParts): Sink {
     async beginArchive() {},
     async endArchive() {},
     async record(records) {
-      const header = isBegun ? '' : format.header(fileTable);
+      const header = isBegun ? '' : format.header(table);
       isBegun = true;
-      const text = header + records.map(([record]) => format.line(record, fileTable)).join('');
+      const text = header + records.map(([record]) => format.line(record, table)).join('');
       if (text !== '') await terminal.print(text);
     },
   };
@@ -270,7 +272,8 @@ function createTaker(
     const { kind: _, warning, ...record } = outcome;
     if (warning !== undefined) terminal.note(`${record.file}: ${warning}`);
     tally.answered += 1;
-    if (record.category === null) tally.undecided += 1;
+    const isDecided = record.categories ? record.categories.length > 0 : record.category !== null;
+    if (!isDecided) tally.undecided += 1;
     return record;
   };
 

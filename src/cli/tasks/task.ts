@@ -1,3 +1,4 @@
+import type { Categories } from '../../classify/classifier.ts';
 import { mediumOf } from '../../contract/media-endings.ts';
 import type { Answers } from '../answers/answers.ts';
 import type { Command } from '../arguments.ts';
@@ -97,7 +98,7 @@ export function noteIfNothingFound({ command, terminal, tally }: TaskParts): voi
 
 export interface TaskParts {
   readonly command: Command;
-  readonly labels: readonly string[];
+  readonly categories: Categories;
   readonly terminal: CommandTerminal;
   readonly tally: Tally;
   /** Called only if there is a file to classify, because loading the model takes seconds. */
@@ -124,6 +125,8 @@ export interface Tally {
   undecided: number;
   /** Files that could not be used. */
   readonly faults: number;
+  /** Whether broken files are in the output, which is complete with them: running it again would change nothing. */
+  recordsFaults: boolean;
   /** Files of a shard that the next run tries again. */
   readonly left: number;
   model: AnsweringModel | undefined;
@@ -164,6 +167,7 @@ export function createTally(terminal: CommandTerminal, now = () => performance.n
     recorded: 0,
     undecided: 0,
     wereThere: 0,
+    recordsFaults: false,
     tagged: 0,
     model: undefined,
     get faults() {

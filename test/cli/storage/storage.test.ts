@@ -128,7 +128,9 @@ describe('object storage', () => {
     expect(server.requests.length).toBe(1);
   });
 
-  test('says which settings are missing', async () => {
+  // The client looks for them itself, too.
+  const isSet = ['AWS_ACCESS_KEY_ID', 'S3_ACCESS_KEY_ID'].some((name) => process.env[name] !== undefined);
+  test.if(!isSet)('says which settings are missing', async () => {
     const storage = openStorage({ config: { endpoint: server.url }, signal: stopping.signal });
     const fault = await faultOf(storage.read(place, 0, 10));
     expect(fault.message).toContain('set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY');

@@ -93,7 +93,7 @@ export async function runTask(argv: readonly string[], options: RunOptions = {})
     await tasks[command.task]({
       config,
       command,
-      labels: [...categories],
+      categories: { labels: [...categories] },
       terminal,
       tally,
       openAnswers,

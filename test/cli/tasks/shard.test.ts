@@ -182,6 +182,17 @@ describe('shards', () => {
     ]);
   });
 
+  test('keep several categories in Parquet and in JSON lines', async () => {
+    await using folder = await library();
+    const argv = [folder.at('in/0.tar'), '--several'];
+    await runTask([...argv, '--output', folder.at('a.parquet')]);
+    await runTask([...argv, '--output', folder.at('b.jsonl')]);
+    await runTask(['merge', folder.at('a.parquet'), '--output', folder.at('a.jsonl')]);
+    const [first, second] = [await records(folder.at('a.jsonl')), await records(folder.at('b.jsonl'))];
+    expect(first).toEqual([...second]);
+    expect(first[0]).toMatchObject({ category: 'cat', categories: ['cat'] });
+  });
+
   test('print answers without --output, in any format', async () => {
     await using folder = await library();
     const { stdout, stderr } = await runTask([folder.at('in/0.tar'), '--csv']);
