@@ -35,7 +35,7 @@ function fakeClassifier({
     model,
     collect: () => ({
       add: async (file) => ({ settled: Promise.resolve({ file, embedding: new Float32Array(512) }) }),
-      addEmbedding: () => {},
+      addEmbedding: () => new Float32Array(512),
       embeddings: async () => [],
       refuse: () => {},
       names: () => ['CLIP.png'],

@@ -1,6 +1,6 @@
 import type { PrecisionReport } from '../clip/graph/compiled-model.ts';
 import type { LoadingProgress } from '../clip/store/progress-display.ts';
-import type { QuestionOptions, Rules } from '../contract/options.ts';
+import type { Fit, QuestionOptions, Rules } from '../contract/options.ts';
 import type { ErrorCode, ServiceError } from '../errors.ts';
 import type { FrameJpeg, FrameProgress, VideoDescription } from '../media/video/video.ts';
 import type { Precision } from '../precision.ts';
@@ -74,7 +74,7 @@ export interface FileWarning {
   readonly warning: string;
 }
 
-/** A picture that browsers do not show, as a JPEG file of the square that the model has looked at. */
+/** A picture that browsers do not show, as a JPEG file of what the model has looked at. */
 export interface FileThumbnail {
   readonly file: string;
   readonly jpeg: Uint8Array;
@@ -112,7 +112,7 @@ export interface StoredPicture {
 /** A picture as the model sees it. */
 export interface PictureEmbedding {
   readonly file: string;
-  /** [D] float32, L2-normalised. */
+  /** [tiles, D] float32, row-major; each row is L2-normalised. One row unless the fit is `tiles`. */
   readonly embedding: Float32Array;
   /** A sentence about the part of the picture that is missing. */
   readonly warning?: string | undefined;
@@ -140,10 +140,11 @@ export interface PictureCollection {
   /**
    * Adds a picture by its embedding, of this model at this precision. It is ranked exactly as the picture would be.
    * @param name as in `add`
-   * @param embedding [D] float32, L2-normalised. It belongs to the collection
+   * @param tiles [D] float32 each, L2-normalised; one unless the fit is `tiles`. They belong to the collection
+   * @returns all of them, as `PictureEmbedding` has them
    * @throws ServiceError embeddings_invalid
    */
-  addEmbedding(name: string, embedding: Float32Array): void;
+  addEmbedding(name: string, tiles: readonly Float32Array[]): Float32Array;
   /** Adds a picture that the caller could not receive completely, for example because it has too many bytes. */
   refuse(name: string, fault: ServiceError): void;
   /** The names in the answer of all pictures added and refused so far, in the order sent. */
@@ -163,6 +164,13 @@ export interface PictureCollection {
 }
 
 export interface CollectOptions {
+  /** How pictures are fitted into the model's square. Default: `crop`. */
+  readonly fit?: Fit | undefined;
+  /**
+   * Called with the bytes of each picture's further tiles, which are kept until the answer. If it throws, calls that
+   * wait for the pictures reject with the error.
+   */
+  readonly onTiles?: ((bytes: number) => void) | undefined;
   /** The colour behind transparent pictures, `#rrggbb`. Default: opacity is dropped. */
   readonly background?: string | undefined;
   /**
@@ -182,8 +190,8 @@ export interface Comparison {
   /** How many similarities a picture has. */
   readonly width: number;
   /**
-   * @param embedding of a picture, [D] float32, L2-normalised
-   * @returns its cosine with each category, and with each phrase of the background if there is one
+   * @param embedding of a picture, [tiles, D] float32
+   * @returns its similarity with each category, and with each phrase of the background if there is one
    */
   compare(embedding: Float32Array): readonly number[];
   /**
@@ -194,7 +202,7 @@ export interface Comparison {
   rank(similarities: readonly Float64Array[], category: number): readonly CandidateScore<number>[];
 }
 
-/** @param embedding [D] float32, L2-normalised */
+/** @param embedding of a picture, [tiles, D] float32 */
 export type RankPicture = (embedding: Float32Array) => readonly CandidateScore[];
 
 /** The use cases. Their callers are http and the command line, which know no pixels. */
@@ -251,6 +259,8 @@ export type SearchProgress = { readonly stage: 'waiting' } | FrameProgress;
 interface VideoSearchOptions extends RankingOptions {
   /** Decodes all of the video, whatever its length, and looks at more frames. Default: false. */
   readonly thorough?: boolean;
+  /** How frames are fitted into the model's square. Default: `crop`. */
+  readonly fit?: Fit;
   readonly onProgress?: (progress: SearchProgress) => void;
   /** Called when the search has its place and does not wait for other videos any more. */
   readonly onBegin?: () => void;

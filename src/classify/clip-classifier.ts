@@ -4,11 +4,12 @@ import type { Score } from '../clip/family.ts';
 import type { ImageEncoder, PixelSlot } from '../clip/image-encoder.ts';
 import { averageEmbedding, type LabelEncoder } from '../clip/label-encoder.ts';
 import { backgroundPhrases } from '../contract/background.ts';
-import { MAX_TEXTS } from '../contract/options.ts';
+import { MAX_TEXTS, MAX_TILES } from '../contract/options.ts';
 import type { EngineObserver } from '../engine-observer.ts';
 import { type ErrorCode, ServiceError } from '../errors.ts';
 import { giveBack, type NoteGarbage } from '../garbage.ts';
 import type { LoadPicture, LoadPictureOptions, Rgb } from '../media/picture/picture.ts';
+import { copyTile, type RgbImage, type TiledPicture } from '../media/tiles.ts';
 import type { VideoPlaces } from '../media/video/video-places.ts';
 import { createSemaphore, type Permit } from '../semaphore.ts';
 import { takeTurns } from '../turns.ts';
@@ -28,7 +29,7 @@ import type {
   Synonyms,
 } from './classifier.ts';
 import { usesBackground } from './decide.ts';
-import { type Background, createComparison, rank, rankEach } from './ranking.ts';
+import { type Background, createComparison, joinTiles, rank, rankEach } from './ranking.ts';
 import { findSynonyms } from './synonyms.ts';
 import { createVideoSearch, type Framing, type OpenVideo } from './video-search.ts';
 
@@ -43,8 +44,8 @@ interface ClassifierParts {
   readonly isIsolated: (bytes: Uint8Array) => boolean;
   /** Whether browsers need a thumbnail to show a picture. */
   readonly needsThumbnail: (bytes: Uint8Array) => boolean;
-  /** Encodes a filled slot as a JPEG file. */
-  readonly encodeThumbnail: (pixels: Uint8Array) => Promise<Uint8Array>;
+  /** Encodes what the model looks at as a JPEG file. */
+  readonly encodeThumbnail: (picture: RgbImage) => Promise<Uint8Array>;
   /** How many of the encoder's slots such pictures may hold at a time. */
   readonly isolatedAtOnce: number;
   readonly openVideo: OpenVideo;
@@ -55,12 +56,14 @@ interface ClassifierParts {
   readonly maxCategories: number;
   /** Memory for complete pictures that are not decoded yet. A larger picture waits until it is alone. */
   readonly undecodedBytes: number;
+  /** Memory for decoded pictures whose squares wait for slots. */
+  readonly tiledBytes: number;
   /** Called after each decoding with the picture's size: the memory that its bytes came in may be garbage now. */
   readonly noteGarbage: NoteGarbage;
   readonly observer: EngineObserver;
 }
 
-interface EncodePictureOptions extends Pick<CollectOptions, 'onThumbnail'> {
+interface EncodePictureOptions extends Pick<CollectOptions, 'fit' | 'onTiles' | 'onThumbnail'> {
   readonly background: Rgb | undefined;
 }
 
@@ -86,6 +89,10 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
   const synonyms = new LRUCache<string, readonly Synonyms[]>({ max: KNOWN_QUESTIONS });
   const undecoded = createSemaphore(parts.undecodedBytes);
   const isolated = createSemaphore(parts.isolatedAtOnce);
+  const tiled = createSemaphore(parts.tiledBytes);
+  const { imageResolution } = model;
+  // Once for the decoded picture, and once for its copy from another process.
+  const mostTiledBytes = 2 * MAX_TILES * imageResolution ** 2 * 3;
 
   const decode = async (bytes: Uint8Array, slot: PixelSlot, share: Permit, options: LoadPictureOptions) => {
     try {
@@ -104,9 +111,10 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
    */
   const encodePicture = async (
     picture: Uint8Array | StoredPicture,
-    { background, onThumbnail }: EncodePictureOptions,
-    { signal, times }: WorkContext,
+    { background, fit = 'crop', onTiles, onThumbnail }: EncodePictureOptions,
+    work: WorkContext,
   ) => {
+    const { signal, times } = work;
     const isWhole = picture instanceof Uint8Array;
     using places = new DisposableStack();
     // Slow pictures wait in a separate queue, so that they do not delay the others.
@@ -115,25 +123,58 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
     const hasThumbnail = onThumbnail !== undefined && needsThumbnail(head);
     const share = places.use(await undecoded.acquire(picture.byteLength, signal));
     const bytes = isWhole ? picture : await picture.read();
+    // Before the slot, because a picture keeps this memory while it waits for the slots of its further squares.
+    const strip = fit === 'tiles' ? places.use(await tiled.acquire(mostTiledBytes, signal)) : undefined;
     const slot = await imageEncoder.acquireSlot(signal);
     places.move();
     const encodeSlot = async () => {
+      using _strip = strip;
       using held = slot;
       const beganAt = performance.now();
-      let warning: string | undefined;
+      let loaded: Awaited<ReturnType<LoadPicture>>;
       {
         using _turn = turn;
-        warning = await decode(bytes, held, share, { background, signal });
+        loaded = await decode(bytes, held, share, { background, fit, signal });
       }
+      const { warning, tiled: several } = loaded;
       const ms = performance.now() - beganAt;
       observer.pictureDecoded(ms);
       if (times) times.decodeMs += ms;
       // Before the slot is free: so few thumbnails are made at a time.
-      const thumbnail = hasThumbnail ? await encodeThumbnail(held.pixels) : undefined;
+      const square = { width: imageResolution, height: imageResolution, pixels: held.pixels };
+      const thumbnail = hasThumbnail ? await encodeThumbnail(several ?? square) : undefined;
       if (thumbnail) onThumbnail?.(thumbnail.byteLength);
-      return { embedding: await held.encode(signal, times), warning, thumbnail };
+      if (!several) return { embedding: await held.encode(signal, times), warning, thumbnail };
+      onTiles?.((several.tiles - 1) * model.embeddingDimension * 4);
+      return { embedding: await encodeTiles(several, held, work), warning, thumbnail };
     };
     return { encoding: encodeSlot() };
+  };
+
+  /**
+   * Encodes the squares one after another: each slot is handed to the encoder before the next one is waited for, so
+   * that pictures never wait for each other's slots.
+   * @param first holds the first square
+   * @returns [tiles, D] float32
+   */
+  const encodeTiles = async (
+    picture: TiledPicture,
+    first: PixelSlot,
+    { signal, times }: WorkContext,
+  ): Promise<Float32Array> => {
+    const { tiles } = picture;
+    const encoding = [first.encode(signal, times)];
+    try {
+      for (let order = 1; order < tiles; order++) {
+        using slot = await imageEncoder.acquireSlot(signal);
+        copyTile(picture, order, slot.pixels);
+        encoding.push(slot.encode(signal, times));
+      }
+    } catch (fault) {
+      await Promise.allSettled(encoding);
+      throw fault;
+    }
+    return joinTiles(await Promise.all(encoding));
   };
 
   const embedTexts: Classifier['embedTexts'] = async (texts, { template = verbatim }, { signal, times }) => {
@@ -186,7 +227,7 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
   };
 
   const collect = (work: WorkContext, options: CollectOptions = {}): PictureCollection => {
-    const { faultOf = () => undefined, onThumbnail } = options;
+    const { faultOf = () => undefined, fit, onTiles, onThumbnail } = options;
     const background = options.background === undefined ? undefined : rgbOf(options.background);
     const nameOf = createFileNames();
     const names: string[] = [];
@@ -231,17 +272,19 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
       async add(name, picture) {
         work.signal.throwIfAborted();
         const file = take(name);
-        const { encoding } = await encodePicture(picture, { background, onThumbnail }, work);
+        const { encoding } = await encodePicture(picture, { background, fit, onTiles, onThumbnail }, work);
         const settled = settle(file, encoding);
         // Callers need not wait for it: the calls that wait for all pictures reject, too.
         settled.catch(() => undefined);
         outcomes.push(settled);
         return { settled };
       },
-      addEmbedding(name, embedding) {
+      addEmbedding(name, tiles) {
         work.signal.throwIfAborted();
-        checkEmbedding(name, embedding, model.embeddingDimension);
+        for (const tile of tiles) checkEmbedding(name, tile, model.embeddingDimension);
+        const embedding = joinTiles(tiles);
         outcomes.push(Promise.resolve({ file: take(name), embedding }));
+        return embedding;
       },
       refuse(name, { code, message }) {
         observer.pictureBroken(code);

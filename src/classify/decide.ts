@@ -11,19 +11,49 @@ interface Scored {
  */
 export function cosine(a: Float32Array, b: Float32Array): number {
   if (a.length !== b.length) throw new RangeError(`embeddings of ${a.length} and ${b.length} numbers`);
+  return cosineFrom(a, b, 0);
+}
+
+/** @param from where the other vector begins in `b` */
+function cosineFrom(a: Float32Array, b: Float32Array, from: number): number {
   const fours = a.length - (a.length % 4);
   let sum0 = 0;
   let sum1 = 0;
   let sum2 = 0;
   let sum3 = 0;
   for (let i = 0; i < fours; i += 4) {
-    sum0 += a[i]! * b[i]!;
-    sum1 += a[i + 1]! * b[i + 1]!;
-    sum2 += a[i + 2]! * b[i + 2]!;
-    sum3 += a[i + 3]! * b[i + 3]!;
+    sum0 += a[i]! * b[from + i]!;
+    sum1 += a[i + 1]! * b[from + i + 1]!;
+    sum2 += a[i + 2]! * b[from + i + 2]!;
+    sum3 += a[i + 3]! * b[from + i + 3]!;
   }
-  for (let i = fours; i < a.length; i++) sum0 += a[i]! * b[i]!;
+  for (let i = fours; i < a.length; i++) sum0 += a[i]! * b[from + i]!;
   return Math.min(1, Math.max(-1, sum0 + sum1 + (sum2 + sum3)));
+}
+
+/**
+ * The similarity of a picture with a text: with the fit `tiles`, that of the tile that fits best.
+ * @param a the text's embedding [D], or the picture's [tiles, D]; `b` is the other one
+ */
+export function similarityOf(a: Float32Array, b: Float32Array): number {
+  if (a.length === b.length) return cosine(a, b);
+  const [text, picture] = a.length < b.length ? [a, b] : [b, a];
+  if (text.length === 0 || picture.length % text.length !== 0) {
+    throw new RangeError(`embeddings of ${a.length} and ${b.length} numbers`);
+  }
+  let best = -1;
+  for (let from = 0; from < picture.length; from += text.length) {
+    best = Math.max(best, cosineFrom(text, picture, from));
+  }
+  return best;
+}
+
+/** The embeddings of a picture's tiles, as views. @param embedding [tiles, D] */
+export function tilesOf(embedding: Float32Array, dimension: number): readonly Float32Array[] {
+  if (embedding.length === dimension) return [embedding];
+  return Array.from({ length: embedding.length / dimension }, (_, tile) =>
+    embedding.subarray(tile * dimension, (tile + 1) * dimension),
+  );
 }
 
 /**

@@ -2,13 +2,13 @@ import type { Range } from '../media/video/video.ts';
 import { takeTurns } from '../turns.ts';
 import type { WorkContext } from '../work-context.ts';
 import type { BackgroundMatch, FrameRanking, FrameScore, Moment } from './classifier.ts';
-import { cosine } from './decide.ts';
+import { similarityOf } from './decide.ts';
 import { matchBackground, type RankOptions, scoresAgainst } from './ranking.ts';
 
-/** A frame, as its embedding of 2 KB. */
+/** A frame, as its embedding of 2 KB for each tile. */
 export interface EncodedFrame {
   readonly timestamp: number;
-  /** [D] float32, L2-normalised. */
+  /** [tiles, D] float32, row-major; each row is L2-normalised. */
   readonly embedding: Float32Array;
 }
 
@@ -103,7 +103,7 @@ function areApart(frames: readonly EncodedFrame[], a: number, b: number): boolea
 }
 
 function similaritiesOf(frames: readonly EncodedFrame[], label: Float32Array): Float64Array {
-  return Float64Array.from(frames, ({ embedding }) => cosine(label, embedding));
+  return Float64Array.from(frames, ({ embedding }) => similarityOf(label, embedding));
 }
 
 /** The limit is of the best frames, and of the moments. */

@@ -4,9 +4,9 @@ import { invariant } from '../errors.ts';
 import { takeTurns } from '../turns.ts';
 import type { WorkContext } from '../work-context.ts';
 import type { BackgroundMatch, CandidateScore, Comparison, Ranking } from './classifier.ts';
-import { cosine, isListed, scoreAgainstBackground } from './decide.ts';
+import { isListed, scoreAgainstBackground, similarityOf } from './decide.ts';
 
-/** Names with their embeddings, [D] float32, L2-normalised. */
+/** Names with their embeddings: of texts [D], of pictures [tiles, D] float32, each row L2-normalised. */
 interface NamedEmbeddings<Name = string> {
   readonly names: readonly Name[];
   readonly embeddings: readonly Float32Array[];
@@ -34,14 +34,14 @@ export interface RankOptions {
 /** The background's match of a candidate's picture, by the candidate's place. */
 export type MatchOf = (candidate: number) => BackgroundMatch;
 
-/** @param embedding of a picture, [D] float32, L2-normalised */
+/** @param embedding of a picture, [tiles, D] float32, each row L2-normalised */
 export function matchBackground(
   embedding: Float32Array,
   { names, embeddings }: NamedEmbeddings,
 ): BackgroundMatch {
   return strongest(
     names,
-    embeddings.map((phrase) => cosine(embedding, phrase)),
+    embeddings.map((phrase) => similarityOf(phrase, embedding)),
   );
 }
 
@@ -55,7 +55,7 @@ function strongest(phrases: readonly string[], similarities: readonly number[]):
 /**
  * Ranks categories for one picture.
  * Scores are computed over all candidates, under any limit.
- * @param picture embedding [D] float32, L2-normalised
+ * @param picture embedding [tiles, D] float32, each row L2-normalised
  * @returns best first; ties in input order
  */
 export function rank<Name = string>(
@@ -75,7 +75,7 @@ function rankNamed<Name>(
 ): CandidateScore<Name>[] {
   const sameCount = names.length === embeddings.length;
   invariant(sameCount, `${names.length} names for ${embeddings.length} candidates`);
-  const similarities = Float64Array.from(embeddings, (candidate) => cosine(subject, candidate));
+  const similarities = Float64Array.from(embeddings, (candidate) => similarityOf(subject, candidate));
   return rankSimilarities(similarities, options, matchOf).map((ranked) => ({
     ...ranked,
     name: names[ranked.name]!,
@@ -136,7 +136,7 @@ export function createComparison(categories: readonly Float32Array[], options: R
   };
   return {
     width: all.length,
-    compare: (embedding) => all.map((text) => cosine(text, embedding)),
+    compare: (embedding) => all.map((text) => similarityOf(text, embedding)),
     rank: (similarities, category) =>
       rankSimilarities(similarities[category]!, options, background && matchOf(similarities)),
   };
@@ -196,4 +196,13 @@ export async function rankEach<Candidate = string>(
     if (turns.isOver) await turns.next();
   }
   return rankings;
+}
+
+/** The embeddings of a picture's tiles: [D] each → [tiles, D]. */
+export function joinTiles(tiles: readonly Float32Array[]): Float32Array {
+  const [first = new Float32Array()] = tiles;
+  if (tiles.length === 1) return first;
+  const all = new Float32Array(tiles.length * first.length);
+  for (const [order, tile] of tiles.entries()) all.set(tile, order * first.length);
+  return all;
 }

@@ -2,12 +2,13 @@ import type { Score } from '../clip/family.ts';
 import type { ImageEncoder } from '../clip/image-encoder.ts';
 import type { EngineObserver } from '../engine-observer.ts';
 import { ServiceError } from '../errors.ts';
+import { copyTile } from '../media/tiles.ts';
 import type { FramesOptions, OpenVideoOptions, VideoReader } from '../media/video/video.ts';
 import { CrowdedOut, type VideoPlaces } from '../media/video/video-places.ts';
 import type { WorkContext } from '../work-context.ts';
 import type { Categories, FrameJpeg, LabelOptions, RankingOptions, SearchVideo } from './classifier.ts';
 import { CLOSER_LOOKS, closerLook, type EncodedFrame, rankFrames } from './frame-ranking.ts';
-import type { Background } from './ranking.ts';
+import { type Background, joinTiles } from './ranking.ts';
 
 /** The part of an open video that the search uses. */
 export type VideoSource = Pick<
@@ -42,9 +43,9 @@ interface VideoSearchParts {
   readonly observer: EngineObserver;
 }
 
-/** The most frames that the model looks at: 8 a batch, some 6 s of work on two cores. */
-const MAX_FRAMES = 512;
-const MAX_THOROUGH_FRAMES = 2048;
+/** The most squares that the model looks at, one of each frame or several: 8 a batch, some 6 s of work on two cores. */
+const MAX_SQUARES = 512;
+const MAX_THOROUGH_SQUARES = 2048;
 /** The share of them that is spread over the video. The rest is for a closer look at what fits best. */
 const FIRST_PASS = 3 / 8;
 
@@ -57,7 +58,7 @@ export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
   return async (
     path,
     categories,
-    { onProgress = () => undefined, onBegin, thorough = false, ...options },
+    { onProgress = () => undefined, onBegin, thorough = false, fit = 'crop', ...options },
     work,
   ) => {
     const { signal, times } = work;
@@ -80,10 +81,12 @@ export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
       const both = { ...work, signal: AbortSignal.any([signal, failure.signal]) };
       await using held = new AsyncDisposableStack();
       const { source } = held.use(await open(both.signal, expectedBytes));
+      const place = framing.geometry(source.description.width, source.description.height, fit);
       const encode = (found: ReturnType<VideoSource['frames']>) =>
-        encodeFrames(found, imageEncoder, both, failure);
-      const maximumFrames = thorough ? MAX_THOROUGH_FRAMES : MAX_FRAMES;
-      const first = { ...framing, maximumFrames: Math.floor(maximumFrames * FIRST_PASS), thorough };
+        encodeFrames(found, { imageEncoder, place }, both, failure);
+      const maximumSquares = thorough ? MAX_THOROUGH_SQUARES : MAX_SQUARES;
+      const maximumFrames = Math.floor(maximumSquares / (place.tiles ?? 1));
+      const first = { ...framing, fit, maximumFrames: Math.floor(maximumFrames * FIRST_PASS), thorough };
       const [coarse, labels] = await bothOrNeither(
         encode(source.frames(first)),
         encodeLabels(categories, options, both),
@@ -196,7 +199,10 @@ async function unlessCrowded<Result>(
  */
 async function encodeFrames(
   frames: ReturnType<VideoSource['frames']>,
-  imageEncoder: ImageEncoder,
+  {
+    imageEncoder,
+    place,
+  }: { readonly imageEncoder: ImageEncoder; readonly place: ReturnType<Framing['geometry']> },
   { signal, times }: WorkContext,
   failure: AbortController,
 ): Promise<readonly EncodedFrame[]> {
@@ -204,12 +210,20 @@ async function encodeFrames(
   let askedAt = performance.now();
   for await (const { timestamp, pixels } of frames) {
     if (times) times.decodeMs += performance.now() - askedAt;
-    using slot = await imageEncoder.acquireSlot(signal);
-    slot.pixels.set(pixels);
-    const encoded = slot.encode(signal, times).then((embedding) => ({ timestamp, embedding }));
-    // If one frame fails, decoding ends; `Promise.all` throws the error.
-    encoded.catch((fault: unknown) => failure.abort(fault));
-    encoding.push(encoded);
+    const { resizedWidth: width, resizedHeight: height, tiles = 1 } = place;
+    const squares: Promise<Float32Array>[] = [];
+    for (let order = 0; order < tiles; order++) {
+      using slot = await imageEncoder.acquireSlot(signal);
+      if (tiles === 1) slot.pixels.set(pixels);
+      else copyTile({ width, height, pixels, tiles }, order, slot.pixels);
+      const encoded = slot.encode(signal, times);
+      // If one frame fails, decoding ends; `Promise.all` throws the error.
+      encoded.catch((fault: unknown) => failure.abort(fault));
+      squares.push(encoded);
+    }
+    const frame = Promise.all(squares).then((all) => ({ timestamp, embedding: joinTiles(all) }));
+    frame.catch(() => undefined);
+    encoding.push(frame);
     askedAt = performance.now();
   }
   return await Promise.all(encoding);

@@ -52,6 +52,10 @@ Question
   --top-k NUMBER      how many candidates --json lists for each answer (5)
   --background COLOR  show transparent photos on this colour, e.g. white or
                       "#ffcc00"; otherwise their hidden colours show
+  --fit FIT           what is looked at of a photo or frame that is not square:
+                      "crop" (default) its middle, as CLIP does; "whole" all of
+                      it, squeezed; "tiles" all of it, in squares, of which the
+                      best one counts; as much slower as there are squares
   --best              find the best photo for each category
   --video FILE        find the best frame of a video for each category
   --thorough          with --video: look at every second of a long video, not

@@ -68,8 +68,7 @@ export async function openAnswers(options: OpenAnswersOptions): Promise<Answers>
   const { task } = command;
   const isLibraryTask = task === 'search' || task === 'similar' || task === 'duplicates';
   if (task === 'video' || (!command.index.isUsed && !isLibraryTask)) return answers;
-  const { background } = question;
-  const embedder = await openServerEmbedder({ post, background, signal, tellSynonyms });
+  const embedder = await openServerEmbedder({ post, question, signal, tellSynonyms });
   if (!embedder) {
     note('The server is of a version without embeddings: this run does not remember its photos.');
     return answers;

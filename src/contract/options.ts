@@ -17,6 +17,12 @@ const SHOWN_FAULTS = 5;
 export const encodingFormats = ['float', 'base64'] as const;
 export type EncodingFormat = (typeof encodingFormats)[number];
 
+/** How a picture is fitted into the model's square. */
+export const fits = ['crop', 'whole', 'tiles'] as const;
+export type Fit = (typeof fits)[number];
+/** A picture has at most this number of squares, whatever its shape. */
+export const MAX_TILES = 8;
+
 /** In lower case, because Python's `requests` writes `True`. */
 const flag = v.pipe(
   v.string(),
@@ -101,6 +107,13 @@ function hexColour(text: string): string | undefined {
   return namedColours.get(colour);
 }
 
+const fit = v.pipe(
+  v.optional(v.picklist(fits, `must be ${fits.slice(0, -1).join(', ')} or ${fits.at(-1)}`), 'crop'),
+  v.description(
+    'How a picture that is not square is fitted into the model’s square. crop: its middle is looked at, as CLIP does; a third of a 3:2 photo is not. whole: all of it, squeezed. tiles: all of it, in up to eight squares along its longer side; the best one counts. It takes as much more time as there are squares, two for most photos.',
+  ),
+);
+
 /** The options that say how pictures are read. */
 const reading = {
   background: v.pipe(
@@ -119,6 +132,7 @@ const reading = {
       'The colour behind transparent pictures, e.g. `white` or `%23ffcc00` (`#ffcc00`, encoded). Default: none; opacity is dropped as CLIP does, and hidden colours show, often black.',
     ),
   ),
+  fit,
 };
 
 /** The rules by which the best candidate becomes the answer. `decide` of the use cases applies them. */
@@ -282,6 +296,12 @@ export const videoOptionsSchema = v.strictObject({
     v.optional(flag, 'false'),
     v.description(
       'true: decodes all of a long video, which may take minutes, and the model looks at up to four times more frames. Otherwise parts of it are decoded: one minute, or a tenth of it.',
+    ),
+  ),
+  fit: v.pipe(
+    fit,
+    v.description(
+      'How a frame is fitted into the model’s square. crop: its middle is looked at, as CLIP does; 44 % of a 16:9 frame is not. whole: all of it, squeezed. tiles: all of it, in up to eight squares along its longer side; the best one counts, and the model looks at fewer frames: half of them for 16:9.',
     ),
   ),
   moments: v.pipe(

@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import { errorCodes } from '../errors.ts';
 import { precisions } from '../precision.ts';
 import { clientActions, errorMeanings } from './codes.ts';
+import { fits } from './options.ts';
 
 /** The shapes of all answers: the types that the code builds, and what the API document shows. */
 
@@ -76,7 +77,7 @@ const fileThumbnailsSchema = v.pipe(
     ),
   ),
   v.description(
-    'With thumbnails=true: the square that the model has looked at, of each picture that browsers do not show. Absent where there are none.',
+    'With thumbnails=true: what the model has looked at, of each picture that browsers do not show. Absent where there are none.',
   ),
 );
 
@@ -291,11 +292,26 @@ const originEntries = {
   precision: v.picklist(precisions),
   dimension: counted('How many numbers an embedding has.'),
   logit_scale: logitScale,
+  fit: v.pipe(
+    v.optional(v.picklist(fits)),
+    v.description('How the pictures were fitted into the model’s square; absent: crop.'),
+  ),
 };
 const file = v.pipe(v.optional(v.string()), v.description('Of a picture: its name.'));
 const text = v.pipe(v.optional(v.string()), v.description('Of a text: the text.'));
 
-const embeddingResultSchema = v.object({ file, id, text, embedding: embeddingSchema });
+const tile = v.pipe(
+  v.optional(count),
+  v.description('With fit=tiles: the place of the square in its picture, from 1.'),
+);
+const tiles = v.pipe(
+  v.optional(count),
+  v.description(
+    'With fit=tiles: how many squares the picture has, 1 to 8. Each has an entry, one after another.',
+  ),
+);
+
+const embeddingResultSchema = v.object({ file, id, text, tile, tiles, embedding: embeddingSchema });
 
 export const embeddingsAnswerSchema = v.pipe(
   v.object({
@@ -318,6 +334,8 @@ const embeddingEventSchema = v.object({
     file,
     id,
     text,
+    tile,
+    tiles,
     ...originEntries,
     embedding: embeddingSchema,
     thumbnail,

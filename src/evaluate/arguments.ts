@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 import * as v from 'valibot';
 import { onlyOne } from '../cli/arguments.ts';
 import { UsageError } from '../cli/usage-error.ts';
-import { namedTemplates, pictureQuestionSchema } from '../contract/options.ts';
+import { type Fit, fits, namedTemplates, pictureQuestionSchema } from '../contract/options.ts';
 import { type Precision, precisions } from '../precision.ts';
 import { DEFAULT_NONE } from './labelled-folder.ts';
 
@@ -18,7 +18,7 @@ it belong to the same category. A subfolder "${DEFAULT_NONE}" is for photos of n
 
 What is compared (without these options, everything)
   --precision NAME    int8 or fp32
-  --fit NAME          crop
+  --fit NAME          crop, whole or tiles
   --template NAME     none, photo ("a photo of a {}"), ensemble (seven sentences
                       of OpenAI's), or a sentence with {}
   Each is repeatable. The model looks at each photo once for each precision and
@@ -61,10 +61,8 @@ const knownTemplates: readonly TemplateSet[] = [
   ...Object.entries(namedTemplates).map(([name, sentences]) => ({ name, sentences })),
 ];
 
-export const fits = ['crop'] as const;
-export type Fit = (typeof fits)[number];
 /** Whether the model looks at a photo several times. */
-export const isCostly: Readonly<Record<Fit, boolean>> = { crop: false };
+export const isCostly: Readonly<Record<Fit, boolean>> = { crop: false, whole: false, tiles: true };
 
 /** The command line, checked as far as possible without reading any file. */
 export interface EvaluateCommand {

@@ -1,8 +1,9 @@
 import type { Synonyms } from '../classify/classifier.ts';
+import type { Fit } from '../contract/options.ts';
 import { invariant } from '../errors.ts';
 import type { Precision } from '../precision.ts';
 import type { PhotoAnswer } from './answer-photos.ts';
-import { type Fit, isCostly } from './arguments.ts';
+import { isCostly } from './arguments.ts';
 import type { LabelledFile } from './labelled-folder.ts';
 import { compareAnswers, measure, type Truth } from './measure.ts';
 import { type Measured, recommend } from './recommend.ts';

@@ -8,9 +8,10 @@ import type { ProgramParts } from '../cli/program.ts';
 import { count, createProgress, duration } from '../cli/terminal.ts';
 import { UsageError } from '../cli/usage-error.ts';
 import { type Config, parseConfig } from '../config.ts';
+import type { Fit } from '../contract/options.ts';
 import type { Precision, PrecisionSetting } from '../precision.ts';
 import { answerPhotos } from './answer-photos.ts';
-import type { EvaluateCommand, Fit } from './arguments.ts';
+import type { EvaluateCommand } from './arguments.ts';
 import { type Asked, createReport } from './create-report.ts';
 import {
   emptySubfolders,
@@ -139,7 +140,7 @@ function createEvaluation(folder: LabelledFolder, { command, config, parts }: Ev
     const isFirst = passes.length === 0;
     const { precision } = classifier.model;
     const embedder = createEngineEmbedder(classifier, {
-      question: { background },
+      question: { background, fit },
       signal,
       dispose: async () => undefined,
     });

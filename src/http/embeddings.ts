@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import type { Classifier, PictureOutcome } from '../classify/classifier.ts';
+import { tilesOf as rowsOf } from '../classify/decide.ts';
 import { statusOf } from '../contract/codes.ts';
 import {
   type EmbeddingsOptions,
@@ -22,13 +23,12 @@ import { type PictureNews, respondOneByOne } from './picture-events.ts';
 import {
   admitPictures,
   createUpload,
+  lookingAt,
   type PictureEndpoint,
   type PictureJob,
   type PictureUpload,
-  thumbnailKeeper,
   wireThumbnails,
 } from './picture-upload.ts';
-import type { Lease } from './resources.ts';
 
 /**
  * Answers one request to /embeddings: a form, or a JSON body in the form of OpenAI's API. Pictures are encoded while the
@@ -46,11 +46,6 @@ export async function embed(
 }
 
 type Respond = (job: PictureJob) => Promise<StreamedResponse>;
-
-/** What the options say about how pictures are looked at. */
-function seeing({ background, thumbnails }: EmbeddingsOptions, lease: Lease) {
-  return { background, ...(thumbnails && { onThumbnail: thumbnailKeeper(lease) }) };
-}
 
 /** The objects around a text. */
 const TEXT_BYTES = 200;
@@ -107,7 +102,7 @@ function inForm(request: Request, options: EmbeddingsOptions): Respond {
     const { endpoint, lease, record } = job;
     await using upload = createUpload(job, {
       endsWithFault: options.on_error === 'fail',
-      ...seeing(options, lease),
+      ...lookingAt(options, lease),
     });
     const { collection } = upload;
     const texts = createTexts(job, options);
@@ -123,13 +118,15 @@ function inForm(request: Request, options: EmbeddingsOptions): Respond {
       const embedded = await Array.fromAsync(texts.embed());
       const { encoding_format: encoding } = options;
       const pieces = function* () {
-        yield `${JSON.stringify(originOf(endpoint.classifier)).slice(0, -1)},"embeddings":[`;
+        yield `${JSON.stringify(originOf(endpoint.classifier, options)).slice(0, -1)},"embeddings":[`;
         let before = '';
         for (const { file, embedding } of pictures) {
           const id = idOf(file);
           const head = { file, ...(id !== undefined && { id }) };
-          yield `${before}${JSON.stringify({ ...head, embedding: encode(embedding, encoding) })}`;
-          before = ',';
+          for (const tile of tilesOf(embedding, options, endpoint.classifier)) {
+            yield `${before}${JSON.stringify({ ...head, ...tile.place, embedding: encode(tile.embedding, encoding) })}`;
+            before = ',';
+          }
         }
         for (const { text, embedding } of embedded) {
           yield `${before}${JSON.stringify({ text, embedding: encode(embedding, encoding) })}`;
@@ -213,9 +210,26 @@ function textsOf(
   return [new TextDecoder().decode(document)];
 }
 
-function originOf({ model }: Classifier) {
+/** What made the embeddings. The fit is left out where it is CLIP's own. */
+function originOf({ model }: Classifier, { fit }: EmbeddingsOptions) {
   const { name, sha256, precision, embeddingDimension, logitScale } = model;
-  return { model: name, sha256, precision, dimension: embeddingDimension, logit_scale: logitScale };
+  return {
+    model: name,
+    sha256,
+    precision,
+    dimension: embeddingDimension,
+    logit_scale: logitScale,
+    ...(fit !== 'crop' && { fit }),
+  };
+}
+
+/** An embedding of each square of a picture; with the fit `tiles`, with its place. */
+function tilesOf(embedding: Float32Array, { fit }: EmbeddingsOptions, { model }: Classifier) {
+  const rows = rowsOf(embedding, model.embeddingDimension);
+  return rows.map((row, index) => ({
+    embedding: row,
+    place: fit === 'tiles' && { tile: index + 1, tiles: rows.length },
+  }));
 }
 
 /** Digits that restore any float32. */
@@ -243,13 +257,13 @@ function oneByOne(
 ): StreamedResponse {
   const { endpoint, lease, record } = job;
   const { classifier } = endpoint;
-  const origin = originOf(classifier);
+  const origin = originOf(classifier, options);
   let upload: PictureUpload | undefined;
   let broken = 0;
 
   const receiveAll = async (news: PictureNews<Item>): Promise<Refusal | undefined> => {
     await using arriving = createUpload(job, {
-      ...seeing(options, lease),
+      ...lookingAt(options, lease),
       endsWithFault: options.on_error === 'fail',
       idsFirst: true,
       onReceived: news.received,
@@ -283,14 +297,26 @@ function oneByOne(
         return eventText(notation, 'broken', { index, ...wireFault(outcome, () => id) });
       const { embedding, ...named } = outcome;
       const thumbnail = 'file' in outcome ? outcome.thumbnail?.toBase64() : undefined;
-      return eventText(notation, 'embedding', {
-        index,
-        ...named,
-        thumbnail,
-        ...(id !== undefined && { id }),
-        ...origin,
-        embedding: encode(embedding, options.encoding_format),
-      });
+      const event = (own: object) =>
+        eventText(notation, 'embedding', {
+          index,
+          ...named,
+          thumbnail: undefined,
+          ...(id !== undefined && { id }),
+          ...origin,
+          ...own,
+        });
+      if (!('file' in outcome)) return event({ embedding: encode(embedding, options.encoding_format) });
+      // Together, so that the tiles of a picture follow each other.
+      return tilesOf(embedding, options, classifier)
+        .map((tile, order) =>
+          event({
+            ...tile.place,
+            embedding: encode(tile.embedding, options.encoding_format),
+            ...(order === 0 && { thumbnail }),
+          }),
+        )
+        .join('');
     },
     end: () => ({ model: wireModel(classifier.model), files: record.files, broken }),
   });
@@ -306,10 +332,11 @@ function inJson(request: Request, options: EmbeddingsOptions): Respond {
     );
   if (options.on_error === 'skip') throw needsForm('on_error=skip', 'broken pictures');
   if (options.thumbnails) throw needsForm('thumbnails=true', 'thumbnails');
+  if (options.fit === 'tiles') throw needsForm('fit=tiles', 'several embeddings of a picture');
   return async (job) => {
     const { endpoint, lease, record } = job;
     const { classifier } = endpoint;
-    await using upload = createUpload(job, { endsWithFault: true });
+    await using upload = createUpload(job, { endsWithFault: true, ...lookingAt(options, lease) });
     const { collection } = upload;
     const texts = createTexts(job, options);
     try {

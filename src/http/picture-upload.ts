@@ -7,6 +7,7 @@ import type {
   PictureOutcome,
 } from '../classify/classifier.ts';
 import type { Config } from '../config.ts';
+import type { PictureOptions } from '../contract/options.ts';
 import { ServiceError } from '../errors.ts';
 import { answerTooLarge, MAX_ANSWER_BYTES, type StreamedResponse } from './answers.ts';
 import type { IdOf } from './broken-pictures.ts';
@@ -77,7 +78,7 @@ export interface SettledPicture {
   readonly outcome: PictureOutcome;
 }
 
-interface UploadOptions extends Pick<CollectOptions, 'background' | 'onThumbnail'> {
+interface UploadOptions extends Pick<CollectOptions, 'background' | 'fit' | 'onTiles' | 'onThumbnail'> {
   /** Whether one broken picture makes the request fail. */
   readonly endsWithFault: boolean;
   /** Whether ids must come before their files, because answers do not wait for the end of the form. */
@@ -198,14 +199,16 @@ export function createUpload(
     fields: {
       files: fileField('files', receivePicture),
       async embeddings({ content }) {
-        await readStoredEmbeddings(content, classifier.model, ({ file, embedding, id }) => {
+        const wanted = { model: classifier.model, fit: collecting.fit ?? 'crop' };
+        await readStoredEmbeddings(content, wanted, ({ file, tiles, id }) => {
           checkFileName(file);
           const index = takePlace(file);
           if (id !== undefined) {
             keepId(id);
             ownIds.set(index, id);
           }
-          collection.addEmbedding(file, embedding);
+          collecting.onTiles?.((tiles.length - 1) * classifier.model.embeddingDimension * 4);
+          const embedding = collection.addEmbedding(file, tiles);
           onReceived?.();
           onSettled?.({ index, outcome: { file: nameAt(index), embedding } });
         });
@@ -233,12 +236,32 @@ export function createUpload(
   };
 }
 
+/** What the options say about how pictures are looked at. What is kept of them until the answer is counted. */
+export function lookingAt(
+  { background, fit, thumbnails }: Pick<PictureOptions, 'background' | 'fit' | 'thumbnails'>,
+  lease: Lease,
+): Pick<UploadOptions, 'background' | 'fit' | 'onTiles' | 'onThumbnail'> {
+  return {
+    background,
+    fit,
+    onTiles(bytes) {
+      try {
+        lease.take('keptBytes', bytes);
+      } catch (fault) {
+        lease.abort(fault);
+        throw fault;
+      }
+    },
+    ...(thumbnails && { onThumbnail: thumbnailKeeper(lease) }),
+  };
+}
+
 /**
  * Counts the memory of thumbnails. When they are too many for an answer, the request ends at once, not after its last
  * picture.
  * @returns called with the bytes of each. @throws ServiceError option_invalid, overloaded; the signal's reason
  */
-export function thumbnailKeeper(lease: Lease): (bytes: number) => void {
+function thumbnailKeeper(lease: Lease): (bytes: number) => void {
   let characters = 0;
   return (bytes) => {
     try {

@@ -39,11 +39,11 @@ import { type PictureNews, respondOneByOne } from './picture-events.ts';
 import {
   admitPictures,
   createUpload,
+  lookingAt,
   type PictureEndpoint,
   type PictureJob,
   type PictureUpload,
   type SettledPicture,
-  thumbnailKeeper,
   wireThumbnails,
 } from './picture-upload.ts';
 import type { Lease } from './resources.ts';
@@ -113,10 +113,9 @@ interface Receiving {
   readonly onCategories?: (categories: Categories) => void;
 }
 
-/** What the options say about how pictures are looked at. */
-function seeing({ background, details, thumbnails }: PictureOptions, lease: Lease) {
-  return { background, ...(details && thumbnails && { onThumbnail: thumbnailKeeper(lease) }) };
-}
+/** Only detailed answers have a place for thumbnails. */
+const seeing = (options: PictureOptions, lease: Lease) =>
+  lookingAt({ ...options, thumbnails: options.details && options.thumbnails }, lease);
 
 /** Reads a form. @returns the categories; undefined if the upload ended early because of a broken picture */
 async function receive(

@@ -62,7 +62,7 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
       },
     }),
     needsThumbnail: (bytes) => new TextDecoder().decode(bytes).startsWith('unshown'),
-    encodeThumbnail: async (pixels) => pixels.slice(0, 12),
+    encodeThumbnail: async ({ pixels }) => pixels.slice(0, 12),
     isIsolated: (bytes) => new TextDecoder().decode(bytes).includes('slow'),
     isolatedAtOnce: 1,
     async loadPicture(bytes, pixels) {
@@ -72,6 +72,7 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
       if (text === 'restart') throw new ServiceError('engine_restarting', 'Try again.');
       if (text === 'bug') throw new TypeError('undefined is not a function');
       pixels.set(bytes);
+      return { warning: undefined };
     },
     openVideo: () => Promise.reject(new Error('no video here')),
     framing: {
@@ -81,6 +82,7 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
     videoPlaces: createVideoPlaces({ running: 1, memoryBytes: 1 }),
     maxCategories: 10,
     undecodedBytes,
+    tiledBytes: 1,
     noteGarbage: (bytes) => garbage.push(bytes),
     observer,
   });
@@ -159,7 +161,7 @@ describe('classifier', () => {
     const known = await pictures.embeddings();
     expect(known.map(({ file }) => file)).toEqual(['red.jpg', 'blue.jpg']);
     const collection = classifier.collect(stay);
-    for (const { file, embedding } of known) collection.addEmbedding(file, embedding);
+    for (const { file, embedding } of known) collection.addEmbedding(file, [embedding]);
     const categories = { labels: ['green', 'red', 'blue'] };
     const options = { template: ['a {}', 'more {}'], limit: 2 };
     const rankings = await pictures.rankCategories(categories, options);
@@ -188,7 +190,7 @@ describe('classifier', () => {
     ['has the length 0; embeddings are L2-normalised, to the length 1', [0, 0, 0]],
   ])('refuses an embedding that %s', (fault, numbers) => {
     const collection = textualClassifier().classifier.collect(stay);
-    expect(() => collection.addEmbedding('a.jpg', Float32Array.from(numbers))).toThrow(
+    expect(() => collection.addEmbedding('a.jpg', [Float32Array.from(numbers)])).toThrow(
       `The embedding of "a.jpg" ${fault}.`,
     );
     expect(collection.names()).toEqual([]);

@@ -380,3 +380,35 @@ describe('what fails stops all else, and gives everything back', () => {
     while (semaphore.used > 0) await Bun.sleep(1);
   });
 });
+
+test('the model looks at as many squares with tiles as with the crop: at fewer frames', async () => {
+  const asked: unknown[] = [];
+  const search = (fit: 'crop' | 'tiles', thorough: boolean) =>
+    scriptedSearch({
+      framing: {
+        side: 1,
+        geometry: (width, height, its) => {
+          expect([width, height]).toEqual([640, 360]);
+          return its === 'tiles'
+            ? { resizedWidth: 3, resizedHeight: 1, cropLeft: 0, cropTop: 0, tiles: 3 }
+            : { resizedWidth: 1, resizedHeight: 1, cropLeft: 0, cropTop: 0 };
+        },
+      },
+      onFrames: ({ maximumFrames, fit: its }) => asked.push([its, maximumFrames]),
+    }).search('film', { labels: ['red'] }, { fit, thorough }, { signal: stay });
+  for (const [fit, thorough] of [
+    ['crop', false],
+    ['tiles', false],
+    ['crop', true],
+    ['tiles', true],
+  ] as const) {
+    await using _ = await search(fit, thorough);
+  }
+  // Three eighths of 512 and 2048, and of a third of them.
+  expect(asked).toEqual([
+    ['crop', 192],
+    ['tiles', 63],
+    ['crop', 768],
+    ['tiles', 255],
+  ]);
+});

@@ -15,7 +15,7 @@ describe('a command', () => {
       task: 'categorize',
       paths: ['photos', 'a.jpg'],
       categories: { file: 'cats.json', words: [] },
-      question: { top_k: 5 },
+      question: { fit: 'crop', top_k: 5 },
       videoOptions: { thorough: false, moments: false },
       format: 'text',
       output: undefined,

@@ -6,6 +6,7 @@ import type {
   PictureCollection,
   Ranking,
 } from '../../src/classify/classifier.ts';
+import { joinTiles } from '../../src/classify/ranking.ts';
 import type { WorkContext } from '../../src/work-context.ts';
 
 /** A "picture" of a word: only the signature of a GIF is valid. */
@@ -87,9 +88,11 @@ export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): Fak
         signal.throwIfAborted();
         return { settled: Promise.resolve({ file: name, embedding: embeddingOf(word) }) };
       },
-      addEmbedding: (name, embedding) => {
+      addEmbedding: (name, tiles) => {
+        const embedding = joinTiles(tiles);
         names.push(name);
         words.push([name, wordOf(embedding)]);
+        return embedding;
       },
       embeddings: () =>
         orFailure(() =>

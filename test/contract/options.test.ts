@@ -16,6 +16,7 @@ describe('query options', () => {
       top_k: 5,
       template: undefined,
       threshold: undefined,
+      fit: 'crop',
       thumbnails: false,
       on_error: 'fail',
     });
@@ -31,6 +32,7 @@ describe('query options', () => {
       top_k: 3,
       template: ['a photo of a {}', '{}'],
       threshold: 0.25,
+      fit: 'crop',
       thumbnails: true,
       on_error: 'fail',
     });
@@ -147,7 +149,7 @@ describe('query options', () => {
     ['on_error=ignore', 'must be fail or skip'],
     [
       'topk=3',
-      '"topk" is unknown (known: details, top_k, template, threshold, others, background, thumbnails, on_error, several)',
+      '"topk" is unknown (known: details, top_k, template, threshold, others, background, fit, thumbnails, on_error, several)',
     ],
     ['__proto__=3', '"__proto__" is unknown'],
     ['top_k=1&top_k=2', 'top_k is given 2 times'],
@@ -181,6 +183,7 @@ describe('query options of /video', () => {
       threshold: undefined,
       images: true,
       thorough: false,
+      fit: 'crop',
       moments: false,
     });
   });
@@ -197,6 +200,7 @@ describe('query options of /video', () => {
       threshold: 0.25,
       images: false,
       thorough: true,
+      fit: 'crop',
       moments: true,
     });
   });
@@ -205,7 +209,7 @@ describe('query options of /video', () => {
     ['images=', 'images="" must be true or false'],
     [
       'on_error=skip',
-      '"on_error" is unknown (known: details, top_k, template, threshold, others, images, thorough, moments)',
+      '"on_error" is unknown (known: details, top_k, template, threshold, others, images, thorough, fit, moments)',
     ],
     ['top_k=0', 'top_k="0" must be at least 1'],
   ])('%s', (query, sentence) => {

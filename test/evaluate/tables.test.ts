@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import * as v from 'valibot';
+import { fits } from '../../src/contract/options.ts';
 import type { PhotoAnswer } from '../../src/evaluate/answer-photos.ts';
-import { fits } from '../../src/evaluate/arguments.ts';
 import { type Asked, createReport } from '../../src/evaluate/create-report.ts';
 import { reportSchema } from '../../src/evaluate/report.ts';
 import { tablesOf } from '../../src/evaluate/tables.ts';

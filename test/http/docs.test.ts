@@ -260,6 +260,7 @@ describe('the OpenAPI document', () => {
     },
     threshold: { type: 'number', minimum: 0, maximum: 1 },
     others: { type: 'boolean' },
+    fit: { type: 'string', enum: ['crop', 'whole', 'tiles'], default: 'crop' },
   };
   test.each(uploads)('%s has every option, with its type, its description and an example', (path) => {
     const isVideo = path === '/video';

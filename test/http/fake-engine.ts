@@ -8,6 +8,7 @@ import type {
   SearchVideo,
 } from '../../src/classify/classifier.ts';
 import { usesBackground } from '../../src/classify/decide.ts';
+import { joinTiles } from '../../src/classify/ranking.ts';
 import { ServiceError } from '../../src/errors.ts';
 import { createFakeVideos, type FakeVideoBehaviour, type FakeVideos } from './fake-video.ts';
 
@@ -163,9 +164,12 @@ export function createFakeEngine({
         settled.catch(() => undefined);
         return { settled };
       },
-      addEmbedding(name, embedding) {
-        if (embedding.length !== 2) throw new ServiceError('embeddings_invalid', `"${name}" is too short.`);
-        words.set(register(name), wordOf(embedding));
+      addEmbedding(name, tiles) {
+        if (tiles.some(({ length }) => length !== 2)) {
+          throw new ServiceError('embeddings_invalid', `"${name}" is too short.`);
+        }
+        words.set(register(name), tiles.map(wordOf).join('+'));
+        return joinTiles(tiles);
       },
       refuse(name, { code, message }) {
         faults.push({ file: register(name), code, error: message });

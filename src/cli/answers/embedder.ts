@@ -7,14 +7,14 @@ import type { BrokenFile, SkippedFile } from './answers.ts';
 /** What was read is a picture whose embedding is known. */
 interface KnownPicture {
   readonly kind: 'known';
-  /** [D] float32. */
+  /** [tiles, D] float32. */
   readonly embedding: Float32Array;
 }
 
 interface EmbeddedFile {
   readonly kind: 'embedded';
   readonly file: string;
-  /** [D] float32, L2-normalised. */
+  /** [tiles, D] float32, row-major; each row is L2-normalised. */
   readonly embedding: Float32Array;
   /** A sentence about the part of the picture that is missing. */
   readonly warning?: string | undefined;

@@ -1,8 +1,9 @@
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { CandidateScore } from '../../classify/classifier.ts';
-import { cosine, DECIDING_CANDIDATES, decide, decideSeveral } from '../../classify/decide.ts';
+import { DECIDING_CANDIDATES, decide, decideSeveral, similarityOf, tilesOf } from '../../classify/decide.ts';
 import { rankSimilarities } from '../../classify/ranking.ts';
+import { MAX_TILES } from '../../contract/options.ts';
 import { invariant } from '../../errors.ts';
 import type { FoundFile } from '../files/find-files.ts';
 import { readPicture } from '../files/read-picture.ts';
@@ -87,12 +88,17 @@ export async function createEmbeddingAnswers(
 ): Promise<Omit<Answers, 'video'>> {
   const { categories } = question;
   const { labels } = categories;
-  const { template, top_k, background, threshold, others, several } = question;
+  const { template, top_k, background, fit, threshold, others, several } = question;
   const { dimension, model } = embedder;
   const limit = Math.max(top_k, DECIDING_CANDIDATES);
   const options = { template, threshold, others, several, limit };
-  // The same photo has another embedding on another background.
-  const reading = background === undefined ? model.precision : `${model.precision} on ${background}`;
+  // The same photo has another embedding on another background, or with another fit.
+  const reading = [
+    model.precision,
+    ...(background === undefined ? [] : [`on ${background}`]),
+    ...(fit === 'crop' ? [] : [`fit ${fit}`]),
+  ].join(' ');
+  const roomOf = () => new Float32Array((fit === 'tiles' ? MAX_TILES : 1) * dimension);
   const index = opened?.of({ sha256: model.sha256, precision: reading }, dimension);
   // Encodes the labels once, before several chunks need them at the same time, and refuses them before any picture.
   if (labels.length > 0) await embedder.rankCategories([], categories, options);
@@ -127,8 +133,8 @@ export async function createEmbeddingAnswers(
     for (const [order, [place, { path: file }]] of entries.entries()) {
       const picture = pictures[order];
       if (!picture) continue;
-      const embedding = wantsEmbedding ? new Float32Array(dimension) : undefined;
-      if (embedding && !index?.read(picture, embedding)) continue;
+      const embedding = wantsEmbedding ? index?.read(picture, roomOf()) : undefined;
+      if (wantsEmbedding && !embedding) continue;
       const { salt } = picture;
       counts.fromIndex += 1;
       known.set(place, { kind: 'picture', file, picture, salt, embedding, stored: undefined });
@@ -157,8 +163,8 @@ export async function createEmbeddingAnswers(
         const content = hashContent(read.bytes);
         contents.set(file.path, content);
         const picture = index.find(content);
-        const embedding = new Float32Array(dimension);
-        return picture && index.read(picture, embedding) ? { kind: 'known', embedding } : read;
+        const embedding = picture && index.read(picture, roomOf());
+        return embedding ? { kind: 'known', embedding } : read;
       },
     );
     const looks: Look[] = [];
@@ -258,9 +264,10 @@ export async function createEmbeddingAnswers(
       files: usable,
       count: usable.length,
       async scan(visit) {
-        const embedding = new Float32Array(dimension);
+        const room = roomOf();
         for (const [at, itsStored] of kept) {
-          if (coder.load(itsStored, salts[at] ?? NO_SALT, embedding)) visit(at, embedding);
+          const embedding = coder.load(itsStored, salts[at] ?? NO_SALT, room);
+          if (embedding) visit(at, embedding);
         }
         const missing = await index?.scan(
           list,
@@ -305,7 +312,11 @@ export async function createEmbeddingAnswers(
   const library: PhotoLibrary = {
     async search(words, files, searchOptions, tell) {
       const subject = await embedder.embedText(words, { template });
-      return await mostSimilar(await gather(files, tell), subject, searchOptions);
+      return await mostSimilar(
+        await gather(files, tell),
+        (embedding) => similarityOf(subject, embedding),
+        searchOptions,
+      );
     },
 
     async similar(photo, files, searchOptions, tell) {
@@ -314,14 +325,21 @@ export async function createEmbeddingAnswers(
       invariant(subject?.kind === 'picture' && subject.embedding, 'a named file was skipped');
       const itself = resolve(photo.path);
       const others = files.filter(({ path }) => resolve(path) !== itself);
-      return await mostSimilar(await gather(others, tell), subject.embedding, searchOptions);
+      const tiles = tilesOf(subject.embedding, dimension);
+      return await mostSimilar(
+        await gather(others, tell),
+        // Of several tiles, the two that are most alike count.
+        (embedding) => tiles.reduce((most, tile) => Math.max(most, similarityOf(tile, embedding)), -1),
+        searchOptions,
+      );
     },
 
     async duplicates(files, minSimilarity, tell, tellCompared) {
       const photos = await gather(files, tell);
       const embeddings: (Float32Array | undefined)[] = photos.files.map(() => undefined);
       await photos.scan((place, embedding) => {
-        embeddings[place] = embedding.slice();
+        // Photos that have one tile in common, such as a sky, are not duplicates.
+        embeddings[place] = meanOfTiles(embedding, dimension);
       });
       const groups = await groupNearDuplicates(embeddings, { minSimilarity, signal, tellCompared });
       return groups.flatMap((group, order) =>
@@ -376,14 +394,23 @@ export async function createEmbeddingAnswers(
 
 async function mostSimilar(
   photos: Photos,
-  subject: Float32Array,
+  compare: (embedding: Float32Array) => number,
   { limit, minSimilarity }: SearchOptions,
 ): Promise<readonly SimilarFile[]> {
-  const [found] = await similaritiesOf(photos, 1, (embedding) => [cosine(subject, embedding)]);
+  const [found] = await similaritiesOf(photos, 1, (embedding) => [compare(embedding)]);
   if (!found) return [];
   // Nothing has to add up to 1: the similarity is the score.
   const ranked = rankSimilarities(found.values, { score: (similarities) => similarities, limit });
   return ranked
     .filter(({ similarity }) => similarity >= minSimilarity - ROUNDING)
     .map(({ name, similarity }) => ({ file: photos.files[found.places[name] ?? 0]?.path ?? '', similarity }));
+}
+
+/** @returns the mean of a picture's tiles, [D] float32, L2-normalised; a copy */
+function meanOfTiles(embedding: Float32Array, dimension: number): Float32Array {
+  if (embedding.length === dimension) return embedding.slice();
+  const sum = new Float32Array(dimension);
+  for (const [at, value] of embedding.entries()) sum[at % dimension]! += value;
+  const length = Math.hypot(...sum);
+  return length > 0 ? sum.map((value) => value / length) : sum;
 }

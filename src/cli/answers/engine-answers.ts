@@ -60,7 +60,7 @@ async function searchVideoHere(
 
 interface EngineEmbedderOptions {
   /** How pictures are read. */
-  readonly question: Pick<Question, 'background'>;
+  readonly question: Pick<Question, 'background' | 'fit'>;
   readonly signal: AbortSignal;
   /** Ends the engine. */
   readonly dispose: () => Promise<void>;
@@ -107,7 +107,7 @@ export async function createEngineAnswers(
 /** Encodes with the classifier in this process. While inference is being restarted, pictures are tried again. */
 export function createEngineEmbedder(
   classifier: Classifier,
-  { question: { background }, signal, dispose, restartMs = RESTART_MS }: EngineEmbedderOptions,
+  { question: { background, fit }, signal, dispose, restartMs = RESTART_MS }: EngineEmbedderOptions,
 ): Embedder {
   const { name, sha256, precision, embeddingDimension: dimension } = classifier.model;
 
@@ -117,6 +117,7 @@ export function createEngineEmbedder(
       { signal },
       {
         background,
+        fit,
         faultOf(thrown) {
           if (signal.aborted || thrown instanceof ServiceError)
             return isRestarting(thrown) ? thrown : undefined;

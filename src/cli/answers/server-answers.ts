@@ -43,6 +43,8 @@ import {
 function queryOf(question: Question): URLSearchParams {
   const query = new URLSearchParams({ details: 'true' });
   for (const name of questionKeys) {
+    // An earlier version of the service does not know the option, and has no other fit.
+    if (name === 'fit' && question.fit === 'crop') continue;
     for (const value of [question[name] ?? []].flat()) query.append(name, String(value));
   }
   return query;

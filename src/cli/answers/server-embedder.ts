@@ -1,5 +1,8 @@
 import { writeCategories } from '../../classify/categories.ts';
 import type { CandidateScore, Categories, RankingOptions } from '../../classify/classifier.ts';
+import { tilesOf } from '../../classify/decide.ts';
+import { joinTiles } from '../../classify/ranking.ts';
+import type { Fit } from '../../contract/options.ts';
 import {
   categorizeDetailsSchema,
   embeddingsAnswerSchema,
@@ -7,7 +10,7 @@ import {
 } from '../../contract/schemas.ts';
 import type { AnsweringModel } from '../output/provenance.ts';
 import { UsageError } from '../usage-error.ts';
-import type { BrokenFile, SkippedFile, TellSynonyms } from './answers.ts';
+import type { BrokenFile, Question, SkippedFile, TellSynonyms } from './answers.ts';
 import type { Embedder, EmbeddingOutcome } from './embedder.ts';
 import { chunksOf } from './in-order.ts';
 import { type FormPart, type PostForm, ServerError } from './server-client.ts';
@@ -15,8 +18,8 @@ import { expectShape, fileParts, inHalves, wrongShape } from './server-requests.
 
 interface ServerEmbedderOptions {
   readonly post: PostForm;
-  /** Behind transparent pictures. */
-  readonly background?: string | undefined;
+  /** Says how pictures are looked at. */
+  readonly question: Pick<Question, 'background' | 'fit'>;
   readonly signal: AbortSignal;
   readonly tellSynonyms?: TellSynonyms;
 }
@@ -31,7 +34,7 @@ const MAX_TOP_K = 1000;
  */
 export async function openServerEmbedder({
   post,
-  background,
+  question: { background, fit },
   signal,
   tellSynonyms,
 }: ServerEmbedderOptions): Promise<Embedder | undefined> {
@@ -39,6 +42,8 @@ export async function openServerEmbedder({
     const query = new URLSearchParams({ encoding_format: 'base64', on_error: 'skip' });
     for (const one of template) query.append('template', one);
     if (background !== undefined) query.append('background', background);
+    // An earlier version of the service does not know the option, and has no other fit.
+    if (fit !== 'crop') query.append('fit', fit);
     return expectShape(embeddingsAnswerSchema, await post({ path: 'embeddings', query, parts }));
   };
   const embedText = async (words: string, template?: readonly string[]) => {
@@ -85,7 +90,7 @@ export async function openServerEmbedder({
       throw fault;
     });
     if (answer) checkModel(answer);
-    const embeddingOf = new Map(answer?.embeddings.map(({ file, embedding }) => [file, embedding]));
+    const tilesByFile = Map.groupBy(answer?.embeddings ?? [], ({ file }) => file);
     const faultOf = new Map(answer?.errors.map((fault) => [fault.file, fault]));
     const warningOf = new Map(answer?.warnings?.map(({ file, warning }) => [file, warning]));
     return files.map(({ path: file }, index): EmbeddingOutcome => {
@@ -93,10 +98,11 @@ export async function openServerEmbedder({
       const fault = faultOf.get(place);
       const outcome = left.get(place) ?? (fault && { kind: 'broken' as const, ...fault, file });
       if (outcome) return outcome;
-      const embedding = embeddingOf.get(place);
-      if (embedding === undefined) throw wrongShape();
+      const tiles = tilesByFile.get(place) ?? [];
+      if (tiles.length !== (tiles[0]?.tiles ?? 1)) throw wrongShape();
+      const embedding = joinTiles(tiles.map((tile) => numbersOf(tile.embedding, dimension)));
       const warning = warningOf.get(place);
-      return { kind: 'embedded', file, embedding: numbersOf(embedding, dimension), warning };
+      return { kind: 'embedded', file, embedding, warning };
     });
   };
 
@@ -106,12 +112,17 @@ export async function openServerEmbedder({
     pictures: Iterable<readonly [place: number, embedding: Float32Array]>,
   ): AsyncGenerator<FormPart> {
     yield { name: 'categories', content: new TextEncoder().encode(writeCategories(categories)) };
-    yield { name: 'embeddings', filename: 'embeddings.json', content: embeddingLines(pictures, model) };
+    yield {
+      name: 'embeddings',
+      filename: 'embeddings.json',
+      content: embeddingLines(pictures, { model, fit, dimension }),
+    };
   }
 
   const queryOf = (options: RankingOptions) => {
     const { template = [], limit = MAX_TOP_K, threshold, others, several } = options;
     const query = new URLSearchParams({ details: 'true', top_k: String(Math.min(limit, MAX_TOP_K)) });
+    if (fit !== 'crop') query.append('fit', fit);
     for (const one of template) query.append('template', one);
     // An earlier version of the service refuses options that it does not know.
     if (others || several) query.set('others', 'true');
@@ -183,13 +194,18 @@ const MAX_LISTED = 200_000;
 
 async function* embeddingLines(
   pictures: Iterable<readonly [place: number, embedding: Float32Array]>,
-  { sha256, precision }: AnsweringModel,
+  made: { readonly model: AnsweringModel; readonly fit: Fit; readonly dimension: number },
 ): AsyncGenerator<Uint8Array> {
+  const { sha256, precision } = made.model;
+  const origin = { sha256, precision, ...(made.fit !== 'crop' && { fit: made.fit }) };
   for (const [place, embedding] of pictures) {
-    const { buffer, byteOffset, byteLength } = embedding;
-    const base64 = Buffer.from(buffer, byteOffset, byteLength).toString('base64');
-    const line = JSON.stringify({ file: String(place), sha256, precision, embedding: base64 });
-    yield new TextEncoder().encode(`${line}\n`);
+    const tiles = tilesOf(embedding, made.dimension);
+    for (const [order, { buffer, byteOffset, byteLength }] of tiles.entries()) {
+      const base64 = Buffer.from(buffer, byteOffset, byteLength).toString('base64');
+      const ofTile = made.fit === 'tiles' && { tile: order + 1, tiles: tiles.length };
+      const line = JSON.stringify({ file: String(place), ...ofTile, ...origin, embedding: base64 });
+      yield new TextEncoder().encode(`${line}\n`);
+    }
   }
 }
 

@@ -51,6 +51,7 @@ export const options: Readonly<
   others: false,
   several: false,
   background: 'white',
+  fit: 'crop',
   on_error: 'fail',
   encoding_format: 'float',
   images: true,
