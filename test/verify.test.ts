@@ -55,6 +55,7 @@ function fakeClassifier({
     embedTexts: async () => [],
     countTokens: async () => 0,
     parseTexts: () => [],
+    findSynonyms: async () => [],
     createRanker: async () => () => [],
     createComparison: () => Promise.reject(new Error('nothing is compared')),
     parseCategories: (document) => ({ labels: JSON.parse(new TextDecoder().decode(document)) }),

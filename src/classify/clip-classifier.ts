@@ -1,6 +1,9 @@
+import { createHash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
 import type { Score } from '../clip/family.ts';
 import type { ImageEncoder, PixelSlot } from '../clip/image-encoder.ts';
-import type { LabelEncoder } from '../clip/label-encoder.ts';
+import { averageEmbedding, type LabelEncoder } from '../clip/label-encoder.ts';
+import { backgroundPhrases } from '../contract/background.ts';
 import { MAX_TEXTS, MAX_TILES } from '../contract/options.ts';
 import type { EngineObserver } from '../engine-observer.ts';
 import { type ErrorCode, ServiceError } from '../errors.ts';
@@ -9,20 +12,25 @@ import type { LoadPicture, LoadPictureOptions, Rgb } from '../media/picture/pict
 import { copyTile, type RgbImage, type TiledPicture } from '../media/tiles.ts';
 import type { VideoPlaces } from '../media/video/video-places.ts';
 import { createSemaphore, type Permit } from '../semaphore.ts';
+import { takeTurns } from '../turns.ts';
 import type { WorkContext } from '../work-context.ts';
 import { parseCategories } from './categories.ts';
 import type {
   Categories,
   Classifier,
   CollectOptions,
+  LabelOptions,
   ModelSummary,
   PictureCollection,
   PictureEmbedding,
   PictureOutcome,
   RankingOptions,
   StoredPicture,
+  Synonyms,
 } from './classifier.ts';
-import { createComparison, joinTiles, rank, rankEach } from './ranking.ts';
+import { usesBackground } from './decide.ts';
+import { type Background, createComparison, joinTiles, rank, rankEach } from './ranking.ts';
+import { findSynonyms } from './synonyms.ts';
 import { createVideoSearch, type Framing, type OpenVideo } from './video-search.ts';
 
 interface ClassifierParts {
@@ -67,6 +75,9 @@ const pictureFaults: ReadonlySet<ErrorCode> = new Set([
   'image_broken',
 ]);
 
+/** Questions whose synonyms are remembered: at most ten pairs each. */
+const KNOWN_QUESTIONS = 64;
+
 /** Leaves labels unchanged. */
 const verbatim = ['{}'] as const;
 
@@ -75,6 +86,7 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
   const { model, score, imageEncoder, labelEncoder, loadPicture, isIsolated, maxCategories } = parts;
   const { needsThumbnail, encodeThumbnail, openVideo, framing, videoPlaces, noteGarbage, observer } = parts;
 
+  const synonyms = new LRUCache<string, readonly Synonyms[]>({ max: KNOWN_QUESTIONS });
   const undecoded = createSemaphore(parts.undecodedBytes);
   const isolated = createSemaphore(parts.isolatedAtOnce);
   const tiled = createSemaphore(parts.tiledBytes);
@@ -175,14 +187,43 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
     return texts.map((text) => embeddingOf.get(text)!);
   };
 
-  /** The categories as candidates, with the model's rules for ranking them. */
-  const candidatesOf = async (
-    { labels }: Categories,
-    { limit, ...options }: RankingOptions,
+  /** @returns one embedding for each category: of its phrases, the mean, L2-normalised again */
+  const embedCategories = async (
+    { labels, phrases }: Categories,
+    options: LabelOptions,
     work: WorkContext,
-  ) => {
-    const embeddings = await embedTexts(labels, options, work);
-    return { labels: { names: labels, embeddings }, ranking: { score, limit } };
+  ): Promise<readonly Float32Array[]> => {
+    if (!phrases) return await embedTexts(labels, options, work);
+    const embedded = await embedTexts(phrases.flat(), options, work);
+    const turns = takeTurns(work.signal);
+    const embeddings: Float32Array[] = [];
+    let at = 0;
+    for (const { length } of phrases) {
+      embeddings.push(averageEmbedding(embedded.slice(at, at + length)));
+      at += length;
+      if (turns.isOver) await turns.next();
+    }
+    return embeddings;
+  };
+
+  /** @returns what candidates compete with; undefined if they compete with each other */
+  const backgroundOf = async (
+    options: RankingOptions,
+    work: WorkContext,
+  ): Promise<Background | undefined> => {
+    if (!usesBackground(options)) return undefined;
+    const embeddings = await embedTexts(backgroundPhrases, options, work);
+    return { names: backgroundPhrases, embeddings, logitScale: model.logitScale, rules: options };
+  };
+
+  /** The categories as candidates, with the rules for ranking them. */
+  const candidatesOf = async (categories: Categories, options: RankingOptions, work: WorkContext) => {
+    const [embeddings, background] = await Promise.all([
+      embedCategories(categories, options, work),
+      backgroundOf(options, work),
+    ]);
+    const ranking = { score, limit: options.limit, background };
+    return { labels: { names: categories.labels, embeddings }, ranking };
   };
 
   const collect = (work: WorkContext, options: CollectOptions = {}): PictureCollection => {
@@ -260,11 +301,12 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
       embeddings: encoded,
       async rankCategories(categories, options) {
         const { files, labels, ranking } = await sides(categories, options);
-        return await rankEach(files, labels, ranking, work);
+        const { onKept } = options;
+        return await rankEach(files, labels, { ...ranking, pictures: 'subjects', onKept }, work);
       },
       async rankFiles(categories, options) {
         const { files, labels, ranking } = await sides(categories, options);
-        return await rankEach(labels, files, ranking, work);
+        return await rankEach(labels, files, { ...ranking, pictures: 'candidates' }, work);
       },
     };
   };
@@ -282,22 +324,37 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
       const { labels, ranking } = await candidatesOf(categories, options, work);
       return createComparison(labels.embeddings, ranking);
     },
+    async findSynonyms(categories, options, work) {
+      // Clients send the same question with many pictures in turn.
+      const key = createHash('sha256')
+        .update(JSON.stringify([categories, options.template]))
+        .digest('base64');
+      const known = synonyms.get(key);
+      if (known) return known;
+      const embeddings = await embedCategories(categories, options, work);
+      const found = await findSynonyms(categories.labels, embeddings, work);
+      synonyms.set(key, found);
+      return found;
+    },
     searchVideo: createVideoSearch({
       openVideo,
       framing,
       places: videoPlaces,
       imageEncoder,
       score,
-      encodeLabels: ({ labels }, options, work) => embedTexts(labels, options, work),
+      encodeLabels: embedCategories,
+      backgroundOf,
       observer,
     }),
     parseCategories: (document) => parseCategories(document, maxCategories),
     parseTexts: (document) => parseCategories(document, MAX_TEXTS, 'texts').labels,
-    async checkLabels({ labels }, { template = verbatim }, { signal }) {
-      if (template.length > 1 && labels.length * template.length > MAX_TEXTS) {
-        throw tooManyTexts(labels.length, template.length);
+    async checkLabels({ labels, phrases }, { template = verbatim, ...rules }, { signal }) {
+      const texts = phrases?.flat() ?? labels;
+      if ((template.length > 1 || phrases) && texts.length * template.length > MAX_TEXTS) {
+        throw tooManyTexts(texts.length, template.length, phrases ? 'phrases' : 'categories');
       }
-      await labelEncoder.check(labels, template, signal);
+      await labelEncoder.check(texts, template, signal);
+      if (usesBackground(rules)) await labelEncoder.check(backgroundPhrases, template, signal);
     },
     collect,
   };
@@ -346,10 +403,10 @@ function checkEmbedding(name: string, embedding: Float32Array, dimension: number
   }
 }
 
-function tooManyTexts(categories: number, templates: number): ServiceError {
-  return new ServiceError(
-    'categories_too_many',
-    `${categories} categories in ${templates} templates are ${categories * templates} texts; at most ${MAX_TEXTS} are accepted. Send fewer templates, or at most ${Math.floor(MAX_TEXTS / templates)} categories with that many.`,
-    { categories, templates, limit: MAX_TEXTS },
-  );
+function tooManyTexts(count: number, templates: number, listed: 'categories' | 'phrases'): ServiceError {
+  const sentence =
+    templates === 1
+      ? `The categories have ${count} ${listed}; at most ${MAX_TEXTS} are accepted.`
+      : `${count} ${listed} in ${templates} templates are ${count * templates} texts; at most ${MAX_TEXTS} are accepted. Send fewer templates, or at most ${Math.floor(MAX_TEXTS / templates)} ${listed} with that many.`;
+  return new ServiceError('categories_too_many', sentence, { [listed]: count, templates, limit: MAX_TEXTS });
 }

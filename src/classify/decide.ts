@@ -82,8 +82,10 @@ export function scoreAgainstBackground(logitScale: number, similarity: number, b
   return 1 / (1 + Math.exp(logitScale * (background - similarity)));
 }
 
-/** The threshold where scores are comparisons with the background: a candidate has to be as good as that. */
+/** The threshold where scores are comparisons with the background: a candidate has to be better than that. */
 export const DEFAULT_OTHERS_THRESHOLD = 0.5;
+/** Embeddings are rounded, in an index and by the model, which moves a score near one half by up to this much. */
+const ROUNDING = 0.001;
 
 /** Whether scores are comparisons with the background. Several answers need them. */
 export function usesBackground({ others = false, several = false }: Rules): boolean {
@@ -123,7 +125,11 @@ export function decideSeveral<Candidate extends Scored>(
   return ranked.filter((candidate) => isListed(candidate, rules));
 }
 
-/** Whether a candidate alone, the best one or not, is good enough to be shown among the best. */
+/**
+ * Whether a candidate alone, the best one or not, is good enough to be shown among the best. One that is as good as the
+ * background, such as a category that is as neutral, is not better than it.
+ */
 export function isListed({ score }: Scored, rules: Rules): boolean {
-  return score >= thresholdOf(rules);
+  const isCompared = rules.threshold === undefined && usesBackground(rules);
+  return isCompared ? score > DEFAULT_OTHERS_THRESHOLD + ROUNDING : score >= thresholdOf(rules);
 }

@@ -6,9 +6,9 @@ import { copyTile } from '../media/tiles.ts';
 import type { FramesOptions, OpenVideoOptions, VideoReader } from '../media/video/video.ts';
 import { CrowdedOut, type VideoPlaces } from '../media/video/video-places.ts';
 import type { WorkContext } from '../work-context.ts';
-import type { Categories, FrameJpeg, LabelOptions, SearchVideo } from './classifier.ts';
+import type { Categories, FrameJpeg, LabelOptions, RankingOptions, SearchVideo } from './classifier.ts';
 import { CLOSER_LOOKS, closerLook, type EncodedFrame, rankFrames } from './frame-ranking.ts';
-import { joinTiles } from './ranking.ts';
+import { type Background, joinTiles } from './ranking.ts';
 
 /** The part of an open video that the search uses. */
 export type VideoSource = Pick<
@@ -38,6 +38,8 @@ interface VideoSearchParts {
     options: LabelOptions,
     work: WorkContext,
   ) => Promise<readonly Float32Array[]>;
+  /** @returns what frames compete with; undefined if they compete with each other */
+  readonly backgroundOf: (options: RankingOptions, work: WorkContext) => Promise<Background | undefined>;
   readonly observer: EngineObserver;
 }
 
@@ -51,7 +53,7 @@ const MANY_CATEGORIES =
   'The frames around the best ones of some categories were not looked at, because the model looks at a limited number of frames; thorough=true, or fewer categories in a request, raise it.';
 
 export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
-  const { openVideo, framing, places, imageEncoder, score, encodeLabels, observer } = parts;
+  const { openVideo, framing, places, imageEncoder, score, encodeLabels, backgroundOf, observer } = parts;
 
   return async (
     path,
@@ -123,7 +125,12 @@ export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
     const rankings = await rankFrames(
       frames,
       { names: categories.labels, embeddings: labels },
-      { score, limit: options.limit, duration: source.description.duration },
+      {
+        score,
+        limit: options.limit,
+        duration: source.description.duration,
+        background: await backgroundOf(options, work),
+      },
       work,
     );
 

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import * as v from 'valibot';
-import { parseCategories } from '../classify/categories.ts';
+import { parseCategories, writeCategories } from '../classify/categories.ts';
 import type { Categories } from '../classify/classifier.ts';
 import {
   pictureQuestionSchema,
@@ -30,11 +30,19 @@ Categories: a JSON, CSV or text file, or one --category for each.
 
 Question
   --categories FILE   {"categories":["a","b"]}, ["a","b"], or text with one
-                      category per line or commas between them
+                      category per line or commas between them; with several
+                      phrases, {"categories":{"dog":["a dog","a puppy"]}}
   --category TEXT     one more category; repeatable
   --template TEXT     a sentence around each category, e.g. "a photo of a {}";
-                      repeatable, several are averaged
+                      or "photo" for this one, or "ensemble" for OpenAI's
+                      seven; repeatable, several are averaged
+  --others            compare each category, alone, with neutral phrases such as
+                      "object": a photo that fits none gets no category. Needed
+                      to ask about one category only
+  --several           give each photo all categories that fit better than those
+                      phrases; implies --others
   --threshold NUMBER  0 to 1: below this score a photo gets no category
+                      (with --others 0.5)
   --top-k NUMBER      how many candidates --json lists for each answer (5)
   --background COLOR  show transparent photos on this colour, e.g. white or
                       "#ffcc00"; otherwise their hidden colours show
@@ -66,7 +74,8 @@ Index
 
 Output
   (default)           one line per answer: category, tab, file;
-                      "-" where the best score is below the threshold
+                      "-" where the best score is below the threshold; with
+                      --several, "; " is between categories
   --json              one JSON object per line, with the scores
   --csv               a table with a header
   --output FILE       write the answers to FILE. If it is interrupted, run the
@@ -89,7 +98,7 @@ Output
                       print what would be done
   --no-list           print no answers: for sorting and keywords
   --yes               move, or write keywords, although there is one category
-                      only: it fits every photo at 100 %
+                      only: without --others it fits every photo at 100 %
 
 Sorting never overwrites a file: if a name is taken, "name (2).jpg" is used.
 Sidecars (.xmp, .aae and others), the video of a live photo and the raw picture
@@ -212,6 +221,9 @@ const ownOptions = {
   help: { type: 'boolean', short: 'h' },
 } as const;
 
+/** Options of a request that are true if they are there. */
+const questionFlags: ReadonlySet<string> = new Set<keyof QuestionOptions>(['others', 'several']);
+
 /** The options of a request: [name on the wire, name on the command line]. */
 const questionOptions = questionKeys.map((key) => [key, key.replaceAll('_', '-')] as const);
 
@@ -306,6 +318,14 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
       'undo takes one file, the log of a move.',
     ],
     [!isAsked && output !== undefined, '--output needs categories.'],
+    [
+      question.several === true && isMove,
+      '--several cannot be combined with --move-to, because a photo can be moved into one folder only; use --copy-to.',
+    ],
+    [
+      question.several === true && (best || isVideo),
+      '--several cannot be combined with --best or --video; use --others.',
+    ],
     [isMove && best, '--best cannot be combined with --move-to; use --copy-to.'],
     [isMove && isVideo, '--video cannot be combined with --move-to; use --copy-to.'],
     [isDry && output !== undefined, '--dry-run cannot be combined with --output.'],
@@ -361,6 +381,8 @@ const categoryOptions = [
   'categories',
   'category',
   'threshold',
+  'others',
+  'several',
   'best',
   'video',
   'thorough',
@@ -405,6 +427,7 @@ function readSimilarity(given: string | undefined): number | undefined {
  */
 function readQuestion(values: Readonly<Record<string, unknown>>): QuestionOptions {
   const given = questionOptions.flatMap(([key, name]) => {
+    if (questionFlags.has(key)) return values[name] === true ? [[key, 'true']] : [];
     const texts = v.parse(v.optional(v.array(v.string())), values[name]);
     if (texts === undefined) return [];
     return [[key, key === 'template' ? texts : onlyOne(name, texts)]];
@@ -417,7 +440,9 @@ function readQuestion(values: Readonly<Record<string, unknown>>): QuestionOption
 }
 
 function readArguments(argv: readonly string[]) {
-  const asked = Object.fromEntries(questionOptions.map(([, name]) => [name, text]));
+  const asked = Object.fromEntries(
+    questionOptions.map(([key, name]) => [name, questionFlags.has(key) ? flag : text]),
+  );
   try {
     return parseArgs({
       args: [...argv],
@@ -436,7 +461,8 @@ function isNaming(name: string | undefined): name is SidecarNaming {
   return sidecarNamings.some((known) => known === name);
 }
 
-function onlyOne(name: string, given: readonly string[] | undefined): string | undefined {
+/** @throws UsageError if an option is given more than once */
+export function onlyOne(name: string, given: readonly string[] | undefined): string | undefined {
   if (given !== undefined && given.length > 1) {
     throw new UsageError(`--${name} is given ${given.length} times; it is accepted once.`);
   }
@@ -467,17 +493,26 @@ export async function readCategories(
   { file, words }: Command['categories'],
   maxCategories: number,
 ): Promise<Categories> {
-  const listed = file === undefined ? [] : await readListed(file);
-  return parsed(JSON.stringify([...listed, ...words]), maxCategories);
+  const listed: Categories = file === undefined ? { labels: [] } : await readListed(file);
+  const known = new Set(listed.labels);
+  const more = words.filter((word) => !known.has(word.trim()));
+  const { phrases } = listed;
+  if (!phrases) return parsed(JSON.stringify([...listed.labels, ...more]), maxCategories);
+  const further = more.length === 0 ? [] : parsed(JSON.stringify(more), Number.POSITIVE_INFINITY).labels;
+  const all: Categories = {
+    labels: [...listed.labels, ...further],
+    phrases: [...phrases, ...further.map((word) => [word])],
+  };
+  return parsed(writeCategories(all), maxCategories);
 }
 
-async function readListed(file: string): Promise<readonly string[]> {
+async function readListed(file: string): Promise<Categories> {
   const document = await Bun.file(file)
     .bytes()
     .catch((fault: unknown) => {
       throw new UsageError(`The categories file ${file} cannot be read, because ${reasonOf(fault)}.`);
     });
-  return parsed(document, Number.POSITIVE_INFINITY, `${file}: `).labels;
+  return parsed(document, Number.POSITIVE_INFINITY, `${file}: `);
 }
 
 function parsed(document: string | Uint8Array, maxCategories: number, where = ''): Categories {

@@ -6,6 +6,7 @@ import { decodePart } from './parts/decode.ts';
 import { encodePart } from './parts/encode.ts';
 import { hostilePart } from './parts/hostile.ts';
 import { labelsPart } from './parts/labels.ts';
+import { othersPart } from './parts/others.ts';
 import { overloadPart } from './parts/overload.ts';
 import { regretPart } from './parts/regret.ts';
 import { servicePart } from './parts/service.ts';
@@ -31,6 +32,7 @@ const named: ReadonlyMap<string, (sitting: Sitting) => Promise<Findings>> = new 
   ['hostile', hostilePart],
   ['slow', slowPart],
   ['regret', regretPart],
+  ['others', othersPart],
 ]);
 
 const options = readOptions();

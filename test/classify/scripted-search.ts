@@ -1,5 +1,5 @@
 import { expect } from 'bun:test';
-import { softmax } from '../../src/classify/decide.ts';
+import { softmax, usesBackground } from '../../src/classify/decide.ts';
 import {
   createVideoSearch,
   type Framing,
@@ -176,6 +176,10 @@ export function scriptedSearch(world: World = {}) {
     async encodeLabels({ labels }, _, { signal }) {
       await onLabels?.(signal);
       return labels.map(embed);
+    },
+    async backgroundOf(options) {
+      if (!usesBackground(options)) return undefined;
+      return { names: ['object'], embeddings: [embed('object')], logitScale: 100, rules: options };
     },
   });
   return { search, seen, semaphore, placesForVideos };

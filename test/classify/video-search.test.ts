@@ -50,6 +50,40 @@ describe('the search for the best frames', () => {
     expect(seen.open).toBe(0);
   });
 
+  test('with others, frames that beat the background come first, and moments are only of them', async () => {
+    const frames: Scripted = [
+      [0.5, 'nothing'],
+      [2, 'red'],
+      [4, 'red green'],
+      [6, 'nothing'],
+    ];
+    const categories = { labels: ['blue', 'red green'] };
+    const options = { others: true };
+    await using found = await scriptedSearch({ frames }).search('film', categories, options, {
+      signal: stay,
+    });
+    const [blue, both] = found.rankings;
+    // Nothing is as similar to blue as a frame of nothing, but that fits the background better.
+    expect(blue?.frames[0]).toMatchObject({ timestamp: 0.5, background: { phrase: 'object' } });
+    expect(blue?.frames[0]?.score).toBeLessThan(0.5);
+    expect(blue?.moments).toEqual([]);
+    expect(both?.frames.map(({ timestamp, score }) => [timestamp, score > 0.5])).toEqual([
+      [4, true],
+      [2, true],
+      [0.5, false],
+      [6, false],
+    ]);
+    for (const { score, similarity, background } of both?.frames ?? []) {
+      const other = background?.similarity ?? Number.NaN;
+      const [own, neutral] = [Math.exp(100 * (similarity - 1)), Math.exp(100 * (other - 1))];
+      expect(score).toBeCloseTo(own / (own + neutral), 9);
+    }
+    expect(both?.moments).toMatchObject([{ start: 4, timestamp: 4 }]);
+    await using without = await scriptedSearch({ frames }).search('film', categories, {}, { signal: stay });
+    expect(without.rankings[1]?.frames.map(({ timestamp }) => timestamp)).toEqual([4, 0.5, 6, 2]);
+    expect(without.rankings[0]?.moments).not.toEqual([]);
+  });
+
   test('a limit cuts the list, not the softmax', async () => {
     const frames: Scripted = [
       [1, 'red'],

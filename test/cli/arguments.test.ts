@@ -157,7 +157,14 @@ describe('a command is refused', () => {
     ['p --category c --jason', "Unknown option '--jason'"],
     ['p --category c --threshold 2', '--threshold must be a number from 0 to 1'],
     ['p --category c --threshold 0.1 --threshold 0.2', '--threshold is given 2 times'],
-    ['p --category c --template photo --top-k 0', '--template must hold {} exactly once'],
+    [
+      'p --category c --several --move-to d',
+      '--several cannot be combined with --move-to, because a photo can be',
+    ],
+    ['p --category c --several --best', '--several cannot be combined with --best or --video; use --others'],
+    ['--video v --category c --several', '--several cannot be combined with --best or --video'],
+    ['search a p --others', '--others cannot be combined with search'],
+    ['p --category c --template photograph --top-k 0', '--template must hold {} exactly once'],
     ['p --category c --template photo --top-k 0', '--top-k must be at least 1'],
     ['p --category c --json --csv', '--json and --csv cannot be combined'],
     ['p --category c --move-to a --copy-to b', '--move-to and --copy-to cannot be combined'],
@@ -200,6 +207,19 @@ describe('categories', () => {
     await folder.write({ 'cats.json': '{"categories":["a","b"]}' });
     const { labels } = await readCategories({ file: folder.at('cats.json'), words: ['c, d', 'a'] }, 10);
     expect(labels).toEqual(['a', 'b', 'c, d']);
+  });
+
+  test('of a file may have phrases, which those given one by one do not have', async () => {
+    await using folder = await temporaryFolder();
+    await folder.write({ 'cats.json': '{"categories":{"10":["a dog","a puppy"],"b":"b"}}' });
+    const read = (words: readonly string[], most = 10) =>
+      readCategories({ file: folder.at('cats.json'), words }, most);
+    expect(await read([' c ', 'b'])).toEqual({
+      labels: ['10', 'b', 'c'],
+      phrases: [['a dog', 'a puppy'], ['b'], ['c']],
+    });
+    expect((await read([])).labels).toEqual(['10', 'b']);
+    expect(read(['c'], 2)).rejects.toThrow('3 categories came; at most 2 are accepted.');
   });
 
   test('given one by one are taken as they are', async () => {

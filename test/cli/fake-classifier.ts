@@ -130,17 +130,21 @@ export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): Fak
       async createRanker({ labels }, { limit }) {
         return (embedding) => rank([['', wordOf(embedding)]], own(labels), limit)[0]?.candidates ?? [];
       },
+      findSynonyms: async () => [],
       async createComparison({ labels }, { limit }) {
         return {
+          width: labels.length,
           compare: (embedding) => labels.map((label) => (label === wordOf(embedding) ? 0.3 : 0.01)),
-          rank: (similarities) =>
-            [...similarities.entries()]
+          rank: (all, category) => {
+            const similarities = all[category] ?? new Float64Array();
+            return [...similarities.entries()]
               .map(([name, similarity]) => {
                 const score = similarity === 0.3 ? 0.9 : 0.1 / Math.max(1, similarities.length - 1);
                 return { name, score, similarity: score / 3 };
               })
               .toSorted((a, b) => b.score - a.score)
-              .slice(0, limit),
+              .slice(0, limit);
+          },
         };
       },
       countTokens: () => Promise.reject(new Error('the fake knows no tokens')),

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { CandidateScore } from '../../classify/classifier.ts';
-import { DECIDING_CANDIDATES, decide, similarityOf, tilesOf } from '../../classify/decide.ts';
+import { DECIDING_CANDIDATES, decide, decideSeveral, similarityOf, tilesOf } from '../../classify/decide.ts';
 import { rankSimilarities } from '../../classify/ranking.ts';
 import { MAX_TILES } from '../../contract/options.ts';
 import { invariant } from '../../errors.ts';
@@ -45,11 +45,11 @@ interface EmbeddingAnswersOptions {
 }
 
 /** Pictures that are answered together, one batch of the model. The index has them before they are answered. */
-const CHUNK_FILES = 8;
+export const CHUNK_FILES = 8;
 /** As long as the index has them all, more are looked up at once, which takes half as long. */
 const KNOWN_FILES = 64;
 /** While one chunk is ranked, the next ones are read and encoded. */
-const CHUNKS_AT_ONCE = 3;
+export const CHUNKS_AT_ONCE = 3;
 
 /** A picture, as its embedding in the form of the index. */
 interface LookedAt {
@@ -86,10 +86,12 @@ export async function createEmbeddingAnswers(
   embedder: Embedder,
   { question, maxImageBytes, signal, index: opened }: EmbeddingAnswersOptions,
 ): Promise<Omit<Answers, 'video'>> {
-  const { labels } = question.categories;
-  const { template, top_k, background, fit } = question;
+  const { categories } = question;
+  const { labels } = categories;
+  const { template, top_k, background, fit, threshold, others, several } = question;
   const { dimension, model } = embedder;
-  const options = { template, limit: Math.max(top_k, DECIDING_CANDIDATES) };
+  const limit = Math.max(top_k, DECIDING_CANDIDATES);
+  const options = { template, threshold, others, several, limit };
   // The same photo has another embedding on another background, or with another fit.
   const reading = [
     model.precision,
@@ -99,7 +101,7 @@ export async function createEmbeddingAnswers(
   const roomOf = () => new Float32Array((fit === 'tiles' ? MAX_TILES : 1) * dimension);
   const index = opened?.of({ sha256: model.sha256, precision: reading }, dimension);
   // Encodes the labels once, before several chunks need them at the same time, and refuses them before any picture.
-  if (labels.length > 0) await embedder.rankCategories([], labels, options);
+  if (labels.length > 0) await embedder.rankCategories([], categories, options);
 
   const coder = createEmbeddingCoder(dimension);
   const counts = { fromIndex: 0 };
@@ -212,7 +214,7 @@ export async function createEmbeddingAnswers(
   const categorizeChunk = async (files: readonly FoundFile[]): Promise<readonly FileOutcome[]> => {
     const looks = await lookAt(files, true);
     const embeddings = looks.flatMap((one) => (one.kind === 'picture' ? (one.embedding ?? []) : []));
-    const rankings = (await embedder.rankCategories(embeddings, labels, options)).values();
+    const rankings = (await embedder.rankCategories(embeddings, categories, options)).values();
     return looks.map((one) => (one.kind === 'picture' ? answerOf(one, rankings.next().value ?? []) : one));
   };
 
@@ -296,9 +298,14 @@ export async function createEmbeddingAnswers(
       file,
       warning,
       category: decide(ranked, question)?.name ?? null,
+      ...(several && { categories: decideSeveral(ranked, question).map(({ name }) => name) }),
       score: best.score,
       similarity: best.similarity,
-      scores: ranked.slice(0, top_k).map(({ name, ...standing }) => ({ category: name, ...standing })),
+      ...(best.background && { background: best.background }),
+      // All candidates of a picture have the same background.
+      scores: ranked
+        .slice(0, top_k)
+        .map(({ name, score, similarity }) => ({ category: name, score, similarity })),
     };
   };
 
@@ -363,7 +370,7 @@ export async function createEmbeddingAnswers(
     async best(files, tell) {
       const photos = await gather(files, tell);
       const pathOf = (place: number): string => photos.files[place]?.path ?? '';
-      const rankings = await embedder.rankPictures(photos, labels, options);
+      const rankings = await embedder.rankPictures(photos, categories, options);
       return labels.map((category, order): BestFile => {
         const ranked = rankings[order] ?? [];
         const [best] = ranked;
@@ -373,6 +380,7 @@ export async function createEmbeddingAnswers(
           file: answer && pathOf(answer.name),
           score: best?.score ?? null,
           similarity: best?.similarity ?? null,
+          ...(best?.background && { background: best.background }),
           scores: ranked
             .slice(0, top_k)
             .map(({ name, ...standing }) => ({ file: pathOf(name), ...standing })),

@@ -1,4 +1,5 @@
-import type { CandidateScore } from '../../classify/classifier.ts';
+import { writeCategories } from '../../classify/categories.ts';
+import type { CandidateScore, Categories, RankingOptions } from '../../classify/classifier.ts';
 import { tilesOf } from '../../classify/decide.ts';
 import { joinTiles } from '../../classify/ranking.ts';
 import type { Fit } from '../../contract/options.ts';
@@ -9,7 +10,7 @@ import {
 } from '../../contract/schemas.ts';
 import type { AnsweringModel } from '../output/provenance.ts';
 import { UsageError } from '../usage-error.ts';
-import type { BrokenFile, Question, SkippedFile } from './answers.ts';
+import type { BrokenFile, Question, SkippedFile, TellSynonyms } from './answers.ts';
 import type { Embedder, EmbeddingOutcome } from './embedder.ts';
 import { chunksOf } from './in-order.ts';
 import { type FormPart, type PostForm, ServerError } from './server-client.ts';
@@ -20,6 +21,7 @@ interface ServerEmbedderOptions {
   /** Says how pictures are looked at. */
   readonly question: Pick<Question, 'background' | 'fit'>;
   readonly signal: AbortSignal;
+  readonly tellSynonyms?: TellSynonyms;
 }
 
 /** The most that the details of an answer list. */
@@ -34,6 +36,7 @@ export async function openServerEmbedder({
   post,
   question: { background, fit },
   signal,
+  tellSynonyms,
 }: ServerEmbedderOptions): Promise<Embedder | undefined> {
   const embeddings = async (parts: () => AsyncIterable<FormPart>, template: readonly string[] = []) => {
     const query = new URLSearchParams({ encoding_format: 'base64', on_error: 'skip' });
@@ -105,10 +108,10 @@ export async function openServerEmbedder({
 
   /** Asks about pictures by their embeddings, which have their places as names. */
   async function* question(
-    labels: readonly string[],
+    categories: Categories,
     pictures: Iterable<readonly [place: number, embedding: Float32Array]>,
   ): AsyncGenerator<FormPart> {
-    yield { name: 'categories', content: new TextEncoder().encode(JSON.stringify(labels)) };
+    yield { name: 'categories', content: new TextEncoder().encode(writeCategories(categories)) };
     yield {
       name: 'embeddings',
       filename: 'embeddings.json',
@@ -116,10 +119,14 @@ export async function openServerEmbedder({
     };
   }
 
-  const queryOf = ({ template = [], limit = MAX_TOP_K }: Parameters<Embedder['rankCategories']>[2]) => {
+  const queryOf = (options: RankingOptions) => {
+    const { template = [], limit = MAX_TOP_K, threshold, others, several } = options;
     const query = new URLSearchParams({ details: 'true', top_k: String(Math.min(limit, MAX_TOP_K)) });
     if (fit !== 'crop') query.append('fit', fit);
     for (const one of template) query.append('template', one);
+    // An earlier version of the service refuses options that it does not know.
+    if (others || several) query.set('others', 'true');
+    if (threshold !== undefined) query.set('threshold', String(threshold));
     return query;
   };
 
@@ -135,35 +142,45 @@ export async function openServerEmbedder({
         signal,
       }),
     embedText: async (words, { template }) => (await embedText(words, template)).embedding,
-    async rankCategories(embeddings, labels, options) {
+    async rankCategories(embeddings, categories, options) {
       const rankings: (readonly CandidateScore[])[] = [];
-      const query = queryOf(options);
-      for (const some of chunksOf([...embeddings.entries()], RANKED_AT_ONCE)) {
-        const parts = () => question(labels, some);
+      // Any of them may be good enough.
+      const limit = options.several
+        ? Math.min(categories.labels.length, MAX_TOP_K)
+        : (options.limit ?? MAX_TOP_K);
+      const query = queryOf({ ...options, limit });
+      const atOnce = Math.min(RANKED_AT_ONCE, Math.ceil(MAX_LISTED / limit));
+      for (const some of chunksOf([...embeddings.entries()], atOnce)) {
+        const parts = () => question(categories, some);
         const answer = await post({ path: 'categorize', query, parts });
-        const { model: now, results } = expectShape(categorizeDetailsSchema, answer);
+        const details = expectShape(categorizeDetailsSchema, answer);
+        const { model: now, results, category_warnings: synonyms = [] } = details;
         checkModel(now);
+        tellSynonyms?.(synonyms);
         if (results.length !== some.length) throw wrongShape();
-        for (const { scores } of results) {
-          rankings.push(scores.map(({ category: name, ...standing }) => ({ name, ...standing })));
+        for (const { scores, background: match } of results) {
+          const against = match && { background: match };
+          rankings.push(scores.map(({ category: name, ...standing }) => ({ name, ...standing, ...against })));
         }
       }
       return rankings;
     },
-    async rankPictures({ scan }, labels, options) {
+    async rankPictures({ scan }, categories, options) {
       const embeddings = new Map<number, Float32Array>();
       await scan((place, embedding) => {
         embeddings.set(place, embedding.slice());
       });
-      if (embeddings.size === 0) return labels.map(() => []);
+      if (embeddings.size === 0) return categories.labels.map(() => []);
       // Ties are by the order sent.
       const inOrderOfPlaces = [...embeddings].sort(([a], [b]) => a - b);
-      const parts = () => question(labels, inOrderOfPlaces);
+      const parts = () => question(categories, inOrderOfPlaces);
       const answer = await post({ path: 'image', query: queryOf(options), parts });
-      const { model: now, results } = expectShape(imageDetailsSchema, answer);
+      const details = expectShape(imageDetailsSchema, answer);
+      const { model: now, results, category_warnings: synonyms = [] } = details;
       checkModel(now);
+      tellSynonyms?.(synonyms);
       return results.map(({ scores }) =>
-        scores.map(({ file, ...standing }) => ({ name: Number(file), ...standing })),
+        scores.map(({ file, id: _, ...standing }) => ({ name: Number(file), ...standing })),
       );
     },
     async [Symbol.asyncDispose]() {},
@@ -172,6 +189,8 @@ export async function openServerEmbedder({
 
 /** Embeddings in one request, 3 KB each. */
 const RANKED_AT_ONCE = 256;
+/** The service lists more scores than this in one answer. */
+const MAX_LISTED = 200_000;
 
 async function* embeddingLines(
   pictures: Iterable<readonly [place: number, embedding: Float32Array]>,

@@ -1,5 +1,6 @@
 import { lstat } from 'node:fs/promises';
 import * as v from 'valibot';
+import type { Categories } from '../../classify/classifier.ts';
 import { type QuestionOptions, questionKeys } from '../../contract/options.ts';
 import { errnoOf } from '../../errors.ts';
 import { precisions } from '../../precision.ts';
@@ -9,6 +10,8 @@ import { replaceFile } from './claim.ts';
 /** Further keys: the other options of the question by their names on the wire; null: not given. */
 const schema = v.looseObject({
   categories: v.array(v.string()),
+  /** Absent or null: each category is its phrase. */
+  phrases: v.optional(v.nullable(v.array(v.array(v.string())))),
   templates: v.nullable(v.array(v.string())),
   model: v.nullable(v.object({ name: v.string(), precision: v.picklist(precisions), sha256: v.string() })),
 });
@@ -21,19 +24,24 @@ type Provenance = v.InferOutput<typeof schema>;
 
 export interface AskedQuestion extends Readonly<Record<string, unknown>> {
   readonly categories: string[];
+  readonly phrases?: string[][] | null;
   readonly templates: string[] | null;
   /** The folder that the paths of photos are relative to; null: they are absolute. */
   readonly paths_from?: string | null;
 }
 
-export function askedQuestion(labels: readonly string[], question: QuestionOptions): AskedQuestion {
+export function askedQuestion({ labels, phrases }: Categories, question: QuestionOptions): AskedQuestion {
   const { template: _, ...others } = Object.fromEntries(
     questionKeys.map((key) => [key, question[key] ?? null]),
   );
-  // Outputs of earlier versions do not say it.
-  const fit = question.fit === 'crop' ? null : question.fit;
-  const templates = question.template ? [...question.template] : null;
-  return { categories: [...labels], templates, ...others, fit };
+  return {
+    categories: [...labels],
+    phrases: phrases ? phrases.map((some) => [...some]) : null,
+    templates: question.template ? [...question.template] : null,
+    ...others,
+    // Outputs of earlier versions do not say it.
+    fit: question.fit === 'crop' ? null : question.fit,
+  };
 }
 
 export type AnsweringModel = NonNullable<Provenance['model']>;
@@ -97,6 +105,7 @@ export function checkQuestion(output: string, then: Provenance | undefined, now:
   }
   const changes = [
     ...categoriesChange(then.categories, now.categories),
+    ...phrasesChange(then, now),
     ...optionChanges(then, now),
     ...folderChange(then, now),
   ];
@@ -132,8 +141,19 @@ function categoriesChange(then: readonly string[], now: readonly string[]): read
   ];
 }
 
+/** @returns about the first category that both have, with other phrases */
+function phrasesChange(then: Provenance, now: AskedQuestion): readonly string[] {
+  const phrasesOf = ({ categories, phrases }: Pick<AskedQuestion, 'categories' | 'phrases'>, label: string) =>
+    JSON.stringify(phrases?.[categories.indexOf(label)] ?? [label]);
+  const before = { categories: then.categories, phrases: then.phrases ?? null };
+  const changed = now.categories.find(
+    (label) => then.categories.includes(label) && phrasesOf(before, label) !== phrasesOf(now, label),
+  );
+  return changed === undefined ? [] : [`the category ${JSON.stringify(changed)} has other phrases now`];
+}
+
 function optionChanges(then: Provenance, now: AskedQuestion): readonly string[] {
-  const { categories: _, paths_from: __, ...options } = now;
+  const { categories: _, phrases: __, paths_from: ___, ...options } = now;
   return Object.entries(options).flatMap(([name, value]) => {
     const [before, after] = [then[name] ?? null, value].map((it) =>
       it === null ? 'not set' : JSON.stringify(it),

@@ -1,3 +1,4 @@
+import type { Categories } from '../../classify/classifier.ts';
 import { mediumOf } from '../../contract/media-endings.ts';
 import type { Answers } from '../answers/answers.ts';
 import type { Command } from '../arguments.ts';
@@ -97,7 +98,7 @@ export function noteIfNothingFound({ command, terminal, tally }: TaskParts): voi
 
 export interface TaskParts {
   readonly command: Command;
-  readonly labels: readonly string[];
+  readonly categories: Categories;
   readonly terminal: CommandTerminal;
   readonly tally: Tally;
   /** Called only if there is a file to classify, because loading the model takes seconds. */

@@ -5,6 +5,7 @@ import { type EndpointName, endpointNames, endpoints } from '../../contract/endp
 import { listTitles, pictureFormats, videoCodecs, videoContainers } from '../../contract/formats.ts';
 import {
   embeddingsOptionsSchema,
+  imageOptionsSchema,
   optionsSchema,
   type QuerySchema,
   videoOptionsSchema,
@@ -312,11 +313,14 @@ function describe(config: Pick<Config, 'limits' | 'apiKey'>): Operations {
                 { type: 'array', items: named('LabelScore') },
                 { type: 'array', items: { type: 'array', items: named('LabelScore') } },
                 named('CategorizeAnswer'),
+                named('CategorizeSeveralAnswer'),
               ],
             },
             examples: {
               plain: { summary: 'Without options', value: examples.categorizeAnswer },
+              several: { summary: 'several=true', value: examples.categorizeSeveral },
               details: { summary: 'details=true', value: examples.categorizeDetails },
+              others: { summary: 'details=true&several=true', value: examples.categorizeOthers },
               labels: { summary: 'To a JSON body', value: examples.labelScores },
               lists: { summary: 'To a JSON body with a list', value: examples.labelScoresOfList },
             },
@@ -328,6 +332,7 @@ function describe(config: Pick<Config, 'limits' | 'apiKey'>): Operations {
     },
     image: {
       ...pictures,
+      parameters: queryParameters(imageOptionsSchema),
       responses: {
         200: pictureAnswer('Category → file name; with details=true also scores.', {
           'application/json': {
@@ -418,7 +423,7 @@ function withJson({ content, ...body }: ReturnType<typeof form>, media: MediaTyp
 function categoriesField(maxCategories: number): OpenApiSchema {
   return {
     type: 'string',
-    description: `At most ${maxCategories} categories, as a text field or a file: JSON ({"categories":["a","b"]} or ["a","b"]), CSV or lines of text.`,
+    description: `At most ${maxCategories} categories, as a text field or a file: JSON ({"categories":["a","b"]} or ["a","b"]), CSV or lines of text. In JSON, a category may have several phrases, which are averaged: {"categories":{"dog":["a dog","a puppy"],"cat":"a cat"}}.`,
     example: 'cat, dog, something else',
   };
 }

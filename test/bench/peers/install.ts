@@ -13,7 +13,7 @@ export interface PeerPackages {
 }
 
 /**
- * Installs what is missing: about 6 GB, since PyTorch comes with its CUDA libraries.
+ * Installs what is missing: about 8 GB, since PyTorch comes with its CUDA libraries.
  * @param python a Python that has all of it already
  * @throws Error saying which command failed, and with what
  */
@@ -31,7 +31,7 @@ async function installPython(tell: (line: string) => void): Promise<string> {
   const python = join(folder, 'bin/python');
   const complete = join(folder, 'complete');
   if (await Bun.file(complete).exists()) return python;
-  tell('installing PyTorch and the others with pip (about 6 GB)');
+  tell('installing PyTorch and the others with pip (about 8 GB)');
   await run(['python3', '-m', 'venv', '--clear', folder]);
   await run([python, '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '-r', requirements]);
   await Bun.write(complete, '');

@@ -14,14 +14,15 @@ export interface RunningPeer extends AsyncDisposable {
 }
 
 /**
- * The peers, with the weights in the form that each of them takes.
+ * Exports the weights for the peers, once.
  * @param checkpointPath safetensors in Hugging Face's layout, its config.json beside it
+ * @returns a folder of ONNX graphs for transformers.js
  */
-export async function peersFor(
+export async function exportedModel(
   checkpointPath: string,
-  { python, transformersJs }: PeerPackages,
+  { python }: PeerPackages,
   tell: (line: string) => void,
-): Promise<readonly Peer[]> {
+): Promise<string> {
   const checkpoint = dirname(checkpointPath);
   if (
     !checkpointPath.endsWith('/model.safetensors') ||
@@ -31,7 +32,26 @@ export async function peersFor(
       'The peers read model.safetensors in Hugging Face’s layout with its config.json beside it: give such a one, or --model random.',
     );
   }
-  const exported = await exportedModel(checkpoint, python, tell);
+  const folder = await cacheFolder('peers', 'onnx', Bun.hash(checkpoint).toString(36));
+  const complete = join(folder, 'complete');
+  if (await Bun.file(complete).exists()) return folder;
+  tell('exporting the weights for transformers.js with PyTorch');
+  const vocabulary = join(import.meta.dir, '../../../models/bpe_simple_vocab_16e6.txt.gz');
+  await run([python, join(import.meta.dir, 'export-onnx.py'), checkpoint, vocabulary, folder]);
+  await Bun.write(complete, '');
+  return folder;
+}
+
+/**
+ * The peers, with the weights in the form that each of them takes.
+ * @param checkpointPath safetensors in Hugging Face's layout, its config.json beside it
+ * @param exported what `exportedModel` returned
+ */
+export function peersFor(
+  checkpointPath: string,
+  exported: string,
+  { python, transformersJs }: PeerPackages,
+): readonly Peer[] {
   const server = join(import.meta.dir, 'transformers-js-server.ts');
   const dtypes = ['fp32', 'q8', 'int8'] as const;
   return [
@@ -44,26 +64,17 @@ export async function peersFor(
       command: (port: number) => [
         python,
         join(import.meta.dir, 'original-server.py'),
-        checkpoint,
+        dirname(checkpointPath),
         String(port),
       ],
     },
   ];
 }
 
-async function exportedModel(
-  checkpoint: string,
-  python: string,
-  tell: (line: string) => void,
-): Promise<string> {
-  const folder = await cacheFolder('peers', 'onnx', Bun.hash(checkpoint).toString(36));
-  const complete = join(folder, 'complete');
-  if (await Bun.file(complete).exists()) return folder;
-  tell('exporting the weights for transformers.js with PyTorch');
-  const vocabulary = join(import.meta.dir, '../../../models/bpe_simple_vocab_16e6.txt.gz');
-  await run([python, join(import.meta.dir, 'export-onnx.py'), checkpoint, vocabulary, folder]);
-  await Bun.write(complete, '');
-  return folder;
+/** What a peer runs with. None of them may report to its makers or ask a hub. */
+export function peerEnvironment(): Readonly<Record<string, string | undefined>> {
+  const { PATH, HOME } = process.env;
+  return { PATH, HOME, ORT_DISABLE_TELEMETRY: '1', HF_HUB_OFFLINE: '1' };
 }
 
 const START_LIMIT_MS = 120_000;
@@ -72,8 +83,7 @@ const START_LIMIT_MS = 120_000;
 export async function startPeer({ name, command }: Peer): Promise<RunningPeer> {
   const port = freePort();
   const child = Bun.spawn([...command(port)], {
-    // Neither of them may report to its makers or ask a hub.
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, ORT_DISABLE_TELEMETRY: '1', HF_HUB_OFFLINE: '1' },
+    env: peerEnvironment(),
     stdout: 'ignore',
     stderr: 'pipe',
   });

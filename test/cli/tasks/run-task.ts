@@ -82,7 +82,14 @@ export async function runTask(argv: readonly string[], options: RunOptions = {})
   };
   let fault: unknown;
   try {
-    await tasks[command.task]({ command, labels: [...categories], terminal, tally, openAnswers, signal });
+    await tasks[command.task]({
+      command,
+      categories: { labels: [...categories] },
+      terminal,
+      tally,
+      openAnswers,
+      signal,
+    });
   } catch (thrown) {
     fault = thrown;
   }
