@@ -40,14 +40,13 @@ export function askedQuestion({ labels, phrases }: Categories, question: Questio
   const { template: _, ...others } = Object.fromEntries(
     questionKeys.map((key) => [key, question[key] ?? null]),
   );
-  // Outputs of earlier versions do not say it.
-  const fit = question.fit === 'crop' ? null : question.fit;
   return {
     categories: [...labels],
     phrases: phrases ? phrases.map((some) => [...some]) : null,
     templates: question.template ? [...question.template] : null,
     ...others,
-    fit,
+    // Outputs of earlier versions do not say it.
+    fit: question.fit === 'crop' ? null : question.fit,
   };
 }
 
