@@ -4,6 +4,7 @@ import { type Report, reportSchema } from '../../src/evaluate/report.ts';
 import { startCommand } from '../cli/command.ts';
 import { type TemporaryFolder, temporaryFolder } from '../cli/temporary-folder.ts';
 import { type Colour, colourPicture } from '../fixtures/colour-pictures.ts';
+import { sortedPhotos } from '../fixtures/sorted-photos.ts';
 
 const colours = {
   red: [205, 25, 35],
@@ -121,16 +122,31 @@ describe('evaluating a folder', () => {
     ]);
   });
 
-  test('answers as the command line does', async () => {
-    const labels = ['blue', 'green', 'something red'];
-    const { report } = await evaluate([sorted.at('p'), '--template', 'none', '--fit', 'crop']);
-    const categories = labels.flatMap((label) => ['--category', label]);
-    const argv = [sorted.at('p'), ...categories, '--json', '--no-index', '--quiet'];
+  test('finds the fit that sees what lies outside the crop, and answers as the command line does', async () => {
+    await using folder = await temporaryFolder();
+    await folder.write(await sortedPhotos());
+    const { report } = await evaluate([folder.path, '--template', 'none']);
+    expect(report.results.map(({ fit, right }) => [fit, right])).toEqual([
+      ['crop', 18],
+      ['whole', 24],
+      ['tiles', 24],
+    ]);
+    // `tiles` would take longer.
+    expect(report.recommended).toMatchObject({
+      fit: 'whole',
+      default_right: 18,
+      p_value: expect.closeTo(2 / 64, 12),
+    });
+    expect(report.recommended.options.slice(0, 2)).toEqual(['--fit', 'whole']);
+    const categories = ['blue', 'green', 'red'].flatMap((label) => ['--category', label]);
+    const options = ['--fit', 'whole', '--json', '--no-index', '--quiet'];
+    const argv = [folder.path, ...categories, ...options];
     const { stdout } = await startCommand(cache.path, argv).result;
     const answers = stdout
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line));
+    expect(report.wrong).toHaveLength(7);
     for (const { file, answer, score } of report.wrong) {
       const same = answers.find((one) => one.file === file);
       expect(same.category).toBe(answer);
