@@ -204,7 +204,7 @@ describeInBrowser('photos on the page', () => {
         expect(await page.locator('.tile').count()).toBe(30);
         await takeScreenshot(page, 'page');
       },
-      { viewport: { width: 1120, height: 1000 } },
+      { viewport: { width: 1120, height: 900 } },
     ));
 
   test('strictness decides between a group and “unsure”, without asking again', () =>
@@ -220,8 +220,8 @@ describeInBrowser('photos on the page', () => {
         Unsure: [expect.stringMatching(/^night/), expect.stringMatching(/^night/)],
       });
       expect(await page.locator('.photo .guess:not([hidden])').allTextContents()).toEqual([
-        'purple flowers?',
-        'purple flowers?',
+        ' purple flowers?',
+        ' purple flowers?',
       ]);
       await takeScreenshot(page, 'unsure');
       await page.getByRole('slider', { name: 'Strictness' }).fill('0');
