@@ -4,6 +4,7 @@ import { loadEncoders } from './clip/encoders.ts';
 import { familyNamed } from './clip/family.ts';
 import type { CompiledModel } from './clip/graph/compiled-model.ts';
 import type { Config } from './config.ts';
+import type { Fit } from './contract/options.ts';
 import { type EngineObserver, unobserved } from './engine-observer.ts';
 import { createGarbageNote } from './garbage.ts';
 import type { Log } from './log.ts';
@@ -31,7 +32,8 @@ export async function startEngine(
 ): Promise<Engine> {
   const { imageResolution } = compiled.architecture.vision;
   const family = familyNamed(compiled.family);
-  const geometry = (width: number, height: number) => family.placePicture(width, height, imageResolution);
+  const geometry = (width: number, height: number, fit: Fit) =>
+    family.placePicture(width, height, imageResolution, fit);
   const { limits, memory, threads } = config;
   const isolated = createPictureProcesses({
     processes: memory.pictureProcesses,
@@ -82,6 +84,7 @@ export async function startEngine(
     }),
     maxCategories: limits.categories,
     undecodedBytes: memory.undecodedBytes,
+    tiledBytes: memory.tiledBytes,
     noteGarbage: createGarbageNote(memory.garbageBytes),
     observer,
   });

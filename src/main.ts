@@ -57,7 +57,7 @@ tellPerson('classify-images is starting.');
 // another replica if a port is closed, but they cannot resend an upload that was answered with 503.
 let state: EngineState = {
   state: 'loading',
-  sentence: 'The service has just started. Try again soon.',
+  sentence: 'The service has just started.',
   progress: { stage: 'searching' },
 };
 let isOpen = false;
@@ -127,7 +127,7 @@ function reportLoading(progress: LoadingProgress): void {
   const left = secondsLeft === undefined ? '' : `, about ${secondsLeft} s left`;
   setState({
     state: 'loading',
-    sentence: `${stageSentences[stage]}${share}${left}. Try again soon.`,
+    sentence: `${stageSentences[stage]}${share}${left}.`,
     progress,
   });
 }

@@ -138,6 +138,10 @@ export const memoryRows = {
     of: (machine) => shared(machine) / 16,
     why: 'complete pictures between the form and the decoder',
   },
+  tiledBytes: {
+    of: (machine) => shared(machine) / 64,
+    why: 'decoded pictures whose squares wait for the encoder (`fit=tiles`); each counts as the longest, 2.3 MiB for ViT-B/32',
+  },
   decodeBytes: {
     of: (machine) => shared(machine) / 5,
     why: 'pictures being decoded, once for this process and once for the picture processes',

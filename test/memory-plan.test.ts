@@ -62,6 +62,7 @@ describe('the memory plan', () => {
       answerBytes: 128 * MEBI,
       temporaryMemoryBytes: 512 * MEBI,
       undecodedBytes: 128 * MEBI,
+      tiledBytes: 32 * MEBI,
       decodeBytes: 0.2 * 2 * GIBI,
       maxDecodeBytes: 0.4 * 2 * GIBI,
       pictureProcesses: 2,

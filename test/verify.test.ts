@@ -35,7 +35,7 @@ function fakeClassifier({
     model,
     collect: () => ({
       add: async (file) => ({ settled: Promise.resolve({ file, embedding: new Float32Array(512) }) }),
-      addEmbedding: () => {},
+      addEmbedding: () => new Float32Array(512),
       embeddings: async () => [],
       refuse: () => {},
       names: () => ['CLIP.png'],
@@ -55,6 +55,7 @@ function fakeClassifier({
     embedTexts: async () => [],
     countTokens: async () => 0,
     parseTexts: () => [],
+    findSynonyms: async () => [],
     createRanker: async () => () => [],
     createComparison: () => Promise.reject(new Error('nothing is compared')),
     parseCategories: (document) => ({ labels: JSON.parse(new TextDecoder().decode(document)) }),

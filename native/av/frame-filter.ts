@@ -7,7 +7,7 @@ import {
   type AVPixelFormat,
 } from 'node-av/constants';
 import { avGetPixFmtName, Filter, type FilterContext, FilterGraph, Frame } from 'node-av/lib';
-import type { ResizeAndCrop, Size } from '../geometry.ts';
+import { cutSize, type ResizeAndCrop, type RgbImage, type Size } from '../geometry.ts';
 import { AvError, check } from './av-error.ts';
 import type { DecodedFrame } from './decoder.ts';
 import { type Orientation, orientationFilters } from './orientation.ts';
@@ -144,14 +144,15 @@ export function toneMapFilters({ highDynamicRange }: FrameForm): readonly string
 }
 
 export interface PicturePlacement extends ResizeAndCrop {
-  /** Side of the square, in pixels. */
+  /** Side of a square, in pixels. */
   readonly side: number;
 }
 
-/** Makes square RGB pictures of frames. */
+/** Makes the model's input of frames. */
 interface PictureScaler extends Disposable {
   /**
-   * @returns [side, side, 3] u8 RGB, row-major; upright, full range
+   * @returns one square, [side, side, 3] u8 RGB, row-major; if there are several, the picture that they are cut out of.
+   *   Upright, full range
    * @throws AvError
    */
   scale(frame: DecodedFrame): Uint8Array;
@@ -159,6 +160,7 @@ interface PictureScaler extends Disposable {
 
 export function createPictureScaler(placement: PicturePlacement, orientation: Orientation): PictureScaler {
   const { resizedWidth, resizedHeight, cropLeft, cropTop, side } = placement;
+  const cut = cutSize(placement, side * side);
   // The frame is turned in the last step, when it has few pixels.
   const [width, height] =
     orientation.turns % 2 === 0 ? [resizedWidth, resizedHeight] : [resizedHeight, resizedWidth];
@@ -168,7 +170,7 @@ export function createPictureScaler(placement: PicturePlacement, orientation: Or
     // Scaling to interleaved colours takes twice as long, and halves the colours' resolution.
     'format=gbrp',
     ...orientationFilters(orientation),
-    `crop=${side}:${side}:${cropLeft}:${cropTop}:exact=1`,
+    `crop=${cut.width}:${cut.height}:${cropLeft}:${cropTop}:exact=1`,
     'scale',
     'format=rgb24',
   ]);
@@ -176,11 +178,6 @@ export function createPictureScaler(placement: PicturePlacement, orientation: Or
     scale: (frame) => filter.apply(frame).toBuffer(),
     [Symbol.dispose]: () => filter[Symbol.dispose](),
   };
-}
-
-export interface RgbImage extends Size {
-  /** [height, width, 3] u8 RGB, row-major. */
-  readonly pixels: Uint8Array;
 }
 
 /** Makes small pictures of frames, fast and coarse, for comparing frames. */

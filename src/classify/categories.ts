@@ -14,7 +14,10 @@ const COMMA = 44;
 const SEMICOLON = 59;
 const COLON = 58;
 const BRACKET = 91;
+const BACKSLASH = 92;
+const CLOSING_BRACKET = 93;
 const BRACE = 123;
+const CLOSING_BRACE = 125;
 
 /** A document may repeat labels and contain other lists, so this many entries are read for each accepted label. */
 const ENTRIES_PER_LABEL = 100;
@@ -28,6 +31,9 @@ export type Listed = 'categories' | 'texts';
  * Reads a categories document: JSON if it begins with `{` or `[`, otherwise CSV. A plain list and a single word are
  * special cases of CSV. Labels are trimmed; empty and repeated ones are dropped. Control characters inside a label are
  * refused: no word contains them, and each would take six bytes in the answer.
+ *
+ * In JSON, categories may have several phrases each: `{"categories":{"dog":["a dog","a puppy"],"cat":"a cat"}}`. There,
+ * empty and repeated names are refused, because each has its own phrases.
  * @throws ServiceError categories_malformed with the place of the fault, categories_missing, categories_too_many
  */
 export function parseCategories(
@@ -36,7 +42,7 @@ export function parseCategories(
   listed: Listed = 'categories',
 ): Categories {
   try {
-    return { labels: parseLabels(document, maxCategories, listed) };
+    return readDocument(document, maxCategories, listed);
   } catch (fault) {
     if (!(fault instanceof DocumentFault)) throw fault;
     throw new ServiceError(
@@ -48,7 +54,15 @@ export function parseCategories(
   }
 }
 
-function parseLabels(document: Uint8Array, maxLabels: number, listed: Listed): readonly string[] {
+/** @returns a document that `parseCategories` reads as these categories */
+export function writeCategories({ labels, phrases }: Categories): string {
+  if (!phrases) return JSON.stringify(labels);
+  // A JavaScript object would move names such as "10" to the front.
+  const members = labels.map((label, index) => `${JSON.stringify(label)}:${JSON.stringify(phrases[index])}`);
+  return `{"categories":{${members.join(',')}}}`;
+}
+
+function readDocument(document: Uint8Array, maxLabels: number, listed: Listed): Categories {
   const text = decodeText(document);
   const maxEntries = Math.max(2 * maxLabels, Math.min(ENTRIES_PER_LABEL * maxLabels, MAX_ENTRIES));
   const [first = ''] = text.trimStart();
@@ -63,7 +77,8 @@ function parseLabels(document: Uint8Array, maxLabels: number, listed: Listed): r
       { limit: maxLabels },
     );
   }
-  const distinct = new Set(found.map((label) => label.trim()));
+  const named = 'labels' in found ? found : undefined;
+  const distinct = new Set('labels' in found ? found.labels : found.map((label) => label.trim()));
   distinct.delete('');
   if (distinct.size === 0) {
     const one = listed === 'categories' ? 'category' : 'text';
@@ -81,13 +96,17 @@ function parseLabels(document: Uint8Array, maxLabels: number, listed: Listed): r
   }
   const labels = [...distinct];
   for (const [index, label] of labels.entries()) refuseControlCharacters(label, index + 1);
-  return labels;
+  for (const [index, phrases] of named?.phrases?.entries() ?? []) {
+    for (const phrase of phrases) refuseControlCharacters(phrase, index + 1, 'a phrase of ');
+  }
+  return named ?? { labels };
 }
 
 /** A sentence shows at most this much of a label. */
 const SHOWN_CHARACTERS = 40;
 
-function refuseControlCharacters(label: string, number: number): void {
+/** @param what before "label" and its number: the text is a part of it */
+function refuseControlCharacters(label: string, number: number, what = ''): void {
   const at = label.search(/\p{Cc}/u);
   if (at === -1) return;
   const name = `U+${label.charCodeAt(at).toString(16).toUpperCase().padStart(4, '0')}`;
@@ -97,7 +116,7 @@ function refuseControlCharacters(label: string, number: number): void {
     .toWellFormed();
   const character = [...label.slice(0, at)].length + 1;
   throw malformed(
-    `has a control character in label ${number} ("${shown}${label.length > SHOWN_CHARACTERS ? '…' : ''}"): ${name} is its character ${character}`,
+    `has a control character in ${what}label ${number} ("${shown}${label.length > SHOWN_CHARACTERS ? '…' : ''}"): ${name} is its character ${character}`,
     { label: number, character },
   );
 }
@@ -201,18 +220,128 @@ const LOCATED_CHARACTERS = 256 * 1024;
 
 /**
  * Reads `["a","b"]` or `{"categories":["a","b"]}` (`{"texts":…}` if texts are listed); other keys are ignored.
+ * Categories may also be an object with the phrases of each.
  * @param maxEntries commas, colons and opening brackets: for each, a parser makes something
  * @returns undefined if there are more than `maxEntries`
  * @throws DocumentFault with line and column, or with the invalid element
  */
-function parseJsonLabels(text: string, maxEntries: number, listed: Listed): readonly string[] | undefined {
+function parseJsonLabels(
+  text: string,
+  maxEntries: number,
+  listed: Listed,
+): readonly string[] | Categories | undefined {
   if (text.length > maxEntries && countStructure(text) > maxEntries) return undefined;
   const value = parseJson(text);
   if (Array.isArray(value)) return strings(value, '');
   const list = value[listed];
   if (list === undefined) throw malformed(`is a JSON object without "${listed}"`);
   if (Array.isArray(list)) return strings(list, listed);
-  throw malformed(`has ${kindOf(list)} as "${listed}", not a list of strings`);
+  if (listed === 'categories' && typeof list === 'object' && list !== null) return readPhrases(text);
+  const accepted = listed === 'categories' ? 'a list of strings or an object' : 'a list of strings';
+  throw malformed(`has ${kindOf(list)} as "${listed}", not ${accepted}`);
+}
+
+/** @param text valid JSON: an object whose `categories` are an object */
+function readPhrases(text: string): Categories {
+  const start = text.search(/\S/);
+  const whole = membersOf(text, start).findLast(({ name }) => name === 'categories');
+  invariant(whole, 'the categories have vanished.');
+  const labels: string[] = [];
+  const phrases: (readonly string[])[] = [];
+  const known = new Set<string>();
+  for (const member of membersOf(text, whole.start)) {
+    const label = member.name.trim();
+    const shown = label.length > SHOWN_CHARACTERS ? `${label.slice(0, SHOWN_CHARACTERS)}…` : label;
+    const place = `categories[${JSON.stringify(shown.toWellFormed())}]`;
+    if (label === '') throw malformed(`has an empty name at ${place}`, { element: place });
+    if (known.has(label)) throw malformed(`has the category at ${place} twice`, { element: place });
+    known.add(label);
+    labels.push(label);
+    phrases.push(phrasesOf(JSON.parse(text.slice(member.start, member.end)), place));
+  }
+  const isPlain = labels.every(
+    (label, index) => phrases[index]!.length === 1 && phrases[index]![0] === label,
+  );
+  return isPlain ? { labels } : { labels, phrases };
+}
+
+/** @returns distinct and trimmed */
+function phrasesOf(value: unknown, place: string): readonly string[] {
+  if (typeof value !== 'string' && !Array.isArray(value)) {
+    throw malformed(`has ${kindOf(value)} at ${place}, where a phrase or a list of phrases is accepted`, {
+      element: place,
+    });
+  }
+  const list = typeof value === 'string' ? [value] : strings(value, place);
+  if (list.length === 0) {
+    throw malformed(`has an empty list at ${place}; each category needs a phrase`, { element: place });
+  }
+  const trimmed = list.map((phrase) => phrase.trim());
+  const empty = trimmed.indexOf('');
+  if (empty !== -1) {
+    const element = typeof value === 'string' ? place : `${place}[${empty}]`;
+    throw malformed(`has an empty phrase at ${element}`, { element });
+  }
+  return [...new Set(trimmed)];
+}
+
+/** A member of a JSON object: its name, and where its value is in the text. */
+interface Member {
+  readonly name: string;
+  readonly start: number;
+  readonly end: number;
+}
+
+/**
+ * Finds the members of an object in the order written, repeated ones included. JSON.parse drops those, and moves names
+ * such as "10" to the front.
+ * @param text valid JSON
+ * @param open of the object
+ */
+function membersOf(text: string, open: number): Member[] {
+  const members: Member[] = [];
+  for (let at = skipSpace(text, open + 1); text.charCodeAt(at) === QUOTE; ) {
+    const nameEnd = endOfJsonString(text, at);
+    const start = skipSpace(text, skipSpace(text, nameEnd) + 1);
+    const end = endOfJsonValue(text, start);
+    members.push({ name: JSON.parse(text.slice(at, nameEnd)), start, end });
+    at = skipSpace(text, end);
+    if (text.charCodeAt(at) === COMMA) at = skipSpace(text, at + 1);
+  }
+  return members;
+}
+
+/** The white space of JSON. */
+function skipSpace(text: string, from: number): number {
+  let at = from;
+  for (; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code !== SPACE && code !== TAB && code !== LINE_FEED && code !== CARRIAGE_RETURN) break;
+  }
+  return at;
+}
+
+/** @param open of the string. @returns the offset after its closing quote */
+function endOfJsonString(text: string, open: number): number {
+  for (let at = open + 1; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === BACKSLASH) at++;
+    else if (code === QUOTE) return at + 1;
+  }
+  return text.length;
+}
+
+function endOfJsonValue(text: string, start: number): number {
+  let depth = 0;
+  for (let at = start; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) at = endOfJsonString(text, at) - 1;
+    else if (code === BRACKET || code === BRACE) depth++;
+    else if (code === CLOSING_BRACKET || code === CLOSING_BRACE) depth--;
+    // Closes the object around it.
+    if (depth < 0 || (depth === 0 && code === COMMA)) return at;
+  }
+  return text.length;
 }
 
 function strings(list: readonly unknown[], path: string): readonly string[] {

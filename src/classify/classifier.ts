@@ -1,6 +1,6 @@
 import type { PrecisionReport } from '../clip/graph/compiled-model.ts';
 import type { LoadingProgress } from '../clip/store/progress-display.ts';
-import type { QuestionOptions } from '../contract/options.ts';
+import type { Fit, QuestionOptions, Rules } from '../contract/options.ts';
 import type { ErrorCode, ServiceError } from '../errors.ts';
 import type { FrameJpeg, FrameProgress, VideoDescription } from '../media/video/video.ts';
 import type { Precision } from '../precision.ts';
@@ -22,22 +22,40 @@ export interface ModelSummary {
 /** How categories become text: each template has one `{}`; several are averaged and renormalised. Default: `{}`. */
 export type LabelOptions = Pick<QuestionOptions, 'template'>;
 
-export interface RankingOptions extends LabelOptions {
-  /** How many candidates each ranking keeps. Scores are still computed over all of them. Default: all. */
+/** `others` and `several` of the rules: candidates compete with the background, instead of with each other. */
+export interface RankingOptions extends LabelOptions, Rules {
+  /**
+   * How many candidates each ranking keeps. Scores are still computed over all of them. With `several`, a ranking of
+   * categories also keeps all that are good enough. Default: all.
+   */
   readonly limit?: number;
+  /** Called with the number of candidates that a ranking keeps. If it throws, so does the ranking. */
+  readonly onKept?: (candidates: number) => void;
+}
+
+/** The phrase of the background that fits a picture best. */
+export interface BackgroundMatch {
+  readonly phrase: string;
+  /** Cosine; −1 to 1. */
+  readonly similarity: number;
 }
 
 /** How well one candidate fits. */
 export interface CandidateScore<Name = string> {
   /** The candidate: a category for a file, a file or a frame's timestamp for a category. */
   readonly name: Name;
-  /** Softmax of logitScale · similarity over all candidates; 0 to 1. */
+  /** Softmax of logitScale · similarity over all candidates, or over this one and the background; 0 to 1. */
   readonly score: number;
   /** Cosine; −1 to 1. */
   readonly similarity: number;
+  /** What it competed with: of its picture. Absent if it competed with the other candidates. */
+  readonly background?: BackgroundMatch | undefined;
 }
 
-/** The best candidates of one subject (a file, or a category), best first; ties by input order. */
+/**
+ * The best candidates of one subject (a file, or a category), best first; ties by input order. If pictures compete with
+ * the background, those that are good enough come first: each picture has its own background.
+ */
 export interface Ranking<Candidate = string> {
   readonly name: string;
   readonly candidates: readonly CandidateScore<Candidate>[];
@@ -56,7 +74,7 @@ export interface FileWarning {
   readonly warning: string;
 }
 
-/** A picture that browsers do not show, as a JPEG file of the square that the model has looked at. */
+/** A picture that browsers do not show, as a JPEG file of what the model has looked at. */
 export interface FileThumbnail {
   readonly file: string;
   readonly jpeg: Uint8Array;
@@ -69,6 +87,17 @@ export type FaultOf = (thrown: unknown) => ServiceError | undefined;
 export interface Categories {
   /** Distinct labels in the order sent. */
   readonly labels: readonly string[];
+  /** The texts of each label, at least one, which are averaged. Absent: each label is its text. */
+  readonly phrases?: readonly (readonly string[])[] | undefined;
+}
+
+/** Two categories that mean almost the same to the model. */
+export interface Synonyms {
+  readonly categories: readonly [string, string];
+  /** Cosine; −1 to 1. */
+  readonly similarity: number;
+  /** A sentence for a person. */
+  readonly warning: string;
 }
 
 /** A complete picture. Its bytes may be on the disk until there is memory for them. */
@@ -83,7 +112,7 @@ export interface StoredPicture {
 /** A picture as the model sees it. */
 export interface PictureEmbedding {
   readonly file: string;
-  /** [D] float32, L2-normalised. */
+  /** [tiles, D] float32, row-major; each row is L2-normalised. One row unless the fit is `tiles`. */
   readonly embedding: Float32Array;
   /** A sentence about the part of the picture that is missing. */
   readonly warning?: string | undefined;
@@ -111,10 +140,11 @@ export interface PictureCollection {
   /**
    * Adds a picture by its embedding, of this model at this precision. It is ranked exactly as the picture would be.
    * @param name as in `add`
-   * @param embedding [D] float32, L2-normalised. It belongs to the collection
+   * @param tiles [D] float32 each, L2-normalised; one unless the fit is `tiles`. They belong to the collection
+   * @returns all of them, as `PictureEmbedding` has them
    * @throws ServiceError embeddings_invalid
    */
-  addEmbedding(name: string, embedding: Float32Array): void;
+  addEmbedding(name: string, tiles: readonly Float32Array[]): Float32Array;
   /** Adds a picture that the caller could not receive completely, for example because it has too many bytes. */
   refuse(name: string, fault: ServiceError): void;
   /** The names in the answer of all pictures added and refused so far, in the order sent. */
@@ -134,6 +164,13 @@ export interface PictureCollection {
 }
 
 export interface CollectOptions {
+  /** How pictures are fitted into the model's square. Default: `crop`. */
+  readonly fit?: Fit | undefined;
+  /**
+   * Called with the bytes of each picture's further tiles, which are kept until the answer. If it throws, calls that
+   * wait for the pictures reject with the error.
+   */
+  readonly onTiles?: ((bytes: number) => void) | undefined;
   /** The colour behind transparent pictures, `#rrggbb`. Default: opacity is dropped. */
   readonly background?: string | undefined;
   /**
@@ -150,19 +187,22 @@ export interface CollectOptions {
 
 /** Compares pictures with several categories, for callers that keep only the similarities. */
 export interface Comparison {
+  /** How many similarities a picture has. */
+  readonly width: number;
   /**
-   * @param embedding of a picture, [D] float32, L2-normalised
-   * @returns its cosine with each category
+   * @param embedding of a picture, [tiles, D] float32
+   * @returns its similarity with each category, and with each phrase of the background if there is one
    */
   compare(embedding: Float32Array): readonly number[];
   /**
-   * @param similarities of all pictures with one category
+   * @param similarities [width] of all pictures: with the first category, the second, …
+   * @param category its place
    * @returns the best pictures by their places, exactly as `rankFiles` finds them
    */
-  rank(similarities: Float64Array): readonly CandidateScore<number>[];
+  rank(similarities: readonly Float64Array[], category: number): readonly CandidateScore<number>[];
 }
 
-/** @param embedding [D] float32, L2-normalised */
+/** @param embedding of a picture, [tiles, D] float32 */
 export type RankPicture = (embedding: Float32Array) => readonly CandidateScore[];
 
 /** The use cases. Their callers are http and the command line, which know no pixels. */
@@ -193,6 +233,12 @@ export interface Classifier {
    * @throws ServiceError label_too_long; the signal's reason
    */
   createComparison(categories: Categories, options: RankingOptions, work: WorkContext): Promise<Comparison>;
+  /** @returns pairs of categories that mean almost the same, the most similar first; a few. @throws the signal's reason */
+  findSynonyms(
+    categories: Categories,
+    options: LabelOptions,
+    work: WorkContext,
+  ): Promise<readonly Synonyms[]>;
   readonly searchVideo: SearchVideo;
   /** @throws ServiceError categories_malformed, categories_missing, categories_too_many */
   parseCategories(document: Uint8Array): Categories;
@@ -202,7 +248,7 @@ export interface Classifier {
    */
   parseTexts(document: Uint8Array): readonly string[];
   /** @throws ServiceError label_too_long, categories_too_many */
-  checkLabels(categories: Categories, options: LabelOptions, work: WorkContext): Promise<void>;
+  checkLabels(categories: Categories, options: LabelOptions & Rules, work: WorkContext): Promise<void>;
 }
 
 export type { FrameJpeg, VideoDescription };
@@ -213,6 +259,8 @@ export type SearchProgress = { readonly stage: 'waiting' } | FrameProgress;
 interface VideoSearchOptions extends RankingOptions {
   /** Decodes all of the video, whatever its length, and looks at more frames. Default: false. */
   readonly thorough?: boolean;
+  /** How frames are fitted into the model's square. Default: `crop`. */
+  readonly fit?: Fit;
   readonly onProgress?: (progress: SearchProgress) => void;
   /** Called when the search has its place and does not wait for other videos any more. */
   readonly onBegin?: () => void;
@@ -222,13 +270,18 @@ interface VideoSearchOptions extends RankingOptions {
 export interface FrameScore {
   /** Seconds from the beginning of the video. */
   readonly timestamp: number;
-  /** Softmax of logitScale · similarity over frames at least a second apart; 0 to 1. */
+  /** Softmax of logitScale · similarity over frames at least a second apart, or over this one and the background; 0 to 1. */
   readonly score: number;
   /** Cosine; −1 to 1. */
   readonly similarity: number;
+  /** What it competed with. Absent if it competed with the other frames. */
+  readonly background?: BackgroundMatch;
 }
 
-/** A part of the video in which a category holds: its similarity is in the upper third of the category's range. */
+/**
+ * A part of the video in which a category holds: its similarity is in the upper third of the category's range and, if
+ * the category competes with the background, its score is good enough.
+ */
 export interface Moment {
   /** In seconds. It ends with the next frame that was looked at, or with the video. */
   readonly start: number;
@@ -241,7 +294,7 @@ export interface Moment {
 /** What fits one category. */
 export interface FrameRanking {
   readonly category: string;
-  /** Best first, at least a second apart; ties by time. Never empty. */
+  /** Best first, at least a second apart; ties by time. Never empty. With the background, good enough ones come first. */
   readonly frames: readonly FrameScore[];
   /** The one with the best frame first. */
   readonly moments: readonly Moment[];

@@ -1,27 +1,36 @@
+import { createHash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
 import type { Score } from '../clip/family.ts';
 import type { ImageEncoder, PixelSlot } from '../clip/image-encoder.ts';
-import type { LabelEncoder } from '../clip/label-encoder.ts';
-import { MAX_TEXTS } from '../contract/options.ts';
+import { averageEmbedding, type LabelEncoder } from '../clip/label-encoder.ts';
+import { backgroundPhrases } from '../contract/background.ts';
+import { MAX_PICTURE_TILES, MAX_TEXTS } from '../contract/options.ts';
 import type { EngineObserver } from '../engine-observer.ts';
 import { type ErrorCode, ServiceError } from '../errors.ts';
 import { giveBack, type NoteGarbage } from '../garbage.ts';
 import type { LoadPicture, LoadPictureOptions, Rgb } from '../media/picture/picture.ts';
+import { copyTile, type RgbImage, type TiledPicture } from '../media/tiles.ts';
 import type { VideoPlaces } from '../media/video/video-places.ts';
 import { createSemaphore, type Permit } from '../semaphore.ts';
+import { takeTurns } from '../turns.ts';
 import type { WorkContext } from '../work-context.ts';
 import { parseCategories } from './categories.ts';
 import type {
   Categories,
   Classifier,
   CollectOptions,
+  LabelOptions,
   ModelSummary,
   PictureCollection,
   PictureEmbedding,
   PictureOutcome,
   RankingOptions,
   StoredPicture,
+  Synonyms,
 } from './classifier.ts';
-import { createComparison, rank, rankEach } from './ranking.ts';
+import { usesBackground } from './decide.ts';
+import { type Background, createComparison, joinTiles, rank, rankEach } from './ranking.ts';
+import { findSynonyms } from './synonyms.ts';
 import { createVideoSearch, type Framing, type OpenVideo } from './video-search.ts';
 
 interface ClassifierParts {
@@ -35,8 +44,8 @@ interface ClassifierParts {
   readonly isIsolated: (bytes: Uint8Array) => boolean;
   /** Whether browsers need a thumbnail to show a picture. */
   readonly needsThumbnail: (bytes: Uint8Array) => boolean;
-  /** Encodes a filled slot as a JPEG file. */
-  readonly encodeThumbnail: (pixels: Uint8Array) => Promise<Uint8Array>;
+  /** Encodes what the model looks at as a JPEG file. */
+  readonly encodeThumbnail: (picture: RgbImage) => Promise<Uint8Array>;
   /** How many of the encoder's slots such pictures may hold at a time. */
   readonly isolatedAtOnce: number;
   readonly openVideo: OpenVideo;
@@ -47,12 +56,14 @@ interface ClassifierParts {
   readonly maxCategories: number;
   /** Memory for complete pictures that are not decoded yet. A larger picture waits until it is alone. */
   readonly undecodedBytes: number;
+  /** Memory for decoded pictures whose squares wait for slots. */
+  readonly tiledBytes: number;
   /** Called after each decoding with the picture's size: the memory that its bytes came in may be garbage now. */
   readonly noteGarbage: NoteGarbage;
   readonly observer: EngineObserver;
 }
 
-interface EncodePictureOptions extends Pick<CollectOptions, 'onThumbnail'> {
+interface EncodePictureOptions extends Pick<CollectOptions, 'fit' | 'onTiles' | 'onThumbnail'> {
   readonly background: Rgb | undefined;
 }
 
@@ -70,6 +81,9 @@ const pictureFaults: ReadonlySet<ErrorCode> = new Set([
  */
 const CHUNK_BYTES = 1024 ** 2;
 
+/** Questions whose synonyms are remembered: at most ten pairs each. */
+const KNOWN_QUESTIONS = 64;
+
 /** Leaves labels unchanged. */
 const verbatim = ['{}'] as const;
 
@@ -78,8 +92,13 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
   const { model, score, imageEncoder, labelEncoder, loadPicture, isIsolated, maxCategories } = parts;
   const { needsThumbnail, encodeThumbnail, openVideo, framing, videoPlaces, noteGarbage, observer } = parts;
 
+  const synonyms = new LRUCache<string, readonly Synonyms[]>({ max: KNOWN_QUESTIONS });
   const undecoded = createSemaphore(parts.undecodedBytes);
   const isolated = createSemaphore(parts.isolatedAtOnce);
+  const tiled = createSemaphore(parts.tiledBytes);
+  const { imageResolution } = model;
+  // Once for the decoded picture, and once for its copy from another process.
+  const mostTiledBytes = 2 * MAX_PICTURE_TILES * imageResolution ** 2 * 3;
 
   const decode = async (bytes: Uint8Array, slot: PixelSlot, share: Permit, options: LoadPictureOptions) => {
     try {
@@ -98,9 +117,10 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
    */
   const encodePicture = async (
     picture: Uint8Array | StoredPicture,
-    { background, onThumbnail }: EncodePictureOptions,
-    { signal, times }: WorkContext,
+    { background, fit = 'crop', onTiles, onThumbnail }: EncodePictureOptions,
+    work: WorkContext,
   ) => {
+    const { signal, times } = work;
     const isWhole = picture instanceof Uint8Array;
     using places = new DisposableStack();
     // Slow pictures wait in a separate queue, so that they do not delay the others.
@@ -109,25 +129,58 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
     const hasThumbnail = onThumbnail !== undefined && needsThumbnail(head);
     const share = places.use(await undecoded.acquire(picture.byteLength, signal));
     const bytes = isWhole ? picture : await picture.read();
+    // Before the slot, because a picture keeps this memory while it waits for the slots of its further squares.
+    const strip = fit === 'tiles' ? places.use(await tiled.acquire(mostTiledBytes, signal)) : undefined;
     const slot = await imageEncoder.acquireSlot(signal);
     places.move();
     const encodeSlot = async () => {
+      using _strip = strip;
       using held = slot;
       const beganAt = performance.now();
-      let warning: string | undefined;
+      let loaded: Awaited<ReturnType<LoadPicture>>;
       {
         using _turn = turn;
-        warning = await decode(bytes, held, share, { background, signal });
+        loaded = await decode(bytes, held, share, { background, fit, signal });
       }
+      const { warning, tiled: several } = loaded;
       const ms = performance.now() - beganAt;
       observer.pictureDecoded(ms);
       if (times) times.decodeMs += ms;
       // Before the slot is free: so few thumbnails are made at a time.
-      const thumbnail = hasThumbnail ? await encodeThumbnail(held.pixels) : undefined;
+      const square = { width: imageResolution, height: imageResolution, pixels: held.pixels };
+      const thumbnail = hasThumbnail ? await encodeThumbnail(several ?? square) : undefined;
       if (thumbnail) onThumbnail?.(thumbnail.byteLength);
-      return { embedding: await held.encode(signal, times), warning, thumbnail };
+      if (!several) return { embedding: await held.encode(signal, times), warning, thumbnail };
+      onTiles?.((several.tiles - 1) * model.embeddingDimension * 4);
+      return { embedding: await encodeTiles(several, held, work), warning, thumbnail };
     };
     return { encoding: encodeSlot() };
+  };
+
+  /**
+   * Encodes the squares one after another: each slot is handed to the encoder before the next one is waited for, so
+   * that pictures never wait for each other's slots.
+   * @param first holds the first square
+   * @returns [tiles, D] float32
+   */
+  const encodeTiles = async (
+    picture: TiledPicture,
+    first: PixelSlot,
+    { signal, times }: WorkContext,
+  ): Promise<Float32Array> => {
+    const { tiles } = picture;
+    const encoding = [first.encode(signal, times)];
+    try {
+      for (let order = 1; order < tiles; order++) {
+        using slot = await imageEncoder.acquireSlot(signal);
+        copyTile(picture, order, slot.pixels);
+        encoding.push(slot.encode(signal, times));
+      }
+    } catch (fault) {
+      await Promise.allSettled(encoding);
+      throw fault;
+    }
+    return joinTiles(await Promise.all(encoding));
   };
 
   const embedTexts: Classifier['embedTexts'] = async (texts, { template = verbatim }, { signal, times }) => {
@@ -140,18 +193,47 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
     return texts.map((text) => embeddingOf.get(text)!);
   };
 
-  /** The categories as candidates, with the model's rules for ranking them. */
-  const candidatesOf = async (
-    { labels }: Categories,
-    { limit, ...options }: RankingOptions,
+  /** @returns one embedding for each category: of its phrases, the mean, L2-normalised again */
+  const embedCategories = async (
+    { labels, phrases }: Categories,
+    options: LabelOptions,
     work: WorkContext,
-  ) => {
-    const embeddings = await embedTexts(labels, options, work);
-    return { labels: { names: labels, embeddings }, ranking: { score, limit } };
+  ): Promise<readonly Float32Array[]> => {
+    if (!phrases) return await embedTexts(labels, options, work);
+    const embedded = await embedTexts(phrases.flat(), options, work);
+    const turns = takeTurns(work.signal);
+    const embeddings: Float32Array[] = [];
+    let at = 0;
+    for (const { length } of phrases) {
+      embeddings.push(averageEmbedding(embedded.slice(at, at + length)));
+      at += length;
+      if (turns.isOver) await turns.next();
+    }
+    return embeddings;
+  };
+
+  /** @returns what candidates compete with; undefined if they compete with each other */
+  const backgroundOf = async (
+    options: RankingOptions,
+    work: WorkContext,
+  ): Promise<Background | undefined> => {
+    if (!usesBackground(options)) return undefined;
+    const embeddings = await embedTexts(backgroundPhrases, options, work);
+    return { names: backgroundPhrases, embeddings, logitScale: model.logitScale, rules: options };
+  };
+
+  /** The categories as candidates, with the rules for ranking them. */
+  const candidatesOf = async (categories: Categories, options: RankingOptions, work: WorkContext) => {
+    const [embeddings, background] = await Promise.all([
+      embedCategories(categories, options, work),
+      backgroundOf(options, work),
+    ]);
+    const ranking = { score, limit: options.limit, background };
+    return { labels: { names: categories.labels, embeddings }, ranking };
   };
 
   const collect = (work: WorkContext, options: CollectOptions = {}): PictureCollection => {
-    const { faultOf = () => undefined, onThumbnail } = options;
+    const { faultOf = () => undefined, fit, onTiles, onThumbnail } = options;
     const background = options.background === undefined ? undefined : rgbOf(options.background);
     const nameOf = createFileNames();
     const names: string[] = [];
@@ -196,17 +278,19 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
       async add(name, picture) {
         work.signal.throwIfAborted();
         const file = take(name);
-        const { encoding } = await encodePicture(picture, { background, onThumbnail }, work);
+        const { encoding } = await encodePicture(picture, { background, fit, onTiles, onThumbnail }, work);
         const settled = settle(file, encoding);
         // Callers need not wait for it: the calls that wait for all pictures reject, too.
         settled.catch(() => undefined);
         outcomes.push(settled);
         return { settled };
       },
-      addEmbedding(name, embedding) {
+      addEmbedding(name, tiles) {
         work.signal.throwIfAborted();
-        checkEmbedding(name, embedding, model.embeddingDimension);
+        for (const tile of tiles) checkEmbedding(name, tile, model.embeddingDimension);
+        const embedding = joinTiles(tiles);
         outcomes.push(Promise.resolve({ file: take(name), embedding }));
+        return embedding;
       },
       refuse(name, { code, message }) {
         observer.pictureBroken(code);
@@ -223,11 +307,12 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
       embeddings: encoded,
       async rankCategories(categories, options) {
         const { files, labels, ranking } = await sides(categories, options);
-        return await rankEach(files, labels, ranking, work);
+        const { onKept } = options;
+        return await rankEach(files, labels, { ...ranking, pictures: 'subjects', onKept }, work);
       },
       async rankFiles(categories, options) {
         const { files, labels, ranking } = await sides(categories, options);
-        return await rankEach(labels, files, ranking, work);
+        return await rankEach(labels, files, { ...ranking, pictures: 'candidates' }, work);
       },
     };
   };
@@ -245,22 +330,37 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
       const { labels, ranking } = await candidatesOf(categories, options, work);
       return createComparison(labels.embeddings, ranking);
     },
+    async findSynonyms(categories, options, work) {
+      // Clients send the same question with many pictures in turn.
+      const key = createHash('sha256')
+        .update(JSON.stringify([categories, options.template]))
+        .digest('base64');
+      const known = synonyms.get(key);
+      if (known) return known;
+      const embeddings = await embedCategories(categories, options, work);
+      const found = await findSynonyms(categories.labels, embeddings, work);
+      synonyms.set(key, found);
+      return found;
+    },
     searchVideo: createVideoSearch({
       openVideo,
       framing,
       places: videoPlaces,
       imageEncoder,
       score,
-      encodeLabels: ({ labels }, options, work) => embedTexts(labels, options, work),
+      encodeLabels: embedCategories,
+      backgroundOf,
       observer,
     }),
     parseCategories: (document) => parseCategories(document, maxCategories),
     parseTexts: (document) => parseCategories(document, MAX_TEXTS, 'texts').labels,
-    async checkLabels({ labels }, { template = verbatim }, { signal }) {
-      if (template.length > 1 && labels.length * template.length > MAX_TEXTS) {
-        throw tooManyTexts(labels.length, template.length);
+    async checkLabels({ labels, phrases }, { template = verbatim, ...rules }, { signal }) {
+      const texts = phrases?.flat() ?? labels;
+      if ((template.length > 1 || phrases) && texts.length * template.length > MAX_TEXTS) {
+        throw tooManyTexts(texts.length, template.length, phrases ? 'phrases' : 'categories');
       }
-      await labelEncoder.check(labels, template, signal);
+      await labelEncoder.check(texts, template, signal);
+      if (usesBackground(rules)) await labelEncoder.check(backgroundPhrases, template, signal);
     },
     collect,
   };
@@ -309,10 +409,10 @@ function checkEmbedding(name: string, embedding: Float32Array, dimension: number
   }
 }
 
-function tooManyTexts(categories: number, templates: number): ServiceError {
-  return new ServiceError(
-    'categories_too_many',
-    `${categories} categories in ${templates} templates are ${categories * templates} texts; at most ${MAX_TEXTS} are accepted. Send fewer templates, or at most ${Math.floor(MAX_TEXTS / templates)} categories with that many.`,
-    { categories, templates, limit: MAX_TEXTS },
-  );
+function tooManyTexts(count: number, templates: number, listed: 'categories' | 'phrases'): ServiceError {
+  const sentence =
+    templates === 1
+      ? `The categories have ${count} ${listed}; at most ${MAX_TEXTS} are accepted.`
+      : `${count} ${listed} in ${templates} templates are ${count * templates} texts; at most ${MAX_TEXTS} are accepted. Send fewer templates, or at most ${Math.floor(MAX_TEXTS / templates)} ${listed} with that many.`;
+  return new ServiceError('categories_too_many', sentence, { [listed]: count, templates, limit: MAX_TEXTS });
 }

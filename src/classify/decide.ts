@@ -11,19 +11,49 @@ interface Scored {
  */
 export function cosine(a: Float32Array, b: Float32Array): number {
   if (a.length !== b.length) throw new RangeError(`embeddings of ${a.length} and ${b.length} numbers`);
+  return cosineFrom(a, b, 0);
+}
+
+/** @param from where the other vector begins in `b` */
+function cosineFrom(a: Float32Array, b: Float32Array, from: number): number {
   const fours = a.length - (a.length % 4);
   let sum0 = 0;
   let sum1 = 0;
   let sum2 = 0;
   let sum3 = 0;
   for (let i = 0; i < fours; i += 4) {
-    sum0 += a[i]! * b[i]!;
-    sum1 += a[i + 1]! * b[i + 1]!;
-    sum2 += a[i + 2]! * b[i + 2]!;
-    sum3 += a[i + 3]! * b[i + 3]!;
+    sum0 += a[i]! * b[from + i]!;
+    sum1 += a[i + 1]! * b[from + i + 1]!;
+    sum2 += a[i + 2]! * b[from + i + 2]!;
+    sum3 += a[i + 3]! * b[from + i + 3]!;
   }
-  for (let i = fours; i < a.length; i++) sum0 += a[i]! * b[i]!;
+  for (let i = fours; i < a.length; i++) sum0 += a[i]! * b[from + i]!;
   return Math.min(1, Math.max(-1, sum0 + sum1 + (sum2 + sum3)));
+}
+
+/**
+ * The similarity of a picture with a text: with the fit `tiles`, that of the tile that fits best.
+ * @param a the text's embedding [D], or the picture's [tiles, D]; `b` is the other one
+ */
+export function similarityOf(a: Float32Array, b: Float32Array): number {
+  if (a.length === b.length) return cosine(a, b);
+  const [text, picture] = a.length < b.length ? [a, b] : [b, a];
+  if (text.length === 0 || picture.length % text.length !== 0) {
+    throw new RangeError(`embeddings of ${a.length} and ${b.length} numbers`);
+  }
+  let best = -1;
+  for (let from = 0; from < picture.length; from += text.length) {
+    best = Math.max(best, cosineFrom(text, picture, from));
+  }
+  return best;
+}
+
+/** The embeddings of a picture's tiles, as views. @param embedding [tiles, D] */
+export function tilesOf(embedding: Float32Array, dimension: number): readonly Float32Array[] {
+  if (embedding.length === dimension) return [embedding];
+  return Array.from({ length: embedding.length / dimension }, (_, tile) =>
+    embedding.subarray(tile * dimension, (tile + 1) * dimension),
+  );
 }
 
 /**
@@ -52,8 +82,10 @@ export function scoreAgainstBackground(logitScale: number, similarity: number, b
   return 1 / (1 + Math.exp(logitScale * (background - similarity)));
 }
 
-/** The threshold where scores are comparisons with the background: a candidate has to be as good as that. */
+/** The threshold where scores are comparisons with the background: a candidate has to be better than that. */
 export const DEFAULT_OTHERS_THRESHOLD = 0.5;
+/** Embeddings are rounded, in an index and by the model, which moves a score near one half by up to this much. */
+const ROUNDING = 0.001;
 
 /** Whether scores are comparisons with the background. Several answers need them. */
 export function usesBackground({ others = false, several = false }: Rules): boolean {
@@ -64,6 +96,13 @@ export function usesBackground({ others = false, several = false }: Rules): bool
 export function thresholdOf(rules: Rules): number {
   return rules.threshold ?? (usesBackground(rules) ? DEFAULT_OTHERS_THRESHOLD : 0);
 }
+
+/**
+ * Two categories above this cosine share one meaning, and one score. The limit is high, because CLIP gives all short
+ * texts a high cosine, and more so in one template: a lower one would report neighbours such as two breeds of dogs. It
+ * is a judgement: `bun run bench --only others --model FILE` prints the cosines of pairs of words for your weights.
+ */
+export const SYNONYM_COSINE = 0.98;
 
 /** How many of the best candidates `decide` compares. A ranking keeps at least as many. */
 export const DECIDING_CANDIDATES = 1;
@@ -93,7 +132,11 @@ export function decideSeveral<Candidate extends Scored>(
   return ranked.filter((candidate) => isListed(candidate, rules));
 }
 
-/** Whether a candidate alone, the best one or not, is good enough to be shown among the best. */
+/**
+ * Whether a candidate alone, the best one or not, is good enough to be shown among the best. One that is as good as the
+ * background, such as a category that is as neutral, is not better than it.
+ */
 export function isListed({ score }: Scored, rules: Rules): boolean {
-  return score >= thresholdOf(rules);
+  const isCompared = rules.threshold === undefined && usesBackground(rules);
+  return isCompared ? score > DEFAULT_OTHERS_THRESHOLD + ROUNDING : score >= thresholdOf(rules);
 }

@@ -1,14 +1,14 @@
-import type { Score } from '../clip/family.ts';
 import type { Range } from '../media/video/video.ts';
 import { takeTurns } from '../turns.ts';
 import type { WorkContext } from '../work-context.ts';
-import type { FrameRanking, FrameScore, Moment } from './classifier.ts';
-import { cosine } from './decide.ts';
+import type { BackgroundMatch, FrameRanking, FrameScore, Moment } from './classifier.ts';
+import { similarityOf } from './decide.ts';
+import { matchBackground, type RankOptions, scoresAgainst } from './ranking.ts';
 
-/** A frame, as its embedding of 2 KB. */
+/** A frame, as its embedding of 2 KB for each tile. */
 export interface EncodedFrame {
   readonly timestamp: number;
-  /** [D] float32, L2-normalised. */
+  /** [tiles, D] float32, row-major; each row is L2-normalised. */
   readonly embedding: Float32Array;
 }
 
@@ -88,9 +88,14 @@ function bestPeaks(similarities: Float64Array, count: number): number[] {
   return order.slice(0, count).filter((index) => similarities[index]! >= level);
 }
 
-/** Indices, the largest value first; ties in time order. */
-function byWorth(similarities: Float64Array): number[] {
-  return [...similarities.keys()].sort((a, b) => similarities[b]! - similarities[a]! || a - b);
+/**
+ * Indices, the largest value first; ties in time order.
+ * @param passing those with 1 come before those with 0
+ */
+function byWorth(similarities: Float64Array, passing?: Uint8Array): number[] {
+  return [...similarities.keys()].sort(
+    (a, b) => (passing ? passing[b]! - passing[a]! : 0) || similarities[b]! - similarities[a]! || a - b,
+  );
 }
 
 function areApart(frames: readonly EncodedFrame[], a: number, b: number): boolean {
@@ -98,13 +103,11 @@ function areApart(frames: readonly EncodedFrame[], a: number, b: number): boolea
 }
 
 function similaritiesOf(frames: readonly EncodedFrame[], label: Float32Array): Float64Array {
-  return Float64Array.from(frames, ({ embedding }) => cosine(label, embedding));
+  return Float64Array.from(frames, ({ embedding }) => similarityOf(label, embedding));
 }
 
-interface FrameRankOptions {
-  readonly score: Score;
-  /** How many of the best frames, and of the moments, are returned; default: all. */
-  readonly limit?: number | undefined;
+/** The limit is of the best frames, and of the moments. */
+interface FrameRankOptions extends RankOptions {
   readonly duration: number;
 }
 
@@ -116,18 +119,27 @@ interface FrameRankOptions {
 export async function rankFrames(
   frames: readonly EncodedFrame[],
   categories: { readonly names: readonly string[]; readonly embeddings: readonly Float32Array[] },
-  { score, limit, duration }: FrameRankOptions,
+  { score, limit, duration, background }: FrameRankOptions,
   { signal }: WorkContext,
 ): Promise<readonly FrameRanking[]> {
   const turns = takeTurns(signal);
   const rankings: FrameRanking[] = [];
+  const matches: BackgroundMatch[] = [];
+  for (const { embedding } of background ? frames : []) {
+    if (background) matches.push(matchBackground(embedding, background));
+    if (turns.isOver) await turns.next();
+  }
+  const matchOf = (index: number) => matches[index]!;
   for (const [order, category] of categories.names.entries()) {
     const similarities = similaritiesOf(frames, categories.embeddings[order]!);
+    const against = background && scoresAgainst(similarities, background, matchOf);
     const candidates: number[] = [];
-    for (const index of byWorth(similarities)) {
+    for (const index of byWorth(similarities, against?.passing)) {
       if (candidates.every((other) => areApart(frames, other, index))) candidates.push(index);
     }
-    const scores = score(Float64Array.from(candidates, (index) => similarities[index]!));
+    const scores = against
+      ? candidates.map((index) => against.scores[index]!)
+      : score(Float64Array.from(candidates, (index) => similarities[index]!));
     rankings.push({
       category,
       frames: candidates.slice(0, limit).map(
@@ -135,17 +147,28 @@ export async function rankFrames(
           timestamp: frames[index]!.timestamp,
           score: scores[place]!,
           similarity: similarities[index]!,
+          ...(against && { background: matchOf(index) }),
         }),
       ),
-      moments: momentsOf(frames, similarities, duration).slice(0, limit),
+      moments: momentsOf(frames, similarities, { duration, passing: against?.passing }).slice(0, limit),
     });
     if (turns.isOver) await turns.next();
   }
   return rankings;
 }
 
+interface MomentOptions {
+  readonly duration: number;
+  /** [frames] 1 where the category beats the background. Undefined: it does not compete with it. */
+  readonly passing: Uint8Array | undefined;
+}
+
 /** Runs of frames in which a category holds, the one with the best frame first. */
-function momentsOf(frames: readonly EncodedFrame[], similarities: Float64Array, duration: number): Moment[] {
+function momentsOf(
+  frames: readonly EncodedFrame[],
+  similarities: Float64Array,
+  { duration, passing }: MomentOptions,
+): Moment[] {
   const most = similarities.reduce((a, b) => Math.max(a, b));
   const least = similarities.reduce((a, b) => Math.min(a, b));
   const level = most - (most - least) * HOLDING_SHARE;
@@ -155,7 +178,7 @@ function momentsOf(frames: readonly EncodedFrame[], similarities: Float64Array, 
     moments.push({ start, end, ...best });
   for (const [index, { timestamp }] of frames.entries()) {
     const similarity = similarities[index]!;
-    if (similarity < level) {
+    if (similarity < level || passing?.[index] === 0) {
       if (open) close(open, timestamp);
       open = undefined;
     } else if (!open) {

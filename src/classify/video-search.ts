@@ -2,11 +2,13 @@ import type { Score } from '../clip/family.ts';
 import type { ImageEncoder } from '../clip/image-encoder.ts';
 import type { EngineObserver } from '../engine-observer.ts';
 import { ServiceError } from '../errors.ts';
+import { copyTile } from '../media/tiles.ts';
 import type { FramesOptions, OpenVideoOptions, VideoReader } from '../media/video/video.ts';
 import { CrowdedOut, type VideoPlaces } from '../media/video/video-places.ts';
 import type { WorkContext } from '../work-context.ts';
-import type { Categories, FrameJpeg, LabelOptions, SearchVideo } from './classifier.ts';
+import type { Categories, FrameJpeg, LabelOptions, RankingOptions, SearchVideo } from './classifier.ts';
 import { CLOSER_LOOKS, closerLook, type EncodedFrame, rankFrames } from './frame-ranking.ts';
+import { type Background, joinTiles } from './ranking.ts';
 
 /** The part of an open video that the search uses. */
 export type VideoSource = Pick<
@@ -36,12 +38,14 @@ interface VideoSearchParts {
     options: LabelOptions,
     work: WorkContext,
   ) => Promise<readonly Float32Array[]>;
+  /** @returns what frames compete with; undefined if they compete with each other */
+  readonly backgroundOf: (options: RankingOptions, work: WorkContext) => Promise<Background | undefined>;
   readonly observer: EngineObserver;
 }
 
-/** The most frames that the model looks at: 8 a batch, some 6 s of work on two cores. */
-const MAX_FRAMES = 512;
-const MAX_THOROUGH_FRAMES = 2048;
+/** The most squares that the model looks at, one of each frame or several: 8 a batch, some 6 s of work on two cores. */
+const MAX_SQUARES = 512;
+const MAX_THOROUGH_SQUARES = 2048;
 /** The share of them that is spread over the video. The rest is for a closer look at what fits best. */
 const FIRST_PASS = 3 / 8;
 
@@ -49,12 +53,12 @@ const MANY_CATEGORIES =
   'The frames around the best ones of some categories were not looked at, because the model looks at a limited number of frames; thorough=true, or fewer categories in a request, raise it.';
 
 export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
-  const { openVideo, framing, places, imageEncoder, score, encodeLabels, observer } = parts;
+  const { openVideo, framing, places, imageEncoder, score, encodeLabels, backgroundOf, observer } = parts;
 
   return async (
     path,
     categories,
-    { onProgress = () => undefined, onBegin, thorough = false, ...options },
+    { onProgress = () => undefined, onBegin, thorough = false, fit = 'crop', ...options },
     work,
   ) => {
     const { signal, times } = work;
@@ -77,10 +81,12 @@ export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
       const both = { ...work, signal: AbortSignal.any([signal, failure.signal]) };
       await using held = new AsyncDisposableStack();
       const { source } = held.use(await open(both.signal, expectedBytes));
+      const place = framing.geometry(source.description.width, source.description.height, fit);
       const encode = (found: ReturnType<VideoSource['frames']>) =>
-        encodeFrames(found, imageEncoder, both, failure);
-      const maximumFrames = thorough ? MAX_THOROUGH_FRAMES : MAX_FRAMES;
-      const first = { ...framing, maximumFrames: Math.floor(maximumFrames * FIRST_PASS), thorough };
+        encodeFrames(found, { imageEncoder, place }, both, failure);
+      const maximumSquares = thorough ? MAX_THOROUGH_SQUARES : MAX_SQUARES;
+      const maximumFrames = Math.floor(maximumSquares / (place.tiles ?? 1));
+      const first = { ...framing, fit, maximumFrames: Math.floor(maximumFrames * FIRST_PASS), thorough };
       const [coarse, labels] = await bothOrNeither(
         encode(source.frames(first)),
         encodeLabels(categories, options, both),
@@ -119,7 +125,12 @@ export function createVideoSearch(parts: VideoSearchParts): SearchVideo {
     const rankings = await rankFrames(
       frames,
       { names: categories.labels, embeddings: labels },
-      { score, limit: options.limit, duration: source.description.duration },
+      {
+        score,
+        limit: options.limit,
+        duration: source.description.duration,
+        background: await backgroundOf(options, work),
+      },
       work,
     );
 
@@ -188,7 +199,10 @@ async function unlessCrowded<Result>(
  */
 async function encodeFrames(
   frames: ReturnType<VideoSource['frames']>,
-  imageEncoder: ImageEncoder,
+  {
+    imageEncoder,
+    place,
+  }: { readonly imageEncoder: ImageEncoder; readonly place: ReturnType<Framing['geometry']> },
   { signal, times }: WorkContext,
   failure: AbortController,
 ): Promise<readonly EncodedFrame[]> {
@@ -196,12 +210,20 @@ async function encodeFrames(
   let askedAt = performance.now();
   for await (const { timestamp, pixels } of frames) {
     if (times) times.decodeMs += performance.now() - askedAt;
-    using slot = await imageEncoder.acquireSlot(signal);
-    slot.pixels.set(pixels);
-    const encoded = slot.encode(signal, times).then((embedding) => ({ timestamp, embedding }));
-    // If one frame fails, decoding ends; `Promise.all` throws the error.
-    encoded.catch((fault: unknown) => failure.abort(fault));
-    encoding.push(encoded);
+    const { resizedWidth: width, resizedHeight: height, tiles = 1 } = place;
+    const squares: Promise<Float32Array>[] = [];
+    for (let order = 0; order < tiles; order++) {
+      using slot = await imageEncoder.acquireSlot(signal);
+      if (tiles === 1) slot.pixels.set(pixels);
+      else copyTile({ width, height, pixels, tiles }, order, slot.pixels);
+      const encoded = slot.encode(signal, times);
+      // If one frame fails, decoding ends; `Promise.all` throws the error.
+      encoded.catch((fault: unknown) => failure.abort(fault));
+      squares.push(encoded);
+    }
+    const frame = Promise.all(squares).then((all) => ({ timestamp, embedding: joinTiles(all) }));
+    frame.catch(() => undefined);
+    encoding.push(frame);
     askedAt = performance.now();
   }
   return await Promise.all(encoding);

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import * as v from 'valibot';
-import { parseCategories } from '../classify/categories.ts';
+import { parseCategories, writeCategories } from '../classify/categories.ts';
 import type { Categories } from '../classify/classifier.ts';
 import {
   pictureQuestionSchema,
@@ -11,6 +11,8 @@ import {
 import { ServiceError } from '../errors.ts';
 import { type SidecarNaming, sidecarNamings } from './keywords/sidecar.ts';
 import type { FormatName } from './output/line-format.ts';
+import { isArchive, type PartFormat, parseShard, type Shard } from './shards/shard.ts';
+import { isStorageUrl } from './storage/storage.ts';
 import { reasonOf, UsageError } from './usage-error.ts';
 
 export const help = `Sorts photos into categories that you write yourself, or finds the best photo
@@ -20,24 +22,40 @@ or video frame for each category. Also searches folders.
   bun run classify --video clip.mp4 --categories cats.json [options]
   bun run classify PHOTOS… --remove-keywords [--dry-run]
   bun run classify undo LOG [--dry-run]
+  bun run classify PHOTOS… --categories cats.json --shard I/N --output PARTS
+  bun run classify merge PARTS… --output all.jsonl
   bun run classify search "a dog in snow" PHOTOS… [options]
   bun run classify similar PHOTO PHOTOS… [options]
   bun run classify duplicates PHOTOS… [options]
 
 PHOTOS: picture files, and folders (searched with all subfolders). Pictures and
 videos in folders that are not used are named on standard error, too.
+Questions with categories also take tar files (.tar, .tar.gz, .tgz) and object
+storage: s3://bucket/folder/ is all that begins so, tar files included.
 Categories: a JSON, CSV or text file, or one --category for each.
 
 Question
   --categories FILE   {"categories":["a","b"]}, ["a","b"], or text with one
-                      category per line or commas between them
+                      category per line or commas between them; with several
+                      phrases, {"categories":{"dog":["a dog","a puppy"]}}
   --category TEXT     one more category; repeatable
   --template TEXT     a sentence around each category, e.g. "a photo of a {}";
-                      repeatable, several are averaged
+                      or "photo" for this one, or "ensemble" for OpenAI's
+                      seven; repeatable, several are averaged
+  --others            compare each category, alone, with neutral phrases such as
+                      "object": a photo that fits none gets no category. Needed
+                      to ask about one category only
+  --several           give each photo all categories that fit better than those
+                      phrases; implies --others
   --threshold NUMBER  0 to 1: below this score a photo gets no category
+                      (with --others 0.5)
   --top-k NUMBER      how many candidates --json lists for each answer (5)
   --background COLOR  show transparent photos on this colour, e.g. white or
                       "#ffcc00"; otherwise their hidden colours show
+  --fit FIT           what is looked at of a photo or frame that is not square:
+                      "crop" (default) its middle, as CLIP does; "whole" all of
+                      it, squeezed; "tiles" all of it, in squares, of which the
+                      best one counts; as much slower as there are squares
   --best              find the best photo for each category
   --video FILE        find the best frame of a video for each category
   --thorough          with --video: look at every second of a long video, not
@@ -60,9 +78,21 @@ Index
                       ~/.cache/clip/photos.index)
   --no-index          keep nothing
 
+Many machines
+  --shard I/N         answer only the photos of shard I of N, I from 0. A photo
+                      belongs to one shard, and a tar file as a whole
+  --output PARTS      a folder, or s3://bucket/folder/: each shard writes its
+                      part there when it is complete, part-00003-of-00010.jsonl.
+                      Run a shard that was killed again: it continues
+  --output FILE       also FILE.parquet, s3://bucket/FILE.jsonl or .parquet
+  --parquet           write the parts as Parquet
+  merge PARTS…        join the parts to one file, if all are there, of the same
+                      run, and have each photo once
+
 Output
   (default)           one line per answer: category, tab, file;
-                      "-" where the best score is below the threshold
+                      "-" where the best score is below the threshold; with
+                      --several, "; " is between categories
   --json              one JSON object per line, with the scores
   --csv               a table with a header
   --output FILE       write the answers to FILE. If it is interrupted, run the
@@ -85,7 +115,7 @@ Output
                       print what would be done
   --no-list           print no answers: for sorting and keywords
   --yes               move, or write keywords, although there is one category
-                      only: it fits every photo at 100 %
+                      only: without --others it fits every photo at 100 %
 
 Sorting never overwrites a file: if a name is taken, "name (2).jpg" is used.
 Sidecars (.xmp, .aae and others), the video of a live photo and the raw picture
@@ -102,13 +132,16 @@ Other options
 
 Environment: CLIP_MODEL, CLIP_CACHE, CLIP_PRECISION, THREADS, MAX_IMAGE_BYTES,
 MAX_IMAGE_PIXELS, MAX_VIDEO_SECONDS, MAX_CATEGORIES and LOG_LEVEL work as in the
-service. With --server, API_KEY is sent to it (not an option, because other
-users could see it in the process list).
+service. Object storage needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and
+takes AWS_REGION, AWS_ENDPOINT_URL and AWS_SESSION_TOKEN. With --server, API_KEY
+is sent to it (not an option, because other users could see it in the process
+list).
 
 Exit codes: 0 success; 1 some pictures, raw pictures, videos or files that you
 named could not be used (standard error names each with the reason); 2 nothing
 was done, or the run had to stop: wrong options or settings, no model, no
-server, a full disk; 130 interrupted.
+server, a full disk; 130 interrupted. With --output PARTS, broken photos are in
+the part and give 0; 1 means that photos are left: run the shard again.
 
 Answers go to standard output, everything else to standard error. "bun run"
 adds lines of its own, such as 'error: script "classify" exited with code 1';
@@ -139,7 +172,8 @@ interface SearchQuestion {
 export interface Command {
   /**
    * `best`: the best photo for each category; `video`: the best frame; `search`, `similar` and `duplicates` are about
-   * whole folders. The last two need no model.
+   * whole folders. `shard` is `categorize` for photos of any place, in parts; `merge` joins the parts. The last three
+   * need no model.
    */
   readonly task:
     | 'categorize'
@@ -148,6 +182,8 @@ export interface Command {
     | 'search'
     | 'similar'
     | 'duplicates'
+    | 'shard'
+    | 'merge'
     | 'remove-keywords'
     | 'undo';
   /** Files and folders; with `video` and `undo` exactly one file. */
@@ -168,6 +204,10 @@ export interface Command {
   /** Whether the person has confirmed what would otherwise be refused. */
   readonly isConfirmed: boolean;
   readonly search: SearchQuestion;
+  /** Of `shard`: the whole, 0/1, unless it was given. */
+  readonly shard: Shard;
+  /** Of a part whose name does not say it. */
+  readonly partFormat: PartFormat;
   readonly index: {
     readonly isUsed: boolean;
     /** undefined: the usual place */
@@ -203,10 +243,15 @@ const ownOptions = {
   index: text,
   'no-index': flag,
   'min-similarity': text,
+  shard: text,
+  parquet: flag,
   server: text,
   quiet: flag,
   help: { type: 'boolean', short: 'h' },
 } as const;
+
+/** Options of a request that are true if they are there. */
+const questionFlags: ReadonlySet<string> = new Set<keyof QuestionOptions>(['others', 'several']);
 
 /** The options of a request: [name on the wire, name on the command line]. */
 const questionOptions = questionKeys.map((key) => [key, key.replaceAll('_', '-')] as const);
@@ -221,7 +266,16 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
   if (values.help) return 'help';
 
   const single = (
-    name: 'categories' | 'video' | 'output' | 'copy-to' | 'move-to' | 'sidecar-name' | 'server' | 'index',
+    name:
+      | 'categories'
+      | 'video'
+      | 'output'
+      | 'copy-to'
+      | 'move-to'
+      | 'sidecar-name'
+      | 'server'
+      | 'index'
+      | 'shard',
   ) => nonEmpty(name, onlyOne(name, values[name]));
   const question = readQuestion(values);
   const video = single('video');
@@ -236,18 +290,25 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
   const naming = single('sidecar-name');
   const hasCategories = file !== undefined || words.length > 0;
   const isUndo = positionals[0] === 'undo' && !hasCategories;
-  const isAsked = !isUndo && !removesKeywords;
+  const isMerge = positionals[0] === 'merge' && !hasCategories;
+  const isAsked = !isUndo && !isMerge && !removesKeywords;
+  const shard = single('shard');
+  const parquet = values.parquet ?? false;
+  const sharding = isMerge ? undefined : shardingReason({ shard, parquet, output, positionals });
   const isVideo = video !== undefined;
   const isMove = moveTo !== undefined;
   const directory = moveTo ?? copyTo;
   const { task: library, subject, paths } = readLibraryTask(positionals);
-  const asked = library ?? (isVideo ? 'video' : best ? 'best' : 'categorize');
-  const task = isUndo ? 'undo' : removesKeywords ? 'remove-keywords' : asked;
+  const ofFiles = sharding === undefined ? 'categorize' : 'shard';
+  const asked = library ?? (isVideo ? 'video' : best ? 'best' : ofFiles);
+  const task = isUndo ? 'undo' : isMerge ? 'merge' : removesKeywords ? 'remove-keywords' : asked;
   const index = single('index');
   const usesIndex = values['no-index'] !== true;
   const minSimilarity = readSimilarity(onlyOne('min-similarity', values['min-similarity']));
   const refused: readonly (readonly [isRefused: boolean, sentence: string])[] = [
     ...(library === undefined ? [] : refusedWith(library, values)),
+    ...(sharding === undefined ? [] : refusedForShards(sharding, task, values)),
+    ...(isMerge ? refusedForMerge(values, positionals) : []),
     [
       library !== undefined && library !== 'duplicates' && subject.trim() === '',
       `${library} needs ${library === 'search' ? 'the words to search for' : 'a photo'} and a folder; see --help.`,
@@ -301,7 +362,15 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
       isUndo && (positionals.length !== 2 || directory !== undefined),
       'undo takes one file, the log of a move.',
     ],
-    [!isAsked && output !== undefined, '--output needs categories.'],
+    [!isAsked && !isMerge && output !== undefined, '--output needs categories.'],
+    [
+      question.several === true && isMove,
+      '--several cannot be combined with --move-to, because a photo can be moved into one folder only; use --copy-to.',
+    ],
+    [
+      question.several === true && (best || isVideo),
+      '--several cannot be combined with --best or --video; use --others.',
+    ],
     [isMove && best, '--best cannot be combined with --move-to; use --copy-to.'],
     [isMove && isVideo, '--video cannot be combined with --move-to; use --copy-to.'],
     [isDry && output !== undefined, '--dry-run cannot be combined with --output.'],
@@ -310,7 +379,7 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
   for (const [isRefused, sentence] of refused) if (isRefused) throw new UsageError(sentence);
   return {
     task,
-    paths: isVideo ? [video] : isUndo ? positionals.slice(1) : paths,
+    paths: isVideo ? [video] : isUndo || isMerge ? positionals.slice(1) : paths,
     categories: { file, words },
     question,
     videoOptions: { thorough, moments },
@@ -327,7 +396,9 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
       limit: isGiven(values, 'top-k') ? question.top_k : LISTED,
       minSimilarity: minSimilarity ?? (library === 'duplicates' ? DUPLICATE_SIMILARITY : -1),
     },
-    index: { isUsed: usesIndex, file: index },
+    shard: shard === undefined ? { index: 0, count: 1 } : parseShard(shard),
+    partFormat: parquet ? 'parquet' : 'jsonl',
+    index: { isUsed: usesIndex && sharding === undefined, file: index },
     server: serverUrl(single('server')),
     isQuiet: quiet,
   };
@@ -357,6 +428,8 @@ const categoryOptions = [
   'categories',
   'category',
   'threshold',
+  'others',
+  'several',
   'best',
   'video',
   'thorough',
@@ -383,6 +456,71 @@ function refusedWith(
   ]);
 }
 
+/** Why a command is about photos in parts: what it cannot do follows from it. @returns undefined: it is not */
+function shardingReason({
+  shard,
+  parquet,
+  output = '',
+  positionals,
+}: {
+  readonly shard: string | undefined;
+  readonly parquet: boolean;
+  readonly output: string | undefined;
+  readonly positionals: readonly string[];
+}): string | undefined {
+  if (shard !== undefined) return '--shard';
+  if (positionals.some(isStorageUrl)) return 'photos in object storage';
+  if (positionals.some(isArchive)) return 'photos in tar files';
+  if (isStorageUrl(output)) return 'an --output in object storage';
+  return parquet || /\.parquet$/i.test(output) ? 'Parquet' : undefined;
+}
+
+type Refusals = (readonly [isRefused: boolean, sentence: string])[];
+
+function refusedForShards(
+  why: string,
+  task: Command['task'],
+  values: Readonly<Record<string, unknown>>,
+): Refusals {
+  const changing = [
+    'copy-to',
+    'move-to',
+    'keep-folders',
+    'write-keywords',
+    'remove-keywords',
+    'sidecar-name',
+  ];
+  const others = ['best', 'video', 'dry-run', 'no-list', 'yes', 'index', 'min-similarity'];
+  const hasOutput = isGiven(values, 'output');
+  return [
+    ...[...changing, ...others].map((name): Refusals[number] => [
+      isGiven(values, name),
+      `--${name} cannot be combined with ${why}, which only answers which category each photo has.`,
+    ]),
+    [task !== 'shard', `${task} cannot be combined with ${why}; it needs photos in files of this computer.`],
+    [hasOutput && isGiven(values, 'csv'), `With ${why}, --output is JSON lines or Parquet; leave out --csv.`],
+    [
+      !hasOutput && (isGiven(values, 'shard') || isGiven(values, 'parquet')),
+      `--${isGiven(values, 'shard') ? 'shard' : 'parquet'} needs --output FOLDER, or an address in object storage such as s3://bucket/answers/.`,
+    ],
+  ];
+}
+
+function refusedForMerge(
+  values: Readonly<Record<string, unknown>>,
+  positionals: readonly string[],
+): Refusals {
+  const accepted = ['output', 'quiet', 'help'];
+  return [
+    ...Object.keys(values).map((name): Refusals[number] => [
+      !accepted.includes(name),
+      `--${name} cannot be combined with merge.`,
+    ]),
+    [positionals.length < 2, 'merge needs the folder of the parts; see --help.'],
+    [!isGiven(values, 'output'), 'merge needs --output FILE, ending in .jsonl or .parquet.'],
+  ];
+}
+
 function isGiven(values: Readonly<Record<string, unknown>>, name: string): boolean {
   return values[name] !== undefined;
 }
@@ -401,6 +539,7 @@ function readSimilarity(given: string | undefined): number | undefined {
  */
 function readQuestion(values: Readonly<Record<string, unknown>>): QuestionOptions {
   const given = questionOptions.flatMap(([key, name]) => {
+    if (questionFlags.has(key)) return values[name] === true ? [[key, 'true']] : [];
     const texts = v.parse(v.optional(v.array(v.string())), values[name]);
     if (texts === undefined) return [];
     return [[key, key === 'template' ? texts : onlyOne(name, texts)]];
@@ -413,7 +552,9 @@ function readQuestion(values: Readonly<Record<string, unknown>>): QuestionOption
 }
 
 function readArguments(argv: readonly string[]) {
-  const asked = Object.fromEntries(questionOptions.map(([, name]) => [name, text]));
+  const asked = Object.fromEntries(
+    questionOptions.map(([key, name]) => [name, questionFlags.has(key) ? flag : text]),
+  );
   try {
     return parseArgs({
       args: [...argv],
@@ -432,7 +573,8 @@ function isNaming(name: string | undefined): name is SidecarNaming {
   return sidecarNamings.some((known) => known === name);
 }
 
-function onlyOne(name: string, given: readonly string[] | undefined): string | undefined {
+/** @throws UsageError if an option is given more than once */
+export function onlyOne(name: string, given: readonly string[] | undefined): string | undefined {
   if (given !== undefined && given.length > 1) {
     throw new UsageError(`--${name} is given ${given.length} times; it is accepted once.`);
   }
@@ -463,17 +605,26 @@ export async function readCategories(
   { file, words }: Command['categories'],
   maxCategories: number,
 ): Promise<Categories> {
-  const listed = file === undefined ? [] : await readListed(file);
-  return parsed(JSON.stringify([...listed, ...words]), maxCategories);
+  const listed: Categories = file === undefined ? { labels: [] } : await readListed(file);
+  const known = new Set(listed.labels);
+  const more = words.filter((word) => !known.has(word.trim()));
+  const { phrases } = listed;
+  if (!phrases) return parsed(JSON.stringify([...listed.labels, ...more]), maxCategories);
+  const further = more.length === 0 ? [] : parsed(JSON.stringify(more), Number.POSITIVE_INFINITY).labels;
+  const all: Categories = {
+    labels: [...listed.labels, ...further],
+    phrases: [...phrases, ...further.map((word) => [word])],
+  };
+  return parsed(writeCategories(all), maxCategories);
 }
 
-async function readListed(file: string): Promise<readonly string[]> {
+async function readListed(file: string): Promise<Categories> {
   const document = await Bun.file(file)
     .bytes()
     .catch((fault: unknown) => {
       throw new UsageError(`The categories file ${file} cannot be read, because ${reasonOf(fault)}.`);
     });
-  return parsed(document, Number.POSITIVE_INFINITY, `${file}: `).labels;
+  return parsed(document, Number.POSITIVE_INFINITY, `${file}: `);
 }
 
 function parsed(document: string | Uint8Array, maxCategories: number, where = ''): Categories {

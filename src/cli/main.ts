@@ -1,21 +1,19 @@
-import { ModelStoreError } from '../clip/store/storage-error.ts';
-import { ConfigError, parseConfig } from '../config.ts';
-import { ServiceError } from '../errors.ts';
+import { parseConfig } from '../config.ts';
 import { type Command, help, parseCommand, readCategories } from './arguments.ts';
 import { openAnswers } from './open-answers.ts';
+import { type ProgramParts, runProgram } from './program.ts';
 import { findBestFiles, findBestFrames } from './tasks/best.ts';
 import { categorizeFiles } from './tasks/categorize.ts';
+import { mergeParts } from './tasks/merge.ts';
 import { removeKeywordsOfFiles } from './tasks/remove-keywords.ts';
 import { findDuplicates, findSimilarFiles, searchFiles } from './tasks/search.ts';
-import { createTally } from './tasks/task.ts';
+import { classifyShard } from './tasks/shard.ts';
 import { undoMoves } from './tasks/undo.ts';
-import { createCommandTerminal, ReaderGoneError } from './terminal.ts';
-import { UsageError } from './usage-error.ts';
-
-const exitCodes = { ok: 0, filesBroken: 1, impossible: 2, interrupted: 130 } as const;
 
 const tasks = {
   categorize: categorizeFiles,
+  shard: classifyShard,
+  merge: mergeParts,
   best: findBestFiles,
   video: findBestFrames,
   'remove-keywords': removeKeywordsOfFiles,
@@ -25,28 +23,8 @@ const tasks = {
   duplicates: findDuplicates,
 } as const;
 
-const terminal = createCommandTerminal(process.stdout, process.stderr);
-const stopping = new AbortController();
-process.stdout.on('error', (fault) =>
-  stopping.abort(new ReaderGoneError('standard output is closed', { cause: fault })),
-);
-process.stderr.on('error', () => undefined);
-/** The terminal sends Ctrl-C to `bun run` and to this process, and `bun run` passes it on: it arrives twice. */
-const ECHO_MS = 500;
-let stoppedAtMs = Number.POSITIVE_INFINITY;
-for (const name of ['SIGINT', 'SIGTERM'] as const) {
-  process.on(name, () => {
-    // A second Ctrl-C ends the process at once.
-    if (performance.now() - stoppedAtMs > ECHO_MS) process.exit(exitCodes.interrupted);
-    if (stopping.signal.aborted) return;
-    stoppedAtMs = performance.now();
-    stopping.abort(new Error(`stopped by ${name}`));
-  });
-}
-
-async function run(command: Command): Promise<number> {
-  const { signal } = stopping;
-  const { server, isQuiet } = command;
+async function run(command: Command, { terminal, tally, signal }: ProgramParts): Promise<void> {
+  const { server } = command;
   const config = parseConfig(undefined, []);
   // The server checks its own limit.
   const maxCategories = server ? Number.POSITIVE_INFINITY : config.limits.categories;
@@ -54,65 +32,25 @@ async function run(command: Command): Promise<number> {
     ? await readCategories(command.categories, maxCategories)
     : { labels: [] };
   const question = { ...command.question, categories };
-  const tally = createTally(terminal);
-  try {
-    await tasks[command.task]({
-      command,
-      labels: categories.labels,
-      terminal,
-      tally,
-      openAnswers: () => openAnswers({ command, question, config, terminal, signal }),
-      signal,
-    });
-  } catch (fault) {
-    if (!signal.aborted) throw fault;
-    const isPipeClosed = signal.reason instanceof ReaderGoneError;
-    if (!isQuiet && !isPipeClosed) terminal.note(`Interrupted: ${tally.summary()}${continuing(command)}`);
-    return exitCodes.interrupted;
-  }
-  if (!isQuiet) terminal.note(tally.summary());
-  return tally.faults > 0 ? exitCodes.filesBroken : exitCodes.ok;
+  await tasks[command.task]({
+    command,
+    categories,
+    terminal,
+    tally,
+    config,
+    openAnswers: () => openAnswers({ command, question, config, terminal, signal }),
+    signal,
+  });
 }
 
 function isAboutCategories({ task }: Command): boolean {
-  return task === 'categorize' || task === 'best' || task === 'video';
+  return task === 'categorize' || task === 'shard' || task === 'best' || task === 'video';
 }
 
 function continuing({ output, task, index }: Command): string {
   const isRemembered = task !== 'video' && index.isUsed;
-  const isContinued = isRemembered || (output !== undefined && task === 'categorize');
+  const isContinued = isRemembered || (output !== undefined && (task === 'categorize' || task === 'shard'));
   return isContinued ? ' Run the same command again to continue.' : '';
 }
 
-/** @returns the sentence of a fault that the person can correct; undefined for a bug */
-function sentenceOf(fault: unknown): string | undefined {
-  const isExpected =
-    fault instanceof UsageError ||
-    fault instanceof ConfigError ||
-    fault instanceof ModelStoreError ||
-    fault instanceof ServiceError;
-  return isExpected ? fault.message : undefined;
-}
-
-/** Prints the stack line by line, because `note` escapes line feeds: the message may contain a file name. */
-function noteBug(fault: unknown): void {
-  for (const line of `This is a bug: ${Bun.inspect(fault)}`.split('\n')) terminal.note(line);
-}
-
-async function main(): Promise<number> {
-  try {
-    const command = parseCommand(process.argv.slice(2));
-    if (command !== 'help') return await run(command);
-    await terminal.print(help);
-    return exitCodes.ok;
-  } catch (fault) {
-    if (fault instanceof ReaderGoneError) return exitCodes.interrupted;
-    const sentence = sentenceOf(fault);
-    if (sentence === undefined) noteBug(fault);
-    else terminal.note(sentence);
-    if (process.argv.length <= 2) terminal.note('See --help.');
-    return exitCodes.impossible;
-  }
-}
-
-process.exit(await main());
+await runProgram({ help, parse: parseCommand, run, continuing });

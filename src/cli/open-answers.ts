@@ -3,9 +3,9 @@ import { DEMO_MODEL_NAME } from '../clip/demo/demo-checkpoint.ts';
 import { prepareModel } from '../clip/store/prepare-model.ts';
 import type { LoadingProgress } from '../clip/store/progress-display.ts';
 import type { Config } from '../config.ts';
-import { startEngine } from '../engine.ts';
+import { type Engine, startEngine } from '../engine.ts';
 import { type Log, type LogLevel, logLevels } from '../log.ts';
-import type { Answers, Question } from './answers/answers.ts';
+import type { Answers, Question, TellSynonyms } from './answers/answers.ts';
 import type { Embedder } from './answers/embedder.ts';
 import { createEmbeddingAnswers } from './answers/embedding-answers.ts';
 import { createEngineAnswers } from './answers/engine-answers.ts';
@@ -61,13 +61,14 @@ export async function openAnswers(options: OpenAnswersOptions): Promise<Answers>
   const note = (sentence: string) => {
     if (!command.isQuiet) terminal.note(sentence);
   };
+  const tellSynonyms = createSynonymNote(terminal);
   const post = createServerClient({ url: command.server, apiKey: config.apiKey, signal, note });
   const maxImageBytes = config.limits.imageBytes;
-  const answers = createServerAnswers({ post, question, maxImageBytes, signal });
+  const answers = createServerAnswers({ post, question, maxImageBytes, signal, tellSynonyms });
   const { task } = command;
   const isLibraryTask = task === 'search' || task === 'similar' || task === 'duplicates';
   if (task === 'video' || (!command.index.isUsed && !isLibraryTask)) return answers;
-  const embedder = await openServerEmbedder({ post, background: question.background, signal });
+  const embedder = await openServerEmbedder({ post, question, signal, tellSynonyms });
   if (!embedder) {
     note('The server is of a version without embeddings: this run does not remember its photos.');
     return answers;
@@ -87,6 +88,17 @@ export async function openAnswers(options: OpenAnswersOptions): Promise<Answers>
     await held[Symbol.asyncDispose]();
     throw fault;
   }
+}
+
+/** Every request to a server is answered with the same warnings. */
+function createSynonymNote(terminal: CommandTerminal): TellSynonyms {
+  const told = new Set<string>();
+  return (found) => {
+    for (const { warning } of found) {
+      if (!told.has(warning)) terminal.note(warning);
+      told.add(warning);
+    }
+  };
 }
 
 const stageWords: Readonly<Partial<Record<LoadingProgress['stage'], string>>> = {
@@ -116,34 +128,58 @@ async function openIndexOf({
   });
 }
 
+/** What an engine in this process is started with. */
+interface LocalEngineOptions extends Pick<OpenAnswersOptions, 'config' | 'terminal' | 'signal'> {
+  readonly isQuiet: boolean;
+}
+
+/**
+ * Prepares the model and loads it. On a terminal a status line shows the progress.
+ * @throws ModelStoreError; the signal's reason
+ */
+export async function startLocalEngine(options: LocalEngineOptions): Promise<Engine> {
+  const { config, terminal, signal, isQuiet } = options;
+  const log = createEngineLog(isQuiet ? 'warn' : config.logLevel, (sentence) => terminal.note(sentence));
+  const report = (progress: Pick<LoadingProgress, 'stage' | 'percent'>) => {
+    if (terminal.isInteractive && !isQuiet) terminal.status(describeLoading(progress));
+  };
+  const store = { model: config.model, log, ...(isQuiet && { terminal: null }) };
+  try {
+    const compiled = await prepareModel(store, report, signal);
+    report({ stage: 'warming_up' });
+    const engine = await startEngine(compiled, config, log);
+    if (compiled.name === DEMO_MODEL_NAME) {
+      log.warn({}, 'NOT CLIP: the demo model answers. It only knows colours and brightness.');
+    }
+    return engine;
+  } finally {
+    terminal.status('');
+  }
+}
+
 async function openEngine(options: OpenAnswersOptions): Promise<Answers> {
   const { command, question, config, terminal, signal } = options;
-  const level = command.isQuiet ? 'warn' : config.logLevel;
-  const log = createEngineLog(level, (sentence) => terminal.note(sentence));
-  const report = (progress: Pick<LoadingProgress, 'stage' | 'percent'>) => {
-    if (terminal.isInteractive && !command.isQuiet) terminal.status(describeLoading(progress));
-  };
-  const store = { model: config.model, log, ...(command.isQuiet && { terminal: null }) };
-  const compiled = await prepareModel(store, report, signal);
-  report({ stage: 'warming_up' });
-  const engine = await startEngine(compiled, config, log);
+  const engine = await startLocalEngine({ config, terminal, signal, isQuiet: command.isQuiet });
   let index: OpenIndex | undefined;
   const dispose = async () => {
     await engine[Symbol.asyncDispose]();
     index?.[Symbol.dispose]();
   };
   try {
-    if (compiled.name === DEMO_MODEL_NAME) {
-      log.warn({}, 'NOT CLIP: the demo model answers. It only knows colours and brightness.');
-    }
     const { classifier } = engine;
     const maxImageBytes = config.limits.imageBytes;
     index = await openIndexOf(options);
-    return await createEngineAnswers(classifier, { question, maxImageBytes, signal, dispose, index });
+    const tellSynonyms = createSynonymNote(terminal);
+    return await createEngineAnswers(classifier, {
+      question,
+      maxImageBytes,
+      signal,
+      dispose,
+      index,
+      tellSynonyms,
+    });
   } catch (fault) {
     await dispose();
     throw fault;
-  } finally {
-    terminal.status('');
   }
 }

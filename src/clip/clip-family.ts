@@ -3,7 +3,7 @@ import type { ClipArchitecture } from './architecture.ts';
 import { describeClip, isClip } from './checkpoint/clip-checkpoint.ts';
 import type { NamedWeights } from './graph/named-weights.ts';
 import type { Parts } from './graph/transformer.ts';
-import { resizeAndCrop } from './preprocessing.ts';
+import { placePicture } from './preprocessing.ts';
 import { createTokenizer, END_TOKEN } from './tokenizer/tokenizer.ts';
 
 /** OpenAI's CLIP with a vision transformer, as OpenAI, OpenCLIP and Hugging Face publish it. */
@@ -18,7 +18,7 @@ export const clipFamily = {
     const tokenizer = createTokenizer();
     return (text: string) => tokenizer.tokenize(text, contextLength);
   },
-  placePicture: resizeAndCrop,
+  placePicture,
   readScoreParameters(weights: NamedWeights) {
     const [logitScale] = weights.read('logit_scale', []);
     return { logitScale: Math.exp(logitScale!) };

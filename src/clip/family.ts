@@ -5,7 +5,7 @@ import type { TensorCollection } from './checkpoint/torch-archive.ts';
 import { clipFamily } from './clip-family.ts';
 import type { NamedWeights } from './graph/named-weights.ts';
 import type { Parts } from './graph/transformer.ts';
-import type { resizeAndCrop } from './preprocessing.ts';
+import type { placePicture } from './preprocessing.ts';
 
 /** text → ids [L] int32, start and end token included. @throws ServiceError label_too_long */
 export type Tokenize = (text: string) => Int32Array;
@@ -39,8 +39,8 @@ interface ModelFamily {
   ): Pick<Checkpoint, 'layout' | 'architecture' | 'weights' | 'assumption'>;
   /** @param contextLength the most tokens of a text, start and end included */
   createTokenizer(contextLength: number): Tokenize;
-  /** @param resolution side of the model's square input */
-  placePicture(width: number, height: number, resolution: number): ReturnType<typeof resizeAndCrop>;
+  /** How a picture becomes squares of the model's input. */
+  readonly placePicture: typeof placePicture;
   readScoreParameters(weights: NamedWeights): ScoreParameters;
   createScore(parameters: ScoreParameters): Score;
   /**

@@ -87,13 +87,22 @@ export interface SendingOptions {
   readonly onWait: (refusal: Refusal, seconds: number) => void;
   readonly patience?: Partial<Patience>;
   /**
-   * Resolves when the service says that it is ready. With it, a client also waits for what only an operator can cure.
+   * Resolves when the service says that it is ready. With it, a client also waits for what only an operator can cure,
+   * and for a service that has gone, however long that takes.
    * @throws the signal's reason
    */
   readonly untilReady?: (signal: AbortSignal) => Promise<void>;
   /** Tests replace it. */
   readonly pause?: typeof pause;
 }
+
+/** Refusals that say only what state the service is in. /health says the same, and when it ends. */
+export const statesOfService: ReadonlySet<Refusal['code']> = new Set([
+  'model_loading',
+  'model_missing',
+  'shutting_down',
+  'unreachable',
+]);
 
 /**
  * Sends a request until it is answered, or until sending it again does not help.
@@ -112,14 +121,17 @@ export async function sendPatiently(
     const received = await attempt();
     if (received.status >= 200 && received.status < 300) return { answer: received.body };
     const refusal = refusalOf(received);
-    const { client, about, retryAfterSeconds } = refusal;
+    const { client, about, code, retryAfterSeconds } = refusal;
     const isForOperator = client === 'never_retry' && about === 'service' && untilReady !== undefined;
     let seconds: number;
     if (client === 'wait' || isForOperator) {
       // Not since the first attempt: its upload may have taken longer than that.
       busySince ??= performance.now();
       if (performance.now() - busySince > patience.busySeconds * 1000) return { refusal };
-      seconds = Math.max(patience.backOffSeconds, retryAfterSeconds ?? patience.busyPauseSeconds);
+      // The end of a state ends the wait, so the pause before the first look is short.
+      const isWatched = untilReady !== undefined && statesOfService.has(code);
+      const busyPause = isWatched ? 0 : (retryAfterSeconds ?? patience.busyPauseSeconds);
+      seconds = Math.max(patience.backOffSeconds, busyPause);
     } else if (client === 'retry') {
       failures += 1;
       if (failures >= patience.attempts) return { refusal };
@@ -127,7 +139,7 @@ export async function sendPatiently(
     } else return { refusal };
     onWait(refusal, seconds);
     await wait(seconds, signal);
-    if (isForOperator) await untilReady(signal);
+    await untilReady?.(signal);
   }
 }
 

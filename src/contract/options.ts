@@ -17,6 +17,12 @@ const SHOWN_FAULTS = 5;
 export const encodingFormats = ['float', 'base64'] as const;
 export type EncodingFormat = (typeof encodingFormats)[number];
 
+/** How a picture is fitted into the model's square. */
+export const fits = ['crop', 'whole', 'tiles'] as const;
+export type Fit = (typeof fits)[number];
+/** A picture has at most this number of squares, whatever its shape. */
+export const MAX_PICTURE_TILES = 8;
+
 /** In lower case, because Python's `requests` writes `True`. */
 const flag = v.pipe(
   v.string(),
@@ -26,14 +32,50 @@ const flag = v.pipe(
   v.boolean(),
 );
 
+/** Templates that have a name. The seven of OpenAI's CLIP notebook “Prompt Engineering for ImageNet” work best on average. */
+export const namedTemplates = {
+  photo: ['a photo of a {}'],
+  ensemble: [
+    'itap of a {}.',
+    'a bad photo of the {}.',
+    'a origami {}.',
+    'a photo of the large {}.',
+    'a {} in a video game.',
+    'art of the {}.',
+    'a photo of the small {}.',
+  ],
+} as const satisfies Readonly<Record<string, readonly string[]>>;
+
+function isNamedTemplate(template: string): template is keyof typeof namedTemplates {
+  return Object.hasOwn(namedTemplates, template);
+}
+
+/** A sentence or a name. */
 const template = v.pipe(
   v.string(),
   v.maxLength(MAX_TEMPLATE_LENGTH, `must have at most ${MAX_TEMPLATE_LENGTH} characters`),
   // Without lookaheads, which many languages of generated clients do not have.
   v.regex(
-    /^(?:[^{]|\{+[^{}])*\{+\}(?:[^{]|\{+[^{}])*\{*$/,
-    'must hold {} exactly once, where the category goes, e.g. a photo of a {}',
+    /^(?:photo|ensemble|(?:[^{]|\{+[^{}])*\{+\}(?:[^{]|\{+[^{}])*\{*)$/,
+    'must hold {} exactly once, where the category goes, e.g. a photo of a {}; or be photo or ensemble',
   ),
+);
+
+const fewTemplates = v.maxLength<string[], number, string>(
+  MAX_TEMPLATES,
+  `must be given at most ${MAX_TEMPLATES} times`,
+);
+
+/** Names become their sentences. */
+const templates = v.pipe(
+  v.array(template),
+  fewTemplates,
+  v.transform((given) =>
+    given.flatMap((one): readonly string[] => (isNamedTemplate(one) ? namedTemplates[one] : [one])),
+  ),
+  v.array(template),
+  fewTemplates,
+  v.readonly(),
 );
 
 /** CSS's sixteen basic colours. */
@@ -65,6 +107,13 @@ function hexColour(text: string): string | undefined {
   return namedColours.get(colour);
 }
 
+const fit = v.pipe(
+  v.optional(v.picklist(fits, `must be ${fits.slice(0, -1).join(', ')} or ${fits.at(-1)}`), 'crop'),
+  v.description(
+    'How a picture that is not square is fitted into the model’s square. crop: its middle is looked at, as CLIP does; a third of a 3:2 photo is not. whole: all of it, squeezed. tiles: all of it, in up to eight squares along its longer side; the best one counts. It takes as much more time as there are squares, two for most photos.',
+  ),
+);
+
 /** The options that say how pictures are read. */
 const reading = {
   background: v.pipe(
@@ -83,6 +132,7 @@ const reading = {
       'The colour behind transparent pictures, e.g. `white` or `%23ffcc00` (`#ffcc00`, encoded). Default: none; opacity is dropped as CLIP does, and hidden colours show, often black.',
     ),
   ),
+  fit,
 };
 
 /** The rules by which the best candidate becomes the answer. `decide` of the use cases applies them. */
@@ -98,18 +148,24 @@ const rules = {
         v.maxValue(1, 'must be a number from 0 to 1'),
       ),
     ),
-    v.description('The lowest score of an answer, e.g. `0.5`; below it the answer is null. Default: none.'),
+    v.description(
+      'The lowest score of an answer, e.g. `0.5`; below it the answer is null. Default: none; with `others`, 0.5.',
+    ),
   ),
 };
 
-/** Rules under which categories compete with the background. */
-const backgroundRules = {
+/** Whether categories compete with the background. */
+const backgroundRule = {
   others: v.pipe(
     v.optional(flag),
     v.description(
       'true: each category competes, alone, with neutral phrases such as “object”. Its score does not depend on the other categories; above 0.5 it fits better than all of these phrases. The answer is null if no category reaches the threshold, which is then 0.5 by default. Default: false.',
     ),
   ),
+};
+
+/** Only for questions about pictures: for /categorize, the command line and the page. */
+const severalRule = {
   several: v.pipe(
     v.optional(flag),
     v.description(
@@ -136,54 +192,63 @@ const questionSchema = v.object({
     v.description('With details: the number of candidates in `scores`, best first.'),
   ),
   template: v.pipe(
-    v.optional(
-      v.pipe(
-        v.array(template),
-        v.maxLength(MAX_TEMPLATES, `must be given at most ${MAX_TEMPLATES} times`),
-        v.readonly(),
-      ),
-    ),
+    v.optional(templates),
     v.description(
-      `A sentence with {} in the place of the category, e.g. \`a photo of a {}\`. Several templates are averaged; categories × templates may then be at most ${MAX_TEXTS}. Default: the category alone.`,
+      `A sentence with {} in the place of the category, e.g. \`a photo of a {}\`. Several templates are averaged; categories × templates may then be at most ${MAX_TEXTS}. Names: \`photo\` is “a photo of a {}”, \`ensemble\` are the seven sentences that OpenAI recommends for CLIP. Default: the category alone.`,
     ),
   ),
   ...rules,
+  ...backgroundRule,
 });
 
-/** The options of a question about pictures, for /categorize, /image, the command line and the page. */
-export const pictureQuestionSchema = v.object({ ...questionSchema.entries, ...reading });
+/** The options of a question about pictures, for /categorize, the command line and the page. */
+export const pictureQuestionSchema = v.object({
+  ...questionSchema.entries,
+  ...severalRule,
+  ...reading,
+});
 
 const withThumbnails = Object.values(pictureFormats)
   .filter(({ shownByBrowsers }) => !shownByBrowsers)
   .map(({ title }) => title)
   .join(', ');
 
-/** The query options of /categorize and /image: what is accepted, and how the API document describes it. */
+/** The options of /image; /categorize has one more. */
+const imageEntries = {
+  details: v.pipe(
+    v.optional(flag, 'false'),
+    v.description('true: adds scores, similarities and the model, and lists broken files under `errors`.'),
+  ),
+  ...questionSchema.entries,
+  ...reading,
+  thumbnails: v.pipe(
+    v.optional(flag, 'false'),
+    v.description(
+      `With details, true: adds a small JPEG in base64 of each picture that browsers do not show (${withThumbnails}): the square that the model looks at.`,
+    ),
+  ),
+  on_error: v.pipe(
+    v.optional(v.picklist(['fail', 'skip'], 'must be fail or skip')),
+    v.description(
+      'How the service treats a broken picture. fail: it answers the whole request with 422 and names every broken file. skip: it answers the others; with details it lists broken files under `errors`, otherwise their answer is null. The header x-broken-files counts them. Default: skip with details, otherwise fail.',
+    ),
+  ),
+};
+
+function withErrorTreatment<
+  Options extends { readonly details: boolean; readonly on_error?: 'fail' | 'skip' | undefined },
+>(options: Options) {
+  return { ...options, on_error: options.on_error ?? (options.details ? 'skip' : 'fail') };
+}
+
+/** The query options of /categorize: what is accepted, and how the API document describes it. */
 export const optionsSchema = v.pipe(
-  v.strictObject({
-    details: v.pipe(
-      v.optional(flag, 'false'),
-      v.description('true: adds scores, similarities and the model, and lists broken files under `errors`.'),
-    ),
-    ...pictureQuestionSchema.entries,
-    thumbnails: v.pipe(
-      v.optional(flag, 'false'),
-      v.description(
-        `With details, true: adds a small JPEG in base64 of each picture that browsers do not show (${withThumbnails}): the square that the model looks at.`,
-      ),
-    ),
-    on_error: v.pipe(
-      v.optional(v.picklist(['fail', 'skip'], 'must be fail or skip')),
-      v.description(
-        'How the service treats a broken picture. fail: it answers the whole request with 422 and names every broken file. skip: it answers the others; with details it lists broken files under `errors`, otherwise their answer is null. The header x-broken-files counts them. Default: skip with details, otherwise fail.',
-      ),
-    ),
-  }),
-  v.transform((options) => ({
-    ...options,
-    on_error: options.on_error ?? (options.details ? 'skip' : 'fail'),
-  })),
+  v.strictObject({ ...imageEntries, ...severalRule }),
+  v.transform(withErrorTreatment),
 );
+
+/** The query options of /image. */
+export const imageOptionsSchema = v.pipe(v.strictObject(imageEntries), v.transform(withErrorTreatment));
 
 /** The query options of /embeddings. */
 export const embeddingsOptionsSchema = v.strictObject({
@@ -191,13 +256,19 @@ export const embeddingsOptionsSchema = v.strictObject({
   template: v.pipe(
     questionSchema.entries.template,
     v.description(
-      'A sentence with {} in the place of the text, e.g. `a photo of a {}`. Several templates are averaged. Default: the text alone.',
+      'A sentence with {} in the place of the text, e.g. `a photo of a {}`, or a name: `photo` or `ensemble`. Several templates are averaged. Default: the text alone.',
     ),
   ),
   encoding_format: v.pipe(
     v.optional(v.picklist(encodingFormats, 'must be float or base64'), 'float'),
     v.description(
       'How an embedding is written. float: a list of numbers. base64: the base64 of its float32 numbers, in little-endian order, which has half the length.',
+    ),
+  ),
+  thumbnails: v.pipe(
+    v.optional(flag, 'false'),
+    v.description(
+      `true: adds a small JPEG in base64 of each picture that browsers do not show (${withThumbnails}): the square that the model looks at.`,
     ),
   ),
   on_error: v.pipe(
@@ -227,6 +298,12 @@ export const videoOptionsSchema = v.strictObject({
       'true: decodes all of a long video, which may take minutes, and the model looks at up to four times more frames. Otherwise parts of it are decoded: one minute, or a tenth of it.',
     ),
   ),
+  fit: v.pipe(
+    fit,
+    v.description(
+      'How a frame is fitted into the model’s square. crop: its middle is looked at, as CLIP does; 44 % of a 16:9 frame is not. whole: all of it, squeezed. tiles: all of it, in up to eight squares along its longer side; the best one counts, and the model looks at fewer frames: half of them for 16:9.',
+    ),
+  ),
   moments: v.pipe(
     v.optional(flag, 'false'),
     v.description(
@@ -239,7 +316,9 @@ export const videoOptionsSchema = v.strictObject({
 export const questionKeys = Object.keys(pictureQuestionSchema.entries) as readonly (keyof QuestionOptions)[];
 
 /** The rules of `decide`. The keys of these objects are the names on the wire. */
-export type Rules = v.InferOutput<v.ObjectSchema<typeof rules & typeof backgroundRules, undefined>>;
+export type Rules = v.InferOutput<
+  v.ObjectSchema<typeof rules & typeof backgroundRule & typeof severalRule, undefined>
+>;
 export type QuestionOptions = v.InferOutput<typeof pictureQuestionSchema>;
 export type PictureOptions = v.InferOutput<typeof optionsSchema>;
 export type EmbeddingsOptions = v.InferOutput<typeof embeddingsOptionsSchema>;
@@ -254,6 +333,11 @@ export function parseOptions(query: URLSearchParams): PictureOptions {
 }
 
 /** @throws ServiceError option_invalid */
+export function parseImageOptions(query: URLSearchParams): PictureOptions {
+  return query.size === 0 ? defaultOptions : readQuery(imageOptionsSchema, query);
+}
+
+/** @throws ServiceError option_invalid */
 export function parseEmbeddingsOptions(query: URLSearchParams): EmbeddingsOptions {
   return readQuery(embeddingsOptionsSchema, query);
 }
@@ -263,7 +347,11 @@ export function parseVideoOptions(query: URLSearchParams): VideoOptions {
   return readQuery(videoOptionsSchema, query);
 }
 
-export type QuerySchema = typeof optionsSchema | typeof embeddingsOptionsSchema | typeof videoOptionsSchema;
+export type QuerySchema =
+  | typeof optionsSchema
+  | typeof imageOptionsSchema
+  | typeof embeddingsOptionsSchema
+  | typeof videoOptionsSchema;
 
 /** @throws ServiceError option_invalid, with a sentence that names the first faults */
 function readQuery<Schema extends QuerySchema>(
@@ -283,8 +371,14 @@ function readQuery<Schema extends QuerySchema>(
   for (const [key, pairs] of sent) {
     const values = pairs.map(([, value]) => value);
     const [first = ''] = values;
-    if (!known.includes(key)) faults.push(`${quote(key)} is unknown (known: ${known.join(', ')})`);
-    else if (key === 'template') given.set(key, values);
+    if (!known.includes(key)) {
+      const isElsewhere = Object.hasOwn(severalRule, key);
+      faults.push(
+        isElsewhere
+          ? `${key} is accepted at /categorize only`
+          : `${quote(key)} is unknown (known: ${known.join(', ')})`,
+      );
+    } else if (key === 'template') given.set(key, values);
     else if (values.length > 1) faults.push(`${key} is given ${values.length} times, once is accepted`);
     else given.set(key, first);
   }

@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import { errorCodes } from '../errors.ts';
 import { precisions } from '../precision.ts';
 import { clientActions, errorMeanings } from './codes.ts';
+import { fits } from './options.ts';
 
 /** The shapes of all answers: the types that the code builds, and what the API document shows. */
 
@@ -9,10 +10,19 @@ const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const counted = (description: string) => v.pipe(count, v.description(description));
 const score = v.pipe(
   v.number(),
-  v.description('Softmax over all candidates, 0 to 1.'),
+  v.description(
+    'Softmax over all candidates, 0 to 1; with `others`, over this one and the background: a comparison, not a probability.',
+  ),
   v.examples([0.9927937]),
 );
 const similarity = v.pipe(v.number(), v.description('Cosine, −1 to 1.'), v.examples([0.2556]));
+const backgroundSchema = v.pipe(
+  v.object({ phrase: v.string(), similarity }),
+  v.description(
+    'With `others`: the neutral phrase that fits the picture best, which the score compares with.',
+  ),
+);
+const background = v.optional(backgroundSchema);
 const seconds = (description: string) =>
   v.pipe(v.number(), v.description(`${description}, in seconds.`), v.examples([12.48]));
 
@@ -67,7 +77,19 @@ const fileThumbnailsSchema = v.pipe(
     ),
   ),
   v.description(
-    'With thumbnails=true: the square that the model has looked at, of each picture that browsers do not show. Absent where there are none.',
+    'With thumbnails=true: what the model has looked at, of each picture that browsers do not show. Absent where there are none.',
+  ),
+);
+
+const synonymsSchema = v.object({
+  categories: v.pipe(v.array(v.string()), v.minLength(2), v.maxLength(2)),
+  similarity,
+  warning: v.pipe(v.string(), v.description('One sentence for a person.')),
+});
+const categoryWarnings = v.pipe(
+  v.optional(v.array(synonymsSchema)),
+  v.description(
+    'Pairs of categories that mean almost the same to the model, so that they share one score; the most similar first, at most ten. Absent where there are none.',
   ),
 );
 
@@ -95,6 +117,7 @@ export const errorSchema = v.pipe(
     allow: v.pipe(v.optional(v.array(v.string())), v.description('The methods that the path accepts.')),
     limit: v.optional(counted('The most that is accepted of what was too much.')),
     categories: v.optional(counted('How many were sent.')),
+    phrases: v.optional(counted('How many were sent.')),
     templates: v.optional(counted('How many were sent.')),
     label: v.pipe(v.optional(v.string()), v.description('The category that is too long, shortened.')),
     tokens: v.optional(counted('Of the category that is too long.')),
@@ -104,7 +127,7 @@ export const errorSchema = v.pipe(
     byte: v.optional(counted('Of the categories document where it is malformed, from 0.')),
     element: v.pipe(
       v.optional(v.string()),
-      v.description('Of the JSON that is not a string: `categories[3]`.'),
+      v.description('Of the JSON that cannot be used: `categories[3]`, `categories["dog"][1]`.'),
     ),
     codec: v.pipe(v.optional(v.string()), v.description('Of a video that is not accepted.')),
     width: v.optional(counted('Of a video that is too large, in pixels.')),
@@ -128,17 +151,31 @@ export const categorizeAnswerSchema = v.pipe(
   v.description('File name → category, in the order sent.'),
 );
 
+export const categorizeSeveralAnswerSchema = v.pipe(
+  v.record(v.string(), v.nullable(v.array(v.string()))),
+  v.description(
+    'With several=true: file name → all categories that reach the threshold, best first; null: a broken file.',
+  ),
+);
+
 export const imageAnswerSchema = v.pipe(
   v.record(v.string(), v.nullable(v.string())),
   v.description('Category → name of the file that fits it best, in the order sent.'),
+);
+
+const categories = v.pipe(
+  v.optional(v.array(v.string())),
+  v.description('With several=true: all categories that reach the threshold, best first.'),
 );
 
 const categorizeResultSchema = v.object({
   file: v.string(),
   id,
   category: v.nullable(v.string()),
+  categories,
   score: v.nullable(score),
   similarity: v.nullable(similarity),
+  background,
   scores: v.array(v.object({ category: v.string(), score, similarity })),
 });
 
@@ -147,6 +184,7 @@ export const categorizeDetailsSchema = v.object({
   results: v.array(categorizeResultSchema),
   errors: v.array(fileErrorSchema),
   warnings: fileWarningsSchema,
+  category_warnings: categoryWarnings,
   thumbnails: fileThumbnailsSchema,
 });
 
@@ -156,7 +194,13 @@ const imageResultSchema = v.object({
   id,
   score: v.nullable(score),
   similarity: v.nullable(similarity),
-  scores: v.array(v.object({ file: v.string(), id, score, similarity })),
+  background,
+  scores: v.pipe(
+    v.array(v.object({ file: v.string(), id, score, similarity, background })),
+    v.description(
+      'Best first: by similarity; with `others`, files that reach the threshold come before the rest.',
+    ),
+  ),
 });
 
 export const imageDetailsSchema = v.object({
@@ -164,6 +208,7 @@ export const imageDetailsSchema = v.object({
   results: v.array(imageResultSchema),
   errors: v.array(fileErrorSchema),
   warnings: fileWarningsSchema,
+  category_warnings: categoryWarnings,
   thumbnails: fileThumbnailsSchema,
 });
 
@@ -180,6 +225,10 @@ export const pictureProgressSchema = v.object({
 });
 
 const index = counted('Place of the file in the request, from 0.');
+const thumbnail = v.pipe(
+  v.optional(v.string()),
+  v.description('With thumbnails=true: a JPEG file in base64.'),
+);
 
 const pictureProgressEventSchema = v.object({
   event: v.picklist(['progress']),
@@ -191,7 +240,12 @@ const brokenEventSchema = v.object({
 });
 const endEventSchema = v.object({
   event: v.picklist(['end']),
-  data: v.object({ model: modelSchema, files: counted('All that were sent.'), broken: count }),
+  data: v.object({
+    model: modelSchema,
+    files: counted('All that were sent.'),
+    broken: count,
+    category_warnings: categoryWarnings,
+  }),
 });
 const errorEventSchema = v.object({ event: v.picklist(['error']), data: errorSchema });
 const categorizeAnswerEventSchema = v.object({
@@ -201,11 +255,13 @@ const categorizeAnswerEventSchema = v.object({
     file: v.string(),
     id,
     category: v.nullable(v.string()),
+    categories,
     score: v.pipe(v.optional(score), v.description('With details, like the other numbers.')),
     similarity: v.optional(similarity),
+    background,
     scores: v.optional(v.array(v.object({ category: v.string(), score, similarity }))),
     warning: v.pipe(v.optional(v.string()), v.description('What is missing of the picture.')),
-    thumbnail: v.pipe(v.optional(v.string()), v.description('With thumbnails=true: a JPEG file in base64.')),
+    thumbnail,
   }),
 });
 
@@ -236,11 +292,26 @@ const originEntries = {
   precision: v.picklist(precisions),
   dimension: counted('How many numbers an embedding has.'),
   logit_scale: logitScale,
+  fit: v.pipe(
+    v.optional(v.picklist(fits)),
+    v.description('How the pictures were fitted into the model’s square; absent: crop.'),
+  ),
 };
 const file = v.pipe(v.optional(v.string()), v.description('Of a picture: its name.'));
 const text = v.pipe(v.optional(v.string()), v.description('Of a text: the text.'));
 
-const embeddingResultSchema = v.object({ file, id, text, embedding: embeddingSchema });
+const tile = v.pipe(
+  v.optional(count),
+  v.description('With fit=tiles: the place of the square in its picture, from 1.'),
+);
+const tiles = v.pipe(
+  v.optional(count),
+  v.description(
+    'With fit=tiles: how many squares the picture has, 1 to 8. Each has an entry, one after another.',
+  ),
+);
+
+const embeddingResultSchema = v.object({ file, id, text, tile, tiles, embedding: embeddingSchema });
 
 export const embeddingsAnswerSchema = v.pipe(
   v.object({
@@ -251,6 +322,7 @@ export const embeddingsAnswerSchema = v.pipe(
     ),
     errors: v.array(fileErrorSchema),
     warnings: fileWarningsSchema,
+    thumbnails: fileThumbnailsSchema,
   }),
   v.description('Can be sent as the part `embeddings` to /categorize and /image.'),
 );
@@ -262,8 +334,11 @@ const embeddingEventSchema = v.object({
     file,
     id,
     text,
+    tile,
+    tiles,
     ...originEntries,
     embedding: embeddingSchema,
+    thumbnail,
   }),
 });
 
@@ -313,15 +388,18 @@ const videoResultSchema = v.object({
   timestamp: v.nullable(timestamp),
   score,
   similarity,
+  background,
   image: v.optional(v.nullable(v.pipe(v.string(), v.description('A JPEG file in base64.')))),
   scores: v.pipe(
-    v.array(v.object({ timestamp, score, similarity })),
-    v.description('Frames at least a second apart, best first.'),
+    v.array(v.object({ timestamp, score, similarity, background })),
+    v.description(
+      'Frames at least a second apart, best first: by similarity; with `others`, frames that reach the threshold come before the rest.',
+    ),
   ),
   moments: v.pipe(
     v.optional(v.array(videoMomentSchema)),
     v.description(
-      'With moments=true: the parts of the video in which the category holds, the one with the best frame first. A category holds where its similarity is in the upper third of its range over the video.',
+      'With moments=true: the parts of the video in which the category holds, the one with the best frame first. A category holds where its similarity is in the upper third of its range over the video and, with `others`, its score reaches the threshold.',
     ),
   ),
 });
@@ -342,6 +420,7 @@ export const videoDetailsSchema = v.object({
     v.array(v.string()),
     v.description('Which parts of the video could not be used, in sentences for a person.'),
   ),
+  category_warnings: categoryWarnings,
 });
 
 export const videoProgressSchema = v.object({
@@ -391,6 +470,12 @@ const precisionReportSchema = v.pipe(
       v.array(v.string()),
       v.description('Matrix products that stay in fp32, because int8 would lose too much in them.'),
     ),
+    row_scale_products: v.pipe(
+      v.array(v.string()),
+      v.description(
+        'Matrix products in int8 with a scale for each row, because one scale for all rows would lose too much in them.',
+      ),
+    ),
   }),
   v.description(
     'How int8 compared with fp32 on synthetic pictures and texts when the model was compiled; null where nothing was compared.',
@@ -408,6 +493,7 @@ export const healthSchema = v.object({
   // In OpenAPI 3.0, a reference cannot be null.
   model: v.nullable(v.object(modelSchema.entries)),
   precision_report: v.nullable(precisionReportSchema),
+  needs_key: v.pipe(v.boolean(), v.description('Whether questions need the operator’s API key.')),
   version: v.string(),
   uptime_seconds: count,
 });
@@ -423,7 +509,10 @@ export const namedSchemas = {
   ErrorCode: errorCodeSchema,
   FileError: fileErrorSchema,
   Model: modelSchema,
+  Background: backgroundSchema,
+  Synonyms: synonymsSchema,
   CategorizeAnswer: categorizeAnswerSchema,
+  CategorizeSeveralAnswer: categorizeSeveralAnswerSchema,
   CategorizeDetails: categorizeDetailsSchema,
   CategorizeResult: categorizeResultSchema,
   ImageAnswer: imageAnswerSchema,
@@ -461,6 +550,7 @@ export type WirePrecisionReport = v.InferOutput<typeof precisionReportSchema>;
 export type WireProgress = v.InferOutput<typeof loadingProgressSchema>;
 export type Health = v.InferOutput<typeof healthSchema>;
 export type Ready = v.InferOutput<typeof readySchema>;
+export type WireSynonyms = v.InferOutput<typeof synonymsSchema>;
 export type CategorizeDetails = v.InferOutput<typeof categorizeDetailsSchema>;
 export type ImageDetails = v.InferOutput<typeof imageDetailsSchema>;
 export type PictureProgress = v.InferOutput<typeof pictureProgressSchema>;

@@ -1,8 +1,8 @@
-import type { ModelSummary } from '../classify/classifier.ts';
+import type { ModelSummary, Synonyms } from '../classify/classifier.ts';
 import { DECIDING_CANDIDATES } from '../classify/decide.ts';
 import { statusOf } from '../contract/codes.ts';
 import type { PictureOptions } from '../contract/options.ts';
-import type { WireModel } from '../contract/schemas.ts';
+import type { WireModel, WireSynonyms } from '../contract/schemas.ts';
 import { ServiceError } from '../errors.ts';
 import { takeTurns } from '../turns.ts';
 import { clientGone, type Lease } from './resources.ts';
@@ -294,6 +294,7 @@ export const SCORE_BYTES = 100;
 /** Some 20 MB of JSON. The five best of every subject may always be listed. */
 const MAX_LISTED_SCORES = 250_000;
 const ALWAYS_LISTED = 5;
+
 export function wireModel(model: ModelSummary): WireModel {
   return {
     name: model.name,
@@ -301,6 +302,31 @@ export function wireModel(model: ModelSummary): WireModel {
     precision: model.precision,
     embedding_dimension: model.embeddingDimension,
     image_resolution: model.imageResolution,
+  };
+}
+
+/** The field of a detailed answer that is absent where there are none. */
+export function wireSynonyms(found: readonly Synonyms[]): { category_warnings?: WireSynonyms[] } {
+  if (found.length === 0) return {};
+  return { category_warnings: found.map((pair) => ({ ...pair, categories: [...pair.categories] })) };
+}
+
+/**
+ * Counts the candidates of all rankings of an answer with several categories, of which it cannot be known before how
+ * many are kept.
+ * @returns called with the candidates of each. @throws ServiceError option_invalid, overloaded
+ */
+export function keptCounter(lease: Pick<Lease, 'take'>): (candidates: number) => void {
+  let kept = 0;
+  return (candidates) => {
+    kept += candidates;
+    if (kept > MAX_LISTED_SCORES) {
+      throw new ServiceError(
+        'option_invalid',
+        `The answer would have more than ${MAX_LISTED_SCORES} categories; raise the threshold, or send less at once.`,
+      );
+    }
+    lease.take('keptBytes', candidates * SCORE_BYTES);
   };
 }
 

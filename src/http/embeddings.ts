@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import type { Classifier, PictureOutcome } from '../classify/classifier.ts';
+import { tilesOf as rowsOf } from '../classify/decide.ts';
 import { statusOf } from '../contract/codes.ts';
 import {
   type EmbeddingsOptions,
@@ -22,9 +23,11 @@ import { type PictureNews, respondOneByOne } from './picture-events.ts';
 import {
   admitPictures,
   createUpload,
+  lookingAt,
   type PictureEndpoint,
   type PictureJob,
   type PictureUpload,
+  wireThumbnails,
 } from './picture-upload.ts';
 
 /**
@@ -99,7 +102,7 @@ function inForm(request: Request, options: EmbeddingsOptions): Respond {
     const { endpoint, lease, record } = job;
     await using upload = createUpload(job, {
       endsWithFault: options.on_error === 'fail',
-      background: options.background,
+      ...lookingAt(options, lease),
     });
     const { collection } = upload;
     const texts = createTexts(job, options);
@@ -111,16 +114,19 @@ function inForm(request: Request, options: EmbeddingsOptions): Respond {
       if (refusal) return await refuse(job, refusal);
       const pictures = await collection.embeddings();
       const warnings = await collection.warnings();
+      const thumbnails = await collection.thumbnails();
       const embedded = await Array.fromAsync(texts.embed());
       const { encoding_format: encoding } = options;
       const pieces = function* () {
-        yield `${JSON.stringify(originOf(endpoint.classifier)).slice(0, -1)},"embeddings":[`;
+        yield `${JSON.stringify(originOf(endpoint.classifier, options)).slice(0, -1)},"embeddings":[`;
         let before = '';
         for (const { file, embedding } of pictures) {
           const id = idOf(file);
           const head = { file, ...(id !== undefined && { id }) };
-          yield `${before}${JSON.stringify({ ...head, embedding: encode(embedding, encoding) })}`;
-          before = ',';
+          for (const tile of tilesOf(embedding, options, endpoint.classifier)) {
+            yield `${before}${JSON.stringify({ ...head, ...tile.place, embedding: encode(tile.embedding, encoding) })}`;
+            before = ',';
+          }
         }
         for (const { text, embedding } of embedded) {
           yield `${before}${JSON.stringify({ text, embedding: encode(embedding, encoding) })}`;
@@ -132,6 +138,11 @@ function inForm(request: Request, options: EmbeddingsOptions): Respond {
         if (warnings.length > 0) {
           yield ',"warnings":[';
           yield* jsonItems(warnings);
+          yield ']';
+        }
+        if (thumbnails.length > 0) {
+          yield ',"thumbnails":[';
+          yield* jsonItems(wireThumbnails(thumbnails));
           yield ']';
         }
         yield '}';
@@ -199,9 +210,26 @@ function textsOf(
   return [new TextDecoder().decode(document)];
 }
 
-function originOf({ model }: Classifier) {
+/** What made the embeddings. The fit is left out where it is CLIP's own. */
+function originOf({ model }: Classifier, { fit }: EmbeddingsOptions) {
   const { name, sha256, precision, embeddingDimension, logitScale } = model;
-  return { model: name, sha256, precision, dimension: embeddingDimension, logit_scale: logitScale };
+  return {
+    model: name,
+    sha256,
+    precision,
+    dimension: embeddingDimension,
+    logit_scale: logitScale,
+    ...(fit !== 'crop' && { fit }),
+  };
+}
+
+/** An embedding of each square of a picture; with the fit `tiles`, with its place. */
+function tilesOf(embedding: Float32Array, { fit }: EmbeddingsOptions, { model }: Classifier) {
+  const rows = rowsOf(embedding, model.embeddingDimension);
+  return rows.map((row, index) => ({
+    embedding: row,
+    place: fit === 'tiles' && { tile: index + 1, tiles: rows.length },
+  }));
 }
 
 /** Digits that restore any float32. */
@@ -227,15 +255,15 @@ function oneByOne(
   options: EmbeddingsOptions,
   notation: EventNotation,
 ): StreamedResponse {
-  const { endpoint, record } = job;
+  const { endpoint, lease, record } = job;
   const { classifier } = endpoint;
-  const origin = originOf(classifier);
+  const origin = originOf(classifier, options);
   let upload: PictureUpload | undefined;
   let broken = 0;
 
   const receiveAll = async (news: PictureNews<Item>): Promise<Refusal | undefined> => {
     await using arriving = createUpload(job, {
-      background: options.background,
+      ...lookingAt(options, lease),
       endsWithFault: options.on_error === 'fail',
       idsFirst: true,
       onReceived: news.received,
@@ -268,13 +296,27 @@ function oneByOne(
       if ('error' in outcome)
         return eventText(notation, 'broken', { index, ...wireFault(outcome, () => id) });
       const { embedding, ...named } = outcome;
-      return eventText(notation, 'embedding', {
-        index,
-        ...named,
-        ...(id !== undefined && { id }),
-        ...origin,
-        embedding: encode(embedding, options.encoding_format),
-      });
+      const thumbnail = 'file' in outcome ? outcome.thumbnail?.toBase64() : undefined;
+      const event = (own: object) =>
+        eventText(notation, 'embedding', {
+          index,
+          ...named,
+          thumbnail: undefined,
+          ...(id !== undefined && { id }),
+          ...origin,
+          ...own,
+        });
+      if (!('file' in outcome)) return event({ embedding: encode(embedding, options.encoding_format) });
+      // Together, so that the tiles of a picture follow each other.
+      return tilesOf(embedding, options, classifier)
+        .map((tile, order) =>
+          event({
+            ...tile.place,
+            embedding: encode(tile.embedding, options.encoding_format),
+            ...(order === 0 && { thumbnail }),
+          }),
+        )
+        .join('');
     },
     end: () => ({ model: wireModel(classifier.model), files: record.files, broken }),
   });
@@ -283,16 +325,18 @@ function oneByOne(
 /** @throws ServiceError if the head of the request cannot be used */
 function inJson(request: Request, options: EmbeddingsOptions): Respond {
   refuseEncodedBody(request.headers);
-  if (options.on_error === 'skip') {
-    throw new ServiceError(
+  const needsForm = (option: string, what: string) =>
+    new ServiceError(
       'option_invalid',
-      'The option on_error=skip needs a form: the answer to a JSON body has no place for broken pictures.',
+      `The option ${option} needs a form: the answer to a JSON body has no place for ${what}.`,
     );
-  }
+  if (options.on_error === 'skip') throw needsForm('on_error=skip', 'broken pictures');
+  if (options.thumbnails) throw needsForm('thumbnails=true', 'thumbnails');
+  if (options.fit === 'tiles') throw needsForm('fit=tiles', 'several embeddings of a picture');
   return async (job) => {
     const { endpoint, lease, record } = job;
     const { classifier } = endpoint;
-    await using upload = createUpload(job, { endsWithFault: true });
+    await using upload = createUpload(job, { endsWithFault: true, ...lookingAt(options, lease) });
     const { collection } = upload;
     const texts = createTexts(job, options);
     try {

@@ -115,7 +115,9 @@ export async function readForm(
         );
       }
       categories = use.parseCategories(document);
-      lease.take('keptBytes', 2 * categories.labels.reduce((sum, label) => sum + label.length, 0));
+      const { labels, phrases = [] } = categories;
+      const characters = [...labels, ...phrases.flat()].reduce((sum, text) => sum + text.length, 0);
+      lease.take('keptBytes', 2 * characters);
       await use.checkCategories(categories);
       return true;
     },
@@ -297,13 +299,15 @@ const TEXTS_AT_ONCE = 2048;
 
 /** Reserves memory for encoding labels. Long lists have a separate budget, so that they cannot block short ones. */
 export function takeLabelMemory(
-  { labels }: Categories,
+  { labels, phrases }: Categories,
   { template }: LabelOptions,
   embeddingDimension: number,
   lease: Lease,
 ): void {
-  const texts = labels.length * (template?.length ?? 1);
-  const bytes = (labels.length + Math.min(texts, TEXTS_AT_ONCE)) * embeddingDimension * 4;
+  const count = phrases?.reduce((sum, { length }) => sum + length, 0) ?? labels.length;
+  const texts = count * (template?.length ?? 1);
+  const kept = phrases ? labels.length + count : count;
+  const bytes = (kept + Math.min(texts, TEXTS_AT_ONCE)) * embeddingDimension * 4;
   lease.take(bytes > FEW_BYTES ? 'labelBytes' : 'keptBytes', bytes);
 }
 

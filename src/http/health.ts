@@ -20,8 +20,16 @@ Read more:  /swagger
 State:      /health, /ready, /metrics
 `;
 
+/** What `/health` says besides the state of the engine. */
+interface ServiceFacts {
+  readonly isDraining: boolean;
+  /** Whether questions need the operator's key. */
+  readonly needsKey: boolean;
+  readonly uptimeSeconds: number;
+}
+
 /** Answers whenever the process runs. `state` says what it can do. */
-export function healthOf(state: EngineState, isDraining: boolean, uptimeSeconds: number): Health {
+export function healthOf(state: EngineState, { isDraining, needsKey, uptimeSeconds }: ServiceFacts): Health {
   return {
     status: 'ok',
     state: isDraining ? 'shutting_down' : state.state,
@@ -29,6 +37,7 @@ export function healthOf(state: EngineState, isDraining: boolean, uptimeSeconds:
     ...(state.state === 'loading' && { progress: wireProgress(state.progress) }),
     model: state.state === 'ready' ? wireModel(state.classifier.model) : null,
     precision_report: state.state === 'ready' ? wirePrecisionReport(state.classifier.model) : null,
+    needs_key: needsKey,
     version,
     uptime_seconds: uptimeSeconds,
   };
@@ -57,7 +66,7 @@ export function notReady(state: Exclude<EngineState, { state: 'ready' }>): Servi
     });
   }
   const { secondsLeft = RETRY_AFTER_SECONDS } = state.progress;
-  return new ServiceError('model_loading', state.sentence, {
+  return new ServiceError('model_loading', `${state.sentence} Try again soon.`, {
     retry_after_seconds: Math.min(Math.max(Math.ceil(secondsLeft), 1), MAX_RETRY_AFTER_SECONDS),
     progress: wireProgress(state.progress),
   });
@@ -65,7 +74,7 @@ export function notReady(state: Exclude<EngineState, { state: 'ready' }>): Servi
 
 function wirePrecisionReport({ precisionReport }: ModelSummary): WirePrecisionReport | null {
   if (!precisionReport) return null;
-  const { accepted, reasons, pictures, texts, bestLabels, fp32Products } = precisionReport;
+  const { accepted, reasons, pictures, texts, bestLabels, fp32Products, rowProducts } = precisionReport;
   const wireAgreement = ({ count, meanCosine, minCosine }: typeof pictures) => ({
     count,
     mean_cosine: meanCosine,
@@ -78,6 +87,7 @@ function wirePrecisionReport({ precisionReport }: ModelSummary): WirePrecisionRe
     texts: wireAgreement(texts),
     best_labels: { ...bestLabels },
     fp32_products: [...fp32Products],
+    row_scale_products: [...rowProducts],
   };
 }
 

@@ -82,15 +82,20 @@ async function bundle(): Promise<PageFiles> {
     entrypoints: [join(import.meta.dir, '../page/index.html')],
     target: 'browser',
     minify: true,
-    // Relative, so that the page works below any path of a proxy.
-    publicPath: 'assets/',
-    naming: { entry: '[name].[ext]', chunk: '[name]-[hash].[ext]', asset: '[name]-[hash].[ext]' },
+    // What few visits need is loaded when it is needed.
+    splitting: true,
+    // Without a public path, all addresses are relative: so the page works below any path of a proxy.
+    naming: {
+      entry: '[name].[ext]',
+      chunk: 'assets/[name]-[hash].[ext]',
+      asset: 'assets/[name]-[hash].[ext]',
+    },
   });
   const files = await Promise.all(
     outputs.map(async (output): Promise<readonly [string, PageFile]> => {
       const plain = new Uint8Array(await output.arrayBuffer());
       const file = { contentType: output.type, plain, gzip: Bun.gzipSync(plain, { level: 9 }) };
-      return [output.path.replace(/^\.\//, ''), file];
+      return [output.path.replace(/^\.\/(?:assets\/)?/, ''), file];
     }),
   );
   return new Map(files);

@@ -2,12 +2,14 @@ import { isUtf8 } from 'node:buffer';
 import type {
   Classifier,
   CollectOptions,
+  FileThumbnail,
   PictureCollection,
   PictureOutcome,
 } from '../classify/classifier.ts';
 import type { Config } from '../config.ts';
+import type { PictureOptions } from '../contract/options.ts';
 import { ServiceError } from '../errors.ts';
-import type { StreamedResponse } from './answers.ts';
+import { answerTooLarge, MAX_ANSWER_BYTES, type StreamedResponse } from './answers.ts';
 import type { IdOf } from './broken-pictures.ts';
 import type { NewsPace } from './events.ts';
 import {
@@ -76,7 +78,7 @@ export interface SettledPicture {
   readonly outcome: PictureOutcome;
 }
 
-interface UploadOptions extends Pick<CollectOptions, 'background' | 'onThumbnail'> {
+interface UploadOptions extends Pick<CollectOptions, 'background' | 'fit' | 'onTiles' | 'onThumbnail'> {
   /** Whether one broken picture makes the request fail. */
   readonly endsWithFault: boolean;
   /** Whether ids must come before their files, because answers do not wait for the end of the form. */
@@ -197,14 +199,16 @@ export function createUpload(
     fields: {
       files: fileField('files', receivePicture),
       async embeddings({ content }) {
-        await readStoredEmbeddings(content, classifier.model, ({ file, embedding, id }) => {
+        const wanted = { model: classifier.model, fit: collecting.fit ?? 'crop' };
+        await readStoredEmbeddings(content, wanted, ({ file, tiles, id }) => {
           checkFileName(file);
           const index = takePlace(file);
           if (id !== undefined) {
             keepId(id);
             ownIds.set(index, id);
           }
-          collection.addEmbedding(file, embedding);
+          collecting.onTiles?.((tiles.length - 1) * classifier.model.embeddingDimension * 4);
+          const embedding = collection.addEmbedding(file, tiles);
           onReceived?.();
           onSettled?.({ index, outcome: { file: nameAt(index), embedding } });
         });
@@ -230,6 +234,56 @@ export function createUpload(
     },
     [Symbol.asyncDispose]: () => stored.disposeAsync(),
   };
+}
+
+/** What the options say about how pictures are looked at. What is kept of them until the answer is counted. */
+export function lookingAt(
+  { background, fit, thumbnails }: Pick<PictureOptions, 'background' | 'fit' | 'thumbnails'>,
+  lease: Lease,
+): Pick<UploadOptions, 'background' | 'fit' | 'onTiles' | 'onThumbnail'> {
+  return {
+    background,
+    fit,
+    onTiles(bytes) {
+      try {
+        lease.take('keptBytes', bytes);
+      } catch (fault) {
+        lease.abort(fault);
+        throw fault;
+      }
+    },
+    ...(thumbnails && { onThumbnail: thumbnailKeeper(lease) }),
+  };
+}
+
+/**
+ * Counts the memory of thumbnails. When they are too many for an answer, the request ends at once, not after its last
+ * picture.
+ * @returns called with the bytes of each. @throws ServiceError option_invalid, overloaded; the signal's reason
+ */
+function thumbnailKeeper(lease: Lease): (bytes: number) => void {
+  let characters = 0;
+  return (bytes) => {
+    try {
+      lease.take('keptBytes', bytes);
+      characters += base64Length(bytes);
+      if (characters > MAX_ANSWER_BYTES) {
+        throw answerTooLarge('Send less at once, or leave out the option thumbnails.');
+      }
+    } catch (fault) {
+      lease.abort(fault);
+      throw fault;
+    }
+  };
+}
+
+const base64Length = (bytes: number): number => Math.ceil(bytes / 3) * 4;
+
+/** Thumbnails as answers show them. One at a time, because base64 takes more memory than the files. */
+export function* wireThumbnails(
+  thumbnails: readonly FileThumbnail[],
+): Generator<{ file: string; image: string }> {
+  for (const { file, jpeg } of thumbnails) yield { file, image: jpeg.toBase64() };
 }
 
 /** Reads an id as text, or a JSON list of ids. @throws ServiceError ids_invalid */

@@ -8,23 +8,24 @@ import type {
   PictureCollection,
   Ranking,
   RankPicture,
+  Synonyms,
 } from '../classify/classifier.ts';
-import { DECIDING_CANDIDATES, decide } from '../classify/decide.ts';
+import { DECIDING_CANDIDATES, decide, decideSeveral } from '../classify/decide.ts';
 import { statusOf } from '../contract/codes.ts';
-import { optionsSchema, type PictureOptions, parseOptions } from '../contract/options.ts';
+import { optionsSchema, type PictureOptions, parseImageOptions, parseOptions } from '../contract/options.ts';
 import { invariant, ServiceError } from '../errors.ts';
 import {
   adviceOf,
-  answerTooLarge,
   type JsonText,
   jsonItems,
   jsonObject,
-  MAX_ANSWER_BYTES,
+  keptCounter,
   rankingLimit,
   SCORE_BYTES,
   type StreamedResponse,
   sendJson,
   wireModel,
+  wireSynonyms,
 } from './answers.ts';
 import { urlOf } from './app.ts';
 import { type IdOf, type Refusal, refusalOf, wireFault } from './broken-pictures.ts';
@@ -38,10 +39,12 @@ import { type PictureNews, respondOneByOne } from './picture-events.ts';
 import {
   admitPictures,
   createUpload,
+  lookingAt,
   type PictureEndpoint,
   type PictureJob,
   type PictureUpload,
   type SettledPicture,
+  wireThumbnails,
 } from './picture-upload.ts';
 import type { Lease } from './resources.ts';
 
@@ -64,7 +67,8 @@ export async function classifyPictures(
   endpoint: PictureEndpoint,
   record: RequestRecord,
 ): Promise<StreamedResponse> {
-  const options = parseOptions(urlOf(request).searchParams);
+  const query = urlOf(request).searchParams;
+  const options = use === 'categorize' ? parseOptions(query) : parseImageOptions(query);
   const answer =
     use === 'categorize' && isJson(request.headers) ? labelScores(request) : inForm(use, request);
   return await admitPictures(request, endpoint, record, (job) => answer(job, options));
@@ -109,33 +113,9 @@ interface Receiving {
   readonly onCategories?: (categories: Categories) => void;
 }
 
-/** What the options say about how pictures are looked at. */
-function seeing({ background, details, thumbnails }: PictureOptions, lease: Lease) {
-  return { background, ...(details && thumbnails && { onThumbnail: thumbnailKeeper(lease) }) };
-}
-
-/**
- * Counts the memory of thumbnails. When they are too many for an answer, the request ends at once, not after its last
- * picture.
- * @returns called with the bytes of each. @throws ServiceError option_invalid, overloaded; the signal's reason
- */
-function thumbnailKeeper(lease: Lease): (bytes: number) => void {
-  let characters = 0;
-  return (bytes) => {
-    try {
-      lease.take('keptBytes', bytes);
-      characters += base64Length(bytes);
-      if (characters > MAX_ANSWER_BYTES) {
-        throw answerTooLarge('Send less at once, or leave out the option thumbnails.');
-      }
-    } catch (fault) {
-      lease.abort(fault);
-      throw fault;
-    }
-  };
-}
-
-const base64Length = (bytes: number): number => Math.ceil(bytes / 3) * 4;
+/** Only detailed answers have a place for thumbnails. */
+const seeing = (options: PictureOptions, lease: Lease) =>
+  lookingAt({ ...options, thumbnails: options.details && options.thumbnails }, lease);
 
 /** Reads a form. @returns the categories; undefined if the upload ended early because of a broken picture */
 async function receive(
@@ -209,18 +189,30 @@ async function rankedAnswer(
   const { labels } = categories;
   const [subjects, candidates] = use === 'categorize' ? [files, labels] : [labels, files];
   const limit = rankingLimit(options, subjects.length, candidates.length);
-  lease.take('keptBytes', subjects.length * Math.min(limit, candidates.length) * SCORE_BYTES);
-  const asked = { ...options, limit };
+  const onKept = options.several ? keptCounter(lease) : undefined;
+  if (!onKept) lease.take('keptBytes', subjects.length * Math.min(limit, candidates.length) * SCORE_BYTES);
+  const asked = { ...options, limit, ...(onKept && { onKept }) };
   const rankings =
     use === 'categorize'
       ? await collection.rankCategories(categories, asked)
       : await collection.rankFiles(categories, asked);
-  const { model } = endpoint.classifier;
-  const warnings = await collection.warnings();
-  const thumbnails = await collection.thumbnails();
-  const pieces = options.details
-    ? () => detailed({ model, rankings, use, options, errors: broken, idOf, warnings, thumbnails })
-    : () => jsonObject(plainEntries(subjects, rankings, options));
+  if (!options.details) {
+    const pieces = () => jsonObject(plainEntries(subjects, rankings, options));
+    return { pieces, advice: adviceOf(options, files, labels), brokenFiles: broken.length };
+  }
+  const { classifier } = endpoint;
+  const answer: DetailedAnswer = {
+    model: classifier.model,
+    rankings,
+    use,
+    options,
+    errors: broken,
+    idOf,
+    warnings: await collection.warnings(),
+    thumbnails: await collection.thumbnails(),
+    synonyms: await classifier.findSynonyms(categories, options, lease),
+  };
+  const pieces = () => detailed(answer);
   return { pieces, advice: adviceOf(options, files, labels), brokenFiles: broken.length };
 }
 
@@ -229,16 +221,17 @@ function* plainEntries(
   subjects: readonly string[],
   rankings: readonly Ranking[],
   options: PictureOptions,
-): Generator<readonly [string, string | null]> {
+): Generator<readonly [string, string | readonly string[] | null]> {
   const rankedFor = new Map(rankings.map(({ name, candidates }) => [name, candidates]));
   for (const subject of subjects) {
-    yield [subject, decide(rankedFor.get(subject) ?? [], options)?.name ?? null];
+    const ranked = rankedFor.get(subject);
+    if (options.several) yield [subject, ranked ? namesOf(decideSeveral(ranked, options)) : null];
+    else yield [subject, decide(ranked ?? [], options)?.name ?? null];
   }
 }
 
-/** One at a time, because base64 takes more memory than the files. */
-function* withBase64(thumbnails: readonly FileThumbnail[]): Generator<{ file: string; image: string }> {
-  for (const { file, jpeg } of thumbnails) yield { file, image: jpeg.toBase64() };
+function namesOf(candidates: Ranking['candidates']): readonly string[] {
+  return candidates.map(({ name }) => name);
 }
 
 interface DetailedAnswer {
@@ -250,10 +243,11 @@ interface DetailedAnswer {
   readonly idOf: IdOf;
   readonly warnings: readonly FileWarning[];
   readonly thumbnails: readonly FileThumbnail[];
+  readonly synonyms: readonly Synonyms[];
 }
 
 function* detailed(answer: DetailedAnswer): Generator<string> {
-  const { model, rankings, use, options, errors, idOf, warnings, thumbnails } = answer;
+  const { model, rankings, use, options, errors, idOf, warnings, thumbnails, synonyms } = answer;
   yield `{"model":${JSON.stringify(wireModel(model))},"results":[`;
   let before = '';
   for (const ranking of rankings) {
@@ -273,9 +267,11 @@ function* detailed(answer: DetailedAnswer): Generator<string> {
   }
   if (thumbnails.length > 0) {
     yield ',"thumbnails":[';
-    yield* jsonItems(withBase64(thumbnails));
+    yield* jsonItems(wireThumbnails(thumbnails));
     yield ']';
   }
+  // Without its opening brace.
+  if (synonyms.length > 0) yield `,${JSON.stringify(wireSynonyms(synonyms)).slice(1, -1)}`;
   yield '}';
 }
 
@@ -292,14 +288,18 @@ function detailedResult({ name, candidates }: Ranking, use: Use, options: Pictur
     [subject]: name,
     ...(use === 'categorize' && withId(name)),
     [candidate]: answer,
+    ...(options.several && { categories: namesOf(decideSeveral(candidates, options)) }),
     ...(use === 'image' && withId(answer)),
     score: best?.score ?? null,
     similarity: best?.similarity ?? null,
-    scores: candidates.slice(0, options.top_k).map(({ name: other, score, similarity }) => ({
+    ...(best?.background && { background: best.background }),
+    scores: candidates.slice(0, options.top_k).map(({ name: other, score, similarity, background }) => ({
       [candidate]: other,
       ...(use === 'image' && withId(other)),
       score,
       similarity,
+      // Of /categorize, all candidates of a file have the same.
+      ...(use === 'image' && background && { background }),
     })),
   };
 }
@@ -313,6 +313,7 @@ function oneByOne(job: PictureJob, question: Question, notation: EventNotation):
   let rank: RankPicture | undefined;
   let upload: PictureUpload | undefined;
   let broken = 0;
+  let synonyms: readonly Synonyms[] = [];
 
   const receiveAll = async (news: PictureNews<SettledPicture>): Promise<Refusal | undefined> => {
     await using arriving = createUpload(job, {
@@ -332,6 +333,7 @@ function oneByOne(job: PictureJob, question: Question, notation: EventNotation):
         { signal: lease.signal, times: record.work },
       );
       news.describable();
+      if (options.details) synonyms = await classifier.findSynonyms(categories, options, lease);
     };
     try {
       await receive(job, question, {
@@ -362,7 +364,7 @@ function oneByOne(job: PictureJob, question: Question, notation: EventNotation):
       if ('error' in outcome) return eventText(notation, 'broken', { index, ...wireFault(outcome, idOf) });
       const candidates = rank?.(outcome.embedding) ?? [];
       const { file, warning, thumbnail } = outcome;
-      const { score, similarity, scores } = detailedResult(
+      const { score, similarity, background, scores } = detailedResult(
         { name: file, candidates },
         'categorize',
         options,
@@ -373,12 +375,18 @@ function oneByOne(job: PictureJob, question: Question, notation: EventNotation):
         file,
         ...(id !== undefined && { id }),
         category: decide(candidates, options)?.name ?? null,
-        ...(options.details && { score, similarity, scores }),
+        ...(options.several && { categories: namesOf(decideSeveral(candidates, options)) }),
+        ...(options.details && { score, similarity, ...(background && { background }), scores }),
         ...(options.details && warning !== undefined && { warning }),
         ...(thumbnail && { thumbnail: thumbnail.toBase64() }),
       });
     },
-    end: () => ({ model: wireModel(classifier.model), files: record.files, broken }),
+    end: () => ({
+      model: wireModel(classifier.model),
+      files: record.files,
+      broken,
+      ...wireSynonyms(synonyms),
+    }),
   });
 }
 
@@ -408,7 +416,7 @@ function labelScores(request: Request): Respond {
 interface ZeroShot {
   isList: boolean;
   labels: readonly string[];
-  template: readonly [string] | undefined;
+  template: readonly string[] | undefined;
   /** Whether a picture is too large, so that the rest was not read. */
   isCut: boolean;
 }
@@ -506,12 +514,12 @@ async function readParameters(reader: JsonReader, found: ZeroShot): Promise<void
       found.labels = await readStrings(reader, 'parameters.candidate_labels');
     } else if (key === 'hypothesis_template') {
       const parsed = v.safeParse(optionsSchema.entries.template, [await reader.value(MAX_FIELD_BYTES)]);
-      const [template] = parsed.success ? (parsed.output ?? []) : [];
+      const template = parsed.success ? parsed.output : undefined;
       if (template === undefined) {
         const [issue] = parsed.issues ?? [];
         throw jsonInvalid(`has a hypothesis_template that ${issue?.message ?? 'is missing'}`);
       }
-      found.template = [template];
+      found.template = template;
     } else {
       const value = await reader.value(MAX_FIELD_BYTES);
       if (key === 'candidate_labels') {

@@ -249,7 +249,12 @@ export function createServer(options: ServerOptions): HttpServer {
 
   const app = createApp(
     {
-      health: () => healthOf(engine(), isDraining, Math.floor((performance.now() - startedAt) / 1000)),
+      health: () =>
+        healthOf(engine(), {
+          isDraining,
+          needsKey: config.apiKey !== undefined,
+          uptimeSeconds: Math.floor((performance.now() - startedAt) / 1000),
+        }),
       ready: () => readiness(engine(), isDraining),
       metrics: metrics.exposition,
       categorize: pictures('categorize'),

@@ -6,9 +6,11 @@ import { decodePart } from './parts/decode.ts';
 import { encodePart } from './parts/encode.ts';
 import { hostilePart } from './parts/hostile.ts';
 import { labelsPart } from './parts/labels.ts';
+import { othersPart } from './parts/others.ts';
 import { overloadPart } from './parts/overload.ts';
 import { regretPart } from './parts/regret.ts';
 import { servicePart } from './parts/service.ts';
+import { shardsPart } from './parts/shards.ts';
 import { slowPart } from './parts/slow-clients.ts';
 import { startPart } from './parts/start.ts';
 import { videoPart } from './parts/video.ts';
@@ -31,6 +33,8 @@ const named: ReadonlyMap<string, (sitting: Sitting) => Promise<Findings>> = new 
   ['hostile', hostilePart],
   ['slow', slowPart],
   ['regret', regretPart],
+  ['shards', shardsPart],
+  ['others', othersPart],
 ]);
 
 const options = readOptions();

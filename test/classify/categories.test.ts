@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import { parse } from 'csv-parse/sync';
 import fc from 'fast-check';
-import { parseCategories } from '../../src/classify/categories.ts';
+import { parseCategories, writeCategories } from '../../src/classify/categories.ts';
 import { ServiceError } from '../../src/errors.ts';
 
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -345,5 +345,86 @@ describe('properties', () => {
       }),
       { numRuns: 1000 },
     );
+  });
+});
+
+describe('categories with phrases', () => {
+  const read = (text: string) => parseCategories(bytes(text), 1000);
+
+  test('keep their order and their names, also those of numbers and escapes', () => {
+    const document =
+      ' {"a":{"categories":{"x":"y"}},"categories":{"10":"ten","dog":["a dog"," a puppy ","a dog"],"2":["x,{}[]:\\"\\\\"], "\\u0063at" : "a cat","__proto__":"p"}}';
+    expect(read(document)).toEqual({
+      labels: ['10', 'dog', '2', 'cat', '__proto__'],
+      phrases: [['ten'], ['a dog', 'a puppy'], ['x,{}[]:"\\'], ['a cat'], ['p']],
+    });
+  });
+
+  test('are a list if each name is its phrase, and the last list counts', () => {
+    expect(read('{"categories":{"a":"a","b":[" b "]}}')).toEqual({ labels: ['a', 'b'] });
+    expect(read('{"categories":["x"],"categories":{"a":"b"}}').phrases).toEqual([['b']]);
+    expect(read('{"categories":{"a":"b"},"categories":["x"]}')).toEqual({ labels: ['x'] });
+  });
+
+  test('are written so that they are read again', () => {
+    const name = fc
+      .string({ minLength: 1, unit: 'grapheme' })
+      .filter((text) => !/\p{Cc}|\p{Surrogate}/u.test(text) && text.trim() === text);
+    fc.assert(
+      fc.property(
+        fc.dictionary(name, fc.uniqueArray(name, { minLength: 1, maxLength: 4 }), { minKeys: 1 }),
+        (made) => {
+          const labels = Object.keys(made);
+          const phrases = labels.map((label) => made[label]!);
+          const isPlain = labels.every((label, index) => phrases[index]!.join('\0') === label);
+          const categories = isPlain ? { labels } : { labels, phrases };
+          expect(read(writeCategories(categories))).toEqual(categories);
+        },
+      ),
+    );
+    expect(writeCategories({ labels: ['a', '"b'] })).toBe('["a","\\"b"]');
+  });
+
+  test.each([
+    ['{"categories":{"a":[]}}', 'has an empty list at categories["a"]', 'categories["a"]'],
+    ['{"categories":{"a":["b",3]}}', 'has a number at categories["a"][1]', 'categories["a"][1]'],
+    [
+      '{"categories":{"a":{"b":"c"}}}',
+      'has an object at categories["a"], where a phrase or a list',
+      'categories["a"]',
+    ],
+    ['{"categories":{"a":null}}', 'has null at categories["a"]', 'categories["a"]'],
+    [
+      '{"categories":{"a":"x","b":"y"," a":"z"}}',
+      'has the category at categories["a"] twice',
+      'categories["a"]',
+    ],
+    ['{"categories":{"a":"x","a":"x"}}', 'has the category at categories["a"] twice', 'categories["a"]'],
+    ['{"categories":{" ":"x"}}', 'has an empty name at categories[""]', 'categories[""]'],
+    ['{"categories":{"a":["x"," "]}}', 'has an empty phrase at categories["a"][1]', 'categories["a"][1]'],
+    ['{"categories":{"a":""}}', 'has an empty phrase at categories["a"]', 'categories["a"]'],
+    [`{"categories":{"${'long '.repeat(20)}":3}}`, '…"], where a phrase', undefined],
+  ])('%s is refused with its place', (document, sentence, element) => {
+    const { code, message, details } = faultOf(document);
+    expect([code, message.includes(sentence)]).toEqual(['categories_malformed', true]);
+    if (element !== undefined) expect(details).toEqual({ element });
+    expect(message.length).toBeLessThan(400);
+  });
+
+  test('have the same limits as lists, and the same faults', () => {
+    const two = '{"categories":{"a":["1","2","3"],"b":"4"}}';
+    expect(parseCategories(bytes(two), 2).labels).toEqual(['a', 'b']);
+    expect(faultOf(two, 1)).toMatchObject({
+      code: 'categories_too_many',
+      details: { categories: 2, limit: 1 },
+    });
+    expect(faultOf('{"categories":{}}').code).toBe('categories_missing');
+    expect(faultOf('{"categories":{"a":["x\u0007"]}}'.replace('\u0007', '\\u0007')).message).toContain(
+      'has a control character in a phrase of label 1',
+    );
+    expect(faultOf('{"categories":{"a":}}').details).toEqual({ line: 1, column: 20 });
+    const many = `{"categories":{"a":[${'"x",'.repeat(200_000)}"x"]}}`;
+    expect(faultOf(many).code).toBe('categories_too_many');
+    expect(() => parseCategories(bytes('{"texts":{"a":"b"}}'), 10, 'texts')).toThrow('not a list of strings');
   });
 });

@@ -62,7 +62,7 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
       },
     }),
     needsThumbnail: (bytes) => new TextDecoder().decode(bytes).startsWith('unshown'),
-    encodeThumbnail: async (pixels) => pixels.slice(0, 12),
+    encodeThumbnail: async ({ pixels }) => pixels.slice(0, 12),
     isIsolated: (bytes) => new TextDecoder().decode(bytes).includes('slow'),
     isolatedAtOnce: 1,
     async loadPicture(bytes, pixels) {
@@ -72,6 +72,7 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
       if (text === 'restart') throw new ServiceError('engine_restarting', 'Try again.');
       if (text === 'bug') throw new TypeError('undefined is not a function');
       pixels.set(bytes);
+      return { warning: undefined };
     },
     openVideo: () => Promise.reject(new Error('no video here')),
     framing: {
@@ -81,6 +82,7 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
     videoPlaces: createVideoPlaces({ running: 1, memoryBytes: 1 }),
     maxCategories: 10,
     undecodedBytes,
+    tiledBytes: 1,
     noteGarbage: (bytes) => garbage.push(bytes),
     observer,
   });
@@ -159,7 +161,7 @@ describe('classifier', () => {
     const known = await pictures.embeddings();
     expect(known.map(({ file }) => file)).toEqual(['red.jpg', 'blue.jpg']);
     const collection = classifier.collect(stay);
-    for (const { file, embedding } of known) collection.addEmbedding(file, embedding);
+    for (const { file, embedding } of known) collection.addEmbedding(file, [embedding]);
     const categories = { labels: ['green', 'red', 'blue'] };
     const options = { template: ['a {}', 'more {}'], limit: 2 };
     const rankings = await pictures.rankCategories(categories, options);
@@ -188,7 +190,7 @@ describe('classifier', () => {
     ['has the length 0; embeddings are L2-normalised, to the length 1', [0, 0, 0]],
   ])('refuses an embedding that %s', (fault, numbers) => {
     const collection = textualClassifier().classifier.collect(stay);
-    expect(() => collection.addEmbedding('a.jpg', Float32Array.from(numbers))).toThrow(
+    expect(() => collection.addEmbedding('a.jpg', [Float32Array.from(numbers)])).toThrow(
       `The embedding of "a.jpg" ${fault}.`,
     );
     expect(collection.names()).toEqual([]);
@@ -402,5 +404,173 @@ describe('file names of one request', () => {
         expect(unique[0]).toBe(names[0] as string);
       }),
     );
+  });
+});
+
+/** Without the product's functions: the embedding of `embed`, in double precision. */
+function exactEmbedding(text: string): readonly number[] {
+  const counts = axes.map((axis) => (text.includes(axis) ? 1 : 0.1));
+  const norm = Math.sqrt(counts.reduce((sum, count) => sum + count ** 2, 0));
+  return counts.map((count) => count / norm);
+}
+
+function exactMean(embeddings: readonly (readonly number[])[]): readonly number[] {
+  const sum = axes.map((_, axis) => embeddings.reduce((total, one) => total + one[axis]!, 0));
+  const norm = Math.sqrt(sum.reduce((total, value) => total + value ** 2, 0));
+  return sum.map((value) => value / norm);
+}
+
+const exactCosine = (a: readonly number[], b: readonly number[]) =>
+  a.reduce((sum, value, index) => sum + value * b[index]!, 0);
+
+/** The score of a category against four phrases that have no colour, with the logit scale 100. */
+function exactScore(picture: string, category: readonly number[], templates: readonly string[] = ['{}']) {
+  const seen = exactEmbedding(picture);
+  const background = Math.max(
+    ...['object', 'things', 'stuff', 'texture'].map((phrase) =>
+      exactCosine(seen, exactMean(templates.map((one) => exactEmbedding(one.replace('{}', phrase))))),
+    ),
+  );
+  const similarity = exactCosine(seen, category);
+  const [own, other] = [Math.exp(100 * (similarity - 1)), Math.exp(100 * (background - 1))];
+  return { similarity, background, score: own / (own + other) };
+}
+
+describe('categories against the background', () => {
+  const pictures = { 'red.jpg': 'red', 'plain.jpg': 'nothing', 'both.jpg': 'red blue' };
+
+  async function collected(classifier: ReturnType<typeof textualClassifier>['classifier']) {
+    const collection = classifier.collect(stay);
+    for (const [name, text] of Object.entries(pictures)) await collection.add(name, bytesOf(text));
+    return collection;
+  }
+
+  test.each([[undefined], [['{}', 'blue {}']], [['a green {}']]])(
+    'have exact scores in %p',
+    async (template) => {
+      const { classifier } = textualClassifier();
+      const collection = await collected(classifier);
+      const labels = ['red', 'blue', 'green'];
+      const options = { others: true, ...(template && { template }) };
+      const rankings = await collection.rankCategories({ labels }, options);
+      expect(rankings).toHaveLength(3);
+      for (const { name, candidates } of rankings) {
+        expect(candidates.map(({ similarity }) => similarity)).toEqual(
+          candidates.map(({ similarity }) => similarity).toSorted((a, b) => b - a),
+        );
+        for (const candidate of candidates) {
+          const texts = (template ?? ['{}']).map((one) => exactEmbedding(one.replace('{}', candidate.name)));
+          const exact = exactScore(pictures[name as keyof typeof pictures], exactMean(texts), template);
+          expect(candidate.score).toBeCloseTo(exact.score, 4);
+          expect(candidate.similarity).toBeCloseTo(exact.similarity, 6);
+          expect(candidate.background?.similarity).toBeCloseTo(exact.background, 6);
+          expect(candidate.background?.phrase).toBe('object');
+        }
+      }
+    },
+  );
+
+  test('have a score that does not depend on the others', async () => {
+    const { classifier } = textualClassifier();
+    const collection = await collected(classifier);
+    const alone = await collection.rankCategories({ labels: ['red'] }, { others: true });
+    const among = await collection.rankCategories({ labels: ['blue', 'red', 'green'] }, { others: true });
+    for (const [index, { candidates }] of among.entries()) {
+      expect(candidates.find(({ name }) => name === 'red')).toEqual(alone[index]!.candidates[0]!);
+    }
+  });
+
+  test('are all kept with several, under any limit, and counted', async () => {
+    const { classifier } = textualClassifier();
+    const collection = await collected(classifier);
+    const kept: number[] = [];
+    const rankings = await collection.rankCategories(
+      { labels: ['green', 'blue', 'red', 'blue red'] },
+      { several: true, limit: 1, onKept: (count) => kept.push(count) },
+    );
+    expect(rankings.map(({ candidates }) => candidates.map(({ name }) => name))).toEqual([
+      ['red', 'blue red'],
+      ['blue red'],
+      ['blue red'],
+    ]);
+    expect(kept).toEqual([2, 1, 1]);
+  });
+
+  test('find pictures that beat their own background before those that do not', async () => {
+    const { classifier } = textualClassifier();
+    const collection = await collected(classifier);
+    const options = { others: true, limit: 3 };
+    const labels = ['green', 'blue red'];
+    const rankings = await collection.rankFiles({ labels }, options);
+    expect(rankings.map(({ candidates }) => candidates.map(({ name }) => name))).toEqual([
+      ['plain.jpg', 'both.jpg', 'red.jpg'],
+      // The plain picture is more similar than the red one, but fits every phrase better.
+      ['both.jpg', 'red.jpg', 'plain.jpg'],
+    ]);
+    const comparison = await classifier.createComparison({ labels }, options, stay);
+    const embeddings = (await collection.embeddings()).map(({ embedding }) => comparison.compare(embedding));
+    const columns = Array.from({ length: comparison.width }, (_, column) =>
+      Float64Array.from(embeddings, (similarities) => similarities[column]!),
+    );
+    const names = collection.names();
+    for (const [category, { candidates }] of rankings.entries()) {
+      const ranked = comparison.rank(columns, category);
+      expect(ranked.map((one) => ({ ...one, name: names[one.name]! }))).toEqual([...candidates]);
+    }
+    const rank = await classifier.createRanker({ labels }, options, stay);
+    const [first] = await collection.rankCategories({ labels }, options);
+    expect(rank((await collection.embeddings())[0]!.embedding)).toEqual([...first!.candidates]);
+  });
+});
+
+describe('phrases of a category', () => {
+  const categories = {
+    labels: ['warm', 'cold'],
+    phrases: [['red', 'a red red green'], ['blue']],
+  };
+
+  test('are averaged, each over the templates', async () => {
+    const { classifier } = textualClassifier();
+    const template = ['{}', 'green {}'];
+    const [warm] = categories.phrases.map((phrases) =>
+      exactMean(
+        phrases.map((phrase) => exactMean(template.map((one) => exactEmbedding(one.replace('{}', phrase))))),
+      ),
+    );
+    const collection = classifier.collect(stay);
+    await collection.add('a.jpg', bytesOf('red'));
+    const [ranking] = await collection.rankCategories(categories, { template });
+    expect(ranking?.candidates.map(({ name }) => name)).toEqual(['warm', 'cold']);
+    const exact = exactCosine(exactEmbedding('red'), warm!);
+    expect(ranking?.candidates[0]?.similarity).toBeCloseTo(exact, 6);
+    const [best] = await collection.rankFiles(categories, { template, others: true });
+    expect(best?.candidates[0]?.similarity).toBeCloseTo(exact, 6);
+    expect(best?.candidates[0]?.score).toBeCloseTo(exactScore('red', warm!, template).score, 4);
+  });
+
+  test('count against the limit of texts, with and without templates, and are checked', async () => {
+    const { classifier } = textualClassifier();
+    const many = { labels: ['a'], phrases: [Array.from({ length: 5001 }, (_, index) => `red ${index}`)] };
+    await classifier.checkLabels(many, {}, stay);
+    const twice = classifier.checkLabels(many, { template: ['{}', 'a {}'] }, stay);
+    expect(twice).rejects.toThrow('5001 phrases in 2 templates are 10002 texts; at most 10000 are accepted.');
+    const more = { labels: ['a'], phrases: [[...many.phrases[0]!, ...many.phrases[0]!]] };
+    expect(classifier.checkLabels(more, {}, stay)).rejects.toThrow('have 10002 phrases; at most 10000');
+    const long = { labels: ['a'], phrases: [['red', 'x'.repeat(41)]] };
+    expect(classifier.checkLabels(long, {}, stay)).rejects.toThrow('is too long');
+    const template = [`{} ${'x'.repeat(35)}`];
+    expect(classifier.checkLabels({ labels: ['red'] }, { template, others: true }, stay)).rejects.toThrow(
+      '"object xx',
+    );
+  });
+
+  test('of two categories that are the same are synonyms', async () => {
+    const { classifier } = textualClassifier();
+    const found = await classifier.findSynonyms(
+      { labels: ['warm', 'hot', 'cold'], phrases: [['red'], ['red', 'a red'], ['blue']] },
+      {},
+      stay,
+    );
+    expect(found.map(({ categories: pair }) => pair)).toEqual([['warm', 'hot']]);
   });
 });

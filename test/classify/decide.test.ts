@@ -30,11 +30,17 @@ describe('the answer', () => {
     expect(decideSeveral([], { several: true })).toEqual([]);
   });
 
-  test('has to be as good as the background where it competes with it, unless a threshold is given', () => {
+  test('has to be better than the background where it competes with it, unless a threshold is given', () => {
+    const better = [{ name: 'cat', score: 0.51 }];
     const equal = [{ name: 'cat', score: 0.5 }];
+    const rounded = [{ name: 'cat', score: 0.5008 }];
     const worse = [{ name: 'cat', score: 0.49 }];
     for (const rules of [{ others: true }, { several: true }, { others: false, several: true }]) {
-      expect(decide(equal, rules)).toBe(equal[0]!);
+      expect(decide(better, rules)).toBe(better[0]!);
+      expect(decide(equal, rules)).toBeNull();
+      expect(decide(rounded, rules)).toBeNull();
+      expect(decide(rounded, { ...rules, threshold: 0.5 })).toBe(rounded[0]!);
+      expect(decide(equal, { ...rules, threshold: 0.5 })).toBe(equal[0]!);
       expect(decide(worse, rules)).toBeNull();
       expect(decide(worse, { ...rules, threshold: 0.2 })).toBe(worse[0]!);
       expect(decide(worse, { ...rules, threshold: 0 })).toBe(worse[0]!);

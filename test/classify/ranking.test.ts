@@ -75,8 +75,8 @@ describe('rank', () => {
       rank(vector(1), { names: ['one', 'two'], embeddings: [vector(1)] }, { score: softmax(100) }),
     ).toThrow('2 names for 1 candidates');
     expect(() =>
-      rank(vector(1), { names: ['one'], embeddings: [vector(1, 0)] }, { score: softmax(100) }),
-    ).toThrow('embeddings of 1 and 2');
+      rank(vector(1, 0), { names: ['one'], embeddings: [vector(1, 0, 0)] }, { score: softmax(100) }),
+    ).toThrow('embeddings of 2 and 3');
   });
 
   const components = fc.float({ min: -1, max: 1, noNaN: true });

@@ -1,8 +1,13 @@
 import { expect } from 'bun:test';
-import { softmax } from '../../src/classify/decide.ts';
-import { createVideoSearch, type OpenVideo, type VideoSource } from '../../src/classify/video-search.ts';
+import { softmax, usesBackground } from '../../src/classify/decide.ts';
+import {
+  createVideoSearch,
+  type Framing,
+  type OpenVideo,
+  type VideoSource,
+} from '../../src/classify/video-search.ts';
 import { unobserved } from '../../src/engine-observer.ts';
-import type { FrameProgress, Range } from '../../src/media/video/video.ts';
+import type { FrameProgress, FramesOptions, Range } from '../../src/media/video/video.ts';
 import type { VideoPlace, VideoPlaces } from '../../src/media/video/video-places.ts';
 import { createSemaphore, type Semaphore } from '../../src/semaphore.ts';
 
@@ -23,6 +28,8 @@ export const framing = {
 export type Scripted = readonly (readonly [timestamp: number, text: string])[];
 
 export interface World {
+  readonly framing?: Framing;
+  readonly onFrames?: (options: FramesOptions) => void;
   readonly frames?: Scripted;
   /** That a closer look finds. */
   readonly further?: Scripted;
@@ -64,7 +71,16 @@ function placesOf(semaphore: Semaphore, expected: (number | undefined)[]): Video
 /** A search through a video whose frames are texts. */
 export function scriptedSearch(world: World = {}) {
   const { frames = [[0, 'red']], further = [], slots = 2, places = 1 } = world;
-  const { onFrame, onEncode, onLabels, onOpen, onJpeg, openVideo } = world;
+  const {
+    framing: itsFraming = framing,
+    onFrames,
+    onFrame,
+    onEncode,
+    onLabels,
+    onOpen,
+    onJpeg,
+    openVideo,
+  } = world;
   const given = new Set<number>();
   const semaphore = createSemaphore(slots);
   const placesForVideos = createSemaphore(places);
@@ -81,7 +97,8 @@ export function scriptedSearch(world: World = {}) {
   const source = (signal: AbortSignal, onProgress: (progress: FrameProgress) => void): VideoSource => ({
     description: { duration: 10, width: 640, height: 360, frameRate: 25, codec: 'h264' },
     async *frames(options) {
-      expect(options).toMatchObject(framing);
+      expect(options).toMatchObject(itsFraming);
+      onFrames?.(options);
       for (const [index, [timestamp, text]] of frames.entries()) {
         await onFrame?.(index, signal);
         onProgress({ stage: 'searching', secondsDone: timestamp, secondsTotal: 10, frames: index + 1 });
@@ -129,7 +146,7 @@ export function scriptedSearch(world: World = {}) {
       seen.mostOpen = Math.max(seen.mostOpen, seen.open);
       return source(signal, onProgress);
     },
-    framing,
+    framing: itsFraming,
     places: placesOf(placesForVideos, seen.expected),
     score: softmax(10),
     imageEncoder: {
@@ -159,6 +176,10 @@ export function scriptedSearch(world: World = {}) {
     async encodeLabels({ labels }, _, { signal }) {
       await onLabels?.(signal);
       return labels.map(embed);
+    },
+    async backgroundOf(options) {
+      if (!usesBackground(options)) return undefined;
+      return { names: ['object'], embeddings: [embed('object')], logitScale: 100, rules: options };
     },
   });
   return { search, seen, semaphore, placesForVideos };

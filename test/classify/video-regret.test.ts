@@ -43,6 +43,7 @@ const search = createVideoSearch({
     },
   },
   encodeLabels: async (categories) => categories.labels.map((label) => axis(labels.indexOf(label))),
+  backgroundOf: async () => undefined,
   observer: unobserved,
 });
 

@@ -50,6 +50,40 @@ describe('the search for the best frames', () => {
     expect(seen.open).toBe(0);
   });
 
+  test('with others, frames that beat the background come first, and moments are only of them', async () => {
+    const frames: Scripted = [
+      [0.5, 'nothing'],
+      [2, 'red'],
+      [4, 'red green'],
+      [6, 'nothing'],
+    ];
+    const categories = { labels: ['blue', 'red green'] };
+    const options = { others: true };
+    await using found = await scriptedSearch({ frames }).search('film', categories, options, {
+      signal: stay,
+    });
+    const [blue, both] = found.rankings;
+    // Nothing is as similar to blue as a frame of nothing, but that fits the background better.
+    expect(blue?.frames[0]).toMatchObject({ timestamp: 0.5, background: { phrase: 'object' } });
+    expect(blue?.frames[0]?.score).toBeLessThan(0.5);
+    expect(blue?.moments).toEqual([]);
+    expect(both?.frames.map(({ timestamp, score }) => [timestamp, score > 0.5])).toEqual([
+      [4, true],
+      [2, true],
+      [0.5, false],
+      [6, false],
+    ]);
+    for (const { score, similarity, background } of both?.frames ?? []) {
+      const other = background?.similarity ?? Number.NaN;
+      const [own, neutral] = [Math.exp(100 * (similarity - 1)), Math.exp(100 * (other - 1))];
+      expect(score).toBeCloseTo(own / (own + neutral), 9);
+    }
+    expect(both?.moments).toMatchObject([{ start: 4, timestamp: 4 }]);
+    await using without = await scriptedSearch({ frames }).search('film', categories, {}, { signal: stay });
+    expect(without.rankings[1]?.frames.map(({ timestamp }) => timestamp)).toEqual([4, 0.5, 6, 2]);
+    expect(without.rankings[0]?.moments).not.toEqual([]);
+  });
+
   test('a limit cuts the list, not the softmax', async () => {
     const frames: Scripted = [
       [1, 'red'],
@@ -345,4 +379,36 @@ describe('what fails stops all else, and gives everything back', () => {
     // What is in a batch already runs to its end.
     while (semaphore.used > 0) await Bun.sleep(1);
   });
+});
+
+test('the model looks at as many squares with tiles as with the crop: at fewer frames', async () => {
+  const asked: unknown[] = [];
+  const search = (fit: 'crop' | 'tiles', thorough: boolean) =>
+    scriptedSearch({
+      framing: {
+        side: 1,
+        geometry: (width, height, its) => {
+          expect([width, height]).toEqual([640, 360]);
+          return its === 'tiles'
+            ? { resizedWidth: 3, resizedHeight: 1, cropLeft: 0, cropTop: 0, tiles: 3 }
+            : { resizedWidth: 1, resizedHeight: 1, cropLeft: 0, cropTop: 0 };
+        },
+      },
+      onFrames: ({ maximumFrames, fit: its }) => asked.push([its, maximumFrames]),
+    }).search('film', { labels: ['red'] }, { fit, thorough }, { signal: stay });
+  for (const [fit, thorough] of [
+    ['crop', false],
+    ['tiles', false],
+    ['crop', true],
+    ['tiles', true],
+  ] as const) {
+    await using _ = await search(fit, thorough);
+  }
+  // Three eighths of 512 and 2048, and of a third of them.
+  expect(asked).toEqual([
+    ['crop', 192],
+    ['tiles', 63],
+    ['crop', 768],
+    ['tiles', 255],
+  ]);
 });

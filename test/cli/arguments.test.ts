@@ -15,7 +15,7 @@ describe('a command', () => {
       task: 'categorize',
       paths: ['photos', 'a.jpg'],
       categories: { file: 'cats.json', words: [] },
-      question: { top_k: 5 },
+      question: { fit: 'crop', top_k: 5 },
       videoOptions: { thorough: false, moments: false },
       format: 'text',
       output: undefined,
@@ -25,6 +25,8 @@ describe('a command', () => {
       isListed: true,
       isConfirmed: false,
       search: { subject: '', limit: 20, minSimilarity: -1 },
+      shard: { index: 0, count: 1 },
+      partFormat: 'jsonl',
       index: { isUsed: true, file: undefined },
       server: undefined,
       isQuiet: false,
@@ -128,6 +130,59 @@ describe('a command', () => {
     expect(server?.href).toBe('https://example.org/clip');
   });
 
+  test('is about shards if it says so, or if its photos or answers are elsewhere', () => {
+    const command = parse('/p --category c --shard 3/10 --output out --parquet');
+    expect(command).toMatchObject({
+      task: 'shard',
+      shard: { index: 3, count: 10 },
+      partFormat: 'parquet',
+      index: { isUsed: false },
+    });
+    for (const text of [
+      's3://b/p',
+      'a.tar',
+      'p x.TGZ',
+      'p --output s3://b/a.jsonl',
+      'p --output a.parquet',
+    ]) {
+      const { task, shard } = parse(`${text} --category c`);
+      expect({ task, shard }).toEqual({ task: 'shard', shard: { index: 0, count: 1 } });
+    }
+    expect(parse('merge out s3://b/out/ --output all.jsonl')).toMatchObject({
+      task: 'merge',
+      paths: ['out', 's3://b/out/'],
+    });
+  });
+
+  test.each([
+    [
+      's3://b/p --category c --move-to d',
+      '--move-to cannot be combined with photos in object storage, which',
+    ],
+    [
+      'a.tar --category c --write-keywords',
+      '--write-keywords cannot be combined with photos in tar files, which',
+    ],
+    ['p --category c --shard 0/2 --output o --best', '--best cannot be combined with --shard, which'],
+    ['p --category c --output o.parquet --copy-to d', '--copy-to cannot be combined with Parquet, which'],
+    ['p --category c --shard 0/2', '--shard needs --output FOLDER'],
+    ['p --category c --shard 2/2 --output o', '--shard "2/2" must be I/N'],
+    [
+      'a.tar --category c --csv --output o.jsonl',
+      'With photos in tar files, --output is JSON lines or Parquet',
+    ],
+    [
+      'search words s3://b/p',
+      'search cannot be combined with photos in object storage; it needs photos in files',
+    ],
+    ['duplicates a.tar', 'duplicates cannot be combined with photos in tar files'],
+    ['merge', 'merge needs the folder of the parts'],
+    ['merge out', 'merge needs --output FILE'],
+    ['merge out --output all.jsonl --json', '--json cannot be combined with merge.'],
+  ])('%s is refused', (text, sentence) => {
+    expect(() => parse(text)).toThrow(sentence);
+  });
+
   test('has a help of lines that fit into a terminal', () => {
     const long = help.split('\n').filter((line) => line.length > 80);
     expect(long).toEqual([]);
@@ -157,7 +212,14 @@ describe('a command is refused', () => {
     ['p --category c --jason', "Unknown option '--jason'"],
     ['p --category c --threshold 2', '--threshold must be a number from 0 to 1'],
     ['p --category c --threshold 0.1 --threshold 0.2', '--threshold is given 2 times'],
-    ['p --category c --template photo --top-k 0', '--template must hold {} exactly once'],
+    [
+      'p --category c --several --move-to d',
+      '--several cannot be combined with --move-to, because a photo can be',
+    ],
+    ['p --category c --several --best', '--several cannot be combined with --best or --video; use --others'],
+    ['--video v --category c --several', '--several cannot be combined with --best or --video'],
+    ['search a p --others', '--others cannot be combined with search'],
+    ['p --category c --template photograph --top-k 0', '--template must hold {} exactly once'],
     ['p --category c --template photo --top-k 0', '--top-k must be at least 1'],
     ['p --category c --json --csv', '--json and --csv cannot be combined'],
     ['p --category c --move-to a --copy-to b', '--move-to and --copy-to cannot be combined'],
@@ -200,6 +262,19 @@ describe('categories', () => {
     await folder.write({ 'cats.json': '{"categories":["a","b"]}' });
     const { labels } = await readCategories({ file: folder.at('cats.json'), words: ['c, d', 'a'] }, 10);
     expect(labels).toEqual(['a', 'b', 'c, d']);
+  });
+
+  test('of a file may have phrases, which those given one by one do not have', async () => {
+    await using folder = await temporaryFolder();
+    await folder.write({ 'cats.json': '{"categories":{"10":["a dog","a puppy"],"b":"b"}}' });
+    const read = (words: readonly string[], most = 10) =>
+      readCategories({ file: folder.at('cats.json'), words }, most);
+    expect(await read([' c ', 'b'])).toEqual({
+      labels: ['10', 'b', 'c'],
+      phrases: [['a dog', 'a puppy'], ['b'], ['c']],
+    });
+    expect((await read([])).labels).toEqual(['10', 'b']);
+    expect(read(['c'], 2)).rejects.toThrow('3 categories came; at most 2 are accepted.');
   });
 
   test('given one by one are taken as they are', async () => {

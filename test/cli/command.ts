@@ -19,13 +19,15 @@ export interface RunningCommand {
  * Starts the real command in a separate process, with the demo model.
  * @param cache folder for the compiled model
  * @param environment added to the minimum that a process needs; other variables of the test are not passed on
+ * @param program from the repository's root
  */
 export function startCommand(
   cache: string,
   argv: readonly string[],
   environment: Readonly<Record<string, string>> = {},
+  program = 'src/cli/main.ts',
 ): RunningCommand {
-  const child = Bun.spawn([process.execPath, 'src/cli/main.ts', ...argv], {
+  const child = Bun.spawn([process.execPath, program, ...argv], {
     cwd: root,
     env: {
       PATH: process.env.PATH,

@@ -6,6 +6,7 @@ import type {
   PictureCollection,
   Ranking,
 } from '../../src/classify/classifier.ts';
+import { joinTiles } from '../../src/classify/ranking.ts';
 import type { WorkContext } from '../../src/work-context.ts';
 
 /** A "picture" of a word: only the signature of a GIF is valid. */
@@ -87,9 +88,11 @@ export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): Fak
         signal.throwIfAborted();
         return { settled: Promise.resolve({ file: name, embedding: embeddingOf(word) }) };
       },
-      addEmbedding: (name, embedding) => {
+      addEmbedding: (name, tiles) => {
+        const embedding = joinTiles(tiles);
         names.push(name);
         words.push([name, wordOf(embedding)]);
+        return embedding;
       },
       embeddings: () =>
         orFailure(() =>
@@ -127,17 +130,21 @@ export function createFakeClassifier({ onAdd }: FakeClassifierOptions = {}): Fak
       async createRanker({ labels }, { limit }) {
         return (embedding) => rank([['', wordOf(embedding)]], own(labels), limit)[0]?.candidates ?? [];
       },
+      findSynonyms: async () => [],
       async createComparison({ labels }, { limit }) {
         return {
+          width: labels.length,
           compare: (embedding) => labels.map((label) => (label === wordOf(embedding) ? 0.3 : 0.01)),
-          rank: (similarities) =>
-            [...similarities.entries()]
+          rank: (all, category) => {
+            const similarities = all[category] ?? new Float64Array();
+            return [...similarities.entries()]
               .map(([name, similarity]) => {
                 const score = similarity === 0.3 ? 0.9 : 0.1 / Math.max(1, similarities.length - 1);
                 return { name, score, similarity: score / 3 };
               })
               .toSorted((a, b) => b.score - a.score)
-              .slice(0, limit),
+              .slice(0, limit);
+          },
         };
       },
       countTokens: () => Promise.reject(new Error('the fake knows no tokens')),

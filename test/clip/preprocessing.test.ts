@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { resizeAndCrop } from '../../src/clip/preprocessing.ts';
+import { placePicture, resizeAndCrop } from '../../src/clip/preprocessing.ts';
 
 /** An independent formulation: whole-number arithmetic only, no floating point anywhere. */
 function byWholeNumbers(width: number, height: number, resolution: number) {
@@ -80,6 +80,64 @@ describe('resizeAndCrop', () => {
         expect(cropTop).toBeGreaterThanOrEqual(0);
         expect(cropLeft + 224).toBeLessThanOrEqual(resizedWidth);
         expect(cropTop + 224).toBeLessThanOrEqual(resizedHeight);
+      }),
+    );
+  });
+});
+
+describe('placePicture', () => {
+  test('crops as the reference does', () => {
+    expect(placePicture(640, 480, 224, 'crop')).toEqual(resizeAndCrop(640, 480, 224));
+    expect(placePicture(640, 480, 224)).toEqual(resizeAndCrop(640, 480, 224));
+  });
+
+  const none = { cropLeft: 0, cropTop: 0 };
+  test.each([
+    [640, 480],
+    [480, 640],
+    [1, 1_000_000],
+  ])('whole: %d × %d becomes the square', (width, height) => {
+    expect(placePicture(width, height, 224, 'whole')).toEqual({
+      resizedWidth: 224,
+      resizedHeight: 224,
+      ...none,
+    });
+  });
+
+  test.each([
+    ['a square', 640, 640, 224, 224, undefined],
+    ['almost a square', 704, 640, 224, 224, undefined],
+    ['4 : 3', 640, 480, 298, 224, 2],
+    ['3 : 2', 6000, 4000, 336, 224, 2],
+    ['upright', 4000, 6000, 224, 336, 2],
+    ['16 : 9', 1920, 1080, 398, 224, 2],
+    ['2 : 1', 1000, 500, 448, 224, 2],
+    ['a panorama', 1010, 500, 452, 224, 3],
+    ['8 : 1', 800, 100, 1792, 224, 8],
+    ['a longer one, squeezed', 10_000, 100, 1792, 224, 8],
+    ['1 : 20,000', 1, 20_000, 224, 1792, 8],
+  ])(
+    'tiles: %s, %d × %d, becomes %d × %d in %p tiles',
+    (_, width, height, resizedWidth, resizedHeight, tiles) => {
+      expect(placePicture(width, height, 224, 'tiles')).toEqual({
+        resizedWidth,
+        resizedHeight,
+        ...none,
+        ...(tiles !== undefined && { tiles }),
+      });
+    },
+  );
+
+  test('tiles: as few as leave nothing out, and never too many', () => {
+    const side = fc.integer({ min: 1, max: 1_000_000 });
+    fc.assert(
+      fc.property(side, side, (width, height) => {
+        const { resizedWidth, resizedHeight, tiles = 1 } = placePicture(width, height, 224, 'tiles');
+        const longer = Math.max(resizedWidth, resizedHeight);
+        expect(Math.min(resizedWidth, resizedHeight)).toBe(224);
+        expect(tiles).toBeWithin(1, 9);
+        expect(tiles * 224).toBeGreaterThanOrEqual(longer);
+        expect((tiles - 1) * 224).toBeLessThan(longer);
       }),
     );
   });

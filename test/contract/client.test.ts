@@ -127,8 +127,22 @@ describe('a request', () => {
       { untilReady },
     );
     expect(asked).toEqual(['ready?']);
-    expect(pauses).toEqual([30]);
+    expect(pauses).toEqual([1]);
     expect(outcome).toMatchObject({ refusal: { code: 'image_broken' } });
+  });
+
+  test('goes on when a service that had gone is ready again, but not with what it dies of', async () => {
+    const asked: number[] = [];
+    const untilReady = async () => {
+      asked.push(asked.length);
+    };
+    const gone: Received = { status: 0, body: 'refused' };
+    const { outcome } = await send([gone, late('shutting_down'), answered], { untilReady });
+    expect(outcome).toEqual({ answer: 'an answer' });
+    expect(asked).toHaveLength(2);
+    const deadly = await send([], { untilReady });
+    expect(deadly.outcome).toMatchObject({ refusal: { code: 'unreachable' } });
+    expect(deadly.pauses).toEqual([1, 2, 4, 8]);
   });
 
   test('that is aborted during a pause ends with the reason', async () => {

@@ -1,5 +1,11 @@
 import { describe, expect, test } from 'bun:test';
-import { parseOptions, parseVideoOptions } from '../../src/contract/options.ts';
+import {
+  namedTemplates,
+  parseEmbeddingsOptions,
+  parseImageOptions,
+  parseOptions,
+  parseVideoOptions,
+} from '../../src/contract/options.ts';
 
 const parse = (query: string) => parseOptions(new URLSearchParams(query));
 
@@ -10,6 +16,7 @@ describe('query options', () => {
       top_k: 5,
       template: undefined,
       threshold: undefined,
+      fit: 'crop',
       thumbnails: false,
       on_error: 'fail',
     });
@@ -25,6 +32,7 @@ describe('query options', () => {
       top_k: 3,
       template: ['a photo of a {}', '{}'],
       threshold: 0.25,
+      fit: 'crop',
       thumbnails: true,
       on_error: 'fail',
     });
@@ -57,6 +65,38 @@ describe('query options', () => {
     expect(parse('details=true').on_error).toBe('skip');
     expect(parse('details=false').on_error).toBe('fail');
     expect(parse('on_error=skip').on_error).toBe('skip');
+  });
+
+  test('templates have names, also beside sentences', () => {
+    const { ensemble } = namedTemplates;
+    expect(ensemble).toHaveLength(7);
+    expect(parse('template=photo').template).toEqual(['a photo of a {}']);
+    expect(parse('template=ensemble&template={}, big').template).toEqual([...ensemble, '{}, big']);
+    expect(parseEmbeddingsOptions(new URLSearchParams('template=ensemble')).template).toEqual([...ensemble]);
+    expect(parse('template=photo {}').template).toEqual(['photo {}']);
+    expect(() => parse('template=Photo')).toThrow('or be photo or ensemble');
+    expect(() => parse('template=ensemble&'.repeat(15).slice(0, -1))).toThrow('at most 100 times');
+  });
+
+  test('others and several are not set by default', () => {
+    expect(parse('details=true')).not.toHaveProperty('others');
+    expect(parse('others=true')).toMatchObject({ others: true });
+    expect(parse('several=True')).toMatchObject({ several: true });
+    expect(() => parse('others=1')).toThrow('others="1" must be true or false');
+  });
+
+  test('several is for /categorize only', () => {
+    const query = new URLSearchParams('several=true&others=true');
+    for (const read of [parseImageOptions, parseVideoOptions]) {
+      expect(() => read(query)).toThrow(
+        expect.objectContaining({
+          code: 'option_invalid',
+          message: 'Query options cannot be used: several is accepted at /categorize only.',
+        }),
+      );
+      expect(read(new URLSearchParams('others=true'))).toMatchObject({ others: true });
+    }
+    expect(() => parseEmbeddingsOptions(query)).toThrow('several is accepted at /categorize only');
   });
 
   test('details=True, as Python writes it, is true', () => {
@@ -109,7 +149,7 @@ describe('query options', () => {
     ['on_error=ignore', 'must be fail or skip'],
     [
       'topk=3',
-      '"topk" is unknown (known: details, top_k, template, threshold, background, thumbnails, on_error)',
+      '"topk" is unknown (known: details, top_k, template, threshold, others, background, fit, thumbnails, on_error, several)',
     ],
     ['__proto__=3', '"__proto__" is unknown'],
     ['top_k=1&top_k=2', 'top_k is given 2 times'],
@@ -143,6 +183,7 @@ describe('query options of /video', () => {
       threshold: undefined,
       images: true,
       thorough: false,
+      fit: 'crop',
       moments: false,
     });
   });
@@ -159,6 +200,7 @@ describe('query options of /video', () => {
       threshold: 0.25,
       images: false,
       thorough: true,
+      fit: 'crop',
       moments: true,
     });
   });
@@ -167,7 +209,7 @@ describe('query options of /video', () => {
     ['images=', 'images="" must be true or false'],
     [
       'on_error=skip',
-      '"on_error" is unknown (known: details, top_k, template, threshold, images, thorough, moments)',
+      '"on_error" is unknown (known: details, top_k, template, threshold, others, images, thorough, fit, moments)',
     ],
     ['top_k=0', 'top_k="0" must be at least 1'],
   ])('%s', (query, sentence) => {

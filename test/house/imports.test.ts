@@ -76,7 +76,7 @@ describe('the rooms', () => {
       loaded.add(path);
       for (const next of imports.get(path) ?? []) load(next);
     };
-    for (const program of ['src/main.ts', 'src/cli/main.ts']) load(program);
+    for (const program of ['src/main.ts', 'src/cli/main.ts', 'src/evaluate/main.ts']) load(program);
     expect(loaded.size).toBeGreaterThan(100);
     expect([...loaded].filter((path) => path.startsWith('node-av'))).toEqual([]);
   });
@@ -124,10 +124,16 @@ describe('the rooms', () => {
     [
       'the page knows only the contract and how an answer is decided',
       /^src\/page\//,
-      /^(?:native\/|models\/|src\/(?!page\/|contract\/|classify\/decide\.ts|csv-cell\.ts))/,
+      /^(?:native\/|models\/|src\/(?!page\/|contract\/|classify\/decide\.ts|(?:csv-cell|file-names)\.ts))/,
       'names',
     ],
-    ['the command line never reaches into http', /^src\/cli\//, /^src\/http\//, 'names'],
+    [
+      'the command line and the evaluation never reach into http',
+      /^src\/(?:cli|evaluate)\//,
+      /^src\/http\//,
+      'names',
+    ],
+    ['only the evaluation knows itself', /^src\/(?!evaluate\/)/, /^src\/evaluate\//, 'names'],
     [
       'the store knows neither the tokenizer nor the encoders',
       /^src\/clip\/store\//,
@@ -161,7 +167,7 @@ describe('the rooms', () => {
     ],
     [
       'leaf modules import nothing of ours but leaves',
-      /^src\/(?:config|csv-cell|errors|garbage|log|memory-plan|precision|semaphore|turns|work-context)\.ts$/,
+      /^src\/(?:config|csv-cell|errors|file-names|garbage|log|memory-plan|precision|semaphore|turns|work-context)\.ts$/,
       /^(?:src\/(?!(?:log|memory-plan|precision)\.ts)|native\/|models\/)/,
       'names',
     ],

@@ -39,7 +39,9 @@ describe('the service’s state', () => {
         texts: { count: 1000, mean_cosine: 0.9997, min_cosine: 0.9995 },
         best_labels: { clear: 816, agreeing: 816 },
         fp32_products: ['visual.transformer.resblocks.7.mlp.c_proj'],
+        row_scale_products: ['visual.transformer.resblocks.7.mlp.c_fc'],
       },
+      needs_key: false,
       version: expect.stringMatching(/^\d+\.\d+\.\d+/),
       uptime_seconds: expect.any(Number),
     });
@@ -69,7 +71,7 @@ describe('the service’s state', () => {
       expect(response.status).toBe(503);
       expect(response.headers.get('retry-after')).toBe('18');
       expect(await response.json()).toEqual({
-        error: loading.sentence,
+        error: `${loading.sentence} Try again soon.`,
         code: 'model_loading',
         retry_after_seconds: 18,
         progress,
@@ -274,6 +276,11 @@ describe('the API key', () => {
     await using server = start({ environment });
     const response = await fetch(server.address('/categorize'), { ...upload(), headers });
     expect(response.status).toBe(200);
+  });
+
+  test('/health says that one is needed', async () => {
+    await using server = start({ environment });
+    expect(await (await fetch(server.address('/health'))).json()).toMatchObject({ needs_key: true });
   });
 
   test.each(['/', '/health', '/ready', '/metrics', '/swagger', '/swagger/json'])(

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import * as v from 'valibot';
 import { clientActions, errorMeanings, statusOf } from '../../src/contract/codes.ts';
-import { optionsSchema, videoOptionsSchema } from '../../src/contract/options.ts';
+import { imageOptionsSchema, optionsSchema, videoOptionsSchema } from '../../src/contract/options.ts';
 import * as schemas from '../../src/contract/schemas.ts';
 import { errorCodes } from '../../src/errors.ts';
 import { form, start, type TestServer } from './harness.ts';
@@ -254,16 +254,20 @@ describe('the OpenAPI document', () => {
       items: {
         type: 'string',
         maxLength: 1000,
-        pattern: '^(?:[^{]|\\{+[^{}])*\\{+\\}(?:[^{]|\\{+[^{}])*\\{*$',
+        pattern: '^(?:photo|ensemble|(?:[^{]|\\{+[^{}])*\\{+\\}(?:[^{]|\\{+[^{}])*\\{*)$',
       },
       maxItems: 100,
     },
     threshold: { type: 'number', minimum: 0, maximum: 1 },
+    others: { type: 'boolean' },
+    fit: { type: 'string', enum: ['crop', 'whole', 'tiles'], default: 'crop' },
   };
   test.each(uploads)('%s has every option, with its type, its description and an example', (path) => {
     const isVideo = path === '/video';
+    const isCategorize = path === '/categorize';
     const parameters = document.paths[path]?.post?.parameters ?? [];
-    const { entries } = isVideo ? videoOptionsSchema : optionsSchema;
+    const pictureOptions = isCategorize ? optionsSchema : imageOptionsSchema;
+    const { entries } = isVideo ? videoOptionsSchema : pictureOptions;
     expect(parameters.map(({ name }) => name)).toEqual(Object.keys(entries));
     for (const parameter of parameters) {
       expect(parameter).toMatchObject({
@@ -284,6 +288,7 @@ describe('the OpenAPI document', () => {
             background: { type: 'string' },
             thumbnails: { type: 'boolean', default: false },
             on_error: { type: 'string', enum: ['fail', 'skip'] },
+            ...(isCategorize && { several: { type: 'boolean' } }),
           }),
     });
   });

@@ -1,6 +1,9 @@
 import { describe, expect, test } from 'bun:test';
+import * as v from 'valibot';
+import { embeddingsAnswerSchema } from '../../src/contract/schemas.ts';
 import { createFakeEngine, fakeModel } from './fake-engine.ts';
 import {
+  boundary,
   categoriesPart,
   closing,
   filePart,
@@ -110,6 +113,46 @@ describe('/embeddings answers a form', () => {
     expect(list.embeddings.map(({ id }) => id)).toEqual(['17', 'x']);
     const single = await answerOf('/embeddings', [field('ids', '17'), filePart('a', 'cat')]);
     expect(single.embeddings.map(({ id }) => id)).toEqual(['17']);
+  });
+
+  describe('thumbnails of pictures that browsers do not show', () => {
+    const pictures = [filePart('a.heic', 'unshown:4'), filePart('b.jpg', 'cat')];
+
+    test('beside the embeddings, if they are wanted', async () => {
+      const wanted = await ask('/embeddings?thumbnails=true', pictures);
+      expect(wanted.body.thumbnails).toEqual([{ file: 'a.heic', image: 'AAAAAA==' }]);
+      expect(v.is(embeddingsAnswerSchema, wanted.body)).toBeTrue();
+      for (const query of ['', '?thumbnails=false']) {
+        const { body } = await ask(`/embeddings${query}`, pictures);
+        expect(body).not.toContainKey('thumbnails');
+      }
+      const none = await ask('/embeddings?thumbnails=true', pictures.slice(1));
+      expect(none.body).not.toContainKey('thumbnails');
+    });
+
+    test('in the event of the picture', async () => {
+      await using server = start({});
+      const response = await fetch(server.address('/embeddings?thumbnails=true'), {
+        method: 'POST',
+        body: Buffer.concat([...pictures, closing]),
+        headers: {
+          'content-type': `multipart/form-data; boundary=${boundary}`,
+          accept: 'application/x-ndjson',
+        },
+      });
+      const events = (await response.text()).trim().split('\n');
+      const thumbnails = events
+        .map((line) => JSON.parse(line))
+        .filter(({ event }) => event === 'embedding')
+        .map(({ data }) => data.thumbnail);
+      expect(thumbnails).toEqual(['AAAAAA==', undefined]);
+    });
+
+    test('in a JSON body are refused: the answer has no place for them', async () => {
+      const { status, body } = await ask('/embeddings?thumbnails=true', { input: 'cat' });
+      expect(status).toBe(400);
+      expect(body).toMatchObject({ code: 'option_invalid', error: expect.stringContaining('needs a form') });
+    });
   });
 
   test('a broken picture fails it, or is listed', async () => {

@@ -4,8 +4,11 @@ import type {
   FileThumbnail,
   ModelSummary,
   PictureCollection,
+  RankingOptions,
   SearchVideo,
 } from '../../src/classify/classifier.ts';
+import { usesBackground } from '../../src/classify/decide.ts';
+import { joinTiles } from '../../src/classify/ranking.ts';
 import { ServiceError } from '../../src/errors.ts';
 import { createFakeVideos, type FakeVideoBehaviour, type FakeVideos } from './fake-video.ts';
 
@@ -23,6 +26,7 @@ export const fakeModel: ModelSummary = {
     texts: { count: 1000, meanCosine: 0.9997, minCosine: 0.9995 },
     bestLabels: { clear: 816, agreeing: 816 },
     fp32Products: ['visual.transformer.resblocks.7.mlp.c_proj'],
+    rowProducts: ['visual.transformer.resblocks.7.mlp.c_fc'],
   },
 };
 
@@ -73,14 +77,21 @@ function wordOf(embedding: Float32Array): string {
   return known.get(embedding.join()) ?? '';
 }
 
-function rankWord(word: string, candidates: [string, string][], limit = Number.POSITIVE_INFINITY) {
-  return candidates
+function rankWord(
+  word: string,
+  candidates: [string, string][],
+  { limit = Number.POSITIVE_INFINITY, onKept, ...rules }: RankingOptions,
+) {
+  const background = usesBackground(rules) && { background: { phrase: 'object', similarity: 0.1 } };
+  const kept = candidates
     .map(([candidate, shown]) => {
       const score = word === shown ? 0.8 : 0.2 / Math.max(1, candidates.length - 1);
-      return { name: candidate, score, similarity: score / 4 };
+      return { name: candidate, score, similarity: score / 4, ...background };
     })
     .toSorted((a, b) => b.score - a.score)
-    .slice(0, limit);
+    .slice(0, rules.several ? candidates.length : limit);
+  onKept?.(kept.length);
+  return kept;
 }
 
 const own = (labels: readonly string[]) => labels.map((label): [string, string] => [label, label]);
@@ -117,9 +128,13 @@ export function createFakeEngine({
       names.push(file);
       return file;
     };
-    const rank = async (subjects: [string, string][], candidates: [string, string][], limit = Infinity) => {
+    const rank = async (
+      subjects: [string, string][],
+      candidates: [string, string][],
+      options: RankingOptions,
+    ) => {
       await onRank?.(signal);
-      return subjects.map(([name, word]) => ({ name, candidates: rankWord(word, candidates, limit) }));
+      return subjects.map(([name, word]) => ({ name, candidates: rankWord(word, candidates, options) }));
     };
     signals.push(signal);
     return {
@@ -130,10 +145,11 @@ export function createFakeEngine({
         const bytes = picture instanceof Uint8Array ? picture : await picture.read();
         onBytes?.(bytes);
         const word = new TextDecoder().decode(bytes.subarray(0, 100));
-        if (onThumbnail && word.startsWith('unshown:')) {
-          const jpeg = new Uint8Array(Number(word.slice(8)));
-          onThumbnail(jpeg.byteLength);
-          thumbnails.push({ file, jpeg });
+        const thumbnail =
+          onThumbnail && word.startsWith('unshown:') ? new Uint8Array(Number(word.slice(8))) : undefined;
+        if (thumbnail) {
+          onThumbnail?.(thumbnail.byteLength);
+          thumbnails.push({ file, jpeg: thumbnail });
         }
         const fault: BrokenFile | undefined = word.startsWith('broken:')
           ? { file, code: word.slice(7) as BrokenFile['code'], error: 'It is broken.' }
@@ -141,14 +157,19 @@ export function createFakeEngine({
         if (fault) faults.push(fault);
         else words.set(file, word);
         const work = onWork?.(signal) ?? Promise.resolve();
-        const settled = work.then(() => fault ?? { file, embedding: embeddingOf(word) });
+        const settled = work.then(
+          () => fault ?? { file, embedding: embeddingOf(word), ...(thumbnail && { thumbnail }) },
+        );
         works.push(settled);
         settled.catch(() => undefined);
         return { settled };
       },
-      addEmbedding(name, embedding) {
-        if (embedding.length !== 2) throw new ServiceError('embeddings_invalid', `"${name}" is too short.`);
-        words.set(register(name), wordOf(embedding));
+      addEmbedding(name, tiles) {
+        if (tiles.some(({ length }) => length !== 2)) {
+          throw new ServiceError('embeddings_invalid', `"${name}" is too short.`);
+        }
+        words.set(register(name), tiles.map(wordOf).join('+'));
+        return joinTiles(tiles);
       },
       refuse(name, { code, message }) {
         faults.push({ file: register(name), code, error: message });
@@ -164,8 +185,8 @@ export function createFakeEngine({
         return faults;
       },
       embeddings: async () => [...words].map(([file, word]) => ({ file, embedding: embeddingOf(word) })),
-      rankCategories: ({ labels }, { limit }) => rank([...words], own(labels), limit),
-      rankFiles: ({ labels }, { limit }) => rank(own(labels), [...words], limit),
+      rankCategories: ({ labels }, options) => rank([...words], own(labels), options),
+      rankFiles: ({ labels }, options) => rank(own(labels), [...words], options),
     };
   };
   const classifier: Classifier = {
@@ -174,10 +195,11 @@ export function createFakeEngine({
     embedTexts: async (texts) => texts.map(embeddingOf),
     countTokens: async (texts) => texts.reduce((sum, text) => sum + text.length, 0),
     parseTexts: (document) => new TextDecoder().decode(document).split(',').filter(Boolean),
-    async createRanker({ labels }, { limit }, { signal }) {
+    async createRanker({ labels }, options, { signal }) {
       await onRank?.(signal);
-      return (embedding) => rankWord(wordOf(embedding), own(labels), limit);
+      return (embedding) => rankWord(wordOf(embedding), own(labels), options);
     },
+    findSynonyms: async () => [],
     createComparison: () => Promise.reject(new Error('the service does not compare')),
     searchVideo: searchVideo ?? videos.searchVideo,
     parseCategories(document) {

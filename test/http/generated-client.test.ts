@@ -36,12 +36,19 @@ const query = { details: true, top_k: 1, threshold: 0.5, template: ['a {}'], on_
 const plain = await client.POST('/categorize', pictures);
 found.categorize = (plain.data as Schemas['CategorizeAnswer'])['a.jpg'];
 const { data: categorized } = await client.POST('/categorize', { ...faulty, params: { query } });
-if (typeof categorized === 'object' && 'results' in categorized && Array.isArray(categorized.results)) {
-  const [first] = categorized.results;
+{
+  const { results, errors, model } = categorized as Schemas['CategorizeDetails'];
+  const [first] = results;
   found.categorized = [first?.file, first?.category, first?.score?.toFixed(1), first?.scores[0]?.category];
-  const { errors, model } = categorized as Schemas['CategorizeDetails'];
   found.errors = [errors[0]?.file, errors[0]?.code, model.embedding_dimension.toFixed()];
 }
+
+const several = await client.POST('/categorize', { ...pictures, params: { query: { several: true, threshold: 0.1 } } });
+found.several = (several.data as Schemas['CategorizeSeveralAnswer'])['a.jpg'];
+const both = { ...query, others: true, several: true };
+const { data: compared } = await client.POST('/categorize', { ...pictures, params: { query: both } });
+const [one] = (compared as Schemas['CategorizeDetails']).results;
+found.compared = [one?.categories, one?.background?.phrase, one?.background?.similarity.toFixed(1)];
 
 const jsonOf = (body: object) => ({ body: body as never, headers: { 'content-type': 'application/json' } });
 const labels = await client.POST('/categorize', jsonOf({ inputs: btoa('cat'), parameters: { candidate_labels: ['cat', 'dog'] } }));
@@ -167,6 +174,8 @@ test('a generated client of TypeScript compiles, and reads every answer', async 
     categorize: 'cat',
     categorized: ['a.jpg', 'cat', '0.8', 'cat'],
     errors: ['c.jpg', 'image_broken', '2'],
+    several: ['cat', 'dog'],
+    compared: [['cat'], 'object', '0.1'],
     labels: [
       ['cat', '0.8'],
       ['dog', '0.2'],
@@ -204,6 +213,8 @@ test.each([
   ['Error', 'limit'],
   ['FileError', 'code'],
   ['CategorizeResult', 'category'],
+  ['CategorizeResult', 'categories'],
+  ['CategorizeResult', 'background'],
   ['ImageResult', 'similarity'],
   ['LabelScore', 'label'],
   ['EmbeddingsAnswer', 'dimension'],

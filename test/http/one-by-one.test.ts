@@ -117,6 +117,23 @@ describe.each([NDJSON, SSE])('%s', (accept) => {
 });
 
 describe('answers one by one', () => {
+  test('may be none or several, as in one document', async () => {
+    await using server = startFake();
+    const { events } = await ask(server, '/categorize?several=true', form);
+    expect(named(events, 'answer')).toEqual([
+      { index: 0, file: 'a', category: 'cat', categories: ['cat'] },
+      { index: 1, file: 'b', category: 'dog', categories: ['dog'] },
+      { index: 2, file: 'a (2)', category: null, categories: [] },
+    ]);
+    const query = '/categorize?details=true&several=true&threshold=0.1&top_k=1';
+    const detailed = (await ask(server, query, form)).events;
+    const whole = await postRaw(server, query, Buffer.concat([...form, closing]));
+    const { results } = (await whole.json()) as { results: object[] };
+    expect(results[0]).toMatchObject({ categories: ['cat', 'dog'], background: { phrase: 'object' } });
+    expect(named(detailed, 'answer')).toEqual(results.map((result, index) => ({ index, ...result })));
+    for (const event of detailed) expect(v.parse(categorizeEventSchema, event) as unknown).toEqual(event);
+  });
+
   test('have what the detailed answer has', async () => {
     await using server = startFake();
     const parts = [ids('["1","2","3"]'), ...form];

@@ -246,3 +246,77 @@ describe('detailed answers', () => {
     expect(JSON.parse(tooLong.text)).toMatchObject({ code: 'label_too_long' });
   });
 });
+
+describe('answers that may be none or several', () => {
+  const parts = form(
+    [
+      ['a', 'cat'],
+      ['10', 'fish'],
+      ['b', 'broken:image_broken'],
+    ],
+    'dog,cat,bird',
+  );
+
+  test('with others, below one half is none', async () => {
+    const { status, text } = await post('/categorize?others=true&on_error=skip', parts);
+    expect([status, text]).toEqual([200, '{"a":"cat","10":null,"b":null}']);
+    const image = await post('/image?others=true', twoPictures);
+    expect(image.text).toBe('{"dog":"b.jpg","cat":"a.jpg","bird":null}');
+  });
+
+  test('several are lists; a broken file has none', async () => {
+    const { text } = await post('/categorize?several=true&on_error=skip', parts);
+    expect(text).toBe('{"a":["cat"],"10":[],"b":null}');
+    const lower = await post('/categorize?several=true&threshold=0.1&on_error=skip', parts);
+    expect(lower.text).toBe('{"a":["cat","dog","bird"],"10":["dog","cat","bird"],"b":null}');
+  });
+
+  test('details have the list, and what each score competed with', async () => {
+    const query = 'details=true&several=true&threshold=0.05&top_k=1';
+    const { results } = JSON.parse((await post(`/categorize?${query}`, parts)).text);
+    const background = { phrase: 'object', similarity: 0.1 };
+    expect(results[0]).toEqual({
+      file: 'a',
+      category: 'cat',
+      categories: ['cat', 'dog', 'bird'],
+      score: 0.8,
+      similarity: 0.2,
+      background,
+      scores: [{ category: 'cat', score: 0.8, similarity: 0.2 }],
+    });
+    expect(Object.keys(results[0])).toEqual([
+      'file',
+      'category',
+      'categories',
+      'score',
+      'similarity',
+      'background',
+      'scores',
+    ]);
+    const none = JSON.parse((await post('/categorize?details=true&several=true', parts)).text);
+    expect(none.results[1]).toMatchObject({ category: null, categories: [] });
+    const image = JSON.parse((await post('/image?details=true&others=true&top_k=2', twoPictures)).text);
+    expect(image.results[0]).toMatchObject({ file: 'b.jpg', background });
+    for (const { scores } of image.results) {
+      for (const one of scores) expect(one.background).toEqual(background);
+    }
+  });
+
+  test('without these options, neither is there', async () => {
+    const { text } = await post('/categorize?details=true&threshold=0.5', parts);
+    expect(text).not.toContain('background');
+    expect(text).not.toContain('"categories"');
+  });
+
+  test('several is refused elsewhere, and too many answers are', async () => {
+    const refused = await post('/image?several=true', twoPictures);
+    expect([refused.status, JSON.parse(refused.text).code]).toEqual([400, 'option_invalid']);
+    const many = form(
+      Array.from({ length: 600 }, (_, index): [string, string] => [`${index}`, 'x']),
+      Array.from({ length: 500 }, (_, index) => `label ${index}`).join(),
+    );
+    const large = await post('/categorize?several=true&threshold=0', many);
+    expect([large.status, large.text]).toEqual([400, expect.stringContaining('more than 250000 categories')]);
+    expect((await post('/categorize?others=true&threshold=0', many)).status).toBe(200);
+  });
+});

@@ -1,5 +1,6 @@
 import { expect, test } from 'bun:test';
 import fc from 'fast-check';
+import type { Fit } from '../../src/contract/options.ts';
 import { ServiceError } from '../../src/errors.ts';
 import { readStoredEmbeddings } from '../../src/http/stored-embeddings.ts';
 import { fakeModel } from './fake-engine.ts';
@@ -8,14 +9,14 @@ import { cutAt } from './read-parts.ts';
 const { sha256 } = fakeModel;
 
 /** What is read of a document, or the code and the sentence of its fault. */
-async function outcomeOf(document: Buffer, cuts: readonly number[]): Promise<unknown> {
+async function outcomeOf(document: Buffer, cuts: readonly number[], fit: Fit = 'crop'): Promise<unknown> {
   async function* chunks() {
     yield* cutAt(document, cuts);
   }
   const found: unknown[] = [];
   try {
-    await readStoredEmbeddings(chunks(), fakeModel, ({ file, id, embedding }) => {
-      found.push([file, id, ...embedding]);
+    await readStoredEmbeddings(chunks(), { model: fakeModel, fit }, ({ file, id, tiles }) => {
+      found.push([file, id, ...tiles.flatMap((tile) => [...tile])]);
     });
     return found;
   } catch (fault) {

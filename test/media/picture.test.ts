@@ -273,7 +273,7 @@ describe('a JPEG that is cut off', () => {
   /** [warning, square] */
   const read = async (bytes: Uint8Array) => {
     const square = new Uint8Array(side * side * 3);
-    const warning = await createPictureLoader({ geometry, limits, isolated })(bytes, square);
+    const { warning } = await createPictureLoader({ geometry, limits, isolated })(bytes, square);
     return { warning, square };
   };
   const [w, h] = [400, 480];

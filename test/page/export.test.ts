@@ -2,59 +2,80 @@ import { describe, expect, test } from 'bun:test';
 import { parse } from 'csv-parse/sync';
 import fc from 'fast-check';
 import { csvText, photosCsv, photosJson, videoCsv, videoJson } from '../../src/page/results/export.ts';
-import type { Question } from '../../src/page/results/photo.ts';
-import { answeredPhoto, newPhoto } from './photos.ts';
+import { askedFor, embeddedPhoto, newPhoto } from './photos.ts';
 import { videoDetails } from './video-details.ts';
 
-const question: Question = { labels: ['cat', 'dog'], template: 'a photo of a {}' };
+const asked = { ...askedFor(['cat', 'dog']), template: 'photo' };
 const results = {
   photos: [
-    answeredPhoto(0, question, [0.75, 0.25]),
-    answeredPhoto(1, question, [0.5, 0.25]),
-    { ...newPhoto(2), fault: { code: 'image_broken', sentence: 'Cut off.' } },
-    newPhoto(3),
+    embeddedPhoto(0, [0.75, 0.25]),
+    embeddedPhoto(1, [0.5, 0.25], 0.75),
+    { ...embeddedPhoto(2, [0.75, 0.25]), moved: 'dog' },
+    { ...newPhoto(3), fault: { code: 'image_broken', sentence: 'Cut off.' } },
+    newPhoto(4),
   ],
-  question,
+  asked,
   model: 'demo',
-  rules: { threshold: 0.6 },
-  topK: 1,
+  rules: { others: true, threshold: 0.6 },
 };
+const high = Number((1 / (1 + Math.exp(-2.5))).toPrecision(7));
+const low = Number((1 / (1 + Math.exp(2.5))).toPrecision(7));
+const lowest = Number((1 / (1 + Math.exp(5))).toPrecision(7));
 const read = (csv: string): unknown => parse(csv, { bom: true });
 
+/** Scores are stored in single precision. */
+const near = (value: number) => expect.closeTo(value, 6);
+
 describe('photos that are saved', () => {
-  test('as JSON: the answers with what is shown of them, the best photos, the faults', () => {
+  test('as JSON: the groups of the page, the corrections, the scores, the best photos, the faults', () => {
+    const sure = [
+      { category: 'cat', score: near(high), similarity: 0.75 },
+      { category: 'dog', score: near(low), similarity: 0.25 },
+    ];
     expect(JSON.parse(photosJson(results))).toEqual({
       model: 'demo',
-      template: 'a photo of a {}',
+      template: 'photo',
+      others: true,
       threshold: 0.6,
       results: [
-        {
-          file: '0.jpg',
-          category: 'cat',
-          score: 0.75,
-          similarity: 0.375,
-          scores: [{ category: 'cat', score: 0.75, similarity: 0.375 }],
-        },
+        { file: '0.jpg', category: 'cat', scores: sure },
         {
           file: '1.jpg',
           category: null,
-          score: 0.5,
-          similarity: 0.25,
-          scores: [{ category: 'cat', score: 0.5, similarity: 0.25 }],
+          scores: [
+            { category: 'cat', score: near(low), similarity: 0.5 },
+            { category: 'dog', score: near(lowest), similarity: 0.25 },
+          ],
         },
+        { file: '2.jpg', category: 'dog', moved: true, scores: sure },
       ],
       best: [
-        { category: 'cat', photos: [{ file: '0.jpg', score: 0.75, similarity: 0.375 }] },
+        {
+          category: 'cat',
+          photos: [
+            { file: '0.jpg', score: near(high), similarity: 0.75 },
+            { file: '2.jpg', score: near(high), similarity: 0.75 },
+          ],
+        },
         { category: 'dog', photos: [] },
       ],
       warnings: [],
-      errors: [{ file: '2.jpg', code: 'image_broken', error: 'Cut off.' }],
+      errors: [{ file: '3.jpg', code: 'image_broken', error: 'Cut off.' }],
     });
+  });
+
+  test('as JSON: with several groups, all of them', () => {
+    const photos = [embeddedPhoto(0, [0.7, 0.8]), embeddedPhoto(1, [0, 0])];
+    const rules = { others: true, several: true, threshold: 0.5 };
+    expect(JSON.parse(photosJson({ ...results, photos, rules })).results).toEqual([
+      expect.objectContaining({ file: '0.jpg', categories: ['dog', 'cat'] }),
+      expect.objectContaining({ file: '1.jpg', categories: [] }),
+    ]);
   });
 
   test('as JSON: with the warnings', () => {
     const [photo] = results.photos;
-    const cut = { ...photo!, answer: { ...photo!.answer!, warning: 'It is cut off.' } };
+    const cut = { ...photo!, embedding: { ...photo!.embedding!, warning: 'It is cut off.' } };
     expect(JSON.parse(photosJson({ ...results, photos: [cut] })).warnings).toEqual([
       { file: '0.jpg', warning: 'It is cut off.' },
     ]);
@@ -62,10 +83,11 @@ describe('photos that are saved', () => {
 
   test('as CSV: one line a photo', () => {
     expect(read(photosCsv(results))).toEqual([
-      ['file', 'category', 'score', 'similarity', 'error'],
-      ['0.jpg', 'cat', '0.75', '0.375', ''],
-      ['1.jpg', '', '0.5', '0.25', ''],
-      ['2.jpg', '', '', '', 'Cut off.'],
+      ['file', 'category', 'score', 'similarity', 'moved', 'error'],
+      ['0.jpg', 'cat', expect.stringMatching(/^0\.924/), '0.75', '', ''],
+      ['2.jpg', 'dog', expect.stringMatching(/^0\.0758/), '0.25', 'yes', ''],
+      ['1.jpg', '', expect.stringMatching(/^0\.0758/), '0.5', '', ''],
+      ['3.jpg', '', '', '', '', 'Cut off.'],
     ]);
   });
 });

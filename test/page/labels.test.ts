@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { parseCategories } from '../../src/classify/categories.ts';
-import { labelsText, parseLabels } from '../../src/page/intake/labels.ts';
+import { categoryOf, parseLabels } from '../../src/page/intake/labels.ts';
 
 const labelsOf = (text: string) => parseLabels(text).labels;
 /** The labels that the service reads; empty if it refuses the document. */
@@ -67,20 +67,27 @@ describe('the categories field', () => {
     );
   });
 
-  test('a list that was opened is written so that it is read back', () => {
-    const label = fc
-      .string({
-        unit: fc.constantFrom('a', 'B', ' ', ',', ';', '"', '\n', '\t', '[', '{', '&', 'é'),
-        maxLength: 8,
-      })
-      .map((text) => text.trim())
-      .filter((text) => text !== '');
-    fc.assert(
-      fc.property(fc.uniqueArray(label, { minLength: 1, maxLength: 6 }), (labels) => {
-        expect(labelsOf(labelsText(labels))).toEqual(labels);
-      }),
-      { numRuns: 2000 },
-    );
-    expect(labelsOf(labelsText(['Category', 'cat']))).toEqual(['Category', 'cat']);
+  test('phrases of a JSON document become the way a person writes them', () => {
+    expect(labelsOf('{"categories": {"dog": ["a dog", "a puppy"], "cat": "a cat"}}')).toEqual([
+      'dog = a dog | a puppy',
+      'cat = a cat',
+    ]);
+    expect(parseLabels('{"categories": {"dog": 1}}').fault).toContain('not text');
+  });
+});
+
+describe('one category', () => {
+  test.each([
+    ['dog', 'dog', ['dog']],
+    [' a dog ', 'a dog', ['a dog']],
+    ['dog = a dog | a puppy', 'dog', ['a dog', 'a puppy']],
+    ['dog=a dog', 'dog', ['a dog']],
+    ['a dog | a puppy |', 'a dog', ['a dog', 'a puppy']],
+    ['dog =', 'dog', ['dog']],
+    ['= x', '= x', ['= x']],
+    ['e = m = c', 'e', ['m = c']],
+    ['|', '|', ['|']],
+  ])('%j is called %j', (text, name, phrases) => {
+    expect(categoryOf(text)).toEqual({ name, phrases });
   });
 });

@@ -1,19 +1,25 @@
-import type { Photo, Question } from '../../src/page/results/photo.ts';
+import type { Asked, Photo } from '../../src/page/results/photo.ts';
 
-/** A photo with these scores, one per category; similarities rise with the scores. */
-export function answeredPhoto(id: number, question: Question, scores: readonly number[]): Photo {
-  const best = [...scores.keys()].sort((a, b) => (scores[b] ?? 0) - (scores[a] ?? 0) || a - b).slice(0, 10);
+const ORIGIN = 'a model';
+
+/** A question whose embeddings are the axes of a space; the last axis is the background. */
+export function askedFor(names: readonly string[]): Asked {
+  const axis = (place: number) => Float32Array.from({ length: names.length + 1 }, (_, at) => +(at === place));
   return {
-    id,
-    file: new File(['x'], `${id}.jpg`),
-    bytes: 1,
-    path: `${id}.jpg`,
-    answer: {
-      question,
-      scores: Float32Array.from(scores),
-      similarities: Float32Array.from(scores, (score) => score / 2),
-      best,
-    },
+    categories: names.map((name) => ({ name, phrases: [name] })),
+    template: '',
+    embeddings: names.map((_, place) => axis(place)),
+    background: [axis(names.length)],
+    logitScale: 10,
+    origin: ORIGIN,
+  };
+}
+
+/** A photo with these similarities to the categories. @param background its similarity to the background */
+export function embeddedPhoto(id: number, similarities: readonly number[], background = 0.5): Photo {
+  return {
+    ...newPhoto(id),
+    embedding: { origin: ORIGIN, parts: [Float32Array.from([...similarities, background])] },
   };
 }
 

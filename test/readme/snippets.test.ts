@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { type Colour, colourPicture } from '../fixtures/colour-pictures.ts';
+import { sortedPhotos } from '../fixtures/sorted-photos.ts';
 import { makeVideo } from '../fixtures/videos.ts';
 import { describeInBrowser, useStage } from '../page/browser/visit.ts';
 import { type Service, startService } from '../service/service.ts';
@@ -25,7 +26,12 @@ interface Snippet {
 }
 
 const address = 'http://localhost:8080';
-const commandLine = 'bun run --silent classify';
+/** The programs of this checkout, by the commands that start them. */
+const programs: Readonly<Record<string, string>> = {
+  'bun run --silent classify': 'src/cli/main.ts',
+  'bun run --silent evaluate': 'src/evaluate/main.ts',
+};
+const asked = [address, ...Object.keys(programs)];
 const readme = await page('README.md');
 const paths = ['README.md', ...pagePaths.filter((path) => path.startsWith('docs/'))];
 /** All blocks that ask a service or the command line. Commands that start a service are tested elsewhere. */
@@ -36,7 +42,7 @@ const snippets: readonly Snippet[] = (
       return blocks.flatMap((block, index) => {
         const { language, code } = block;
         const isRun = language in interpreters || language === 'html';
-        if (!isRun || !(code.includes(address) || code.includes(commandLine))) return [];
+        if (!isRun || !asked.some((one) => code.includes(one))) return [];
         const next = blocks[index + 1];
         return [{ path, block, shown: next && answerLanguages.has(next.language) ? next : undefined }];
       });
@@ -72,6 +78,9 @@ beforeAll(async () => {
   await cp((await makeVideo({ scenes })).path, join(folder, 'cockatoo.mp4'));
   await mkdir(join(folder, 'photos'));
   for (const name of Object.keys(photos)) await cp(join(folder, name), join(folder, 'photos', name));
+  for (const [name, photo] of Object.entries(await sortedPhotos())) {
+    await Bun.write(join(folder, 'sorted', name), photo);
+  }
   const [, categories] = /`(\{"categories": .+?\})`/.exec(readme) ?? [];
   await writeFile(join(folder, 'categories.json'), categories ?? 'the page does not show it');
   await service.ready();
@@ -86,8 +95,11 @@ afterAll(async () => {
 async function run({ path, block: { language, code, line } }: Snippet): Promise<string> {
   const { program, extension } = interpreters[language]!;
   const file = join(folder, `${path.replaceAll('/', '-')}-${line}.${extension}`);
-  const classify = `'${process.execPath}' '${join(repository, 'src/cli/main.ts')}'`;
-  await writeFile(file, code.replaceAll(address, service.url).replaceAll(commandLine, classify));
+  const script = Object.entries(programs).reduce(
+    (text, [command, main]) => text.replaceAll(command, `'${process.execPath}' '${join(repository, main)}'`),
+    code.replaceAll(address, service.url),
+  );
+  await writeFile(file, script);
   const child = Bun.spawn([program, file], {
     cwd: folder,
     env: { ...process.env, CLIP_MODEL: 'demo', CLIP_CACHE: join(folder, 'cache') },

@@ -1,4 +1,4 @@
-import type { Categories, Moment } from '../../classify/classifier.ts';
+import type { BackgroundMatch, Categories, Moment, Synonyms } from '../../classify/classifier.ts';
 import type { QuestionOptions } from '../../contract/options.ts';
 import type { VideoSearchOptions } from '../arguments.ts';
 import type { FoundFile } from '../files/find-files.ts';
@@ -10,11 +10,16 @@ export interface Question extends QuestionOptions {
 }
 
 export interface Standing {
-  /** Softmax over all candidates; 0 to 1. */
+  /** Softmax over all candidates, or over this one and the background; 0 to 1. */
   readonly score: number;
   /** Cosine; −1 to 1. */
   readonly similarity: number;
+  /** What it competed with. Absent if it competed with the other candidates. */
+  readonly background?: BackgroundMatch | undefined;
 }
+
+/** Called once with the categories that mean almost the same to the model, before the first answer or with it. */
+export type TellSynonyms = (found: readonly Pick<Synonyms, 'warning'>[]) => void;
 
 /** A picture's best category. */
 export interface AnsweredFile extends Standing {
@@ -24,6 +29,8 @@ export interface AnsweredFile extends Standing {
   readonly warning?: string | undefined;
   /** null: the best category is not good enough. */
   readonly category: string | null;
+  /** All that are good enough, best first, if several are asked for. */
+  readonly categories?: readonly string[] | undefined;
   /** Best first. */
   readonly scores: readonly ({ readonly category: string } & Standing)[];
 }
@@ -52,6 +59,7 @@ export interface BestFile {
   readonly file: string | null;
   readonly score: number | null;
   readonly similarity: number | null;
+  readonly background?: BackgroundMatch | undefined;
   readonly scores: readonly ({ readonly file: string } & Standing)[];
 }
 

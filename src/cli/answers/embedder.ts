@@ -1,4 +1,4 @@
-import type { CandidateScore, LabelOptions, RankingOptions } from '../../classify/classifier.ts';
+import type { CandidateScore, Categories, LabelOptions, RankingOptions } from '../../classify/classifier.ts';
 import type { FoundFile } from '../files/find-files.ts';
 import type { ReadFile } from '../files/read-picture.ts';
 import type { AnsweringModel } from '../output/provenance.ts';
@@ -7,14 +7,14 @@ import type { BrokenFile, SkippedFile } from './answers.ts';
 /** What was read is a picture whose embedding is known. */
 interface KnownPicture {
   readonly kind: 'known';
-  /** [D] float32. */
+  /** [tiles, D] float32. */
   readonly embedding: Float32Array;
 }
 
 interface EmbeddedFile {
   readonly kind: 'embedded';
   readonly file: string;
-  /** [D] float32, L2-normalised. */
+  /** [tiles, D] float32, row-major; each row is L2-normalised. */
   readonly embedding: Float32Array;
   /** A sentence about the part of the picture that is missing. */
   readonly warning?: string | undefined;
@@ -44,13 +44,13 @@ export interface Embedder extends AsyncDisposable {
   /** @returns for each picture the ranked categories, best first */
   rankCategories(
     embeddings: readonly Float32Array[],
-    labels: readonly string[],
+    categories: Categories,
     options: RankingOptions,
   ): Promise<readonly (readonly CandidateScore[])[]>;
   /** @returns for each category the ranked pictures by their places, best first; ties by place */
   rankPictures(
     pictures: ScannedPictures,
-    labels: readonly string[],
+    categories: Categories,
     options: RankingOptions,
   ): Promise<readonly (readonly CandidateScore<number>[])[]>;
 }

@@ -1,8 +1,9 @@
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { CandidateScore } from '../../classify/classifier.ts';
-import { cosine, DECIDING_CANDIDATES, decide } from '../../classify/decide.ts';
+import { DECIDING_CANDIDATES, decide, decideSeveral, similarityOf, tilesOf } from '../../classify/decide.ts';
 import { rankSimilarities } from '../../classify/ranking.ts';
+import { MAX_PICTURE_TILES } from '../../contract/options.ts';
 import { invariant } from '../../errors.ts';
 import type { FoundFile } from '../files/find-files.ts';
 import { readPicture } from '../files/read-picture.ts';
@@ -44,11 +45,11 @@ interface EmbeddingAnswersOptions {
 }
 
 /** Pictures that are answered together, one batch of the model. The index has them before they are answered. */
-const CHUNK_FILES = 8;
+export const CHUNK_FILES = 8;
 /** As long as the index has them all, more are looked up at once, which takes half as long. */
 const KNOWN_FILES = 64;
 /** While one chunk is ranked, the next ones are read and encoded. */
-const CHUNKS_AT_ONCE = 3;
+export const CHUNKS_AT_ONCE = 3;
 
 /** A picture, as its embedding in the form of the index. */
 interface LookedAt {
@@ -85,15 +86,22 @@ export async function createEmbeddingAnswers(
   embedder: Embedder,
   { question, maxImageBytes, signal, index: opened }: EmbeddingAnswersOptions,
 ): Promise<Omit<Answers, 'video'>> {
-  const { labels } = question.categories;
-  const { template, top_k, background } = question;
+  const { categories } = question;
+  const { labels } = categories;
+  const { template, top_k, background, fit, threshold, others, several } = question;
   const { dimension, model } = embedder;
-  const options = { template, limit: Math.max(top_k, DECIDING_CANDIDATES) };
-  // The same photo has another embedding on another background.
-  const reading = background === undefined ? model.precision : `${model.precision} on ${background}`;
+  const limit = Math.max(top_k, DECIDING_CANDIDATES);
+  const options = { template, threshold, others, several, limit };
+  // The same photo has another embedding on another background, or with another fit.
+  const reading = [
+    model.precision,
+    ...(background === undefined ? [] : [`on ${background}`]),
+    ...(fit === 'crop' ? [] : [`fit ${fit}`]),
+  ].join(' ');
+  const roomOf = () => new Float32Array((fit === 'tiles' ? MAX_PICTURE_TILES : 1) * dimension);
   const index = opened?.of({ sha256: model.sha256, precision: reading }, dimension);
   // Encodes the labels once, before several chunks need them at the same time, and refuses them before any picture.
-  if (labels.length > 0) await embedder.rankCategories([], labels, options);
+  if (labels.length > 0) await embedder.rankCategories([], categories, options);
 
   const coder = createEmbeddingCoder(dimension);
   const counts = { fromIndex: 0 };
@@ -125,8 +133,8 @@ export async function createEmbeddingAnswers(
     for (const [order, [place, { path: file }]] of entries.entries()) {
       const picture = pictures[order];
       if (!picture) continue;
-      const embedding = wantsEmbedding ? new Float32Array(dimension) : undefined;
-      if (embedding && !index?.read(picture, embedding)) continue;
+      const embedding = wantsEmbedding ? index?.read(picture, roomOf()) : undefined;
+      if (wantsEmbedding && !embedding) continue;
       const { salt } = picture;
       counts.fromIndex += 1;
       known.set(place, { kind: 'picture', file, picture, salt, embedding, stored: undefined });
@@ -155,8 +163,8 @@ export async function createEmbeddingAnswers(
         const content = hashContent(read.bytes);
         contents.set(file.path, content);
         const picture = index.find(content);
-        const embedding = new Float32Array(dimension);
-        return picture && index.read(picture, embedding) ? { kind: 'known', embedding } : read;
+        const embedding = picture && index.read(picture, roomOf());
+        return embedding ? { kind: 'known', embedding } : read;
       },
     );
     const looks: Look[] = [];
@@ -206,7 +214,7 @@ export async function createEmbeddingAnswers(
   const categorizeChunk = async (files: readonly FoundFile[]): Promise<readonly FileOutcome[]> => {
     const looks = await lookAt(files, true);
     const embeddings = looks.flatMap((one) => (one.kind === 'picture' ? (one.embedding ?? []) : []));
-    const rankings = (await embedder.rankCategories(embeddings, labels, options)).values();
+    const rankings = (await embedder.rankCategories(embeddings, categories, options)).values();
     return looks.map((one) => (one.kind === 'picture' ? answerOf(one, rankings.next().value ?? []) : one));
   };
 
@@ -256,9 +264,10 @@ export async function createEmbeddingAnswers(
       files: usable,
       count: usable.length,
       async scan(visit) {
-        const embedding = new Float32Array(dimension);
+        const room = roomOf();
         for (const [at, itsStored] of kept) {
-          if (coder.load(itsStored, salts[at] ?? NO_SALT, embedding)) visit(at, embedding);
+          const embedding = coder.load(itsStored, salts[at] ?? NO_SALT, room);
+          if (embedding) visit(at, embedding);
         }
         const missing = await index?.scan(
           list,
@@ -289,16 +298,25 @@ export async function createEmbeddingAnswers(
       file,
       warning,
       category: decide(ranked, question)?.name ?? null,
+      ...(several && { categories: decideSeveral(ranked, question).map(({ name }) => name) }),
       score: best.score,
       similarity: best.similarity,
-      scores: ranked.slice(0, top_k).map(({ name, ...standing }) => ({ category: name, ...standing })),
+      ...(best.background && { background: best.background }),
+      // All candidates of a picture have the same background.
+      scores: ranked
+        .slice(0, top_k)
+        .map(({ name, score, similarity }) => ({ category: name, score, similarity })),
     };
   };
 
   const library: PhotoLibrary = {
     async search(words, files, searchOptions, tell) {
       const subject = await embedder.embedText(words, { template });
-      return await mostSimilar(await gather(files, tell), subject, searchOptions);
+      return await mostSimilar(
+        await gather(files, tell),
+        (embedding) => similarityOf(subject, embedding),
+        searchOptions,
+      );
     },
 
     async similar(photo, files, searchOptions, tell) {
@@ -307,14 +325,21 @@ export async function createEmbeddingAnswers(
       invariant(subject?.kind === 'picture' && subject.embedding, 'a named file was skipped');
       const itself = resolve(photo.path);
       const others = files.filter(({ path }) => resolve(path) !== itself);
-      return await mostSimilar(await gather(others, tell), subject.embedding, searchOptions);
+      const tiles = tilesOf(subject.embedding, dimension);
+      return await mostSimilar(
+        await gather(others, tell),
+        // Of several tiles, the two that are most alike count.
+        (embedding) => tiles.reduce((most, tile) => Math.max(most, similarityOf(tile, embedding)), -1),
+        searchOptions,
+      );
     },
 
     async duplicates(files, minSimilarity, tell, tellCompared) {
       const photos = await gather(files, tell);
       const embeddings: (Float32Array | undefined)[] = photos.files.map(() => undefined);
       await photos.scan((place, embedding) => {
-        embeddings[place] = embedding.slice();
+        // Photos that have one tile in common, such as a sky, are not duplicates.
+        embeddings[place] = meanOfTiles(embedding, dimension);
       });
       const groups = await groupNearDuplicates(embeddings, { minSimilarity, signal, tellCompared });
       return groups.flatMap((group, order) =>
@@ -345,7 +370,7 @@ export async function createEmbeddingAnswers(
     async best(files, tell) {
       const photos = await gather(files, tell);
       const pathOf = (place: number): string => photos.files[place]?.path ?? '';
-      const rankings = await embedder.rankPictures(photos, labels, options);
+      const rankings = await embedder.rankPictures(photos, categories, options);
       return labels.map((category, order): BestFile => {
         const ranked = rankings[order] ?? [];
         const [best] = ranked;
@@ -355,6 +380,7 @@ export async function createEmbeddingAnswers(
           file: answer && pathOf(answer.name),
           score: best?.score ?? null,
           similarity: best?.similarity ?? null,
+          ...(best?.background && { background: best.background }),
           scores: ranked
             .slice(0, top_k)
             .map(({ name, ...standing }) => ({ file: pathOf(name), ...standing })),
@@ -368,14 +394,23 @@ export async function createEmbeddingAnswers(
 
 async function mostSimilar(
   photos: Photos,
-  subject: Float32Array,
+  compare: (embedding: Float32Array) => number,
   { limit, minSimilarity }: SearchOptions,
 ): Promise<readonly SimilarFile[]> {
-  const [found] = await similaritiesOf(photos, 1, (embedding) => [cosine(subject, embedding)]);
+  const [found] = await similaritiesOf(photos, 1, (embedding) => [compare(embedding)]);
   if (!found) return [];
   // Nothing has to add up to 1: the similarity is the score.
   const ranked = rankSimilarities(found.values, { score: (similarities) => similarities, limit });
   return ranked
     .filter(({ similarity }) => similarity >= minSimilarity - ROUNDING)
     .map(({ name, similarity }) => ({ file: photos.files[found.places[name] ?? 0]?.path ?? '', similarity }));
+}
+
+/** @returns the mean of a picture's tiles, [D] float32, L2-normalised; a copy */
+function meanOfTiles(embedding: Float32Array, dimension: number): Float32Array {
+  if (embedding.length === dimension) return embedding.slice();
+  const sum = new Float32Array(dimension);
+  for (const [at, value] of embedding.entries()) sum[at % dimension]! += value;
+  const length = Math.hypot(...sum);
+  return length > 0 ? sum.map((value) => value / length) : sum;
 }

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { CandidateScore, Classifier } from '../../classify/classifier.ts';
+import type { CandidateScore, Categories, Classifier } from '../../classify/classifier.ts';
 import { DECIDING_CANDIDATES, decide } from '../../classify/decide.ts';
 import { invariant, ServiceError } from '../../errors.ts';
 import type { WorkContext } from '../../work-context.ts';
@@ -9,6 +9,7 @@ import {
   type BrokenFile,
   categoriesOf,
   type Question,
+  type TellSynonyms,
   type VideoAnswer,
   type VideoRequest,
 } from './answers.ts';
@@ -41,10 +42,12 @@ async function searchVideoHere(
   const frames = search.rankings.map(({ category, frames: ranked, moments: found }) => {
     const [best] = ranked;
     invariant(best, 'a ranking without a frame');
-    const { score, similarity } = best;
+    const { score, similarity, background } = best;
     const timestamp = decide(ranked, question)?.timestamp ?? null;
     const listed = moments && { moments: found.slice(0, question.top_k) };
-    return { category, timestamp, score, similarity, scores: ranked.slice(0, question.top_k), ...listed };
+    const scores = ranked.slice(0, question.top_k);
+    const standing = { score, similarity, ...(background && { background }) };
+    return { category, timestamp, ...standing, scores, ...listed };
   });
   if (takeJpeg) {
     const winners = frames.flatMap(({ timestamp }) => timestamp ?? []);
@@ -55,15 +58,21 @@ async function searchVideoHere(
   return { frames, warnings: search.warnings };
 }
 
-interface EngineAnswersOptions {
-  readonly question: Question;
-  readonly maxImageBytes: number;
+interface EngineEmbedderOptions {
+  /** How pictures are read. */
+  readonly question: Pick<Question, 'background' | 'fit'>;
   readonly signal: AbortSignal;
   /** Ends the engine. */
   readonly dispose: () => Promise<void>;
-  readonly index?: OpenIndex | undefined;
   /** How long to wait after inference has broken down. */
   readonly restartMs?: number;
+}
+
+interface EngineAnswersOptions extends EngineEmbedderOptions {
+  readonly question: Question;
+  readonly maxImageBytes: number;
+  readonly index?: OpenIndex | undefined;
+  readonly tellSynonyms?: TellSynonyms;
 }
 
 /** How often a picture is tried when inference breaks down. */
@@ -85,17 +94,20 @@ export async function createEngineAnswers(
   classifier: Classifier,
   options: EngineAnswersOptions,
 ): Promise<Answers> {
-  const { question, signal } = options;
+  const { question, signal, tellSynonyms } = options;
   const embedder = createEngineEmbedder(classifier, options);
+  const answers = await createEmbeddingAnswers(embedder, options);
+  tellSynonyms?.(await classifier.findSynonyms(question.categories, question, { signal }));
   return {
-    ...(await createEmbeddingAnswers(embedder, options)),
+    ...answers,
     video: (request) => searchVideoHere(classifier, question, request, { signal }),
   };
 }
 
-function createEngineEmbedder(
+/** Encodes with the classifier in this process. While inference is being restarted, pictures are tried again. */
+export function createEngineEmbedder(
   classifier: Classifier,
-  { question: { background }, signal, dispose, restartMs = RESTART_MS }: EngineAnswersOptions,
+  { question: { background, fit }, signal, dispose, restartMs = RESTART_MS }: EngineEmbedderOptions,
 ): Embedder {
   const { name, sha256, precision, embeddingDimension: dimension } = classifier.model;
 
@@ -105,6 +117,7 @@ function createEngineEmbedder(
       { signal },
       {
         background,
+        fit,
         faultOf(thrown) {
           if (signal.aborted || thrown instanceof ServiceError)
             return isRestarting(thrown) ? thrown : undefined;
@@ -187,26 +200,35 @@ function createEngineEmbedder(
       invariant(embedding, 'a text without an embedding');
       return embedding;
     },
-    async rankCategories(embeddings, labels, options) {
-      const rank = await whileRestarting(() => classifier.createRanker({ labels }, options, { signal }));
+    async rankCategories(embeddings, categories, options) {
+      const rank = await whileRestarting(() => classifier.createRanker(categories, options, { signal }));
       return embeddings.map((embedding) => rank(embedding));
     },
-    async rankPictures(pictures, labels, options) {
+    async rankPictures(pictures, categories, options) {
       const portion = Math.max(1, Math.floor(MAX_SIMILARITIES / Math.max(1, pictures.count)));
       const rankings: (readonly CandidateScore<number>[])[] = [];
-      for (const some of chunksOf(labels, portion)) {
+      for (const some of chunksOf([...categories.labels.keys()], portion)) {
         const comparison = await whileRestarting(() =>
-          classifier.createComparison({ labels: some }, options, { signal }),
+          classifier.createComparison(someOf(categories, some), options, { signal }),
         );
-        const similarities = await similaritiesOf(pictures, some.length, comparison.compare);
-        for (const { places, values } of similarities) {
-          const ranked = comparison.rank(values);
+        const similarities = await similaritiesOf(pictures, comparison.width, comparison.compare);
+        const values = similarities.map((one) => one.values);
+        for (const order of some.keys()) {
+          const ranked = comparison.rank(values, order);
+          const places = similarities[order]?.places ?? [];
           rankings.push(ranked.map((one) => ({ ...one, name: places[one.name] ?? Number.NaN })));
         }
       }
       return rankings;
     },
     [Symbol.asyncDispose]: dispose,
+  };
+}
+
+function someOf({ labels, phrases }: Categories, places: readonly number[]): Categories {
+  return {
+    labels: places.map((place) => labels[place]!),
+    phrases: phrases && places.map((place) => phrases[place]!),
   };
 }
 

@@ -1,8 +1,10 @@
 import * as v from 'valibot';
+import { writeCategories } from '../../classify/categories.ts';
 import { questionKeys } from '../../contract/options.ts';
 import {
   categorizeDetailsSchema,
   imageDetailsSchema,
+  type VideoDetails,
   videoDetailsSchema,
   videoProgressSchema,
 } from '../../contract/schemas.ts';
@@ -19,6 +21,7 @@ import {
   type Question,
   type SkippedFile,
   type TakenFile,
+  type TellSynonyms,
   type VideoAnswer,
   type VideoRequest,
 } from './answers.ts';
@@ -40,13 +43,15 @@ import {
 function queryOf(question: Question): URLSearchParams {
   const query = new URLSearchParams({ details: 'true' });
   for (const name of questionKeys) {
+    // An earlier version of the service does not know the option, and has no other fit.
+    if (name === 'fit' && question.fit === 'crop') continue;
     for (const value of [question[name] ?? []].flat()) query.append(name, String(value));
   }
   return query;
 }
 
-function categoriesPart({ categories: { labels } }: Question): FormPart {
-  return { name: 'categories', content: new TextEncoder().encode(JSON.stringify(labels)) };
+function categoriesPart({ categories }: Question): FormPart {
+  return { name: 'categories', content: new TextEncoder().encode(writeCategories(categories)) };
 }
 
 /** Lets a server find the best frames of a video. The video is read while it is sent. */
@@ -54,7 +59,7 @@ async function searchVideoOnServer(
   post: PostForm,
   question: Question,
   { path, thorough, moments, onProgress, takeJpeg }: VideoRequest,
-): Promise<VideoAnswer & { readonly model: AnsweringModel }> {
+): Promise<VideoAnswer & Pick<VideoDetails, 'model' | 'category_warnings'>> {
   async function* parts(): AsyncGenerator<FormPart> {
     yield categoriesPart(question);
     yield { name: 'video', filename: 'video', content: Bun.file(path).stream() };
@@ -74,14 +79,14 @@ async function searchVideoOnServer(
       onProgress(progress.output.seconds_done ?? 0, progress.output.seconds_total);
     },
   });
-  const { model, results, warnings } = expectShape(videoDetailsSchema, answer);
+  const { model, results, warnings, category_warnings } = expectShape(videoDetailsSchema, answer);
   const frames = results.map(({ file: _, image: __, ...frame }) => frame);
   const images = new Map(results.map(({ timestamp, image }) => [timestamp, image]));
   for (const [timestamp, image] of images) {
     if (timestamp === null || !image) continue;
     await takeJpeg?.(timestamp, categoriesOf(frames, timestamp), Buffer.from(image, 'base64'));
   }
-  return { model, frames, warnings };
+  return { model, frames, warnings, category_warnings };
 }
 
 interface ServerAnswersOptions {
@@ -89,6 +94,7 @@ interface ServerAnswersOptions {
   readonly question: Question;
   readonly maxImageBytes: number;
   readonly signal: AbortSignal;
+  readonly tellSynonyms?: TellSynonyms;
 }
 
 function nothingFits(category: string): BestFile {
@@ -97,7 +103,7 @@ function nothingFits(category: string): BestFile {
 
 /** Answers of a running service. Each file is sent under its place in the list, because names may repeat or be private. */
 export function createServerAnswers(options: ServerAnswersOptions): Answers {
-  const { post, question, maxImageBytes, signal } = options;
+  const { post, question, maxImageBytes, signal, tellSynonyms } = options;
   const query = queryOf(question);
   let model: AnsweringModel | undefined;
   /** @throws UsageError if it is not the same model as before, because the server was restarted */
@@ -129,6 +135,7 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
     const answer = await orNothing(post({ path: 'categorize', query, parts }));
     const details = answer === undefined ? undefined : expectShape(categorizeDetailsSchema, answer);
     if (details) takeModel(details.model);
+    tellSynonyms?.(details?.category_warnings ?? []);
     const resultOf = new Map(details?.results.map((result) => [result.file, result]));
     const faultOf = new Map(details?.errors.map((fault) => [fault.file, fault]));
     const warningOf = new Map(details?.warnings?.map(({ file, warning }) => [file, warning]));
@@ -139,8 +146,18 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
       if (outcome) return outcome;
       const result = resultOf.get(place);
       if (result?.score == null || result.similarity == null) throw wrongShape();
-      const { category, score, similarity, scores } = result;
-      return { kind: 'answered', file, warning: warningOf.get(place), category, score, similarity, scores };
+      const { category, categories, score, similarity, background, scores } = result;
+      return {
+        kind: 'answered',
+        file,
+        warning: warningOf.get(place),
+        category,
+        ...(categories && { categories }),
+        score,
+        similarity,
+        ...(background && { background }),
+        scores,
+      };
     });
   };
 
@@ -188,6 +205,7 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
     if (answer === undefined) return question.categories.labels.map(nothingFits);
     const details = expectShape(imageDetailsSchema, answer);
     takeModel(details.model);
+    tellSynonyms?.(details.category_warnings ?? []);
     const pathOf = (place: string): string => files[Number(place)]?.path ?? place;
     for (const { file, warning } of details.warnings ?? []) {
       tell({ kind: 'warned', file: pathOf(file), warning });
@@ -228,8 +246,10 @@ export function createServerAnswers(options: ServerAnswersOptions): Answers {
     },
 
     async video(request) {
-      const { model: itsModel, ...answer } = await searchVideoOnServer(post, question, request);
+      const found = await searchVideoOnServer(post, question, request);
+      const { model: itsModel, category_warnings: synonyms = [], ...answer } = found;
       takeModel(itsModel);
+      tellSynonyms?.(synonyms);
       return answer;
     },
     async [Symbol.asyncDispose]() {},

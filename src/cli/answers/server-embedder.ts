@@ -1,4 +1,8 @@
-import type { CandidateScore } from '../../classify/classifier.ts';
+import { writeCategories } from '../../classify/categories.ts';
+import type { CandidateScore, Categories, RankingOptions } from '../../classify/classifier.ts';
+import { tilesOf } from '../../classify/decide.ts';
+import { joinTiles } from '../../classify/ranking.ts';
+import type { Fit } from '../../contract/options.ts';
 import {
   categorizeDetailsSchema,
   embeddingsAnswerSchema,
@@ -6,7 +10,7 @@ import {
 } from '../../contract/schemas.ts';
 import type { AnsweringModel } from '../output/provenance.ts';
 import { UsageError } from '../usage-error.ts';
-import type { BrokenFile, SkippedFile } from './answers.ts';
+import type { BrokenFile, Question, SkippedFile, TellSynonyms } from './answers.ts';
 import type { Embedder, EmbeddingOutcome } from './embedder.ts';
 import { chunksOf } from './in-order.ts';
 import { type FormPart, type PostForm, ServerError } from './server-client.ts';
@@ -14,9 +18,10 @@ import { expectShape, fileParts, inHalves, wrongShape } from './server-requests.
 
 interface ServerEmbedderOptions {
   readonly post: PostForm;
-  /** Behind transparent pictures. */
-  readonly background?: string | undefined;
+  /** Says how pictures are looked at. */
+  readonly question: Pick<Question, 'background' | 'fit'>;
   readonly signal: AbortSignal;
+  readonly tellSynonyms?: TellSynonyms;
 }
 
 /** The most that the details of an answer list. */
@@ -29,13 +34,16 @@ const MAX_TOP_K = 1000;
  */
 export async function openServerEmbedder({
   post,
-  background,
+  question: { background, fit },
   signal,
+  tellSynonyms,
 }: ServerEmbedderOptions): Promise<Embedder | undefined> {
   const embeddings = async (parts: () => AsyncIterable<FormPart>, template: readonly string[] = []) => {
     const query = new URLSearchParams({ encoding_format: 'base64', on_error: 'skip' });
     for (const one of template) query.append('template', one);
     if (background !== undefined) query.append('background', background);
+    // An earlier version of the service does not know the option, and has no other fit.
+    if (fit !== 'crop') query.append('fit', fit);
     return expectShape(embeddingsAnswerSchema, await post({ path: 'embeddings', query, parts }));
   };
   const embedText = async (words: string, template?: readonly string[]) => {
@@ -82,7 +90,7 @@ export async function openServerEmbedder({
       throw fault;
     });
     if (answer) checkModel(answer);
-    const embeddingOf = new Map(answer?.embeddings.map(({ file, embedding }) => [file, embedding]));
+    const tilesByFile = Map.groupBy(answer?.embeddings ?? [], ({ file }) => file);
     const faultOf = new Map(answer?.errors.map((fault) => [fault.file, fault]));
     const warningOf = new Map(answer?.warnings?.map(({ file, warning }) => [file, warning]));
     return files.map(({ path: file }, index): EmbeddingOutcome => {
@@ -90,25 +98,35 @@ export async function openServerEmbedder({
       const fault = faultOf.get(place);
       const outcome = left.get(place) ?? (fault && { kind: 'broken' as const, ...fault, file });
       if (outcome) return outcome;
-      const embedding = embeddingOf.get(place);
-      if (embedding === undefined) throw wrongShape();
+      const tiles = tilesByFile.get(place) ?? [];
+      if (tiles.length !== (tiles[0]?.tiles ?? 1)) throw wrongShape();
+      const embedding = joinTiles(tiles.map((tile) => numbersOf(tile.embedding, dimension)));
       const warning = warningOf.get(place);
-      return { kind: 'embedded', file, embedding: numbersOf(embedding, dimension), warning };
+      return { kind: 'embedded', file, embedding, warning };
     });
   };
 
   /** Asks about pictures by their embeddings, which have their places as names. */
   async function* question(
-    labels: readonly string[],
+    categories: Categories,
     pictures: Iterable<readonly [place: number, embedding: Float32Array]>,
   ): AsyncGenerator<FormPart> {
-    yield { name: 'categories', content: new TextEncoder().encode(JSON.stringify(labels)) };
-    yield { name: 'embeddings', filename: 'embeddings.json', content: embeddingLines(pictures, model) };
+    yield { name: 'categories', content: new TextEncoder().encode(writeCategories(categories)) };
+    yield {
+      name: 'embeddings',
+      filename: 'embeddings.json',
+      content: embeddingLines(pictures, { model, fit, dimension }),
+    };
   }
 
-  const queryOf = ({ template = [], limit = MAX_TOP_K }: Parameters<Embedder['rankCategories']>[2]) => {
+  const queryOf = (options: RankingOptions) => {
+    const { template = [], limit = MAX_TOP_K, threshold, others, several } = options;
     const query = new URLSearchParams({ details: 'true', top_k: String(Math.min(limit, MAX_TOP_K)) });
+    if (fit !== 'crop') query.append('fit', fit);
     for (const one of template) query.append('template', one);
+    // An earlier version of the service refuses options that it does not know.
+    if (others || several) query.set('others', 'true');
+    if (threshold !== undefined) query.set('threshold', String(threshold));
     return query;
   };
 
@@ -124,35 +142,45 @@ export async function openServerEmbedder({
         signal,
       }),
     embedText: async (words, { template }) => (await embedText(words, template)).embedding,
-    async rankCategories(embeddings, labels, options) {
+    async rankCategories(embeddings, categories, options) {
       const rankings: (readonly CandidateScore[])[] = [];
-      const query = queryOf(options);
-      for (const some of chunksOf([...embeddings.entries()], RANKED_AT_ONCE)) {
-        const parts = () => question(labels, some);
+      // Any of them may be good enough.
+      const limit = options.several
+        ? Math.min(categories.labels.length, MAX_TOP_K)
+        : (options.limit ?? MAX_TOP_K);
+      const query = queryOf({ ...options, limit });
+      const atOnce = Math.min(RANKED_AT_ONCE, Math.ceil(MAX_LISTED / limit));
+      for (const some of chunksOf([...embeddings.entries()], atOnce)) {
+        const parts = () => question(categories, some);
         const answer = await post({ path: 'categorize', query, parts });
-        const { model: now, results } = expectShape(categorizeDetailsSchema, answer);
+        const details = expectShape(categorizeDetailsSchema, answer);
+        const { model: now, results, category_warnings: synonyms = [] } = details;
         checkModel(now);
+        tellSynonyms?.(synonyms);
         if (results.length !== some.length) throw wrongShape();
-        for (const { scores } of results) {
-          rankings.push(scores.map(({ category: name, ...standing }) => ({ name, ...standing })));
+        for (const { scores, background: match } of results) {
+          const against = match && { background: match };
+          rankings.push(scores.map(({ category: name, ...standing }) => ({ name, ...standing, ...against })));
         }
       }
       return rankings;
     },
-    async rankPictures({ scan }, labels, options) {
+    async rankPictures({ scan }, categories, options) {
       const embeddings = new Map<number, Float32Array>();
       await scan((place, embedding) => {
         embeddings.set(place, embedding.slice());
       });
-      if (embeddings.size === 0) return labels.map(() => []);
+      if (embeddings.size === 0) return categories.labels.map(() => []);
       // Ties are by the order sent.
       const inOrderOfPlaces = [...embeddings].sort(([a], [b]) => a - b);
-      const parts = () => question(labels, inOrderOfPlaces);
+      const parts = () => question(categories, inOrderOfPlaces);
       const answer = await post({ path: 'image', query: queryOf(options), parts });
-      const { model: now, results } = expectShape(imageDetailsSchema, answer);
+      const details = expectShape(imageDetailsSchema, answer);
+      const { model: now, results, category_warnings: synonyms = [] } = details;
       checkModel(now);
+      tellSynonyms?.(synonyms);
       return results.map(({ scores }) =>
-        scores.map(({ file, ...standing }) => ({ name: Number(file), ...standing })),
+        scores.map(({ file, id: _, ...standing }) => ({ name: Number(file), ...standing })),
       );
     },
     async [Symbol.asyncDispose]() {},
@@ -161,16 +189,23 @@ export async function openServerEmbedder({
 
 /** Embeddings in one request, 3 KB each. */
 const RANKED_AT_ONCE = 256;
+/** The service lists more scores than this in one answer. */
+const MAX_LISTED = 200_000;
 
 async function* embeddingLines(
   pictures: Iterable<readonly [place: number, embedding: Float32Array]>,
-  { sha256, precision }: AnsweringModel,
+  made: { readonly model: AnsweringModel; readonly fit: Fit; readonly dimension: number },
 ): AsyncGenerator<Uint8Array> {
+  const { sha256, precision } = made.model;
+  const origin = { sha256, precision, ...(made.fit !== 'crop' && { fit: made.fit }) };
   for (const [place, embedding] of pictures) {
-    const { buffer, byteOffset, byteLength } = embedding;
-    const base64 = Buffer.from(buffer, byteOffset, byteLength).toString('base64');
-    const line = JSON.stringify({ file: String(place), sha256, precision, embedding: base64 });
-    yield new TextEncoder().encode(`${line}\n`);
+    const tiles = tilesOf(embedding, made.dimension);
+    for (const [order, { buffer, byteOffset, byteLength }] of tiles.entries()) {
+      const base64 = Buffer.from(buffer, byteOffset, byteLength).toString('base64');
+      const ofTile = made.fit === 'tiles' && { tile: order + 1, tiles: tiles.length };
+      const line = JSON.stringify({ file: String(place), ...ofTile, ...origin, embedding: base64 });
+      yield new TextEncoder().encode(`${line}\n`);
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 import { Database, SQLiteError } from 'bun:sqlite';
 import { closeSync, lstatSync, mkdirSync, openSync, readSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
+import { MAX_PICTURE_TILES } from '../../contract/options.ts';
 import { errnoOf } from '../../errors.ts';
 import { takeTurns } from '../../turns.ts';
 import type { FileStamp } from '../files/stamp.ts';
@@ -52,8 +53,11 @@ export interface PhotoIndex {
    * @returns for each entry its picture; undefined if it could not be stored
    */
   save(entries: readonly NewEntry[]): readonly (IndexedPicture | undefined)[];
-  /** @returns whether `embedding` has been filled; false if the index does not have the picture any more */
-  read(picture: IndexedPicture, embedding: Float32Array): boolean;
+  /**
+   * @param room receives the embedding
+   * @returns the part of it that is filled, [tiles, D]; undefined if the index does not have the picture any more
+   */
+  read(picture: IndexedPicture, room: Float32Array): Float32Array | undefined;
   /**
    * Reads many embeddings, in the order of the disk.
    * @param pictures by ascending id
@@ -77,12 +81,12 @@ export interface PictureList {
 export interface EmbeddingOrigin {
   /** Of the model. */
   readonly sha256: string;
-  /** Of its numbers, and what else changes them: `int8 on #ffffff`. */
+  /** Of its numbers, and what else changes them: `int8 on #ffffff fit tiles`. */
   readonly precision: string;
 }
 
 export interface OpenIndex extends Disposable {
-  /** @param dimension numbers of an embedding */
+  /** @param dimension numbers of an embedding; a picture has one for each of its tiles */
   of(model: EmbeddingOrigin, dimension: number): PhotoIndex;
 }
 
@@ -486,10 +490,10 @@ function createPhotoIndex({ attempt, onUnreadable, model, dimension, today }: Ph
   const embeddingOf = (database: Database, id: number): unknown =>
     database.query('SELECT embedding FROM pictures WHERE id = ?').values(id)[0]?.[0];
 
-  const load = (stored: unknown, salt: number, embedding: Float32Array): boolean => {
-    if (stored instanceof Uint8Array && coder.load(stored, salt, embedding)) return true;
-    onUnreadable();
-    return false;
+  const load = (stored: unknown, salt: number, room: Float32Array): Float32Array | undefined => {
+    const embedding = stored instanceof Uint8Array ? coder.load(stored, salt, room) : undefined;
+    if (!embedding) onUnreadable();
+    return embedding;
   };
 
   return {
@@ -579,15 +583,16 @@ function createPhotoIndex({ attempt, onUnreadable, model, dimension, today }: Ph
         entries.map(() => undefined),
       ),
 
-    read: ({ id, salt }, embedding) =>
-      attempt((database) => load(embeddingOf(database, id), salt, embedding), false),
+    read: ({ id, salt }, room) =>
+      attempt((database) => load(embeddingOf(database, id), salt, room), undefined),
 
     async scan({ ids, salts }, visit, signal) {
       const missing: number[] = [];
       const turns = takeTurns(signal);
-      const embedding = new Float32Array(dimension);
+      const room = new Float32Array(MAX_PICTURE_TILES * dimension);
       const take = (place: number, stored: unknown) => {
-        if (load(stored, salts[place]!, embedding)) visit(place, embedding);
+        const embedding = load(stored, salts[place]!, room);
+        if (embedding) visit(place, embedding);
         else missing.push(place);
       };
       for (let start = 0; start < ids.length; start += SCANNED_AT_ONCE) {

@@ -17,6 +17,11 @@ export const fileTable: Table = {
   columns: ['file', 'category', 'score', 'similarity', 'code', 'error'],
   words: ['category', 'file'],
 };
+/** Of answers with several categories. */
+export const severalTable: Table = {
+  columns: ['file', 'categories', 'score', 'similarity', 'code', 'error'],
+  words: ['categories', 'file'],
+};
 export const bestFileTable: Table = {
   columns: ['category', 'file', 'score', 'similarity'],
   words: ['category', 'file'],
@@ -67,9 +72,25 @@ const text: LineFormat = {
   },
 };
 
+/**
+ * A list in one cell: `a; b`. A backslash precedes a semicolon or a backslash within an item, and an item that is the
+ * sign for none.
+ */
+function joinList(items: readonly unknown[]): string {
+  return items.map((item) => String(item).replace(/[\\;]|^-$/g, '\\$&')).join('; ');
+}
+
+/** @returns the items of a cell that `joinList` wrote; none for an empty one and for the sign for none */
+export function splitList(cell: string): readonly string[] {
+  if (cell === '' || cell === '-') return [];
+  const items = cell.match(/(?:^|; )(?:\\.|[^\\;])*/gsu) ?? [];
+  return items.map((item, index) => (index === 0 ? item : item.slice(2)).replace(/\\(.)/gsu, '$1'));
+}
+
 /** A similarity has as many digits as a person compares; JSON and CSV have them all. */
 function textOf(word: string, cell: unknown): string {
-  if (cell === null) return '-';
+  if (cell === null || (Array.isArray(cell) && cell.length === 0)) return '-';
+  if (Array.isArray(cell)) return escapeText(joinList(cell));
   return word === 'similarity' ? Number(cell).toFixed(3) : escapeText(String(cell));
 }
 
@@ -114,6 +135,7 @@ export const lineFormats = { text, json, csv } as const;
 
 function cellOf(value: unknown): string | number | null {
   if (value === undefined || value === null) return null;
+  if (Array.isArray(value)) return value.length === 0 ? null : joinList(value);
   return typeof value === 'number' ? value : String(value);
 }
 

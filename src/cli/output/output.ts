@@ -2,7 +2,14 @@ import { type FileHandle, rm } from 'node:fs/promises';
 import { errnoOf } from '../../errors.ts';
 import { reasonOf, UsageError } from '../usage-error.ts';
 import { claimFile, type ReservedFile, replaceClaimed, reserveFile } from './claim.ts';
-import { fileTable, type LineFormat, type OutputRecord, type Table } from './line-format.ts';
+import {
+  fileTable,
+  type LineFormat,
+  type OutputRecord,
+  severalTable,
+  splitList,
+  type Table,
+} from './line-format.ts';
 import {
   type AnsweringModel,
   type AskedQuestion,
@@ -65,8 +72,11 @@ export async function continueOutput(
     });
     try {
       const then = await readProvenance(path);
-      const { files, bytes } = await readRecordedFiles(path, file, format, (then ?? asked).categories);
+      const { categories, several } = then ?? asked;
+      const earlier = { format, labels: categories, table: several ? severalTable : fileTable };
+      const { files, bytes } = await readRecordedFiles(path, file, earlier);
       if (files.size > 0) checkQuestion(path, then, asked);
+      const table = asked.several ? severalTable : fileTable;
       await file.truncate(bytes);
       const seen = held.use(await openSeenFiles(path));
       const changed = await seen.changed(files.keys());
@@ -75,20 +85,20 @@ export async function continueOutput(
         // First: a record of a file that is not among the seen ones is removed by the next run.
         await seen.keep(files.keys());
         const { file: replaced } = await replaceClaimed(path, (append) =>
-          keepRecords(file, { format, isKept: (name) => !changed.has(name) }, append),
+          keepRecords(file, { format, table, isKept: (name) => !changed.has(name) }, append),
         );
         await file.close();
         file = replaced;
       }
       const append = (text: string) => orUsageError(path, () => file.appendFile(text));
       const answeredBy = await keepProvenance(path, files.size > 0 ? then : undefined, asked);
-      if ((await file.stat()).size === 0) await append(format.header(fileTable));
+      if ((await file.stat()).size === 0) await append(format.header(table));
       const kept = held.move();
       return {
         recorded: files,
         observe: (names) => seen.observe(names),
         async write(record) {
-          const line = format.line(record, fileTable);
+          const line = format.line(record, table);
           if (line === '') return;
           if (typeof record.file === 'string')
             await orUsageError(path, () => seen.remember(String(record.file)));
@@ -107,12 +117,20 @@ export async function continueOutput(
 /** Copies the header and the records of files that are kept. */
 async function keepRecords(
   file: FileHandle,
-  { format, isKept }: { readonly format: LineFormat; readonly isKept: (file: string) => boolean },
+  {
+    format,
+    table,
+    isKept,
+  }: {
+    readonly format: LineFormat;
+    readonly table: Table;
+    readonly isKept: (file: string) => boolean;
+  },
   append: (text: string) => Promise<void>,
 ): Promise<void> {
-  let isHeader = format.header(fileTable) !== '';
+  let isHeader = format.header(table) !== '';
   for await (const { text } of splitRecords(contentOf(file), format.isQuoted)) {
-    const name = isHeader ? undefined : format.parse(text, fileTable)?.file;
+    const name = isHeader ? undefined : format.parse(text, table)?.file;
     if (typeof name !== 'string' || isKept(name)) await append(`${text}\n`);
     isHeader = false;
   }
@@ -188,7 +206,7 @@ export async function* splitRecords(
 
 /** What an earlier run has recorded about a file. */
 type RecordedFile =
-  | { readonly kind: 'answered'; readonly category: string | null }
+  | { readonly kind: 'answered'; readonly categories: readonly string[] }
   | { readonly kind: 'broken'; readonly code: string; readonly error: string };
 
 interface RecordedFiles {
@@ -198,35 +216,38 @@ interface RecordedFiles {
   readonly bytes: number;
 }
 
+/** How the earlier run has written its records. */
+interface Earlier {
+  readonly format: LineFormat;
+  readonly table: Table;
+  /** Its categories. */
+  readonly labels: readonly string[];
+}
+
 /**
  * Reads the records of an earlier run, even if it was killed within one. Content that this command would not write
  * is refused, so that no other file is mistaken for an output.
  * @param path for the error message
- * @param labels the categories of the earlier run
  * @throws UsageError
  */
-async function readRecordedFiles(
-  path: string,
-  file: FileHandle,
-  format: LineFormat,
-  labels: readonly string[],
-): Promise<RecordedFiles> {
+async function readRecordedFiles(path: string, file: FileHandle, earlier: Earlier): Promise<RecordedFiles> {
+  const { format, table, labels } = earlier;
   const files = new Map<string, RecordedFile>();
   const known = new Set(labels);
-  const header = format.header(fileTable);
+  const header = format.header(table);
   let bytes = 0;
   let expectsHeader = header !== '';
   for await (const { text, end } of splitRecords(contentOf(file), format.isQuoted)) {
     if (end === undefined) {
-      if (mayBeCut(text, expectsHeader ? header : undefined, format, known)) break;
+      if (mayBeCut(text, expectsHeader ? header : undefined, earlier)) break;
       throw foreign(path, format);
     }
     if (expectsHeader) {
       if (`${text}\n` !== header) throw foreign(path, format);
       expectsHeader = false;
     } else {
-      const record = format.parse(text, fileTable);
-      const recorded = record && recordedFileOf(record, known);
+      const record = format.parse(text, table);
+      const recorded = record && recordedFileOf(record, table, known);
       if (!recorded) throw foreign(path, format);
       files.set(recorded.file, recorded.outcome);
     }
@@ -251,27 +272,28 @@ async function* contentOf(file: FileHandle): AsyncGenerator<Uint8Array> {
 /** @param known the categories; in text, `-` means none unless a category has that name */
 function recordedFileOf(
   record: OutputRecord,
+  table: Table,
   known: ReadonlySet<string>,
 ): { readonly file: string; readonly outcome: RecordedFile } | undefined {
-  const { file, category, code, error } = record;
+  const { file, category, categories, code, error } = record;
   if (typeof file !== 'string' || file === '') return undefined;
   if (typeof error === 'string' && error !== '') {
     return { file, outcome: { kind: 'broken', code: String(code), error } };
   }
+  if (table === severalTable) {
+    const listed = typeof categories === 'string' ? splitList(categories) : categories;
+    const isList = Array.isArray(listed) && listed.every((label) => known.has(label));
+    return isList ? { file, outcome: { kind: 'answered', categories: listed } } : undefined;
+  }
   if (category === null || category === '' || (category === '-' && !known.has('-'))) {
-    return { file, outcome: { kind: 'answered', category: null } };
+    return { file, outcome: { kind: 'answered', categories: [] } };
   }
   if (typeof category !== 'string' || !known.has(category)) return undefined;
-  return { file, outcome: { kind: 'answered', category } };
+  return { file, outcome: { kind: 'answered', categories: [category] } };
 }
 
 /** Whether an incomplete record can be the beginning of one that this command writes. */
-function mayBeCut(
-  text: string,
-  header: string | undefined,
-  format: LineFormat,
-  labels: ReadonlySet<string>,
-): boolean {
+function mayBeCut(text: string, header: string | undefined, { format, table, labels }: Earlier): boolean {
   if (header !== undefined) return header.startsWith(text);
   switch (format.name) {
     case 'csv':
@@ -279,9 +301,12 @@ function mayBeCut(
     case 'json':
       return begins(text, '{"file":"');
     case 'text':
-      return ['-', ...labels].some((label) =>
-        begins(text, `${format.line({ category: label, file: '' }, fileTable).trimEnd()}\t`),
-      );
+      // Of several categories, the first one.
+      return [null, ...labels].some((category) => {
+        const record = { category, categories: category === null ? [] : [category], file: '' };
+        const beginning = format.line(record, table).trimEnd();
+        return begins(text, table === severalTable ? beginning : `${beginning}\t`);
+      });
   }
 }
 

@@ -1,36 +1,53 @@
 import { lstat } from 'node:fs/promises';
 import * as v from 'valibot';
+import type { Categories } from '../../classify/classifier.ts';
 import { type QuestionOptions, questionKeys } from '../../contract/options.ts';
 import { errnoOf } from '../../errors.ts';
 import { precisions } from '../../precision.ts';
 import { UsageError } from '../usage-error.ts';
 import { replaceFile } from './claim.ts';
 
+export const modelSchema = v.object({
+  name: v.string(),
+  precision: v.picklist(precisions),
+  sha256: v.string(),
+});
+
 /** Further keys: the other options of the question by their names on the wire; null: not given. */
 const schema = v.looseObject({
   categories: v.array(v.string()),
+  /** Absent or null: each category is its phrase. */
+  phrases: v.optional(v.nullable(v.array(v.array(v.string())))),
   templates: v.nullable(v.array(v.string())),
-  model: v.nullable(v.object({ name: v.string(), precision: v.picklist(precisions), sha256: v.string() })),
+  model: v.nullable(modelSchema),
 });
 
 /**
  * The question and the model of an output's answers. If they differ, scores cannot be compared, so the answers must
  * not be in one file.
  */
-type Provenance = v.InferOutput<typeof schema>;
+export type Provenance = v.InferOutput<typeof schema>;
 
 export interface AskedQuestion extends Readonly<Record<string, unknown>> {
   readonly categories: string[];
+  readonly phrases?: string[][] | null;
   readonly templates: string[] | null;
   /** The folder that the paths of photos are relative to; null: they are absolute. */
   readonly paths_from?: string | null;
 }
 
-export function askedQuestion(labels: readonly string[], question: QuestionOptions): AskedQuestion {
+export function askedQuestion({ labels, phrases }: Categories, question: QuestionOptions): AskedQuestion {
   const { template: _, ...others } = Object.fromEntries(
     questionKeys.map((key) => [key, question[key] ?? null]),
   );
-  return { categories: [...labels], templates: question.template ? [...question.template] : null, ...others };
+  return {
+    categories: [...labels],
+    phrases: phrases ? phrases.map((some) => [...some]) : null,
+    templates: question.template ? [...question.template] : null,
+    ...others,
+    // Outputs of earlier versions do not say it.
+    fit: question.fit === 'crop' ? null : question.fit,
+  };
 }
 
 export type AnsweringModel = NonNullable<Provenance['model']>;
@@ -94,13 +111,15 @@ export function checkQuestion(output: string, then: Provenance | undefined, now:
   }
   const changes = [
     ...categoriesChange(then.categories, now.categories),
+    ...phrasesChange(then, now),
     ...optionChanges(then, now),
     ...folderChange(then, now),
   ];
   if (changes.length > 0) throw otherAnswers(output, 'has answers to another question', changes);
 }
 
-function checkModel(output: string, then: AnsweringModel, now: AnsweringModel): void {
+/** @throws UsageError if they are different models */
+export function checkModel(output: string, then: AnsweringModel, now: AnsweringModel): void {
   if (then.sha256 === now.sha256 && then.precision === now.precision) return;
   const change = `it was ${inFull(then)} and is now ${inFull(now)}`;
   throw otherAnswers(output, 'has answers of another model', [change]);
@@ -129,8 +148,19 @@ function categoriesChange(then: readonly string[], now: readonly string[]): read
   ];
 }
 
+/** @returns about the first category that both have, with other phrases */
+function phrasesChange(then: Provenance, now: AskedQuestion): readonly string[] {
+  const phrasesOf = ({ categories, phrases }: Pick<AskedQuestion, 'categories' | 'phrases'>, label: string) =>
+    JSON.stringify(phrases?.[categories.indexOf(label)] ?? [label]);
+  const before = { categories: then.categories, phrases: then.phrases ?? null };
+  const changed = now.categories.find(
+    (label) => then.categories.includes(label) && phrasesOf(before, label) !== phrasesOf(now, label),
+  );
+  return changed === undefined ? [] : [`the category ${JSON.stringify(changed)} has other phrases now`];
+}
+
 function optionChanges(then: Provenance, now: AskedQuestion): readonly string[] {
-  const { categories: _, paths_from: __, ...options } = now;
+  const { categories: _, phrases: __, paths_from: ___, ...options } = now;
   return Object.entries(options).flatMap(([name, value]) => {
     const [before, after] = [then[name] ?? null, value].map((it) =>
       it === null ? 'not set' : JSON.stringify(it),

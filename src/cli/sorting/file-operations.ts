@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import * as fs from 'node:fs/promises';
 import { open } from 'node:fs/promises';
-import { dirname, join, parse, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { errnoOf } from '../../errors.ts';
+import { numberedNames } from '../../file-names.ts';
 
 /** The part of `lstat` that sorting uses. */
 export interface FileFacts {
@@ -85,76 +86,6 @@ export const fileOperations: FileOperations = {
     }
   },
 };
-
-/** Leaves room for ` (2)` within the 255 bytes of a name. */
-const MAX_FOLDER_NAME_BYTES = 200;
-
-/** Windows reads these as devices, with any extension; sorted folders may be copied to USB sticks. */
-const deviceName = /^(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?=\.|$)/i;
-
-/**
- * A folder name for every label: one component, never hidden, never `.` or `..`, valid on every file system.
- * Labels that would share a folder, even only without regard to case, get ` (2)`.
- */
-export function folderNames(labels: readonly string[]): ReadonlyMap<string, string> {
-  const taken = new Set<string>();
-  const names = new Map<string, string>();
-  for (const label of labels) {
-    const name = folderName(label);
-    let unique = name;
-    for (let copy = 2; taken.has(foldCase(unique)); copy++) unique = `${name} (${copy})`;
-    taken.add(foldCase(unique));
-    names.set(label, unique);
-  }
-  return names;
-}
-
-function folderName(label: string): string {
-  const name = label
-    .toWellFormed()
-    .normalize('NFC')
-    // Separators, characters that Windows refuses, and control characters.
-    .replace(/[/\\:*?"<>|\p{Cc}]/gu, '_')
-    .replace(/^ +/, '')
-    .replace(/^\.+/, (dots) => '_'.repeat(dots.length))
-    .replace(deviceName, (device) => `${device}_`);
-  // Windows drops these at the end.
-  return shorten(name, MAX_FOLDER_NAME_BYTES).replace(/[ .]+$/, '') || '_';
-}
-
-/** Compares names as file systems that ignore case do. */
-export function foldCase(name: string): string {
-  return name.normalize('NFC').toUpperCase().toLowerCase();
-}
-
-/** The longest beginning of whole graphemes with at most `maxBytes` in UTF-8. */
-function shorten(text: string, maxBytes: number): string {
-  if (Buffer.byteLength(text) <= maxBytes) return text;
-  let bytes = 0;
-  let kept = '';
-  for (const { segment } of new Intl.Segmenter().segment(text)) {
-    bytes += Buffer.byteLength(segment);
-    if (bytes > maxBytes) break;
-    kept += segment;
-  }
-  return kept;
-}
-
-/** The limit of file systems for one component. */
-const MAX_NAME_BYTES = 255;
-
-/**
- * `photo.jpg`, `photo (2).jpg`, `photo (3).jpg`, …: names to try in turn.
- * @param reserved bytes by which names of companions are longer
- */
-export function* numberedNames(name: string, from = 1, reserved = 0): Generator<string> {
-  if (from <= 1) yield name;
-  const { name: stem, ext } = parse(name);
-  for (let copy = Math.max(2, from); ; copy++) {
-    const ending = ` (${copy})${ext}`;
-    yield shorten(stem, MAX_NAME_BYTES - reserved - Buffer.byteLength(ending)) + ending;
-  }
-}
 
 /** Errors of `link` on FAT, on network drives, and for files of other users. */
 const withoutLinks = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);

@@ -2,6 +2,7 @@ import { lstat, readdir, readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import * as v from 'valibot';
 import { errnoOf } from '../../errors.ts';
+import { numberedNames } from '../../file-names.ts';
 import { reasonOf, UsageError } from '../usage-error.ts';
 import {
   type FileFacts,
@@ -11,7 +12,6 @@ import {
   moveFile,
   NameTakenError,
   NotSortedError,
-  numberedNames,
   SourceError,
 } from './file-operations.ts';
 

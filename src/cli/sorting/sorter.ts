@@ -1,6 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, sep } from 'node:path';
 import { errnoOf } from '../../errors.ts';
+import { foldCase, folderNames, numberedNames } from '../../file-names.ts';
 import { type Companions, companionNames, createCompanions, renamedWith } from '../files/companions.ts';
 import { folderFault } from '../output/claim.ts';
 import { reasonOf, UsageError } from '../usage-error.ts';
@@ -8,8 +9,6 @@ import {
   type Content,
   type FileOperations,
   fileOperations,
-  foldCase,
-  folderNames,
   hasContent,
   haveSameContent,
   isTemporaryName,
@@ -18,7 +17,6 @@ import {
   NameTakenError,
   NotSortedError,
   nameForCopy,
-  numberedNames,
   SourceError,
 } from './file-operations.ts';
 import { completeBegunMove, createMoveLog, type FileMove } from './move-log.ts';

@@ -34,7 +34,8 @@ import {
  * Until then 2 KB of each picture stay in memory.
  */
 export async function findBestFiles(parts: TaskParts): Promise<void> {
-  const { command, labels, terminal, tally, openAnswers, signal } = parts;
+  const { command, terminal, tally, openAnswers, signal } = parts;
+  const { labels } = parts.categories;
   const { sorting, output } = command;
   await using reserved = output === undefined ? undefined : await reserveOutput(output);
   await using _claim = sorting && !command.isDry ? await claimFolder(sorting.directory) : undefined;
@@ -90,7 +91,8 @@ export async function findBestFiles(parts: TaskParts): Promise<void> {
 
 /** Finds the best frame of a video for each category, and saves the frames if `sorting` is set. */
 export async function findBestFrames(parts: TaskParts): Promise<void> {
-  const { command, labels, terminal, tally, openAnswers } = parts;
+  const { command, terminal, tally, openAnswers } = parts;
+  const { labels } = parts.categories;
   const { sorting, output } = command;
   const [path = ''] = command.paths;
   await using reserved = output === undefined ? undefined : await reserveOutput(output);

@@ -1,16 +1,16 @@
 import { isAbsolute } from 'node:path';
-import type { BrokenFile } from '../answers/answers.ts';
+import { usesBackground } from '../../classify/decide.ts';
+import type { AnsweredFile, BrokenFile } from '../answers/answers.ts';
 import { isPassing } from '../answers/fault-watch.ts';
-import type { Command } from '../arguments.ts';
 import { createCompanions } from '../files/companions.ts';
 import { type FoundFile, findFiles } from '../files/find-files.ts';
 import { createKeywordWriter, SidecarError } from '../keywords/sidecar.ts';
 import { claimFolder } from '../output/claim.ts';
-import { fileTable, lineFormats, withColumns } from '../output/line-format.ts';
+import { fileTable, lineFormats, severalTable, withColumns } from '../output/line-format.ts';
 import { type ContinuedOutput, continueOutput, openStandardOutput } from '../output/output.ts';
 import { askedQuestion } from '../output/provenance.ts';
 import { createSorter } from '../sorting/sorter.ts';
-import { type CommandTerminal, createProgress } from '../terminal.ts';
+import { createProgress } from '../terminal.ts';
 import { UsageError } from '../usage-error.ts';
 import {
   noteIfNothingFound,
@@ -23,9 +23,10 @@ import {
   withoutCompanions,
 } from './task.ts';
 
-/** Finds the category of each file; sorts the files and writes keywords if that is asked for. */
+/** Finds the category of each file, or its categories; sorts the files and writes keywords if that is asked for. */
 export async function categorizeFiles(parts: TaskParts): Promise<void> {
-  const { command, labels, terminal, tally, openAnswers, signal } = parts;
+  const { command, terminal, tally, openAnswers, signal } = parts;
+  const { labels } = parts.categories;
   const { sorting, keywords, isDry } = command;
   warnOfOneCategory(parts);
   const companions = createCompanions();
@@ -34,7 +35,7 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
     sorting && createSorter({ ...sorting, labels, companions, subfolderOf: (path) => subfolderOf(path) });
   const tag =
     keywords && createKeywordWriter({ candidates: labels, naming: keywords.naming, companions, isDry });
-  await using output = await openOutput(command, labels, terminal);
+  await using output = await openOutput(parts);
   await using _claim = sorting && !isDry ? await claimFolder(sorting.directory) : undefined;
   if (!isDry) await sorter?.recover();
 
@@ -51,10 +52,10 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
   reportLeftOut(found, parts);
 
   /** @returns the path of the sidecar that changes */
-  const tagFile = async (file: string, category: string | null): Promise<string | null> => {
+  const tagFile = async (file: string, categories: readonly string[]): Promise<string | null> => {
     if (tag === undefined) return null;
     try {
-      const sidecar = await tag(file, category === null ? [] : [category]);
+      const sidecar = await tag(file, categories);
       if (sidecar !== undefined && !isDry) tally.tagged += 1;
       return sidecar ?? null;
     } catch (fault) {
@@ -63,15 +64,20 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
       return null;
     }
   };
-  const sortFile = async (file: string, category: string | null): Promise<void> => {
+  const sortFile = async (file: string, categories: readonly string[]): Promise<void> => {
     // Before the sorting, which takes the sidecar along.
-    await tagFile(file, category);
-    if (category !== null && sorter) await placeFile(file, category, { sorter, tally });
+    await tagFile(file, categories);
+    if (!sorter) return;
+    for (const category of categories) await placeFile(file, category, { sorter, tally });
   };
-  const planOf = async (file: string, category: string | null) => {
-    const sidecar = await tagFile(file, category);
-    const isSorted = category !== null && sorter !== undefined;
-    const to = isSorted ? ((await orFault(tally, file, () => sorter.plan(file, category))) ?? null) : null;
+  const planOf = async (file: string, categories: readonly string[]) => {
+    const sidecar = await tagFile(file, categories);
+    const planned: string[] = [];
+    for (const category of sorter ? categories : []) {
+      const to = await orFault(tally, file, async () => sorter?.plan(file, category));
+      if (to !== undefined) planned.push(to);
+    }
+    const to = command.question.several ? planned : (planned[0] ?? null);
     return { ...(tag && { sidecar }), ...(sorter && { to }) };
   };
 
@@ -85,7 +91,7 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
       signal.throwIfAborted();
       tally.recorded += 1;
       // The earlier run may have been killed between the answer and the sorting.
-      await sortFile(file.path, recorded.category);
+      await sortFile(file.path, recorded.categories);
     }
   }
 
@@ -103,15 +109,16 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
         else if (outcome.kind === 'broken') await takeBroken(outcome, output, tally);
         else {
           const { kind: _, warning, ...record } = outcome;
-          const { file, category } = record;
+          const { file } = record;
+          const answers = categoriesOf(record);
           if (warning !== undefined) terminal.note(`${file}: ${warning}`);
           tally.answered += 1;
-          if (category === null) tally.undecided += 1;
-          if (isDry) await output.write({ ...record, ...(await planOf(file, category)) });
+          if (answers.length === 0) tally.undecided += 1;
+          if (isDry) await output.write({ ...record, ...(await planOf(file, answers)) });
           else {
             // The answer is written first: if the run is killed before the move, the next run sorts the file.
             await output.write(record);
-            await sortFile(file, category);
+            await sortFile(file, answers);
           }
         }
         done += 1;
@@ -130,10 +137,16 @@ export async function categorizeFiles(parts: TaskParts): Promise<void> {
   }
 }
 
+/** None: nothing is good enough. */
+function categoriesOf({ category, categories }: Pick<AnsweredFile, 'category' | 'categories'>) {
+  return categories ?? (category === null ? [] : [category]);
+}
+
 /** @throws UsageError if the answers would change files */
-function warnOfOneCategory({ command, labels, terminal }: TaskParts): void {
-  if (labels.length !== 1) return;
-  const sentence = `There is only one category, so it fits every photo at 100 %. Add another one, such as "something else".`;
+function warnOfOneCategory({ command, categories, terminal }: TaskParts): void {
+  if (categories.labels.length !== 1 || usesBackground(command.question)) return;
+  const sentence =
+    'There is only one category, so it fits every photo at 100 %. Add --others to leave out photos that do not fit it, or add another category.';
   const changes = command.keywords !== undefined || command.sorting?.action === 'move';
   if (changes && !command.isDry && !command.isConfirmed) {
     const what = command.sorting?.action === 'move' ? 'move' : 'give a keyword to';
@@ -147,19 +160,17 @@ function quoted(path: string): string {
   return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }
 
-function openOutput(
-  { format, output, paths, sorting, keywords, question, isDry, isListed }: Command,
-  labels: readonly string[],
-  terminal: CommandTerminal,
-): Promise<ContinuedOutput> {
+function openOutput({ command, categories, terminal }: TaskParts): Promise<ContinuedOutput> {
+  const { format, output, paths, sorting, keywords, question, isDry, isListed } = command;
   const lines = lineFormats[format];
   if (output !== undefined) {
     const pathsFrom = paths.every((path) => isAbsolute(path)) ? null : process.cwd();
-    return continueOutput(output, lines, { ...askedQuestion(labels, question), paths_from: pathsFrom });
+    return continueOutput(output, lines, { ...askedQuestion(categories, question), paths_from: pathsFrom });
   }
   const planned = [...(keywords ? ['sidecar'] : []), ...(sorting ? ['to'] : [])];
   const print = isListed ? terminal.print : async () => undefined;
-  return openStandardOutput(print, lines, isDry ? withColumns(fileTable, planned) : fileTable);
+  const table = question.several ? severalTable : fileTable;
+  return openStandardOutput(print, lines, isDry ? withColumns(table, planned) : table);
 }
 
 /** Records faults of a file's content. Faults of the disk or the engine are not recorded: the next run tries the file again. */

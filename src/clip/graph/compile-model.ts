@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { familyNamed } from '../family.ts';
+import type { Calibration } from './calibration.ts';
 import {
   BUILDER_VERSION,
   type CompiledModelDescription,
@@ -12,24 +13,22 @@ import {
   writeDurably,
 } from './compiled-model.ts';
 import { GraphBuilder, WeightFile } from './graph-builder.ts';
-import { createLinear, createSwitchedLinear, type Product } from './linear.ts';
+import { createLinear, createSwitchedLinear, type Exceptions, type Product } from './linear.ts';
 import { NamedWeights } from './named-weights.ts';
-import type { ActivationRanges, Parts } from './transformer.ts';
+import type { Parts } from './transformer.ts';
 
 /** In which precision. */
 export type CompileTarget =
   | {
       readonly precision: 'fp32';
-      /** Whether the graphs are also written in the form that reports how loud activations are. */
+      /** Whether the graphs are also written in the form that reports what goes into products. */
       readonly observed?: boolean;
     }
-  | {
+  | ({
       readonly precision: 'int8';
-      /** What the observed form has reported. Inputs that are missing in it are rounded as they are. */
-      readonly ranges: ActivationRanges;
-      /** Names of products that stay in float32. */
-      readonly fp32Products?: ReadonlySet<string>;
-    };
+      /** What the observed form has reported. Inputs that are missing in it are rounded as they are, row by row. */
+      readonly calibration: Calibration;
+    } & Exceptions);
 
 export interface CompileRequest {
   readonly checkpoint: Checkpoint;
@@ -42,18 +41,26 @@ export interface CompileRequest {
   readonly onShare?: (share: number) => void;
 }
 
+/** What a compiled model is, and what its graphs do not show to those who load them. */
+interface Compiled {
+  readonly description: CompiledModelDescription;
+  /** Names of int8 products with a scale for each row instead of a fixed one. */
+  readonly rowProducts: readonly string[];
+}
+
 /**
  * Writes a checkpoint's two towers as ONNX graphs into a folder. Weights are read, written and dropped one by
  * one: the 605 MB of ViT-B/32 take about 300 MB of memory. Returns when all files are on the disk.
  * @throws UnusableWeightError if the checkpoint's weights do not make a model
  */
-export async function compileModel(request: CompileRequest): Promise<CompiledModelDescription> {
+export async function compileModel(request: CompileRequest): Promise<Compiled> {
   const { checkpoint, identity, target, directory, onShare = () => {} } = request;
   const weights = new NamedWeights(checkpoint, onShare);
   const { architecture } = checkpoint;
   const family = familyNamed(checkpoint.family);
+  const rowProducts: string[] = [];
   for (const tower of ['vision', 'text'] as const) {
-    await writeGraph({ directory, tower, weights, target }, (parts) =>
+    await writeGraph({ directory, tower, weights, target, rowProducts }, (parts) =>
       family.buildGraph(tower, parts, architecture),
     );
   }
@@ -76,7 +83,7 @@ export async function compileModel(request: CompileRequest): Promise<CompiledMod
     },
   };
   await writeDurably(join(directory, DESCRIPTION_FILE), `${JSON.stringify(stored, null, 2)}\n`);
-  return description;
+  return { description, rowProducts };
 }
 
 /** A tower whose products can each be computed in either precision. */
@@ -88,13 +95,13 @@ export interface SwitchedTower {
 
 /**
  * Writes one tower as a graph that has every product in both precisions, and an input that chooses between them.
- * @param ranges as for int8
+ * @param calibration as for int8
  * @throws UnusableWeightError
  */
 export async function compileSwitchedTower(
   request: Pick<CompileRequest, 'checkpoint' | 'directory' | 'onShare'>,
   tower: keyof typeof graphFiles,
-  ranges: ActivationRanges,
+  calibration: Calibration,
 ): Promise<SwitchedTower> {
   const { checkpoint, directory, onShare = () => {} } = request;
   const files = graphFiles[tower];
@@ -106,7 +113,7 @@ export async function compileSwitchedTower(
     weights: new NamedWeights(checkpoint, onShare),
     precision: 'fp32',
     linear: createSwitchedLinear(graph, products),
-    ranges,
+    calibration,
   };
   await familyNamed(checkpoint.family).buildGraph(tower, parts, checkpoint.architecture);
   const graphPath = join(directory, files.graph);
@@ -119,10 +126,12 @@ interface TowerFiles {
   readonly tower: keyof typeof graphFiles;
   readonly weights: NamedWeights;
   readonly target: CompileTarget;
+  /** Names of int8 products with a scale for each row are added to it. */
+  readonly rowProducts: string[];
 }
 
 async function writeGraph(
-  { directory, tower, weights, target }: TowerFiles,
+  { directory, tower, weights, target, rowProducts }: TowerFiles,
   build: (parts: Parts) => Promise<void>,
 ): Promise<void> {
   const { precision } = target;
@@ -133,8 +142,8 @@ async function writeGraph(
     graph,
     weights,
     precision,
-    linear: createLinear(graph, precision, target.precision === 'int8' ? target.fp32Products : undefined),
-    ranges: target.precision === 'int8' ? target.ranges : new Map(),
+    linear: createLinear(graph, precision, target.precision === 'int8' ? target : {}, rowProducts),
+    calibration: target.precision === 'int8' ? target.calibration : new Map(),
   });
   await weightFile.flush();
   await writeDurably(join(directory, files.graph), graph.encode());

@@ -29,6 +29,8 @@ const precisionReportSchema = v.object({
   }),
   /** Matrix products that stay in float32, because int8 would lose too much in them. Names as in the graph. */
   fp32Products: v.array(v.string()),
+  /** Matrix products in int8 with a scale for each row, because one scale for all would lose too much in them. */
+  rowProducts: v.array(v.string()),
   /** Whether int8 is as good as fp32 by all limits. */
   accepted: v.boolean(),
   /** A clause for each limit that was missed. */
@@ -79,7 +81,7 @@ export async function writeDurably(path: string, content: string | Uint8Array): 
 }
 
 /** Increases whenever the files compiled from the same weights change. Older compiled models are not read. */
-export const BUILDER_VERSION = 5;
+export const BUILDER_VERSION = 6;
 
 /** Names inside a compiled model's folder. */
 export const DESCRIPTION_FILE = 'model.json';

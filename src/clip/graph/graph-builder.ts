@@ -86,6 +86,7 @@ type Operator =
   | 'Expand'
   | 'Gather'
   | 'Gelu'
+  | 'Greater'
   | 'LayerNormalization'
   | 'LpNormalization'
   | 'MatMul'

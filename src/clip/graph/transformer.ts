@@ -1,5 +1,6 @@
 import type { Precision } from '../../precision.ts';
 import type { Activation, ClipArchitecture } from '../architecture.ts';
+import { type Calibration, type FixedCoding, fixedCoding, loudnessOf } from './calibration.ts';
 import type { GraphBuilder, Value } from './graph-builder.ts';
 import { createFloatLinear, type Linear, type LinearWeights, type Rows } from './linear.ts';
 import { type NamedWeights, transpose } from './named-weights.ts';
@@ -22,18 +23,31 @@ export interface BlockWeights {
   /** [4W]: factors of the activated channels before `mlpOut`; absent: 1. */
   readonly hiddenScales?: Float32Array;
   readonly mlpOut: LinearWeights;
+  /** Absent: nothing is known of the inputs' values. */
+  readonly codings?: BlockCodings;
 }
+
+/** How a block's inputs are rounded whose values one scale suits. */
+type BlockCodings = { readonly [input in keyof ReturnType<typeof blockInputs>]?: FixedCoding | undefined };
 
 export function readNorm(weights: NamedWeights, name: string, width: number): NormWeights {
   return { weight: weights.read(`${name}.weight`, [width]), bias: weights.read(`${name}.bias`, [width]) };
 }
 
+/** OpenAI's QuickGELU: x · sigmoid(1.702 x) */
+const QUICK_GELU_FACTOR = 1.702;
+
 /**
  * Reads a block's weights. Two of the reference's biases are omitted. The keys' adds the same number to all of a
  * query's scores, which softmax cancels. The values' is the same in any average, so the next bias includes it.
+ * QuickGELU's factor moves into the weights before it, and out of those after it: what is left of it is a SiLU, which
+ * ONNX Runtime computes in one pass instead of three.
  * @param prefix such as `visual.transformer.resblocks.0`
  */
-function readBlock(weights: NamedWeights, prefix: string, width: number): BlockWeights {
+function readBlock(
+  { weights, width, activation }: Pick<Tower, 'weights' | 'width' | 'activation'>,
+  prefix: string,
+): BlockWeights {
   const attentionNorm = readNorm(weights, `${prefix}.ln_1`, width);
   const inProjection = weights.read(`${prefix}.attn.in_proj_weight`, [3 * width, width]);
   const inBias = weights.read(`${prefix}.attn.in_proj_bias`, [3 * width]);
@@ -47,6 +61,8 @@ function readBlock(weights: NamedWeights, prefix: string, width: number): BlockW
     outputWidth: width,
   });
   const attentionOut = readLinear(weights, `${prefix}.attn.out_proj`, width, width);
+  const mlpOut = readLinear(weights, `${prefix}.mlp.c_proj`, 4 * width, width);
+  const factor = activation === 'quick_gelu' ? QUICK_GELU_FACTOR : 1;
   return {
     attentionNorm,
     query: { ...part(0), bias: inBias.subarray(0, width) },
@@ -54,8 +70,8 @@ function readBlock(weights: NamedWeights, prefix: string, width: number): BlockW
     value: part(2),
     attentionOut: { ...attentionOut, bias: product(inBias.subarray(2 * width), attentionOut) },
     mlpNorm: readNorm(weights, `${prefix}.ln_2`, width),
-    mlpIn: readLinear(weights, `${prefix}.mlp.c_fc`, width, 4 * width),
-    mlpOut: readLinear(weights, `${prefix}.mlp.c_proj`, 4 * width, width),
+    mlpIn: scaled(readLinear(weights, `${prefix}.mlp.c_fc`, width, 4 * width), factor),
+    mlpOut: { ...scaled(mlpOut, 1 / factor), bias: mlpOut.bias },
   };
 }
 
@@ -74,6 +90,12 @@ function readLinear(
   };
 }
 
+function scaled(product: Required<LinearWeights>, factor: number): Required<LinearWeights> {
+  if (factor === 1) return product;
+  const scale = (value: number) => value * factor;
+  return { ...product, weight: product.weight.map(scale), bias: product.bias.map(scale) };
+}
+
 /** row · weight + bias, in double precision. @param row [inputWidth] */
 function product(row: Float32Array, { weight, outputWidth, bias }: Required<LinearWeights>): Float32Array {
   const sums = Float64Array.from(bias);
@@ -84,9 +106,6 @@ function product(row: Float32Array, { weight, outputWidth, bias }: Required<Line
   });
   return Float32Array.from(sums);
 }
-
-/** The loudness of the products' input channels, by the input's name: the largest magnitude seen of each channel. */
-export type ActivationRanges = ReadonlyMap<string, Float32Array>;
 
 /** Prefixes of the blocks' weights. */
 const towerPrefixes = { vision: 'visual.transformer', text: 'transformer' } as const;
@@ -109,45 +128,78 @@ export function blockInputs(prefix: string) {
   } as const;
 }
 
-/** An output of a graph's observed form: the loudness of an input's channels. */
-export interface ObservedInput {
+/** Outputs of a graph's observed form: what goes into products. */
+export interface ObservedOutputs {
+  /** Of the products' input. */
   readonly name: string;
-  /** The graph's output: [width] float32. */
-  readonly output: string;
   readonly width: number;
+  /** The matrix has a row for each position, or one for each picture or text. */
+  readonly rows: Rows;
+  /** Names of the graph's outputs, float32. */
+  readonly outputs: {
+    /** [width] */
+    readonly lowest: string;
+    readonly highest: string;
+    /** [⌈M / `rowStep`⌉, width] */
+    readonly rows: string;
+  };
+}
+
+/** Rows of positions are many. A prime: pictures and positions take turns. */
+const rowSteps: Readonly<Record<Rows, number>> = { positions: 17, read_outs: 1 };
+
+/** How many rows the observed form reports of a matrix of so many. */
+export function observedRows(count: number, rows: Rows): number {
+  return Math.ceil(count / rowSteps[rows]);
 }
 
 /** The outputs of a tower's observed form besides `embeddings`. */
 export function observedInputs(
   tower: keyof typeof towerPrefixes,
   architecture: ClipArchitecture,
-): readonly ObservedInput[] {
+): readonly ObservedOutputs[] {
   const { width, layers } = architecture[tower];
   return Array.from({ length: layers }, (_, layer) => {
     const inputs = blockInputs(blockPrefix(tower, layer));
     return Object.values(inputs).map((name) => ({
       name,
-      output: outputName(name),
       width: name === inputs.mlpOut ? 4 * width : width,
+      rows:
+        layer === layers - 1 && name !== inputs.attention ? ('read_outs' as const) : ('positions' as const),
+      outputs: outputNames(name),
     }));
   }).flat();
 }
 
 /**
- * Makes the loudness of a matrix's channels an output of the graph's observed form.
+ * Makes the values of a matrix outputs of the graph's observed form: each channel's extremes, and some rows.
  * @param x [M, width] float32
  */
-function observeChannels(graph: GraphBuilder, name: string, x: Value, width: number): void {
-  graph.observe([width], () => {
-    const output = outputName(name);
-    const magnitudes = graph.node(`${output}.magnitudes`, 'Abs', [x]);
-    const rows = graph.integers(`${output}.rows`, [0]);
-    return graph.node(output, 'ReduceMax', [magnitudes, rows], { keepdims: 0 });
-  });
+function observe(graph: GraphBuilder, name: string, x: Value, form: { width: number; rows: Rows }): void {
+  const { width, rows } = form;
+  const outputs = outputNames(name);
+  const extreme = (output: string, operator: 'ReduceMin' | 'ReduceMax') =>
+    graph.observe([width], () =>
+      graph.node(output, operator, [x, graph.integers(`${output}.axis`, [0])], { keepdims: 0 }),
+    );
+  extreme(outputs.lowest, 'ReduceMin');
+  extreme(outputs.highest, 'ReduceMax');
+  graph.observe(['R', width], () =>
+    graph.node(outputs.rows, 'Slice', [
+      x,
+      graph.integers(`${outputs.rows}.start`, [0]),
+      graph.integers(`${outputs.rows}.end`, [LAST_ROW]),
+      graph.integers(`${outputs.rows}.axis`, [0]),
+      graph.integers(`${outputs.rows}.step`, [rowSteps[rows]]),
+    ]),
+  );
 }
 
-function outputName(input: string): string {
-  return `range.${input}`;
+/** Slice ends at the last row if there are fewer. */
+const LAST_ROW = 2 ** 31 - 1;
+
+function outputNames(input: string) {
+  return { lowest: `lowest.${input}`, highest: `highest.${input}`, rows: `rows.${input}` } as const;
 }
 
 /** The activated channels' steps must become this many times finer to be worth a multiplication. */
@@ -160,15 +212,23 @@ const WORTHWHILE = 2;
  * that is worth it.
  *
  * The scale √(loudness / largest weight) is SmoothQuant's (Xiao et al., 2022) with α = 0.5. It makes both sides of the
- * product equally hard to round.
- * @param ranges if they lack this block's inputs, nothing changes
+ * product equally hard to round. Afterwards one scale for all rows suits most matrices.
+ * @param calibration if it lacks this block's inputs, nothing changes
  */
-export function smoothBlock(block: BlockWeights, prefix: string, ranges: ActivationRanges): BlockWeights {
+export function smoothBlock(block: BlockWeights, prefix: string, calibration: Calibration): BlockWeights {
   const inputs = blockInputs(prefix);
-  const attention = inputScales(ranges.get(inputs.attention), [block.query, block.key, block.value]);
-  const attentionOut = inputScales(ranges.get(inputs.attentionOut), [block.attentionOut]);
-  const mlpIn = inputScales(ranges.get(inputs.mlpIn), [block.mlpIn]);
-  const hidden = hiddenScales(ranges.get(inputs.mlpOut), block.mlpOut);
+  const loudness = (name: string) => {
+    const observed = calibration.get(name);
+    return observed && loudnessOf(observed);
+  };
+  const attention = inputScales(loudness(inputs.attention), [block.query, block.key, block.value]);
+  const attentionOut = inputScales(loudness(inputs.attentionOut), [block.attentionOut]);
+  const mlpIn = inputScales(loudness(inputs.mlpIn), [block.mlpIn]);
+  const hidden = hiddenScales(loudness(inputs.mlpOut), block.mlpOut);
+  const coding = (name: string, divisors: Float32Array | undefined) => {
+    const observed = calibration.get(name);
+    return observed && fixedCoding(observed, divisors);
+  };
   return {
     attentionNorm: divideNorm(block.attentionNorm, attention),
     query: multiplyRows(block.query, attention),
@@ -180,6 +240,12 @@ export function smoothBlock(block: BlockWeights, prefix: string, ranges: Activat
     mlpIn: multiplyRows(block.mlpIn, mlpIn),
     ...(hidden && { hiddenScales: hidden.map((scale) => 1 / scale) }),
     mlpOut: multiplyRows(block.mlpOut, hidden),
+    codings: {
+      attention: coding(inputs.attention, attention),
+      attentionOut: coding(inputs.attentionOut, attentionOut),
+      mlpIn: coding(inputs.mlpIn, mlpIn),
+      mlpOut: coding(inputs.mlpOut, hidden),
+    },
   };
 }
 
@@ -204,7 +270,7 @@ function inputScales(
 }
 
 /**
- * Makes only loud channels quieter, none louder: a GELU's negative values must stay above −0.17.
+ * Makes only loud channels quieter, none louder: an activation's negative values must stay above its lowest.
  * @returns [4W], or undefined if it is not worth it
  */
 function hiddenScales(loudness: Float32Array | undefined, product: LinearWeights): Float32Array | undefined {
@@ -252,7 +318,7 @@ export interface Parts {
   readonly linear: Linear;
   readonly precision: Precision;
   /** Loud channels of these inputs are made quieter; empty for products that do not round. */
-  readonly ranges: ActivationRanges;
+  readonly calibration: Calibration;
 }
 
 /** A tower's layers. */
@@ -312,7 +378,7 @@ export async function transformer(
   let stream = x;
   for (let layer = 0; layer < tower.layers; layer++) {
     const prefix = blockPrefix(tower.name, layer);
-    const weights = smoothBlock(readBlock(tower.weights, prefix, tower.width), prefix, tower.ranges);
+    const weights = smoothBlock(readBlock(tower, prefix), prefix, tower.calibration);
     const isLast = layer === tower.layers - 1;
     const block = { prefix, weights, sequence, readOut: isLast ? readOut : undefined };
     stream = await residualAttentionBlock(tower, block, stream);
@@ -344,11 +410,12 @@ async function residualAttentionBlock(tower: Tower, block: Block, x: Value): Pro
   const rows: Rows = readOut ? 'read_outs' : 'positions';
 
   const normed = await layerNorm(tower, names.attention, x, weights.attentionNorm);
-  observeChannels(graph, names.attention, normed, width);
-  const input = linear.input(names.attention, normed, { width, rows: 'positions' });
+  const inputForm = { width, rows: 'positions', coding: weights.codings?.attention } as const;
+  observe(graph, names.attention, normed, inputForm);
+  const input = linear.input(names.attention, normed, inputForm);
   const readName = `${names.attention}.read_out`;
   const queryInput = readOut
-    ? linear.input(readName, readOut.rows(readName, normed), { width, rows })
+    ? linear.input(readName, readOut.rows(readName, normed), { ...inputForm, rows })
     : input;
   const attended = attention(tower, names.attentionOut, {
     query: await linear.product(`${prefix}.attn.query`, queryInput, weights.query),
@@ -357,10 +424,11 @@ async function residualAttentionBlock(tower: Tower, block: Block, x: Value): Pro
     sequence,
     readOut,
   });
-  observeChannels(graph, names.attentionOut, attended, width);
+  const attendedForm = { width, rows, coding: weights.codings?.attentionOut };
+  observe(graph, names.attentionOut, attended, attendedForm);
   const attentionOut = await linear.product(
     `${prefix}.attn.out_proj`,
-    linear.input(names.attentionOut, attended, { width, rows }),
+    linear.input(names.attentionOut, attended, attendedForm),
     weights.attentionOut,
   );
   const residual = readOut ? readOut.rows(`${prefix}.read_out`, x) : x;
@@ -427,26 +495,29 @@ async function mlp(tower: Tower, { prefix, weights }: Block, x: Value, rows: Row
   const { graph, linear, width, activation } = tower;
   const names = blockInputs(prefix);
   const normed = await layerNorm(tower, names.mlpIn, x, weights.mlpNorm);
-  observeChannels(graph, names.mlpIn, normed, width);
-  const input = linear.input(names.mlpIn, normed, { width, rows });
+  const inputForm = { width, rows, coding: weights.codings?.mlpIn };
+  observe(graph, names.mlpIn, normed, inputForm);
+  const input = linear.input(names.mlpIn, normed, inputForm);
   const hidden = await linear.product(`${prefix}.mlp.c_fc`, input, weights.mlpIn); // [M, 4W]
   const activated =
     activation === 'quick_gelu'
-      ? // x · sigmoid(1.702 x)
-        graph.node(names.mlpOut, 'com.microsoft.QuickGelu', [hidden], { alpha: { float: 1.702 } })
+      ? // SiLU: x · sigmoid(x)
+        graph.node(names.mlpOut, 'com.microsoft.QuickGelu', [hidden], { alpha: { float: 1 } })
       : graph.node(names.mlpOut, 'Gelu', [hidden], { approximate: 'none' });
-  observeChannels(graph, names.mlpOut, activated, 4 * width);
-  const scaled = weights.hiddenScales
+  const outputForm = {
+    width: 4 * width,
+    rows,
+    range: activation === 'quick_gelu' ? 'silu' : 'gelu',
+    coding: weights.codings?.mlpOut,
+  } as const;
+  observe(graph, names.mlpOut, activated, outputForm);
+  const quieted = weights.hiddenScales
     ? graph.node(`${names.mlpOut}.scaled`, 'Mul', [
         activated,
         await graph.weight(`${names.mlpOut}.scales`, [4 * width], weights.hiddenScales),
       ])
     : activated;
-  const output = linear.input(`${names.mlpOut}.input`, scaled, {
-    width: 4 * width,
-    rows,
-    range: 'activated',
-  });
+  const output = linear.input(`${names.mlpOut}.input`, quieted, outputForm);
   return linear.product(`${prefix}.mlp.c_proj`, output, weights.mlpOut);
 }
 

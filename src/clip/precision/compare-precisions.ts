@@ -32,15 +32,20 @@ export interface Comparison {
   }[];
 }
 
-/**
- * @param logitScale factor of cosines before the softmax
- * @param fp32Products what int8 leaves in float32
- */
+/** Names of products that int8 computes in another way than the cheapest. */
+interface CostlyProducts {
+  /** Those in float32. */
+  readonly fp32Products: readonly string[];
+  /** Those with a scale for each row. */
+  readonly rowProducts: readonly string[];
+}
+
+/** @param logitScale factor of cosines before the softmax */
 export function comparePrecisions(
   { pictures, texts }: Probes,
   { fp32, int8 }: { readonly fp32: ProbeEmbeddings; readonly int8: ProbeEmbeddings },
   logitScale: number,
-  fp32Products: readonly string[] = [],
+  { fp32Products, rowProducts }: CostlyProducts = { fp32Products: [], rowProducts: [] },
 ): Comparison {
   const pictureCosines = pictures.map(({ name }, index) => ({
     picture: name,
@@ -76,6 +81,7 @@ export function comparePrecisions(
     texts: agreement(textCosines),
     bestLabels: { clear, agreeing: clear - disagreements.length },
     fp32Products: [...fp32Products],
+    rowProducts: [...rowProducts],
   });
   return { report, pictures: pictureCosines, texts: textCosines, disagreements };
 }

@@ -2,6 +2,7 @@ import { mkdir, rename, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Precision, PrecisionSetting } from '../../precision.ts';
+import type { Calibration } from '../graph/calibration.ts';
 import {
   type CompileRequest,
   type CompileTarget,
@@ -11,19 +12,18 @@ import {
 } from '../graph/compile-model.ts';
 import {
   addPrecisionReport,
-  type CompiledModelDescription,
   DESCRIPTION_FILE,
   graphFiles,
   observedGraphFiles,
   type PrecisionReport,
   writeDurably,
 } from '../graph/compiled-model.ts';
-import type { Product } from '../graph/linear.ts';
-import { type ActivationRanges, observedInputs } from '../graph/transformer.ts';
+import type { Exceptions, Product } from '../graph/linear.ts';
+import { observedInputs } from '../graph/transformer.ts';
 import { type Comparison, comparePrecisions, isClose, type ProbeEmbeddings } from './compare-precisions.ts';
-import { encodeProbePictures, encodeProbeTexts, type TowerGraph } from './encode-probes.ts';
-import { type Probes, probesFor } from './probes.ts';
-import { findWorstProducts, type Measured, someProbes } from './product-errors.ts';
+import { encodeProbePictures, encodeProbeTexts, type ProbeSets, type TowerGraph } from './encode-probes.ts';
+import { calibrationFor, type Probes, probesFor } from './probes.ts';
+import { type Exception, findWorstProducts, type Measured, someProbes } from './product-errors.ts';
 
 /** The comparison of both precisions, probe by probe, and what int8 costs in the measured products, beside the graphs. */
 export const REPORT_FILE = 'precision-report.json';
@@ -49,9 +49,10 @@ interface PrecisionRequest extends Required<Omit<CompileRequest, 'target'>> {
 
 /**
  * Compiles a checkpoint in the wanted precision. `auto` and `int8` compile both. fp32 comes first: its activations show
- * which channels have large values, and int8's embeddings of the probes are compared with its own. With `auto`, int8
- * stays if it answers as fp32 does. If it does not, each product's own error is measured, and the few that lose most
- * stay in float32; if these are too many, fp32 stays. Needs disk space for both precisions, and while products are
+ * which channels have large values, and which inputs of products one scale suits; then int8's embeddings of other
+ * probes are compared with its own. With `auto`, int8 stays if it answers as fp32 does. If it does not, each product's
+ * own error is measured. The few that lose most get a scale for each row or stay in float32, whichever suffices; if too
+ * many stay in float32, all of fp32 stays. Needs disk space for both precisions, and while products are
  * measured for a third; and about 600 MB of memory for ViT-B/32, which is only freed when the process ends. ViT-L/14
  * takes 1.5 GB, of which 1.2 are pages of fp32's weight file.
  * @throws UnusableWeightError
@@ -65,21 +66,29 @@ export async function compileAtPrecision(request: PrecisionRequest): Promise<voi
   const step = stepper(onShare);
   const probes = probesFor(checkpoint);
 
-  const { logitScale } = await compileInto(
+  const { description } = await compileInto(
     { precision: 'fp32', observed: true },
     { ...request, onShare: step('compileFp32') },
   );
-  const fp32 = await encodeAll((tower) => towerGraph(tower, 'fp32', request), probes, step('probeFp32'));
-  const { ranges } = fp32;
-  await compileInto({ precision: 'int8', ranges }, { ...request, onShare: step('compileInt8') });
-  const compareInt8 = async (inStep: (share: number) => void, fp32Products: readonly string[]) => {
-    const int8 = await encodeAll((tower) => towerGraph(tower, 'int8', request), probes, inStep);
-    return comparePrecisions(probes, { fp32, int8 }, logitScale, fp32Products);
+  const fp32 = await encodeAll(
+    (tower) => towerGraph(tower, 'fp32', request),
+    { probes, calibrating: calibrationFor(checkpoint) },
+    step('probeFp32'),
+  );
+  const { calibration } = fp32;
+  const tryInt8: Loss['tryInt8'] = async (exceptions, [whileCompiling, whileProbing]) => {
+    await rm(join(directory, 'int8'), { recursive: true, force: true });
+    const target = { precision: 'int8', calibration, ...exceptions } as const;
+    const { rowProducts } = await compileInto(target, { ...request, onShare: whileCompiling });
+    const int8 = await encodeAll((tower) => towerGraph(tower, 'int8', request), { probes }, whileProbing);
+    const fp32Products = [...(exceptions.fp32Products ?? [])];
+    const { logitScale } = description;
+    return comparePrecisions(probes, { fp32, int8 }, logitScale, { fp32Products, rowProducts });
   };
-  const first = await compareInt8(step('probeInt8'), []);
+  const first = await tryInt8({}, [step('compileInt8'), step('probeInt8')]);
   const { comparison, measured } =
     setting === 'auto' && !first.report.accepted
-      ? await repair({ ...request, onShare: step('repair') }, { probes, fp32, ranges, first, compareInt8 })
+      ? await repair({ ...request, onShare: step('repair') }, { probes, fp32, calibration, first, tryInt8 })
       : { comparison: first, measured: [] };
 
   const chosen = setting === 'int8' || comparison.report.accepted ? 'int8' : 'fp32';
@@ -90,10 +99,7 @@ export async function compileAtPrecision(request: PrecisionRequest): Promise<voi
   onShare(1);
 }
 
-async function compileInto(
-  target: CompileTarget,
-  request: PrecisionRequest,
-): Promise<CompiledModelDescription> {
+async function compileInto(target: CompileTarget, request: PrecisionRequest) {
   const directory = join(request.directory, target.precision);
   await mkdir(directory);
   return await compileModel({ ...request, target, directory });
@@ -102,10 +108,17 @@ async function compileInto(
 interface Loss {
   readonly probes: Probes;
   readonly fp32: ProbeEmbeddings;
-  readonly ranges: ActivationRanges;
+  readonly calibration: Calibration;
   /** The comparison of int8 without exceptions. */
   readonly first: Comparison;
-  compareInt8(onShare: (share: number) => void, fp32Products: readonly string[]): Promise<Comparison>;
+  /**
+   * Compiles int8, in the place of what was there, and compares it.
+   * @param onShares called with the share that is done of the compiling, and of the comparison
+   */
+  tryInt8(
+    exceptions: Exceptions,
+    onShares: readonly [compiling: (share: number) => void, probing: (share: number) => void],
+  ): Promise<Comparison>;
 }
 
 interface Repaired {
@@ -115,8 +128,8 @@ interface Repaired {
 }
 
 /**
- * Replaces int8's graphs by ones that leave the products in float32 that lose most, as few as are necessary. If that
- * does not help, the comparison is the one of int8 without exceptions.
+ * Replaces int8's graphs by ones in which the products that lose most get a scale for each row or stay in float32, as
+ * few as are necessary. If that does not help, the comparison is the one of int8 without exceptions.
  */
 async function repair(request: PrecisionRequest, loss: Loss): Promise<Repaired> {
   let left = 1;
@@ -127,11 +140,12 @@ async function repair(request: PrecisionRequest, loss: Loss): Promise<Repaired> 
     return (share: number) => request.onShare(start + share * size);
   };
   const switched = new Map<TowerName, SwitchedTower>();
-  const kept = new Map<string, Product>();
+  const exceptions = new Map<string, Exception>();
+  const inFp32 = new Map<string, Product>();
   const measured = new Map<string, Measured>();
   let latest = loss.first;
   for (const share of TRIES) {
-    const keptBefore = kept.size;
+    let isChanged = false;
     for (const name of losingTowers(latest.report)) {
       const compiling = { ...request, onShare: step() };
       const tower = switched.get(name) ?? (await switchedTower(name, compiling, loss));
@@ -141,7 +155,7 @@ async function repair(request: PrecisionRequest, loss: Loss): Promise<Repaired> 
         {
           tower: { ...towerGraph(name, 'fp32', request), graphPath: tower.graphPath, observed: [] },
           products: tower.products,
-          kept: new Set(kept.keys()),
+          exceptions,
         },
         someProbes(name, {
           probes: loss.probes,
@@ -152,32 +166,37 @@ async function repair(request: PrecisionRequest, loss: Loss): Promise<Repaired> 
         step(),
       );
       // A block that is measured again lacks what stays in float32 by now.
-      for (const part of found.measured) measured.set(part.name, measured.get(part.name) ?? part);
-      for (const product of found.worst) kept.set(product.name, product);
+      for (const part of found.measured) {
+        const key = part.byRows ? `${part.name}, row by row` : part.name;
+        measured.set(key, measured.get(key) ?? part);
+      }
+      for (const [product, exception] of found.worst) {
+        isChanged = true;
+        exceptions.set(product.name, exception);
+        if (exception === 'fp32') inFp32.set(product.name, product);
+      }
     }
-    if ([...switched.values()].some((tower) => areTooMany(kept, tower))) break;
-    if (kept.size === keptBefore) continue;
-    await rm(join(request.directory, 'int8'), { recursive: true });
+    if ([...switched.values()].some((tower) => areTooMany(inFp32, tower))) break;
+    if (!isChanged) continue;
     const inStep = step();
-    await compileInto(
-      { precision: 'int8', ranges: loss.ranges, fp32Products: new Set(kept.keys()) },
-      { ...request, onShare: (done) => inStep(done / 2) },
+    latest = await loss.tryInt8(
+      { fp32Products: new Set(inFp32.keys()), rowProducts: new Set(exceptions.keys()) },
+      [(done) => inStep(done / 2), (done) => inStep((1 + done) / 2)],
     );
-    latest = await loss.compareInt8((done) => inStep((1 + done) / 2), [...kept.keys()]);
     if (latest.report.accepted) break;
   }
   return {
     comparison: latest.report.accepted ? latest : loss.first,
-    measured: Array.from(measured.values(), ({ name, errors }) => ({
+    measured: Array.from(measured, ([name, { errors }]) => ({
       name,
       meanError: sum(errors) / errors.length,
     })),
   };
 }
 
-function areTooMany(kept: ReadonlyMap<string, Product>, { products }: SwitchedTower): boolean {
+function areTooMany(inFp32: ReadonlyMap<string, Product>, { products }: SwitchedTower): boolean {
   const size = (some: readonly Product[]) => sum(some.map(({ weights }) => weights));
-  return size(products.filter(({ name }) => kept.has(name))) > LARGEST_FP32_SHARE * size(products);
+  return size(products.filter(({ name }) => inFp32.has(name))) > LARGEST_FP32_SHARE * size(products);
 }
 
 /** The towers that lose too much. If only choices differ, both may be the reason. */
@@ -192,11 +211,11 @@ function losingTowers({ pictures, texts }: PrecisionReport): readonly TowerName[
 async function switchedTower(
   name: TowerName,
   request: PrecisionRequest,
-  { ranges }: Loss,
+  { calibration }: Loss,
 ): Promise<SwitchedTower> {
   const directory = join(request.directory, `switched-${name}`);
   await mkdir(directory);
-  return await compileSwitchedTower({ ...request, directory }, name, ranges);
+  return await compileSwitchedTower({ ...request, directory }, name, calibration);
 }
 
 function sum(values: Iterable<number>): number {
@@ -223,19 +242,19 @@ function towerGraph(
 /** Runs the probes through both towers. */
 async function encodeAll(
   tower: (name: TowerName) => TowerGraph,
-  probes: Probes,
+  sets: ProbeSets,
   onShare: (share: number) => void,
-): Promise<ProbeEmbeddings & { readonly ranges: ActivationRanges }> {
+): Promise<ProbeEmbeddings & { readonly calibration: Calibration }> {
   // Texts take less time than pictures.
   const PICTURES = 0.7;
-  const pictures = await encodeProbePictures(tower('vision'), probes, (share) => onShare(PICTURES * share));
-  const texts = await encodeProbeTexts(tower('text'), probes, (share) =>
+  const pictures = await encodeProbePictures(tower('vision'), sets, (share) => onShare(PICTURES * share));
+  const texts = await encodeProbeTexts(tower('text'), sets, (share) =>
     onShare(PICTURES + (1 - PICTURES) * share),
   );
   return {
     pictures: pictures.embeddings,
     texts: texts.embeddings,
-    ranges: new Map([...pictures.ranges, ...texts.ranges]),
+    calibration: new Map([...pictures.calibration, ...texts.calibration]),
   };
 }
 

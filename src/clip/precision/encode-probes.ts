@@ -4,7 +4,8 @@ import {
   openSession,
   type WeightPlacement,
 } from '../../../native/onnx/session.ts';
-import type { ActivationRanges, ObservedInput } from '../graph/transformer.ts';
+import type { Calibration, ObservedInput } from '../graph/calibration.ts';
+import { type ObservedOutputs, observedRows } from '../graph/transformer.ts';
 import type { Probes } from './probes.ts';
 
 /**
@@ -15,12 +16,15 @@ const POSITIONS_PER_RUN = 400;
 /** Texts in a run. Only those of one length share a run. */
 const TEXTS_PER_RUN = 32;
 
+/** Rows that are kept of each input to see what a fixed scale costs: 30 MB for ViT-B/32, 100 for ViT-L/14. */
+const OBSERVED_ROWS = 96;
+
 /** A tower's graph and how to run it. */
 export interface TowerGraph {
   readonly graphPath: string;
   readonly embeddingDimension: number;
   /** The graph's outputs besides embeddings, if it is the observed form. */
-  readonly observed: readonly ObservedInput[];
+  readonly observed: readonly ObservedOutputs[];
   readonly threads: number;
   /** `mapped` for fp32, whose weights may be too large for memory. */
   readonly weights: WeightPlacement;
@@ -29,13 +33,16 @@ export interface TowerGraph {
 interface EncodedProbes {
   /** [D] float32 each, L2-normalised, in the order of the probes. */
   readonly embeddings: readonly Float32Array[];
-  readonly ranges: ActivationRanges;
+  /** What the calibrating probes put into products. */
+  readonly calibration: Calibration;
 }
 
 /** Probes that share a run. */
 interface ProbeBatch {
   /** Of the probes, in their order. */
   readonly indices: readonly number[];
+  /** Of each picture or text. */
+  readonly positions: number;
   inputs(): Readonly<Record<string, HostTensor>>;
 }
 
@@ -43,6 +50,7 @@ export function pictureBatches({ pictures, side, positions }: Probes): readonly 
   const perRun = Math.max(1, Math.floor(POSITIONS_PER_RUN / positions));
   return portions([...pictures.keys()], perRun).map((indices) => ({
     indices,
+    positions,
     inputs() {
       const data = new Uint8Array(indices.length * side * side * 3);
       indices.forEach((index, row) => {
@@ -55,12 +63,13 @@ export function pictureBatches({ pictures, side, positions }: Probes): readonly 
 
 export function textBatches({ texts }: Probes): readonly ProbeBatch[] {
   const byLength = Map.groupBy(texts.keys(), (index) => texts[index]?.ids.length ?? 0);
-  return [...byLength.values()].flatMap((sameLength) =>
+  return [...byLength].flatMap(([length, sameLength]) =>
     portions(sameLength, TEXTS_PER_RUN).map((indices) => ({
       indices,
+      positions: length,
       inputs() {
         const data = Int32Array.from(indices.flatMap((index) => [...(texts[index]?.ids ?? [])]));
-        return { input_ids: { type: 'int32', dims: [indices.length, data.length / indices.length], data } };
+        return { input_ids: { type: 'int32', dims: [indices.length, length], data } };
       },
     })),
   );
@@ -72,51 +81,105 @@ function portions(items: readonly number[], size: number): readonly (readonly nu
   );
 }
 
+/** What goes through a tower. */
+export interface ProbeSets {
+  /** Their embeddings are wanted. */
+  readonly probes: Probes;
+  /** Others, whose values in front of the products are wanted. Default: none. */
+  readonly calibrating?: Probes;
+}
+
 /** @param onShare how much is done, from 0 to 1 */
 export async function encodeProbePictures(
   tower: TowerGraph,
-  probes: Probes,
+  { probes, calibrating }: ProbeSets,
   onShare: (share: number) => void,
 ): Promise<EncodedProbes> {
-  return await encode(tower, pictureBatches(probes), onShare);
+  return await encode(tower, pictureBatches(probes), calibrating ? pictureBatches(calibrating) : [], onShare);
 }
 
 /** @param onShare how much is done, from 0 to 1 */
 export async function encodeProbeTexts(
   tower: TowerGraph,
-  probes: Probes,
+  { probes, calibrating }: ProbeSets,
   onShare: (share: number) => void,
 ): Promise<EncodedProbes> {
-  return await encode(tower, textBatches(probes), onShare);
+  return await encode(tower, textBatches(probes), calibrating ? textBatches(calibrating) : [], onShare);
 }
 
 /** @param batches all of the probes, each once */
 async function encode(
   { graphPath, embeddingDimension, observed, threads, weights }: TowerGraph,
   batches: readonly ProbeBatch[],
+  calibrating: readonly ProbeBatch[],
   onShare: (share: number) => void,
 ): Promise<EncodedProbes> {
   await using session = await openSession(graphPath, { threads, weights });
-  const embeddings: Float32Array[] = [];
-  const ranges = new Map(observed.map(({ name, width }) => [name, new Float32Array(width)]));
-  for (const [done, batch] of batches.entries()) {
-    const batchRanges = observed.map(({ name, output, width }) => ({
-      name,
-      output,
-      peaks: float32([width]),
-    }));
-    const outputs = Object.fromEntries(batchRanges.map(({ output, peaks }) => [output, peaks]));
-    const rows = await embedBatch(session, batch, { embeddingDimension, outputs });
-    for (const [row, index] of batch.indices.entries()) embeddings[index] = rows[row]!;
-    for (const { name, peaks } of batchRanges) {
-      const loudest = ranges.get(name);
-      loudest?.forEach((before, channel) => {
-        loudest[channel] = Math.max(before, peaks.data[channel]!);
-      });
-    }
-    onShare((done + 1) / batches.length);
+  let done = 0;
+  const onBatch = () => {
+    done++;
+    onShare(done / (batches.length + calibrating.length));
+  };
+  const observers = observed.map((outputs) => createObserver(outputs, calibrating.length));
+  for (const batch of calibrating) {
+    const outputs = Object.assign({}, ...observers.map((observer) => observer.outputs(batch)));
+    await embedBatch(session, batch, { embeddingDimension, outputs });
+    for (const observer of observers) observer.addOutputs();
+    onBatch();
   }
-  return { embeddings, ranges };
+  const embeddings: Float32Array[] = [];
+  for (const batch of batches) {
+    const rows = await embedBatch(session, batch, { embeddingDimension });
+    for (const [row, index] of batch.indices.entries()) embeddings[index] = rows[row]!;
+    onBatch();
+  }
+  return {
+    embeddings,
+    calibration: new Map(observers.map(({ name, observed: found }) => [name, found()])),
+  };
+}
+
+/** Collects what several batches put into a product. */
+function createObserver({ name, width, rows, outputs }: ObservedOutputs, batches: number) {
+  const lowest = new Float32Array(width).fill(Number.POSITIVE_INFINITY);
+  const highest = new Float32Array(width).fill(Number.NEGATIVE_INFINITY);
+  const perBatch = Math.ceil(OBSERVED_ROWS / Math.max(1, batches));
+  const kept = new Float32Array(perBatch * batches * width);
+  let keptValues = 0;
+  const low = float32([width]);
+  const high = float32([width]);
+  let some = float32([0, width]);
+  const replace = (
+    values: Float32Array,
+    others: Float32Array,
+    choose: (one: number, other: number) => number,
+  ) =>
+    values.forEach((value, channel) => {
+      values[channel] = choose(value, others[channel]!);
+    });
+  return {
+    name,
+    /** Tensors for the next run, each used until its size changes. */
+    outputs({ indices, positions }: ProbeBatch): Readonly<Record<string, HostTensor>> {
+      const matrixRows = rows === 'positions' ? positions * indices.length : indices.length;
+      const count = observedRows(matrixRows, rows);
+      if (some.dims[0] !== count) some = float32([count, width]);
+      return { [outputs.lowest]: low, [outputs.highest]: high, [outputs.rows]: some };
+    },
+    /** After the run. */
+    addOutputs(): void {
+      replace(lowest, low.data, Math.min);
+      replace(highest, high.data, Math.max);
+      const count = some.data.length / width;
+      const wanted = Math.min(perBatch, count);
+      for (let row = 0; row < wanted; row++) {
+        const start = width * Math.floor((row * count) / wanted);
+        kept.set(some.data.subarray(start, start + width), keptValues);
+        keptValues += width;
+      }
+    },
+    observed: (): ObservedInput => ({ lowest, highest, rows: kept.subarray(0, keptValues) }),
+  };
 }
 
 /**

@@ -83,6 +83,17 @@ export function* probePictures(side: number): Generator<ProbePicture> {
   yield { name: 'white', pixels: new Uint8Array(side * side * 3).fill(255) };
 }
 
+/** Other pictures of the same kinds, the first of each kind before the second. @param side in pixels */
+function* calibrationPictures(side: number): Generator<ProbePicture> {
+  for (let variant = 0; variant < CALIBRATION_VARIANTS; variant++) {
+    for (const [kind, painter] of painters.entries()) {
+      const seed = (VARIANTS + variant) * painters.length + kind;
+      const paint = painter(mulberry32(seed), side);
+      yield { name: `${painter.name} ${VARIANTS + variant + 1}`, pixels: render(paint, side) };
+    }
+  }
+}
+
 interface ProbePicture {
   /** Its kind and a number. */
   readonly name: string;
@@ -92,6 +103,7 @@ interface ProbePicture {
 
 /** Pictures of each kind. */
 const VARIANTS = 6;
+const CALIBRATION_VARIANTS = 2;
 
 const painters: readonly ((next: Numbers, side: number) => Paint)[] = [
   flat,
@@ -354,7 +366,31 @@ une tasse de café
   .trim()
   .split('\n');
 
+const otherSentences = `
+a crowd watching fireworks above a harbour
+an old map with a compass rose
+the inside of an empty refrigerator
+three cups of tea on a tray
+a man in a suit who waits for the last train while it snows on the platform and a dog sleeps beside his suitcase
+not a person
+everything
+sadness
+2024
+10 %
+SELECT * FROM photos;
+eine Katze auf dem Dach
+un marché aux fleurs
+山の上の神社
+поезд
+🌋
+`
+  .trim()
+  .split('\n');
+
 const TEXTS = 1000;
+const CALIBRATION_TEXTS = 200;
+/** How many probes are things in looks of their own. */
+const LOOKING = TEXTS - things.length - sentences.length;
 
 /** Each thing in looks of its own, until there are enough. */
 function looking(count: number): readonly string[] {
@@ -369,8 +405,14 @@ function looking(count: number): readonly string[] {
 /** Labels like those of people: single words, phrases, sentences, other languages. All differ. */
 const probeTexts: readonly string[] = [
   ...things.map((thing, index) => templates[index % templates.length]!.replace('{}', thing)),
-  ...looking(TEXTS - things.length - sentences.length),
+  ...looking(LOOKING),
   ...sentences,
+];
+
+/** Labels of the same kinds, none of which is a probe. Their number of tokens is as different. */
+const calibrationTexts: readonly string[] = [
+  ...otherSentences,
+  ...looking(LOOKING + CALIBRATION_TEXTS - otherSentences.length).slice(LOOKING),
 ];
 
 /** A label and its tokens. */
@@ -390,18 +432,33 @@ export interface Probes {
   readonly texts: readonly ProbeText[];
 }
 
+type ModelSize = Pick<Checkpoint, 'family' | 'architecture'>;
+
 /** The probes for one model: pictures of its size, and texts that are not too long for it. */
-export function probesFor({
-  family: name,
-  architecture: { vision, text },
-}: Pick<Checkpoint, 'family' | 'architecture'>): Probes {
+export function probesFor(model: ModelSize): Probes {
+  return suited(model, probePictures, probeTexts);
+}
+
+/**
+ * What shows how loud a model's activations become. No probe is among it: otherwise the probes would be rounded better
+ * than others' pictures, and their comparison would flatter int8.
+ */
+export function calibrationFor(model: ModelSize): Probes {
+  return suited(model, calibrationPictures, calibrationTexts);
+}
+
+function suited(
+  { family: name, architecture: { vision, text } }: ModelSize,
+  pictures: (side: number) => Iterable<ProbePicture>,
+  texts: readonly string[],
+): Probes {
   const tokenize = familyNamed(name).createTokenizer(Number.POSITIVE_INFINITY);
   const side = vision.imageResolution;
   return {
     side,
     positions: (side / vision.patchSize) ** 2 + 1,
-    pictures: [...probePictures(side)],
-    texts: probeTexts
+    pictures: [...pictures(side)],
+    texts: texts
       .map((label) => ({ text: label, ids: tokenize(label) }))
       .filter(({ ids }) => ids.length <= text.contextLength),
   };

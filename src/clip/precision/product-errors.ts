@@ -1,5 +1,5 @@
 import { type HostTensor, openSession } from '../../../native/onnx/session.ts';
-import { type Product, SWITCHES } from '../graph/linear.ts';
+import { type Product, SWITCHES, Switch } from '../graph/linear.ts';
 import { dot, LOWEST_COSINE, LOWEST_MEAN_COSINE } from './compare-precisions.ts';
 import { embedBatch, pictureBatches, type TowerGraph, textBatches } from './encode-probes.ts';
 import type { Probes } from './probes.ts';
@@ -9,6 +9,8 @@ export interface Measured {
   /** Of the block or the product. */
   readonly name: string;
   readonly products: readonly Product[];
+  /** Whether products are rounded row by row that have a fixed scale. */
+  readonly byRows: boolean;
   /** 1 − cosine with the embedding in float32, of each probe. */
   readonly errors: Float64Array;
 }
@@ -57,8 +59,18 @@ interface SwitchedProducts {
   readonly tower: TowerGraph;
   /** In the order of the graph's switches. */
   readonly products: readonly Product[];
-  /** Names of products that stay in float32. */
-  readonly kept: ReadonlySet<string>;
+  /** By name: products that are rounded row by row although they have a fixed scale, or stay in float32. */
+  readonly exceptions: ReadonlyMap<string, Exception>;
+}
+
+/** How a product is computed that would lose too much in a fixed scale. */
+export type Exception = 'rows' | 'fp32';
+
+/** What was measured, and the products that lose too much. */
+export interface WorstProducts {
+  readonly measured: readonly Measured[];
+  /** Products that lose too much, and what suffices to make each of them good enough. */
+  readonly worst: ReadonlyMap<Product, Exception>;
 }
 
 /** The share of what int8 may lose that blocks may lose whose products are not measured one by one. */
@@ -66,21 +78,25 @@ const UNMEASURED_SHARE = 1 / 4;
 
 /**
  * Finds the fewest products without which the others stay within a share of what int8 may lose. First each block is
- * measured, then each product of the worst blocks: about 30 runs of the probes for ViT-B/32, not 73.
+ * measured, then each product of the worst blocks: about 30 runs of the probes for ViT-B/32, not 73. Those of the worst
+ * products that have a fixed scale are measured again with a scale for each row, which may be enough.
  * @param share of the limits, from 0 to 1
  * @param onShare how much is done, from 0 to 1
- * @returns all that was measured, and the products
  */
 export async function findWorstProducts(
-  { tower, products, kept }: SwitchedProducts,
+  { tower, products, exceptions }: SwitchedProducts,
   { probes, fp32, cosines }: TowerProbes,
   share: number,
   onShare: (share: number) => void,
-): Promise<{ readonly measured: readonly Measured[]; readonly worst: readonly Product[] }> {
+): Promise<WorstProducts> {
   await using session = await openSession(tower.graphPath, tower);
   const batches = [...pictureBatches(probes), ...textBatches(probes)];
-  const errorsOf = async (inInt8: readonly Product[]) => {
-    const switches = Uint8Array.from(products, (product) => (inInt8.includes(product) ? 1 : 0));
+  const hasRows = ({ name, hasFixed }: Product) => !hasFixed || exceptions.get(name) === 'rows';
+  const errorsOf = async (inInt8: readonly Product[], byRows: boolean) => {
+    const switches = Uint8Array.from(products, (product) => {
+      if (!inInt8.includes(product)) return Switch.fp32;
+      return byRows || hasRows(product) ? Switch.rows : Switch.fixed;
+    });
     const inputs: Record<string, HostTensor> = {
       [SWITCHES]: { type: 'uint8', dims: [switches.length], data: switches },
     };
@@ -99,7 +115,7 @@ export async function findWorstProducts(
   ): Promise<readonly Measured[]> => {
     const measured: Measured[] = [];
     for (const part of parts) {
-      measured.push({ ...part, errors: await errorsOf(part.products) });
+      measured.push({ ...part, errors: await errorsOf(part.products, part.byRows) });
       onPart(measured.length / parts.length);
     }
     return measured;
@@ -111,22 +127,36 @@ export async function findWorstProducts(
     share * Math.min(1, cost(sumOf(parts, others)) / Math.max(1, actual));
 
   const byBlock = Map.groupBy(
-    products.filter(({ name }) => !kept.has(name)),
+    products.filter(({ name }) => exceptions.get(name) !== 'fp32'),
     ({ name }) => blockOf(name),
   );
   const blocks = await measure(
-    Array.from(byBlock, ([name, members]) => ({ name, products: members })),
-    (done) => onShare(done / 2),
+    Array.from(byBlock, ([name, members]) => ({ name, products: members, byRows: false })),
+    (done) => onShare(0.5 * done),
   );
   const { worst: badBlocks, left } = withoutWorst(blocks, limitOf(blocks) * UNMEASURED_SHARE);
   const suspects = badBlocks.flatMap((block) => block.products);
   const single = await measure(
-    suspects.map((product) => ({ name: product.name, products: [product] })),
-    (done) => onShare((1 + done) / 2),
+    suspects.map((product) => ({ name: product.name, products: [product], byRows: false })),
+    (done) => onShare(0.5 + 0.4 * done),
   );
-  const { worst } = withoutWorst(single, limitOf(single, left), left);
+  const limit = limitOf(single, left);
+  const worstAsTheyAre = withoutWorst(single, limit, left);
+  const lossy = worstAsTheyAre.worst.flatMap((part) => part.products);
+  const rowByRow = await measure(
+    lossy
+      .filter((product) => !hasRows(product))
+      .map((product) => ({ name: product.name, products: [product], byRows: true })),
+    (done) => onShare(0.9 + 0.1 * done),
+  );
+  const inFp32 = withoutWorst(rowByRow, limit, worstAsTheyAre.left).worst.flatMap((part) => part.products);
+  const worst = new Map(
+    lossy.map(
+      (product) => [product, hasRows(product) || inFp32.includes(product) ? 'fp32' : 'rows'] as const,
+    ),
+  );
   onShare(1);
-  return { measured: [...blocks, ...single], worst: worst.flatMap((part) => part.products) };
+  return { measured: [...blocks, ...single, ...rowByRow], worst };
 }
 
 /** `visual.transformer.resblocks.3`; products outside of the blocks are their own. */

@@ -48,7 +48,10 @@ export const options: Readonly<
   top_k: 5,
   template: ['{}'],
   threshold: 0,
+  others: false,
+  several: false,
   background: 'white',
+  fit: 'crop',
   on_error: 'fail',
   encoding_format: 'float',
   images: true,
@@ -76,12 +79,14 @@ export const healthReady: Health = {
     texts: { count: 1000, mean_cosine: 0.9996, min_cosine: 0.9995 },
     best_labels: { clear: 816, agreeing: 816 },
     fp32_products: [],
+    row_scale_products: [],
   },
+  needs_key: false,
   version,
   uptime_seconds: 86_400,
 };
 
-const loading = 'The model is being downloaded (42 %), about 20 s left. Try again soon.';
+const loading = 'The model is being downloaded (42 %), about 20 s left.';
 const progress = {
   stage: 'downloading' as const,
   bytes_done: 148_670_139,
@@ -96,6 +101,7 @@ export const healthLoading: Health = {
   progress,
   model: null,
   precision_report: null,
+  needs_key: false,
   version,
   uptime_seconds: 14,
 };
@@ -119,6 +125,37 @@ export const categorizeDetails: CategorizeDetails = {
     },
   ],
   errors,
+};
+
+export const categorizeSeveral = { 'IMG_0001.jpg': ['cat', 'something black'], 'IMG_0002.jpg': [] };
+
+/** With others=true and several=true. The same photo as above: its scores do not depend on the other categories. */
+export const categorizeOthers: CategorizeDetails = {
+  model,
+  results: [
+    {
+      file: 'IMG_0001.jpg',
+      category: 'cat',
+      categories: ['cat', 'kitten'],
+      score: 0.998,
+      similarity: 0.281,
+      background: { phrase: 'object', similarity: 0.219 },
+      scores: [
+        { category: 'cat', score: 0.998, similarity: 0.281 },
+        { category: 'kitten', score: 0.997, similarity: 0.277 },
+        { category: 'dog', score: 0.937, similarity: 0.246 },
+      ],
+    },
+  ],
+  errors: [],
+  category_warnings: [
+    {
+      categories: ['cat', 'kitten'],
+      similarity: 0.983,
+      warning:
+        '"cat" and "kitten" mean almost the same to the model (cosine 0.983), so they share one score. Leave one of them out, or make them phrases of one category.',
+    },
+  ],
 };
 
 export const imageAnswer = { cat: 'IMG_0001.jpg', dog: 'IMG_0002.jpg' };
@@ -256,7 +293,7 @@ const sentences = {
   internal: `This is a bug: the service failed. Please report it with the request id ${requestId}.`,
   overloaded: '48 requests are waiting; try again in a moment.',
   engine_restarting: 'Inference broke down and is being restarted; try again in a moment.',
-  model_loading: loading,
+  model_loading: `${loading} Try again soon.`,
   model_missing:
     'CLIP_MODEL names the file /models/ViT-L-14.pt, which does not exist. Put the checkpoint there, or set CLIP_MODEL=demo to try the API without it.',
   shutting_down: 'The service is shutting down; it finishes accepted requests.',

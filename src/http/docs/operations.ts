@@ -5,6 +5,7 @@ import { type EndpointName, endpointNames, endpoints } from '../../contract/endp
 import { listTitles, pictureFormats, videoCodecs, videoContainers } from '../../contract/formats.ts';
 import {
   embeddingsOptionsSchema,
+  imageOptionsSchema,
   optionsSchema,
   type QuerySchema,
   videoOptionsSchema,
@@ -126,7 +127,7 @@ const categorizeDescription = `${oneByOne('`answer` for each picture,')} Answers
 
 A JSON body in the form of Hugging Face’s zero-shot image classification is answered in that form, with all labels, best first.`;
 
-const embeddingsDescription = `Embeddings are L2-normalised float32 numbers: the dot product of two of them is their similarity. The service keeps none of them.
+const embeddingsDescription = `Embeddings are L2-normalised float32 numbers: the dot product of two of them is their similarity. The service keeps none of them. With \`fit=tiles\`, a picture has an entry for each of its squares, one after another.
 
 ${oneByOne('`embedding` for each picture and text,')}
 
@@ -180,7 +181,7 @@ function describe(config: Pick<Config, 'limits' | 'apiKey'>): Operations {
         type: 'array',
         items: { type: 'string', format: 'binary' },
         description:
-          'Embeddings of pictures, instead of pictures or in addition to them: answers of /embeddings as JSON or as lines of JSON, or documents like `{"sha256":"…","precision":"fp32","embeddings":[{"file":"photo.jpg","embedding":[…]}]}`. They are answered exactly as the pictures would be.',
+          'Embeddings of pictures, instead of pictures or in addition to them: answers of /embeddings as JSON or as lines of JSON, or documents like `{"sha256":"…","precision":"fp32","embeddings":[{"file":"photo.jpg","embedding":[…]}]}`. They are answered exactly as the pictures would be. The request must have the `fit` that they were made with.',
       },
       ids,
       categories: categoriesField(limits.categories),
@@ -312,11 +313,14 @@ function describe(config: Pick<Config, 'limits' | 'apiKey'>): Operations {
                 { type: 'array', items: named('LabelScore') },
                 { type: 'array', items: { type: 'array', items: named('LabelScore') } },
                 named('CategorizeAnswer'),
+                named('CategorizeSeveralAnswer'),
               ],
             },
             examples: {
               plain: { summary: 'Without options', value: examples.categorizeAnswer },
+              several: { summary: 'several=true', value: examples.categorizeSeveral },
               details: { summary: 'details=true', value: examples.categorizeDetails },
+              others: { summary: 'details=true&several=true', value: examples.categorizeOthers },
               labels: { summary: 'To a JSON body', value: examples.labelScores },
               lists: { summary: 'To a JSON body with a list', value: examples.labelScoresOfList },
             },
@@ -328,6 +332,7 @@ function describe(config: Pick<Config, 'limits' | 'apiKey'>): Operations {
     },
     image: {
       ...pictures,
+      parameters: queryParameters(imageOptionsSchema),
       responses: {
         200: pictureAnswer('Category → file name; with details=true also scores.', {
           'application/json': {
@@ -418,7 +423,7 @@ function withJson({ content, ...body }: ReturnType<typeof form>, media: MediaTyp
 function categoriesField(maxCategories: number): OpenApiSchema {
   return {
     type: 'string',
-    description: `At most ${maxCategories} categories, as a text field or a file: JSON ({"categories":["a","b"]} or ["a","b"]), CSV or lines of text.`,
+    description: `At most ${maxCategories} categories, as a text field or a file: JSON ({"categories":["a","b"]} or ["a","b"]), CSV or lines of text. In JSON, a category may have several phrases, which are averaged: {"categories":{"dog":["a dog","a puppy"],"cat":"a cat"}}.`,
     example: 'cat, dog, something else',
   };
 }

@@ -1,10 +1,10 @@
-import type { ModelSummary, VideoSearch } from '../../classify/classifier.ts';
+import type { ModelSummary, Synonyms, VideoSearch } from '../../classify/classifier.ts';
 import { decide } from '../../classify/decide.ts';
 import { frameName } from '../../contract/frame-name.ts';
 import type { VideoOptions } from '../../contract/options.ts';
 import type { VideoDetails } from '../../contract/schemas.ts';
 import { invariant } from '../../errors.ts';
-import { wireModel } from '../answers.ts';
+import { wireModel, wireSynonyms } from '../answers.ts';
 import type { EventNotation } from '../events.ts';
 import type { StoredFile } from '../spool.ts';
 
@@ -33,12 +33,13 @@ interface AnswerParts {
   /** Its name on the client's side. */
   readonly videoName: string;
   readonly options: VideoOptions;
+  readonly synonyms: readonly Synonyms[];
 }
 
 /** The answer without pictures. */
 export function composeAnswer(
   { video, framesConsidered, scenes, rankings, warnings }: VideoSearch,
-  { model, videoName, options }: AnswerParts,
+  { model, videoName, options, synonyms }: AnswerParts,
 ): VideoAnswer {
   const { duration, width, height, frameRate, codec } = video;
   return {
@@ -55,14 +56,16 @@ export function composeAnswer(
     results: rankings.map(({ category, frames, moments }) => {
       const [best] = frames;
       invariant(best, 'a ranking has no frame.');
-      const { score, similarity } = best;
+      const { score, similarity, background } = best;
       const timestamp = decide(frames, options)?.timestamp ?? null;
       const scores = frames.slice(0, options.top_k);
       const file = timestamp === null ? null : frameName(videoName, timestamp);
-      const result = { category, score, similarity, scores, file, timestamp };
+      const against = background && { background };
+      const result = { category, score, similarity, ...against, scores, file, timestamp };
       return options.moments ? { ...result, moments: moments.slice(0, options.top_k) } : result;
     }),
     warnings: [...warnings],
+    ...wireSynonyms(synonyms),
   };
 }
 
@@ -110,7 +113,12 @@ async function* plainJson({ results }: VideoAnswer): AsyncGenerator<string> {
   yield results.length === 0 ? '{}' : '}';
 }
 
-async function* detailedJson({ results, warnings, ...head }: VideoAnswer): AsyncGenerator<string> {
+async function* detailedJson({
+  results,
+  warnings,
+  category_warnings,
+  ...head
+}: VideoAnswer): AsyncGenerator<string> {
   yield `${JSON.stringify(head).slice(0, -1)},"results":[`;
   for (const [index, { image, ...result }] of results.entries()) {
     yield `${index === 0 ? '' : ','}${JSON.stringify(result).slice(0, -1)}`;
@@ -119,7 +127,7 @@ async function* detailedJson({ results, warnings, ...head }: VideoAnswer): Async
     if (image) yield* base64Json(image);
     yield '}';
   }
-  yield `],"warnings":${JSON.stringify(warnings)}}`;
+  yield `],${JSON.stringify({ warnings, category_warnings }).slice(1)}`;
 }
 
 async function* base64Json({ path, bytes }: StoredFile): AsyncGenerator<string> {

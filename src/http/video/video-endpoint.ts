@@ -255,7 +255,8 @@ async function searchStored(
         throw fault;
       });
     await using search = await searching;
-    const answer = composeAnswer(search, { model: classifier.model, videoName: name, options });
+    const synonyms = options.details ? await classifier.findSynonyms(categories, options, lease) : [];
+    const answer = composeAnswer(search, { model: classifier.model, videoName: name, options, synonyms });
     if (!options.images) return answer;
     const pictures = await render(search, winningTimestamps(answer), spool, report);
     // Pictures may have added warnings.
@@ -275,7 +276,8 @@ const RESULT_BYTES = 200;
 function checkAnswerBytes(options: VideoOptions, { labels }: Categories, videoName: string): void {
   const escaped = (text: string) => Buffer.byteLength(JSON.stringify(text));
   const lists = options.moments ? 2 : 1;
-  const scores = options.details ? lists * options.top_k * SCORE_BYTES : 0;
+  const each = options.others ? 2 * SCORE_BYTES : SCORE_BYTES;
+  const scores = options.details ? lists * options.top_k * each : 0;
   const perLabel = escaped(videoName) + scores + RESULT_BYTES;
   let bytes = labels.length * perLabel;
   for (const label of labels) bytes += escaped(label);

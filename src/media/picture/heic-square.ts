@@ -10,7 +10,7 @@ import { resizeRows } from './resample/resample.ts';
 /**
  * Decodes a HEIC picture, turns it upright, resizes it and cuts the square out of it, as the reference does. Tiles are
  * decoded row by row, and only those that the square depends on. Only the process that decodes pictures may call it.
- * @param target receives the square, [S, S, 3] u8 RGB, row-major
+ * @param target receives the square, [S, S, 3] u8 RGB, row-major; all of the resized picture, if there are several
  * @throws DecodeError
  */
 export function decodeHeicSquare(

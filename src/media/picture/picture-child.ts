@@ -36,9 +36,9 @@ function receive(byteLength: number): Uint8Array {
   return bytes;
 }
 
-async function decode({ byteLength, side, ...task }: PictureOrder): Promise<PictureMessage> {
+async function decode({ byteLength, targetBytes, ...task }: PictureOrder): Promise<PictureMessage> {
   const bytes = receive(byteLength);
-  const pixels = new Uint8Array(side * side * 3);
+  const pixels = new Uint8Array(targetBytes);
   try {
     if (decoderOf(task.header) === 'libav') {
       // Loaded with the first such picture: most services never get one.

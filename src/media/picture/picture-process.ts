@@ -11,8 +11,8 @@ import { endlessPicture, fatalPicture, greedyPicture } from './picture-errors.ts
 /** A message to a process that decodes pictures. The picture's bytes follow on its standard input. */
 export interface PictureOrder extends SquareTask {
   readonly byteLength: number;
-  /** Side of the square. */
-  readonly side: number;
+  /** Of the pixels that are wanted. */
+  readonly targetBytes: number;
 }
 
 /** The process's messages: one when it has started, then one for each order. */
@@ -20,7 +20,7 @@ const messageSchema = v.variant('kind', [
   v.object({ kind: v.literal('started') }),
   v.object({
     kind: v.literal('decoded'),
-    /** [side, side, 3] u8 RGB, row-major. */
+    /** [n, 3] u8 RGB, row-major. */
     pixels: v.custom<Uint8Array>((value) => value instanceof Uint8Array),
   }),
   v.object({
@@ -283,13 +283,12 @@ function startProcess(childPath: string, memoryBytes: number): PictureProcess {
     async perform(assignment, watch) {
       const { bytes, task, target } = assignment;
       const { header, place, background } = task;
-      const side = Math.sqrt(target.length / 3);
       const done = Promise.withResolvers<Outcome>();
       settle = done.resolve;
       using _watching = watchOver(assignment, watch);
       // It may have died while it was idle.
       if (!outcome) {
-        child.send({ byteLength: bytes.length, header, place, background, side });
+        child.send({ byteLength: bytes.length, header, place, background, targetBytes: target.length });
         await child.write(slicesOf(bytes));
       }
       const said = outcome ?? (await done.promise);

@@ -1,4 +1,4 @@
-import type { ExifOrientation, ResizeAndCrop, Size } from '../../../native/geometry.ts';
+import { cutSize, type ExifOrientation, type ResizeAndCrop, type Size } from '../../../native/geometry.ts';
 import {
   bitmapSize,
   createBitmap,
@@ -11,10 +11,12 @@ import {
 } from '../../../native/image/builtin-decoder.ts';
 import { decodeToBitmap } from '../../../native/image/napi-decoder.ts';
 import { type PictureFormat, pictureFormats } from '../../contract/formats.ts';
+import type { Fit } from '../../contract/options.ts';
 import type { ServiceError } from '../../errors.ts';
 import { giveBack } from '../../garbage.ts';
 import { createSemaphore } from '../../semaphore.ts';
 import { decoderOf, isIsolated, readPictureHeader, recognisePicture } from '../sniff.ts';
+import { copyTile, type RgbImage, type TiledPicture } from '../tiles.ts';
 import { plainAvif } from './format/avif.ts';
 import { decodeBmp } from './format/bmp.ts';
 import { type GifPicture, prepareGif } from './format/gif.ts';
@@ -41,7 +43,7 @@ interface PictureLimits {
   readonly imagePixels: number;
 }
 
-/** How a picture becomes the model's square. */
+/** How a picture becomes the model's square, or several. */
 export interface SquareTask {
   readonly header: PictureHeader;
   readonly place: ResizeAndCrop;
@@ -70,8 +72,8 @@ export type DecodeElsewhere = (
 ) => Promise<void>;
 
 export interface PictureLoaderOptions {
-  /** Where the model's square lies on a picture that is shown at this size. */
-  readonly geometry: (width: number, height: number) => ResizeAndCrop;
+  /** How a picture that is shown at this size becomes the model's squares. */
+  readonly geometry: (width: number, height: number, fit: Fit) => ResizeAndCrop;
   readonly limits: PictureLimits;
   /** Decodes the pictures that this process must not decode. */
   readonly isolated: { readonly decode: DecodeElsewhere };
@@ -85,22 +87,30 @@ export interface PictureLoaderOptions {
 }
 
 export interface LoadPictureOptions extends Pick<SquareTask, 'background'> {
+  /** How the picture is fitted into the square. Default: `crop`. */
+  readonly fit?: Fit;
   /** Aborted when the picture is no longer needed. */
   readonly signal?: AbortSignal;
 }
 
+export interface LoadedPicture {
+  /** A sentence about the part of the picture that is missing; undefined: none is. */
+  readonly warning: string | undefined;
+  /** Set if the model looks at several squares. */
+  readonly tiled?: TiledPicture;
+}
+
 /**
- * Decodes a picture, turns it upright, resizes it and cuts the model's square out of it.
+ * Decodes a picture once, turns it upright, resizes it and cuts the model's square out of it.
  * @param bytes the picture file; its name and declared type do not count
- * @param target receives the square, [S, S, 3] u8 RGB, row-major
- * @returns a sentence about the part of the picture that is missing; undefined: none is
+ * @param target receives the square, the first one if there are several, [S, S, 3] u8 RGB, row-major
  * @throws ServiceError image_empty, image_unsupported, image_too_large, image_broken; the signal's reason
  */
 export type LoadPicture = (
   bytes: Uint8Array,
   target: Uint8Array,
   options?: LoadPictureOptions,
-) => Promise<string | undefined>;
+) => Promise<LoadedPicture>;
 
 /**
  * Whether another process decodes a picture that begins like this. Every BMP counts: its rare variants are recognised
@@ -128,17 +138,16 @@ export function needsThumbnail(head: Uint8Array): boolean {
 const THUMBNAIL_QUALITY = 75;
 
 /**
- * Encodes the model’s square as a thumbnail, off the main thread.
- * @param square [S, S, 3] u8 RGB, row-major; not read any more when this returns its promise
+ * Encodes what the model looks at as a thumbnail, off the main thread.
+ * @param picture the square, or the picture that several are cut out of; not read any more when this returns its promise
  * @returns a JPEG file
  */
-export async function encodeThumbnail(square: Uint8Array): Promise<Uint8Array> {
-  const side = Math.sqrt(square.length / 3);
-  const { bytes, pixels } = createBitmap(side, side);
-  for (let from = 0, to = 0; from < square.length; from += 3, to += 4) {
-    pixels[to] = square[from]!;
-    pixels[to + 1] = square[from + 1]!;
-    pixels[to + 2] = square[from + 2]!;
+export async function encodeThumbnail({ width, height, pixels: rgb }: RgbImage): Promise<Uint8Array> {
+  const { bytes, pixels } = createBitmap(width, height);
+  for (let from = 0, to = 0; from < rgb.length; from += 3, to += 4) {
+    pixels[to] = rgb[from]!;
+    pixels[to + 1] = rgb[from + 1]!;
+    pixels[to + 2] = rgb[from + 2]!;
     pixels[to + 3] = 255;
   }
   return await encodeJpeg(bytes, THUMBNAIL_QUALITY);
@@ -157,24 +166,31 @@ export function createPictureLoader(options: PictureLoaderOptions): LoadPicture 
   const elsewhere = createSemaphore(decodeBytes);
   const oversized = createSemaphore(1);
 
-  return async (bytes, target, { background, signal } = {}) => {
+  return async (bytes, target, { background, fit = 'crop', signal } = {}) => {
     const header = readWithinLimits(bytes, limits);
     const shown = shownSize(header);
-    const place = geometry(shown.width, shown.height);
+    const place = geometry(shown.width, shown.height, fit);
+    const cut = cutSize(place, target.length / 3);
 
     const leaves = isIsolated(decoderOf(header));
     // The other process gets a copy of the file.
     const cost =
-      decodeCostBytes(header, resizedSize(place), isBlended({ header, background })) +
+      decodeCostBytes(header, resizedSize(place), isBlended({ header, background }), cut) +
       (leaves ? bytes.length : 0);
     if (cost > maxDecodeBytes) throw tooMuchMemory(header, cost, maxDecodeBytes);
     using _turn = cost > decodeBytes ? await oversized.acquire(1, signal) : undefined;
     using _memory = await (leaves ? elsewhere : here).acquire(cost, signal);
     signal?.throwIfAborted();
+    const { tiles = 1 } = place;
+    const pixels = tiles > 1 ? new Uint8Array(cut.width * cut.height * 3) : target;
     try {
-      if (!leaves) return await decodeSquare(bytes, { header, place, background }, target, signal);
-      await isolated.decode(bytes, { header, place, background, memoryBytes: cost }, target, signal);
-      return undefined;
+      let warning: string | undefined;
+      if (!leaves) warning = await decodeSquare(bytes, { header, place, background }, pixels, signal);
+      else await isolated.decode(bytes, { header, place, background, memoryBytes: cost }, pixels, signal);
+      if (tiles === 1) return { warning };
+      const tiled = { ...cut, pixels, tiles };
+      copyTile(tiled, 0, target);
+      return { warning, tiled };
     } catch (fault) {
       throw fault instanceof DecodeError ? toServiceError(fault, header) : fault;
     }
@@ -220,7 +236,7 @@ function resizedSize({ resizedWidth: width, resizedHeight: height }: ResizeAndCr
 /**
  * Decodes a picture, turns it upright, resizes it and cuts the square out of it, as the reference does: in this
  * process. The slow steps run off the main thread.
- * @param target receives the square, [S, S, 3] u8 RGB, row-major
+ * @param target receives the square, [S, S, 3] u8 RGB, row-major; all of the resized picture, if there are several
  * @returns a sentence about the part of the picture that is missing; undefined: none is
  * @throws DecodeError; ServiceError image_broken; the signal's reason
  */
@@ -231,7 +247,6 @@ export async function decodeSquare(
   signal?: AbortSignal,
 ): Promise<string | undefined> {
   const { place, background } = task;
-  const side = Math.sqrt(target.length / 3);
   const resized = resizedSize(place);
   if (!resized) return await decodeStrip(bytes, task, target, signal);
   using decodable = await makeDecodable(bytes, task, resized, signal);
@@ -241,7 +256,7 @@ export async function decodeSquare(
     resizeCutPixels(decodable.bytes, { covered, place, orientation }, target);
     return warning;
   }
-  const square = { left: place.cropLeft, top: place.cropTop, width: side, height: side };
+  const square = { left: place.cropLeft, top: place.cropTop, ...cutSize(place, target.length / 3) };
   let pixels = await resizeAndRead(decodable, resized, square);
   if (isBlended(task) && !isOpaque(pixels)) {
     signal?.throwIfAborted();
@@ -503,14 +518,21 @@ async function placeFrame(
 async function decodeStored(
   { bytes, size }: Decodable,
   options: { readonly orientation?: ExifOrientation; readonly resized?: Size },
-): Promise<{ readonly stored: StoredPng } & Disposable> {
+): Promise<{ readonly bytes: Uint8Array; readonly stored: StoredPng } & Disposable> {
   const png = await decodeBuiltin(bytes, { declaredPixels: pixelCount(size), ...options });
-  return { stored: new StoredPng(png), [Symbol.dispose]: () => giveBack(png) };
+  return { bytes: png, stored: new StoredPng(png), [Symbol.dispose]: () => giveBack(png) };
 }
 
 async function resizeAndRead(decodable: Decodable, resized: Size, square: Window): Promise<Uint8Array> {
-  using png = await decodeStored(decodable, { orientation: decodable.orientation, resized });
-  return readWindow(png.stored, square);
+  const { orientation } = decodable;
+  const { width, height } = turnedSize(decodable.size, orientation);
+  // `Bun.Image` resizes the rows first: a narrow, long picture would become wide before it becomes short.
+  const first = width < resized.width && height > resized.height ? { ...resized, width } : resized;
+  using png = await decodeStored(decodable, { orientation, resized: first });
+  if (first === resized) return readWindow(png.stored, square);
+  const shortened = { ...decodable, bytes: png.bytes, size: first };
+  using squeezed = await decodeStored(shortened, { resized });
+  return readWindow(squeezed.stored, square);
 }
 
 /** The decoder must read the same size as our header reader: the geometry was made from ours. */
@@ -595,19 +617,22 @@ const FIXED_BYTES = 512 * 1024;
  * Estimates from the header how much memory decoding a picture takes at its worst moment, in bytes.
  * @param resized size to which it is resized, as shown; undefined for a picture that is not resized as a whole
  * @param isBlended the opacity changes the square
+ * @param cut the part of the resized picture that is cut out
  */
 export function decodeCostBytes(
   header: PictureHeader,
   resized: Size | undefined,
   isBlended = header.alpha,
+  cut: Size = { width: WIDEST_SQUARE, height: WIDEST_SQUARE },
 ): number {
-  return FIXED_BYTES + header.coefficientBytes + pixelBytes(header, resized, isBlended);
+  return FIXED_BYTES + header.coefficientBytes + pixelBytes(header, resized, isBlended, cut);
 }
 
-function pixelBytes(header: PictureHeader, resized: Size | undefined, isBlended: boolean): number {
+function pixelBytes(header: PictureHeader, resized: Size | undefined, isBlended: boolean, cut: Size): number {
   const { width, height, orientation, format } = header;
   if (format === 'heic') {
-    const narrowed = Math.max(width, height) * bytesPerPixel.decoded * WIDEST_SQUARE;
+    const columns = Math.max(WIDEST_SQUARE, turnedSize(cut, orientation).width);
+    const narrowed = Math.max(width, height) * bytesPerPixel.decoded * columns;
     // Only a picture with an opacity is in memory as a whole, after its rows were read.
     return narrowed + (header.alpha ? width * height * bytesPerPixel.decoded : 0);
   }

@@ -1,5 +1,4 @@
-import type { RgbImage } from '../../../native/av/frame-filter.ts';
-import type { Size } from '../../../native/geometry.ts';
+import type { RgbImage, Size } from '../../../native/geometry.ts';
 
 /** Pixels of the small frame that are averaged into one cell, each way. */
 const CELL = 2;

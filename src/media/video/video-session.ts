@@ -73,7 +73,7 @@ function thinOut(positions: readonly number[], most: number): number[] {
 export interface FoundFrame {
   /** Seconds since the video's beginning. */
   readonly timestamp: number;
-  /** [side, side, 3] u8 RGB, row-major. */
+  /** [side, side, 3] u8 RGB, row-major; if there are several squares, the picture that they are cut out of. */
   readonly pixels: Uint8Array;
 }
 

@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import type { ResizeAndCrop } from '../../../native/geometry.ts';
+import type { Fit } from '../../contract/options.ts';
 import { invariant } from '../../errors.ts';
 import { VIDEO_PROCESS_BYTES } from '../../memory-plan.ts';
 import { plausiblePixels, plausibleSeconds } from './decoding-budget.ts';
@@ -48,10 +49,12 @@ export interface OpenVideoOptions {
 }
 
 export interface FramesOptions {
-  /** Where the model's square lies on a frame that is shown at this size. */
-  readonly geometry: (width: number, height: number) => ResizeAndCrop;
-  /** Side of the square. */
+  /** How a frame that is shown at this size becomes the model's squares. */
+  readonly geometry: (width: number, height: number, fit: Fit) => ResizeAndCrop;
+  /** Side of a square. */
   readonly side: number;
+  /** How frames are fitted into the square. Default: `crop`. */
+  readonly fit?: Fit;
   /** Spread over the video. */
   readonly maximumFrames: number;
   /** Decodes all of the video, whatever its length. */
@@ -174,8 +177,8 @@ function createReader(
     get warnings() {
       return warnings;
     },
-    async *frames({ geometry, side, maximumFrames, thorough }) {
-      const placement = { ...geometry(description.width, description.height), side };
+    async *frames({ geometry, side, fit = 'crop', maximumFrames, thorough }) {
+      const placement = { ...geometry(description.width, description.height, fit), side };
       report(0);
       const last = yield* framesOf({ kind: 'find', maximumFrames, placement, thorough }, 'found');
       ({ scenes, warnings } = last);

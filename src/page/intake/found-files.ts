@@ -34,7 +34,7 @@ export function fileKind({ name, type }: { readonly name: string; readonly type:
   return 'other';
 }
 
-/** A picture or video that is not used. */
+/** A file that is not used. */
 export interface UnusedFile {
   readonly path: string;
   /** A sentence. */
@@ -50,8 +50,6 @@ interface Sorted {
   /** With categories. */
   readonly documents: readonly File[];
   readonly unused: readonly UnusedFile[];
-  /** Number of files in folders that are neither pictures nor videos. */
-  readonly others: number;
 }
 
 /**
@@ -67,7 +65,6 @@ export function sortFound({ files, unreadable }: FoundFiles): Sorted {
     reason: 'The browser cannot read it.',
     what: 'unreadable file',
   }));
-  let others = 0;
   for (const found of files) {
     const { file, path, inFolder } = found;
     const kind = fileKind(file);
@@ -83,7 +80,7 @@ export function sortFound({ files, unreadable }: FoundFiles): Sorted {
         reason: `${what.charAt(0).toUpperCase()}${what.slice(1)}s are not accepted.`,
         what,
       });
-    } else others++;
+    } else unused.push({ path, reason: 'It is neither a picture nor a video.', what: 'other file' });
   }
   const chosen = videos.filter(({ inFolder }) => !inFolder);
   const usable = photos.length === 0 && chosen.length === 0 ? videos : chosen;
@@ -95,7 +92,7 @@ export function sortFound({ files, unreadable }: FoundFiles): Sorted {
       : 'Videos in a folder with photos are not searched; choose it on its own.';
     unused.push({ path: other.path, reason, what: 'video' });
   }
-  return { photos, video: video?.file, documents, unused, others };
+  return { photos, video: video?.file, documents, unused };
 }
 
 /** `2 videos, 1 HEIC picture`: the most frequent first. */

@@ -1,4 +1,6 @@
-/** The categories in the field, read by the rules of the service. */
+import type { Category } from '../results/photo.ts';
+
+/** Categories of a text, read by the rules of the service. */
 export interface ParsedLabels {
   /** Trimmed, distinct, in the order written. */
   readonly labels: readonly string[];
@@ -6,7 +8,7 @@ export interface ParsedLabels {
   readonly fault: string | undefined;
 }
 
-/** The page reads labels itself, so that it can count them while a person types. */
+/** Reads what a person writes, pastes or opens. */
 export function parseLabels(text: string): ParsedLabels {
   const read = /^\s*[[{]/.test(text) ? jsonLabels(text) : separatedLabels(text);
   if (typeof read === 'string') return { labels: [], fault: read };
@@ -15,13 +17,20 @@ export function parseLabels(text: string): ParsedLabels {
   return { labels: [...distinct], fault: undefined };
 }
 
-/** The text of the field for these labels: one per line, quoted if necessary. */
-export function labelsText(labels: readonly string[]): string {
-  return labels
-    .map((label) =>
-      /[",;\t\r\n]|^[[{]|^categor(?:y|ies)$/i.test(label) ? `"${label.replaceAll('"', '""')}"` : label,
-    )
-    .join('\n');
+/**
+ * Reads one category: `dog`; with the phrases that stand for it, `dog = a dog | a puppy`; or the phrases alone, of which
+ * the first is also the name.
+ */
+export function categoryOf(text: string): Category {
+  const [before = '', ...after] = text.split('=');
+  const name = before.trim();
+  const isNamed = after.length > 0 && name !== '';
+  const phrases = (isNamed ? after.join('=') : text)
+    .split('|')
+    .map((phrase) => phrase.trim())
+    .filter((phrase) => phrase !== '');
+  const [first = text.trim()] = phrases;
+  return { name: isNamed ? name : first, phrases: phrases.length > 0 ? phrases : [name || first] };
 }
 
 function jsonLabels(text: string): readonly string[] | string {
@@ -32,9 +41,16 @@ function jsonLabels(text: string): readonly string[] | string {
     return 'This starts like JSON, but is not valid JSON.';
   }
   const list: unknown = Array.isArray(value) ? value : (value as { categories?: unknown }).categories;
-  if (!Array.isArray(list)) return 'This JSON has no list named "categories".';
-  return list.every((label) => typeof label === 'string')
+  if (typeof list !== 'object' || list === null) return 'This JSON has no list named "categories".';
+  const labels = Array.isArray(list)
     ? list
+    : Object.entries(list).map(([name, phrases]) =>
+        Array.isArray(phrases) || typeof phrases === 'string'
+          ? `${name} = ${[phrases].flat().join(' | ')}`
+          : undefined,
+      );
+  return labels.every((label) => typeof label === 'string')
+    ? labels
     : 'The list of categories has an entry that is not text.';
 }
 

@@ -10,6 +10,7 @@ interface PhotoList {
    * @returns the number of new files; a file that was added before is skipped
    */
   add(files: readonly FoundFile[], onSome?: () => void): Promise<number>;
+  remove(photo: Photo): void;
   clear(): void;
 }
 
@@ -20,6 +21,7 @@ export function createPhotoList(): PhotoList {
   let photos: Photo[] = [];
   let byPath = new Map<string, Photo[]>();
   let nextId = 0;
+  let cleared = 0;
 
   const take = ({ file, path }: FoundFile): boolean => {
     const namesakes = byPath.get(path) ?? [];
@@ -39,7 +41,7 @@ export function createPhotoList(): PhotoList {
       return photos;
     },
     async add(files, onSome = () => undefined) {
-      const list = photos;
+      const turn = cleared;
       let added = 0;
       let restedAt = performance.now();
       for (const found of files) {
@@ -49,12 +51,21 @@ export function createPhotoList(): PhotoList {
           restedAt = performance.now();
         }
         // The list was cleared in the meantime.
-        if (photos !== list) break;
+        if (cleared !== turn) break;
         if (take(found)) added++;
       }
       return added;
     },
+    remove(photo) {
+      photos = photos.filter((other) => other !== photo);
+      const namesakes = byPath.get(photo.path) ?? [];
+      byPath.set(
+        photo.path,
+        namesakes.filter((other) => other !== photo),
+      );
+    },
     clear() {
+      cleared += 1;
       photos = [];
       byPath = new Map();
     },

@@ -2,7 +2,16 @@ import { decide, isListed } from '../../classify/decide.ts';
 import type { Rules } from '../../contract/options.ts';
 import type { VideoDetails } from '../../contract/schemas.ts';
 import { csvCell } from '../../csv-cell.ts';
-import { answerTo, bestOf, bestPhotos, groupByCategory, type Photo, type Question } from './photo.ts';
+import {
+  type Asked,
+  answerTo,
+  bestPhotos,
+  categoriesOf,
+  groupByCategory,
+  movedTo,
+  type Photo,
+  rankingOf,
+} from './photo.ts';
 
 /** A CSV document. Spreadsheets recognise UTF-8 by the byte order mark. */
 export function csvText(rows: readonly (readonly (string | number | null)[])[]): string {
@@ -44,44 +53,56 @@ export function videoCsv({ name, details, rules, topK }: VideoResults): string {
   ]);
 }
 
-/** The answers about photos, filtered as on the page. */
+/** The answers about photos, as on the page. */
 interface PhotoResults {
   readonly photos: readonly Photo[];
-  readonly question: Question;
+  readonly asked: Asked;
   /** Name of the model. */
   readonly model: string | undefined;
   readonly rules: Rules;
-  /** Categories per photo, and photos per category. */
-  readonly topK: number;
 }
 
-/** All photos as in the detailed answer of /categorize, and the best photos of each category. */
-export function photosJson({ photos, question, model, rules, topK }: PhotoResults): string {
-  const best = bestPhotos(photos, question, topK, rules);
-  const document = {
-    model: model ?? null,
-    template: question.template || null,
-    ...rules,
-    results: answered(photos, question).map(({ path, answer }) => {
-      const ranked = bestOf(answer);
-      const scores = ranked.slice(0, topK).map(({ label, score, similarity }) => ({
-        category: question.labels[label],
+/** Categories of a photo, and photos of a category, that are listed. */
+const LISTED = 10;
+
+/** All photos as in the detailed answer of /categorize, with the corrections, and the best photos of each category. */
+export function photosJson({ photos, asked, model, rules }: PhotoResults): string {
+  const nameOf = (label: number) => asked.categories[label]!.name;
+  const results = photos.flatMap((photo) => {
+    const answer = answerTo(photo, asked);
+    if (!answer) return [];
+    const labels = categoriesOf(photo, asked, rules);
+    const scores = rankingOf(answer)
+      .slice(0, LISTED)
+      .map(({ label, score, similarity }) => ({
+        category: nameOf(label),
         score: rounded(score),
         similarity: rounded(similarity),
       }));
-      const decided = decide(ranked, rules);
-      return { file: path, ...scores[0], category: decided && question.labels[decided.label], scores };
-    }),
-    best: question.labels.map((category, label) => ({
-      category,
-      photos: (best[label] ?? []).map(({ path, answer }) => ({
+    const names = labels.map(nameOf);
+    return {
+      file: photo.path,
+      ...(rules.several ? { categories: names } : { category: names[0] ?? null }),
+      ...(movedTo(photo, asked) && { moved: true }),
+      scores,
+    };
+  });
+  const best = bestPhotos(photos, asked, LISTED, rules);
+  const document = {
+    model: model ?? null,
+    template: asked.template || null,
+    ...rules,
+    results,
+    best: asked.categories.map(({ name }, label) => ({
+      category: name,
+      photos: best[label]!.map(({ path, answer }) => ({
         file: path,
-        score: rounded(answer?.scores[label]),
-        similarity: rounded(answer?.similarities[label]),
+        score: rounded(answer!.scores[label]!),
+        similarity: rounded(answer!.similarities[label]!),
       })),
     })),
-    warnings: answered(photos, question).flatMap(({ path, answer: { warning } }) =>
-      warning === undefined ? [] : [{ file: path, warning }],
+    warnings: photos.flatMap(({ path, embedding }) =>
+      embedding?.warning === undefined ? [] : [{ file: path, warning: embedding.warning }],
     ),
     errors: photos.flatMap(({ path, fault }) =>
       fault ? [{ file: path, code: fault.code, error: fault.sentence }] : [],
@@ -90,32 +111,27 @@ export function photosJson({ photos, question, model, rules, topK }: PhotoResult
   return `${JSON.stringify(document, null, 2)}\n`;
 }
 
-/** One line per photo, in the groups of the page. */
-export function photosCsv({ photos, question, rules }: PhotoResults): string {
-  const { groups, undecided, broken } = groupByCategory(photos, question, rules);
-  const line = ({ path, answer, fault }: Photo, label: number | undefined) => {
-    const best = answer?.best[0] ?? -1;
+/** One line per photo and group, in the order of the page. */
+export function photosCsv({ photos, asked, rules }: PhotoResults): string {
+  const { groups, unsure, broken } = groupByCategory(photos, asked, rules);
+  const line = (photo: Photo, label?: number) => {
+    const answer = answerTo(photo, asked);
+    const place = label ?? answer?.best ?? -1;
     return [
-      path,
-      label === undefined ? null : (question.labels[label] ?? null),
-      fault ? null : rounded(answer?.scores[best]),
-      fault ? null : rounded(answer?.similarities[best]),
-      fault?.sentence ?? null,
+      photo.path,
+      label === undefined ? null : asked.categories[label]!.name,
+      rounded(answer?.scores[place]),
+      rounded(answer?.similarities[place]),
+      movedTo(photo, asked) ? 'yes' : null,
+      photo.fault?.sentence ?? null,
     ];
   };
   return csvText([
-    ['file', 'category', 'score', 'similarity', 'error'],
-    ...groups.flatMap(({ label, photos }) => photos.map((photo) => line(photo, label))),
-    ...undecided.map((photo) => line(photo, undefined)),
-    ...broken.map((photo) => line(photo, undefined)),
+    ['file', 'category', 'score', 'similarity', 'moved', 'error'],
+    ...groups.flatMap((group, label) => group.map((photo) => line(photo, label))),
+    ...unsure.map((photo) => line(photo)),
+    ...broken.map((photo) => line(photo)),
   ]);
-}
-
-function answered(photos: readonly Photo[], question: Question) {
-  return photos.flatMap(({ path, fault, ...photo }) => {
-    const answer = answerTo({ path, ...photo }, question);
-    return answer && !fault ? [{ path, answer }] : [];
-  });
 }
 
 /** Answers are stored in single precision, which has seven digits. */

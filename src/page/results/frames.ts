@@ -90,6 +90,8 @@ export interface ShownVideo {
   /** Without pictures. */
   readonly details?: VideoDetails;
   readonly pictures?: FramePictures;
+  /** The rules of the request, by which categories may have no frame. */
+  readonly rules?: Rules;
   readonly fault?: Fault;
 }
 

@@ -1,18 +1,22 @@
-import { parseBody, type Received } from '../../contract/client.ts';
+import type { Received } from '../../contract/client.ts';
 import { createEventReader } from '../../contract/event-stream.ts';
+import type { Fit } from '../../contract/options.ts';
 import type { VideoProgress } from '../../contract/schemas.ts';
-import type { Photo, Question } from '../results/photo.ts';
+import type { Category, Photo, Question } from '../results/photo.ts';
 
-interface SendingEvents {
+export interface SendingEvents {
   readonly signal: AbortSignal;
   /** Called with the bytes of the body that were sent so far. */
   readonly onSent: (bytes: number) => void;
 }
 
-/** A question about a video. */
-export interface VideoQuestion extends Question {
-  /** The option `thorough`. */
+/** The options of /video that a person can set. */
+export interface VideoOptions {
+  /** Whether to look at all of a long video. */
   readonly thorough: boolean;
+  /** Whether a category may have no frame, because nothing in the video fits it. */
+  readonly others: boolean;
+  readonly fit: Fit;
 }
 
 /** The requests of the page, with the key if there is one. */
@@ -20,16 +24,17 @@ export interface Requests {
   /** The key is kept in memory only. */
   setKey(key: string): void;
   readonly hasKey: boolean;
-  sendPhotos(photos: readonly Photo[], question: Question, events: SendingEvents): Promise<Received>;
+  /** Asks for the embeddings of photos, named by their place in the list: `0`, `1`, … */
+  sendPhotos(photos: readonly Photo[], fit: Fit, events: SendingEvents): Promise<Received>;
+  /** Asks for the embeddings of texts. */
+  sendTexts(texts: readonly string[], template: string, signal: AbortSignal): Promise<Received>;
   sendVideo(
     video: File,
-    question: VideoQuestion,
+    question: Question & VideoOptions,
     events: SendingEvents & { readonly onProgress: (progress: VideoProgress) => void },
   ): Promise<Received>;
 }
 
-/** The limit of the option `top_k`. Only an operator can allow more categories than that. */
-const MAX_TOP_K = 1000;
 /** Behind transparent photos, for the model and on the page. The style sheet has it, too. */
 export const PAGE_BACKGROUND = 'white';
 /** Each category comes with a picture of some 300 KB. With more categories than this, only times are asked for. */
@@ -40,7 +45,17 @@ export function maximumMoments(categories: number): number {
   return categories <= MAX_PICTURES ? 100 : 10;
 }
 
-export function createRequests(): Requests {
+/** A request as it goes over the network. */
+export interface Sending extends SendingEvents {
+  readonly path: string;
+  readonly form: FormData;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Called with each further piece of a success's answer. */
+  readonly onText?: (piece: string) => void;
+}
+
+/** @param send posts a form. @throws the signal's reason */
+export function createRequests(send: (sending: Sending) => Promise<Received>): Requests {
   let apiKey: string | undefined;
   const headers = (accept: string) => ({ accept, ...(apiKey !== undefined && { 'x-api-key': apiKey }) });
   return {
@@ -50,29 +65,35 @@ export function createRequests(): Requests {
     get hasKey() {
       return apiKey !== undefined;
     },
-    sendPhotos(photos, question, events) {
+    sendPhotos(photos, fit, events) {
       const form = new FormData();
-      // First, so that a fault in them is found before the photos are sent.
-      form.append('categories', JSON.stringify({ categories: question.labels }));
       for (const [place, { file }] of photos.entries()) form.append('files', file, String(place));
-      const topK = Math.min(question.labels.length, MAX_TOP_K);
-      const path = `categorize?${query(question, {
-        details: 'true',
-        top_k: String(topK),
+      const path = `embeddings?${new URLSearchParams({
+        encoding_format: 'base64',
+        on_error: 'skip',
         background: PAGE_BACKGROUND,
         thumbnails: 'true',
+        ...(fit !== 'crop' && { fit }),
       })}`;
       return send({ ...events, path, form, headers: headers('application/json') });
     },
+    sendTexts(texts, template, signal) {
+      const form = new FormData();
+      form.append('texts', JSON.stringify(texts));
+      const path = `embeddings?${query(template, { encoding_format: 'base64' })}`;
+      return send({ path, form, headers: headers('application/json'), signal, onSent: () => undefined });
+    },
     async sendVideo(video, question, { onProgress, ...events }) {
       const form = new FormData();
-      form.append('categories', JSON.stringify({ categories: question.labels }));
+      form.append('categories', JSON.stringify({ categories: wireCategories(question.categories) }));
       form.append('video', video, 'video');
-      const categories = question.labels.length;
-      const path = `video?${query(question, {
+      const categories = question.categories.length;
+      const path = `video?${query(question.template, {
         details: 'true',
         moments: 'true',
         thorough: String(question.thorough),
+        ...(question.others && { others: 'true' }),
+        ...(question.fit !== 'crop' && { fit: question.fit }),
         top_k: String(maximumMoments(categories)),
         images: String(categories <= MAX_PICTURES),
       })}`;
@@ -90,52 +111,14 @@ export function createRequests(): Requests {
   };
 }
 
-function query({ template }: Question, options: Readonly<Record<string, string>>): URLSearchParams {
+/** A list of names; with phrases if they differ from the names. */
+function wireCategories(categories: readonly Category[]): unknown {
+  if (categories.every(({ name, phrases }) => phrases.length === 1 && phrases[0] === name)) {
+    return categories.map(({ name }) => name);
+  }
+  return Object.fromEntries(categories.map(({ name, phrases }) => [name, phrases]));
+}
+
+function query(template: string, options: Readonly<Record<string, string>>): URLSearchParams {
   return new URLSearchParams({ ...options, ...(template && { template }) });
-}
-
-interface Sending extends SendingEvents {
-  readonly path: string;
-  readonly form: FormData;
-  readonly headers: Readonly<Record<string, string>>;
-  /** Called with each further piece of a success's answer. */
-  readonly onText?: (piece: string) => void;
-}
-
-/**
- * Posts a form. XMLHttpRequest, because fetch does not say how much of a body was sent.
- * @throws the signal's reason
- */
-function send({ path, form, headers, signal, onSent, onText }: Sending): Promise<Received> {
-  return new Promise((resolve, reject) => {
-    signal.throwIfAborted();
-    const request = new XMLHttpRequest();
-    const abort = () => {
-      request.abort();
-      reject(signal.reason);
-    };
-    signal.addEventListener('abort', abort, { once: true });
-    request.upload.onprogress = ({ loaded }) => onSent(loaded);
-    let read = 0;
-    const readOn = () => {
-      if (!onText || request.status !== 200) return;
-      const text = request.responseText;
-      onText(text.slice(read));
-      read = text.length;
-    };
-    request.onprogress = readOn;
-    request.onloadend = () => {
-      signal.removeEventListener('abort', abort);
-      readOn();
-      const retryAfter = Number.parseFloat(request.getResponseHeader('retry-after') ?? '');
-      resolve({
-        status: request.status,
-        body: onText && request.status === 200 ? undefined : parseBody(request.responseText),
-        retryAfterSeconds: Number.isFinite(retryAfter) ? retryAfter : undefined,
-      });
-    };
-    request.open('POST', path);
-    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
-    request.send(form);
-  });
 }

@@ -2,12 +2,17 @@ const types = { json: 'application/json', csv: 'text/csv' } as const;
 
 /** Saves a text as a download. */
 export function saveText(name: string, format: keyof typeof types, text: string): void {
-  const url = URL.createObjectURL(new Blob([text], { type: types[format] }));
+  saveBlob(`${name}.${format}`, new Blob([text], { type: types[format] }));
+}
+
+/** Saves bytes as a download. */
+export function saveBlob(name: string, blob: Blob): void {
+  const url = URL.createObjectURL(blob);
   const link = document.createElement('a');
   link.href = url;
-  link.download = `${name}.${format}`;
+  link.download = name;
   link.click();
-  // By then the browser has read the text.
+  // By then the browser has begun to read, and needs the address no more.
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
@@ -77,5 +82,29 @@ export function arrange(parent: Element, children: readonly Element[]): void {
   for (const [index, child] of children.entries()) {
     const present = parent.children[index];
     if (present !== child) parent.insertBefore(child, present ?? null);
+  }
+}
+
+/** Closes an open menu when something else is clicked, or at Escape. */
+export function useMenus(): void {
+  const open = () => document.querySelectorAll<HTMLDetailsElement>('details.menu[open]');
+  addEventListener('pointerdown', ({ target }) => {
+    for (const menu of open()) if (target instanceof Node && !menu.contains(target)) menu.open = false;
+  });
+  addEventListener('keydown', ({ key }) => {
+    if (key !== 'Escape') return;
+    for (const menu of open()) {
+      menu.open = false;
+      menu.querySelector('summary')?.focus();
+    }
+  });
+  addEventListener('focusin', ({ target }) => {
+    for (const menu of open()) if (target instanceof Node && !menu.contains(target)) menu.open = false;
+  });
+  // A menu of commands closes when one is chosen.
+  for (const button of document.querySelectorAll('details.menu .panel > button')) {
+    button.addEventListener('click', () => {
+      for (const menu of open()) menu.open = false;
+    });
   }
 }

@@ -3,17 +3,18 @@ import { find } from './dom.ts';
 
 /** Accepts files that are dropped anywhere on the page, pasted, or chosen. */
 export function createDropZone(onFiles: (found: FoundFiles) => void): void {
-  const zone = find('drop', HTMLElement);
   find('files-input', HTMLInputElement).accept = acceptedFiles;
-  for (const [button, input] of [
-    ['choose-files', 'files-input'],
-    ['choose-folder', 'folder-input'],
+  for (const [input, ...openers] of [
+    ['files-input', 'choose-files', 'add-files'],
+    ['folder-input', 'choose-folder', 'add-folder'],
   ] as const) {
     const field = find(input, HTMLInputElement);
-    const opener = find(button, HTMLButtonElement);
-    // Most phones cannot choose folders.
-    opener.hidden = input === 'folder-input' && !('webkitdirectory' in field);
-    opener.addEventListener('click', () => field.click());
+    for (const id of openers) {
+      const opener = find(id, HTMLButtonElement);
+      // Most phones cannot choose folders.
+      opener.hidden = input === 'folder-input' && !('webkitdirectory' in field);
+      opener.addEventListener('click', () => field.click());
+    }
     field.addEventListener('change', () => {
       const chosen = chosenFiles(field.files);
       // Otherwise choosing the same file again would not be a change.
@@ -26,7 +27,7 @@ export function createDropZone(onFiles: (found: FoundFiles) => void): void {
   let depth = 0;
   const mark = (change: number) => {
     depth = Math.max(0, depth + change);
-    zone.classList.toggle('over', depth > 0);
+    document.body.classList.toggle('over', depth > 0);
   };
   addEventListener('dragenter', (event) => {
     if (hasFiles(event.dataTransfer)) mark(1);

@@ -1,7 +1,16 @@
 import { find, setText } from './dom.ts';
 
+interface KeyForm {
+  /** Says that a key is needed. A second call changes nothing while the form is open. */
+  need(): void;
+  /** Leads to the form. */
+  focus(): void;
+  /** Says what is wrong with the key that was sent. */
+  complain(sentence: string): void;
+}
+
 /** Asks for the API key, and does not store it. */
-export function createKeyForm(onKey: (key: string) => void) {
+export function createKeyForm(onKey: (key: string) => void): KeyForm {
   const form = find('key-form', HTMLFormElement);
   const field = find('key', HTMLInputElement);
   const reason = find('key-reason', HTMLElement);
@@ -12,12 +21,19 @@ export function createKeyForm(onKey: (key: string) => void) {
     onKey(field.value);
     field.value = '';
   });
+  const ask = (text: string, isFault: boolean) => {
+    setText(reason, text);
+    reason.classList.toggle('fault', isFault);
+    form.hidden = false;
+    if (isFault) field.setAttribute('aria-invalid', 'true');
+    else field.removeAttribute('aria-invalid');
+    field.focus();
+  };
   return {
-    /** @param text why the key is needed */
-    ask(text: string) {
-      setText(reason, text);
-      form.hidden = false;
-      field.focus();
+    need() {
+      if (form.hidden !== false) ask('This service needs an API key.', false);
     },
+    focus: () => field.focus(),
+    complain: (sentence) => ask(sentence, true),
   };
 }

@@ -53,3 +53,11 @@ export function timecode(seconds: number): string {
 export function withoutMatch(categories: readonly string[]): string {
   return `${categories.length === 1 ? 'Category' : 'Categories'} without a match: ${categories.join(', ')}`;
 }
+
+/** `red`, `red and blue`, `red, blue and 3 more` */
+export function listNames(names: readonly string[], atMost = 6): string {
+  if (names.length > atMost) {
+    return `${names.slice(0, atMost - 1).join(', ')} and ${whole.format(names.length - atMost + 1)} more`;
+  }
+  return names.length < 2 ? names.join('') : `${names.slice(0, -1).join(', ')} and ${names.at(-1)}`;
+}

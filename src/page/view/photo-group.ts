@@ -4,14 +4,16 @@ import { count, number } from './numbers.ts';
 import type { Thumbnails } from './thumbnails.ts';
 
 export interface GroupContent {
-  /** Unique within the page: the kind of group, and the number of its category after a hyphen. */
+  /** Unique within the page. */
   readonly key: string;
   readonly heading: string;
-  /** A sentence below the heading. */
+  /** Sentences below the heading. */
   readonly hint?: string;
   readonly photos: readonly Photo[];
   /** How many photos are shown at first. */
   readonly first: number;
+  /** Shows all photos of the group elsewhere. Without it, a button shows more here. */
+  readonly onShowAll?: () => void;
   readonly tile: (photo: Photo) => TileContent;
 }
 
@@ -22,24 +24,28 @@ export interface PhotoGroupView {
   release(): void;
 }
 
+/** What can be done with a tile. */
+export interface TileActions {
+  /** @param among the photos that the arrow keys of the dialog step through */
+  open(photo: Photo, among: readonly Photo[]): void;
+  remove(photo: Photo): void;
+  /** The photo is being dragged; null: not any more. */
+  drag(photo: Photo | null): void;
+}
+
 const MORE = 96;
 
-export function createPhotoGroup(
-  key: string,
-  thumbnails: Thumbnails,
-  open: (photo: Photo, among: readonly Photo[]) => void,
-): PhotoGroupView {
+export function createPhotoGroup(key: string, thumbnails: Thumbnails, actions: TileActions): PhotoGroupView {
   const title = create('span', { class: 'title' });
   const size = create('span', { class: 'count' });
-  const heading = create('h3', { attributes: { id: `group-${key}`, tabindex: '-1' } }, title, size);
+  const heading = create('h3', { attributes: { id: `group-${key}` } }, title, size);
   const hint = create('p', { class: 'hint' });
   const list = create('ul', { class: 'tiles' });
   const more = createButton('', () => showMore(), 'button quiet');
   const element = create(
     'section',
     { class: `group ${key.replace(/-.*/, '')}`, attributes: { 'aria-labelledby': `group-${key}` } },
-    heading,
-    hint,
+    create('div', { class: 'row' }, heading, hint),
     list,
     more,
   );
@@ -49,13 +55,17 @@ export function createPhotoGroup(
 
   const render = () => {
     if (!content) return;
-    const { photos, first, tile: tileContent } = content;
+    const { photos, first, tile: tileContent, onShowAll } = content;
     const visible = photos.slice(0, first + further);
     const before = tiles;
     tiles = new Map();
     for (const photo of visible) {
       const tile =
-        before.get(photo) ?? createPhotoTile(photo, thumbnails, () => open(photo, content?.photos ?? []));
+        before.get(photo) ??
+        createPhotoTile(photo, thumbnails, {
+          ...actions,
+          open: () => actions.open(photo, content?.photos ?? []),
+        });
       tile.show(tileContent(photo));
       tiles.set(photo, tile);
     }
@@ -66,10 +76,19 @@ export function createPhotoGroup(
     );
     const left = photos.length - visible.length;
     more.hidden = left === 0;
-    setText(more, `Show ${number(Math.min(MORE, left))} more of ${count(left, 'photo')}`);
+    setText(
+      more,
+      onShowAll
+        ? `Show all ${number(photos.length)}`
+        : `Show ${number(Math.min(MORE, left))} more${left > MORE ? ` of ${count(left, 'photo')}` : ''}`,
+    );
   };
 
   const showMore = () => {
+    if (content?.onShowAll) {
+      content.onShowAll();
+      return;
+    }
     const next = content?.photos[tiles.size];
     further += MORE;
     render();
@@ -93,37 +112,78 @@ export function createPhotoGroup(
   };
 }
 
-/** One line below a photo: its score for a category. */
-interface TileLine {
-  readonly text: string;
-  readonly value: string;
-  /** Length of the bar, 0 to 1. */
-  readonly share: number;
-}
-
 export interface TileContent {
-  readonly lines: readonly TileLine[];
+  /** How the photo is sorted, for its accessible name, which begins with what is visible: `dog, strong`. */
+  readonly answer?: string;
+  /** Below the name: a guess. */
+  readonly guess?: string;
+  /** How well the category fits, 0 to 1. */
+  readonly strength?: number;
   /** Why the file cannot be used, as a sentence. */
   readonly fault?: string | undefined;
   /** Which part of the photo is missing, as a sentence. */
   readonly warning?: string | undefined;
+  /** Whether a person has moved it here. */
+  readonly isMoved?: boolean;
+}
+
+/** Characters of a name that are never cut: number and ending tell the photos of a camera apart. */
+const TAIL = 9;
+
+/** A name that is cut in its middle where it does not fit. */
+function nameElement(path: string): HTMLElement {
+  const folder = path.slice(0, path.lastIndexOf('/') + 1);
+  const name = path.slice(folder.length);
+  const cut = Math.max(0, name.length - TAIL);
+  return create(
+    'span',
+    { class: 'name' },
+    ...(folder === '' ? [] : [create('span', { class: 'folder', text: folder })]),
+    create('span', { class: 'stem', text: name.slice(0, cut) }),
+    create('span', { class: 'tail', text: name.slice(cut) }),
+  );
 }
 
 /** A photo in a list. */
-function createPhotoTile(photo: Photo, thumbnails: Thumbnails, open: () => void) {
+function createPhotoTile(
+  photo: Photo,
+  thumbnails: Thumbnails,
+  { open, remove, drag }: Omit<TileActions, 'open'> & { readonly open: () => void },
+) {
+  const name = photo.path.slice(photo.path.lastIndexOf('/') + 1);
   const canvas = create('canvas', { attributes: { 'aria-hidden': 'true', width: '0', height: '0' } });
-  const name = create('span', { class: 'name', text: photo.path.split('/').at(-1) ?? '' });
+  const bar = create('span', { class: 'bar-of-tile', hidden: true });
+  const guess = create('span', { class: 'guess', hidden: true });
   const button = create(
     'button',
-    { class: 'photo', attributes: { type: 'button', title: photo.path } },
-    canvas,
-    name,
+    {
+      class: 'photo',
+      attributes: {
+        type: 'button',
+        title: photo.path,
+        tabindex: '-1',
+        draggable: 'true',
+        'aria-keyshortcuts': 'M Delete',
+      },
+    },
+    create('span', { class: 'picture' }, canvas, bar),
+    nameElement(photo.path),
+    guess,
   );
-  button.addEventListener('click', open);
-  const lines = create('ul', { class: 'lines' });
+  const removing = createButton('×', () => remove(photo), 'remove');
+  removing.tabIndex = -1;
+  removing.setAttribute('aria-label', `Remove ${name}`);
   const note = create('p', { hidden: true });
-  const element = create('li', { class: 'tile' }, button, note, lines);
+  const element = create('li', { class: 'tile' }, button, removing, note);
+  button.addEventListener('click', open);
+  button.addEventListener('dragstart', ({ dataTransfer }) => {
+    dataTransfer?.setData('text/plain', photo.path);
+    if (dataTransfer) dataTransfer.effectAllowed = 'move';
+    drag(photo);
+  });
+  button.addEventListener('dragend', () => drag(null));
   thumbnails.show(canvas, photo);
+  photoOf.set(button, photo);
 
   let shown = '';
   return {
@@ -132,8 +192,18 @@ function createPhotoTile(photo: Photo, thumbnails: Thumbnails, open: () => void)
       const key = JSON.stringify(content);
       if (key === shown) return;
       shown = key;
-      lines.replaceChildren(...content.lines.map(lineElement));
-      const { fault, warning } = content;
+      const { answer, strength, fault, warning, isMoved = false } = content;
+      bar.hidden = strength === undefined;
+      bar.style.setProperty('--share', (strength ?? 0).toFixed(3));
+      // With a space, because it follows the name.
+      const guessText = content.guess === undefined ? '' : ` ${content.guess}`;
+      setText(guess, guessText);
+      guess.hidden = content.guess === undefined;
+      button.setAttribute(
+        'aria-label',
+        `${photo.path}${guessText}${answer === undefined ? '' : `, ${answer}`}`,
+      );
+      element.classList.toggle('moved', isMoved);
       note.className = fault === undefined ? 'note warning' : 'note';
       note.hidden = (fault ?? warning) === undefined;
       setText(note, fault ?? warning ?? '');
@@ -143,14 +213,5 @@ function createPhotoTile(photo: Photo, thumbnails: Thumbnails, open: () => void)
   };
 }
 
-/** A score with a bar behind it. */
-export function lineElement({ text, value, share }: TileLine): HTMLLIElement {
-  const line = create(
-    'li',
-    {},
-    create('span', { class: 'label', text }),
-    create('span', { class: 'value', text: ` ${value}` }),
-  );
-  line.style.setProperty('--share', share.toFixed(4));
-  return line;
-}
+/** The photo of a tile's button. */
+export const photoOf = new WeakMap<Element, Photo>();

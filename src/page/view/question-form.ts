@@ -1,85 +1,111 @@
-import { labelsText, type ParsedLabels, parseLabels } from '../intake/labels.ts';
+import type { Fit } from '../../contract/options.ts';
+import { categoryOf, parseLabels } from '../intake/labels.ts';
+import type { Category, Question } from '../results/photo.ts';
+import type { VideoOptions } from '../service/requests.ts';
+import { createCategoryField } from './category-field.ts';
 import { find, setText } from './dom.ts';
-import { count } from './numbers.ts';
 
-/** The field that a sentence is about. */
-type Field = 'labels' | 'template' | 'files';
-
-/** The fields for files, categories and template. */
-interface QuestionForm {
-  readonly labels: ParsedLabels;
+/** What a person has set; it is kept over a reload. */
+export interface Settings {
+  /** Categories as written. */
+  readonly texts: readonly string[];
   readonly template: string;
-  /** Whether to look at all of a long video. */
-  readonly thorough: boolean;
+  readonly fit: Fit;
+  /** Whether a photo may be in several groups. */
+  readonly several: boolean;
+  /** 0 to 100. */
+  readonly strictness: number;
+}
+
+/** What the page knows about the categories, for marks and sentences at the field. */
+export interface QuestionState {
+  /** Why a category is refused, as a sentence. */
+  readonly faultOf: (category: Category) => string | undefined;
+  /** Why the template is refused. */
+  readonly templateFault: string | undefined;
+  /** Names of categories that mean almost the same to the model. */
+  readonly alike: readonly (readonly [string, string])[];
+  /** Whether words are being asked for. */
+  readonly areAsked: boolean;
+  /** What a change of the photos' part sends again; empty: nothing. */
+  readonly sentAgain: string;
+}
+
+interface QuestionForm {
+  readonly settings: Settings;
+  readonly question: Question;
+  readonly video: VideoOptions;
+  restore(settings: Partial<Settings>): void;
+  /** Puts other categories in the place of some. */
+  replaceCategories(old: readonly string[], texts: readonly string[]): void;
   /** Reads a categories document into the field. */
   readDocument(file: File): Promise<void>;
-  /** Shows a fault beside a field, and focuses it. */
-  complain(field: Field, sentence: string): void;
-  show(state: FormState): void;
+  focusCategories(): void;
+  show(state: QuestionState): void;
 }
 
-interface FormState {
-  /** What the button will do. */
-  readonly plan: string;
-  /** Shows the stop button instead. */
-  readonly isRunning: boolean;
-  /** Shows the options of videos. */
-  readonly hasVideo: boolean;
+interface QuestionFormOptions {
+  readonly onChange: () => void;
+  readonly onSubmit: () => void;
+  readonly onStop: () => void;
+  readonly say: (text: string) => void;
 }
 
-export function createQuestionForm({
-  onChange,
-  onSubmit,
-  onStop,
-}: Readonly<Record<'onChange' | 'onSubmit' | 'onStop', () => void>>): QuestionForm {
+export function createQuestionForm({ onChange, onSubmit, onStop, say }: QuestionFormOptions): QuestionForm {
   const form = find('question', HTMLFormElement);
-  const labelsField = find('labels', HTMLTextAreaElement);
-  const labelsCount = find('labels-count', HTMLElement);
+  const words = find('words', HTMLElement);
+  const labelsFault = find('labels-fault', HTMLElement);
+  const labelsNote = find('labels-note', HTMLElement);
+  const sentence = find('sentence', HTMLSelectElement);
   const template = find('template', HTMLInputElement);
+  const templateFault = find('template-fault', HTMLElement);
+  const fit = find('fit', HTMLSelectElement);
+  const fitHint = find('fit-hint', HTMLElement);
+  const several = find('several', HTMLInputElement);
+  const strictness = find('strictness', HTMLInputElement);
   const thorough = find('thorough', HTMLInputElement);
-  const videoOptions = find('video-options', HTMLElement);
-  const classify = find('classify', HTMLButtonElement);
-  const stop = find('stop', HTMLButtonElement);
-  const plan = find('plan', HTMLElement);
+  const others = find('others', HTMLInputElement);
   const documentInput = find('labels-input', HTMLInputElement);
-  const faults = {
-    labels: { field: labelsField, text: find('labels-fault', HTMLElement) },
-    template: { field: template, text: find('template-fault', HTMLElement) },
-    files: { field: find('choose-files', HTMLButtonElement), text: find('files-fault', HTMLElement) },
-  } as const;
+  /** A text that cannot be read. */
+  let unreadable = '';
 
-  const setFault = (name: Field, sentence: string) => {
-    const { field, text } = faults[name];
-    setText(text, sentence);
-    text.hidden = sentence === '';
-    if (sentence === '') field.removeAttribute('aria-invalid');
-    else if (name !== 'files') field.setAttribute('aria-invalid', 'true');
+  const field = createCategoryField({
+    onChange,
+    onFault(text) {
+      unreadable = text;
+      onChange();
+    },
+    say,
+  });
+
+  const showTemplate = () => {
+    template.hidden = sentence.value !== 'own';
   };
-  let labels = parseLabels('');
-  const readLabels = () => {
-    labels = parseLabels(labelsField.value);
-    setFault('labels', labels.fault ?? '');
-    setText(
-      labelsCount,
-      labels.labels.length > 0 ? count(labels.labels.length, 'category', 'categories') : '',
-    );
-    onChange();
+  const showStrictness = () => {
+    const value = strictness.valueAsNumber;
+    const word =
+      value === 0 ? 'every photo gets a group' : value < 40 ? 'loose' : value > 60 ? 'strict' : 'middle';
+    strictness.setAttribute('aria-valuetext', word);
   };
 
   const readDocument = async (file: File) => {
     const text = decode(new Uint8Array(await file.arrayBuffer()));
-    const parsed = parseLabels(text);
-    // A text that cannot be read is shown unchanged, so that it can be corrected.
-    labelsField.value = parsed.fault ? text : labelsText(parsed.labels);
-    readLabels();
+    const { labels, fault } = parseLabels(text);
+    unreadable = fault === undefined ? '' : `${file.name}: ${fault}`;
+    if (fault === undefined) {
+      field.add(labels);
+      say(`${labels.join(', ')} added.`);
+    } else onChange();
   };
 
-  labelsField.addEventListener('input', readLabels);
-  template.addEventListener('input', () => {
-    setFault('template', '');
+  sentence.addEventListener('change', () => {
+    showTemplate();
+    if (!template.hidden) template.focus();
     onChange();
   });
-  thorough.addEventListener('change', onChange);
+  strictness.addEventListener('input', showStrictness);
+  for (const one of [template, fit, several, strictness, thorough, others])
+    one.addEventListener('input', onChange);
   find('choose-labels', HTMLButtonElement).addEventListener('click', () => documentInput.click());
   documentInput.addEventListener('change', () => {
     const [file] = documentInput.files ?? [];
@@ -88,39 +114,92 @@ export function createQuestionForm({
   });
   form.addEventListener('submit', (event) => {
     event.preventDefault();
-    setFault('files', '');
     onSubmit();
   });
-  labelsField.addEventListener('keydown', (event) => {
-    if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+  find('stop', HTMLButtonElement).addEventListener('click', onStop);
+  showTemplate();
+  showStrictness();
+
+  const settings = (): Settings => ({
+    texts: field.texts,
+    template: sentence.value === 'own' ? template.value.trim() : sentence.value,
+    fit: fit.value as Fit,
+    several: several.checked,
+    strictness: strictness.valueAsNumber,
   });
-  stop.addEventListener('click', onStop);
 
   return {
-    get labels() {
-      return labels;
+    get settings() {
+      return settings();
     },
-    get template() {
-      return template.value.trim();
+    get question() {
+      const { texts, template: wanted } = settings();
+      const byName = new Map<string, Category>();
+      for (const category of texts.map(categoryOf)) {
+        const same = byName.get(category.name);
+        const phrases = [...new Set([...(same?.phrases ?? []), ...category.phrases])];
+        byName.set(category.name, { name: category.name, phrases });
+      }
+      return { categories: [...byName.values()], template: wanted };
     },
-    get thorough() {
-      return thorough.checked;
+    get video() {
+      return { thorough: thorough.checked, others: others.checked, fit: fit.value as Fit };
     },
+    restore(saved) {
+      const { texts = [], template: wanted = '' } = saved;
+      const isListed = [...sentence.options].some(({ value }) => value === wanted && value !== 'own');
+      sentence.value = isListed ? wanted : 'own';
+      template.value = isListed ? '' : wanted;
+      fit.value = saved.fit ?? 'crop';
+      several.checked = saved.several ?? false;
+      strictness.valueAsNumber = saved.strictness ?? 50;
+      showTemplate();
+      showStrictness();
+      field.set(texts);
+    },
+    replaceCategories: (old, texts) =>
+      field.set([...settings().texts.filter((text) => !old.includes(text)), ...texts]),
     readDocument,
-    complain(name, sentence) {
-      setFault(name, sentence);
-      if (name === 'template') find('options', HTMLDetailsElement).open = true;
-      faults[name].field.focus();
-    },
-    show({ plan: planText, isRunning, hasVideo }) {
-      const hadFocus = document.activeElement === (isRunning ? classify : stop);
-      classify.hidden = isRunning;
-      stop.hidden = !isRunning;
-      if (hadFocus) (isRunning ? stop : classify).focus();
-      setText(plan, planText);
-      videoOptions.hidden = !hasVideo;
+    focusCategories: () => field.focus(),
+    show({ faultOf, templateFault: refused, alike, areAsked, sentAgain }) {
+      const faults = new Map(
+        settings().texts.flatMap((text) => {
+          const fault = faultOf(categoryOf(text));
+          return fault === undefined ? [] : [[text, fault] as const];
+        }),
+      );
+      const names = new Set(alike.flat());
+      field.mark((text) => ({
+        isFaulty: faults.has(text),
+        isAlike: names.has(categoryOf(text).name),
+      }));
+      const [fault = unreadable] = faults.values();
+      setText(labelsFault, fault);
+      labelsFault.hidden = fault === '';
+      const note = fault === '' ? noteText(settings().texts.length, alike) : '';
+      setText(labelsNote, note);
+      labelsNote.hidden = note === '';
+      setText(templateFault, refused ?? '');
+      templateFault.hidden = refused === undefined;
+      if (refused === undefined) template.removeAttribute('aria-invalid');
+      else template.setAttribute('aria-invalid', 'true');
+      if (refused !== undefined && templateFault.closest('details')?.open === false) {
+        find('options', HTMLDetailsElement).open = true;
+      }
+      words.classList.toggle('asking', areAsked);
+      setText(fitHint, sentAgain === '' ? '' : `A change sends ${sentAgain} again.`);
     },
   };
+}
+
+function noteText(categories: number, alike: readonly (readonly [string, string])[]): string {
+  const [pair] = alike;
+  if (pair)
+    return `“${pair[0]}” and “${pair[1]}” mean almost the same to the model: chance decides between them.`;
+  if (categories === 1) {
+    return 'With one word, a photo fits or it does not. A second word for the rest makes the groups clearer.';
+  }
+  return '';
 }
 
 /** UTF-8, or UTF-16 with a byte order mark, as spreadsheets save "Unicode text". */

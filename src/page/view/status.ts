@@ -1,3 +1,4 @@
+import { statesOfService } from '../../contract/client.ts';
 import type { ServiceState } from '../service/service-state.ts';
 import type { RunProgress } from '../session.ts';
 import { find, setText } from './dom.ts';
@@ -13,40 +14,83 @@ export function createProgress(live: LiveRegion) {
   const text = find('progress-text', HTMLElement);
   const wait = find('progress-wait', HTMLElement);
   const pageTitle = document.title;
+  let shownWait: RunProgress['wait'];
+  let ticking: ReturnType<typeof setInterval> | undefined;
+  const showWait = (next: RunProgress['wait']) => {
+    if (next === shownWait) return;
+    shownWait = next;
+    clearInterval(ticking);
+    wait.hidden = !next;
+    if (!next) return;
+    const until = performance.now() + next.waitSeconds * 1000;
+    const tick = () =>
+      setText(wait, `${waitText(next)}${statesOfService.has(next.code) ? '' : countdownText(until)}`);
+    tick();
+    ticking = setInterval(tick, 1000);
+  };
   return {
     show(progress: RunProgress | undefined) {
       section.hidden = !progress;
       const share = progress && shareOf(progress);
       // The title is visible while another tab is open.
       document.title = share === undefined ? pageTitle : `${Math.floor(share * 100)} % · ${pageTitle}`;
-      if (!progress) return;
+      if (!progress) {
+        showWait(undefined);
+        return;
+      }
       if (share === undefined) bar.removeAttribute('value');
       else bar.value = share;
       setText(text, `${stepText(progress)}${timeLeft(progress, share)}`);
-      setText(wait, progress.wait ? waitText(progress.wait) : '');
-      wait.hidden = !progress.wait;
+      showWait(progress.wait);
       live.mention(progress.wait ? waitText(progress.wait) : stepText(progress));
     },
   };
 }
 
-function waitText({ sentence, waitSeconds }: NonNullable<RunProgress['wait']>): string {
-  return `${sentence} Trying again in ${duration(waitSeconds)}.`;
+type Wait = NonNullable<RunProgress['wait']>;
+
+/** One sentence. What state the service is in stands in the banner, which also says how long it lasts. */
+function waitText({ code, sentence }: Wait): string {
+  return statesOfService.has(code)
+    ? 'Waiting for the service. The run then continues by itself.'
+    : sentence.replace(/ Try again soon\.$/, '');
+}
+
+/** @param until as `performance.now()` */
+function countdownText(until: number): string {
+  const seconds = (until - performance.now()) / 1000;
+  return seconds > 0 ? ` Trying again in ${duration(Math.ceil(seconds))}.` : ' Trying again now.';
+}
+
+/** How a run ended that was stopped. */
+export function stoppedText(done: number, total: number): string {
+  return `Stopped: ${number(done)} of ${number(total)} done.`;
+}
+
+/** The button that goes on with a stopped run. */
+export function continueText(left: number): string {
+  return `Continue (${number(left)} left)`;
 }
 
 /** 0 to 1; undefined: unknown. */
-function shareOf({ video, photosDone, photosTotal, sentBytes, totalBytes }: RunProgress): number | undefined {
+function shareOf(progress: RunProgress): number | undefined {
+  const { video, wait, photosDone, photosTotal, sentBytes, totalBytes } = progress;
   if (video) {
     const { seconds_done: seconds, seconds_total: length, images_done: images, images_total: all } = video;
     if (video.stage === 'searching') return length ? (seconds ?? 0) / length : undefined;
     return video.stage === 'rendering' && all ? (images ?? 0) / all : undefined;
   }
+  // What was sent without an answer is sent again after a wait.
+  if (wait) return photosTotal > 0 ? photosDone / photosTotal : 0;
   const sent = totalBytes > 0 ? sentBytes / totalBytes : 0;
   // Photos are classified while others are sent, so the sum of both moves steadily.
   return photosTotal > 0 ? (sent + photosDone / photosTotal) / 2 : sent;
 }
 
-function stepText({ video, photosDone, photosTotal, sentBytes, totalBytes }: RunProgress): string {
+function stepText(progress: RunProgress): string {
+  const { video, wait, photosDone, photosTotal, sentBytes, totalBytes } = progress;
+  if (wait && photosTotal > 0) return `${number(photosDone)} of ${count(photosTotal, 'photo')} classified`;
+  if (wait) return 'The video was not searched yet';
   const sent = `${bytes(sentBytes)} of ${bytes(totalBytes)} sent`;
   if (photosTotal > 0) return `${number(photosDone)} of ${count(photosTotal, 'photo')} classified, ${sent}`;
   switch (video?.stage) {
@@ -145,7 +189,7 @@ function sentenceOf(state: ServiceState): string {
     case 'shutting_down':
       return 'The service is shutting down.';
     case 'unreachable':
-      return 'The service cannot be reached. Trying again.';
+      return 'The service cannot be reached. The page tries again every second.';
   }
 }
 

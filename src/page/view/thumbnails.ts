@@ -43,9 +43,9 @@ export function createThumbnails(): Thumbnails {
   );
 
   /** @returns undefined: it has to be decoded, perhaps again, because the answer came with a thumbnail */
-  const keptOf = ({ id, answer }: Photo) => {
+  const keptOf = ({ id, embedding }: Photo) => {
     const bitmap = kept.get(id);
-    return bitmap === null && answer?.thumbnail ? undefined : bitmap;
+    return bitmap === null && embedding?.thumbnail ? undefined : bitmap;
   };
 
   const want = (canvas: HTMLCanvasElement) => {
@@ -120,11 +120,11 @@ export function createThumbnails(): Thumbnails {
  * it, and camera raw files are large.
  * @returns null if the browser cannot show the file
  */
-async function decode({ file, answer }: Photo): Promise<ImageBitmap | null> {
+async function decode({ file, embedding }: Photo): Promise<ImageBitmap | null> {
   try {
-    if (answer?.thumbnail) {
+    if (embedding?.thumbnail) {
       const size = { resizeWidth: SIDE, resizeHeight: SIDE, resizeQuality: 'medium' } as const;
-      return await createImageBitmap(answer.thumbnail, size);
+      return await createImageBitmap(embedding.thumbnail, size);
     }
     return await decodeSquare(file).catch(() => drawSquare(file));
   } catch {

@@ -8,6 +8,7 @@ import { type TemporaryFolder, temporaryFolder } from '../temporary-folder.ts';
 
 const question: Question = {
   categories: { labels: ['cat', 'dog', 'bird'] },
+  fit: 'crop',
   top_k: 2,
 };
 

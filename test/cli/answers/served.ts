@@ -9,6 +9,7 @@ import type { TemporaryFolder } from '../temporary-folder.ts';
 
 export const question: Question = {
   categories: { labels: ['cat', 'dog', 'a "b", c'] },
+  fit: 'crop',
   threshold: 0.5,
   top_k: 2,
 };

@@ -37,7 +37,7 @@ describe('a server that gives embeddings', () => {
         isNamed: true,
         note: (note) => notes.push(note),
       });
-      const embedder = await openServerEmbedder({ post, signal });
+      const embedder = await openServerEmbedder({ question: { fit: 'crop' }, post, signal });
       if (!embedder) throw new Error('no embeddings');
       const there = await createEmbeddingAnswers(embedder, { ...options, index });
       const before = added.length;
@@ -56,7 +56,7 @@ describe('a server that gives embeddings', () => {
       fetch: () => Response.json({ error: 'There is no such path.', code: 'not_found' }, { status: 404 }),
     });
     const post = postTo(earlier.url.href);
-    expect(await openServerEmbedder({ post, signal })).toBeUndefined();
+    expect(await openServerEmbedder({ question: { fit: 'crop' }, post, signal })).toBeUndefined();
   });
 
   test('finds the one picture that it fails at', async () => {
@@ -78,7 +78,11 @@ describe('a server that gives embeddings', () => {
         });
       },
     });
-    const embedder = await openServerEmbedder({ post: postTo(proxy.url.href), signal });
+    const embedder = await openServerEmbedder({
+      question: { fit: 'crop' },
+      post: postTo(proxy.url.href),
+      signal,
+    });
     if (!embedder) throw new Error('no embeddings');
     const answers = await createEmbeddingAnswers(embedder, { question, maxImageBytes: 1000, signal });
     const outcomes = await Array.fromAsync(answers.categorize(files));

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import { cosine } from '../../../src/classify/decide.ts';
+import { joinTiles } from '../../../src/classify/ranking.ts';
 import { createEmbeddingCoder } from '../../../src/cli/index/stored-embedding.ts';
 import { randomEmbedding } from './random-embedding.ts';
 
@@ -8,7 +9,7 @@ const SALT = 7;
 function stored(embedding: Float32Array): Float32Array {
   const coder = createEmbeddingCoder(embedding.length);
   const loaded = new Float32Array(embedding.length);
-  expect(coder.load(coder.store(embedding, SALT), SALT, loaded)).toBe(true);
+  expect(coder.load(coder.store(embedding, SALT), SALT, loaded)).toBe(loaded);
   return loaded;
 }
 
@@ -54,10 +55,27 @@ describe('an embedding in the form of the index', () => {
     for (let bit = 0; bit < 8 * bytes.length; bit++) {
       const damaged = bytes.slice();
       damaged[bit >> 3]! ^= 1 << (bit & 7);
-      expect(coder.load(damaged, SALT, target)).toBe(false);
+      expect(coder.load(damaged, SALT, target)).toBeUndefined();
     }
-    expect(coder.load(bytes, SALT + 1, target)).toBe(false);
-    expect(createEmbeddingCoder(7).load(bytes, SALT, new Float32Array(7))).toBe(false);
-    expect(coder.load(bytes.subarray(0, -1), SALT, target)).toBe(false);
+    expect(coder.load(bytes, SALT + 1, target)).toBeUndefined();
+    expect(createEmbeddingCoder(7).load(bytes, SALT, new Float32Array(7))).toBeUndefined();
+    expect(coder.load(bytes.subarray(0, -1), SALT, target)).toBeUndefined();
+  });
+
+  test('of several tiles is read whole, in its order, or not at all', () => {
+    const coder = createEmbeddingCoder(8);
+    const tiles = [1, 2, 3].map((seed) => randomEmbedding(8, seed));
+    const bytes = coder.store(joinTiles(tiles), SALT);
+    const room = new Float32Array(8 * 8);
+    expect(coder.load(bytes, SALT, room)).toEqual(joinTiles(tiles.map((tile) => stored(tile))));
+    const size = bytes.length / 3;
+    const part = (order: number) => bytes.subarray(order * size, (order + 1) * size);
+    for (const others of [[0, 1], [1, 2], [0], [0, 2, 1], [0, 1, 2, 2]]) {
+      expect(coder.load(Buffer.concat(others.map(part)), SALT, room)).toBeUndefined();
+    }
+    expect(coder.load(bytes, SALT + 1, room)).toBeUndefined();
+    expect(coder.load(new Uint8Array(0), SALT, room)).toBeUndefined();
+    // No picture of this question has so many.
+    expect(coder.load(bytes, SALT, new Float32Array(2 * 8))).toBeUndefined();
   });
 });

@@ -28,6 +28,43 @@ const records: readonly OutputRecord[] = [
 
 const firstRecord: OutputRecord = records[0] ?? {};
 
+describe('an output with several categories for each file', () => {
+  const several: AskedQuestion = { ...asked, categories: ['cat', 'a; b', '-', 'c\\'], several: true };
+  const lists: readonly OutputRecord[] = [
+    { file: 'p/1.jpg', category: 'cat', categories: ['cat', 'a; b'], score: 0.9, similarity: 0.3 },
+    { file: 'p/2.jpg', category: null, categories: [], score: 0.1, similarity: 0.1 },
+    { file: 'p/3.jpg', category: '-', categories: ['-'], score: 0.8, similarity: 0.2 },
+    { file: 'p/4.jpg', category: 'c\\', categories: ['c\\', '-', 'cat'], score: 0.8, similarity: 0.2 },
+  ];
+
+  for (const format of Object.values(lineFormats)) {
+    test(`is completed where it was cut off, as ${format.name}, and knows what was found out`, async () => {
+      await using folder = await temporaryFolder();
+      const run = async () => {
+        await using output = await continueOutput(folder.at('out'), format, several);
+        await output.answeredBy(model);
+        for (const record of lists) if (!output.recorded.has(String(record.file))) await output.write(record);
+        return output.recorded;
+      };
+      await run();
+      const whole = await Bun.file(folder.at('out')).bytes();
+      for (let length = 0; length <= whole.length; length++) {
+        await folder.write({ out: whole.subarray(0, length) });
+        await run();
+        expect(await Bun.file(folder.at('out')).bytes()).toEqual(whole);
+      }
+      expect([...(await run())]).toEqual(
+        lists.map(({ file, categories }) => [
+          String(file),
+          { kind: 'answered', categories: categories as string[] },
+        ]),
+      );
+      const single = continueOutput(folder.at('out'), format, { ...several, several: null });
+      expect(single).rejects.toThrow('--several was true and is now not set');
+    });
+  }
+});
+
 for (const format of Object.values(lineFormats)) {
   describe(`an output as ${format.name}`, () => {
     const whole = format.header(fileTable) + records.map((record) => format.line(record, fileTable)).join('');
@@ -66,7 +103,7 @@ for (const format of Object.values(lineFormats)) {
           .map(({ file, category, code, error }) => [
             String(file),
             error === undefined
-              ? { kind: 'answered', category: category === null ? null : String(category) }
+              ? { kind: 'answered', categories: category === null ? [] : [String(category)] }
               : { kind: 'broken', code: String(code), error: String(error) },
           ]),
       );

@@ -309,3 +309,59 @@ test('the summary counts skipped files as nouns, the most frequent kinds first',
     '19 skipped: 9 text files, 4 files of an unknown format, 3 HEIC pictures, 2 raw pictures (CR2), 1 MP4 video.',
   );
 });
+
+describe('answers that may be none or several', () => {
+  test('--others needs no second category, and leaves out what does not fit', async () => {
+    await using folder = await photos();
+    const move = [folder.at('p'), '--others', '--move-to', folder.at('s')];
+    const { stdout, stderr, fault } = await runTask(move, { labels: ['cat'] });
+    expect(fault).toBeUndefined();
+    expect(stderr).not.toContain('only one category');
+    expect(stdout.replaceAll(folder.path, '')).toBe(
+      'cat\t/p/1.gif\n-\t/p/4.gif\n-\t/p/in/1.gif\n-\t/p/in/2.gif\n',
+    );
+    expect(await readPhotos(folder)).toMatchObject({ 's/cat/1.gif': cat, 'p/4.gif': fish });
+    const { stderr: warned } = await runTask([folder.at('p')], { labels: ['dog'] });
+    expect(warned).toContain('Add --others to leave out photos that do not fit it');
+  });
+
+  test('--several copies a photo into each folder, and a second run changes nothing', async () => {
+    await using folder = await photos();
+    // The fake gives a photo 0.9 for its word, and 0.05 for the others.
+    const several = [folder.at('p'), '--several', '--threshold', '0.04'];
+    const command = [...several, '--copy-to', folder.at('s'), '--output', folder.at('out'), '--csv'];
+    const planned = await runTask([...several, '--copy-to', folder.at('s'), '--dry-run']);
+    const [first = ''] = planned.stdout.replaceAll(folder.path, '').split('\n');
+    expect(first).toBe('cat; dog; a/b\t/p/1.gif\t/s/cat/1.gif; /s/dog/1.gif; /s/a_b/1.gif');
+    expect((await runTask(command)).fault).toBeUndefined();
+    const sorted = await folder.read();
+    expect(sorted).toMatchObject({
+      's/cat/1.gif': cat,
+      's/dog/1.gif': cat,
+      's/a_b/1.gif': cat,
+      's/dog/1 (2).gif': dog,
+      'p/1.gif': cat,
+    });
+    expect(sorted.out).toContain('"cat; dog; a/b"'.replaceAll('"', ''));
+    const again = await runTask(command);
+    expect([again.fault, again.asked, again.tally.recorded]).toEqual([undefined, [], 4]);
+    expect(Object.keys(await folder.read())).toEqual(Object.keys(sorted));
+    const other = await runTask(command.filter((word) => word !== '--several'));
+    expect(String(other.fault)).toContain('--several was true and is now not set');
+  });
+
+  test('--several writes all keywords, and JSON has the list', async () => {
+    await using folder = await photos();
+    const command = [folder.at('p/1.gif'), folder.at('p/4.gif'), '--several', '--json', '--write-keywords'];
+    const { stdout, tally, fault } = await runTask([...command, '--threshold', '0.04']);
+    expect([fault, tally.tagged]).toEqual([undefined, 2]);
+    const [line = ''] = stdout.split('\n');
+    expect(JSON.parse(line)).toMatchObject({ category: 'cat', categories: ['cat', 'dog', 'a/b'] });
+    const { 'p/1.gif.xmp': sidecar = '' } = await folder.read();
+    for (const word of ['cat', 'dog', 'a/b']) expect(sidecar).toContain(`<rdf:li>${word}</rdf:li>`);
+    const none = await runTask([...command, '--threshold', '0.95']);
+    expect(JSON.parse(none.stdout.split('\n')[0] ?? '')).toMatchObject({ category: null, categories: [] });
+    expect([none.tally.undecided, 'p/1.gif.xmp' in (await folder.read())]).toEqual([2, true]);
+    expect((await folder.read())['p/1.gif.xmp']).not.toContain('<rdf:li>dog</rdf:li>');
+  });
+});

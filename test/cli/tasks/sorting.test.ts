@@ -300,7 +300,7 @@ describe('with one category', () => {
       const { fault, stderr } = await runTask(command, one);
       expect([fault, stderr.split('\n')[0]]).toEqual([
         undefined,
-        'There is only one category, so it fits every photo at 100 %. Add another one, such as "something else".',
+        'There is only one category, so it fits every photo at 100 %. Add --others to leave out photos that do not fit it, or add another category.',
       ]);
     }
     expect((await runTask([...move, '--yes'], one)).fault).toBeUndefined();

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import type { ObservedInput } from '../../../src/clip/graph/calibration.ts';
 import type { CompileTarget } from '../../../src/clip/graph/compile-model.ts';
+import { blockInputs } from '../../../src/clip/graph/transformer.ts';
 import { shallowB32 } from './architectures.ts';
 import { compileAndOpen, type Encoders } from './compiled.ts';
 import { randomCheckpoint, randomNumbers } from './random-checkpoint.ts';
@@ -24,23 +26,42 @@ function texts(count: number, length: number): number[][] {
   ]);
 }
 
-// Loud hidden channels, so that these get scales of their own.
-const ranges = new Map(
+/** No row is known, so one scale suits all. */
+function observed(highest: Float32Array): ObservedInput {
+  return { lowest: highest.map((high) => -high), highest, rows: new Float32Array() };
+}
+
+// Loud hidden channels, so that these get scales of their own. The other inputs get a fixed scale in the vision tower,
+// and a scale for each row in the text tower.
+const calibration = new Map(
   ['visual.', ''].flatMap((tower) =>
-    [0, 1].map((layer) => {
-      const width = 4 * (tower ? shallowB32.vision : shallowB32.text).width;
-      const loudness = Float32Array.from({ length: width }, (_, channel) => (channel % 100 === 0 ? 50 : 1));
-      return [`${tower}transformer.resblocks.${layer}.mlp.gelu`, loudness] as const;
+    [0, 1].flatMap((layer) => {
+      const { width } = tower ? shallowB32.vision : shallowB32.text;
+      const names = blockInputs(`${tower}transformer.resblocks.${layer}`);
+      const loudness = Float32Array.from({ length: 4 * width }, (_, channel) =>
+        channel % 100 === 0 ? 50 : 1,
+      );
+      const usual = new Float32Array(width).fill(3);
+      const others = tower ? [names.attention, names.attentionOut, names.mlpIn] : [];
+      return [
+        [names.mlpOut, observed(loudness)] as const,
+        ...others.map((name) => [name, observed(usual)] as const),
+      ];
     }),
   ),
 );
-const targets: readonly CompileTarget[] = [{ precision: 'fp32' }, { precision: 'int8', ranges }];
+const targets: readonly CompileTarget[] = [{ precision: 'fp32' }, { precision: 'int8', calibration }];
 // Threads change how the products are cut into pieces.
 const settings = [
   ...targets.flatMap((target) => [1, 2, 3].map((threads) => ({ ...target, threads, but: '' }))),
   {
     precision: 'int8',
-    ranges,
+    calibration,
+    rowProducts: new Set(
+      ['0.attn.value', '1.attn.query', '1.mlp.c_proj'].map(
+        (product) => `visual.transformer.resblocks.${product}`,
+      ),
+    ),
     fp32Products: new Set(
       ['visual.', ''].flatMap((tower) =>
         ['0.attn.query', '0.mlp.c_proj', '1.attn.key', '1.mlp.c_fc'].map(
@@ -49,7 +70,7 @@ const settings = [
       ),
     ),
     threads: 2,
-    but: ', some products in fp32',
+    but: ', some products in fp32 or row by row',
   } as const,
 ];
 

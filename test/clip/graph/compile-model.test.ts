@@ -33,7 +33,7 @@ function withWeight(name: string, weight: WeightTensor | undefined): Checkpoint 
 describe('compileModel', () => {
   test('writes two graphs, their weights and a description', async () => {
     await using directory = await temporaryDirectory();
-    const description = await compileModel({
+    const { description } = await compileModel({
       checkpoint: randomCheckpoint(tinyArchitecture, 1),
       identity,
       target: { precision: 'fp32' },
@@ -131,17 +131,17 @@ describe('compileModel', () => {
 
   test('accepts the largest finite values, whose sum float32 cannot hold', async () => {
     const values = new Float32Array(64).fill(3.4e38);
-    const description = await compile(withWeight('ln_final.bias', tensor([64], values)));
+    const { description } = await compile(withWeight('ln_final.bias', tensor([64], values)));
     expect(description.name).toBe(identity.name);
   });
 
   test('in int8 writes matrices of bytes and the words in half precision', async () => {
     await using directory = await temporaryDirectory();
     const checkpoint = randomCheckpoint(tinyArchitecture, 1);
-    const description = await compileModel({
+    const { description } = await compileModel({
       checkpoint,
       identity,
-      target: { precision: 'int8', ranges: new Map() },
+      target: { precision: 'int8', calibration: new Map() },
       directory: directory.path,
     });
     expect(description.precision).toBe('int8');
@@ -159,7 +159,7 @@ describe('compileModel', () => {
     const values = new Float32Array(vocabularySize * width);
     values[5] = 70_000;
     const loud = withWeight('token_embedding.weight', tensor([vocabularySize, width], values));
-    await using encoders = await compileAndOpen(loud, 1, { precision: 'int8', ranges: new Map() });
+    await using encoders = await compileAndOpen(loud, 1, { precision: 'int8', calibration: new Map() });
     const [embedding = new Float32Array()] = await encoders.encodeTexts([[0, 63]]);
     expect(embedding.every(Number.isFinite)).toBe(true);
   });

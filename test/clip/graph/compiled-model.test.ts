@@ -59,6 +59,7 @@ describe('readCompiledModel', () => {
       texts: { count: 1, meanCosine: 1, minCosine: 1 },
       bestLabels: { clear: 0, agreeing: 0 },
       fp32Products: ['visual.conv1'],
+      rowProducts: ['visual.transformer.resblocks.0.attn.query'],
       accepted: true,
       reasons: [],
     };

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { openSession } from '../../../native/onnx/session.ts';
+import type { FixedCoding } from '../../../src/clip/graph/calibration.ts';
 import { GraphBuilder, WeightFile } from '../../../src/clip/graph/graph-builder.ts';
 import {
   createLinear,
@@ -16,7 +17,12 @@ import { randomNumbers } from './random-checkpoint.ts';
 type Rows = readonly (readonly number[])[];
 
 /** x · weight + bias by a graph of this one layer. @param range `pixels`: x are bytes */
-async function byGraph(x: Rows, weights: LinearWeights, range: ValueRange | 'pixels'): Promise<Rows> {
+async function byGraph(
+  x: Rows,
+  weights: LinearWeights,
+  range: ValueRange | 'pixels',
+  coding?: FixedCoding,
+): Promise<Rows> {
   await using directory = await temporaryDirectory();
   const graphPath = join(directory.path, 'linear.onnx');
   {
@@ -30,7 +36,7 @@ async function byGraph(x: Rows, weights: LinearWeights, range: ValueRange | 'pix
         ? await linear.pixelProduct('y', input, weights)
         : await linear.product(
             'y',
-            linear.input('rows', input, { width: weights.inputWidth, rows: 'positions', range }),
+            linear.input('rows', input, { width: weights.inputWidth, rows: 'positions', range, coding }),
             weights,
           );
     graph.output(output, 'float32', ['M', weights.outputWidth]);
@@ -56,15 +62,18 @@ async function byGraph(x: Rows, weights: LinearWeights, range: ValueRange | 'pix
 }
 
 const { fround } = Math;
-const codings = { any: { zeroPoint: 128, steps: 127 }, activated: { zeroPoint: 32, steps: 223 } } as const;
+const codings = {
+  any: { zeroPoint: 128, steps: 127, smallest: 0 },
+  gelu: { zeroPoint: 32, steps: 223, smallest: fround((0.17 / 32) * 223) },
+  silu: { zeroPoint: 32, steps: 223, smallest: fround((0.28 / 32) * 223) },
+} as const;
 
 /** The same in whole numbers, with float32 only where the graph has it. */
 function byHand(x: Rows, weights: LinearWeights, range: ValueRange): Rows {
   const { values, scales } = quantiseColumns(weights);
-  const { zeroPoint, steps } = codings[range];
+  const { zeroPoint, steps, smallest } = codings[range];
   return x.map((row) => {
-    const peak =
-      range === 'any' ? Math.max(...row.map(Math.abs)) : Math.max(...row, fround((0.17 / 32) * 223));
+    const peak = range === 'any' ? Math.max(...row.map(Math.abs)) : Math.max(...row, smallest);
     const rowScale = fround(fround(peak) * fround(1 / steps));
     // What a row of zeros is quantised to does not matter.
     const quantised = row.map((value) =>
@@ -77,6 +86,23 @@ function byHand(x: Rows, weights: LinearWeights, range: ValueRange): Rows {
       );
       const product = fround(fround(fround(sum) * (scales[column] ?? Number.NaN)) * rowScale);
       return fround(product + (weights.bias?.[column] ?? 0));
+    });
+  });
+}
+
+/** The same with one known scale. */
+function byHandFixed(x: Rows, weights: LinearWeights, { scale, zeroPoint }: FixedCoding): Rows {
+  const { values, scales } = quantiseColumns(weights);
+  return x.map((row) => {
+    const quantised = row.map(
+      (value) => clamp(roundHalfToEven(fround(value / scale)) + zeroPoint) - zeroPoint,
+    );
+    return Array.from({ length: weights.outputWidth }, (_, column) => {
+      const sum = quantised.reduce(
+        (total, value, input) => total + value * values[input * weights.outputWidth + column]!,
+        0,
+      );
+      return sum * fround(scale * scales[column]!) + (weights.bias?.[column] ?? 0);
     });
   });
 }
@@ -139,7 +165,45 @@ describe('a product in int8', () => {
     );
   });
 
-  test('of what a GELU gave has nearly all steps above zero', async () => {
+  test('with a fixed scale takes it for all rows, and cuts what is beyond', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        widths,
+        fc.constantFrom(0, 32, 128, 255),
+        fc.array(fc.constantFrom(0, 0.1, 1, 3), { minLength: 1, maxLength: 9 }),
+        async (sizes, zeroPoint, peaks) => {
+          const weights = randomWeights(sizes.inputWidth, sizes.outputWidth, sizes.seed);
+          const coding = { scale: fround(2 / 127), zeroPoint };
+          const next = randomNumbers(sizes.seed + 1);
+          const x = peaks.map((peak) =>
+            Array.from({ length: sizes.inputWidth }, () => fround(peak * next())),
+          );
+          const actual = (await byGraph(x, weights, 'any', coding)).flat();
+          const expected = byHandFixed(x, weights, coding).flat();
+          // The product may be rounded before the bias is added, or after.
+          const tolerance = 1e-6 * Math.max(1, ...expected.map(Math.abs));
+          for (const [index, value] of actual.entries()) {
+            expect(Math.abs(value - expected[index]!)).toBeLessThanOrEqual(tolerance);
+          }
+        },
+      ),
+      { numRuns: 30 },
+    );
+  });
+
+  test('with a fixed scale gives a row the same bits alone as among others', async () => {
+    const weights = randomWeights(130, 48, 1);
+    const coding = { scale: 0.01, zeroPoint: 120 };
+    const next = randomNumbers(2);
+    const rows = Array.from({ length: 7 }, () => Array.from({ length: 130 }, () => fround(2 * next())));
+    const together = await byGraph(rows, weights, 'any', coding);
+    for (const [index, row] of rows.entries()) {
+      expect(await byGraph([row], weights, 'any', coding)).toEqual([together[index]!]);
+    }
+  });
+
+  test.each(['gelu', 'silu'] as const)('of what a %s gave has nearly all steps above zero', async (range) => {
+    const lowest = range === 'gelu' ? -0.17 : -0.28;
     await fc.assert(
       fc.asyncProperty(
         widths,
@@ -148,9 +212,9 @@ describe('a product in int8', () => {
           const weights = randomWeights(sizes.inputWidth, sizes.outputWidth, sizes.seed);
           const next = randomNumbers(sizes.seed + 1);
           const x = peaks.map((peak) =>
-            Array.from({ length: sizes.inputWidth }, () => fround(Math.max(-0.17, peak * next()))),
+            Array.from({ length: sizes.inputWidth }, () => fround(Math.max(lowest, peak * next()))),
           );
-          expect(await byGraph(x, weights, 'activated')).toEqual(byHand(x, weights, 'activated'));
+          expect(await byGraph(x, weights, range)).toEqual(byHand(x, weights, range));
         },
       ),
       { numRuns: 30 },

@@ -37,6 +37,7 @@ describe('comparePrecisions', () => {
       texts: { count: 10, meanCosine: 1, minCosine: 1 },
       bestLabels: { clear: 2, agreeing: 2 },
       fp32Products: [],
+      rowProducts: [],
       accepted: true,
       reasons: [],
     });

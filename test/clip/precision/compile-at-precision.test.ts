@@ -176,7 +176,8 @@ describe('int8 answers as fp32 does, without exceptions', () => {
       }
     });
     const { model } = await compile(checkpoint, 'auto');
-    expect(model.precisionReport).toMatchObject({ accepted: true, fp32Products: [] });
+    // Once the channels are quieter, one scale suits all rows.
+    expect(model.precisionReport).toMatchObject({ accepted: true, fp32Products: [], rowProducts: [] });
   });
 
   test.each([50, 500])('with tokens that are %i times louder, also in the middle', async (factor) => {
@@ -190,7 +191,9 @@ describe('int8 answers as fp32 does, without exceptions', () => {
       });
     });
     const { model } = await compile(checkpoint, 'auto');
-    expect(model.precisionReport).toMatchObject({ accepted: true, fp32Products: [] });
+    // The steps of loud tokens would be too large for the others. After a norm, they are as loud as these.
+    const rowProducts = ['visual.transformer.resblocks.1.mlp.c_proj'];
+    expect(model.precisionReport).toMatchObject({ accepted: true, fp32Products: [], rowProducts });
   });
 });
 
@@ -218,7 +221,8 @@ describe('where int8 loses too much in one product', () => {
     const worstOf = (names: readonly string[]) =>
       names.toSorted((one, other) => errors.get(other)! - errors.get(one)!)[0];
     expect(worstOf(['visual.conv1', ...blocks('visual.')])).toBe(block);
-    const products = [...errors.keys()].filter((name) => name.startsWith(`${block}.`));
+    const measured = [...errors.keys()].filter((name) => name.startsWith(`${block}.`));
+    const products = measured.filter((name) => !name.endsWith(', row by row'));
     expect(products).toHaveLength(6);
     expect(worstOf(products)).toStartWith(`${block}.mlp.`);
   });

@@ -1,6 +1,11 @@
 import { describe, expect, test } from 'bun:test';
 import type { ClipArchitecture } from '../../../src/clip/architecture.ts';
-import { probePictureCount, probePictures, probesFor } from '../../../src/clip/precision/probes.ts';
+import {
+  calibrationFor,
+  probePictureCount,
+  probePictures,
+  probesFor,
+} from '../../../src/clip/precision/probes.ts';
 import { tinyArchitecture } from '../graph/architectures.ts';
 
 const architecture = {
@@ -62,5 +67,29 @@ describe('probe texts', () => {
     const few = clipProbes({ ...architecture, text: { ...architecture.text, contextLength: 5 } }).texts;
     expect(few.length).toBeLessThan(texts.length);
     expect(Math.max(...few.map(({ ids }) => ids.length))).toBe(5);
+  });
+});
+
+describe('what calibrates', () => {
+  const probes = clipProbes(architecture);
+  const calibrating = calibrationFor({ family: 'clip', architecture });
+
+  test('is of all kinds, and none of it is a probe', () => {
+    const kinds = (pictures: typeof probes.pictures) =>
+      new Set(pictures.map(({ name }) => name.replace(/ \d+$/, '')));
+    expect(kinds(calibrating.pictures).size).toBe(kinds(probes.pictures).size - 2); // not black and white
+    expect(calibrating.texts).toHaveLength(200);
+    const hashes = ({ pictures, texts }: typeof probes) => [
+      ...pictures.map(({ pixels }) => Bun.hash(pixels)),
+      ...texts.map(({ ids }) => Bun.hash(ids)),
+    ];
+    const all = [...hashes(probes), ...hashes(calibrating)];
+    expect(new Set(all).size).toBe(all.length);
+  });
+
+  test('has pictures of all kinds from the beginning, so that any part of it is typical', () => {
+    const kinds = calibrating.pictures.map(({ name }) => name.split(' ')[0]);
+    const count = new Set(kinds).size;
+    expect(new Set(kinds.slice(0, count)).size).toBe(count);
   });
 });

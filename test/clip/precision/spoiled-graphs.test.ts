@@ -2,11 +2,15 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from '
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Message, parse } from 'protobufjs';
+import type { Checkpoint } from '../../../src/clip/checkpoint/checkpoint.ts';
+import type { Calibration } from '../../../src/clip/graph/calibration.ts';
 import { compileModel } from '../../../src/clip/graph/compile-model.ts';
+import { observedGraphFiles } from '../../../src/clip/graph/compiled-model.ts';
 import schema from '../../../src/clip/graph/onnx.proto' with { type: 'text' };
+import { observedInputs } from '../../../src/clip/graph/transformer.ts';
 import { comparePrecisions, type ProbeEmbeddings } from '../../../src/clip/precision/compare-precisions.ts';
 import { encodeProbePictures, encodeProbeTexts } from '../../../src/clip/precision/encode-probes.ts';
-import { type Probes, probesFor } from '../../../src/clip/precision/probes.ts';
+import { calibrationFor, type Probes, probesFor } from '../../../src/clip/precision/probes.ts';
 import { identity, temporaryDirectory } from '../graph/compiled.ts';
 import { randomCheckpoint } from '../graph/random-checkpoint.ts';
 
@@ -87,8 +91,10 @@ const multiply = (values: Float32Array, factor: number) => {
   for (let index = 0; index < values.length; index++) values[index] = values[index]! * factor;
 };
 
-/** Twenty things that could go wrong in a graph, a weight file or the code that makes them. */
-const faults: readonly (readonly [name: string, tower: Tower, spoil: (graph: Graph) => void])[] = [
+type Fault = readonly [name: string, tower: Tower, spoil: (graph: Graph) => void];
+
+/** Things that could go wrong in a graph, a weight file or the code that makes them. */
+const faults: readonly Fault[] = [
   [
     'the scales of a product are half too large',
     'vision',
@@ -150,7 +156,7 @@ const faults: readonly (readonly [name: string, tower: Tower, spoil: (graph: Gra
     'QuickGELU has another factor',
     'text',
     (graph) => {
-      graph.node(`${text(0)}.mlp.gelu`).attribute[0]!.f = 1;
+      graph.node(`${text(0)}.mlp.gelu`).attribute[0]!.f = 1 / 1.702;
     },
   ],
   ['a norm’s weights are 1', 'vision', (graph) => graph.float32(`${vision(1)}.ln_2.weight`).fill(1)],
@@ -176,6 +182,19 @@ const faults: readonly (readonly [name: string, tower: Tower, spoil: (graph: Gra
     },
   ],
   [
+    'a weight has noise of a tenth of its size',
+    'text',
+    (graph) => {
+      const values = graph.int8(`${text(0)}.mlp.c_fc.weight`);
+      for (let index = 0; index < values.length; index++) {
+        values[index] = Math.max(-127, Math.min(127, values[index]! + (index % 2 === 0 ? 12 : -12)));
+      }
+    },
+  ],
+];
+
+const rowFaults: readonly Fault[] = [
+  [
     'rows are quantised in steps half as large, so that their peaks are cut',
     'vision',
     (graph) => {
@@ -197,19 +216,68 @@ const faults: readonly (readonly [name: string, tower: Tower, spoil: (graph: Gra
       node.input = [node.input[0]!, `${text(1)}.ln_2.row_scales`];
     },
   ],
+];
+
+const fixedFaults: readonly Fault[] = [
   [
-    'a weight has noise of a tenth of its size',
+    'a fixed scale is eight times too small, so that values are cut',
+    'vision',
+    (graph) => {
+      multiply(graph.float32(`${vision(1)}.ln_2.fixed.scale`), 1 / 8);
+    },
+  ],
+  [
+    'fixed scales are eight times too large',
     'text',
     (graph) => {
-      const values = graph.int8(`${text(0)}.mlp.c_fc.weight`);
-      for (let index = 0; index < values.length; index++) {
-        values[index] = Math.max(-127, Math.min(127, values[index]! + (index % 2 === 0 ? 12 : -12)));
+      for (const layer of [0, 1]) {
+        for (const input of ['ln_1', 'attn', 'ln_2', 'mlp.gelu.input']) {
+          multiply(graph.float32(`${text(layer)}.${input}.fixed.scale`), 8);
+        }
       }
+    },
+  ],
+  [
+    'a product has the fixed scale of another input',
+    'text',
+    (graph) => {
+      graph.node(`${text(1)}.mlp.c_proj`).input[2] = `${text(1)}.attn.fixed.scale`;
+    },
+  ],
+  [
+    'a product has the zero point of another input',
+    'vision',
+    (graph) => {
+      graph.node(`${vision(0)}.mlp.c_proj`).input[4] = `${vision(0)}.ln_2.fixed.zero_point`;
     },
   ],
 ];
 
-describe('a graph is refused if', () => {
+/** What smoothing and fixed scales need to know. */
+async function calibrated(checkpoint: Checkpoint): Promise<Calibration> {
+  await using directory = await temporaryDirectory();
+  const target = { precision: 'fp32', observed: true } as const;
+  await compileModel({ checkpoint, identity, target, directory: directory.path });
+  const calibrating = calibrationFor(checkpoint);
+  const sets = { probes: { ...calibrating, pictures: [], texts: [] }, calibrating };
+  const of = (tower: Tower) => ({
+    graphPath: join(directory.path, observedGraphFiles[tower]),
+    embeddingDimension: architecture.embeddingDimension,
+    observed: observedInputs(tower, architecture),
+    threads: 2,
+    weights: 'mapped' as const,
+  });
+  const pictures = await encodeProbePictures(of('vision'), sets, () => {});
+  const texts = await encodeProbeTexts(of('text'), sets, () => {});
+  return new Map([...pictures.calibration, ...texts.calibration]);
+}
+
+const forms = [
+  { form: 'with a scale for each row', faults: [...faults, ...rowFaults], calibrate: async () => new Map() },
+  { form: 'with fixed scales', faults: [...faults, ...fixedFaults], calibrate: calibrated },
+];
+
+describe.each(forms)('a graph $form is refused if', ({ faults, calibrate }) => {
   const cleanup = new AsyncDisposableStack();
   let directory: string;
   let probes: Probes;
@@ -225,7 +293,7 @@ describe('a graph is refused if', () => {
       weights: 'packed',
     } as const;
     const encodeProbes = tower === 'vision' ? encodeProbePictures : encodeProbeTexts;
-    return (await encodeProbes(of, probes, () => {})).embeddings;
+    return (await encodeProbes(of, { probes }, () => {})).embeddings;
   };
 
   beforeAll(async () => {
@@ -234,11 +302,13 @@ describe('a graph is refused if', () => {
     const all = probesFor(checkpoint);
     // As many texts as choices need; all of them would take longer.
     probes = { ...all, texts: all.texts.slice(0, 200) };
+    const calibration = await calibrate(checkpoint);
     const compiled = async (precision: 'fp32' | 'int8') => {
       const folder = join(directory, precision);
       await mkdir(folder);
-      const target = precision === 'fp32' ? { precision } : { precision, ranges: new Map() };
-      await compileModel({ checkpoint, identity, target, directory: folder });
+      const target = precision === 'fp32' ? { precision } : { precision, calibration };
+      const { rowProducts } = await compileModel({ checkpoint, identity, target, directory: folder });
+      if (precision === 'int8') expect(rowProducts).toHaveLength(calibration.size === 0 ? 24 : 0);
       return { pictures: await encode('vision', folder), texts: await encode('text', folder) };
     };
     fp32 = await compiled('fp32');

@@ -75,6 +75,7 @@ describe('what auto has chosen', () => {
     texts: { count: 1000, meanCosine: 0.999, minCosine: 0.998 },
     bestLabels: { clear: 900, agreeing: 700 },
     fp32Products: [],
+    rowProducts: [],
     accepted: false,
     reasons: ['the mean cosine of pictures is 0.9, below 0.999'],
   };

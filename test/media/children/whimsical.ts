@@ -6,7 +6,7 @@ let pictures = 0;
 const taken: Uint8Array[] = [];
 
 process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
-process.on('message', ({ byteLength, side }: { byteLength: number; side: number }) => {
+process.on('message', ({ byteLength, targetBytes }: { byteLength: number; targetBytes: number }) => {
   const bytes = new Uint8Array(byteLength);
   for (let at = 0; at < byteLength; ) {
     const count = readSync(0, bytes, at, byteLength - at, null);
@@ -42,7 +42,7 @@ process.on('message', ({ byteLength, side }: { byteLength: number; side: number 
       process.send?.({ kind: 'failed', message: 'undefined is not a function' });
       return;
   }
-  const pixels = new Uint8Array(side * side * 3);
+  const pixels = new Uint8Array(targetBytes);
   const view = new DataView(pixels.buffer);
   view.setUint32(0, process.pid);
   view.setUint32(4, pictures);

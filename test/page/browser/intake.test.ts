@@ -9,7 +9,6 @@ import {
   filesInput,
   takeScreenshot,
   untilClassified,
-  untilTrue,
   useStage,
 } from './visit.ts';
 
@@ -40,14 +39,24 @@ describeInBrowser('what is dropped on the page', () => {
       await writeFile(join(folder, 'raw.x3f'), 'x');
       await drop(page, [folder]);
       await page.locator('#files-note:not(:empty)').waitFor();
+      // Everything that is left out has a name and a reason.
       expect(await page.locator('#files-note').textContent()).toBe(
-        '3 photos added. 1 file not used: 1 camera raw picture. 2 other files in the folder left out.',
+        '3 files left out: 2 other files, 1 camera raw picture.',
       );
+      await page.locator('#files-note').click();
+      expect(await page.locator('#files-unused-list li').allTextContents()).toEqual([
+        'holiday/.DS_Store It is neither a picture nor a video.',
+        'holiday/notes.txt It is neither a picture nor a video.',
+        'holiday/raw.x3f Camera raw pictures are not accepted.',
+      ]);
       await classify(page, 'green, blue, yellow');
       await untilClassified(page);
-      expect((await page.locator('.photo').allTextContents()).sort()).toEqual(['a.jpg', 'b.jpg', 'c.jpg']);
-      const paths = page.locator('.photo');
-      expect(await paths.nth(1).getAttribute('title')).toBe('holiday/day 1/b.jpg');
+      expect((await page.locator('.photo .name').allTextContents()).sort()).toEqual([
+        'holiday/a.jpg',
+        'holiday/day 1/b.jpg',
+        'holiday/day 1/c.jpg',
+      ]);
+      await takeScreenshot(page, 'folder');
     }));
 
   test('photos and a list of categories go where they belong', () =>
@@ -57,30 +66,75 @@ describeInBrowser('what is dropped on the page', () => {
       await writeFile(files[0]!, photo!.buffer);
       await writeFile(files[1]!, '{"categories": ["a cat, sitting", "something green"]}');
       await drop(page, files);
-      await page.getByText('1 photo added.').waitFor();
-      expect(await page.getByRole('textbox', { name: 'Categories' }).inputValue()).toBe(
-        '"a cat, sitting"\nsomething green',
-      );
-      await page.getByText('2 categories').waitFor();
+      await page.locator('.tile').waitFor();
+      expect(await page.locator('.chip-text').allTextContents()).toEqual([
+        'a cat, sitting',
+        'something green',
+      ]);
     }));
 
-  test.each([
-    ['cats.csv', Buffer.from('category\r\ngreen;blue\r\n'), 'green\nblue'],
-    ['cats.txt', Buffer.from('\ufeffgreen\tblue', 'utf16le'), 'green\nblue'],
-    ['cats.json', Buffer.from('["green"'), '["green"'],
-  ])('%s is read into the field', (name, buffer, text) =>
+  test.each<[string, Buffer, readonly string[]]>([
+    ['cats.csv', Buffer.from('category\r\ngreen;blue\r\n'), ['green', 'blue']],
+    ['cats.txt', Buffer.from('\ufeffgreen\tblue', 'utf16le'), ['green', 'blue']],
+    ['cats.json', Buffer.from('{"categories": {"dog": ["a dog", "a puppy"]}}'), ['dog = a dog | a puppy']],
+  ])('%s becomes chips', (name, buffer, chips) =>
     stage.visit(async (page) => {
       await page.locator('#labels-input').setInputFiles([{ name, mimeType: 'text/plain', buffer }]);
-      await untilTrue(page, `document.getElementById('labels').value !== ''`);
-      expect(await page.getByRole('textbox', { name: 'Categories' }).inputValue()).toBe(text);
+      await page.locator('.chip').first().waitFor();
+      expect(await page.locator('.chip-text').allTextContents()).toEqual([...chips]);
     }),
   );
+
+  test('a list that cannot be read is said', () =>
+    stage.visit(async (page) => {
+      const buffer = Buffer.from('["green"');
+      await page.locator('#labels-input').setInputFiles([{ name: 'cats.json', mimeType: '', buffer }]);
+      await page.getByText('cats.json: This starts like JSON, but is not valid JSON.').waitFor();
+    }));
+
+  test('chips are written, pasted, changed and removed by keyboard alone', () =>
+    stage.visit(async (page) => {
+      const chips = () => page.locator('.chip-text').allTextContents();
+      const field = page.getByRole('textbox', { name: 'Categories' });
+      await field.focus();
+      await page.keyboard.type('dog,cat,');
+      await page.keyboard.type('a bird');
+      await page.keyboard.press('Enter');
+      expect(await chips()).toEqual(['dog', 'cat', 'a bird']);
+      await page.keyboard.press('Backspace');
+      expect(await chips()).toEqual(['dog', 'cat']);
+      await page.evaluate(`{
+        const data = new DataTransfer();
+        data.setData('text/plain', 'a fish\\na tree\\ndog');
+        const paste = new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true });
+        document.getElementById('labels').dispatchEvent(paste);
+      }`);
+      expect(await chips()).toEqual(['dog', 'cat', 'a fish', 'a tree']);
+      await page.keyboard.press('ArrowLeft');
+      await page.keyboard.press('ArrowLeft');
+      await page.keyboard.press('Delete');
+      expect(await chips()).toEqual(['dog', 'cat', 'a tree']);
+      await page.keyboard.press('Home');
+      await page.keyboard.press('Enter');
+      await page.keyboard.type('a wolf');
+      await page.keyboard.press('Enter');
+      expect(await chips()).toEqual(['a wolf', 'cat', 'a tree']);
+      expect(await page.evaluate('document.activeElement.textContent')).toBe('a wolf');
+      await page.keyboard.press('Enter');
+      await page.keyboard.type('nothing');
+      await page.keyboard.press('Escape');
+      expect(await chips()).toEqual(['a wolf', 'cat', 'a tree']);
+      await page.keyboard.press('End');
+      await page.keyboard.press('ArrowRight');
+      expect(await page.evaluate('document.activeElement.id')).toBe('labels');
+    }));
 
   test('of several videos one is taken, and the others are not passed over in silence', () =>
     stage.visit(async (page) => {
       const video = (name: string) => ({ ...textFile(name, name), mimeType: 'video/mp4' });
       await filesInput(page).setInputFiles([video('a.mp4'), video('b.mp4'), video('c.mov')]);
-      await page.getByText('Video c.mov added. 2 files not used: 2 videos.').waitFor();
+      await page.getByText('2 files left out: 2 videos.', { exact: true }).waitFor();
+      await page.locator('#video-name').filter({ hasText: 'c.mov' }).waitFor();
     }));
 
   test('a folder of nothing but a video gives the video; among photos it is left out', async () => {
@@ -95,10 +149,10 @@ describeInBrowser('what is dropped on the page', () => {
     await writeFile(join(folder, 'a.jpg'), photo!.buffer);
     await stage.visit(async (page) => {
       await drop(page, [folder]);
-      await page.getByText('1 photo added. 1 file not used: 1 video.').waitFor();
-      await page.getByText('Which files are not used, and why').press('Enter');
+      await page.getByText('1 file left out: 1 video.', { exact: true }).press('Enter');
       await page.getByText('clips/film.mp4').waitFor();
       await takeScreenshot(page, 'not-used');
+      await page.getByText('Add', { exact: true }).click();
       await page.getByRole('button', { name: 'Remove all' }).click();
       await page.getByText('clips/film.mp4').waitFor({ state: 'hidden' });
     });
@@ -107,11 +161,12 @@ describeInBrowser('what is dropped on the page', () => {
   test('all of it is removed again', () =>
     stage.visit(async (page) => {
       await filesInput(page).setInputFiles(await scenePhotos(1));
-      await page.getByText('6 photos added.').waitFor();
+      await page.locator('.tile').nth(5).waitFor();
+      await page.getByText('Add', { exact: true }).click();
       await page.getByRole('button', { name: 'Remove all' }).click();
       await page.locator('.tile').first().waitFor({ state: 'hidden' });
       expect(await page.locator('#files-summary').textContent()).toBe('');
       await filesInput(page).setInputFiles([textFile('x.txt', 'green, blue')]);
-      await page.getByText('2 categories').waitFor();
+      await page.locator('.chip').nth(1).waitFor();
     }));
 });

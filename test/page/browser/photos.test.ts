@@ -17,12 +17,12 @@ import {
 
 const hostileName = '<img src=x onerror=alert(1)>.png';
 
-/** Headings of the groups shown, each with the names of its photos. */
+/** Headings of the groups shown, each with the names of its photos. A guess or a folder is no part of a name. */
 async function groupsOf(page: Page): Promise<Record<string, string[]>> {
   const groups: Record<string, string[]> = {};
   for (const group of await page.locator('.group').all()) {
     groups[String(await group.locator('.title').textContent())] = await group
-      .locator('.photo')
+      .locator('.photo .name')
       .allTextContents();
   }
   return groups;
@@ -48,37 +48,77 @@ async function tileDifference(page: Page, index: number, colour: readonly number
 }
 
 async function saved(page: Page, format: 'JSON' | 'CSV'): Promise<{ name: string; text: string }> {
+  await page.getByRole('button', { name: 'Save photos' }).click();
   const download = page.waitForEvent('download');
-  await page.getByRole('button', { name: `Save as ${format}` }).click();
+  await page.getByRole('button', { name: `Save the answers as ${format}` }).click();
   const file = await download;
+  await page.keyboard.press('Escape');
   return { name: file.suggestedFilename(), text: await readFile(await file.path(), 'utf8') };
 }
 
+/** Chooses a group. */
+async function select(page: Page, name: string): Promise<void> {
+  await page.getByRole('tab', { name: new RegExp(`^${name} \\d`) }).click();
+}
+
+const tabsOf = (page: Page) => page.getByRole('tab').allTextContents();
 describeInBrowser('photos on the page', () => {
   const stage = useStage();
   const photos: Promise<SampleFile[]> = scenePhotos(2);
 
-  test('are sorted by category; what cannot be used stands apart, with the reason', () =>
+  test('are sorted by category; what cannot be used is one line at the end, with a reason for each', () =>
     stage.visit(async (page) => {
       const cut = { ...(await photos)[0]!, name: 'cut.jpg' };
       cut.buffer = cut.buffer.subarray(0, 3000);
-      const files = [...(await photos), cut, textFile(hostileName, 'no picture')];
-      await filesInput(page).setInputFiles(files);
-      await page.getByText(`${files.length} photos added.`).waitFor();
+      await filesInput(page).setInputFiles([...(await photos), cut, textFile(hostileName, 'no picture')]);
       await classify(page, `${sceneColours.join('\n')}\npink`);
       await untilClassified(page);
       const groups = await groupsOf(page);
-      expect(Object.keys(groups)).toEqual(['Could not be used', ...sceneColours]);
+      expect(Object.keys(groups)).toEqual(sceneColours);
       expect(groups.blue?.toSorted()).toEqual(['sea-0.jpg', 'sea-1.jpg']);
-      expect(groups['Could not be used']).toEqual(['cut.jpg', hostileName]);
+      expect(await tabsOf(page)).toEqual([
+        'All 14 photos',
+        ...sceneColours.map((name) => `${name} 2 photos`),
+        'pink 0 photos',
+        'Unsure 0 photos',
+        'Could not be used 2 photos',
+      ]);
+      expect(await page.getByText('Nothing found for pink.').isVisible()).toBe(true);
+      await page.getByText('2 of 14 files could not be used.').waitFor();
+      await takeScreenshot(page, 'photos');
+      await page.getByRole('button', { name: 'Show the files that could not be used' }).click();
+      expect(await groupsOf(page)).toEqual({ 'Could not be used': ['cut.jpg', hostileName] });
       expect(await page.locator('.tile .note:not([hidden])').allTextContents()).toEqual([
         expect.stringContaining('truncated'),
         expect.stringContaining('JPEG, PNG, WebP'),
       ]);
-      expect(await page.getByText('Category without a match: pink').isVisible()).toBe(true);
-      await takeScreenshot(page, 'photos');
+      // Neither can become better.
+      expect(await page.getByRole('button', { name: 'Try again' }).count()).toBe(0);
+      await takeScreenshot(page, 'broken');
     }));
 
+  test('the results begin near the top, on a laptop and on a phone, too', async () => {
+    for (const [width, height] of [
+      [1200, 900],
+      [1366, 768],
+      [390, 844],
+    ] as const) {
+      await stage.visit(
+        async (page) => {
+          await filesInput(page).setInputFiles(await photos);
+          await classify(page, sceneColours.join(', '));
+          await untilClassified(page);
+          await page.locator('#labels').blur();
+          const banner = (await page.locator('#banner').boundingBox())!.height;
+          const heading = (await page.locator('.group').first().boundingBox())!;
+          const tile = (await page.locator('.tile').first().boundingBox())!;
+          expect(heading.y - banner).toBeLessThan(width > 1000 ? 160 : 195);
+          expect(tile.y + tile.height).toBeLessThan(height);
+        },
+        { viewport: { width, height } },
+      );
+    }
+  });
   test('that are cut off are used, with a warning at the tile, in the dialog and in what is saved', () =>
     stage.visit(async (page) => {
       const [whole] = await photos;
@@ -99,7 +139,7 @@ describeInBrowser('photos on the page', () => {
         '[...document.querySelectorAll(".photo canvas")].every(({ width }) => width > 0)',
       );
       expect(await page.locator('.photo canvas.unshowable').count()).toBe(0);
-      await page.getByRole('button', { name: 'cut.jpg' }).click();
+      await page.getByRole('button', { name: /^cut\.jpg, green/ }).click();
       expect(await page.locator('dialog .note').textContent()).toMatch(sentence);
       await takeScreenshot(page, 'cut');
       await page.keyboard.press('Escape');
@@ -131,7 +171,6 @@ describeInBrowser('photos on the page', () => {
         buffer: Buffer.from(rawFile(kind, { jpegs: [blue, blue, blue] })),
       }));
       await filesInput(page).setInputFiles(files);
-      await page.getByText(`${files.length} photos added.`).waitFor();
       await classify(page, 'blue\nred');
       await untilClassified(page);
       const groups = await groupsOf(page);
@@ -139,17 +178,17 @@ describeInBrowser('photos on the page', () => {
       for (const index of kinds.keys()) expect(await tileDifference(page, index, seaBlue)).toBeLessThan(10);
     }));
 
-  test('the best photo of each category is shown', () =>
+  test('a group shown alone comes with the photos that nearly belong to it', () =>
     stage.visit(async (page) => {
       await filesInput(page).setInputFiles(await photos);
       await classify(page, 'something blue, something red');
       await untilClassified(page);
-      await page.getByLabel('Best photos per category').check();
-      await page.getByRole('spinbutton', { name: 'Show top' }).fill('1');
-      await page.locator('.tile').nth(2).waitFor({ state: 'detached' });
+      await select(page, 'something blue');
       const groups = await groupsOf(page);
-      expect(groups['something blue']).toEqual([expect.stringMatching(/^sea-\d/)]);
-      expect(groups['something red']).toEqual([expect.stringMatching(/^evening-\d/)]);
+      expect(Object.keys(groups)).toEqual(['something blue', 'Nearly']);
+      expect(groups['something blue']?.slice(0, 2).toSorted()).toEqual(['sea-0.jpg', 'sea-1.jpg']);
+      expect(groups.Nearly?.length).toBeGreaterThan(0);
+      await takeScreenshot(page, 'group');
     }));
 
   test('the README shows them', () =>
@@ -161,56 +200,189 @@ describeInBrowser('photos on the page', () => {
           `something blue, green\nyellow sand\na red evening, purple flowers, a dark night`,
         );
         await untilClassified(page);
-        await page.getByLabel('Best photos per category').check();
-        await page.locator('.tile').nth(17).waitFor();
-        expect(await page.locator('.tile').count()).toBe(18);
+        await page.locator('#labels').blur();
+        expect(await page.locator('.tile').count()).toBe(30);
         await takeScreenshot(page, 'page');
       },
-      { viewport: { width: 1120, height: 1000 } },
+      { viewport: { width: 1120, height: 900 } },
     ));
 
-  test('minimum score and count change what is shown without asking again', () =>
+  test('strictness decides between a group and “unsure”, without asking again', () =>
     stage.visit(async (page) => {
-      await filesInput(page).setInputFiles((await photos).slice(0, 4));
-      await classify(page, 'yellow, orange, green, blue');
+      const all = await photos;
+      await filesInput(page).setInputFiles([...all.slice(0, 2), ...all.slice(-2)]);
+      await classify(page, 'green, purple flowers');
       await untilClassified(page);
       const requests = requestsOf(page);
-      expect(Object.keys(await groupsOf(page))).toEqual(['green', 'blue']);
-      const lines = page.locator('.tile').first().locator('.lines li');
-      expect(await lines.count()).toBe(3);
-      await page.getByRole('spinbutton', { name: 'Show top' }).fill('1');
-      await lines.nth(1).waitFor({ state: 'detached' });
-      // No score reaches 100 %.
-      await page.getByRole('slider', { name: 'Minimum score' }).fill('100');
-      await page.getByText('No category reaches 100 %.').waitFor();
-      expect(Object.keys(await groupsOf(page))).toEqual(['None of these']);
+      await page.getByRole('tab', { name: 'Unsure 2 photos' }).click();
+      await page.getByText(/^No word fits these clearly better/).waitFor();
+      expect(await groupsOf(page)).toEqual({
+        Unsure: [expect.stringMatching(/^night/), expect.stringMatching(/^night/)],
+      });
+      expect(await page.locator('.photo .guess:not([hidden])').allTextContents()).toEqual([
+        ' purple flowers?',
+        ' purple flowers?',
+      ]);
+      await takeScreenshot(page, 'unsure');
+      await page.getByRole('slider', { name: 'Strictness' }).fill('0');
+      await page.getByRole('tab', { name: 'purple flowers 2 photos' }).waitFor();
+      await page.getByRole('tab', { name: 'Unsure 0 photos' }).waitFor();
       expect(requests).toEqual([]);
     }));
 
-  test('a template is asked for anew, with the photos that are there; further photos alone', () =>
+  test('words take effect while they are typed; each is asked for once, and no photo is sent again', () =>
+    stage.visit(async (page) => {
+      await filesInput(page).setInputFiles(await photos);
+      await classify(page, 'green, blue');
+      await untilClassified(page);
+      const requests = requestsOf(page);
+      const field = page.getByRole('textbox', { name: 'Categories' });
+      await field.pressSequentially('red');
+      await page.getByRole('tab', { name: 'red 2 photos' }).waitFor();
+      await page.keyboard.press('Backspace');
+      await field.press('Enter');
+      await page.getByRole('tab', { name: /^re \d/ }).waitFor();
+      const asked = requests.length;
+      await field.press('Backspace');
+      await page.getByRole('tab', { name: /^re \d/ }).waitFor({ state: 'detached' });
+      // Known words need no request.
+      await page.getByRole('button', { name: 'green', exact: true }).click();
+      await page.getByRole('textbox', { name: 'Edit the category' }).fill('red');
+      await page.keyboard.press('Enter');
+      await page.getByRole('tab', { name: 'red 2 photos' }).waitFor();
+      expect(await page.locator('.chip').allTextContents()).toEqual(['red×', 'blue×']);
+      expect(requests).toHaveLength(asked);
+      expect(requests.every((address) => !address.includes('thumbnails'))).toBe(true);
+    }));
+
+  test('the sentence around the words asks for words alone; another part of the photos sends them again', () =>
     stage.visit(async (page) => {
       const paths = await onDisk(stage.folder, (await photos).slice(0, 4));
       await filesInput(page).setInputFiles(paths.slice(0, 3));
       await classify(page, 'green, blue');
       await untilClassified(page);
       const requests = requestsOf(page);
-      await page.getByText('Prompt template (advanced)').click();
-      await page.getByLabel('Template').fill('a photo of something {}');
-      await page.getByText('The template changed: all 3 photos will be sent again.').waitFor();
-      await page.getByRole('button', { name: 'Classify' }).click();
+      const parameters = (name: string) => requests.map((address) => new URL(address).searchParams.get(name));
+      await page.getByText('Options', { exact: true }).click();
+      await page.getByLabel('Sentence around each word').selectOption('own');
+      await page.getByLabel('Sentence with {} for the word').fill('a photo of something {}');
       await untilClassified(page);
-      expect(requests.map((address) => new URL(address).searchParams.get('template'))).toEqual([
-        'a photo of something {}',
-      ]);
-      await page.getByRole('textbox', { name: 'Categories' }).fill('green');
-      await page.getByText('The categories changed: all 3 photos will be sent again.').waitFor();
-      await page.getByRole('textbox', { name: 'Categories' }).fill('green, blue');
+      expect(parameters('template')).toEqual(['a photo of something {}']);
+      await page.getByText(/^A change sends all 3 photos \(.* KB\) again\.$/).waitFor();
+      await takeScreenshot(page, 'options');
+      await page.keyboard.press('Escape');
       await filesInput(page).setInputFiles(paths.slice(2));
-      await page.getByText('1 photo added. 1 photo already added.').waitFor();
-      await page.getByText('1 photo will be sent.').waitFor();
-      await page.getByRole('button', { name: 'Classify' }).click();
+      await page.getByText('1 photo already added.').first().waitFor();
       await untilClassified(page);
+      expect(parameters('thumbnails')).toEqual([null, 'true']);
       expect(Object.values(await groupsOf(page)).flat()).toHaveLength(4);
+    }));
+
+  test('a photo may be in several groups', () =>
+    stage.visit(async (page) => {
+      await filesInput(page).setInputFiles((await photos).slice(0, 2));
+      await classify(page, 'green, something green');
+      await untilClassified(page);
+      await page.getByText('Options', { exact: true }).click();
+      await page.getByLabel('A photo may be in several groups').check();
+      await page.locator('.tile').nth(3).waitFor();
+      const groups = await groupsOf(page);
+      expect(groups.green?.toSorted()).toEqual(groups['something green']!.toSorted());
+    }));
+
+  test('of one category have a hint, and words of one meaning, too', () =>
+    stage.visit(async (page) => {
+      await filesInput(page).setInputFiles((await photos).slice(0, 2));
+      await classify(page, 'green');
+      await page.getByText(/^With one word, a photo fits or it does not/).waitFor();
+      await classify(page, 'green green');
+      await page.getByText(/^“green” and “green green” mean almost the same/).waitFor();
+      expect(await page.locator('.chip.alike').count()).toBe(2);
+    }));
+
+  test('are moved by hand: in the dialog, by key, by drag; the corrections are saved', () =>
+    stage.visit(async (page) => {
+      await filesInput(page).setInputFiles((await photos).slice(0, 4));
+      await classify(page, 'green, blue, red');
+      await untilClassified(page);
+      await page.getByRole('button', { name: /^meadow-0/ }).focus();
+      await page.keyboard.press('m');
+      await page.getByRole('combobox', { name: 'Group' }).selectOption('red');
+      await page.keyboard.press('Escape');
+      await page.getByRole('button', { name: 'meadow-0.jpg, red, moved here by hand' }).waitFor();
+      await page
+        .getByRole('button', { name: /^meadow-1/ })
+        .dragTo(page.getByRole('tab', { name: /^Unsure/ }));
+      await page.getByRole('tab', { name: 'Unsure 1 photo' }).waitFor();
+      const json = JSON.parse((await saved(page, 'JSON')).text);
+      expect(json.results).toMatchObject([
+        { file: 'meadow-0.jpg', category: 'red', moved: true },
+        { file: 'meadow-1.jpg', category: null, moved: true },
+        { file: 'sea-0.jpg', category: 'blue' },
+        { file: 'sea-1.jpg', category: 'blue' },
+      ]);
+      await takeScreenshot(page, 'moved');
+      await page.getByRole('button', { name: /^meadow-0/ }).click();
+      await page.getByRole('combobox', { name: 'Group' }).selectOption('auto');
+      await page.keyboard.press('Escape');
+      await page.getByRole('button', { name: /^meadow-0.jpg, green/ }).waitFor();
+    }));
+
+  test('are removed one by one, with the focus on the next', () =>
+    stage.visit(async (page) => {
+      await filesInput(page).setInputFiles((await photos).slice(0, 4));
+      await classify(page, 'green, blue');
+      await untilClassified(page);
+      const names = await page.locator('.photo .name').allTextContents();
+      await page.locator('.photo').first().focus();
+      await page.keyboard.press('Delete');
+      await page.locator('.tile').nth(3).waitFor({ state: 'detached' });
+      expect(await page.locator('.photo .name').allTextContents()).toEqual(names.slice(1));
+      expect(await page.evaluate('document.activeElement.querySelector(".name").textContent')).toBe(
+        names[1]!,
+      );
+      await page.locator('.tile').last().hover();
+      await page.getByRole('button', { name: `Remove ${names[3]}` }).click();
+      await page.locator('.tile').nth(2).waitFor({ state: 'detached' });
+    }));
+
+  test('the arrow keys lead through all groups; Tab passes the photos in one step', () =>
+    stage.visit(async (page) => {
+      await filesInput(page).setInputFiles(await photos);
+      await classify(page, sceneColours.join(', '));
+      await untilClassified(page);
+      const focused = () => page.evaluate('document.activeElement.querySelector(".name")?.textContent');
+      const names = await page.locator('.photo .name').allTextContents();
+      await page.locator('.photo').first().focus();
+      await page.keyboard.press('ArrowRight');
+      expect(await focused()).toBe(names[1]!);
+      // Three groups of two stand in each row.
+      await page.keyboard.press('ArrowDown');
+      expect(await focused()).toBe(names[7]!);
+      await page.keyboard.press('End');
+      expect(await focused()).toBe(names.at(-1)!);
+      await page.keyboard.press('Tab');
+      expect(await page.evaluate('document.activeElement.className')).not.toBe('photo');
+    }));
+
+  test('a reload keeps words, sentence and strictness; answers that were not saved are not lost unasked', () =>
+    stage.visit(async (page) => {
+      await classify(page, 'green, a dog');
+      await page.getByText('Options', { exact: true }).click();
+      await page.getByLabel('Sentence around each word').selectOption('photo');
+      await page.getByLabel('A photo may be in several groups').check();
+      await page.reload();
+      expect(await page.locator('.chip-text').allTextContents()).toEqual(['green', 'a dog']);
+      expect(await page.locator('#sentence').inputValue()).toBe('photo');
+      expect(await page.locator('#several').isChecked()).toBe(true);
+      const isGuarded = () =>
+        page.evaluate('!dispatchEvent(new Event("beforeunload", { cancelable: true }))');
+      expect(await isGuarded()).toBe(false);
+      await filesInput(page).setInputFiles((await photos).slice(0, 2));
+      await untilClassified(page);
+      expect(await isGuarded()).toBe(true);
+      await saved(page, 'CSV');
+      expect(await isGuarded()).toBe(false);
     }));
 
   test('are saved as JSON and as CSV', () =>
@@ -222,6 +394,7 @@ describeInBrowser('photos on the page', () => {
       expect(json.name).toBe('photos.json');
       expect(JSON.parse(json.text)).toMatchObject({
         model: 'demo',
+        others: true,
         results: [
           { file: 'meadow-0.jpg', category: 'green' },
           { file: 'meadow-1.jpg', category: 'green' },
@@ -232,7 +405,7 @@ describeInBrowser('photos on the page', () => {
       });
       const csv = await saved(page, 'CSV');
       expect(csv.name).toBe('photos.csv');
-      expect(csv.text).toMatch(/^\ufefffile,category,score,similarity,error\r\nmeadow-\d\.jpg,green,/);
+      expect(csv.text).toMatch(/^\ufefffile,category,score,similarity,moved,error\r\nmeadow-\d\.jpg,green,/);
     }));
 
   test('one of them is looked at alone, by keyboard', () =>
@@ -244,9 +417,9 @@ describeInBrowser('photos on the page', () => {
       await first.focus();
       await page.keyboard.press('Enter');
       const dialog = page.getByRole('dialog');
-      const name = String(await first.textContent());
+      const name = String(await first.locator('.name').textContent());
       await dialog.getByRole('heading', { name }).waitFor();
-      expect(await dialog.locator('.lines').textContent()).toMatch(/green[\s\S]*similarity[\s\S]*blue/);
+      expect(await dialog.locator('.lines').textContent()).toMatch(/green.*%.*blue/);
       await untilTrue(page, 'document.querySelector("dialog img").naturalWidth === 480');
       await takeScreenshot(page, 'dialog');
       await page.keyboard.press('ArrowRight');
@@ -256,14 +429,32 @@ describeInBrowser('photos on the page', () => {
       expect(await page.evaluate('document.activeElement.textContent')).toBe(name);
     }));
 
-  test('of a format that the browser cannot show are tiles with its name until thumbnails come', () =>
+  test('one of them is shown from its head, however many categories there are', () =>
+    stage.visit(
+      async (page) => {
+        await filesInput(page).setInputFiles((await photos).slice(0, 2));
+        await classify(page, Array.from({ length: 60 }, (_, place) => `green ${place}`).join(', '));
+        await untilClassified(page);
+        await page.locator('.photo').first().click();
+        const dialog = page.getByRole('dialog');
+        expect(await dialog.locator('.lines li').count()).toBe(10);
+        await dialog.getByRole('button', { name: 'Show all 60' }).click();
+        expect(await dialog.locator('.lines li').count()).toBe(60);
+        for (const part of ['h2', '.picture', '.foot']) {
+          const box = (await dialog.locator(part).first().boundingBox())!;
+          expect(box.y).toBeGreaterThanOrEqual(0);
+          expect(box.y).toBeLessThan(768);
+        }
+        expect(await page.evaluate('document.querySelector("dialog").scrollTop')).toBe(0);
+        await takeScreenshot(page, 'dialog-many');
+      },
+      { viewport: { width: 1366, height: 768 } },
+    ));
+
+  test('of a format that the browser cannot show have thumbnails of the service', () =>
     stage.visit(async (page) => {
       const buffer = Buffer.from(heic(64, 48, () => [...seaBlue, 255]));
       await filesInput(page).setInputFiles([{ name: 'sea.HEIC', mimeType: 'image/heic', buffer }]);
-      await page.locator('.photo canvas.named').waitFor();
-      await page.locator('.photo').click();
-      await page.getByText('This browser cannot show this HEIC picture. The service can read it.').waitFor();
-      await page.keyboard.press('Escape');
       await classify(page, sceneColours.join('\n'));
       await untilClassified(page);
       expect(await groupsOf(page)).toEqual({ blue: ['sea.HEIC'] });

@@ -3,16 +3,11 @@ import { readFile } from 'node:fs/promises';
 import type { Page } from 'playwright-core';
 import { makeVideo, type VideoRecipe } from '../../fixtures/videos.ts';
 import { videoDetails } from '../video-details.ts';
+import { looksGood } from './axe.ts';
+import { readZip } from './read-zip.ts';
 import { type SampleFile, scenePhotos, textFile } from './sample-files.ts';
-import {
-  classify,
-  describeInBrowser,
-  filesInput,
-  takeScreenshot,
-  untilClassified,
-  untilTrue,
-  useStage,
-} from './visit.ts';
+import { searchVideo, untilSearched, untilSorted } from './sorting.ts';
+import { describeInBrowser, filesInput, takeScreenshot, untilTrue, useStage } from './visit.ts';
 
 const recipe: VideoRecipe = {
   scenes: [
@@ -42,9 +37,7 @@ describeInBrowser('a video on the page', () => {
     stage.visit(async (page) => {
       const { scenes } = makeVideo(recipe);
       await filesInput(page).setInputFiles([await film('film.webm')]);
-      await page.getByText('Video film.webm added.').waitFor();
-      await classify(page, 'blue\nsomething green\ngreen\nyellow');
-      await untilClassified(page);
+      await searchVideo(page, ['blue', 'something green', 'green', 'yellow']);
       expect(await page.locator('#video-facts').textContent()).toMatch(
         /^320 × 180, 0:08\.\d; 5 scenes, .* by demo$/,
       );
@@ -71,7 +64,7 @@ describeInBrowser('a video on the page', () => {
       await page
         .locator('.best-frame')
         .first()
-        .getByRole('button', { name: /^Go to 0:0[34]\.\d$/ })
+        .getByRole('button', { name: /^Best at 0:0[34]\.\d: go to the best frame of blue$/ })
         .press('Enter');
       await untilTrue(page, 'document.querySelector("video").currentTime < 4.8');
       // The pictures are complete.
@@ -79,7 +72,7 @@ describeInBrowser('a video on the page', () => {
         'Array.from(document.querySelectorAll(".best-frame img"), (image) => image.naturalWidth)';
       await page.locator('.best-frame img').last().scrollIntoViewIfNeeded();
       await untilTrue(page, `${widths}.every((width) => width === 320)`);
-      await takeScreenshot(page, 'video', true);
+      await looksGood(page, 'video');
     }));
 
   test('shows on a bar where each category fits, and the keyboard leads to each part', () =>
@@ -95,11 +88,10 @@ describeInBrowser('a video on the page', () => {
       };
       const { scenes } = makeVideo(again);
       await filesInput(page).setInputFiles([await film('twice.webm', again)]);
-      await classify(page, 'blue\nred');
-      await untilClassified(page);
-      const rows = page.locator('#moments-list > li');
-      expect(await rows.locator('h4').allTextContents()).toEqual(['blue', 'red']);
-      const parts = rows.first().getByRole('button');
+      await searchVideo(page, ['blue', 'red']);
+      const rows = page.locator('.best-frame');
+      expect(await rows.locator('h3').allTextContents()).toEqual(['blue', 'red']);
+      const parts = rows.first().locator('ul').getByRole('button');
       expect(await parts.allTextContents()).toEqual([
         expect.stringMatching(/^0:0[12]\.\d–0:0[34]\.\d, best frame at 0:0[23]\.\d$/),
         expect.stringMatching(/^0:0[56]\.\d–0:08\.\d, best frame at 0:0[67]\.\d$/),
@@ -130,14 +122,13 @@ describeInBrowser('a video on the page', () => {
         if (request.method() === 'POST') asked.push(request.url().replace(/^.*\//, ''));
       });
       await filesInput(page).setInputFiles([await film('film.webm'), ...(await scenePhotos(1))]);
-      await classify(page, 'blue, red');
-      await untilClassified(page);
-      await page.getByLabel('Look at every second of the video (slower)').check();
-      await page.getByText('The video will be sent.').waitFor();
-      await page.getByRole('button', { name: 'Classify' }).click();
-      await untilClassified(page);
-      expect(asked).toEqual([
-        expect.stringContaining('categorize?'),
+      await searchVideo(page, ['blue', 'red']);
+      await untilSorted(page, 6);
+      await page.getByLabel('Look at every second (slower)').check();
+      await page.getByRole('button', { name: 'Search the video' }).click();
+      await page.getByRole('button', { name: 'Search the video' }).waitFor({ state: 'hidden' });
+      await untilSearched(page);
+      expect(asked.filter((path) => path.startsWith('video?'))).toEqual([
         expect.stringMatching(/^video\?.*moments=true&thorough=false/),
         expect.stringMatching(/^video\?.*moments=true&thorough=true/),
       ]);
@@ -149,46 +140,94 @@ describeInBrowser('a video on the page', () => {
       const event = { event: 'result', data: { ...videoDetails, warnings } };
       await page.route('**/video?*', (route) => route.fulfill({ body: `${JSON.stringify(event)}\n` }));
       await filesInput(page).setInputFiles([await film('film.webm')]);
-      await classify(page, 'cat, dog, bird');
-      await untilClassified(page);
+      await searchVideo(page, ['cat', 'dog', 'bird']);
       for (const sentence of warnings) expect(await page.getByText(sentence).count()).toBe(1);
     }));
 
-  test('minimum score and count change what is shown; it is saved without a new upload', () =>
+  test('opens a frame large, leads to it, and saves it as the service made it', () =>
     stage.visit(async (page) => {
       await filesInput(page).setInputFiles([await film('film.webm')]);
-      await classify(page, 'blue, pink');
-      await untilClassified(page);
-      expect(await page.locator('.best-frame').count()).toBe(2);
-      await page.getByRole('slider', { name: 'Minimum score' }).fill('100');
-      await page
-        .locator('#best-frames')
-        .getByText(/^Categor(?:y|ies) without a match: /)
-        .waitFor();
-      await page.getByRole('slider', { name: 'Minimum score' }).fill('0');
-      const times = page.locator('.best-frame').first().locator('.time');
-      await page.getByRole('spinbutton', { name: 'Show top' }).fill('2');
-      await times.nth(2).waitFor({ state: 'detached' });
-      expect(await times.count()).toBe(2);
+      await searchVideo(page, ['blue', 'yellow']);
+      await page.getByRole('button', { name: /^blue, the frame at/ }).click();
+      const dialog = page.getByRole('dialog');
+      await dialog.getByRole('heading', { name: 'blue' }).waitFor();
+      expect(await dialog.getByRole('img').getAttribute('alt')).toMatch(/^blue, the frame at 0:0[34]\.\d$/);
+      await looksGood(page, 'frame');
+      await page.keyboard.press('ArrowRight');
+      await dialog.getByRole('heading', { name: 'yellow' }).waitFor();
+      const download = page.waitForEvent('download');
+      await dialog.getByRole('button', { name: 'Save this frame' }).click();
+      const saved = await download;
+      expect(saved.suggestedFilename()).toMatch(/^film-[4567]\.\d{3}\.jpg$/);
+      const jpeg = await readFile(await saved.path());
+      expect([...jpeg.subarray(0, 3)]).toEqual([0xff, 0xd8, 0xff]);
+      await dialog.getByRole('button', { name: 'Show in the video' }).click();
+      await dialog.waitFor({ state: 'hidden' });
+      await untilTrue(page, 'document.querySelector("video").currentTime > 4.8');
+    }));
+
+  test('all frames and the answers are saved without a new upload', () =>
+    stage.visit(async (page) => {
+      await filesInput(page).setInputFiles([await film('film.webm')]);
+      await searchVideo(page, ['blue', 'pink']);
+      const zip = page.waitForEvent('download');
+      await page.getByRole('button', { name: 'Save all frames' }).click();
+      const names = readZip(await (await zip).path()).map(({ name }) => name);
+      expect(names).toEqual([
+        expect.stringMatching(/^blue\/film-[34]\.\d{3}\.jpg$/),
+        expect.stringMatching(/^pink\/film-\d\.\d{3}\.jpg$/),
+      ]);
       const download = page.waitForEvent('download');
       await page.getByRole('button', { name: 'Save as JSON' }).click();
       const saved = await download;
       expect(saved.suggestedFilename()).toBe('video.json');
       expect(JSON.parse(await readFile(await saved.path(), 'utf8'))).toMatchObject({
         file: 'film.webm',
-        results: [{ category: 'blue', scores: [expect.anything(), expect.anything()] }, { category: 'pink' }],
+        results: [{ category: 'blue', scores: expect.anything() }, { category: 'pink' }],
       });
+    }));
+
+  test('names the categories that nothing in it fits, if a person asks for that', () =>
+    stage.visit(async (page) => {
+      const asked: string[] = [];
+      const [cat, dog, bird] = videoDetails.results;
+      const results = [cat, dog, { ...bird!, file: null, timestamp: null, score: 0.2 }];
+      const event = { event: 'result', data: { ...videoDetails, results } };
+      await page.route('**/video?*', async (route) => {
+        asked.push(route.request().url());
+        await route.fulfill({ body: `${JSON.stringify(event)}\n` });
+      });
+      await filesInput(page).setInputFiles([await film('film.webm')]);
+      await page.getByLabel('Leave out what is not in the video').check();
+      await searchVideo(page, ['cat', 'dog', 'bird']);
+      await page.getByText('Not in this video: bird.').waitFor();
+      expect(await page.locator('.best-frame h3').allTextContents()).not.toContain('bird');
+      expect(asked).toEqual([expect.stringContaining('others=true')]);
+    }));
+
+  test('of one scene shows one frame for all categories', () =>
+    stage.visit(async (page) => {
+      const still: VideoRecipe = { ...recipe, scenes: [{ colour: 'red', seconds: 2 }] };
+      await filesInput(page).setInputFiles([await film('still.webm', still)]);
+      await searchVideo(page, ['blue', 'red', 'pink']);
+      await page.getByText(/^One scene: all categories (?:at|between) 0:0/).waitFor();
+      expect(await page.locator('.best-frame').count()).toBe(1);
+      expect(await page.locator('.fits li').allTextContents()).toEqual(['red', 'pink', 'blue']);
+      expect(await page.locator('#timeline').isVisible()).toBe(false);
+      await looksGood(page, 'one-scene');
     }));
 
   test('that is none is named as such, and nothing else breaks', () =>
     stage.visit(async (page) => {
       await filesInput(page).setInputFiles([{ ...textFile('film.mp4', 'no video'), mimeType: 'video/mp4' }]);
-      await classify(page, 'blue');
-      await untilClassified(page);
+      await searchVideo(page, ['blue']);
       expect(await page.locator('#video-fault').textContent()).toMatch(/\w+/);
       expect(await page.locator('#video-answer').isVisible()).toBe(false);
+      // One reason is enough.
+      expect(await page.locator('#unplayable').isVisible()).toBe(false);
+      await looksGood(page, 'broken-video');
       await filesInput(page).setInputFiles([await film('film.webm')]);
-      await page.getByRole('button', { name: 'Classify' }).click();
+      await page.getByRole('button', { name: 'Search the video' }).click();
       await page.locator('.best-frame').waitFor();
       expect(await page.locator('#video-fault').isVisible()).toBe(false);
     }));
@@ -197,8 +236,7 @@ describeInBrowser('a video on the page', () => {
     stage.visit(async (page) => {
       const form: VideoRecipe = { ...recipe, encoder: 'mpeg4', options: {}, container: 'mp4' };
       await filesInput(page).setInputFiles([{ ...(await film('old.mp4', form)), mimeType: 'video/mp4' }]);
-      await classify(page, 'blue, red');
-      await untilClassified(page);
+      await searchVideo(page, ['blue', 'red']);
       await page.getByText('This browser cannot play this video').waitFor();
       expect(await page.locator('.best-frame img').count()).toBe(2);
       // Nothing that leads nowhere.
@@ -206,11 +244,12 @@ describeInBrowser('a video on the page', () => {
       const buttons = page.locator('#video-answer').locator('.mark, .time');
       expect(await buttons.count()).toBeGreaterThan(4);
       for (const button of await buttons.all()) expect(await button.isDisabled()).toBe(true);
-      expect(await page.getByText('Choose a part to see its best frame.').count()).toBe(0);
-      await takeScreenshot(page, 'unplayable', true);
-      await page.getByRole('spinbutton', { name: 'Show top' }).fill('1');
-      await buttons.nth(5).waitFor();
-      for (const button of await buttons.all()) expect(await button.isDisabled()).toBe(true);
+      await looksGood(page, 'unplayable');
+      // The pictures are there all the same.
+      await page.locator('.frame').first().click();
+      await page.getByRole('button', { name: 'Save this frame' }).waitFor();
+      expect(await page.getByRole('button', { name: 'Show in the video' }).isVisible()).toBe(false);
+      await page.keyboard.press('Escape');
       await filesInput(page).setInputFiles([await film('film.webm')]);
       await page.locator('#player').waitFor();
     }));

@@ -88,15 +88,17 @@ export async function takeScreenshot(page: Page, name: string, fullPage = false)
   await page.screenshot({ path: join(folder, `${name}.png`), fullPage });
 }
 
-/** Fills in the categories and starts. */
+/** Adds categories, one a line or separated by commas, and has a video searched. */
 export async function classify(page: Page, categories: string): Promise<void> {
-  await page.getByRole('textbox', { name: 'Categories' }).fill(categories);
-  await page.getByRole('button', { name: 'Classify' }).click();
+  await page.getByRole('textbox', { name: 'Categories' }).fill(categories.replaceAll('\n', ', '));
+  await page.keyboard.press('Enter');
+  const search = page.getByRole('button', { name: 'Search the video' });
+  if (await page.locator('#video-results').isVisible()) await search.click();
 }
 
-/** Waits until a run is over and everything has its answer. */
+/** Waits until everything is sent and has its answer. */
 export async function untilClassified(page: Page): Promise<void> {
-  await page.getByText('Up to date.').waitFor();
+  await page.locator('#results[aria-busy=false]').waitFor();
 }
 
 export const filesInput = (page: Page) => page.locator('#files-input');

@@ -1,4 +1,10 @@
-import type { ExifOrientation, Rectangle, ResizeAndCrop, Size } from '../../../../native/geometry.ts';
+import {
+  cutSize,
+  type ExifOrientation,
+  type Rectangle,
+  type ResizeAndCrop,
+  type Size,
+} from '../../../../native/geometry.ts';
 import { StoredPng } from '../../../../native/image/builtin-decoder.ts';
 
 /**
@@ -163,7 +169,7 @@ export async function loadKernel(): Promise<ResampleKernel | undefined> {
   return instance.exports as unknown as ResampleKernel;
 }
 
-/** The places of a square's pixels: offsets in bytes of its RGB. */
+/** The places of a picture's pixels: offsets in bytes of its RGB. */
 export interface TargetLayout {
   readonly origin: number;
   readonly right: number;
@@ -171,10 +177,10 @@ export interface TargetLayout {
 }
 
 /**
- * Resamples a square's window of a picture.
+ * Resamples a window of a picture.
  * @param readRow reads a row's pixels from `horizontal.sourceStart` to `sourceEnd`, [n, 4] u8 RGBA. It is called for each
  *   row from `vertical.sourceStart` to `sourceEnd`, in order.
- * @param target receives the square, [S, S, 3] u8 RGB
+ * @param target receives the window, [h, w, 3] u8 RGB
  */
 export type ResampleSquare = (
   readRow: (row: Uint8Array) => void,
@@ -194,9 +200,8 @@ function resampleWith(finish: (square: Uint8Array) => void): ResampleSquare {
     for (let at = 0; at < source.length; at += rowBytes) readRow(source.subarray(at, at + rowBytes));
     const square = resampleBicubic(source, axes);
     finish(square);
-    const side = horizontal.starts.length;
-    for (let y = 0, from = 0; y < side; y++) {
-      for (let x = 0; x < side; x++, from += 4) {
+    for (let y = 0, from = 0; y < vertical.starts.length; y++) {
+      for (let x = 0; x < horizontal.starts.length; x++, from += 4) {
         target.set(square.subarray(from, from + 3), layout.origin + y * layout.down + x * layout.right);
       }
     }
@@ -214,10 +219,10 @@ const ROWS = 4;
  */
 export function createKernelResample({ memory, ...kernel }: ResampleKernel): ResampleSquare {
   return (readRow, { horizontal, vertical }, target, { origin, right, down }) => {
-    const side = horizontal.starts.length;
+    const width = horizontal.starts.length;
     const sourceRowBytes = (horizontal.sourceEnd - horizontal.sourceStart) * 4;
     const sourceHeight = vertical.sourceEnd - vertical.sourceStart;
-    const rowBytes = roundUp(side * 4, VECTOR_BYTES);
+    const rowBytes = roundUp(width * 4, VECTOR_BYTES);
     const at = layOut(memory, {
       starts: horizontal.starts.byteLength,
       across: horizontal.weights.byteLength,
@@ -246,14 +251,14 @@ export function createKernelResample({ memory, ...kernel }: ResampleKernel): Res
         horizontal.taps,
         narrowed,
         rowBytes,
-        side,
+        width,
       );
     }
     for (const [y, start] of vertical.starts.entries()) {
       const rows = at.narrowed + start * rowBytes;
       const weights = at.downwards + y * vertical.taps * 4;
       kernel.weighRows(rows, rowBytes, weights, vertical.taps, at.weighed);
-      kernel.placeRow(at.weighed, side, at.square + origin + y * down, right);
+      kernel.placeRow(at.weighed, width, at.square + origin + y * down, right);
     }
     target.set(new Uint8Array(buffer, at.square, target.length));
   };
@@ -291,7 +296,7 @@ interface CutPicture {
   readonly covered: Size;
   readonly place: ResizeAndCrop;
   readonly orientation: ExifOrientation;
-  /** Changes the square's pixels, [S, S, 4] u8 RGBA, before their opacity is dropped. It costs the fast path. */
+  /** Changes the square's pixels, [n, 4] u8 RGBA, before their opacity is dropped. It costs the fast path. */
   readonly finish?: (square: Uint8Array) => void;
 }
 
@@ -301,7 +306,7 @@ interface CutPicture {
  * the original picture. Turns the square upright. Takes 0.7 ms of the main thread for 12 megapixels at an eighth, 4 ms
  * for 100.
  * @param png the shrunk picture as stored
- * @param target receives the square, [S, S, 3] u8 RGB, row-major
+ * @param target receives the square, [S, S, 3] u8 RGB, row-major; all of the resized picture, if there are several
  */
 export function resizeCutPixels(png: Uint8Array, cut: CutPicture, target: Uint8Array): void {
   const open = ({ left, top }: Rectangle) => {
@@ -316,14 +321,14 @@ export function resizeCutPixels(png: Uint8Array, cut: CutPicture, target: Uint8A
  * Resizes a picture of which only some rows are in memory at a time, and turns the square upright.
  * @param open called once, with the part of the stored picture that the square depends on. The function that it returns
  *   reads the next row of that part, [n, 4] u8 RGBA.
- * @param target receives the square, [S, S, 3] u8 RGB, row-major
+ * @param target receives the square, [S, S, 3] u8 RGB, row-major; all of the resized picture, if there are several
  */
 export function resizeRows(
   open: (part: Rectangle) => (row: Uint8Array) => void,
   cut: CutPicture,
   target: Uint8Array,
 ): void {
-  const { horizontal, vertical, target: place } = axesAsStored(cut, Math.sqrt(target.length / 3));
+  const { horizontal, vertical, target: place } = axesAsStored(cut, cutSize(cut.place, target.length / 3));
   const readRow = open({
     left: horizontal.sourceStart,
     top: vertical.sourceStart,
@@ -335,21 +340,26 @@ export function resizeRows(
 }
 
 /** The square's axes on the stored picture, which may be mirrored or on its side. */
-function axesAsStored({ covered, place, orientation }: CutPicture, side: number) {
+function axesAsStored({ covered, place, orientation }: CutPicture, { width, height }: Size) {
   const { resizedWidth, resizedHeight, cropLeft, cropTop } = place;
   const isTurned = orientation >= 5;
   const isMirrored = [2, 3, 7, 8].includes(orientation);
   const isUpsideDown = [3, 4, 6, 7].includes(orientation);
-  const axis = (source: number, resized: number, crop: number, isReversed: boolean) =>
-    bicubicAxis(source, resized, isReversed ? resized - crop - side : crop, side);
-  const sideways = [resizedWidth, cropLeft] as const;
-  const downwards = [resizedHeight, cropTop] as const;
-  const [right, down] = isTurned ? [side * 3, 3] : [3, side * 3];
+  type Part = readonly [resized: number, crop: number, length: number];
+  const axis = (source: number, [resized, crop, length]: Part, isReversed: boolean) =>
+    bicubicAxis(source, resized, isReversed ? resized - crop - length : crop, length);
+  const sideways = [resizedWidth, cropLeft, width] as const;
+  const downwards = [resizedHeight, cropTop, height] as const;
+  const [right, down] = isTurned ? [width * 3, 3] : [3, width * 3];
+  const horizontal = axis(covered.width, isTurned ? downwards : sideways, isMirrored);
+  const vertical = axis(covered.height, isTurned ? sideways : downwards, isUpsideDown);
+  const rightmost = right * (horizontal.starts.length - 1);
+  const lowest = down * (vertical.starts.length - 1);
   return {
-    horizontal: axis(covered.width, ...(isTurned ? downwards : sideways), isMirrored),
-    vertical: axis(covered.height, ...(isTurned ? sideways : downwards), isUpsideDown),
+    horizontal,
+    vertical,
     target: {
-      origin: (isMirrored ? right * (side - 1) : 0) + (isUpsideDown ? down * (side - 1) : 0),
+      origin: (isMirrored ? rightmost : 0) + (isUpsideDown ? lowest : 0),
       right: isMirrored ? -right : right,
       down: isUpsideDown ? -down : down,
     } satisfies TargetLayout,

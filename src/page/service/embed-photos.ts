@@ -6,9 +6,9 @@ import {
   sendPatiently,
 } from '../../contract/client.ts';
 import { isAboutFiles } from '../../contract/codes.ts';
-import type { CategorizeDetails } from '../../contract/schemas.ts';
-import { jpegBlob } from '../results/jpeg-blob.ts';
-import type { Fault, Photo, PhotoAnswer, Question } from '../results/photo.ts';
+import type { EmbeddingsAnswer } from '../../contract/schemas.ts';
+import { bytesOfBase64, jpegBlob } from '../results/jpeg-blob.ts';
+import type { Fault, Photo, PhotoEmbedding } from '../results/photo.ts';
 
 /** Photos in a request: enough to fill the model's batches, but few, so that answers come early. */
 const MAX_FILES = 32;
@@ -43,33 +43,39 @@ export class RunStopped extends Error {
   }
 }
 
+/** What made embeddings: those of different origins cannot be compared. */
+export type Origin = Pick<EmbeddingsAnswer, 'model' | 'sha256' | 'precision' | 'logit_scale'>;
+
 export interface PhotoRun extends SendingOptions {
   readonly photos: readonly Photo[];
-  readonly question: Question;
   /** Sends some of the photos, in this order. @throws the signal's reason */
   post(photos: readonly Photo[], signal: AbortSignal, onSent: (bytes: number) => void): Promise<Received>;
-  onAnswer(photo: Photo, answer: PhotoAnswer): void;
+  /**
+   * Called with the origin of each answer.
+   * @returns the origin as the embeddings shall name it
+   */
+  onOrigin(origin: Origin): string;
+  onEmbedding(photo: Photo, embedding: PhotoEmbedding): void;
   onFault(photo: Photo, fault: Fault): void;
   /** Bytes of all photos of the run. They become fewer when a request has to be sent again. */
   onSent(bytes: number): void;
-  onModel(model: CategorizeDetails['model']): void;
 }
 
 /** While the last photos of one request are classified, the next request is being sent. */
 const REQUESTS_AT_ONCE = 2;
 
 /**
- * Classifies photos, batch by batch. Answers are kept, however the run ends.
+ * Sends photos, batch by batch, for their embeddings. Embeddings are kept, however the run ends.
  * @throws RunStopped; the signal's reason
  */
-export async function classifyPhotos(run: PhotoRun): Promise<void> {
+export async function embedPhotos(run: PhotoRun): Promise<void> {
   const queue = batchesOf(run.photos);
   const failure = new AbortController();
   const signal = AbortSignal.any([run.signal, failure.signal]);
-  const sent = createSentTally(run.onSent);
+  const tallies = { sent: createSentTally(run.onSent), bugs: { inARow: 0 } };
   const work = async () => {
     for (let batch = queue.shift(); batch; batch = queue.shift()) {
-      queue.unshift(...(await sendBatch(batch, { ...run, signal }, sent)));
+      queue.unshift(...(await sendBatch(batch, { ...run, signal }, tallies)));
     }
   };
   const workers = Array.from({ length: REQUESTS_AT_ONCE }, () =>
@@ -82,17 +88,42 @@ export async function classifyPhotos(run: PhotoRun): Promise<void> {
   if (ended.some(({ status }) => status === 'rejected')) throw signal.reason;
 }
 
+/**
+ * A photo alone is sent so often before the service's bug is called the photo's. A request of several is cut at once: one
+ * of its photos may be the reason.
+ */
+const ATTEMPTS_AT_BUG = 2;
+/** So many photos in a row at which the service fails are not the reason: the service is. */
+const BUGS_IN_A_ROW = 8;
+
+/** A fault of the service at these photos. Sending them again together does not help. */
+class ServiceBug extends Error {
+  override readonly name = 'ServiceBug';
+  readonly received: Received;
+
+  constructor(received: Received) {
+    super('the service has a bug');
+    this.received = received;
+  }
+}
+
 /** @returns smaller batches to be sent in its place */
 async function sendBatch(
   photos: readonly Photo[],
   run: PhotoRun,
-  sent: SentTally,
+  tallies: { readonly sent: SentTally; readonly bugs: BugTally },
 ): Promise<readonly Photo[][]> {
-  using share = sent.share(photos);
+  using share = tallies.sent.share(photos);
   let batch = photos;
+  let bugs = 0;
   const attempt = async (): Promise<Received> => {
     while (batch.length > 0) {
       const received = await run.post(batch, run.signal, share.sent);
+      if (received.status === 500) {
+        bugs += 1;
+        if (batch.length === 1 && bugs < ATTEMPTS_AT_BUG) continue;
+        throw new ServiceBug(received);
+      }
       // The browser fails the whole request when it cannot read one of the files.
       const readable = received.status === 0 ? await withoutVanished(batch, run) : batch;
       if (readable.length === batch.length) return received;
@@ -100,72 +131,66 @@ async function sendBatch(
     }
     return { status: 204, body: undefined };
   };
-  const outcome = await sendPatiently(attempt, run);
+  const outcome = await sendPatiently(attempt, run).catch((fault: unknown) => {
+    if (fault instanceof ServiceBug) return { refusal: refusalOf(fault.received), isBug: true };
+    throw fault;
+  });
   if ('answer' in outcome) {
+    tallies.bugs.inARow = 0;
     if (batch.length > 0) takeAnswer(batch, outcome.answer, run);
   } else {
     const { refusal } = outcome;
-    if (!isAboutFiles(refusal)) throw new RunStopped(refusal);
-    const middle = Math.ceil(batch.length / 2);
-    if (refusal.client === 'send_less' && batch.length > 1)
+    const isBug = 'isBug' in outcome;
+    if (!isBug && !isAboutFiles(refusal)) throw new RunStopped(refusal);
+    if ((isBug || refusal.client === 'send_less') && batch.length > 1) {
+      const middle = Math.ceil(batch.length / 2);
       return [batch.slice(0, middle), batch.slice(middle)];
+    }
+    if (isBug && ++tallies.bugs.inARow >= BUGS_IN_A_ROW) throw new RunStopped(refusal);
     for (const photo of batch) run.onFault(photo, { code: refusal.code, sentence: refusal.sentence });
   }
   share.keep();
   return [];
 }
 
-function takeAnswer(batch: readonly Photo[], body: unknown, run: PhotoRun): void {
-  const answer = readBatchAnswer(body, run.question);
-  if (!answer) throw new RunStopped(refusalOf({ status: 200, body }));
-  run.onModel(answer.model);
-  for (const [place, photo] of batch.entries()) {
-    const found = answer.answers.get(place);
-    if (found) run.onAnswer(photo, found);
-    else run.onFault(photo, answer.faults.get(place) ?? unanswered);
-  }
-}
-
-/** The page lists at most this many categories of a photo. */
-const MAX_BEST = 10;
-
-/** The answer to one request, by the photo's place in it. */
-interface BatchAnswer {
-  readonly model: CategorizeDetails['model'];
-  readonly answers: ReadonlyMap<number, PhotoAnswer>;
-  readonly faults: ReadonlyMap<number, Fault>;
+interface BugTally {
+  inARow: number;
 }
 
 /**
- * Reads a detailed answer of /categorize. Each file was sent under its place in the request, `0`, `1`, …, because
- * names may repeat, be too long, or be private.
- * @returns undefined if the body is not such an answer
+ * Reads an answer of /embeddings. Each file was sent under its place in the request, because names may repeat, be too
+ * long, or be private.
  */
-function readBatchAnswer(body: unknown, question: Question): BatchAnswer | undefined {
-  const details = body as CategorizeDetails | null | undefined;
-  if (!Array.isArray(details?.results) || !Array.isArray(details.errors)) return undefined;
-  const places = new Map(question.labels.map((label, index) => [label, index]));
-  const warnings = new Map(details.warnings?.map(({ file, warning }) => [file, warning]));
-  const thumbnails = new Map(details.thumbnails?.map(({ file, image }) => [file, jpegBlob(image)]));
-  const answers = new Map<number, PhotoAnswer>();
-  for (const { file, scores: listed } of details.results) {
-    const similarities = new Float32Array(places.size).fill(Number.NaN);
-    const scores = new Float32Array(places.size);
-    const best: number[] = [];
-    for (const { category, score, similarity } of listed) {
-      const place = places.get(category);
-      if (place === undefined) continue;
-      similarities[place] = similarity;
-      scores[place] = score;
-      if (best.length < MAX_BEST) best.push(place);
-    }
-    const [warning, thumbnail] = [warnings.get(file), thumbnails.get(file)];
-    answers.set(Number(file), { question, similarities, scores, best, warning, thumbnail });
+function takeAnswer(batch: readonly Photo[], body: unknown, run: PhotoRun): void {
+  const answer = body as EmbeddingsAnswer | null | undefined;
+  if (!Array.isArray(answer?.embeddings) || !Array.isArray(answer.errors)) {
+    throw new RunStopped(refusalOf({ status: 200, body }));
   }
-  const faults = new Map(
-    details.errors.map(({ file, code, error }) => [Number(file), { code, sentence: error }]),
-  );
-  return { model: details.model, answers, faults };
+  const origin = run.onOrigin(answer);
+  const parts = Map.groupBy(answer.embeddings, ({ file }) => file);
+  const faults = new Map(answer.errors.map(({ file, code, error }) => [file, { code, sentence: error }]));
+  const warnings = new Map(answer.warnings?.map(({ file, warning }) => [file, warning]));
+  const thumbnails = new Map(answer.thumbnails?.map(({ file, image }) => [file, image]));
+  for (const [place, photo] of batch.entries()) {
+    const file = String(place);
+    const found = parts.get(file);
+    const thumbnail = thumbnails.get(file);
+    if (found) {
+      run.onEmbedding(photo, {
+        origin,
+        parts: found.map(({ embedding }) => vectorOf(embedding)),
+        warning: warnings.get(file),
+        thumbnail: thumbnail === undefined ? undefined : jpegBlob(thumbnail),
+      });
+    } else run.onFault(photo, faults.get(file) ?? unanswered);
+  }
+}
+
+/** @param embedding base64 of its float32 numbers in little-endian order, as all current browsers store them */
+export function vectorOf(embedding: EmbeddingsAnswer['embeddings'][number]['embedding']): Float32Array {
+  return typeof embedding === 'string'
+    ? new Float32Array(bytesOfBase64(embedding).buffer)
+    : Float32Array.from(embedding);
 }
 
 const unanswered: Fault = { code: 'unanswered', sentence: 'The answer does not mention this file.' };

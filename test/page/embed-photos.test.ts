@@ -1,31 +1,23 @@
 import { describe, expect, test } from 'bun:test';
 import type { Received } from '../../src/contract/client.ts';
-import type { Photo, Question } from '../../src/page/results/photo.ts';
-import {
-  batchesOf,
-  classifyPhotos,
-  type PhotoRun,
-  RunStopped,
-} from '../../src/page/service/classify-photos.ts';
+import type { Photo } from '../../src/page/results/photo.ts';
+import { batchesOf, embedPhotos, type PhotoRun, RunStopped } from '../../src/page/service/embed-photos.ts';
 import { newPhoto } from './photos.ts';
 
-const question: Question = { labels: ['cat', 'dog'], template: '' };
-const model = { name: 'fake', sha256: '0', precision: 'fp32', embedding_dimension: 2, image_resolution: 224 };
+const origin = { model: 'fake', sha256: '0', precision: 'fp32', dimension: 2, logit_scale: 100 };
+const base64 = (values: readonly number[]) =>
+  Buffer.from(Float32Array.from(values).buffer).toString('base64');
 
 const received = (status: number, body: unknown = {}): Received => ({ status, body });
 
-/** All photos are dogs but the broken ones. */
+/** Embeddings of all photos but the broken ones: their ids. */
 function answer(batch: readonly Photo[], broken: readonly number[] = []): Received {
   const places = batch.map(({ id }, place) => ({ id, file: String(place) }));
-  const scores = [
-    { category: 'dog', score: 0.9, similarity: 0.3 },
-    { category: 'cat', score: 0.1, similarity: 0.2 },
-  ];
   return received(200, {
-    model,
-    results: places
+    ...origin,
+    embeddings: places
       .filter(({ id }) => !broken.includes(id))
-      .map(({ file }) => ({ file, category: 'dog', score: 0.9, similarity: 0.3, scores })),
+      .map(({ id, file }) => ({ file, embedding: base64([id, 0.5]) })),
     errors: places
       .filter(({ id }) => broken.includes(id))
       .map(({ file }) => ({ file, code: 'image_broken', error: 'Cut off.' })),
@@ -45,7 +37,6 @@ function start(photos: readonly Photo[], post: (batch: readonly Photo[]) => Rece
   const stopping = new AbortController();
   const run: PhotoRun = {
     photos,
-    question,
     signal: stopping.signal,
     async post(batch, signal, onSent) {
       signal.throwIfAborted();
@@ -57,13 +48,13 @@ function start(photos: readonly Photo[], post: (batch: readonly Photo[]) => Rece
     pause: async (seconds) => {
       told.pauses.push(seconds);
     },
-    onAnswer: ({ id }) => told.answered.push(id),
+    onEmbedding: ({ id }) => told.answered.push(id),
     onFault: ({ id }, { code }) => told.faults.push(`${id} ${code}`),
     onSent: (bytes) => told.sent.push(bytes),
-    onModel: () => undefined,
+    onOrigin: () => 'origin',
     onWait: ({ code }, seconds) => told.waits.push(`${code} ${seconds}`),
   };
-  return { told, stopping, done: classifyPhotos(run) };
+  return { told, stopping, done: embedPhotos(run) };
 }
 
 const photosOf = (count: number) => Array.from({ length: count }, (_, id) => newPhoto(id));
@@ -90,24 +81,38 @@ describe('many photos', () => {
     expect(told.sent.at(-1)).toBe(100);
   });
 
-  test('each similarity stands under its own category, whatever order they come in', async () => {
-    const photo = newPhoto(0);
-    const answers: unknown[] = [];
-    await classifyPhotos({
+  test('each embedding belongs to its photo; of several parts all do, and the origin is noted', async () => {
+    const seen: unknown[] = [];
+    await embedPhotos({
       ...silent,
-      photos: [photo],
-      post: async (batch) => answer(batch),
-      onAnswer: (_, { similarities, best }) => answers.push([...similarities], best),
+      photos: photosOf(2).toReversed(),
+      async post() {
+        const embeddings = [
+          { file: '1', embedding: base64([1, 2]) },
+          { file: '0', embedding: [3, 4], tile: 1, tiles: 2 },
+          { file: '0', embedding: base64([5, 6]), tile: 2, tiles: 2 },
+        ];
+        return received(200, { ...origin, embeddings, errors: [] });
+      },
+      onOrigin: ({ sha256, logit_scale: scale }) => `${sha256} ${scale}`,
+      onEmbedding: ({ id }, { origin, parts }) => seen.push([id, origin, parts.map((part) => [...part])]),
     });
-    expect(answers).toEqual([
-      [Math.fround(0.2), Math.fround(0.3)],
-      [1, 0],
+    expect(seen).toEqual([
+      [
+        1,
+        '0 100',
+        [
+          [3, 4],
+          [5, 6],
+        ],
+      ],
+      [0, '0 100', [[1, 2]]],
     ]);
   });
 
   test('the warnings and thumbnails of the answer stay with their photos', async () => {
     const answers: unknown[] = [];
-    await classifyPhotos({
+    await embedPhotos({
       ...silent,
       photos: photosOf(3),
       async post(batch) {
@@ -116,7 +121,7 @@ describe('many photos', () => {
         const thumbnails = [{ file: '2', image: btoa('a JPEG file') }];
         return { status, body: { ...(body as object), warnings, thumbnails } };
       },
-      onAnswer: ({ id }, { warning, thumbnail }) => answers.push([id, warning, thumbnail?.text()]),
+      onEmbedding: ({ id }, { warning, thumbnail }) => answers.push([id, warning, thumbnail?.text()]),
     });
     expect(await Promise.all(answers.map((values) => Promise.all(values as unknown[])))).toEqual([
       [0, undefined, undefined],
@@ -133,7 +138,7 @@ describe('many photos', () => {
   });
 
   test('a file the answer does not speak of is told, too', async () => {
-    const { told, done } = start(photosOf(1), () => received(200, { model, results: [], errors: [] }));
+    const { told, done } = start(photosOf(1), () => received(200, { ...origin, embeddings: [], errors: [] }));
     await done;
     expect(told.faults).toEqual(['0 unanswered']);
   });
@@ -202,12 +207,25 @@ describe('when a request fails', () => {
     expect(told.faults).toEqual([]);
   });
 
-  test('a bug of the service costs the photos of that request alone', async () => {
+  test('a bug of the service at one photo costs that photo alone', async () => {
     const bug = received(500, { code: 'internal', error: 'This is a bug.' });
-    const { told, done } = start(photosOf(40), (batch) => (batch[0]?.id === 0 ? bug : answer(batch)));
+    const { told, done } = start(photosOf(40), (batch) =>
+      batch.some(({ id }) => id === 21) ? bug : answer(batch),
+    );
     await done;
-    expect(told.faults).toHaveLength(32);
-    expect(told.answered).toEqual([32, 33, 34, 35, 36, 37, 38, 39]);
+    expect(told.faults).toEqual(['21 internal']);
+    expect(told.answered).toHaveLength(39);
+    expect(told.pauses).toEqual([]);
+    // 32, 16, 8, 4, 2, 1, 1: the photo alone is sent twice.
+    expect(told.sizes.length).toBeLessThanOrEqual(2 + 2 * 5 + 1);
+  });
+
+  test('a service with a bug at every photo ends the run', async () => {
+    const bug = received(500, { code: 'internal', error: 'This is a bug.' });
+    const { told, done } = start(photosOf(200), () => bug);
+    expect(await done.catch((fault: unknown) => fault)).toMatchObject({ refusal: { code: 'internal' } });
+    expect(told.faults.length).toBeLessThan(10);
+    expect(told.answered).toEqual([]);
   });
 
   test.each(['unauthorized', 'label_too_long', 'option_invalid'])('%s ends the run at once', async (code) => {
@@ -233,11 +251,10 @@ describe('when a request fails', () => {
 });
 
 const silent = {
-  question,
   signal: new AbortController().signal,
   pause: async () => undefined,
   onFault: () => undefined,
   onSent: () => undefined,
-  onModel: () => undefined,
+  onOrigin: () => 'origin',
   onWait: () => undefined,
 };
