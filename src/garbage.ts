@@ -1,9 +1,12 @@
 /**
  * Frees the memory of bytes that are not read again, without waiting for the collector. A view into a larger buffer
  * shares that buffer, so it is left to the collector.
+ * @returns whether the memory is free
  */
-export function giveBack({ buffer, byteLength }: Uint8Array): void {
-  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
+export function giveBack({ buffer, byteLength }: Uint8Array): boolean {
+  if (!(buffer instanceof ArrayBuffer) || buffer.byteLength !== byteLength) return false;
+  buffer.transfer(0);
+  return true;
 }
 
 /** Counts bytes that have become garbage, and collects garbage when there are enough. */

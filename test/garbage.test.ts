@@ -19,14 +19,14 @@ test('collects after this number of bytes, and starts to count again', () => {
 describe('giving memory back', () => {
   test('frees a buffer that the bytes fill', () => {
     const bytes = new Uint8Array(1000);
-    giveBack(bytes);
+    expect(giveBack(bytes)).toBe(true);
     expect(bytes.buffer.byteLength).toBe(0);
   });
 
   test('keeps a buffer that the bytes are only a part of', () => {
     const buffer = new ArrayBuffer(1000);
-    giveBack(new Uint8Array(buffer, 0, 999));
-    giveBack(new Uint8Array(buffer, 1));
+    expect(giveBack(new Uint8Array(buffer, 0, 999))).toBe(false);
+    expect(giveBack(new Uint8Array(buffer, 1))).toBe(false);
     expect(buffer.byteLength).toBe(1000);
   });
 });

@@ -75,6 +75,12 @@ const pictureFaults: ReadonlySet<ErrorCode> = new Set([
   'image_broken',
 ]);
 
+/**
+ * The first and the last chunk of a large picture hold parts of others, too, so they are left to the collector. They have
+ * half a MiB each, as the HTTP server reads them.
+ */
+const CHUNK_BYTES = 1024 ** 2;
+
 /** Questions whose synonyms are remembered: at most ten pairs each. */
 const KNOWN_QUESTIONS = 64;
 
@@ -100,8 +106,8 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
       return await loadPicture(bytes, slot.pixels, options);
     } finally {
       // Nothing reads the bytes any more: `loadPicture` waits for its decoder even after the client has left.
-      noteGarbage(bytes.byteLength);
-      giveBack(bytes);
+      const { byteLength } = bytes;
+      noteGarbage(giveBack(bytes) ? Math.min(byteLength, CHUNK_BYTES) : byteLength);
     }
   };
 

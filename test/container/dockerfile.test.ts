@@ -58,7 +58,12 @@ test('a command given to the container runs instead of the service, and signals 
   expect(all('ENTRYPOINT')).toEqual([]);
   // The exec form: a shell in between would keep the signal to itself.
   const command: unknown = JSON.parse(all('CMD').at(-1)!);
-  expect(command).toEqual(['bun', packageJson.scripts.start.split(' ')[1]!]);
+  expect(command).toEqual(['bun', packageJson.scripts.start.split(' ').at(-1)!]);
+});
+
+test('the container and `bun run start` keep freed memory for equally long', () => {
+  const [, delay] = /MIMALLOC_PURGE_DELAY=(\d+)/.exec(packageJson.scripts.start) ?? [];
+  expect(values('ENV').get('MIMALLOC_PURGE_DELAY')).toBe(delay);
 });
 
 test('ONNX Runtime is told not to report to its makers', () => {

@@ -35,6 +35,8 @@ export async function startService(
       TMPDIR: process.env.TMPDIR,
       HOST: '127.0.0.1',
       PORT: '0',
+      // As in the container.
+      MIMALLOC_PURGE_DELAY: '1000',
       ...environment,
     },
     stdout: 'ignore',
