@@ -167,6 +167,41 @@ export function parseConfig(
   });
 }
 
+/** How object storage is reached. Undefined: the default of the client. */
+export interface StorageConfig {
+  readonly endpoint?: string;
+  readonly region?: string;
+  readonly accessKeyId?: string;
+  readonly secretAccessKey?: string;
+  readonly sessionToken?: string;
+}
+
+/** The variables of S3's own tools, in the order in which they are looked at. */
+const storageVariables: Readonly<Record<keyof StorageConfig, readonly string[]>> = {
+  endpoint: ['AWS_ENDPOINT_URL_S3', 'AWS_ENDPOINT_URL', 'AWS_ENDPOINT', 'S3_ENDPOINT'],
+  region: ['AWS_REGION', 'AWS_DEFAULT_REGION', 'S3_REGION'],
+  accessKeyId: ['AWS_ACCESS_KEY_ID', 'S3_ACCESS_KEY_ID'],
+  secretAccessKey: ['AWS_SECRET_ACCESS_KEY', 'S3_SECRET_ACCESS_KEY'],
+  sessionToken: ['AWS_SESSION_TOKEN', 'S3_SESSION_TOKEN'],
+};
+
+/** Reads how object storage is reached. An empty variable counts as not set. @throws ConfigError */
+export function parseStorageConfig(
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): StorageConfig {
+  const found = Object.entries(storageVariables).flatMap(([name, variables]) => {
+    const variable = variables.find((one) => (environment[one] ?? '') !== '');
+    return variable === undefined ? [] : [[name, { variable, value: environment[variable] ?? '' }] as const];
+  });
+  const endpoint = found.find(([name]) => name === 'endpoint')?.[1];
+  if (endpoint && !v.is(httpUrl, endpoint.value)) {
+    throw new ConfigError(
+      `Cannot start: ${endpoint.variable}=${JSON.stringify(endpoint.value)} must be an http or https URL`,
+    );
+  }
+  return Object.fromEntries(found.map(([name, { value }]) => [name, value.trim()]));
+}
+
 /** Variables that child processes need. Secrets such as `API_KEY` are not passed on. */
 const inheritedVariables = [
   'PATH',

@@ -51,7 +51,12 @@ export async function startEngine(
     log.error({ reason: fault.message }, 'inference failed; restarting it');
     observer.inferenceBrokeDown();
   };
-  const encoders = await loadEncoders(compiled, threads, onBreakdown, observer);
+  const encoders = await loadEncoders(compiled, {
+    threads,
+    copiesBytes: memory.towerCopiesBytes,
+    onBreakdown,
+    observer,
+  });
   const classifier = createClipClassifier({
     model: {
       name: compiled.name,

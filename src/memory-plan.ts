@@ -30,11 +30,18 @@ const MIN_VIDEO_PROCESS_BYTES = 100 * MEBI;
 /** A picture process may keep this much between two pictures, with its runtime. */
 const PICTURE_PROCESS_BYTES = 512 * MEBI;
 
+/** Enough for a copy of ViT-B/32 in int8 for each of six cores, or for each of eight with VNNI. */
+const MAX_TOWER_COPIES_BYTES = GIBI;
+/** Two copies of ViT-B/32 in int8 with VNNI take about this much; fewer are of no use. */
+const MIN_TOWER_COPIES_BYTES = 256 * MEBI;
+
 /** The embedding of a picture and the objects around it. */
 const EMBEDDED_PICTURE_BYTES = 3 * 1024;
 
 /** The memory that budgets are shares of. */
 const shared = ({ limitBytes }: Machine): number => Math.min(limitBytes, PROMISED_BYTES);
+
+const maxDecodeBytes = (machine: Machine): number => shared(machine) * 0.4;
 
 const requestBytes = (machine: Machine): number => shared(machine) / 5;
 
@@ -53,6 +60,13 @@ const videosAtOnce = (machine: Machine): number => {
   return Math.min(2, Math.max(1, Math.floor(room)));
 };
 
+/** What is left beside the model, the largest picture and videos, which is more than the sum that must fit. */
+const towerCopiesBytes = (machine: Machine): number => {
+  const videos = videosAtOnce(machine) * videoProcessBytes(machine);
+  const left = machine.limitBytes - MODEL_BYTES - maxDecodeBytes(machine) - videos;
+  return left < MIN_TOWER_COPIES_BYTES ? 0 : Math.min(MAX_TOWER_COPIES_BYTES, left);
+};
+
 const pictureProcesses = (machine: Machine): number =>
   Math.max(1, Math.min(machine.threads, Math.floor(shared(machine) / PICTURE_PROCESS_BYTES)));
 
@@ -64,7 +78,7 @@ interface Row {
 
 /**
  * Every budget, by its name in the plan. Names that end in `Bytes` are bytes, the others are counts.
- * The first three are the sum that must fit. The others are ceilings: each one bounds one kind of load. Loads differ, so
+ * The first four are the sum that must fit. The others are ceilings: each one bounds one kind of load. Loads differ, so
  * the ceilings overlap: together they exceed the sum. See docs/memory.md.
  */
 export const memoryRows = {
@@ -75,6 +89,10 @@ export const memoryRows = {
   requestBytes: {
     of: requestBytes,
     why: 'what requests hold under a heavy load, decoding included; four clients with large photos held 300 MB',
+  },
+  towerCopiesBytes: {
+    of: towerCopiesBytes,
+    why: 'copies of the vision tower, which make a queue of pictures faster; only what is left beside the model, videos and the largest picture',
   },
   videoBytes: {
     of: (machine) => videosAtOnce(machine) * videoProcessBytes(machine),
@@ -129,7 +147,7 @@ export const memoryRows = {
     why: 'pictures being decoded, once for this process and once for the picture processes',
   },
   maxDecodeBytes: {
-    of: (machine) => shared(machine) * 0.4,
+    of: maxDecodeBytes,
     why: 'one picture; a pixel takes some 4 bytes (most formats), 8 (TIFF) or 16 to 32 (AVIF). One over the row above is decoded alone',
   },
   pictureProcesses: {
@@ -155,9 +173,9 @@ export function planMemory(machine: Machine): MemoryPlan {
   return Object.freeze(Object.fromEntries(entries)) as MemoryPlan;
 }
 
-/** What the service holds at once: the model, requests and videos. */
-export function sumOf({ modelBytes, requestBytes: requests, videoBytes }: MemoryPlan): number {
-  return modelBytes + requests + videoBytes;
+/** What the service holds at once: the model with its copies, requests and videos. */
+export function sumOf({ modelBytes, towerCopiesBytes, requestBytes, videoBytes }: MemoryPlan): number {
+  return modelBytes + towerCopiesBytes + requestBytes + videoBytes;
 }
 
 /**

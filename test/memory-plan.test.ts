@@ -82,6 +82,24 @@ describe('the memory plan', () => {
     expect(planFor(64 * GIBI, 4)).toMatchObject({ videosAtOnce: 2, videoBytes: 2800 * MEBI });
   });
 
+  test('copies the vision tower only where that takes nothing from the others', () => {
+    for (const gibibytes of [1, 2]) expect(planFor(gibibytes * GIBI).towerCopiesBytes).toBe(0);
+    for (const [gibibytes, threads] of [
+      [2.5, 2],
+      [3, 2],
+      [4.2, 4],
+      [64, 8],
+    ] as const) {
+      const plan = planFor(gibibytes * GIBI, threads);
+      expect(plan.towerCopiesBytes).toBeGreaterThanOrEqual(256 * MEBI);
+      const { modelBytes, maxDecodeBytes, towerCopiesBytes, videoBytes } = plan;
+      expect(modelBytes + maxDecodeBytes + towerCopiesBytes + videoBytes).toBeLessThanOrEqual(
+        gibibytes * GIBI,
+      );
+    }
+    expect(planFor(64 * GIBI, 64).towerCopiesBytes).toBe(GIBI);
+  });
+
   test('decodes two videos at once where there are the cores and the memory', () => {
     expect(planFor(4 * GIBI, 4).videosAtOnce).toBe(2);
     expect(planFor(4 * GIBI, 3).videosAtOnce).toBe(1);

@@ -36,7 +36,8 @@ export interface OnnxWorker extends AsyncDisposable {
 }
 
 interface OnnxWorkerOptions {
-  readonly arenaBytes: number;
+  /** Several workers may share one, if each computes on its own part. */
+  readonly arena: SharedArrayBuffer;
   /** Threads that compute one operation together; ONNX Runtime does not see a cgroup's quota. */
   readonly threads: number;
   /** Called with the reason when a thread has ended that was not stopped. */
@@ -49,8 +50,7 @@ const MAX_ATTEMPTS = 2;
 const PAUSE_MS = 1000;
 
 /** Starts the inference thread. */
-export function startOnnxWorker({ arenaBytes, threads, onBreakdown }: OnnxWorkerOptions): OnnxWorker {
-  const arena = new SharedArrayBuffer(arenaBytes);
+export function startOnnxWorker({ arena, threads, onBreakdown }: OnnxWorkerOptions): OnnxWorker {
   const loaded: LoadTask[] = [];
   let stopped: InferenceThreadError | undefined;
   let thread: InferenceThread;

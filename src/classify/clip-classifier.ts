@@ -4,7 +4,7 @@ import type { Score } from '../clip/family.ts';
 import type { ImageEncoder, PixelSlot } from '../clip/image-encoder.ts';
 import { averageEmbedding, type LabelEncoder } from '../clip/label-encoder.ts';
 import { backgroundPhrases } from '../contract/background.ts';
-import { MAX_TEXTS, MAX_TILES } from '../contract/options.ts';
+import { MAX_PICTURE_TILES, MAX_TEXTS } from '../contract/options.ts';
 import type { EngineObserver } from '../engine-observer.ts';
 import { type ErrorCode, ServiceError } from '../errors.ts';
 import { giveBack, type NoteGarbage } from '../garbage.ts';
@@ -92,7 +92,7 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
   const tiled = createSemaphore(parts.tiledBytes);
   const { imageResolution } = model;
   // Once for the decoded picture, and once for its copy from another process.
-  const mostTiledBytes = 2 * MAX_TILES * imageResolution ** 2 * 3;
+  const mostTiledBytes = 2 * MAX_PICTURE_TILES * imageResolution ** 2 * 3;
 
   const decode = async (bytes: Uint8Array, slot: PixelSlot, share: Permit, options: LoadPictureOptions) => {
     try {

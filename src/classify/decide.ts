@@ -97,6 +97,13 @@ export function thresholdOf(rules: Rules): number {
   return rules.threshold ?? (usesBackground(rules) ? DEFAULT_OTHERS_THRESHOLD : 0);
 }
 
+/**
+ * Two categories above this cosine share one meaning, and one score. The limit is high, because CLIP gives all short
+ * texts a high cosine, and more so in one template: a lower one would report neighbours such as two breeds of dogs. It
+ * is a judgement: `bun run bench --only others --model FILE` prints the cosines of pairs of words for your weights.
+ */
+export const SYNONYM_COSINE = 0.98;
+
 /** How many of the best candidates `decide` compares. A ranking keeps at least as many. */
 export const DECIDING_CANDIDATES = 1;
 

@@ -34,14 +34,14 @@ export interface RankOptions {
 /** The background's match of a candidate's picture, by the candidate's place. */
 export type MatchOf = (candidate: number) => BackgroundMatch;
 
-/** @param embedding of a picture, [tiles, D] float32, each row L2-normalised */
+/** @param embedding of a picture, [tiles, D] float32 */
 export function matchBackground(
   embedding: Float32Array,
   { names, embeddings }: NamedEmbeddings,
 ): BackgroundMatch {
   return strongest(
     names,
-    embeddings.map((phrase) => similarityOf(phrase, embedding)),
+    embeddings.map((phrase) => similarityOf(embedding, phrase)),
   );
 }
 

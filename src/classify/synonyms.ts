@@ -1,14 +1,7 @@
 import { takeTurns } from '../turns.ts';
 import type { WorkContext } from '../work-context.ts';
 import type { Synonyms } from './classifier.ts';
-import { cosine } from './decide.ts';
-
-/**
- * Two categories above this cosine share one meaning, and one score. The limit is high, because CLIP gives all short
- * texts a high cosine, and more so in one template: a lower one would report neighbours such as two breeds of dogs. It
- * is a judgement: `bun run bench --only others --model FILE` prints the cosines of pairs of words for your weights.
- */
-export const SYNONYM_COSINE = 0.98;
+import { cosine, SYNONYM_COSINE } from './decide.ts';
 
 /** Two million pairs, which takes some tenths of a second. Further categories are not compared. */
 const MAX_COMPARED = 2000;

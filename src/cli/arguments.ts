@@ -11,6 +11,8 @@ import {
 import { ServiceError } from '../errors.ts';
 import { type SidecarNaming, sidecarNamings } from './keywords/sidecar.ts';
 import type { FormatName } from './output/line-format.ts';
+import { isArchive, type PartFormat, parseShard, type Shard } from './shards/shard.ts';
+import { isStorageUrl } from './storage/storage.ts';
 import { reasonOf, UsageError } from './usage-error.ts';
 
 export const help = `Sorts photos into categories that you write yourself, or finds the best photo
@@ -20,12 +22,16 @@ or video frame for each category. Also searches folders.
   bun run classify --video clip.mp4 --categories cats.json [options]
   bun run classify PHOTOS… --remove-keywords [--dry-run]
   bun run classify undo LOG [--dry-run]
+  bun run classify PHOTOS… --categories cats.json --shard I/N --output PARTS
+  bun run classify merge PARTS… --output all.jsonl
   bun run classify search "a dog in snow" PHOTOS… [options]
   bun run classify similar PHOTO PHOTOS… [options]
   bun run classify duplicates PHOTOS… [options]
 
 PHOTOS: picture files, and folders (searched with all subfolders). Pictures and
 videos in folders that are not used are named on standard error, too.
+Questions with categories also take tar files (.tar, .tar.gz, .tgz) and object
+storage: s3://bucket/folder/ is all that begins so, tar files included.
 Categories: a JSON, CSV or text file, or one --category for each.
 
 Question
@@ -72,6 +78,17 @@ Index
                       ~/.cache/clip/photos.index)
   --no-index          keep nothing
 
+Many machines
+  --shard I/N         answer only the photos of shard I of N, I from 0. A photo
+                      belongs to one shard, and a tar file as a whole
+  --output PARTS      a folder, or s3://bucket/folder/: each shard writes its
+                      part there when it is complete, part-00003-of-00010.jsonl.
+                      Run a shard that was killed again: it continues
+  --output FILE       also FILE.parquet, s3://bucket/FILE.jsonl or .parquet
+  --parquet           write the parts as Parquet
+  merge PARTS…        join the parts to one file, if all are there, of the same
+                      run, and have each photo once
+
 Output
   (default)           one line per answer: category, tab, file;
                       "-" where the best score is below the threshold; with
@@ -115,13 +132,16 @@ Other options
 
 Environment: CLIP_MODEL, CLIP_CACHE, CLIP_PRECISION, THREADS, MAX_IMAGE_BYTES,
 MAX_IMAGE_PIXELS, MAX_VIDEO_SECONDS, MAX_CATEGORIES and LOG_LEVEL work as in the
-service. With --server, API_KEY is sent to it (not an option, because other
-users could see it in the process list).
+service. Object storage needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and
+takes AWS_REGION, AWS_ENDPOINT_URL and AWS_SESSION_TOKEN. With --server, API_KEY
+is sent to it (not an option, because other users could see it in the process
+list).
 
 Exit codes: 0 success; 1 some pictures, raw pictures, videos or files that you
 named could not be used (standard error names each with the reason); 2 nothing
 was done, or the run had to stop: wrong options or settings, no model, no
-server, a full disk; 130 interrupted.
+server, a full disk; 130 interrupted. With --output PARTS, broken photos are in
+the part and give 0; 1 means that photos are left: run the shard again.
 
 Answers go to standard output, everything else to standard error. "bun run"
 adds lines of its own, such as 'error: script "classify" exited with code 1';
@@ -152,7 +172,8 @@ interface SearchQuestion {
 export interface Command {
   /**
    * `best`: the best photo for each category; `video`: the best frame; `search`, `similar` and `duplicates` are about
-   * whole folders. The last two need no model.
+   * whole folders. `shard` is `categorize` for photos of any place, in parts; `merge` joins the parts. The last three
+   * need no model.
    */
   readonly task:
     | 'categorize'
@@ -161,6 +182,8 @@ export interface Command {
     | 'search'
     | 'similar'
     | 'duplicates'
+    | 'shard'
+    | 'merge'
     | 'remove-keywords'
     | 'undo';
   /** Files and folders; with `video` and `undo` exactly one file. */
@@ -181,6 +204,10 @@ export interface Command {
   /** Whether the person has confirmed what would otherwise be refused. */
   readonly isConfirmed: boolean;
   readonly search: SearchQuestion;
+  /** Of `shard`: the whole, 0/1, unless it was given. */
+  readonly shard: Shard;
+  /** Of a part whose name does not say it. */
+  readonly partFormat: PartFormat;
   readonly index: {
     readonly isUsed: boolean;
     /** undefined: the usual place */
@@ -216,6 +243,8 @@ const ownOptions = {
   index: text,
   'no-index': flag,
   'min-similarity': text,
+  shard: text,
+  parquet: flag,
   server: text,
   quiet: flag,
   help: { type: 'boolean', short: 'h' },
@@ -237,7 +266,16 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
   if (values.help) return 'help';
 
   const single = (
-    name: 'categories' | 'video' | 'output' | 'copy-to' | 'move-to' | 'sidecar-name' | 'server' | 'index',
+    name:
+      | 'categories'
+      | 'video'
+      | 'output'
+      | 'copy-to'
+      | 'move-to'
+      | 'sidecar-name'
+      | 'server'
+      | 'index'
+      | 'shard',
   ) => nonEmpty(name, onlyOne(name, values[name]));
   const question = readQuestion(values);
   const video = single('video');
@@ -252,18 +290,25 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
   const naming = single('sidecar-name');
   const hasCategories = file !== undefined || words.length > 0;
   const isUndo = positionals[0] === 'undo' && !hasCategories;
-  const isAsked = !isUndo && !removesKeywords;
+  const isMerge = positionals[0] === 'merge' && !hasCategories;
+  const isAsked = !isUndo && !isMerge && !removesKeywords;
+  const shard = single('shard');
+  const parquet = values.parquet ?? false;
+  const sharding = isMerge ? undefined : shardingReason({ shard, parquet, output, positionals });
   const isVideo = video !== undefined;
   const isMove = moveTo !== undefined;
   const directory = moveTo ?? copyTo;
   const { task: library, subject, paths } = readLibraryTask(positionals);
-  const asked = library ?? (isVideo ? 'video' : best ? 'best' : 'categorize');
-  const task = isUndo ? 'undo' : removesKeywords ? 'remove-keywords' : asked;
+  const ofFiles = sharding === undefined ? 'categorize' : 'shard';
+  const asked = library ?? (isVideo ? 'video' : best ? 'best' : ofFiles);
+  const task = isUndo ? 'undo' : isMerge ? 'merge' : removesKeywords ? 'remove-keywords' : asked;
   const index = single('index');
   const usesIndex = values['no-index'] !== true;
   const minSimilarity = readSimilarity(onlyOne('min-similarity', values['min-similarity']));
   const refused: readonly (readonly [isRefused: boolean, sentence: string])[] = [
     ...(library === undefined ? [] : refusedWith(library, values)),
+    ...(sharding === undefined ? [] : refusedForShards(sharding, task, values)),
+    ...(isMerge ? refusedForMerge(values, positionals) : []),
     [
       library !== undefined && library !== 'duplicates' && subject.trim() === '',
       `${library} needs ${library === 'search' ? 'the words to search for' : 'a photo'} and a folder; see --help.`,
@@ -317,7 +362,7 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
       isUndo && (positionals.length !== 2 || directory !== undefined),
       'undo takes one file, the log of a move.',
     ],
-    [!isAsked && output !== undefined, '--output needs categories.'],
+    [!isAsked && !isMerge && output !== undefined, '--output needs categories.'],
     [
       question.several === true && isMove,
       '--several cannot be combined with --move-to, because a photo can be moved into one folder only; use --copy-to.',
@@ -334,7 +379,7 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
   for (const [isRefused, sentence] of refused) if (isRefused) throw new UsageError(sentence);
   return {
     task,
-    paths: isVideo ? [video] : isUndo ? positionals.slice(1) : paths,
+    paths: isVideo ? [video] : isUndo || isMerge ? positionals.slice(1) : paths,
     categories: { file, words },
     question,
     videoOptions: { thorough, moments },
@@ -351,7 +396,9 @@ export function parseCommand(argv: readonly string[]): Command | 'help' {
       limit: isGiven(values, 'top-k') ? question.top_k : LISTED,
       minSimilarity: minSimilarity ?? (library === 'duplicates' ? DUPLICATE_SIMILARITY : -1),
     },
-    index: { isUsed: usesIndex, file: index },
+    shard: shard === undefined ? { index: 0, count: 1 } : parseShard(shard),
+    partFormat: parquet ? 'parquet' : 'jsonl',
+    index: { isUsed: usesIndex && sharding === undefined, file: index },
     server: serverUrl(single('server')),
     isQuiet: quiet,
   };
@@ -407,6 +454,71 @@ function refusedWith(
     isGiven(values, name),
     `--${name} cannot be combined with ${task}. If a folder has that name, write ./${task}.`,
   ]);
+}
+
+/** Why a command is about photos in parts: what it cannot do follows from it. @returns undefined: it is not */
+function shardingReason({
+  shard,
+  parquet,
+  output = '',
+  positionals,
+}: {
+  readonly shard: string | undefined;
+  readonly parquet: boolean;
+  readonly output: string | undefined;
+  readonly positionals: readonly string[];
+}): string | undefined {
+  if (shard !== undefined) return '--shard';
+  if (positionals.some(isStorageUrl)) return 'photos in object storage';
+  if (positionals.some(isArchive)) return 'photos in tar files';
+  if (isStorageUrl(output)) return 'an --output in object storage';
+  return parquet || /\.parquet$/i.test(output) ? 'Parquet' : undefined;
+}
+
+type Refusals = (readonly [isRefused: boolean, sentence: string])[];
+
+function refusedForShards(
+  why: string,
+  task: Command['task'],
+  values: Readonly<Record<string, unknown>>,
+): Refusals {
+  const changing = [
+    'copy-to',
+    'move-to',
+    'keep-folders',
+    'write-keywords',
+    'remove-keywords',
+    'sidecar-name',
+  ];
+  const others = ['best', 'video', 'dry-run', 'no-list', 'yes', 'index', 'min-similarity'];
+  const hasOutput = isGiven(values, 'output');
+  return [
+    ...[...changing, ...others].map((name): Refusals[number] => [
+      isGiven(values, name),
+      `--${name} cannot be combined with ${why}, which only answers which category each photo has.`,
+    ]),
+    [task !== 'shard', `${task} cannot be combined with ${why}; it needs photos in files of this computer.`],
+    [hasOutput && isGiven(values, 'csv'), `With ${why}, --output is JSON lines or Parquet; leave out --csv.`],
+    [
+      !hasOutput && (isGiven(values, 'shard') || isGiven(values, 'parquet')),
+      `--${isGiven(values, 'shard') ? 'shard' : 'parquet'} needs --output FOLDER, or an address in object storage such as s3://bucket/answers/.`,
+    ],
+  ];
+}
+
+function refusedForMerge(
+  values: Readonly<Record<string, unknown>>,
+  positionals: readonly string[],
+): Refusals {
+  const accepted = ['output', 'quiet', 'help'];
+  return [
+    ...Object.keys(values).map((name): Refusals[number] => [
+      !accepted.includes(name),
+      `--${name} cannot be combined with merge.`,
+    ]),
+    [positionals.length < 2, 'merge needs the folder of the parts; see --help.'],
+    [!isGiven(values, 'output'), 'merge needs --output FILE, ending in .jsonl or .parquet.'],
+  ];
 }
 
 function isGiven(values: Readonly<Record<string, unknown>>, name: string): boolean {

@@ -4,12 +4,16 @@ import { openAnswers } from './open-answers.ts';
 import { type ProgramParts, runProgram } from './program.ts';
 import { findBestFiles, findBestFrames } from './tasks/best.ts';
 import { categorizeFiles } from './tasks/categorize.ts';
+import { mergeParts } from './tasks/merge.ts';
 import { removeKeywordsOfFiles } from './tasks/remove-keywords.ts';
 import { findDuplicates, findSimilarFiles, searchFiles } from './tasks/search.ts';
+import { classifyShard } from './tasks/shard.ts';
 import { undoMoves } from './tasks/undo.ts';
 
 const tasks = {
   categorize: categorizeFiles,
+  shard: classifyShard,
+  merge: mergeParts,
   best: findBestFiles,
   video: findBestFrames,
   'remove-keywords': removeKeywordsOfFiles,
@@ -33,18 +37,19 @@ async function run(command: Command, { terminal, tally, signal }: ProgramParts):
     categories,
     terminal,
     tally,
+    config,
     openAnswers: () => openAnswers({ command, question, config, terminal, signal }),
     signal,
   });
 }
 
 function isAboutCategories({ task }: Command): boolean {
-  return task === 'categorize' || task === 'best' || task === 'video';
+  return task === 'categorize' || task === 'shard' || task === 'best' || task === 'video';
 }
 
 function continuing({ output, task, index }: Command): string {
   const isRemembered = task !== 'video' && index.isUsed;
-  const isContinued = isRemembered || (output !== undefined && task === 'categorize');
+  const isContinued = isRemembered || (output !== undefined && (task === 'categorize' || task === 'shard'));
   return isContinued ? ' Run the same command again to continue.' : '';
 }
 

@@ -87,7 +87,8 @@ async function run<Command extends { readonly isQuiet: boolean }>(
     return exitCodes.interrupted;
   }
   if (!command.isQuiet) terminal.note(tally.summary());
-  return tally.faults > 0 ? exitCodes.filesBroken : exitCodes.ok;
+  const failed = tally.left + (tally.recordsFaults ? 0 : tally.faults);
+  return failed > 0 ? exitCodes.filesBroken : exitCodes.ok;
 }
 
 /** @returns the sentence of a fault that the person can correct; undefined for a bug */

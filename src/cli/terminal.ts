@@ -111,9 +111,10 @@ interface ProgressOptions {
 interface Progress {
   /**
    * Stores the progress. The next tick shows it, so files that are answered together appear together.
+   * @param total undefined while it is not known
    * @param remarks further counts, such as `3 failed`
    */
-  show(done: number, total: number, remarks?: readonly string[]): void;
+  show(done: number, total: number | undefined, remarks?: readonly string[]): void;
   /** Removes the bar. */
   end(): void;
 }
@@ -131,20 +132,21 @@ export function createProgress({
 }: ProgressOptions): Progress {
   if (isQuiet) return { show: () => undefined, end: () => undefined };
   const pace = createPace(now());
-  let latest: { done: number; total: number; remarks: readonly string[] } | undefined;
+  let latest: { done: number; total: number | undefined; remarks: readonly string[] } | undefined;
   const stop = repeat(terminal.isInteractive ? REDRAW_EVERY_MS : LINE_EVERY_MS, () => {
     if (!latest) return;
     const { done, total, remarks } = latest;
     pace.note(done, now());
     const { rate } = pace;
-    const speed =
-      rate > 0 ? [`${duration((total - done) / rate)} left`, `${rate.toFixed(rate < 10 ? 1 : 0)}/s`] : [];
-    const parts = [`${count(done)} of ${count(total)} ${unit}`, ...speed, ...remarks];
+    const left = total === undefined ? [] : [`${duration((total - done) / rate)} left`];
+    const speed = rate > 0 ? [...left, `${rate.toFixed(rate < 10 ? 1 : 0)}/s`] : [];
+    const ofAll = total === undefined ? '' : ` of ${count(total)}`;
+    const parts = [`${count(done)}${ofAll} ${unit}`, ...speed, ...remarks];
     const line = parts.join(', ');
     if (!terminal.isInteractive) return terminal.note(line);
     // A narrow terminal shows the first parts.
     const shorter = parts.map((_, index) => parts.slice(0, parts.length - index).join(', '));
-    terminal.status(`${bar(done, total)} ${line}`, ...shorter);
+    terminal.status(...(total === undefined ? [] : [`${bar(done, total)} ${line}`]), ...shorter);
   });
   return {
     show(done, total, remarks = []) {

@@ -6,8 +6,17 @@ interface BatcherOptions<Item, Result> {
   /**
    * Runs one batch; results in the order of the items.
    * @param waitsMs how long each item has waited, in their order
+   * @param lane the lane that it runs on; undefined: it has all of them
    */
-  readonly run: (items: readonly Item[], waitsMs: readonly number[]) => Promise<readonly Result[]>;
+  readonly run: (
+    items: readonly Item[],
+    waitsMs: readonly number[],
+    lane: number | undefined,
+  ) => Promise<readonly Result[]>;
+  /** Batches that may run at the same time. Waiting items are spread evenly over the free lanes. Default: 1. */
+  readonly lanes?: number;
+  /** Whether the next batch should have all lanes for itself, if they are free. Default: with one lane. */
+  readonly undivided?: (waiting: number) => boolean;
   /** Releases what an item holds whose client left before its batch began. */
   readonly skip?: (item: Item) => void;
   /** Whether a batch that is not full should wait for further items; `reconsider` asks again. */
@@ -16,7 +25,7 @@ interface BatcherOptions<Item, Result> {
   readonly holdMs?: number;
 }
 
-/** Turns single items into batches: the items that wait while a batch runs form the next one. */
+/** Turns single items into batches: the items that wait while the lanes are busy form the next ones. */
 interface Batcher<Item, Result> {
   /**
    * @param signal aborted when the client leaves: a waiting item is dropped at once
@@ -39,12 +48,14 @@ interface Entry<Item, Result> {
 }
 
 export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result>): Batcher<Item, Result> {
-  const { maxBatch, compatible, run, skip, hold = () => false, holdMs = 0 } = options;
+  const { maxBatch, compatible, run, skip, hold = () => false, holdMs = 0, lanes = 1 } = options;
+  const { undivided = () => lanes === 1 } = options;
   let waiting: Entry<Item, Result>[] = [];
   /** Number of the last batch that a call began; for a new call, of the last batch before it came. */
   const served = new WeakMap<object, number>();
   let batches = 0;
-  let draining = false;
+  const freeLanes = new Set(Array.from({ length: lanes }, (_, lane) => lane));
+  let starting = false;
   let alarm: Timer | undefined;
 
   /** The first item of the waiting call whose turn is the longest ago. */
@@ -68,15 +79,18 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
   };
   const heldMs = (entry: Entry<Item, Result>) => performance.now() - entry.submittedAt;
 
-  /** The entry whose turn it is, and those that may share its batch, the longest waiting first. */
-  const takeBatch = (): Entry<Item, Result>[] => {
+  /**
+   * The entry whose turn it is, and those that may share its batch, the longest waiting first.
+   * @param shares batches that the waiting entries are spread over
+   */
+  const takeBatch = (shares: number): Entry<Item, Result>[] => {
     const first = firstInTurn();
     if (!first) return [];
     batches += 1;
     if (first.call) served.set(first.call, batches);
     const batch = [first];
     const left: Entry<Item, Result>[] = [];
-    const limit = maxBatch(first.item);
+    const limit = Math.min(maxBatch(first.item), Math.ceil(waiting.length / shares));
     for (const entry of waiting) {
       if (entry === first) continue;
       if (batch.length < limit && compatible(first.item, entry.item)) batch.push(entry);
@@ -94,34 +108,48 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
     entry.reject(entry.signal?.reason);
   };
 
-  const drain = async () => {
-    draining = true;
+  const start = async () => {
+    starting = true;
     // Items that are submitted in the same turn of the event loop share the first batch.
     await Promise.resolve();
-    while (isDue()) {
-      const batch = takeBatch();
-      try {
-        const results = await run(
-          batch.map((entry) => entry.item),
-          batch.map(heldMs),
-        );
-        batch.forEach((entry, index) => {
-          entry.resolve(results[index] as Result);
-        });
-      } catch (fault) {
-        for (const entry of batch) entry.reject(fault);
-      }
+    starting = false;
+    while (freeLanes.size > 0 && isDue()) {
+      const isAlone = freeLanes.size === lanes && undivided(waiting.length);
+      const [firstFree] = freeLanes;
+      const taken = isAlone ? [...freeLanes] : [firstFree as number];
+      const batch = takeBatch(isAlone ? 1 : freeLanes.size);
+      for (const lane of taken) freeLanes.delete(lane);
+      void perform(batch, isAlone ? undefined : firstFree).then(() => {
+        for (const lane of taken) freeLanes.add(lane);
+        reconsider();
+      });
     }
-    draining = false;
-    reconsider();
+    setAlarm();
+  };
+
+  const perform = async (batch: readonly Entry<Item, Result>[], lane: number | undefined) => {
+    try {
+      const items = batch.map((entry) => entry.item);
+      const results = await run(items, batch.map(heldMs), lane);
+      batch.forEach((entry, index) => {
+        entry.resolve(results[index] as Result);
+      });
+    } catch (fault) {
+      for (const entry of batch) entry.reject(fault);
+    }
   };
 
   const reconsider = () => {
-    if (draining) return;
+    if (starting || freeLanes.size === 0) return;
+    if (isDue()) void start();
+    else setAlarm();
+  };
+
+  /** Wakes up when the batch that is held may not be held any longer. */
+  const setAlarm = () => {
     clearTimeout(alarm);
     const first = firstInTurn();
-    if (isDue()) void drain();
-    else if (first) alarm = setTimeout(reconsider, holdMs - heldMs(first) + 1);
+    if (first && freeLanes.size > 0) alarm = setTimeout(reconsider, Math.max(0, holdMs - heldMs(first)) + 1);
   };
 
   return {

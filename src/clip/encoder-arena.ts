@@ -8,7 +8,7 @@ export const MAX_TEXT_BATCH = 32;
 /** One batch waits while another runs; the same number of pictures is being decoded. */
 const PIXEL_SLOTS = 2 * MAX_IMAGE_BATCH;
 
-/** In bytes: a cache line, so that both threads never write to the same one. */
+/** In bytes: a cache line, so that two threads never write to the same one. */
 const ALIGNMENT = 64;
 
 interface EmbeddingTensor extends ArenaTensor {
@@ -24,17 +24,21 @@ export interface EncoderArena {
   readonly slotBytes: number;
   /** Pictures on their way to a batch: `slots` × [S, S, 3] uint8. */
   slotOffset(slot: number): number;
-  /** The running batch: [n, S, S, 3] uint8, RGB, row-major. */
-  pixels(count: number): ArenaTensor;
-  /** [n, D] float32, L2-normalised. */
-  imageEmbeddings(count: number): EmbeddingTensor;
+  /** A lane's running batch: [n, S, S, 3] uint8, RGB, row-major. */
+  pixels(count: number, lane: number): ArenaTensor;
+  /** A lane's results: [n, D] float32, L2-normalised. */
+  imageEmbeddings(count: number, lane: number): EmbeddingTensor;
   /** [n, length] int32. */
   inputIds(count: number, length: number): ArenaTensor;
   /** [n, D] float32, L2-normalised. */
   textEmbeddings(count: number): EmbeddingTensor;
 }
 
-export function layOutEncoderArena({ vision, text, embeddingDimension }: ClipArchitecture): EncoderArena {
+/** @param lanes batches of pictures that may run at the same time */
+export function layOutEncoderArena(
+  { vision, text, embeddingDimension }: ClipArchitecture,
+  lanes: number,
+): EncoderArena {
   const resolution = vision.imageResolution;
   const slotBytes = alignUp(resolution * resolution * 3);
   let bytes = 0;
@@ -44,8 +48,10 @@ export function layOutEncoderArena({ vision, text, embeddingDimension }: ClipArc
     return offset;
   };
   const slotsOffset = reserve(PIXEL_SLOTS * slotBytes);
-  const pixelsOffset = reserve(MAX_IMAGE_BATCH * resolution * resolution * 3);
-  const imageEmbeddingsOffset = reserve(MAX_IMAGE_BATCH * embeddingDimension * 4);
+  const batchBytes = alignUp(MAX_IMAGE_BATCH * resolution * resolution * 3);
+  const pixelsOffset = reserve(lanes * batchBytes);
+  const resultBytes = alignUp(MAX_IMAGE_BATCH * embeddingDimension * 4);
+  const imageEmbeddingsOffset = reserve(lanes * resultBytes);
   const inputIdsOffset = reserve(MAX_TEXT_BATCH * text.contextLength * 4);
   const textEmbeddingsOffset = reserve(MAX_TEXT_BATCH * embeddingDimension * 4);
 
@@ -55,17 +61,17 @@ export function layOutEncoderArena({ vision, text, embeddingDimension }: ClipArc
     slots: PIXEL_SLOTS,
     slotBytes,
     slotOffset: (slot) => slotsOffset + slot * slotBytes,
-    pixels: (count) => ({
+    pixels: (count, lane) => ({
       name: 'pixels',
       type: 'uint8',
       dims: [count, resolution, resolution, 3],
-      byteOffset: pixelsOffset,
+      byteOffset: pixelsOffset + lane * batchBytes,
     }),
-    imageEmbeddings: (count) => ({
+    imageEmbeddings: (count, lane) => ({
       name: 'embeddings',
       type: 'float32',
       dims: [count, embeddingDimension],
-      byteOffset: imageEmbeddingsOffset,
+      byteOffset: imageEmbeddingsOffset + lane * resultBytes,
     }),
     inputIds: (count, length) => ({
       name: 'input_ids',

@@ -1,9 +1,11 @@
+import { stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { InferenceThreadError, type OnnxWorker, startOnnxWorker } from '../../native/onnx/worker.ts';
 import { type EngineObserver, unobserved } from '../engine-observer.ts';
 import { ServiceError } from '../errors.ts';
-import { layOutEncoderArena } from './encoder-arena.ts';
+import { layOutEncoderArena, MAX_IMAGE_BATCH } from './encoder-arena.ts';
 import { familyNamed } from './family.ts';
-import type { CompiledModel } from './graph/compiled-model.ts';
+import { type CompiledModel, graphFiles } from './graph/compiled-model.ts';
 import { createImageEncoder, type ImageEncoder } from './image-encoder.ts';
 import { createLabelEncoder, type LabelEncoder } from './label-encoder.ts';
 import { createTextTower } from './text-encoder.ts';
@@ -12,42 +14,103 @@ import { createTextTower } from './text-encoder.ts';
 export interface Encoders extends AsyncDisposable {
   readonly imageEncoder: ImageEncoder;
   readonly labelEncoder: LabelEncoder;
+  /** Copies the vision tower now, if it can be. Without this call, that happens when many pictures have queued. */
+  loadCopies(): Promise<void>;
+}
+
+interface EncoderOptions {
+  /** Cores that decoding and inference share. */
+  readonly threads: number;
+  /** Memory for copies of the vision tower, in bytes. Default: none. */
+  readonly copiesBytes?: number;
+  /** Called with the reason when an inference thread has ended; it restarts without being asked. */
+  readonly onBreakdown?: (fault: Error) => void;
+  readonly observer?: EngineObserver;
 }
 
 /**
  * Loads a compiled model into an inference worker and warms it up, so that the first request is as fast as the next.
- * @param onBreakdown called with the reason when the inference thread has ended; it restarts without being asked
+ * Where memory allows, each core gets a copy of the vision tower as soon as many pictures have queued.
  */
 export async function loadEncoders(
   compiled: CompiledModel,
-  threads: number,
-  onBreakdown?: (fault: Error) => void,
-  observer: EngineObserver = unobserved,
+  { threads, copiesBytes = 0, onBreakdown, observer = unobserved }: EncoderOptions,
 ): Promise<Encoders> {
-  const arena = layOutEncoderArena(compiled.architecture);
-  const worker = forClients(
-    startOnnxWorker({ arenaBytes: arena.bytes, threads, ...(onBreakdown && { onBreakdown }) }),
-  );
-  try {
+  const count = await copiesWithin(copiesBytes, compiled, threads);
+  const layout = layOutEncoderArena(compiled.architecture, Math.max(1, count));
+  const arena = new SharedArrayBuffer(layout.bytes);
+  const workers = new AsyncDisposableStack();
+  /** @param own threads of this worker */
+  const startVision = async (own: number): Promise<OnnxWorker> => {
+    const started = startOnnxWorker({ arena, threads: own, ...(onBreakdown && { onBreakdown }) });
+    const worker = workers.use(forClients(started));
     // Pictures have one shape for each batch size; texts have one for each batch size and length.
     await worker.load('vision', compiled.visionGraphPath, 'few');
+    return worker;
+  };
+  try {
+    const worker = await startVision(threads);
     await worker.load('text', compiled.textGraphPath, 'many');
 
+    const laneWorkers: OnnxWorker[] = [];
+    const startCopies = async () => {
+      if (count === 0 || workers.disposed) return;
+      // Together they have as many threads as there are cores.
+      const lanes = Array.from({ length: count }, (_, lane) => Math.floor((threads + lane) / count));
+      laneWorkers.push(...(await Promise.all(lanes.map(startVision))));
+    };
+    let copying: Promise<void> | undefined;
+    const loadCopies = () => {
+      copying ??= startCopies().catch((fault: Error) => {
+        if (!workers.disposed) onBreakdown?.(fault);
+      });
+      return copying;
+    };
+    const copies = count === 0 ? undefined : { count, workers: laneWorkers, load: loadCopies };
+
     const tokenize = familyNamed(compiled.family).createTokenizer(compiled.architecture.text.contextLength);
-    const imageEncoder = createImageEncoder(worker, arena, threads, observer);
-    const textTower = createTextTower(worker, arena, tokenize, observer);
+    const imageEncoder = createImageEncoder({ worker, copies }, layout, threads, observer);
+    const textTower = createTextTower(worker, layout, tokenize, observer);
     using slot = await imageEncoder.acquireSlot();
     await Promise.all([slot.encode(), textTower.encode(['a photo'])]);
 
     return {
       imageEncoder,
       labelEncoder: createLabelEncoder(textTower, observer),
-      [Symbol.asyncDispose]: () => worker[Symbol.asyncDispose](),
+      loadCopies,
+      [Symbol.asyncDispose]: () => workers.disposeAsync(),
     };
   } catch (fault) {
-    await worker[Symbol.asyncDispose]();
+    await workers.disposeAsync();
     throw fault;
   }
+}
+
+/** The heap of an inference thread and what ONNX Runtime keeps beside the weights, about 12 MB. */
+const THREAD_BYTES = 16 * 1024 ** 2;
+
+/**
+ * Memory of a copy's weights for each byte of the weight file. int8 takes 1.0 with VNNI or AMX, 1.6 where byte products
+ * overflow; measured with ViT-B/32.
+ */
+const MEMORY_PER_WEIGHT_BYTE = { int8: 1.7, fp32: 1.05 } as const;
+
+/** Intermediate values of a position that are in memory at the same time, as multiples of the width. */
+const VALUES_PER_POSITION = 12;
+
+/**
+ * How many copies of the vision tower fit into that memory.
+ * @returns one for each core at most; 0 rather than 1, because one alone is of no use
+ */
+async function copiesWithin(bytes: number, compiled: CompiledModel, threads: number): Promise<number> {
+  const { precision, visionGraphPath, architecture } = compiled;
+  const { imageResolution, patchSize, width } = architecture.vision;
+  const weightFile = await stat(join(dirname(visionGraphPath), graphFiles.vision.weights));
+  const positions = (imageResolution / patchSize) ** 2 + 1;
+  const batchBytes = MAX_IMAGE_BATCH * positions * width * VALUES_PER_POSITION * 4;
+  const copyBytes = MEMORY_PER_WEIGHT_BYTE[precision] * weightFile.size + batchBytes + THREAD_BYTES;
+  const copies = Math.min(threads, Math.floor(bytes / copyBytes));
+  return copies < 2 ? 0 : copies;
 }
 
 /** A new inference thread has usually loaded its graphs by then. */

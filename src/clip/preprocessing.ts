@@ -1,4 +1,4 @@
-import { type Fit, MAX_TILES } from '../contract/options.ts';
+import { type Fit, MAX_PICTURE_TILES } from '../contract/options.ts';
 
 /** Python's `round`: a half goes to the even neighbour. */
 function roundHalfToEven(value: number): number {
@@ -33,7 +33,10 @@ export function placePicture(
   }
   // Truncated, as the reference does.
   const longer = Math.trunc(
-    Math.min(MAX_TILES * resolution, (resolution * Math.max(width, height)) / Math.min(width, height)),
+    Math.min(
+      MAX_PICTURE_TILES * resolution,
+      (resolution * Math.max(width, height)) / Math.min(width, height),
+    ),
   );
   return {
     resizedWidth: width <= height ? resolution : longer,

@@ -114,7 +114,7 @@ export const errorMeanings: Readonly<Record<ErrorCode, ErrorMeaning>> = {
   embeddings_mismatch: {
     status: 409,
     ...otherRequest,
-    meaning: 'The embeddings are of another model or precision.',
+    meaning: 'The embeddings are of another model, precision or fit.',
   },
   files_missing: {
     status: 400,

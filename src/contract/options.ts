@@ -21,7 +21,7 @@ export type EncodingFormat = (typeof encodingFormats)[number];
 export const fits = ['crop', 'whole', 'tiles'] as const;
 export type Fit = (typeof fits)[number];
 /** A picture has at most this number of squares, whatever its shape. */
-export const MAX_TILES = 8;
+export const MAX_PICTURE_TILES = 8;
 
 /** In lower case, because Python's `requests` writes `True`. */
 const flag = v.pipe(

@@ -1,5 +1,5 @@
 import type { ModelSummary } from '../classify/classifier.ts';
-import { type Fit, MAX_TILES } from '../contract/options.ts';
+import { type Fit, MAX_PICTURE_TILES } from '../contract/options.ts';
 import { ServiceError } from '../errors.ts';
 import { JsonReader } from './json-reader.ts';
 
@@ -196,10 +196,10 @@ function tilePlaceOf(
 ): TilePlace | undefined {
   if (tile === undefined && tiles === undefined) return undefined;
   const isCount = (value: unknown): value is number =>
-    Number.isInteger(value) && Number(value) >= 1 && Number(value) <= MAX_TILES;
+    Number.isInteger(value) && Number(value) >= 1 && Number(value) <= MAX_PICTURE_TILES;
   if (isCount(tile) && isCount(tiles) && tile <= tiles) return { tile, tiles };
   throw invalid(
-    `${name} has something else as "tile" and "tiles" than numbers from 1 to ${MAX_TILES}, e.g. "tile":1,"tiles":2.`,
+    `${name} has something else as "tile" and "tiles" than numbers from 1 to ${MAX_PICTURE_TILES}, e.g. "tile":1,"tiles":2.`,
   );
 }
 

@@ -46,6 +46,9 @@ let isStopped = false;
 let templateFault: string | undefined;
 /** Files that are being read. */
 let taking = 0;
+let isDrawPlanned = false;
+/** Whether the results are still changing. */
+let isBusy = false;
 
 const photoResults = createPhotoResults({
   onMove(photo, target) {
@@ -230,7 +233,7 @@ async function send(): Promise<void> {
   if (refusal) {
     isStopped = true;
     explain(refusal);
-  } else if (!isStopped) live.say(outcomeText());
+  }
   if (session.words.refusal) ask();
   watch.check();
 }
@@ -270,7 +273,7 @@ function outcomeText(): string {
     .filter(({ photos }) => photos.length > 0)
     .map(({ name, photos }) => `${name} ${photos.length}`);
   return [
-    ...(session.asked ? [`Photos sorted: ${groupsText.join(', ')}.`] : ['Photos ready.']),
+    `Photos sorted: ${groupsText.join(', ')}.`,
     ...(broken > 0 ? [`${count(broken, 'file')} could not be used.`] : []),
   ].join(' ');
 }
@@ -283,8 +286,6 @@ function rules(): Rules {
   const logit = (strictness - 50) / 10;
   return { others: true, ...(several && { several }), threshold: 1 / (1 + Math.exp(-logit)) };
 }
-
-let isDrawPlanned = false;
 
 /** Draws what a person has changed before the next picture of the screen. */
 function drawNext(): void {
@@ -319,7 +320,9 @@ function draw(): void {
   else if (video) void loadVideo();
   runFault.hidden = runFault.textContent === '';
   const isWaiting = session.unsent > 0 && !isStopped && !isKeyMissing;
+  const wasBusy = isBusy;
   setBusy(taking > 0 || session.progress !== undefined || words.areAsked || isWaiting);
+  if (wasBusy && !isBusy && asked && photos.length > 0) live.say(outcomeText());
 }
 
 /** Loads the part of the page that shows videos, which few visits need. */
@@ -337,8 +340,9 @@ async function loadVideo(): Promise<void> {
 }
 
 /** Tells screen readers, and tests, whether the results are still changing. Only what draws them says that they are not. */
-function setBusy(isBusy: boolean): void {
-  find('results', HTMLElement).ariaBusy = String(isBusy);
+function setBusy(next: boolean): void {
+  isBusy = next;
+  find('results', HTMLElement).ariaBusy = String(next);
 }
 
 /** Names what the button will do, if there is something to do. */

@@ -1,6 +1,7 @@
 import { backgroundPhrases } from '../contract/background.ts';
 import { type Refusal, refusalOf, sendPatiently } from '../contract/client.ts';
 import { isAboutFiles } from '../contract/codes.ts';
+import type { Fit } from '../contract/options.ts';
 import type { VideoDetails, VideoProgress } from '../contract/schemas.ts';
 import type { FoundFile } from './intake/found-files.ts';
 import { createPhotoList } from './intake/photo-list.ts';
@@ -8,7 +9,7 @@ import { type ShownVideo, separatePictures } from './results/frames.ts';
 import type { Asked, Category, Photo, Question } from './results/photo.ts';
 import { embedPhotos, type Origin, RunStopped } from './service/embed-photos.ts';
 import { createTextEmbeddings } from './service/embed-texts.ts';
-import type { Fit, Requests, VideoOptions } from './service/requests.ts';
+import type { Requests, VideoOptions } from './service/requests.ts';
 
 /** The progress of a run. */
 export interface RunProgress {

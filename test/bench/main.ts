@@ -10,6 +10,7 @@ import { othersPart } from './parts/others.ts';
 import { overloadPart } from './parts/overload.ts';
 import { regretPart } from './parts/regret.ts';
 import { servicePart } from './parts/service.ts';
+import { shardsPart } from './parts/shards.ts';
 import { slowPart } from './parts/slow-clients.ts';
 import { startPart } from './parts/start.ts';
 import { videoPart } from './parts/video.ts';
@@ -32,6 +33,7 @@ const named: ReadonlyMap<string, (sitting: Sitting) => Promise<Findings>> = new 
   ['hostile', hostilePart],
   ['slow', slowPart],
   ['regret', regretPart],
+  ['shards', shardsPart],
   ['others', othersPart],
 ]);
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test';
-import { findSynonyms, SYNONYM_COSINE } from '../../src/classify/synonyms.ts';
+import { SYNONYM_COSINE } from '../../src/classify/decide.ts';
+import { findSynonyms } from '../../src/classify/synonyms.ts';
 
 const work = { signal: new AbortController().signal };
 

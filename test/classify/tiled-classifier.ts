@@ -27,12 +27,15 @@ export const embeddingOf = (word: string): Float32Array => normalised(colourOf(w
 export const pictureOf = (...words: readonly string[]): string => `GIF89a ${words.join('|')}`;
 
 const tower = { width: 64, layers: 1, heads: 1 };
-const arena = layOutEncoderArena({
-  embeddingDimension: 3,
-  activation: 'quick_gelu',
-  vision: { ...tower, imageResolution: 1, patchSize: 1 },
-  text: { ...tower, contextLength: 7, vocabularySize: 10 },
-});
+const arena = layOutEncoderArena(
+  {
+    embeddingDimension: 3,
+    activation: 'quick_gelu',
+    vision: { ...tower, imageResolution: 1, patchSize: 1 },
+    text: { ...tower, contextLength: 7, vocabularySize: 10 },
+  },
+  1,
+);
 
 /** A worker whose embedding of a picture is its only pixel. */
 function pixelWorker(): OnnxWorker {
@@ -90,7 +93,7 @@ export function tiledClassifier({ tiledBytes = 100 } = {}) {
       logitScale: 100,
     },
     score: softmax(100),
-    imageEncoder: createImageEncoder(pixelWorker(), arena, 2),
+    imageEncoder: createImageEncoder({ worker: pixelWorker(), copies: undefined }, arena, 2),
     labelEncoder: createLabelEncoder({
       check: (text) => text.length,
       encode: async (texts) => texts.map(embeddingOf),

@@ -25,6 +25,8 @@ describe('a command', () => {
       isListed: true,
       isConfirmed: false,
       search: { subject: '', limit: 20, minSimilarity: -1 },
+      shard: { index: 0, count: 1 },
+      partFormat: 'jsonl',
       index: { isUsed: true, file: undefined },
       server: undefined,
       isQuiet: false,
@@ -126,6 +128,59 @@ describe('a command', () => {
   test('names a server', () => {
     const { server } = parse('p --category c --server https://example.org/clip');
     expect(server?.href).toBe('https://example.org/clip');
+  });
+
+  test('is about shards if it says so, or if its photos or answers are elsewhere', () => {
+    const command = parse('/p --category c --shard 3/10 --output out --parquet');
+    expect(command).toMatchObject({
+      task: 'shard',
+      shard: { index: 3, count: 10 },
+      partFormat: 'parquet',
+      index: { isUsed: false },
+    });
+    for (const text of [
+      's3://b/p',
+      'a.tar',
+      'p x.TGZ',
+      'p --output s3://b/a.jsonl',
+      'p --output a.parquet',
+    ]) {
+      const { task, shard } = parse(`${text} --category c`);
+      expect({ task, shard }).toEqual({ task: 'shard', shard: { index: 0, count: 1 } });
+    }
+    expect(parse('merge out s3://b/out/ --output all.jsonl')).toMatchObject({
+      task: 'merge',
+      paths: ['out', 's3://b/out/'],
+    });
+  });
+
+  test.each([
+    [
+      's3://b/p --category c --move-to d',
+      '--move-to cannot be combined with photos in object storage, which',
+    ],
+    [
+      'a.tar --category c --write-keywords',
+      '--write-keywords cannot be combined with photos in tar files, which',
+    ],
+    ['p --category c --shard 0/2 --output o --best', '--best cannot be combined with --shard, which'],
+    ['p --category c --output o.parquet --copy-to d', '--copy-to cannot be combined with Parquet, which'],
+    ['p --category c --shard 0/2', '--shard needs --output FOLDER'],
+    ['p --category c --shard 2/2 --output o', '--shard "2/2" must be I/N'],
+    [
+      'a.tar --category c --csv --output o.jsonl',
+      'With photos in tar files, --output is JSON lines or Parquet',
+    ],
+    [
+      'search words s3://b/p',
+      'search cannot be combined with photos in object storage; it needs photos in files',
+    ],
+    ['duplicates a.tar', 'duplicates cannot be combined with photos in tar files'],
+    ['merge', 'merge needs the folder of the parts'],
+    ['merge out', 'merge needs --output FILE'],
+    ['merge out --output all.jsonl --json', '--json cannot be combined with merge.'],
+  ])('%s is refused', (text, sentence) => {
+    expect(() => parse(text)).toThrow(sentence);
   });
 
   test('has a help of lines that fit into a terminal', () => {

@@ -30,6 +30,84 @@ function heldBatcher(maxBatch = 3) {
   return { batcher, submit, endBatch, batches, skipped };
 }
 
+/** A batcher of three lanes whose runs end when the test says so. */
+function lanesBatcher(undivided: (waiting: number) => boolean = () => false) {
+  const batches: string[] = [];
+  const ends = new Map<string, () => void>();
+  const batcher = createBatcher<string, string>({
+    maxBatch: () => 4,
+    compatible: () => true,
+    lanes: 3,
+    undivided,
+    async run(items, _, lane) {
+      const batch = `${lane ?? 'all'}: ${items.join(' ')}`;
+      batches.push(batch);
+      await new Promise<void>((resolve) => ends.set(batch, resolve));
+      return [...items];
+    },
+  });
+  const end = async (batch: string) => {
+    ends.get(batch)?.();
+    await Bun.sleep(0);
+  };
+  return { batcher, batches, end };
+}
+
+describe('batcher with lanes', () => {
+  test('spreads what waits over the free lanes, and what comes later goes to the lane that ends first', async () => {
+    const { batcher, batches, end } = lanesBatcher();
+    const results = ['a', 'b', 'c', 'd', 'e'].map((name) => batcher.submit(name));
+    await Bun.sleep(0);
+    expect(batches.splice(0)).toEqual(['0: a b', '1: c d', '2: e']);
+    const later = ['f', 'g', 'h', 'i', 'j'].map((name) => batcher.submit(name));
+    await Bun.sleep(0);
+    expect(batches.splice(0)).toEqual([]);
+    await end('1: c d');
+    expect(batches.splice(0)).toEqual(['1: f g h i']);
+    await end('2: e');
+    expect(batches.splice(0)).toEqual(['2: j']);
+    for (const batch of ['0: a b', '1: f g h i', '2: j']) await end(batch);
+    expect((await Promise.all([...results, ...later])).join('')).toBe('abcdefghij');
+  });
+
+  test('a batch may have all lanes, but only while none of them is busy', async () => {
+    const { batcher, batches, end } = lanesBatcher((waiting) => waiting === 1);
+    const first = batcher.submit('a');
+    await Bun.sleep(0);
+    const others = [batcher.submit('b'), batcher.submit('c')];
+    await Bun.sleep(0);
+    expect(batches.splice(0)).toEqual(['all: a']);
+    await end('all: a');
+    expect(batches.splice(0)).toEqual(['0: b', '1: c']);
+    const last = batcher.submit('d');
+    await Bun.sleep(0);
+    expect(batches.splice(0)).toEqual(['2: d']);
+    for (const batch of ['0: b', '1: c', '2: d']) await end(batch);
+    expect((await Promise.all([first, ...others, last])).join('')).toBe('abcd');
+  });
+
+  test('a batch that fails frees its lane', async () => {
+    const batcher = createBatcher<string, string>({
+      maxBatch: () => 1,
+      compatible: () => true,
+      lanes: 2,
+      async run([item]) {
+        if (item === 'bad') throw new Error('failed');
+        return [item as string];
+      },
+    });
+    const names = ['bad', 'a', 'bad', 'bad', 'b'];
+    const results = await Promise.allSettled(names.map((name) => batcher.submit(name)));
+    expect(results.map(({ status }) => status)).toEqual([
+      'rejected',
+      'fulfilled',
+      'rejected',
+      'rejected',
+      'fulfilled',
+    ]);
+  });
+});
+
 describe('batcher', () => {
   test('what waits while a batch runs forms the next one', async () => {
     const { submit, endBatch, batches } = heldBatcher();

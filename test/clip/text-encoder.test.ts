@@ -5,12 +5,15 @@ import { createTextTower } from '../../src/clip/text-encoder.ts';
 import { createRecordingObserver } from '../fixtures/recording-observer.ts';
 
 const tower = { width: 64, layers: 1, heads: 1 };
-const arena = layOutEncoderArena({
-  embeddingDimension: 2,
-  activation: 'quick_gelu',
-  vision: { ...tower, imageResolution: 8, patchSize: 4 },
-  text: { ...tower, contextLength: 77, vocabularySize: 10 },
-});
+const arena = layOutEncoderArena(
+  {
+    embeddingDimension: 2,
+    activation: 'quick_gelu',
+    vision: { ...tower, imageResolution: 8, patchSize: 4 },
+    text: { ...tower, contextLength: 77, vocabularySize: 10 },
+  },
+  1,
+);
 
 /** `7 ll…`: as many tokens as it has characters, the number first. */
 const tokenize = (text: string) => {

@@ -659,7 +659,7 @@ describe('the steps of the README', () => {
     for (const name of ['autoscale-by-queue.yaml', 'http-route.yaml']) {
       await mine.change(`  # - ${name}`, `  - ${name}`, 'service');
     }
-    const objects = ['model', 'service', 'monitoring'].flatMap((part) =>
+    const objects = ['model', 'service', 'monitoring', 'batch', 'batch/merge'].flatMap((part) =>
       mine.build(`deploy/kubernetes/${part}`),
     );
     for (const object of objects) {

@@ -77,7 +77,7 @@ for (const checkpoint of ['clip-tiny.pt', 'clip-tiny.safetensors'] as const) {
     beforeAll(async () => {
       folder = await mkdtemp(join(tmpdir(), 'classify-images-test-'));
       compiled = await compile(checkpoint, folder);
-      encoders = await loadEncoders(compiled, 2);
+      encoders = await loadEncoders(compiled, { threads: 2 });
     });
 
     afterAll(async () => {
@@ -112,10 +112,27 @@ for (const checkpoint of ['clip-tiny.pt', 'clip-tiny.safetensors'] as const) {
       expect(together).toEqual(alone);
     });
 
+    test('a picture in a queue for copies of the tower has the digits it has alone', async () => {
+      await using copied = await loadEncoders(compiled, { threads: 3, copiesBytes: 1024 ** 3 });
+      await copied.loadCopies();
+      const encode = async (file: string) => {
+        using slot = await copied.imageEncoder.acquireSlot();
+        await loadPicture(await goldenPicture(file), slot.pixels);
+        return await slot.encode();
+      };
+      for (const { file } of pictures.slice(0, 2)) expect(await encode(file)).toEqual(await encodeFile(file));
+      const queue = Array.from({ length: 24 }, (_, index) => pictures[index % 9]?.file as string);
+      const alone = new Map<string, Float32Array>();
+      for (const file of new Set(queue)) alone.set(file, await encodeFile(file));
+      expect(await Promise.all(queue.map(encode))).toEqual(
+        queue.map((file) => alone.get(file) as Float32Array),
+      );
+    });
+
     test('a label among others has the digits it has alone', async () => {
       const labels = ['one cat', 'two dogs', 'a photo of a red apple on a wooden table', 'three birds'];
       const together = await encoders.labelEncoder.encode(labels, ['{}']);
-      await using fresh = await loadEncoders(compiled, 2);
+      await using fresh = await loadEncoders(compiled, { threads: 2 });
       for (const [index, label] of labels.entries()) {
         const [alone] = await fresh.labelEncoder.encode([label], ['{}']);
         expect(alone).toEqual(together[index] as Float32Array);

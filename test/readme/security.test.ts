@@ -64,8 +64,9 @@ test('the table has all limits of the settings, with their defaults', () => {
 test('the fixed limits are those of the code', async () => {
   expect(limitOf('bytes of the categories')).toBe(await constant('MAX_DOCUMENT_BYTES'));
   expect(limitOf('bytes of a file name, or of an id')).toBe(await constant('MAX_FILE_NAME_BYTES'));
-  expect(limitOf('frames of one video that the model looks at')).toBe(await constant('MAX_FRAMES'));
-  expect(limitOf('frames with `thorough=true`')).toBe(await constant('MAX_THOROUGH_FRAMES'));
+  expect(limitOf('frames of one video that the model looks at')).toBe(await constant('MAX_SQUARES'));
+  expect(limitOf('squares of one picture with `fit=tiles`')).toBe(await constant('MAX_PICTURE_TILES'));
+  expect(limitOf('frames with `thorough=true`')).toBe(await constant('MAX_THOROUGH_SQUARES'));
 });
 
 test('the limits of options are those of the schemas', () => {

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import type { CandidateScore } from '../../classify/classifier.ts';
 import { DECIDING_CANDIDATES, decide, decideSeveral, similarityOf, tilesOf } from '../../classify/decide.ts';
 import { rankSimilarities } from '../../classify/ranking.ts';
-import { MAX_TILES } from '../../contract/options.ts';
+import { MAX_PICTURE_TILES } from '../../contract/options.ts';
 import { invariant } from '../../errors.ts';
 import type { FoundFile } from '../files/find-files.ts';
 import { readPicture } from '../files/read-picture.ts';
@@ -98,7 +98,7 @@ export async function createEmbeddingAnswers(
     ...(background === undefined ? [] : [`on ${background}`]),
     ...(fit === 'crop' ? [] : [`fit ${fit}`]),
   ].join(' ');
-  const roomOf = () => new Float32Array((fit === 'tiles' ? MAX_TILES : 1) * dimension);
+  const roomOf = () => new Float32Array((fit === 'tiles' ? MAX_PICTURE_TILES : 1) * dimension);
   const index = opened?.of({ sha256: model.sha256, precision: reading }, dimension);
   // Encodes the labels once, before several chunks need them at the same time, and refuses them before any picture.
   if (labels.length > 0) await embedder.rankCategories([], categories, options);

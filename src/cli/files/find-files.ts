@@ -5,18 +5,30 @@ import { mediumOf } from '../../contract/media-endings.ts';
 import { errnoOf } from '../../errors.ts';
 import { reasonOf } from '../usage-error.ts';
 
-/** A regular file that may be a picture. */
+/** A file or a photo of an archive that may be a picture. */
 export interface FoundFile {
   readonly path: string;
   /** Named on the command line itself, not found in a folder: then it has to be a picture. */
   readonly isNamed: boolean;
   /** The folder of a file that was found, as a path within the folder that the command line names. */
   readonly subfolder?: string;
+  /** If it is not a file of this computer, but in an archive or in object storage. */
+  readonly content?: StoredContent;
+}
+
+/** The content of a photo that is not a file of this computer. */
+export interface StoredContent {
+  /** In bytes. */
+  readonly size: number;
+  /** @returns the beginning, at least `bytes` of it, as far as there are so many; more if that costs nothing */
+  read(bytes: number): Promise<Uint8Array>;
 }
 
 interface UnreadablePath {
   readonly path: string;
   readonly error: string;
+  /** A symbolic link to a file that does not exist, in a folder: it stays unreadable. */
+  readonly isDangling: boolean;
 }
 
 /** Pictures and videos that are left out on purpose: one, or all of a folder. */
@@ -131,10 +143,11 @@ export async function findFiles(
       await work();
     } catch (fault) {
       signal.throwIfAborted();
-      const error = (await isDangling(path, fault))
+      const dangles = await isDangling(path, fault);
+      const error = dangles
         ? 'It is a symbolic link to a file that does not exist.'
         : `It cannot be read, because ${reasonOf(fault)}.`;
-      unreadable.push({ path, error });
+      unreadable.push({ path, error, isDangling: dangles });
     }
   };
 

@@ -1,7 +1,7 @@
 import { Database, SQLiteError } from 'bun:sqlite';
 import { closeSync, lstatSync, mkdirSync, openSync, readSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
-import { MAX_TILES } from '../../contract/options.ts';
+import { MAX_PICTURE_TILES } from '../../contract/options.ts';
 import { errnoOf } from '../../errors.ts';
 import { takeTurns } from '../../turns.ts';
 import type { FileStamp } from '../files/stamp.ts';
@@ -589,7 +589,7 @@ function createPhotoIndex({ attempt, onUnreadable, model, dimension, today }: Ph
     async scan({ ids, salts }, visit, signal) {
       const missing: number[] = [];
       const turns = takeTurns(signal);
-      const room = new Float32Array(MAX_TILES * dimension);
+      const room = new Float32Array(MAX_PICTURE_TILES * dimension);
       const take = (place: number, stored: unknown) => {
         const embedding = load(stored, salts[place]!, room);
         if (embedding) visit(place, embedding);

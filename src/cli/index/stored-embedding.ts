@@ -1,5 +1,5 @@
 import { tilesOf } from '../../classify/decide.ts';
-import { MAX_TILES } from '../../contract/options.ts';
+import { MAX_PICTURE_TILES } from '../../contract/options.ts';
 
 /**
  * An embedding, one of each tile, in the form that the index stores: whole numbers of 16 bits and their scale, so that a million of
@@ -81,5 +81,5 @@ export function createEmbeddingCoder(dimension: number): EmbeddingCoder {
 
 /** Another one for each place, so that no tile of a picture can be missing or in another's place. */
 function saltOfTile(salt: number, order: number, tiles: number): number {
-  return tiles === 1 ? salt : (salt ^ (tiles * MAX_TILES + order)) >>> 0;
+  return tiles === 1 ? salt : (salt ^ (tiles * MAX_PICTURE_TILES + order)) >>> 0;
 }

@@ -8,6 +8,9 @@ import { reasonOf, UsageError } from '../usage-error.ts';
 // One run at a time writes an output, and never through a symbolic link: in a shared folder, other users could put
 // a link under a name they can predict. Folders named on the command line may be links.
 
+/** Another run is using it. */
+export class InUseError extends UsageError {}
+
 /**
  * Opens a file for reading and appending, and locks out other runs until it is closed.
  * @returns the file, and whether this call created it
@@ -350,6 +353,6 @@ function notAFile(path: string): UsageError {
   return new UsageError(`${path} is not a file; name a file, or leave out --output.`);
 }
 
-function anotherRun(what: string, kind: 'file' | 'folder'): UsageError {
-  return new UsageError(`${what}. Wait until that run ends, or name another ${kind}.`);
+function anotherRun(what: string, kind: 'file' | 'folder'): InUseError {
+  return new InUseError(`${what}. Wait until that run ends, or name another ${kind}.`);
 }

@@ -7,20 +7,26 @@ import { precisions } from '../../precision.ts';
 import { UsageError } from '../usage-error.ts';
 import { replaceFile } from './claim.ts';
 
+export const modelSchema = v.object({
+  name: v.string(),
+  precision: v.picklist(precisions),
+  sha256: v.string(),
+});
+
 /** Further keys: the other options of the question by their names on the wire; null: not given. */
 const schema = v.looseObject({
   categories: v.array(v.string()),
   /** Absent or null: each category is its phrase. */
   phrases: v.optional(v.nullable(v.array(v.array(v.string())))),
   templates: v.nullable(v.array(v.string())),
-  model: v.nullable(v.object({ name: v.string(), precision: v.picklist(precisions), sha256: v.string() })),
+  model: v.nullable(modelSchema),
 });
 
 /**
  * The question and the model of an output's answers. If they differ, scores cannot be compared, so the answers must
  * not be in one file.
  */
-type Provenance = v.InferOutput<typeof schema>;
+export type Provenance = v.InferOutput<typeof schema>;
 
 export interface AskedQuestion extends Readonly<Record<string, unknown>> {
   readonly categories: string[];
@@ -34,14 +40,13 @@ export function askedQuestion({ labels, phrases }: Categories, question: Questio
   const { template: _, ...others } = Object.fromEntries(
     questionKeys.map((key) => [key, question[key] ?? null]),
   );
-  // Outputs of earlier versions do not say it.
-  const fit = question.fit === 'crop' ? null : question.fit;
   return {
     categories: [...labels],
     phrases: phrases ? phrases.map((some) => [...some]) : null,
     templates: question.template ? [...question.template] : null,
     ...others,
-    fit,
+    // Outputs of earlier versions do not say it.
+    fit: question.fit === 'crop' ? null : question.fit,
   };
 }
 
@@ -113,7 +118,8 @@ export function checkQuestion(output: string, then: Provenance | undefined, now:
   if (changes.length > 0) throw otherAnswers(output, 'has answers to another question', changes);
 }
 
-function checkModel(output: string, then: AnsweringModel, now: AnsweringModel): void {
+/** @throws UsageError if they are different models */
+export function checkModel(output: string, then: AnsweringModel, now: AnsweringModel): void {
   if (then.sha256 === now.sha256 && then.precision === now.precision) return;
   const change = `it was ${inFull(then)} and is now ${inFull(now)}`;
   throw otherAnswers(output, 'has answers of another model', [change]);

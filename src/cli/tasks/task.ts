@@ -125,12 +125,18 @@ export interface Tally {
   undecided: number;
   /** Files that could not be used. */
   readonly faults: number;
+  /** Whether broken files are in the output, which is complete with them: running it again would change nothing. */
+  recordsFaults: boolean;
+  /** Files of a shard that the next run tries again. */
+  readonly left: number;
   model: AnsweringModel | undefined;
   /**
    * Counts and reports a file that could not be used.
    * @param code of the fault, for the count by kind
    */
   fault(file: string, error: string, code?: string): void;
+  /** Counts and reports a file of a shard that the next run tries again. */
+  leave(file: string, error: string): void;
   /**
    * Counts files of folders that are not pictures, or that are left out on purpose.
    * @param what singular, with or without an article: `a HEIC picture`
@@ -150,6 +156,7 @@ export function createTally(terminal: CommandTerminal, now = () => performance.n
   const skipped = new Map<string, number>();
   const faultKinds = new Map<string, number>();
   let faults = 0;
+  let left = 0;
   const skippedCount = () => skipped.values().reduce((sum, number) => sum + number, 0);
   const faultRemark = () => (faults > 0 ? [`${count(faults)} failed`] : []);
 
@@ -160,15 +167,23 @@ export function createTally(terminal: CommandTerminal, now = () => performance.n
     recorded: 0,
     undecided: 0,
     wereThere: 0,
+    recordsFaults: false,
     tagged: 0,
     model: undefined,
     get faults() {
       return faults;
     },
+    get left() {
+      return left;
+    },
     fault(file, error, code) {
       faults += 1;
       const kind = faultKindOf(file, code);
       faultKinds.set(kind, (faultKinds.get(kind) ?? 0) + 1);
+      terminal.note(`${file}: ${error}`);
+    },
+    leave(file, error) {
+      left += 1;
       terminal.note(`${file}: ${error}`);
     },
     skip(what, number = 1) {
@@ -186,6 +201,7 @@ export function createTally(terminal: CommandTerminal, now = () => performance.n
       if (this.tagged > 0) parts.push(`${count(this.tagged)} with new keywords`);
       if (this.wereThere > 0) parts.push(`${count(this.wereThere)} sorted before`);
       if (faults > 0) parts.push(`${count(faults)} failed (${describeKinds(faultKinds)})`);
+      if (left > 0) parts.push(`${count(left)} left for the next run`);
       const sentences = [parts.join(', ')];
       if (skipped.size > 0) sentences.push(`${count(skippedCount())} skipped: ${describeKinds(skipped)}`);
       if (this.model !== undefined) sentences.push(`Model: ${this.model.name}, ${this.model.precision}`);
@@ -200,6 +216,7 @@ const faultNouns: Readonly<Record<string, string>> = {
   image_unsupported: 'of a format that is not accepted',
   image_broken: 'damaged picture',
   image_too_large: 'oversized picture',
+  archive_broken: 'damaged tar file',
   not_sorted: 'unsorted file',
   sidecar: 'sidecar that stays unchanged',
 };

@@ -388,7 +388,7 @@ un marché aux fleurs
   .split('\n');
 
 const TEXTS = 1000;
-const CALIBRATION_TEXTS = 128;
+const CALIBRATION_TEXTS = 200;
 /** How many probes are things in looks of their own. */
 const LOOKING = TEXTS - things.length - sentences.length;
 

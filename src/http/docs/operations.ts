@@ -127,7 +127,7 @@ const categorizeDescription = `${oneByOne('`answer` for each picture,')} Answers
 
 A JSON body in the form of Hugging Face’s zero-shot image classification is answered in that form, with all labels, best first.`;
 
-const embeddingsDescription = `Embeddings are L2-normalised float32 numbers: the dot product of two of them is their similarity. The service keeps none of them.
+const embeddingsDescription = `Embeddings are L2-normalised float32 numbers: the dot product of two of them is their similarity. The service keeps none of them. With \`fit=tiles\`, a picture has an entry for each of its squares, one after another.
 
 ${oneByOne('`embedding` for each picture and text,')}
 
@@ -181,7 +181,7 @@ function describe(config: Pick<Config, 'limits' | 'apiKey'>): Operations {
         type: 'array',
         items: { type: 'string', format: 'binary' },
         description:
-          'Embeddings of pictures, instead of pictures or in addition to them: answers of /embeddings as JSON or as lines of JSON, or documents like `{"sha256":"…","precision":"fp32","embeddings":[{"file":"photo.jpg","embedding":[…]}]}`. They are answered exactly as the pictures would be.',
+          'Embeddings of pictures, instead of pictures or in addition to them: answers of /embeddings as JSON or as lines of JSON, or documents like `{"sha256":"…","precision":"fp32","embeddings":[{"file":"photo.jpg","embedding":[…]}]}`. They are answered exactly as the pictures would be. The request must have the `fit` that they were made with.',
       },
       ids,
       categories: categoriesField(limits.categories),

@@ -3,6 +3,7 @@ import {
   decide,
   decideSeveral,
   isListed,
+  SYNONYM_COSINE,
   scoreAgainstBackground,
   thresholdOf,
 } from '../../classify/decide.ts';
@@ -239,8 +240,6 @@ export function mayChange({ code }: Fault): boolean {
   return !isErrorCode(code) || errorMeanings[code].about !== 'file';
 }
 
-/** Categories above this cosine mean almost the same to the model; the service warns at the same one. */
-const ALIKE_COSINE = 0.98;
 /** Some milliseconds of comparisons. */
 const MAX_COMPARED = 200;
 
@@ -251,7 +250,9 @@ export function alikeCategories({ categories, embeddings }: Asked): [string, str
     compared
       .slice(0, second)
       .flatMap((other, first): [string, string][] =>
-        cosine(embedding, other) >= ALIKE_COSINE ? [[categories[first]!.name, categories[second]!.name]] : [],
+        cosine(embedding, other) >= SYNONYM_COSINE
+          ? [[categories[first]!.name, categories[second]!.name]]
+          : [],
       ),
   );
 }

@@ -20,6 +20,9 @@ export interface Saved {
 /** Times of a ZIP: from 1980 to 2107. */
 const ZIP_TIMES = [Date.UTC(1980, 0, 2), Date.UTC(2107, 11, 30)] as const;
 
+/** As long as two pictures of the screen. */
+const MAX_WORK_MS = 32;
+
 /** The bytes of a photo that pass through the ZIP, by chunk, so that they are recognised behind it. */
 type Origins = WeakMap<Uint8Array, File>;
 
@@ -67,7 +70,13 @@ export async function zipBlob(
   const origins: Origins = new WeakMap();
   const { stream, outcome } = zipStream(files, events, origins);
   const parts: BlobPart[] = [];
+  let restedAt = performance.now();
   for await (const chunk of stream) {
+    // Chunks that are ready follow each other without a pause, in which the page could be drawn.
+    if (performance.now() - restedAt > MAX_WORK_MS) {
+      await new Promise((resolve) => setTimeout(resolve));
+      restedAt = performance.now();
+    }
     const origin = origins.get(chunk);
     if (!origin) parts.push(chunk.slice());
     else if (parts.at(-1) !== origin) parts.push(origin);

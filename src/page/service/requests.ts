@@ -1,10 +1,8 @@
 import type { Received } from '../../contract/client.ts';
 import { createEventReader } from '../../contract/event-stream.ts';
+import type { Fit } from '../../contract/options.ts';
 import type { VideoProgress } from '../../contract/schemas.ts';
 import type { Category, Photo, Question } from '../results/photo.ts';
-
-/** The part of a photo that the model looks at: the option `fit`. */
-export type Fit = 'crop' | 'whole' | 'tiles';
 
 export interface SendingEvents {
   readonly signal: AbortSignal;

@@ -113,7 +113,7 @@ export function createPhotoGroup(key: string, thumbnails: Thumbnails, actions: T
 }
 
 export interface TileContent {
-  /** How the photo is sorted, for its accessible name: `dog, strong`. */
+  /** How the photo is sorted, for its accessible name, which begins with what is visible: `dog, strong`. */
   readonly answer?: string;
   /** Below the name: a guess. */
   readonly guess?: string;
@@ -137,7 +137,7 @@ function nameElement(path: string): HTMLElement {
   const cut = Math.max(0, name.length - TAIL);
   return create(
     'span',
-    { class: 'name', attributes: { 'aria-hidden': 'true' } },
+    { class: 'name' },
     ...(folder === '' ? [] : [create('span', { class: 'folder', text: folder })]),
     create('span', { class: 'stem', text: name.slice(0, cut) }),
     create('span', { class: 'tail', text: name.slice(cut) }),
@@ -153,7 +153,7 @@ function createPhotoTile(
   const name = photo.path.slice(photo.path.lastIndexOf('/') + 1);
   const canvas = create('canvas', { attributes: { 'aria-hidden': 'true', width: '0', height: '0' } });
   const bar = create('span', { class: 'bar-of-tile', hidden: true });
-  const guess = create('span', { class: 'guess', hidden: true, attributes: { 'aria-hidden': 'true' } });
+  const guess = create('span', { class: 'guess', hidden: true });
   const button = create(
     'button',
     {
@@ -195,9 +195,14 @@ function createPhotoTile(
       const { answer, strength, fault, warning, isMoved = false } = content;
       bar.hidden = strength === undefined;
       bar.style.setProperty('--share', (strength ?? 0).toFixed(3));
-      setText(guess, content.guess ?? '');
+      // With a space, because it follows the name.
+      const guessText = content.guess === undefined ? '' : ` ${content.guess}`;
+      setText(guess, guessText);
       guess.hidden = content.guess === undefined;
-      button.setAttribute('aria-label', answer === undefined ? photo.path : `${photo.path}, ${answer}`);
+      button.setAttribute(
+        'aria-label',
+        `${photo.path}${guessText}${answer === undefined ? '' : `, ${answer}`}`,
+      );
       element.classList.toggle('moved', isMoved);
       note.className = fault === undefined ? 'note warning' : 'note';
       note.hidden = (fault ?? warning) === undefined;

@@ -169,7 +169,7 @@ export function createPhotoResults({ onMove, onRemove, onTryAgain, say }: PhotoR
     const answer = shown.asked && answerTo(photo, shown.asked);
     if (!answer) return {};
     const name = nameOf(answer.best);
-    return { answer: `unsure, perhaps ${name}`, guess: `${name}?`, warning: photo.embedding?.warning };
+    return { answer: 'unsure', guess: `${name}?`, warning: photo.embedding?.warning };
   };
 
   const categoryGroup = (label: number, isAlone: boolean): GroupContent => ({
@@ -196,7 +196,7 @@ export function createPhotoResults({ onMove, onRemove, onTryAgain, say }: PhotoR
       tile: (photo) => {
         const labels = grouping.groups.flatMap((one, other) => (one.includes(photo) ? [nameOf(other)] : []));
         const where = labels.length > 0 ? labels.join(', ') : UNSURE.toLowerCase();
-        return { answer: `now in ${where}`, guess: where, warning: photo.embedding?.warning };
+        return { answer: 'not in this group', guess: where, warning: photo.embedding?.warning };
       },
     };
   };
@@ -279,6 +279,17 @@ export function createPhotoResults({ onMove, onRemove, onTryAgain, say }: PhotoR
     ];
   };
 
+  /** Puts small groups side by side. A group with a hint needs a row of its own. */
+  const place = () => {
+    const columns = getComputedStyle(list).gridTemplateColumns.split(' ').length;
+    for (const { element } of views.values()) {
+      const tiles = element.querySelectorAll('.tile').length;
+      const hasHint = element.querySelector('.hint:not([hidden])') !== null;
+      element.style.gridColumn = tiles >= columns || hasHint ? '1 / -1' : `span ${Math.max(1, tiles)}`;
+    }
+  };
+  new ResizeObserver(place).observe(list);
+
   const draw = () => {
     const { photos } = shown;
     section.hidden = bar.hidden = photos.length === 0;
@@ -301,6 +312,7 @@ export function createPhotoResults({ onMove, onRemove, onTryAgain, say }: PhotoR
     }
     for (const [key, view] of before) if (!views.has(key)) view.release();
     arrange(list, [...[...views.values()].map(({ element }) => element), ...showNotes()]);
+    place();
     if (!current?.isConnected) setCurrent(tileButtons()[0]);
     if (toFocus && !dialog.isOpen) {
       const target = tileButtons().find((button) => photoOf.get(button) === toFocus);
@@ -363,9 +375,10 @@ function nextTile(tiles: readonly HTMLElement[], from: HTMLElement, key: string)
   let distance = Number.POSITIVE_INFINITY;
   for (const tile of ahead) {
     const box = tile.getBoundingClientRect();
-    if (box.top === top) continue;
+    // Headings of two lines move the tiles of their group a little.
+    if (Math.abs(box.top - top) < box.height / 2) continue;
     row ??= box.top;
-    if (box.top !== row) break;
+    if (Math.abs(box.top - row) >= box.height / 2) break;
     if (Math.abs(box.left - left) < distance) {
       nearest = tile;
       distance = Math.abs(box.left - left);

@@ -1,6 +1,7 @@
+import type { Fit } from '../../contract/options.ts';
 import { categoryOf, parseLabels } from '../intake/labels.ts';
 import type { Category, Question } from '../results/photo.ts';
-import type { Fit, VideoOptions } from '../service/requests.ts';
+import type { VideoOptions } from '../service/requests.ts';
 import { createCategoryField } from './category-field.ts';
 import { find, setText } from './dom.ts';
 

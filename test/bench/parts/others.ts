@@ -2,8 +2,13 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Classifier } from '../../../src/classify/classifier.ts';
-import { cosine, decide, scoreAgainstBackground, softmax } from '../../../src/classify/decide.ts';
-import { SYNONYM_COSINE } from '../../../src/classify/synonyms.ts';
+import {
+  cosine,
+  decide,
+  SYNONYM_COSINE,
+  scoreAgainstBackground,
+  softmax,
+} from '../../../src/classify/decide.ts';
 import { parseConfig } from '../../../src/config.ts';
 import { backgroundPhrases } from '../../../src/contract/background.ts';
 import { namedTemplates } from '../../../src/contract/options.ts';

@@ -41,7 +41,7 @@ interface Found {
 }
 
 export async function createFrameViewer(compiled: CompiledModel): Promise<FrameViewer> {
-  const encoders = await loadEncoders(compiled, availableParallelism());
+  const encoders = await loadEncoders(compiled, { threads: availableParallelism() });
   const labels = new Map<string, Promise<Float32Array>>();
   const embeddingOf = (category: string) => {
     const known = labels.get(category);

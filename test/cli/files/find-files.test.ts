@@ -129,7 +129,11 @@ describe('what cannot be read is named', () => {
     const { files, unreadable } = await findFiles([folder.at('none.jpg')], { followLinks: true, signal });
     expect(files).toEqual([]);
     expect(unreadable).toEqual([
-      { path: folder.at('none.jpg'), error: 'It cannot be read, because it does not exist.' },
+      {
+        path: folder.at('none.jpg'),
+        error: 'It cannot be read, because it does not exist.',
+        isDangling: false,
+      },
     ]);
   });
 
@@ -140,7 +144,7 @@ describe('what cannot be read is named', () => {
     const { files, unreadable } = await findFiles([folder.path], { followLinks: true, signal });
     expect(files.map(({ path }) => path)).toEqual([folder.at('z.jpg')]);
     const error = 'It is a symbolic link to a file that does not exist.';
-    expect(unreadable).toEqual([{ path: folder.at('a.jpg'), error }]);
+    expect(unreadable).toEqual([{ path: folder.at('a.jpg'), error, isDangling: true }]);
     const named = await findFiles([folder.at('a.jpg')], { followLinks: true, signal });
     expect(named.unreadable).toEqual(unreadable);
   });
@@ -154,7 +158,11 @@ describe('what cannot be read is named', () => {
       const { files, unreadable } = await findFiles([folder.path], { followLinks: true, signal });
       expect(files.map(({ path }) => path)).toEqual([folder.at('open/2.jpg')]);
       expect(unreadable).toEqual([
-        { path: folder.at('closed'), error: 'It cannot be read, because permission is denied.' },
+        {
+          path: folder.at('closed'),
+          error: 'It cannot be read, because permission is denied.',
+          isDangling: false,
+        },
       ]);
     } finally {
       await chmod(folder.at('closed'), 0o700);

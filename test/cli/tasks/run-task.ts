@@ -4,11 +4,14 @@ import { type Command, parseCommand } from '../../../src/cli/arguments.ts';
 import type { OpenIndex } from '../../../src/cli/index/photo-index.ts';
 import { findBestFiles, findBestFrames } from '../../../src/cli/tasks/best.ts';
 import { categorizeFiles } from '../../../src/cli/tasks/categorize.ts';
+import { mergeParts } from '../../../src/cli/tasks/merge.ts';
 import { removeKeywordsOfFiles } from '../../../src/cli/tasks/remove-keywords.ts';
 import { findDuplicates, findSimilarFiles, searchFiles } from '../../../src/cli/tasks/search.ts';
+import { classifyShard } from '../../../src/cli/tasks/shard.ts';
 import { createTally, type Tally } from '../../../src/cli/tasks/task.ts';
 import { undoMoves } from '../../../src/cli/tasks/undo.ts';
 import { createCommandTerminal, type TextStream } from '../../../src/cli/terminal.ts';
+import { parseConfig } from '../../../src/config.ts';
 import { createFakeClassifier, type FakeClassifierOptions } from '../fake-classifier.ts';
 
 export interface TaskRun {
@@ -31,6 +34,8 @@ export interface RunOptions extends FakeClassifierOptions {
 
 const tasks = {
   categorize: categorizeFiles,
+  shard: classifyShard,
+  merge: mergeParts,
   best: findBestFiles,
   video: findBestFrames,
   'remove-keywords': removeKeywordsOfFiles,
@@ -39,8 +44,9 @@ const tasks = {
   similar: findSimilarFiles,
   duplicates: findDuplicates,
 } as const;
+const MAX_IMAGE_BYTES = 1000;
 export const labels = ['cat', 'dog', 'a/b'];
-const withoutCategories = new Set(['search', 'similar', 'duplicates', 'undo']);
+const withoutCategories = new Set(['merge', 'search', 'similar', 'duplicates', 'undo']);
 
 /**
  * Runs a command as the process does, with a fake engine. The categories are `cat`, `dog` and `a/b`, or those of the
@@ -63,15 +69,15 @@ export async function runTask(argv: readonly string[], options: RunOptions = {})
     const dispose = async () => undefined;
     const answers = await createEngineAnswers(classifier, {
       question,
-      maxImageBytes: 1000,
+      maxImageBytes: MAX_IMAGE_BYTES,
       signal,
       dispose,
       index: options.index,
     });
+    let given = 0;
     return {
       ...answers,
       async *categorize(files) {
-        let given = 0;
         for await (const outcome of answers.categorize(files)) {
           if (given === interruptAfter) stopping.abort(new Error('interrupted'));
           given += 1;
@@ -80,9 +86,12 @@ export async function runTask(argv: readonly string[], options: RunOptions = {})
       },
     };
   };
+  const { limits } = parseConfig({}, []);
+  const config = { limits: { ...limits, imageBytes: MAX_IMAGE_BYTES } };
   let fault: unknown;
   try {
     await tasks[command.task]({
+      config,
       command,
       categories: { labels: [...categories] },
       terminal,

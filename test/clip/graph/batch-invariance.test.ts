@@ -113,3 +113,12 @@ describe.each(settings)('$precision with $threads threads$but', ({ threads, but:
     },
   );
 });
+
+test.each(targets)('$precision has the same bits with any number of threads', async (target) => {
+  const embeddings: Float32Array[][] = [];
+  for (const threads of [1, 2, 3]) {
+    await using encoders = await compileAndOpen(randomCheckpoint(shallowB32, 1), threads, target);
+    embeddings.push([...(await encoders.encodeImages(pictures)), ...(await encoders.encodeImages(extremes))]);
+  }
+  for (const others of embeddings) expect(others).toEqual(embeddings[0] as Float32Array[]);
+});

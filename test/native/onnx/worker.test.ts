@@ -46,7 +46,7 @@ function breakDown(thread: Worker | undefined): void {
 async function startWithGraph() {
   const faults: string[] = [];
   const worker = startOnnxWorker({
-    arenaBytes: 128,
+    arena: new SharedArrayBuffer(128),
     threads: 1,
     onBreakdown: ({ message }) => faults.push(message),
   });

@@ -5,14 +5,19 @@
 import { MAX_IMAGE_BATCH } from '../../../../src/clip/encoder-arena.ts';
 import { loadEncoders } from '../../../../src/clip/encoders.ts';
 import type { CompiledModel } from '../../../../src/clip/graph/compiled-model.ts';
+import { memoryLimitBytes, planMemory } from '../../../../src/memory-plan.ts';
 import { answerCommands } from './tower-program.ts';
 
-const [modelText = '', picturesPath = '', threads = '1'] = process.argv.slice(2);
+const [modelText = '', picturesPath = '', threadsText = '1'] = process.argv.slice(2);
+const threads = Number(threadsText);
 const compiled = JSON.parse(modelText) as CompiledModel;
 const pictureBytes = compiled.architecture.vision.imageResolution ** 2 * 3;
 const pixels = await Bun.file(picturesPath).bytes();
 const count = pixels.length / pictureBytes;
-const { imageEncoder } = await loadEncoders(compiled, Number(threads));
+const plan = planMemory({ limitBytes: memoryLimitBytes(), threads, files: 0 });
+const encoders = await loadEncoders(compiled, { threads, copiesBytes: plan.towerCopiesBytes });
+await encoders.loadCopies();
+const { imageEncoder } = encoders;
 
 async function encode(index: number): Promise<Float32Array> {
   using slot = await imageEncoder.acquireSlot();
