@@ -55,6 +55,7 @@ export async function startEngine(
     threads,
     copiesBytes: memory.towerCopiesBytes,
     onBreakdown,
+    onCopied: (copies) => log.info({ copies }, 'pictures queue: the vision tower has copies'),
     observer,
   });
   const classifier = createClipClassifier({

@@ -25,6 +25,8 @@ interface EncoderOptions {
   readonly copiesBytes?: number;
   /** Called with the reason when an inference thread has ended; it restarts without being asked. */
   readonly onBreakdown?: (fault: Error) => void;
+  /** Called when the copies of the vision tower are loaded. */
+  readonly onCopied?: (copies: number) => void;
   readonly observer?: EngineObserver;
 }
 
@@ -34,7 +36,7 @@ interface EncoderOptions {
  */
 export async function loadEncoders(
   compiled: CompiledModel,
-  { threads, copiesBytes = 0, onBreakdown, observer = unobserved }: EncoderOptions,
+  { threads, copiesBytes = 0, onBreakdown, onCopied, observer = unobserved }: EncoderOptions,
 ): Promise<Encoders> {
   const count = await copiesWithin(copiesBytes, compiled, threads);
   const layout = layOutEncoderArena(compiled.architecture, Math.max(1, count));
@@ -58,6 +60,7 @@ export async function loadEncoders(
       // Together they have as many threads as there are cores.
       const lanes = Array.from({ length: count }, (_, lane) => Math.floor((threads + lane) / count));
       laneWorkers.push(...(await Promise.all(lanes.map(startVision))));
+      onCopied?.(count);
     };
     let copying: Promise<void> | undefined;
     const loadCopies = () => {

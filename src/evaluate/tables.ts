@@ -255,7 +255,7 @@ function comparisonWithDefault({ recommended, results }: Report): readonly strin
   if (standard === null || pValue === null || better <= 0) return [];
   const isCertain = pValue < SIGNIFICANT;
   return wrapped(
-    `Without a threshold they are right for ${count(better)} more ${better === 1 ? 'photo' : 'photos'} than the defaults. ${
+    `Without a threshold, these options are right for ${count(better)} more ${better === 1 ? 'photo' : 'photos'} than the defaults. ${
       isCertain
         ? `Chance alone rarely does that (${probability(pValue)}).`
         : `That may be chance (${probability(pValue)}): more photos would tell.`

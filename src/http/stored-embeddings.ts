@@ -111,8 +111,9 @@ export async function readStoredEmbeddings(
     const itsFit = entry.fit ?? document.fit ?? (place && 'tiles');
     const lacksFit = itsFit === undefined;
     if (!lacksFit) checkFit(itsFit, fit, name);
-    if (itsFit === 'tiles' && !place) {
-      throw invalid(`${name} was made with fit=tiles, but has no "tile" and "tiles".`);
+    if (itsFit === 'tiles' && !place) throw withoutTiles(name);
+    if (itsFit !== 'tiles' && place) {
+      throw invalid(`${name} has "tile" and "tiles", which only the fit "tiles" makes.`);
     }
     const embedding = { file, id, tiles: [numbersOf(entry.embedding, model, name)] };
     if (place) addTile(embedding, name, place);
@@ -142,7 +143,9 @@ export async function readStoredEmbeddings(
   const prove = ({ name, lacksOrigin, lacksFit }: Unproven, document: Origin) => {
     if (lacksOrigin && document.sha256 === undefined) throw withoutOrigin(name);
     if (lacksOrigin) checkOrigin(document, model, name);
-    if (lacksFit) checkFit(document.fit ?? 'crop', fit, name);
+    if (!lacksFit) return;
+    checkFit(document.fit ?? 'crop', fit, name);
+    if (document.fit === 'tiles') throw withoutTiles(name);
   };
 
   /** An entry, an event, or a document of entries. */
@@ -208,6 +211,10 @@ function checkFit(made: unknown, wanted: Fit, name: string): void {
     'embeddings_mismatch',
     `${name} was made with fit=${is}, and this request has fit=${wanted}. Ask with fit=${is}, or make the embedding again with /embeddings?fit=${wanted}.${wanted === 'crop' ? '' : ' Embeddings that state no "fit" were made with crop.'}`,
   );
+}
+
+function withoutTiles(name: string): ServiceError {
+  return invalid(`${name} was made with fit=tiles, but has no "tile" and "tiles".`);
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

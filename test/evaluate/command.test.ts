@@ -4,6 +4,7 @@ import { type Report, reportSchema } from '../../src/evaluate/report.ts';
 import { startCommand } from '../cli/command.ts';
 import { type TemporaryFolder, temporaryFolder } from '../cli/temporary-folder.ts';
 import { type Colour, colourPicture } from '../fixtures/colour-pictures.ts';
+import { sortedPhotos } from '../fixtures/sorted-photos.ts';
 
 const colours = {
   red: [205, 25, 35],
@@ -20,6 +21,9 @@ const start = (argv: readonly string[], environment: Record<string, string> = {}
   startCommand(cache.path, argv, environment, 'src/evaluate/main.ts');
 const run = (argv: readonly string[], environment: Record<string, string> = {}) =>
   start(argv, environment).result;
+
+/** One way of asking, where it does not matter which. */
+const once = ['--fit', 'crop', '--template', 'none'];
 
 /** Runs the program, and checks its JSON. */
 async function evaluate(argv: readonly string[]): Promise<{ report: Report; code: number; stderr: string }> {
@@ -104,7 +108,7 @@ describe('evaluating a folder', () => {
   });
 
   test('compares both precisions', async () => {
-    const argv = [sorted.at('p'), '--template', 'none', '--fit', 'crop'];
+    const argv = [sorted.at('p'), ...once];
     const { report } = await evaluate([...argv, '--precision', 'int8', '--precision', 'fp32']);
     expect(report.results.map(({ precision }) => precision).toSorted()).toEqual(['fp32', 'int8']);
     expect(report.passes.map(({ photos }) => photos)).toEqual([11, 11]);
@@ -121,16 +125,31 @@ describe('evaluating a folder', () => {
     ]);
   });
 
-  test('answers as the command line does', async () => {
-    const labels = ['blue', 'green', 'something red'];
-    const { report } = await evaluate([sorted.at('p'), '--template', 'none', '--fit', 'crop']);
-    const categories = labels.flatMap((label) => ['--category', label]);
-    const argv = [sorted.at('p'), ...categories, '--json', '--no-index', '--quiet'];
+  test('finds the fit that sees what lies outside the crop, and answers as the command line does', async () => {
+    await using folder = await temporaryFolder();
+    await folder.write(await sortedPhotos());
+    const { report } = await evaluate([folder.path, '--template', 'none']);
+    expect(report.results.map(({ fit, right }) => [fit, right])).toEqual([
+      ['crop', 18],
+      ['whole', 24],
+      ['tiles', 24],
+    ]);
+    // `tiles` would take longer.
+    expect(report.recommended).toMatchObject({
+      fit: 'whole',
+      default_right: 18,
+      p_value: expect.closeTo(2 / 64, 12),
+    });
+    expect(report.recommended.options.slice(0, 2)).toEqual(['--fit', 'whole']);
+    const categories = ['blue', 'green', 'red'].flatMap((label) => ['--category', label]);
+    const options = ['--fit', 'whole', '--json', '--no-index', '--quiet'];
+    const argv = [folder.path, ...categories, ...options];
     const { stdout } = await startCommand(cache.path, argv).result;
     const answers = stdout
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line));
+    expect(report.wrong).toHaveLength(7);
     for (const { file, answer, score } of report.wrong) {
       const same = answers.find((one) => one.file === file);
       expect(same.category).toBe(answer);
@@ -141,7 +160,7 @@ describe('evaluating a folder', () => {
   test('writes the same report to a file', async () => {
     await using folder = await temporaryFolder();
     const file = folder.at('report.json');
-    const argv = [sorted.at('p'), '--template', 'none'];
+    const argv = [sorted.at('p'), ...once];
     const { stdout, code } = await run([...argv, '--output', file]);
     expect([code, stdout.slice(0, 9)]).toEqual([0, '10 photos']);
     const withoutTimes = ({ passes: _, ...report }: Report) => report;
@@ -162,7 +181,7 @@ describe('a folder with faults', () => {
       'green/1.jpg': pictures.green,
       'blue/cut.jpg': pictures.blue.subarray(0, pictures.blue.length / 2),
     });
-    const { report, code, stderr } = await evaluate([folder.path]);
+    const { report, code, stderr } = await evaluate([folder.path, ...once]);
     expect(code).toBe(1);
     expect(stderr).toContain(`${folder.at('red/cut.jpg')}: The JPEG picture is truncated`);
     expect(report.photos).toBe(2);
@@ -186,7 +205,7 @@ describe('a folder with faults', () => {
       'notes/1.txt': 'not a photo',
       'later/.keep': '',
     });
-    const { report, code, stderr } = await evaluate([folder.path]);
+    const { report, code, stderr } = await evaluate([folder.path, ...once]);
     expect(code).toBe(0);
     expect(stderr).toContain('the subfolder "later" has no files; left out.');
     expect(stderr).toContain('No photos of "notes". The subfolders of these names are left out.');
@@ -200,7 +219,12 @@ describe('a folder with faults', () => {
       'p/green/1.jpg': pictures.blue,
       'all.txt': 'red\ngreen\nblue',
     });
-    const { report, stderr } = await evaluate([folder.at('p'), '--categories', folder.at('all.txt')]);
+    const { report, stderr } = await evaluate([
+      folder.at('p'),
+      '--categories',
+      folder.at('all.txt'),
+      ...once,
+    ]);
     expect(stderr).toContain('No photos of "blue". They compete with the others, but are not measured.');
     expect(report.results[0]?.categories[1]).toEqual({
       category: 'green',
@@ -218,7 +242,7 @@ describe('a folder with faults', () => {
       'p/chilly/1.jpg': pictures.blue,
       'all.json': '{"categories": {"warm": ["red", "orange"], "cold": "blue", "chilly": ["a blue thing"]}}',
     });
-    const argv = [folder.at('p'), '--categories', folder.at('all.json')];
+    const argv = [folder.at('p'), '--categories', folder.at('all.json'), ...once];
     const { report } = await evaluate(argv);
     expect(report.results[0]?.categories.map(({ category, right }) => [category, right])).toEqual([
       ['warm', 1],
@@ -249,7 +273,7 @@ describe('a folder with faults', () => {
     expect(alone.code).toBe(2);
     expect(alone.stderr).toContain('has only one category, "red": every photo fits it best.');
     await folder.write({ 'none/1.jpg': pictures.blue });
-    const { report, code } = await evaluate([folder.path]);
+    const { report, code } = await evaluate([folder.path, ...once]);
     expect(code).toBe(0);
     expect(report).toMatchObject({ photos: 2, none_photos: 1 });
     // Only scores against the background tell the photos apart.

@@ -191,6 +191,28 @@ describe.each(['/categorize', '/image'])('%s', (path) => {
     });
   });
 
+  test.each([
+    [
+      'the fit comes after an entry without places',
+      'tiles',
+      { embeddings: [{ file: 'a', embedding: numbers('red') }], fit: 'tiles', sha256 },
+      'but has no "tile" and "tiles"',
+    ],
+    [
+      'entries with places state another fit',
+      'crop',
+      { sha256, fit: 'crop', embeddings: tiles('a.gif', 'red', 'green') },
+      'which only the fit "tiles" makes',
+    ],
+  ])('tiles and their fit must agree: %s', async (_, fit, document, sentence) => {
+    const { status, text } = await ask(`${query}${fit}`, [stored(document), categories]);
+    expect(status).toBe(400);
+    expect(JSON.parse(text)).toMatchObject({
+      code: 'embeddings_invalid',
+      error: expect.stringContaining(sentence),
+    });
+  });
+
   test('takes a document whose fit comes after its embeddings', async () => {
     const embeddings = [{ file: 'a', embedding: numbers('red') }];
     const { status } = await ask(`${query}whole`, [stored({ embeddings, fit: 'whole', sha256 }), categories]);

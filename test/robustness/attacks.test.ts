@@ -13,7 +13,7 @@ import { mutatedPictures } from './attacks/pictures.ts';
 import { mutatedVideos } from './attacks/videos.ts';
 import { openFiles, type ProcessState, processState, settledState } from './process-state.ts';
 import { createRandom } from './random.ts';
-import { collectGarbage, mortalAndClean, startTarget, type Target } from './target.ts';
+import { collectGarbage, fillQueues, mortalAndClean, startTarget, type Target } from './target.ts';
 
 /** A few of each, in less than a minute and a half; `bun run soak` does it for as long as asked. */
 const SEED = 20_210_303;
@@ -26,6 +26,7 @@ beforeAll(async () => {
   target = await startTarget(mortalAndClean);
   // Fills what is filled once: pools of threads and buffers, compiled code.
   await mutatedPictures(target, createRandom(SEED - 1), 200);
+  await fillQueues(target);
   before = processState(target.service.pid, target.temporaryFolder);
 });
 

@@ -34,7 +34,7 @@ import { attackProbed, type Probe, type Stalls, startProbe } from './probe.ts';
 import { openFiles, processState, settledState } from './process-state.ts';
 import { createRandom, type Random } from './random.ts';
 import { printReport, type SoakReport } from './soak-report.ts';
-import { collectGarbage, mortalAndClean, startTarget, type Target } from './target.ts';
+import { collectGarbage, fillQueues, mortalAndClean, startTarget, type Target } from './target.ts';
 
 const { values } = parseArgs({
   options: {
@@ -121,6 +121,7 @@ async function soak(target: Target, random: Random, probe: Probe): Promise<SoakR
   const state = () => processState(pid, target.temporaryFolder);
 
   await mutatedPictures(target, random.fork(), 200);
+  await fillQueues(target);
   // The page is bundled when it is first asked for, by a thread that stays.
   await fetch(target.url, { headers: { accept: 'text/html' } });
   await collectGarbage(target);

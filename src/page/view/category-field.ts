@@ -156,7 +156,7 @@ export function createCategoryField({ onChange, onFault, say }: CategoryFieldOpt
     const added = add(labels);
     const [first] = labels;
     say(added === 0 ? `${first} is there already.` : `${labels.join(', ')} added.`);
-    list.scrollTop = list.scrollHeight;
+    list.scrollTo(list.scrollWidth, list.scrollHeight);
     return true;
   };
 
@@ -216,7 +216,7 @@ export function createCategoryField({ onChange, onFault, say }: CategoryFieldOpt
   more.addEventListener('mousedown', (event) => event.preventDefault());
   more.addEventListener('click', () => focusChip(0));
   box.addEventListener('focusout', ({ relatedTarget }) => {
-    if (!(relatedTarget instanceof Node) || !box.contains(relatedTarget)) list.scrollTop = 0;
+    if (!(relatedTarget instanceof Node) || !box.contains(relatedTarget)) list.scrollTo(0, 0);
   });
 
   const mark = () => {

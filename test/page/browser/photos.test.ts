@@ -119,6 +119,42 @@ describeInBrowser('photos on the page', () => {
       );
     }
   });
+
+  test('the field for words stays one line on a phone, and shows all of its hint', () =>
+    stage.visit(
+      async (page) => {
+        await filesInput(page).setInputFiles(await photos);
+        await classify(page, 'green, blue, something red, a dark picture, bright and yellow');
+        await untilClassified(page);
+        const field = page.locator('#labels');
+        await field.focus();
+        const box = (await page.locator('#word-box').boundingBox())!;
+        const tabs = (await page.locator('#photo-tabs').boundingBox())!;
+        expect(box.y + box.height).toBeLessThan(tabs.y);
+        expect(await field.getAttribute('placeholder')).toBe('Add a word');
+        expect((await field.boundingBox())!.width).toBeGreaterThan(100);
+        await field.fill('purple');
+        await field.press('Enter');
+        const added = (await page.getByRole('button', { name: 'purple', exact: true }).boundingBox())!;
+        expect(added.x).toBeGreaterThan(box.x);
+        expect(added.x + added.width).toBeLessThan((await field.boundingBox())!.x);
+      },
+      { viewport: { width: 390, height: 844 } },
+    ));
+
+  test('the unfolded field for words does not cover why one of them cannot be used', () =>
+    stage.visit(async (page) => {
+      await filesInput(page).setInputFiles(await photos);
+      await classify(page, 'green, blue, something red, a dark picture, bright and yellow, purple and white');
+      await untilClassified(page);
+      await page.locator('#labels').fill('word '.repeat(120));
+      await page.locator('#labels').press('Enter');
+      await page.getByText('takes at most 77 tokens').waitFor();
+      const box = (await page.locator('#word-box').boundingBox())!;
+      const fault = (await page.locator('#labels-fault').boundingBox())!;
+      expect(fault.y + fault.height).toBeLessThanOrEqual(box.y);
+    }));
+
   test('that are cut off are used, with a warning at the tile, in the dialog and in what is saved', () =>
     stage.visit(async (page) => {
       const [whole] = await photos;
