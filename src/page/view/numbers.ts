@@ -49,11 +49,6 @@ export function timecode(seconds: number): string {
   return hours > 0 ? `${hours}:${String(minutes).padStart(2, '0')}:${rest}` : `${minutes}:${rest}`;
 }
 
-/** `Categories without a match: red, blue` */
-export function withoutMatch(categories: readonly string[]): string {
-  return `${categories.length === 1 ? 'Category' : 'Categories'} without a match: ${categories.join(', ')}`;
-}
-
 /** `red`, `red and blue`, `red, blue and 3 more` */
 export function listNames(names: readonly string[], atMost = 6): string {
   if (names.length > atMost) {
