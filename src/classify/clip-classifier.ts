@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Score } from '../clip/family.ts';
 import type { ImageEncoder, PixelSlot } from '../clip/image-encoder.ts';
-import { averageEmbedding, type LabelEncoder } from '../clip/label-encoder.ts';
+import type { LabelEncoder } from '../clip/label-encoder.ts';
 import { backgroundPhrases } from '../contract/background.ts';
 import { MAX_PICTURE_TILES, MAX_TEXTS } from '../contract/options.ts';
 import type { EngineObserver } from '../engine-observer.ts';
@@ -28,8 +28,8 @@ import type {
   StoredPicture,
   Synonyms,
 } from './classifier.ts';
-import { usesBackground } from './decide.ts';
-import { type Background, createComparison, joinTiles, rank, rankEach } from './ranking.ts';
+import { averageEmbedding, joinTiles, usesBackground } from './decide.ts';
+import { type Background, createComparison, rank, rankEach } from './ranking.ts';
 import { findSynonyms } from './synonyms.ts';
 import { createVideoSearch, type Framing, type OpenVideo } from './video-search.ts';
 

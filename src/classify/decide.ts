@@ -48,12 +48,40 @@ export function similarityOf(a: Float32Array, b: Float32Array): number {
   return best;
 }
 
+/** The embeddings of a picture's tiles: [D] each → [tiles, D]. */
+export function joinTiles(tiles: readonly Float32Array[]): Float32Array {
+  const [first = new Float32Array()] = tiles;
+  if (tiles.length === 1) return first;
+  const all = new Float32Array(tiles.length * first.length);
+  for (const [order, tile] of tiles.entries()) all.set(tile, order * first.length);
+  return all;
+}
+
 /** The embeddings of a picture's tiles, as views. @param embedding [tiles, D] */
 export function tilesOf(embedding: Float32Array, dimension: number): readonly Float32Array[] {
   if (embedding.length === dimension) return [embedding];
   return Array.from({ length: embedding.length / dimension }, (_, tile) =>
     embedding.subarray(tile * dimension, (tile + 1) * dimension),
   );
+}
+
+/**
+ * The embedding of a text in several templates, or of a category with several phrases: the mean, L2-normalised again, as in open_clip's
+ * zero_shot_classifier. A single embedding is returned unchanged, to the bit.
+ * @param embeddings at least one, [D] float32 each, L2-normalised
+ * @returns [D] float32, L2-normalised; zeros where the embeddings cancel out
+ */
+export function averageEmbedding(embeddings: readonly Float32Array[]): Float32Array {
+  const [first] = embeddings;
+  if (!first) throw new RangeError('there are no embeddings to average');
+  if (embeddings.length === 1) return first;
+  const sum = new Float64Array(first.length);
+  for (const embedding of embeddings) {
+    for (let i = 0; i < sum.length; i++) sum[i] = sum[i]! + embedding[i]!;
+  }
+  // Normalising makes a division by the count unnecessary.
+  const norm = Math.sqrt(sum.reduce((squares, value) => squares + value * value, 0));
+  return Float32Array.from(sum, (value) => (norm === 0 ? 0 : value / norm));
 }
 
 /**

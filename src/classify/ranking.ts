@@ -197,12 +197,3 @@ export async function rankEach<Candidate = string>(
   }
   return rankings;
 }
-
-/** The embeddings of a picture's tiles: [D] each → [tiles, D]. */
-export function joinTiles(tiles: readonly Float32Array[]): Float32Array {
-  const [first = new Float32Array()] = tiles;
-  if (tiles.length === 1) return first;
-  const all = new Float32Array(tiles.length * first.length);
-  for (const [order, tile] of tiles.entries()) all.set(tile, order * first.length);
-  return all;
-}

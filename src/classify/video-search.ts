@@ -7,8 +7,9 @@ import type { FramesOptions, OpenVideoOptions, VideoReader } from '../media/vide
 import { CrowdedOut, type VideoPlaces } from '../media/video/video-places.ts';
 import type { WorkContext } from '../work-context.ts';
 import type { Categories, FrameJpeg, LabelOptions, RankingOptions, SearchVideo } from './classifier.ts';
+import { joinTiles } from './decide.ts';
 import { CLOSER_LOOKS, closerLook, type EncodedFrame, rankFrames } from './frame-ranking.ts';
-import { type Background, joinTiles } from './ranking.ts';
+import type { Background } from './ranking.ts';
 
 /** The part of an open video that the search uses. */
 export type VideoSource = Pick<

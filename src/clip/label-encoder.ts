@@ -1,28 +1,9 @@
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import { averageEmbedding } from '../classify/decide.ts';
 import { type EngineObserver, unobserved } from '../engine-observer.ts';
-import { invariant } from '../errors.ts';
 import { takeTurns } from '../turns.ts';
 import type { TextTower } from './text-encoder.ts';
-
-/**
- * The embedding of a label in several templates: the mean, L2-normalised again, as in open_clip's
- * zero_shot_classifier. A single embedding is returned unchanged, to the bit.
- * @param embeddings at least one, [D] float32 each, L2-normalised
- * @returns [D] float32, L2-normalised; zeros where the embeddings cancel out
- */
-export function averageEmbedding(embeddings: readonly Float32Array[]): Float32Array {
-  const [first] = embeddings;
-  invariant(first, 'there are no embeddings to average');
-  if (embeddings.length === 1) return first;
-  const sum = new Float64Array(first.length);
-  for (const embedding of embeddings) {
-    for (let i = 0; i < sum.length; i++) sum[i] = sum[i]! + embedding[i]!;
-  }
-  // Normalising makes a division by the count unnecessary.
-  const norm = Math.sqrt(sum.reduce((squares, value) => squares + value * value, 0));
-  return Float32Array.from(sum, (value) => (norm === 0 ? 0 : value / norm));
-}
 
 /** About 14,000 short labels with 2 KB of embedding each. */
 const CACHE_BYTES = 36 * 1024 ** 2;

@@ -11,7 +11,7 @@ const BRACE = 0x7b;
 const BRACE_END = 0x7d;
 const LOWER_U = 0x75;
 
-/** Bytes of `\uXXXX`. */
+/** Bytes of `\u` and four digits. */
 const LONGEST_ESCAPE = 6;
 /** Large chunks are read in slices, each in about a millisecond. */
 const SLICE_BYTES = 256 * 1024;

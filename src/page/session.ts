@@ -1,3 +1,4 @@
+import { averageEmbedding } from '../classify/decide.ts';
 import { backgroundPhrases } from '../contract/background.ts';
 import { type Refusal, refusalOf, sendPatiently } from '../contract/client.ts';
 import { isAboutFiles } from '../contract/codes.ts';
@@ -144,9 +145,10 @@ export function createSession({ requests, untilReady, changed }: SessionOptions)
     const { template } = wanted;
     const background = backgroundPhrases.map((text) => texts.get(text, template));
     const categories = wanted.categories.filter((category) => faultOf(category, template) === undefined);
-    const embeddings = categories.map(({ phrases }) =>
-      mean(phrases.map((text) => texts.get(text, template))),
-    );
+    const embeddings = categories.map(({ phrases }) => {
+      const known = phrases.map((text) => texts.get(text, template));
+      return known.every(isKnown) ? averageEmbedding(known) : undefined;
+    });
     if (!model || !background.every(isKnown) || !embeddings.every(isKnown)) return undefined;
     const logitScale = model.logit_scale;
     return { categories, template, embeddings, background, logitScale, origin: originOf(fit) };
@@ -351,16 +353,6 @@ export function createSession({ requests, untilReady, changed }: SessionOptions)
 
 function isKnown<Value>(value: Value | undefined): value is Value {
   return value !== undefined;
-}
-
-/** The normalised mean of normalised vectors, as the service computes it. @returns undefined if one is missing */
-function mean(vectors: readonly (Float32Array | undefined)[]): Float32Array | undefined {
-  if (!vectors.every(isKnown)) return undefined;
-  const [first, ...others] = vectors;
-  if (!first || others.length === 0) return first;
-  const sum = first.map((value, index) => others.reduce((all, other) => all + other[index]!, value));
-  const length = Math.hypot(...sum);
-  return sum.map((value) => value / length);
 }
 
 function isVideoDetails(answer: unknown): answer is VideoDetails {

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { cosine, similarityOf, tilesOf } from '../../src/classify/decide.ts';
-import { joinTiles } from '../../src/classify/ranking.ts';
+import { cosine, joinTiles, similarityOf, tilesOf } from '../../src/classify/decide.ts';
 import { ServiceError } from '../../src/errors.ts';
 import { embeddingOf, pictureOf, tiledClassifier } from './tiled-classifier.ts';
 

@@ -6,7 +6,7 @@ import type {
   PictureCollection,
   Ranking,
 } from '../../src/classify/classifier.ts';
-import { joinTiles } from '../../src/classify/ranking.ts';
+import { joinTiles } from '../../src/classify/decide.ts';
 import type { WorkContext } from '../../src/work-context.ts';
 
 /** A "picture" of a word: only the signature of a GIF is valid. */

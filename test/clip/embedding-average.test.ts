@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { averageEmbedding } from '../../src/clip/label-encoder.ts';
+import { averageEmbedding } from '../../src/classify/decide.ts';
 
 const vector = (...values: number[]) => Float32Array.of(...values);
 

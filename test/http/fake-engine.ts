@@ -7,8 +7,7 @@ import type {
   RankingOptions,
   SearchVideo,
 } from '../../src/classify/classifier.ts';
-import { usesBackground } from '../../src/classify/decide.ts';
-import { joinTiles } from '../../src/classify/ranking.ts';
+import { joinTiles, usesBackground } from '../../src/classify/decide.ts';
 import { ServiceError } from '../../src/errors.ts';
 import { createFakeVideos, type FakeVideoBehaviour, type FakeVideos } from './fake-video.ts';
 

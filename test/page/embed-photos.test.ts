@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test';
+import { tilesOf } from '../../src/classify/decide.ts';
 import type { Received } from '../../src/contract/client.ts';
 import type { Photo } from '../../src/page/results/photo.ts';
 import { batchesOf, embedPhotos, type PhotoRun, RunStopped } from '../../src/page/service/embed-photos.ts';
@@ -95,7 +96,8 @@ describe('many photos', () => {
         return received(200, { ...origin, embeddings, errors: [] });
       },
       onOrigin: ({ sha256, logit_scale: scale }) => `${sha256} ${scale}`,
-      onEmbedding: ({ id }, { origin, parts }) => seen.push([id, origin, parts.map((part) => [...part])]),
+      onEmbedding: ({ id }, { origin, embedding }) =>
+        seen.push([id, origin, tilesOf(embedding, 2).map((tile) => [...tile])]),
     });
     expect(seen).toEqual([
       [

@@ -19,7 +19,7 @@ export function askedFor(names: readonly string[]): Asked {
 export function embeddedPhoto(id: number, similarities: readonly number[], background = 0.5): Photo {
   return {
     ...newPhoto(id),
-    embedding: { origin: ORIGIN, parts: [Float32Array.from([...similarities, background])] },
+    embedding: { origin: ORIGIN, embedding: Float32Array.from([...similarities, background]) },
   };
 }
 

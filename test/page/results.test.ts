@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
+import { joinTiles } from '../../src/classify/decide.ts';
 import type { Rules } from '../../src/contract/options.ts';
 import {
   alikeCategories,
@@ -29,8 +30,8 @@ describe('the answer for a photo', () => {
 
   test('takes the part of the photo that fits best, for the background, too', () => {
     const photo = embeddedPhoto(0, [0.2, 0.3, 0], 0.1);
-    const parts = [...photo.embedding!.parts, Float32Array.from([0.6, 0, 0, 0.4])];
-    const answer = answerTo({ ...photo, embedding: { ...photo.embedding!, parts } }, asked)!;
+    const embedding = joinTiles([photo.embedding!.embedding, Float32Array.from([0.6, 0, 0, 0.4])]);
+    const answer = answerTo({ ...photo, embedding: { ...photo.embedding!, embedding } }, asked)!;
     expect(answer.similarities[0]).toBeCloseTo(0.6);
     expect(answer.similarities[1]).toBeCloseTo(0.3);
     expect(answer.scores[0]).toBeCloseTo(1 / (1 + Math.exp(-2)));
@@ -112,7 +113,7 @@ describe('photos by category', () => {
     };
     const many = Array.from({ length: 1000 }, (_, id): Photo => {
       const photo = embeddedPhoto(id, []);
-      return { ...photo, embedding: { ...photo.embedding!, parts: [random(id + 100)] } };
+      return { ...photo, embedding: { ...photo.embedding!, embedding: random(id + 100) } };
     });
     const before = process.cpuUsage();
     const { groups, unsure } = groupByCategory(many, big, rules);

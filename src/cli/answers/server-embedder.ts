@@ -1,7 +1,6 @@
 import { writeCategories } from '../../classify/categories.ts';
 import type { CandidateScore, Categories, RankingOptions } from '../../classify/classifier.ts';
-import { tilesOf } from '../../classify/decide.ts';
-import { joinTiles } from '../../classify/ranking.ts';
+import { joinTiles, tilesOf } from '../../classify/decide.ts';
 import type { Fit } from '../../contract/options.ts';
 import {
   categorizeDetailsSchema,

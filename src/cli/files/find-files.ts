@@ -20,7 +20,7 @@ export interface FoundFile {
 export interface StoredContent {
   /** In bytes. */
   readonly size: number;
-  /** @returns the beginning, at least `bytes` of it, as far as there are so many; more if that costs nothing */
+  /** @returns the beginning: at least `bytes` of it, or all of a shorter file; more if that costs nothing */
   read(bytes: number): Promise<Uint8Array>;
 }
 

@@ -158,7 +158,7 @@ function printingSink({ command, terminal }: ShardParts): Sink {
 const BATCH_PHOTOS = { here: 8, server: 32 } as const;
 /** While one batch is recorded, the next ones are answered. */
 const BATCHES_AT_ONCE = 3;
-/** The most steps of a batch, most of which may be files that are no pictures. */
+/** The most steps of a batch, most of which may be files that are not pictures. */
 const BATCH_STEPS = 256;
 /** The most bytes of members of archives in a batch, but for the last one: they are in memory while they wait. */
 const BATCH_BYTES = 16 * 1024 * 1024;

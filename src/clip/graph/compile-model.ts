@@ -41,7 +41,7 @@ export interface CompileRequest {
   readonly onShare?: (share: number) => void;
 }
 
-/** What a compiled model is, and what its graphs do not show to those who load them. */
+/** What a compiled model is, and what its graphs do not show when they are loaded. */
 interface Compiled {
   readonly description: CompiledModelDescription;
   /** Names of int8 products with a scale for each row instead of a fixed one. */

@@ -148,7 +148,7 @@ export interface ObservedOutputs {
 /** Rows of positions are many. A prime: pictures and positions take turns. */
 const rowSteps: Readonly<Record<Rows, number>> = { positions: 17, read_outs: 1 };
 
-/** How many rows the observed form reports of a matrix of so many. */
+/** How many rows of a matrix the observed form reports. */
 export function observedRows(count: number, rows: Rows): number {
   return Math.ceil(count / rowSteps[rows]);
 }

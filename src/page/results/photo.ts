@@ -5,6 +5,7 @@ import {
   isListed,
   SYNONYM_COSINE,
   scoreAgainstBackground,
+  similarityOf,
   thresholdOf,
 } from '../../classify/decide.ts';
 import { errorMeanings, isErrorCode } from '../../contract/codes.ts';
@@ -39,8 +40,8 @@ export interface Asked extends Question {
 export interface PhotoEmbedding {
   /** Model, precision and part of the photo: embeddings of different origins cannot be compared. */
   readonly origin: string;
-  /** L2-normalised, one for each part of the photo that the model has looked at. */
-  readonly parts: readonly Float32Array[];
+  /** [tiles, D] float32: a row for each part of the photo that the model has looked at, L2-normalised. */
+  readonly embedding: Float32Array;
   /** A sentence about the part of the photo that is missing. */
   readonly warning?: string | undefined;
   /** A small JPEG of what the model has looked at, if browsers do not show the photo's format. */
@@ -97,14 +98,10 @@ export function answerTo(photo: Photo, asked: Asked): PhotoAnswer | undefined {
   return photo.answer;
 }
 
-function computeAnswer({ parts }: PhotoEmbedding, asked: Asked): PhotoAnswer {
-  const highest = (embedding: Float32Array) => {
-    let most = -1;
-    for (const part of parts) most = Math.max(most, cosine(part, embedding));
-    return most;
-  };
-  const background = Math.max(...asked.background.map(highest));
-  const similarities = Float32Array.from(asked.embeddings, highest);
+function computeAnswer({ embedding }: PhotoEmbedding, asked: Asked): PhotoAnswer {
+  const similarityWith = (text: Float32Array) => similarityOf(text, embedding);
+  const background = Math.max(...asked.background.map(similarityWith));
+  const similarities = Float32Array.from(asked.embeddings, similarityWith);
   const scores = similarities.map((similarity) =>
     scoreAgainstBackground(asked.logitScale, similarity, background),
   );

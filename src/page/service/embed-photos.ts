@@ -1,3 +1,4 @@
+import { joinTiles } from '../../classify/decide.ts';
 import {
   type Received,
   type Refusal,
@@ -89,11 +90,11 @@ export async function embedPhotos(run: PhotoRun): Promise<void> {
 }
 
 /**
- * A photo alone is sent so often before the service's bug is called the photo's. A request of several is cut at once: one
- * of its photos may be the reason.
+ * Attempts with a single photo before it counts as the reason for the service's bug. A request with several photos is cut
+ * at once: one of them may be the reason.
  */
 const ATTEMPTS_AT_BUG = 2;
-/** So many photos in a row at which the service fails are not the reason: the service is. */
+/** After this many photos in a row at which the service fails, the reason is the service, not the photos. */
 const BUGS_IN_A_ROW = 8;
 
 /** A fault of the service at these photos. Sending them again together does not help. */
@@ -178,7 +179,7 @@ function takeAnswer(batch: readonly Photo[], body: unknown, run: PhotoRun): void
     if (found) {
       run.onEmbedding(photo, {
         origin,
-        parts: found.map(({ embedding }) => vectorOf(embedding)),
+        embedding: joinTiles(found.map(({ embedding }) => vectorOf(embedding))),
         warning: warnings.get(file),
         thumbnail: thumbnail === undefined ? undefined : jpegBlob(thumbnail),
       });

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { cosine } from '../../../src/classify/decide.ts';
-import { joinTiles } from '../../../src/classify/ranking.ts';
+import { cosine, joinTiles } from '../../../src/classify/decide.ts';
 import { createEmbeddingCoder } from '../../../src/cli/index/stored-embedding.ts';
 import { randomEmbedding } from './random-embedding.ts';
 
@@ -75,7 +74,7 @@ describe('an embedding in the form of the index', () => {
     }
     expect(coder.load(bytes, SALT + 1, room)).toBeUndefined();
     expect(coder.load(new Uint8Array(0), SALT, room)).toBeUndefined();
-    // No picture of this question has so many.
+    // More than any picture of this question has.
     expect(coder.load(bytes, SALT, new Float32Array(2 * 8))).toBeUndefined();
   });
 });

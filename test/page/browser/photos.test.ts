@@ -17,7 +17,7 @@ import {
 
 const hostileName = '<img src=x onerror=alert(1)>.png';
 
-/** Headings of the groups shown, each with the names of its photos. A guess or a folder is no part of a name. */
+/** Headings of the groups shown, each with the names of its photos. A guess or a folder is not part of a name. */
 async function groupsOf(page: Page): Promise<Record<string, string[]>> {
   const groups: Record<string, string[]> = {};
   for (const group of await page.locator('.group').all()) {
