@@ -9,6 +9,7 @@ import { describeOperations } from './docs/operations.ts';
 import { embed } from './embeddings.ts';
 import type { NewsPace } from './events.ts';
 import { healthOf, notReady, readiness } from './health.ts';
+import { ignoreNewConnections } from './listening-socket.ts';
 import {
   createRecords,
   type Metrics,
@@ -81,6 +82,13 @@ export interface HttpServer {
    */
   drain(lingerMs?: number): Promise<void>;
 }
+
+/**
+ * A connection that was opened just before the port closes has this many pauses to send its head. After each one, the
+ * server has read what has come.
+ */
+const LAST_HEAD_PAUSES = 5;
+const LAST_HEAD_PAUSE_MS = 50;
 
 /** The log warns about the temporary folder at most this often. */
 const STORAGE_FAULT_MS = 60_000;
@@ -330,6 +338,11 @@ export function createServer(options: ServerOptions): HttpServer {
     async drain(lingerMs = 0) {
       isDraining = true;
       await Bun.sleep(lingerMs);
+      // Closing the port resets connections that the server has not read from, and proxies cannot resend a request
+      // whose body they do not keep. So no new ones come while the last ones are read.
+      if (lingerMs > 0 && server?.port !== undefined && ignoreNewConnections(server.port)) {
+        for (let pause = 0; pause < LAST_HEAD_PAUSES; pause++) await Bun.sleep(LAST_HEAD_PAUSE_MS);
+      }
       const closed = server?.stop();
       resources.hurry();
       while (running.size > 0) await Promise.all(running);

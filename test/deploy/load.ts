@@ -6,6 +6,8 @@ export interface LoadResult {
   readonly endedAt: number;
   /** 0 where there was no answer. */
   readonly status: number;
+  /** The service's code of an error. */
+  readonly code: string | undefined;
   /** Whether it is the answer it should be. */
   readonly isRight: boolean;
 }
@@ -43,6 +45,7 @@ export async function startLoad(url: string, clients: number): Promise<Load> {
       begunAt,
       endedAt: performance.now(),
       status: answer.status,
+      code: /"code":"(\w+)"/.exec(answer.text)?.[1],
       isRight: answer.status === 200 && answer.text === expected,
     });
   };

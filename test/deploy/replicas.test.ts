@@ -1,15 +1,31 @@
 import { describe, expect, test } from 'bun:test';
-import { startLoad } from './load.ts';
-import { nginxProgram, startNginx } from './nginx.ts';
+import { type LoadResult, startLoad } from './load.ts';
+import { type Nginx, nginxProgram, startNginx } from './nginx.ts';
 import { freePort, startReplicas } from './replicas.ts';
 
 if (nginxProgram === null) console.log('replicas behind nginx: skipped, there is no nginx');
+
+const CLIENTS = 6;
+
+/** For the message of a failure: what nginx says of requests that were not answered rightly. */
+async function refusals(nginx: Nginx): Promise<string> {
+  const lines = await nginx.accessLog();
+  return JSON.stringify(lines.filter(({ status }) => status !== 200 && status !== 404));
+}
 
 describe.if(nginxProgram !== null)('three replicas behind a real nginx', () => {
   test('load spreads, a kill costs what was in flight there, a restart costs nothing', async () => {
     await using replicas = await startReplicas(3);
     await using nginx = await startNginx(freePort(), replicas.ports);
-    const load = await startLoad(nginx.url, 6);
+    /**
+     * On a machine that is so busy that a start takes ten seconds, a replica opens its port to say why. nginx cannot
+     * give its uploads to another one then.
+     */
+    const lostOf = (results: readonly LoadResult[]) => {
+      const isEarly = replicas.ports.some((_, index) => replicas.openedEarly(index));
+      return results.filter(({ isRight, code }) => !isRight && !(isEarly && code === 'model_loading'));
+    };
+    const load = await startLoad(nginx.url, CLIENTS);
     await load.more(40);
     while (Math.min(...(await replicas.answered())) <= 3) await load.more(5);
 
@@ -17,9 +33,13 @@ describe.if(nginxProgram !== null)('three replicas behind a real nginx', () => {
     const deadAt = performance.now();
     await load.more(30);
     await replicas.start(0);
-    const lost = load.results.filter(({ isRight }) => !isRight);
-    expect(lost.filter(({ begunAt }) => begunAt > deadAt)).toEqual([]);
-    expect(lost.length).toBeLessThanOrEqual(6);
+    const lost = lostOf(load.results);
+    const lines = await refusals(nginx);
+    expect(
+      lost.filter(({ begunAt }) => begunAt > deadAt),
+      lines,
+    ).toEqual([]);
+    expect(lost.length, lines).toBeLessThanOrEqual(CLIENTS);
 
     expect(await replicas.stop(1)).toBe(0);
     await load.more(10);
@@ -27,7 +47,7 @@ describe.if(nginxProgram !== null)('three replicas behind a real nginx', () => {
     // nginx has forgotten that they were away when both answer again.
     while (Math.min(...(await replicas.answered())) === 0) await load.more(5);
     const results = await load.stop();
-    expect(results.filter(({ isRight }) => !isRight)).toEqual(lost);
+    expect(lostOf(results), await refusals(nginx)).toEqual(lost);
   });
 
   test('its own metrics stay inside; a request id and a refusal come through as they are', async () => {

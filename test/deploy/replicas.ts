@@ -13,6 +13,8 @@ export interface Replicas extends AsyncDisposable {
   stop(index: number): Promise<number>;
   /** Starts the one again that was ended, on its old port, and waits until it is ready. */
   start(index: number): Promise<void>;
+  /** Whether one has opened its port before it could answer, as it does when its start takes very long. */
+  openedEarly(index: number): boolean;
   /** Requests to /categorize that each has answered since it was started. */
   answered(): Promise<readonly number[]>;
 }
@@ -67,6 +69,10 @@ export async function startReplicas(count: number): Promise<Replicas> {
       const { pid, exited } = serviceAt(index);
       process.kill(pid, 'SIGKILL');
       await exited;
+    },
+    openedEarly(index) {
+      const steps = serviceAt(index).log.map(({ msg }) => msg);
+      return steps.indexOf('listening') < steps.indexOf('ready');
     },
     stop: (index) => serviceAt(index).stop('SIGTERM'),
     answered: () => Promise.all(services.map(({ url }) => answeredBy(url))),
