@@ -19,24 +19,28 @@ function anyColour(next: Numbers): Colour {
 function fractal(next: Numbers, cells: number): (x: number, y: number) => number {
   const SIZE = 64;
   const lattice = Float32Array.from({ length: SIZE * SIZE }, next);
-  const at = (column: number, row: number) => lattice[(row & (SIZE - 1)) * SIZE + (column & (SIZE - 1))]!;
-  const smooth = (part: number) => part * part * (3 - 2 * part);
-  const layer = (x: number, y: number) => {
-    const [column, row] = [Math.floor(x), Math.floor(y)];
-    const [right, down] = [smooth(x - column), smooth(y - row)];
-    const top = at(column, row) * (1 - right) + at(column + 1, row) * right;
-    const bottom = at(column, row + 1) * (1 - right) + at(column + 1, row + 1) * right;
-    return top * (1 - down) + bottom * down;
-  };
+  // Called for most pixels of most pictures: calls and arrays in it would take more time than the noise.
   return (x, y) => {
     let [sum, strength, frequency] = [0, 8 / 15, cells];
     for (let octave = 0; octave < 4; octave++) {
-      sum += strength * layer(x * frequency, y * frequency);
+      const column = Math.floor(x * frequency);
+      const row = Math.floor(y * frequency);
+      const right = smooth(x * frequency - column);
+      const down = smooth(y * frequency - row);
+      const [left, beside] = [column & (SIZE - 1), (column + 1) & (SIZE - 1)];
+      const [upper, lower] = [(row & (SIZE - 1)) * SIZE, ((row + 1) & (SIZE - 1)) * SIZE];
+      const top = lattice[upper + left]! * (1 - right) + lattice[upper + beside]! * right;
+      const bottom = lattice[lower + left]! * (1 - right) + lattice[lower + beside]! * right;
+      sum += strength * (top * (1 - down) + bottom * down);
       strength /= 2;
       frequency *= 2;
     }
     return sum;
   };
+}
+
+function smooth(part: number): number {
+  return part * part * (3 - 2 * part);
 }
 
 function mix(from: Colour, to: Colour, share: number): Colour {
@@ -262,13 +266,23 @@ function landscape(next: Numbers): Paint {
   const sky = linearGradient(next);
   const grain = fractal(next, 24);
   const hills = Array.from({ length: 3 }, (_, index) => ({
-    line: fractal(next, 2 + 2 * index),
+    line: lineOf(fractal(next, 2 + 2 * index)),
     level: 0.3 + 0.2 * index,
     colour: scale(anyColour(next), 0.7),
   }));
   return (x, y) => {
-    const hill = hills.findLast(({ line, level }) => y > level + 0.3 * (line(x, 0.5) - 0.5));
+    const hill = hills.findLast(({ line, level }) => y > level + 0.3 * (line(x) - 0.5));
     return hill ? scale(hill.colour, 0.6 + 0.8 * grain(x, y)) : sky(x, y);
+  };
+}
+
+/** A horizontal line of the noise. Each row of a picture asks for the same places. */
+function lineOf(noise: (x: number, y: number) => number): (x: number) => number {
+  const known = new Map<number, number>();
+  return (x) => {
+    const height = known.get(x) ?? noise(x, 0.5);
+    known.set(x, height);
+    return height;
   };
 }
 
