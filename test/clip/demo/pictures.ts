@@ -8,8 +8,14 @@ const SIDE = 224;
 /** [224, 224, 3] uint8, RGB: each pixel as the function says. */
 export function painted(colourAt: (x: number, y: number) => Rgb): Uint8Array {
   const pixels = new Uint8ClampedArray(SIDE * SIDE * 3);
+  let at = 0;
   for (let y = 0; y < SIDE; y++) {
-    for (let x = 0; x < SIDE; x++) pixels.set(colourAt(x, y), (y * SIDE + x) * 3);
+    for (let x = 0; x < SIDE; x++) {
+      const [red, green, blue] = colourAt(x, y);
+      pixels[at++] = red;
+      pixels[at++] = green;
+      pixels[at++] = blue;
+    }
   }
   return new Uint8Array(pixels.buffer);
 }
@@ -34,7 +40,9 @@ export const graded = (top: Rgb, bottom: Rgb) =>
 /** Adds to each value on its own a random number of up to ± the amplitude, as coarse compression or grain do. */
 export function noisy(pixels: Uint8Array, amplitude: number, seed: number): Uint8Array {
   const next = randomNumbers(seed);
-  return new Uint8Array(Uint8ClampedArray.from(pixels, (value) => value + amplitude * next()).buffer);
+  const noisier = new Uint8ClampedArray(pixels.length);
+  for (const [index, value] of pixels.entries()) noisier[index] = value + amplitude * next();
+  return new Uint8Array(noisier.buffer);
 }
 
 /** Makes each pixel lighter or darker by up to ± the share, whatever its colour: grass, fabric, water. */

@@ -23,16 +23,40 @@ export interface Encoders extends AsyncDisposable {
   encodeTexts(texts: readonly (readonly number[])[]): Promise<Float32Array[]>;
 }
 
-/** Compiles a checkpoint into a temporary folder and loads it, with as many threads as the service's default. */
-export async function compileAndOpen(
+/** A compiled model in a temporary folder, which is removed with it. */
+export interface TemporaryModel extends AsyncDisposable {
+  /** Loads both towers; any number of times. Default: as many threads as the service's default. */
+  open(threads?: number): Promise<Encoders>;
+}
+
+export async function compileToOpen(
   checkpoint: Checkpoint,
-  threads = 2,
   target: CompileTarget = { precision: 'fp32' },
-): Promise<Encoders> {
+): Promise<TemporaryModel> {
   await using cleanup = new AsyncDisposableStack();
   const directory = cleanup.use(await temporaryDirectory());
   await compileModel({ checkpoint, identity, target, directory: directory.path });
   const model = await readCompiledModel(directory.path);
+  const kept = cleanup.move();
+  return {
+    open: (threads = 2) => openEncoders(model, threads),
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  };
+}
+
+/** Compiles a checkpoint and loads it once. */
+export async function compileAndOpen(
+  checkpoint: Checkpoint,
+  threads?: number,
+  target?: CompileTarget,
+): Promise<Encoders> {
+  // A loaded session does not need its files any more.
+  await using compiled = await compileToOpen(checkpoint, target);
+  return await compiled.open(threads);
+}
+
+async function openEncoders(model: CompiledModel, threads: number): Promise<Encoders> {
+  await using cleanup = new AsyncDisposableStack();
   const vision = cleanup.use(await openSession(model.visionGraphPath, { threads, inputShapes: 'few' }));
   const text = cleanup.use(await openSession(model.textGraphPath, { threads }));
   const { architecture } = model;
@@ -42,7 +66,8 @@ export async function compileAndOpen(
   return {
     model,
     async encodeImages(pictures) {
-      const data = Uint8Array.from(pictures.flatMap((picture) => [...picture]));
+      const data = new Uint8Array(pictures.length * side * side * 3);
+      for (const [index, picture] of pictures.entries()) data.set(picture, index * side * side * 3);
       const embeddings = newEmbeddings(pictures.length);
       await vision.run(
         { pixels: { type: 'uint8', dims: [pictures.length, side, side, 3], data } },

@@ -131,7 +131,19 @@ describe('a precision', () => {
     const auto = await prepare({ name: 'demo', cache: folder.path, precision: 'auto' });
     expect(auto.model.precision).toBe('fp32');
     expect(auto.model.precisionReport).toBeUndefined();
-    const int8 = await prepare({ name: 'demo', cache: folder.path, precision: 'int8' });
-    expect(int8.model.precision).toBe('int8');
+    // The compile process gets the wish; others test what becomes of it.
+    const compileChildPath = join(folder.path, 'child.ts');
+    await writeFile(
+      compileChildPath,
+      `const { precision } = JSON.parse(process.argv[2]);
+       console.log(JSON.stringify({ kind: 'failed', fault: 'checkpoint', message: precision + ' is wanted' }));`,
+    );
+    const failure = await prepareInVain({
+      name: 'demo',
+      cache: folder.path,
+      precision: 'int8',
+      compileChildPath,
+    });
+    expect(failure.message).toContain('int8 is wanted');
   });
 });
