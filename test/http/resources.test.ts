@@ -99,7 +99,7 @@ describe('what requests share', () => {
   });
 });
 
-describe('where room is short', () => {
+describe.concurrent('where room is short', () => {
   test('the client that has kept the service waiting longest makes room, and only that one', async () => {
     const resources = create({ pictureUploads: 3 });
     const leases = [enter(resources), enter(resources), enter(resources)];
@@ -178,7 +178,7 @@ describe('where room is short', () => {
   });
 });
 
-describe('patience', () => {
+describe.concurrent('patience', () => {
   test('ends for a client that sends nothing, or too little', async () => {
     const resources = create({}, { patience: { waitMs: 300, msPerKibibyte: 1000 } });
     const [silent, trickler] = [enter(resources), enter(resources)];
@@ -234,7 +234,7 @@ describe('patience', () => {
   });
 });
 
-test('a client is looked for where its body has not been read for a while, and only there', async () => {
+test.concurrent('a client is looked for where its body has not been read for a while, and only there', async () => {
   const asked: (readonly Request[])[] = [];
   const resources = create(
     {},
