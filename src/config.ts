@@ -1,7 +1,13 @@
 import { availableParallelism } from 'node:os';
 import * as v from 'valibot';
 import { type LogLevel, logLevels } from './log.ts';
-import { type MemoryPlan, memoryLimitBytes, memoryShortage, planMemory } from './memory-plan.ts';
+import {
+  type Machine,
+  type MemoryPlan,
+  memoryLimitBytes,
+  memoryShortage,
+  planMemory,
+} from './memory-plan.ts';
 import { type PrecisionSetting, precisionSettings } from './precision.ts';
 
 const MEBI = 1024 ** 2;
@@ -119,13 +125,13 @@ export class ConfigError extends Error {
 
 /**
  * Reads all settings. An empty variable counts as not set, because compose files produce empty ones.
- * @param limitBytes the memory limit
+ * @param machine the memory limit, and how wide weights are in it
  * @throws ConfigError with all faults
  */
 export function parseConfig(
   environment: Readonly<Record<string, string | undefined>> = process.env,
   argv: readonly string[] = process.argv.slice(2),
-  limitBytes: number = memoryLimitBytes(),
+  { limitBytes = memoryLimitBytes(), wideWeights = false }: Partial<Machine> = {},
 ): Config {
   const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''));
   const parsed = v.safeParse(environmentSchema, given);
@@ -139,7 +145,12 @@ export function parseConfig(
     throw new ConfigError(`Cannot start: ${faults.join('; ')}`);
   }
   const env = parsed.output;
-  const memory = planMemory({ limitBytes, threads: env.THREADS, files: env.MAX_FILES });
+  const memory = planMemory({
+    limitBytes,
+    threads: env.THREADS,
+    files: env.MAX_FILES,
+    wideWeights,
+  });
   return Object.freeze({
     host: env.HOST,
     port: env.PORT,

@@ -1,4 +1,5 @@
 import { constants } from 'node:os';
+import { byteProductsOverflow } from '../native/onnx/byte-products.ts';
 import type { EngineState } from './classify/classifier.ts';
 import type { CompiledModel } from './clip/graph/compiled-model.ts';
 import { pauseBeforeRetry, prepareModel, retryDelays } from './clip/store/prepare-model.ts';
@@ -42,7 +43,7 @@ const portCures: Readonly<Record<string, string>> = {
 // Settings.
 const config = (() => {
   try {
-    return parseConfig();
+    return parseConfig(undefined, undefined, { wideWeights: byteProductsOverflow() });
   } catch (fault) {
     if (!(fault instanceof ConfigError)) throw fault;
     console.error(fault.message);

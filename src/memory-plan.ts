@@ -4,13 +4,15 @@ const MEBI = 1024 ** 2;
 const GIBI = 1024 ** 3;
 
 /** What the budgets depend on. */
-interface Machine {
+export interface Machine {
   /** Memory that this process and its children may fill. */
   readonly limitBytes: number;
   /** Cores that may be used. */
   readonly threads: number;
   /** MAX_FILES. */
   readonly files: number;
+  /** Whether ONNX Runtime keeps weights in int8 as 16 bits, as it does on x86 without VNNI or AMX. Default: no. */
+  readonly wideWeights?: boolean;
 }
 
 /** Users are asked for 2 GiB. More memory does not make request budgets larger; only videos use it. */
@@ -18,8 +20,13 @@ const PROMISED_BYTES = 2 * GIBI;
 
 /** ViT-B/32 in int8 with the runtime, the arena with its 16 picture slots, the label cache and a small load: 0.3 GB. */
 const MODEL_BYTES = 290 * MEBI;
+/** The two towers' weights have 180 MB in the file, and 1.6 times as much in memory where they are wide. */
+const WIDE_WEIGHTS_BYTES = 105 * MEBI;
 
-/** One decoder needs some 400 MB for 4K; 8K needs as much with a single thread. Hostile files fill any amount. */
+/**
+ * One decoder needs some 400 MB for 4K, and 720 MB for 8K in H.264 with five references, so that less would refuse
+ * videos. Hostile files fill any amount.
+ */
 export const VIDEO_PROCESS_BYTES = 900 * MEBI;
 /** 8K in HEVC with 10 bits needs 0.9 to 1.2 GB: up to nine frames of 107 MB, and a JPEG of one. */
 const LARGE_VIDEO_PROCESS_BYTES = 1400 * MEBI;
@@ -41,12 +48,16 @@ const EMBEDDED_PICTURE_BYTES = 3 * 1024;
 /** The memory that budgets are shares of. */
 const shared = ({ limitBytes }: Machine): number => Math.min(limitBytes, PROMISED_BYTES);
 
+const modelBytes = ({ wideWeights = false }: Machine): number =>
+  MODEL_BYTES + (wideWeights ? WIDE_WEIGHTS_BYTES : 0);
+
 const maxDecodeBytes = (machine: Machine): number => shared(machine) * 0.4;
 
 const requestBytes = (machine: Machine): number => shared(machine) / 5;
 
 /** What the model and requests leave. */
-const leftForVideos = (machine: Machine): number => machine.limitBytes - MODEL_BYTES - requestBytes(machine);
+const leftForVideos = (machine: Machine): number =>
+  machine.limitBytes - modelBytes(machine) - requestBytes(machine);
 
 /** Enough for the largest videos, where two of them fit. */
 const videoProcessBytes = (machine: Machine): number => {
@@ -63,7 +74,7 @@ const videosAtOnce = (machine: Machine): number => {
 /** What is left beside the model, the largest picture and videos, which is more than the sum that must fit. */
 const towerCopiesBytes = (machine: Machine): number => {
   const videos = videosAtOnce(machine) * videoProcessBytes(machine);
-  const left = machine.limitBytes - MODEL_BYTES - maxDecodeBytes(machine) - videos;
+  const left = machine.limitBytes - modelBytes(machine) - maxDecodeBytes(machine) - videos;
   return left < MIN_TOWER_COPIES_BYTES ? 0 : Math.min(MAX_TOWER_COPIES_BYTES, left);
 };
 
@@ -83,8 +94,8 @@ interface Row {
  */
 export const memoryRows = {
   modelBytes: {
-    of: () => MODEL_BYTES,
-    why: 'the model (ViT-B/32 in int8), the runtime and the caches; fp32 needs 300 MiB more',
+    of: modelBytes,
+    why: 'the model (ViT-B/32 in int8), the runtime and the caches; int8 needs 105 MiB more on x86 without VNNI or AMX, fp32 300 MiB more',
   },
   requestBytes: {
     of: requestBytes,

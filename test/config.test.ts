@@ -105,16 +105,18 @@ describe('config', () => {
     expect(parseConfig({ CORS_ORIGIN: origin }, []).corsOrigin).toBe(origin);
   });
 
-  test('budgets are planned from the memory limit and the settings', () => {
+  test('budgets are planned from the memory limit, the settings and the processor', () => {
     const GIBI = 1024 ** 3;
-    expect(parseConfig({ THREADS: '2' }, [], GIBI).memory).toEqual(
-      planMemory({ limitBytes: GIBI, threads: 2, files: 10_000 }),
+    expect(parseConfig({ THREADS: '2' }, [], { limitBytes: GIBI, wideWeights: true }).memory).toEqual(
+      planMemory({ limitBytes: GIBI, threads: 2, files: 10_000, wideWeights: true }),
     );
-    expect(parseConfig({}, [], 2 * GIBI).memoryShortage).toBeUndefined();
-    expect(parseConfig({}, [], GIBI / 8).memoryShortage).toContain(
+    expect(parseConfig({}, [], { limitBytes: 2 * GIBI }).memoryShortage).toBeUndefined();
+    expect(parseConfig({}, [], { limitBytes: GIBI / 8 }).memoryShortage).toContain(
       'The memory limit of 128 MiB is too small',
     );
-    expect(parseConfig({ MAX_FILES: '1000000' }, [], 2 * GIBI).memoryShortage).toContain('MAX_FILES');
+    expect(parseConfig({ MAX_FILES: '1000000' }, [], { limitBytes: 2 * GIBI }).memoryShortage).toContain(
+      'MAX_FILES',
+    );
   });
 
   test('only development falls back to the demo model', () => {

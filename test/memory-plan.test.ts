@@ -77,6 +77,17 @@ describe('the memory plan', () => {
     expect(videoProcessBytes).toBeGreaterThan(400e6);
   });
 
+  test.each([1, 2, 4])('counts the wider weights of processors without VNNI in %d GiB', (gibibytes) => {
+    const limitBytes = gibibytes * GIBI;
+    const plan = planMemory({ limitBytes, threads: 2, files: 10_000, wideWeights: true });
+    expect(plan.modelBytes - planFor(limitBytes).modelBytes).toBe(105 * MEBI);
+    expect(memoryShortage(plan, limitBytes)).toBeUndefined();
+    expect(plan.videoProcessBytes).toBeGreaterThan(400e6);
+    // Nothing but the videos of 1 GiB and the copies gets smaller for it.
+    const { modelBytes, videoBytes, videoProcessBytes, towerCopiesBytes, ...others } = plan;
+    expect(planFor(limitBytes)).toMatchObject(others);
+  });
+
   test('gives two video decoders the memory for 8K in HEVC with 10 bits from 3.5 GiB on', () => {
     expect(planFor(3.5 * GIBI, 4)).toMatchObject({ videosAtOnce: 2, videoProcessBytes: 1400 * MEBI });
     expect(planFor(64 * GIBI, 4)).toMatchObject({ videosAtOnce: 2, videoBytes: 2800 * MEBI });

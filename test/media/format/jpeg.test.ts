@@ -1,6 +1,12 @@
 import { describe, expect, test } from 'bun:test';
-import { readJpegHeader } from '../../../src/media/picture/format/jpeg.ts';
+import {
+  createKernelFinder,
+  type FindEscape,
+  findByWords,
+  readJpegHeader,
+} from '../../../src/media/picture/format/jpeg.ts';
 import type { PictureHeader } from '../../../src/media/picture/format/picture-header.ts';
+import { loadKernel } from '../../../src/media/picture/resample/resample.ts';
 import { bmp, concat, exif, exifSegment, jpeg, segment, withSegments } from '../sample-pictures.ts';
 
 const baseline = await jpeg(61, 47);
@@ -210,5 +216,51 @@ describe('readJpegHeader', () => {
       progressive.subarray(next),
     );
     expect(() => readJpegHeader(many)).toThrow('has more than 100 scans, the most that are accepted');
+  });
+});
+
+describe('the search of 0xff bytes that are not followed by 0', () => {
+  const all = (findEscape: FindEscape): number[] => {
+    const found: number[] = [];
+    for (let at = findEscape(0); at !== -1; at = findEscape(at + 1)) found.push(at);
+    return found;
+  };
+  const plainly = (bytes: Uint8Array): number[] =>
+    [...bytes.keys()].filter((at) => at + 1 < bytes.length && bytes[at] === 0xff && bytes[at + 1] !== 0);
+
+  test('with the kernel and without it, finds the same as a plain search, across the edges of its parts', async () => {
+    const kernel = await loadKernel();
+    // Containers and development machines have vectors.
+    const createFinders = [createKernelFinder(kernel!), findByWords];
+    let state = 1;
+    const next = () => {
+      state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
+      return state >>> 8;
+    };
+    for (const length of [0, 1, 2, 3, 15, 16, 17, 33, 32_767, 32_768, 32_769, 65_535, 100_000]) {
+      for (const rarity of [1, 3, 300]) {
+        const whole = Uint8Array.from({ length: length + 5 }, () =>
+          next() % rarity === 0 ? [0xff, 0xff, 0, 7][next() % 4]! : next() % 255,
+        );
+        // At any address, as parts of a form are.
+        const bytes = whole.subarray(next() % 6, length + 5);
+        const expected = plainly(bytes);
+        for (const create of createFinders) {
+          const found = all(create(bytes)).filter((at) => at + 1 < bytes.length);
+          expect(found, `${length} bytes, one in ${rarity}`).toEqual(expected);
+        }
+      }
+    }
+  });
+
+  test('searches of two files may take turns', async () => {
+    const create = createKernelFinder((await loadKernel())!);
+    const one = Uint8Array.from({ length: 70_000 }, (_, at) => (at % 997 === 0 ? 0xff : 1));
+    const other = Uint8Array.from({ length: 70_000 }, (_, at) => (at % 1009 === 5 ? 0xff : 1));
+    const finders = [create(one), create(other)] as const;
+    for (let at = 0; at < one.length - 2000; at += 500) {
+      expect(finders[0](at)).toBe(Math.ceil(at / 997) * 997);
+      expect(finders[1](at)).toBe(Math.max(0, Math.ceil((at - 5) / 1009)) * 1009 + 5);
+    }
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { byteProductsOverflow } from '../../../native/onnx/session.ts';
+import { byteProductsOverflow } from '../../../native/onnx/byte-products.ts';
 
 const processor = (flags: string) => () => `processor\t: 0\nflags\t\t: fpu ${flags} sse2\nbugs\t\t: none\n`;
 

@@ -1,5 +1,6 @@
 import type { ExifOrientation, Size } from '../../../../native/geometry.ts';
 import { tooManyScans, unsupportedPicture } from '../picture-errors.ts';
+import { type Kernel, loadKernel } from '../resample/resample.ts';
 import {
   ByteView,
   ordinaryPicture,
@@ -260,33 +261,51 @@ function createMarkerFinder(view: ByteView) {
   };
 }
 
-/** A stop of the native search costs as much as this many bytes of the other one. */
-const STOP_BYTES = 64;
-/** The native search may fall behind by this much. */
-const STOPS_BEFORE_SWITCH = 32;
+/** Finds the next 0xff that is not followed by 0, at or after an offset. @returns -1 if there is none */
+export type FindEscape = (from: number) => number;
+
+/** The part of a file that the kernel searches at a time stays in the processor's cache. */
+const WINDOW_BYTES = 32 * 1024;
+const PAGE_BYTES = 64 * 1024;
 
 /**
- * Finds the next 0xff that is not followed by 0. A native search stops at each 0xff 0. Entropy-coded data have one in
- * 256 bytes, which makes it almost three times as fast as a search of ours; but a file may be full of them, so that it
- * is given up where they are many.
+ * Searches with the kernel, 16 bytes at a time: a tenth of a nanosecond a byte, for any data. The file is copied into
+ * the kernel's memory part by part.
  */
-function createEscapeFinder(bytes: Uint8Array): (from: number) => number {
-  const findByWords = createWordFinder(bytes);
-  return (from) => {
-    let at = from;
-    for (let stops = 0; at - from >= (stops - STOPS_BEFORE_SWITCH) * STOP_BYTES; stops++) {
-      const found = bytes.indexOf(MARKER, at);
-      if (found === -1 || bytes[found + 1] !== 0) return found;
-      at = found + 2;
-    }
-    return findByWords(at);
+export function createKernelFinder({ memory, findEscape }: Kernel): (bytes: Uint8Array) => FindEscape {
+  memory.grow(Math.ceil((2 * WINDOW_BYTES - memory.buffer.byteLength) / PAGE_BYTES));
+  /** Whose part the memory contains: all searches share it. */
+  let holder: object | undefined;
+  return (bytes) => {
+    const part = { start: 0, length: 0 };
+    const hold = (start: number) => {
+      const taken = bytes.subarray(start, start + WINDOW_BYTES);
+      new Uint8Array(memory.buffer).set(taken);
+      holder = part;
+      part.start = start;
+      part.length = taken.length;
+    };
+    return (from) => {
+      // The last byte of a part has its follower in the next one.
+      for (let at = from; at + 1 < bytes.length; at = part.start + part.length - 1) {
+        const isHeld = holder === part && at >= part.start && at + 1 < part.start + part.length;
+        if (!isHeld) hold(at);
+        const last = part.length - 1;
+        const found = findEscape(at - part.start, last);
+        if (found < last) return part.start + found;
+      }
+      return -1;
+    };
   };
 }
 
-/** The same, four bytes at a time: a nanosecond a byte for any data. */
-function createWordFinder(bytes: Uint8Array): (from: number) => number {
+/** For machines without the kernel, four bytes at a time: a nanosecond a byte, for any data. */
+export function findByWords(bytes: Uint8Array): FindEscape {
   const head = (4 - (bytes.byteOffset % 4)) % 4;
-  const words = new Int32Array(bytes.buffer, bytes.byteOffset + head, Math.max(0, bytes.length - head) >> 2);
+  const words =
+    bytes.length <= head
+      ? new Int32Array()
+      : new Int32Array(bytes.buffer, bytes.byteOffset + head, (bytes.length - head) >> 2);
   const isEscape = (at: number) => bytes[at] === MARKER && bytes[at + 1] !== 0;
   return (from) => {
     let at = from;
@@ -309,6 +328,9 @@ function createWordFinder(bytes: Uint8Array): (from: number) => number {
     return -1;
   };
 }
+
+const kernel = await loadKernel();
+const createEscapeFinder = kernel ? createKernelFinder(kernel) : findByWords;
 
 function isRestart(marker: number): boolean {
   return marker >= 0xd0 && marker <= 0xd7;

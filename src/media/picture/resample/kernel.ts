@@ -1,8 +1,8 @@
 /**
- * The inner loops of Pillow's resampling, four channels at a time: AssemblyScript, of which
- * `bun run compile-kernel` makes `kernel.wasm`. `resampleBicubic` does the same to be read; the tests hold these
- * to it, byte for byte. Pixels are RGBA, weights whole numbers of 22 bits. All arguments are addresses in the
- * module's memory, lengths in bytes, or counts.
+ * The inner loops of Pillow's resampling, four channels at a time, and of the search of a JPEG's markers:
+ * AssemblyScript, of which `bun run compile-kernel` makes `kernel.wasm`. `resampleBicubic` and `findByWords` do the same
+ * to be read; the tests hold these to them, byte for byte. Pixels are RGBA, weights whole numbers of 22 bits. All
+ * arguments are addresses in the module's memory, lengths in bytes, or counts.
  */
 
 const PRECISION_BITS: i32 = 22;
@@ -96,6 +96,21 @@ export function placeRow(row: usize, width: usize, place: usize, step: isize): v
     store<u8>(place, load<u8>(row, 2), 2);
     place += step;
   }
+}
+
+/**
+ * Finds the next 0xff that is not followed by 0.
+ * @param end the first byte that does not count as the 0xff; up to 16 bytes behind it are read
+ * @returns its address, `end` if there is none
+ */
+export function findEscape(from: usize, end: usize): usize {
+  for (; from < end; from += VECTOR) {
+    const escapes = i8x16.eq(v128.load(from), i8x16.splat(-1));
+    const stuffed = i8x16.eq(v128.load(from, 1), i8x16.splat(0));
+    const found = i8x16.bitmask(v128.andnot(escapes, stuffed));
+    if (found !== 0) return min(from + <usize>ctz(found), end);
+  }
+  return end;
 }
 
 /** The four channels of a pixel; reads 4 bytes more. */

@@ -145,7 +145,7 @@ function weigh({ pixels, from, stride }: Taps, weights: Int32Array, target: Uint
 }
 
 /** The exports of `kernel.ts`. */
-interface ResampleKernel {
+export interface Kernel {
   readonly memory: WebAssembly.Memory;
   narrowFourRows(
     rows: number,
@@ -159,14 +159,15 @@ interface ResampleKernel {
   ): void;
   weighRows(rows: number, rowBytes: number, weights: number, taps: number, weighed: number): void;
   placeRow(row: number, width: number, place: number, step: number): void;
+  findEscape(from: number, end: number): number;
 }
 
-/** @returns undefined if WebAssembly has no vectors: on x86 without AVX */
-export async function loadKernel(): Promise<ResampleKernel | undefined> {
+/** @returns with a memory of its own; undefined if WebAssembly has no vectors: on x86 without AVX */
+export async function loadKernel(): Promise<Kernel | undefined> {
   const bytes = await Bun.file(new URL('kernel.wasm', import.meta.url)).bytes();
   if (!WebAssembly.validate(bytes)) return undefined;
   const { instance } = await WebAssembly.instantiate(bytes);
-  return instance.exports as unknown as ResampleKernel;
+  return instance.exports as unknown as Kernel;
 }
 
 /** The places of a picture's pixels: offsets in bytes of its RGB. */
@@ -217,7 +218,7 @@ const ROWS = 4;
  * Resamples with the kernel, with the same bytes as `resamplePlainly`. All calls share the kernel's memory, which never
  * shrinks: 0.5 MB for 12 megapixels at an eighth, 1.3 MB for 100.
  */
-export function createKernelResample({ memory, ...kernel }: ResampleKernel): ResampleSquare {
+export function createKernelResample({ memory, ...kernel }: Kernel): ResampleSquare {
   return (readRow, { horizontal, vertical }, target, { origin, right, down }) => {
     const width = horizontal.starts.length;
     const sourceRowBytes = (horizontal.sourceEnd - horizontal.sourceStart) * 4;
