@@ -23,10 +23,7 @@ const MODEL_BYTES = 290 * MEBI;
 /** The two towers' weights have 180 MB in the file, and 1.6 times as much in memory where they are wide. */
 const WIDE_WEIGHTS_BYTES = 105 * MEBI;
 
-/**
- * One decoder needs some 400 MB for 4K, and 720 MB for 8K in H.264 with five references, so that less would refuse
- * videos. Hostile files fill any amount.
- */
+/** One decoder needs some 400 MB for 4K, and 690 MB for 8K in H.264 with five references. Hostile files fill any amount. */
 export const VIDEO_PROCESS_BYTES = 900 * MEBI;
 /** 8K in HEVC with 10 bits needs 0.9 to 1.2 GB: up to nine frames of 107 MB, and a JPEG of one. */
 const LARGE_VIDEO_PROCESS_BYTES = 1400 * MEBI;
