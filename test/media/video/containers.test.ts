@@ -2,6 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import { makeVideo, manyScenes, sceneColours, type VideoRecipe, videoFolder } from '../../fixtures/videos.ts';
 import { readJpeg, worstDifference } from '../../fixtures/videos-jpeg.ts';
+import { smallSize } from '../../fixtures/videos-known-cuts.ts';
 import { framing, isIn, missedScenes, open } from './look-at.ts';
 
 /**
@@ -46,11 +47,11 @@ describe.each<[string, readonly VideoRecipe['encoder'][], Pick<VideoRecipe, 'con
   ])('in %s shows every scene', async (_, recipe) => {
     // Files of these kinds do not exist.
     if (!codecs.includes(recipe.encoder ?? 'libx264')) return;
-    const video = makeVideo({ scenes: manyScenes(5, 1.2), ...container, ...recipe });
+    const video = makeVideo({ ...smallSize, scenes: manyScenes(5, 1.2), ...container, ...recipe });
     // AVI has no presentation times, and the decoder is two frames behind.
     const late = container.container === 'avi' && recipe.encoder === undefined ? 0.08 : 0;
     const { description, warnings } = await expectScenes(video.path, video, late);
-    expect(description).toMatchObject({ width: 320, height: 180 });
+    expect(description).toMatchObject(smallSize);
     expect(Math.abs(description.duration - 6)).toBeLessThan(0.2);
     expect(warnings).toEqual([]);
   });

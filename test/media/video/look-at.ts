@@ -45,28 +45,44 @@ export interface Findings {
   readonly colours: readonly (readonly [number, number, number])[];
   readonly scenes: number;
   readonly warnings: readonly string[];
+  /** Frames that were found when the first seconds were searched again, and their colours; empty unless asked for. */
+  readonly refined: readonly {
+    readonly timestamp: number;
+    readonly colour: readonly [number, number, number];
+  }[];
   /** Of each found frame, how its picture differs from the pixels that were scored; empty unless asked for. */
   readonly differences: readonly number[];
 }
 
-export async function lookAt(path: string, maximumFrames = 320, comparesPictures = false): Promise<Findings> {
+/** The colour of what the model gets, above the objects that move. */
+function colourOf(pixels: Uint8Array): readonly [number, number, number] {
+  const at = (2 * side + side / 2) * 3;
+  return [pixels[at]!, pixels[at + 1]!, pixels[at + 2]!];
+}
+
+/** Seconds that are searched again. */
+const REFINED = 2;
+
+/** @param thoroughly also refines the search, and compares the pictures of all frames with what was scored */
+export async function lookAt(path: string, maximumFrames = 320, thoroughly = false): Promise<Findings> {
   await using video = await open(path);
-  const timestamps: number[] = [];
-  const colours: [number, number, number][] = [];
-  const scored = new Map<number, Uint8Array>();
-  for await (const { timestamp, pixels } of video.frames({ ...framing, maximumFrames })) {
-    timestamps.push(timestamp);
-    if (comparesPictures) scored.set(timestamp, pixels);
-    // Above the objects that move.
-    const at = (2 * side + side / 2) * 3;
-    colours.push([pixels[at]!, pixels[at + 1]!, pixels[at + 2]!]);
-  }
+  const found = await Array.fromAsync(video.frames({ ...framing, maximumFrames }));
+  const timestamps = found.map(({ timestamp }) => timestamp);
+  const colours = found.map(({ pixels }) => colourOf(pixels));
+  const scored = new Map(found.map(({ timestamp, pixels }) => [timestamp, pixels]));
+  const refined: { timestamp: number; colour: readonly [number, number, number] }[] = [];
   const differences: number[] = [];
-  for await (const { timestamp, jpeg } of video.jpegs(scored.keys())) {
-    differences.push(await differenceOf(jpeg, scored.get(timestamp)!));
+  if (thoroughly) {
+    for await (const { timestamp, pixels } of video.refine([[0, REFINED, 0]])) {
+      refined.push({ timestamp, colour: colourOf(pixels) });
+      scored.set(timestamp, pixels);
+    }
+    for await (const { timestamp, jpeg } of video.jpegs(scored.keys())) {
+      differences.push(await differenceOf(jpeg, scored.get(timestamp)!));
+    }
   }
   const { description, scenes, warnings } = video;
-  return { description, timestamps, colours, scenes, warnings, differences };
+  return { description, timestamps, colours, scenes, warnings, refined, differences };
 }
 
 /** How many packets are decoded to find a video's frames. */

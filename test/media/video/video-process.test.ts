@@ -6,6 +6,7 @@ import type { VideoReader } from '../../../src/media/video/video.ts';
 import { CrowdedOut, createVideoPlaces } from '../../../src/media/video/video-places.ts';
 import { childrenOf } from '../../bench/process/child-processes.ts';
 import { makeVideo, manyScenes } from '../../fixtures/videos.ts';
+import { smallSize } from '../../fixtures/videos-known-cuts.ts';
 import { framing, open } from './look-at.ts';
 
 const child = (name: string) => join(import.meta.dir, 'children', `${name}.ts`);
@@ -24,7 +25,7 @@ async function jpegAt(reader: VideoReader, timestamp: number): Promise<Uint8Arra
   return jpegs[0]?.jpeg;
 }
 
-const video = makeVideo({ scenes: manyScenes(20, 1) });
+const video = makeVideo({ ...smallSize, scenes: manyScenes(20, 1) });
 
 describe('a video is decoded in another process', () => {
   test('that yields to photos, but only a little: the priority counts against every process of the machine', async () => {
@@ -137,6 +138,7 @@ describe('a video is decoded in another process', () => {
     const stages: string[] = [];
     const seconds: number[] = [];
     const long = makeVideo({
+      ...smallSize,
       scenes: manyScenes(10, 6),
       options: { preset: 'ultrafast', g: '9999', sc_threshold: '0' },
     });
