@@ -31,6 +31,8 @@ export async function startBrowser(): Promise<Browser> {
       // The sandbox needs rights that containers do not have; the tests open only our own page.
       '--no-sandbox',
       '--disable-gpu',
+      // One tab after another: a new process for each would take more time than most tests.
+      '--renderer-process-limit=1',
       '--disable-quic',
       '--no-first-run',
       '--disable-background-networking',

@@ -2,25 +2,33 @@ import { afterAll, beforeAll, describe, expect } from 'bun:test';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { demoCache } from '../../fixtures/demo-cache.ts';
 import { type Service, startService } from '../../service/service.ts';
 import { chromiumPath, startBrowser } from './chromium.ts';
 
 /** Tests that need a browser. Without one they are skipped, and `chromium.ts` prints a warning. */
 export const describeInBrowser = describe.if(chromiumPath !== undefined);
 
+/** What a visitor has that others have not. */
+export interface Visitor {
+  /** Of the page. Default: the service's. */
+  readonly address?: string;
+  readonly viewport?: { readonly width: number; readonly height: number };
+  readonly colorScheme?: 'light' | 'dark';
+  readonly permissions?: readonly string[];
+}
+
 /** A browser, the real service with the demo model, and a folder for what a test writes. */
 export interface Stage {
   readonly service: Service;
   readonly folder: string;
   /**
-   * Opens the page as a new visitor, and closes it afterwards. Errors and warnings of the browser fail the test.
-   * @param address default: the service's
+   * Opens the page in a new tab, and closes it afterwards. Errors and warnings of the browser fail the test. The page
+   * keeps its settings for a tab only, so that each tab is a new visitor. A browser context for each would take more
+   * time than most tests, as it starts processes of its own.
    */
-  visit(
-    act: (page: Page) => Promise<void>,
-    options?: BrowserContextOptions & { address?: string },
-  ): Promise<void>;
+  visit(act: (page: Page) => Promise<void>, visitor?: Visitor): Promise<void>;
 }
 
 /** Sets the stage for the tests of one `describe`. */
@@ -28,13 +36,22 @@ export function useStage(environment: Readonly<Record<string, string>> = {}): St
   let folder = '';
   let service: Service | undefined;
   let browser: Browser | undefined;
+  let context: BrowserContext | undefined;
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'classify-images-page-'));
     [browser, service] = await Promise.all([
       startBrowser(),
-      startService({ CLIP_MODEL: 'demo', CLIP_CACHE: join(folder, 'cache'), ...environment }),
+      startService({ CLIP_MODEL: 'demo', CLIP_CACHE: demoCache(), ...environment }),
     ]);
+    context = await browser.newContext({
+      viewport: { width: 1200, height: 900 },
+      colorScheme: 'light',
+      // The CPU paints each frame of an animation, and nothing compares them.
+      reducedMotion: 'reduce',
+    });
+    // Below the limit of the test, so that a failed wait reports its condition.
+    context.setDefaultTimeout(120_000);
     await service.ready();
   });
   afterAll(async () => {
@@ -51,16 +68,13 @@ export function useStage(environment: Readonly<Record<string, string>> = {}): St
     get folder() {
       return folder;
     },
-    async visit(act, { address, ...options } = {}) {
-      if (!browser || !service) throw new Error('the stage is not set');
-      await using context = await browser.newContext({
-        viewport: { width: 1200, height: 900 },
-        colorScheme: 'light',
-        ...options,
-      });
-      // Below the limit of the test, so that a failed wait reports its condition.
-      context.setDefaultTimeout(120_000);
-      const page = await context.newPage();
+    async visit(act, { address, viewport, colorScheme, permissions = [] } = {}) {
+      if (!context || !service) throw new Error('the stage is not set');
+      await context.clearPermissions();
+      await context.grantPermissions(permissions);
+      await using page = await context.newPage();
+      if (viewport) await page.setViewportSize(viewport);
+      if (colorScheme) await page.emulateMedia({ colorScheme });
       const complaints: string[] = [];
       page.on('pageerror', ({ message }) => complaints.push(message));
       page.on('dialog', (dialog) => complaints.push(`a dialog: ${dialog.message()}`));

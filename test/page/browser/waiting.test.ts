@@ -1,6 +1,7 @@
 import { expect, test } from 'bun:test';
 import type { Page } from 'playwright-core';
 import type { EngineState } from '../../../src/classify/classifier.ts';
+import { demoCache } from '../../fixtures/demo-cache.ts';
 import { createFakeEngine } from '../../http/fake-engine.ts';
 import { start } from '../../http/harness.ts';
 import { startService } from '../../service/service.ts';
@@ -109,7 +110,7 @@ describeInBrowser('waiting does not look like failing', () => {
     }));
 
   test('a service that has gone is named once; the run goes on by itself when it is back', async () => {
-    const environment = { CLIP_MODEL: 'demo', CLIP_CACHE: `${stage.folder}/cache` };
+    const environment = { CLIP_MODEL: 'demo', CLIP_CACHE: demoCache() };
     const first = await startService(environment);
     await first.ready();
     const PORT = new URL(first.url).port;
