@@ -1,7 +1,6 @@
 import type { Refusal } from '../contract/client.ts';
 import { createExamples } from './examples/examples.ts';
 import { countsByKind, type FoundFiles, sortFound, type UnusedFile } from './intake/found-files.ts';
-import { photosCsv, photosJson } from './results/export.ts';
 import { synonymsOf } from './results/photo.ts';
 import { rulesOf } from './results/rules.ts';
 import { createSaveMenu } from './save/save-menu.ts';
@@ -96,10 +95,11 @@ const question = createQuestionForm({
 const saveMenu = createSaveMenu({
   groups: () => photoResults.groups,
   current: () => photoResults.current,
-  onExport(format) {
+  async onExport(format) {
     const { asked, photos, model } = session;
     if (!asked) return;
     const results = { photos, asked, model, rules: rulesOf(question.settings) };
+    const { photosCsv, photosJson } = await import('./results/export.ts');
     saveText('photos', format, format === 'json' ? photosJson(results) : photosCsv(results));
   },
   onSaved() {
