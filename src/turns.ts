@@ -34,3 +34,20 @@ export function takeTurns(signal: AbortSignal | undefined): Turns {
     },
   };
 }
+
+/**
+ * Runs long work to its end, with turns.
+ * @param steps yields where other work may have its turn
+ * @throws the signal's reason
+ */
+export async function runInTurns<Result>(
+  steps: Generator<undefined, Result>,
+  signal: AbortSignal | undefined,
+): Promise<Result> {
+  const turns = takeTurns(signal);
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+    if (turns.isOver) await turns.next();
+  }
+}

@@ -47,12 +47,18 @@ export function parseCategories(
     if (!(fault instanceof DocumentFault)) throw fault;
     throw new ServiceError(
       'categories_malformed',
-      `The ${listed} document ${fault.message}. Accepted are JSON, {"${listed}":["a","b"]} or ["a","b"], ` +
+      `The ${listed} document ${fault.message}. Accepted are JSON, ${jsonForms[listed]}, ` +
         `and text with the ${listed} separated by commas, semicolons, tabs or lines.`,
       fault.details,
     );
   }
 }
+
+const jsonForms: Readonly<Record<Listed, string>> = {
+  categories:
+    '["a","b"] or {"categories":["a","b"]} or, with several phrases for a category, {"categories":{"a":["b","c"]}}',
+  texts: '["a","b"] or {"texts":["a","b"]}',
+};
 
 /** @returns a document that `parseCategories` reads as these categories */
 export function writeCategories({ labels, phrases }: Categories): string {
@@ -294,7 +300,8 @@ interface Member {
 
 /**
  * Finds the members of an object in the order written, repeated ones included. JSON.parse drops those, and moves names
- * such as "10" to the front.
+ * such as "10" to the front. The scanner of jsonc-parser decodes each string, which takes three times as long in a
+ * document of escapes, and blocks all other requests meanwhile.
  * @param text valid JSON
  * @param open of the object
  */

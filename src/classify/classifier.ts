@@ -5,6 +5,7 @@ import type { ErrorCode, ServiceError } from '../errors.ts';
 import type { FrameJpeg, FrameProgress, VideoDescription } from '../media/video/video.ts';
 import type { Precision } from '../precision.ts';
 import type { WorkContext } from '../work-context.ts';
+import type { Synonyms } from './synonyms.ts';
 
 /** The model, as `/health` and detailed answers show it. */
 export interface ModelSummary {
@@ -89,15 +90,6 @@ export interface Categories {
   readonly labels: readonly string[];
   /** The texts of each label, at least one, which are averaged. Absent: each label is its text. */
   readonly phrases?: readonly (readonly string[])[] | undefined;
-}
-
-/** Two categories that mean almost the same to the model. */
-export interface Synonyms {
-  readonly categories: readonly [string, string];
-  /** Cosine; −1 to 1. */
-  readonly similarity: number;
-  /** A sentence for a person. */
-  readonly warning: string;
 }
 
 /** A complete picture. Its bytes may be on the disk until there is memory for them. */
@@ -251,7 +243,7 @@ export interface Classifier {
   checkLabels(categories: Categories, options: LabelOptions & Rules, work: WorkContext): Promise<void>;
 }
 
-export type { FrameJpeg, VideoDescription };
+export type { FrameJpeg, Synonyms, VideoDescription };
 
 /** The progress of a search. `waiting`: other videos are searched first. */
 export type SearchProgress = { readonly stage: 'waiting' } | FrameProgress;

@@ -12,7 +12,7 @@ import type { LoadPicture, LoadPictureOptions, Rgb } from '../media/picture/pict
 import { copyTile, type RgbImage, type TiledPicture } from '../media/tiles.ts';
 import type { VideoPlaces } from '../media/video/video-places.ts';
 import { createSemaphore, type Permit } from '../semaphore.ts';
-import { takeTurns } from '../turns.ts';
+import { runInTurns, takeTurns } from '../turns.ts';
 import type { WorkContext } from '../work-context.ts';
 import { parseCategories } from './categories.ts';
 import type {
@@ -338,7 +338,7 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
       const known = synonyms.get(key);
       if (known) return known;
       const embeddings = await embedCategories(categories, options, work);
-      const found = await findSynonyms(categories.labels, embeddings, work);
+      const found = await runInTurns(findSynonyms(categories.labels, embeddings), work.signal);
       synonyms.set(key, found);
       return found;
     },

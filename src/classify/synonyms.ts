@@ -1,7 +1,13 @@
-import { takeTurns } from '../turns.ts';
-import type { WorkContext } from '../work-context.ts';
-import type { Synonyms } from './classifier.ts';
 import { cosine, SYNONYM_COSINE } from './decide.ts';
+
+/** Two categories that mean almost the same to the model. */
+export interface Synonyms {
+  readonly categories: readonly [string, string];
+  /** Cosine; −1 to 1. */
+  readonly similarity: number;
+  /** A sentence for a person. */
+  readonly warning: string;
+}
 
 /** Two million pairs, which takes some tenths of a second. Further categories are not compared. */
 const MAX_COMPARED = 2000;
@@ -11,18 +17,16 @@ const MAX_REPORTED = 10;
 const FIRST_NUMBERS = 32;
 
 /**
- * Finds categories that mean almost the same to the model. Other requests have their turns of the event loop in between.
+ * Finds categories that mean almost the same to the model. The service and the page both call this function.
  * @param embeddings of the categories, [D] float32, L2-normalised
+ * @yields after each category, so that the caller can let other work have its turn
  * @returns the most similar pairs first, ties in input order; at most ten. Of more than 2,000 categories, only the first
  *   2,000 are compared
- * @throws the signal's reason
  */
-export async function findSynonyms(
+export function* findSynonyms(
   labels: readonly string[],
   embeddings: readonly Float32Array[],
-  { signal }: WorkContext,
-): Promise<readonly Synonyms[]> {
-  const turns = takeTurns(signal);
+): Generator<undefined, readonly Synonyms[]> {
   let found: Pair[] = [];
   const count = Math.min(labels.length, MAX_COMPARED);
   for (let second = 1; second < count; second++) {
@@ -35,7 +39,7 @@ export async function findSynonyms(
     }
     // Equal texts could be found in two million pairs.
     if (found.length > 100 * MAX_REPORTED) found = mostSimilar(found);
-    if (turns.isOver) await turns.next();
+    yield;
   }
   return mostSimilar(found).map(({ first, second, similarity }) => {
     const categories = [labels[first]!, labels[second]!] as const;

@@ -44,6 +44,11 @@ async function reportOn(command: EvaluateCommand, config: Config, parts: Program
     terminal.note(`${command.folder}: the subfolder ${JSON.stringify(name)} has no files; left out.`);
   }
   refuseTooLittle(command, folder);
+  if (!command.isQuiet && command.fits.length > 1) {
+    terminal.note(
+      `The model looks at all photos once for each fit (${command.fits.join(', ')}), in each precision. --fit chooses some of them; tiles takes as long as the other two.`,
+    );
+  }
   const evaluation = createEvaluation(folder, { command, config, parts });
   const { served, note } = await measurePrecisions(command, config.model.precision, evaluation);
   return createReport({
@@ -144,7 +149,8 @@ function createEvaluation(folder: LabelledFolder, { command, config, parts }: Ev
       signal,
       dispose: async () => undefined,
     });
-    const unit = `photos (${precision}, ${fit})`;
+    const place = fits.length > 1 ? `, ${fits.indexOf(fit) + 1} of ${fits.length} fits` : '';
+    const unit = `photos (${precision}, ${fit}${place})`;
     const progress = createProgress({ terminal, unit, isQuiet });
     const watch = createFaultWatch();
     const seen = new Map<string, Float32Array>();

@@ -75,6 +75,11 @@ export async function readStoredEmbeddings(
     if (open && (open.file !== file || open.count !== place.tiles || open.tiles.length + 1 !== place.tile)) {
       requireComplete();
     }
+    if (open?.id !== undefined && id !== undefined && open.id !== id) {
+      throw invalid(
+        `${name} has the id ${shorten(id)}, and the tile before it has ${shorten(open.id)}; all tiles of a picture have one id.`,
+      );
+    }
     if (!open && place.tile !== 1) {
       throw invalid(
         `${name} is tile ${place.tile} of ${place.tiles}, and tile ${place.tile - 1} is not before it; send all tiles of a picture, one after another, as /embeddings has answered them.`,

@@ -1,9 +1,8 @@
 import type { Refusal } from '../contract/client.ts';
-import type { Rules } from '../contract/options.ts';
 import { createExamples } from './examples/examples.ts';
 import { countsByKind, type FoundFiles, sortFound, type UnusedFile } from './intake/found-files.ts';
-import { photosCsv, photosJson } from './results/export.ts';
-import { alikeCategories } from './results/photo.ts';
+import { synonymsOf } from './results/photo.ts';
+import { rulesOf } from './results/rules.ts';
 import { createSaveMenu } from './save/save-menu.ts';
 import { postForm } from './service/post-form.ts';
 import { createRequests } from './service/requests.ts';
@@ -96,10 +95,11 @@ const question = createQuestionForm({
 const saveMenu = createSaveMenu({
   groups: () => photoResults.groups,
   current: () => photoResults.current,
-  onExport(format) {
+  async onExport(format) {
     const { asked, photos, model } = session;
     if (!asked) return;
-    const results = { photos, asked, model, rules: rules() };
+    const results = { photos, asked, model, rules: rulesOf(question.settings) };
+    const { photosCsv, photosJson } = await import('./results/export.ts');
     saveText('photos', format, format === 'json' ? photosJson(results) : photosCsv(results));
   },
   onSaved() {
@@ -278,15 +278,6 @@ function outcomeText(): string {
   ].join(' ');
 }
 
-/** The slider's middle is a draw with the background; its loose end gives each photo a group. */
-function rules(): Rules {
-  const { strictness, several } = question.settings;
-  // In several groups at once, a photo of no group at all says more than one of all groups.
-  if (strictness === 0 && !several) return { others: true, threshold: 0 };
-  const logit = (strictness - 50) / 10;
-  return { others: true, ...(several && { several }), threshold: 1 / (1 + Math.exp(-logit)) };
-}
-
 /** Draws what a person has changed before the next picture of the screen. */
 function drawNext(): void {
   if (isDrawPlanned) return;
@@ -309,13 +300,13 @@ function draw(): void {
   question.show({
     faultOf: words.faultOf,
     templateFault,
-    alike: asked ? alikeCategories(asked) : [],
+    synonyms: asked ? synonymsOf(asked) : [],
     areAsked: words.areAsked,
     sentAgain: photos.length > 0 ? `all ${count(photos.length, 'photo')} (${bytes(size)})` : '',
   });
   progress.show(session.progress);
   showGo();
-  photoResults.render({ photos, asked, rules: rules() });
+  photoResults.render({ photos, asked, rules: rulesOf(question.settings) });
   if (videoResults) videoResults.render(video);
   else if (video) void loadVideo();
   runFault.hidden = runFault.textContent === '';

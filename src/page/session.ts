@@ -157,6 +157,12 @@ export function createSession({ requests, untilReady, changed }: SessionOptions)
   const faultOf = ({ phrases }: Category, template: string) =>
     phrases.map((text) => texts.faultOf(text, template)).find((sentence) => sentence !== undefined);
 
+  /** The same question, asked again, stays the same object: its answers need not be computed again. */
+  const take = (next: Asked | undefined) => {
+    if (!asked || !next || wordsOf(next) !== wordsOf(asked)) asked = next;
+  };
+  const wordsOf = ({ categories, template, origin }: Asked) => JSON.stringify([categories, template, origin]);
+
   const ask = async (wanted: Question): Promise<void> => {
     question = wanted;
     asking?.abort();
@@ -164,7 +170,7 @@ export function createSession({ requests, untilReady, changed }: SessionOptions)
     refusal = undefined;
     const known = wanted.categories.length === 0 ? undefined : inNumbers(wanted);
     if (known || wanted.categories.length === 0) {
-      asked = known;
+      take(known);
       changed();
       return;
     }
@@ -182,7 +188,7 @@ export function createSession({ requests, untilReady, changed }: SessionOptions)
       // The model has changed, and all words are asked for again.
       if (asking !== mine) return;
       refusal = refused;
-      if (!refused) asked = inNumbers(wanted);
+      if (!refused) take(inNumbers(wanted));
     } catch (fault) {
       if (fault instanceof RunStopped) refusal = fault.refusal;
       else if (!mine.signal.aborted) throw fault;

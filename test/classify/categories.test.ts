@@ -69,6 +69,21 @@ describe('JSON', () => {
     expect(fault.message).toContain(`line ${place.line}, column ${place.column}: ${what}. Accepted are JSON`);
   });
 
+  test.each(['["a",1]', '{"categories":{"a":[]}}', '"open', '[1'])(
+    'that cannot be read is refused with all forms that are accepted, which can be read: %j',
+    (document) => {
+      const { message } = faultOf(document);
+      const accepted =
+        /Accepted are JSON, (\[.*?\]) or (\{.*?\}) or, with several phrases for a category, (\{.*\}), and/;
+      const [, ...forms] = accepted.exec(message) ?? [];
+      expect(forms.map((form) => parseCategories(bytes(form), 10))).toEqual([
+        { labels: ['a', 'b'] },
+        { labels: ['a', 'b'] },
+        { labels: ['a'], phrases: [['b', 'c']] },
+      ]);
+    },
+  );
+
   test('that is broken further on than anyone would look is refused all the same', () => {
     const fault = faultOf(`[${' '.repeat(300_000)}"a" "b"]`);
     expect(fault.code).toBe('categories_malformed');
@@ -425,6 +440,8 @@ describe('categories with phrases', () => {
     expect(faultOf('{"categories":{"a":}}').details).toEqual({ line: 1, column: 20 });
     const many = `{"categories":{"a":[${'"x",'.repeat(200_000)}"x"]}}`;
     expect(faultOf(many).code).toBe('categories_too_many');
-    expect(() => parseCategories(bytes('{"texts":{"a":"b"}}'), 10, 'texts')).toThrow('not a list of strings');
+    expect(() => parseCategories(bytes('{"texts":{"a":"b"}}'), 10, 'texts')).toThrow(
+      'not a list of strings. Accepted are JSON, ["a","b"] or {"texts":["a","b"]}, and text with',
+    );
   });
 });

@@ -1,8 +1,11 @@
 import { describe, expect, test } from 'bun:test';
 import { SYNONYM_COSINE } from '../../src/classify/decide.ts';
 import { findSynonyms } from '../../src/classify/synonyms.ts';
+import { runInTurns } from '../../src/turns.ts';
 
-const work = { signal: new AbortController().signal };
+/** In turns, as the service does. */
+const synonymsOf = (labels: readonly string[], embeddings: readonly Float32Array[], signal?: AbortSignal) =>
+  runInTurns(findSynonyms(labels, embeddings), signal);
 
 /** [64] at an angle from the first axis, towards another one. */
 function vector(angle: number, axis = 1): Float32Array {
@@ -24,7 +27,7 @@ describe('categories that mean almost the same', () => {
       vector(-angleOf(SYNONYM_COSINE + 0.001), 1),
       vector(Math.PI / 2, 60),
     ];
-    const found = await findSynonyms(labels, embeddings, work);
+    const found = await synonymsOf(labels, embeddings);
     expect(found.map(({ categories }) => categories)).toEqual([
       ['dog', 'a dog'],
       ['dog', 'puppy'],
@@ -34,15 +37,14 @@ describe('categories that mean almost the same', () => {
       '"dog" and "a dog" mean almost the same to the model (cosine 0.995), so they share one score. Leave one of them out, or make them phrases of one category.',
     );
     const below = [vector(0), vector(angleOf(SYNONYM_COSINE - 0.001))];
-    expect(await findSynonyms(['a', 'b'], below, work)).toEqual([]);
+    expect(await synonymsOf(['a', 'b'], below)).toEqual([]);
   });
 
   test('are at most ten pairs, whatever is sent', async () => {
     const labels = Array.from({ length: 300 }, (_, index) => `label ${index} ${'x'.repeat(100)}`);
-    const found = await findSynonyms(
+    const found = await synonymsOf(
       labels,
       labels.map(() => vector(1)),
-      work,
     );
     expect(found).toHaveLength(10);
     expect(found[0]?.categories).toEqual([labels[0]!, labels[1]!]);
@@ -59,14 +61,14 @@ describe('categories that mean almost the same', () => {
       turns += 1;
       if (turns === 3) request.abort(new Error('the client has left'));
     }, 1);
-    const searching = findSynonyms(labels, embeddings, request);
+    const searching = synonymsOf(labels, embeddings, request.signal);
     await expect(searching).rejects.toThrow('the client has left');
     clearInterval(ticking);
     expect(turns).toBe(3);
   });
 
   test('are none of no categories', async () => {
-    expect(await findSynonyms([], [], work)).toEqual([]);
-    expect(await findSynonyms(['a'], [vector(0)], work)).toEqual([]);
+    expect(await synonymsOf([], [])).toEqual([]);
+    expect(await synonymsOf(['a'], [vector(0)])).toEqual([]);
   });
 });

@@ -105,6 +105,7 @@ describe('evaluating a folder', () => {
     const widest = stdout.split('\n').filter((line) => !line.includes(sorted.path));
     expect(Math.max(...widest.map((line) => Bun.stringWidth(line)))).toBeLessThanOrEqual(80);
     expect(stderr).toContain('11 measured in ');
+    expect(stderr).toContain('once for each fit (crop, whole, tiles), in each precision. --fit chooses some');
   });
 
   test('compares both precisions', async () => {

@@ -122,9 +122,9 @@ describe('the rooms', () => {
       'names',
     ],
     [
-      'the page knows only the contract and how an answer is decided',
+      'the page knows only the contract, how an answer is decided, and which categories mean the same',
       /^src\/page\//,
-      /^(?:native\/|models\/|src\/(?!page\/|contract\/|classify\/decide\.ts|(?:csv-cell|file-names)\.ts))/,
+      /^(?:native\/|models\/|src\/(?!page\/|contract\/|classify\/(?:decide|synonyms)\.ts|(?:csv-cell|file-names)\.ts))/,
       'names',
     ],
     [
@@ -164,6 +164,12 @@ describe('the rooms', () => {
       /^src\/classify\/decide\.ts$/,
       /./,
       'imports',
+    ],
+    [
+      'finding categories that mean the same knows only how they are compared',
+      /^src\/classify\/synonyms\.ts$/,
+      /^(?!src\/classify\/decide\.ts$)/,
+      'names',
     ],
     [
       'leaf modules import nothing of ours but leaves',

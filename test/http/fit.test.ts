@@ -172,6 +172,14 @@ describe.each(['/categorize', '/image'])('%s', (path) => {
     ],
     ['the first is missing', [two], 'is tile 2 of 2, and tile 1 is not before it'],
     ['they are of two files', [one, { ...two, file: 'b.gif' }], 'tile 2 does not follow'],
+    [
+      'they have two ids',
+      [
+        { ...one, id: '1' },
+        { ...two, id: '2' },
+      ],
+      '(entry 2) has the id "2", and the tile before it has "1"',
+    ],
     ['they count differently', [one, { ...two, tiles: 3 }], 'tile 2 does not follow'],
     ['one comes twice', [one, one], 'tile 2 does not follow'],
     ['there are too many', [{ ...one, tiles: 9 }], 'than numbers from 1 to 8'],

@@ -61,6 +61,21 @@ describe('embeddings of texts', () => {
     expect(await ask(['a'])).toMatchObject({ code: 'unreadable' });
   });
 
+  test('of one question are all kept, however many they are, and the oldest others are forgotten', async () => {
+    const { texts, asked, ask } = start();
+    const many = Array.from({ length: 8000 }, (_, place) => `word ${place}`);
+    await ask(['old']);
+    await ask(many);
+    const sent = asked.length;
+    await ask(['new', ...many]);
+    expect(asked.slice(sent)).toEqual([['new']]);
+    expect(many.every((text) => texts.get(text, '') !== undefined)).toBe(true);
+    await ask(many, 'photo');
+    await ask(many, 'another {}');
+    expect(texts.get('old', '')).toBeUndefined();
+    expect(many.every((text) => texts.get(text, 'another {}') !== undefined)).toBe(true);
+  });
+
   test('are forgotten with their model', async () => {
     const { texts, asked, ask } = start();
     await ask(['a']);

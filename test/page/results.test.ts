@@ -3,7 +3,6 @@ import fc from 'fast-check';
 import { joinTiles } from '../../src/classify/decide.ts';
 import type { Rules } from '../../src/contract/options.ts';
 import {
-  alikeCategories,
   answerTo,
   bestPhotos,
   groupByCategory,
@@ -12,6 +11,7 @@ import {
   type Photo,
   rankingOf,
   strengthOf,
+  synonymsOf,
 } from '../../src/page/results/photo.ts';
 import { askedFor, embeddedPhoto, newPhoto, paths } from './photos.ts';
 
@@ -160,8 +160,15 @@ describe('what the page says about an answer', () => {
       ...asked,
       embeddings: [asked.embeddings[0]!, asked.embeddings[0]!, asked.embeddings[1]!],
     };
-    expect(alikeCategories(alike)).toEqual([['cat', 'dog']]);
-    expect(alikeCategories(asked)).toEqual([]);
+    expect(synonymsOf(alike)).toEqual([
+      {
+        categories: ['cat', 'dog'],
+        similarity: expect.closeTo(1),
+        warning: expect.stringMatching(/^"cat" and "dog" mean almost the same/),
+      },
+    ]);
+    expect(synonymsOf(alike)).toBe(synonymsOf(alike));
+    expect(synonymsOf(asked)).toEqual([]);
   });
 
   test.each([

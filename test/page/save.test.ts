@@ -28,6 +28,14 @@ describe('photos that are saved', () => {
     expect(planned(group('a/b', '1.jpg'), group('A_b', '1.jpg'))).toEqual(['a_b/1.jpg', 'A_b (2)/1.jpg']);
   });
 
+  test('overwrite nothing if a category is called as another group', () => {
+    expect(planned(group('Unsure', 'x/a.jpg'), group('Unsure', 'y/a.jpg', 'b.jpg'))).toEqual([
+      'Unsure/a.jpg',
+      'Unsure/a (2).jpg',
+      'Unsure/b.jpg',
+    ]);
+  });
+
   test('have names that every file system takes', () => {
     expect(planned(group('../..', '..', 'a:b?.jpg', 'con.jpg', '.hidden', 'e\u0301.jpg'))).toEqual([
       '___/__',

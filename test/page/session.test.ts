@@ -55,6 +55,26 @@ const questionOf = (...names: readonly string[]): Question => ({
 const namesOf = (asked: Question | undefined) => asked?.categories.map(({ name }) => name);
 
 describe('a session', () => {
+  test('keeps the answers of a question that is asked again, and no others', async () => {
+    const { session, service } = start();
+    await session.ask(questionOf('cat', 'dog'));
+    const { asked } = session;
+    await session.ask(questionOf('cat', 'dog'));
+    expect(asked).toBeDefined();
+    expect(session.asked).toBe(asked!);
+    await session.ask({ ...questionOf('cat', 'dog'), template: 'photo' });
+    expect(session.asked).not.toBe(asked!);
+    await session.ask(questionOf('dog', 'cat'));
+    expect(namesOf(session.asked)).toEqual(['dog', 'cat']);
+    session.setFit('whole');
+    await session.ask(questionOf('cat', 'dog'));
+    expect(session.asked?.origin).not.toBe(asked!.origin);
+    service.sha256 = 'second';
+    await session.ask(questionOf('bird'));
+    await session.ask(questionOf('cat', 'dog'));
+    expect(session.asked?.origin).toContain('second');
+  });
+
   test('sends each photo once, whatever is asked about it', async () => {
     const { session, told, add } = start();
     await add('a.jpg', 'b.jpg');

@@ -1,6 +1,5 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { describe, expect, test } from 'bun:test';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readWindow, StoredPng } from '../../native/image/builtin-decoder.ts';
 import type { CategorizeDetails } from '../../src/contract/schemas.ts';
@@ -16,7 +15,8 @@ import { heic } from '../media/sample-heics.ts';
 import { box } from '../media/sample-heifs.ts';
 import { avif, bmp, type Rgba, tiff } from '../media/sample-pictures.ts';
 import { rawFile } from '../media/sample-raws.ts';
-import { type Service, startService } from './service.ts';
+import { useDemoService } from './demo-service.ts';
+import { startService } from './service.ts';
 
 const colours: Readonly<Record<string, Colour>> = {
   red: [205, 25, 35],
@@ -33,19 +33,7 @@ const colours: Readonly<Record<string, Colour>> = {
 };
 const formats: readonly PictureFormat[] = ['jpeg', 'png', 'webp'];
 
-let folder: string;
-let service: Service;
-
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'classify-images-test-'));
-  service = await startService({ CLIP_MODEL: 'demo', CLIP_CACHE: folder });
-  await service.ready();
-});
-
-afterAll(async () => {
-  await service[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true, force: true });
-});
+const demo = useDemoService();
 
 /** Sends pictures and categories as a browser's form does. */
 async function post(
@@ -56,12 +44,12 @@ async function post(
   const form = new FormData();
   for (const [name, bytes] of Object.entries(pictures)) form.append('files', new File([bytes], name));
   form.append('categories', new File([JSON.stringify({ categories })], 'categories.json'));
-  return await fetch(`${service.url}${path}`, { method: 'POST', body: form });
+  return await fetch(`${demo.service.url}${path}`, { method: 'POST', body: form });
 }
 
 describe('the service with the demo model', () => {
   test('names the demo model, so that nobody takes it for CLIP', async () => {
-    const health = await (await fetch(`${service.url}/health`)).json();
+    const health = await (await fetch(`${demo.service.url}/health`)).json();
     expect(JSON.stringify(health)).toContain('demo');
   });
 
@@ -150,15 +138,15 @@ describe('thumbnails', () => {
 
 describe('the service as a process', () => {
   test('a setting that cannot be used is named, and nothing starts', async () => {
-    const fault = await startService({ CLIP_CACHE: folder, PORT: 'eighty' }).catch(
+    const fault = await startService({ CLIP_CACHE: join(demo.folder, 'cache'), PORT: 'eighty' }).catch(
       (reason: unknown) => reason,
     );
     expect(String(fault)).toContain('PORT=\\"eighty\\" must be a whole number');
   });
 
   test('a port that another program has is named, with what to do', async () => {
-    const { port } = new URL(service.url);
-    const cache = join(folder, 'other');
+    const { port } = new URL(demo.service.url);
+    const cache = join(demo.folder, 'other');
     const settings = { CLIP_MODEL: 'demo', CLIP_CACHE: cache, PORT: port };
     const fault = await startService(settings).catch((reason: unknown) => reason);
     expect(String(fault)).toContain(`cannot listen on 127.0.0.1:${port}: another program uses this port`);

@@ -1,6 +1,5 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { beforeAll, describe, expect, test } from 'bun:test';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EngineState } from '../../src/classify/classifier.ts';
 import { serveFile } from '../clip/store/file-server.ts';
@@ -23,14 +22,14 @@ import {
 import { videoHead, videoPart } from '../http/video/video-server.ts';
 import { jpeg } from '../media/sample-pictures.ts';
 import { mortal } from '../robustness/target.ts';
-import { type Service, startService } from './service.ts';
+import { useDemoService } from './demo-service.ts';
+import { startService } from './service.ts';
 
 /** The examples of the API document, compared with what the service answers. */
 
 type Json = Readonly<Record<string, unknown>>;
 
-let folder: string;
-let service: Service;
+const demo = useDemoService(mortal);
 /** The bodies of the document's failing answers, by their codes. */
 let documented: ReadonlyMap<string, Json>;
 let document: {
@@ -39,16 +38,8 @@ let document: {
 };
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'classify-images-test-'));
-  service = await startService({ CLIP_MODEL: 'demo', CLIP_CACHE: folder, ...mortal });
-  await service.ready();
-  document = (await (await fetch(`${service.url}/swagger/json`)).json()) as typeof document;
+  document = (await (await fetch(`${demo.service.url}/swagger/json`)).json()) as typeof document;
   documented = errorExamples(document);
-});
-
-afterAll(async () => {
-  await service[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true, force: true });
 });
 
 /** Finds the examples of failing answers at any depth. One code has one example. */
@@ -67,7 +58,7 @@ function errorExamples(value: unknown, found = new Map<string, Json>()): Readonl
   return found;
 }
 
-const real = { address: (path: string) => `${service.url}${path}` };
+const real = { address: (path: string) => `${demo.service.url}${path}` };
 const jsonOf = async (response: Response): Promise<Json> => (await response.json()) as Json;
 const picture = async () => filePart('photo.jpg', await jpeg(64, 48));
 const categories = categoriesPart('cat,dog');
@@ -178,7 +169,7 @@ const provocations: Readonly<Record<string, () => Promise<Json>>> = {
       });
       while (!isAnswered) {
         // The work is tried again, so that one breakdown is not enough.
-        process.kill(service.pid, 'SIGUSR2');
+        process.kill(demo.service.pid, 'SIGUSR2');
         await Bun.sleep(10);
       }
       const answer = await answering;
@@ -193,7 +184,7 @@ const provocations: Readonly<Record<string, () => Promise<Json>>> = {
       response.on('close', () => clearInterval(sending));
     });
     await using loading = await startService({
-      CLIP_CACHE: join(folder, 'none'),
+      CLIP_CACHE: join(demo.folder, 'none'),
       CLIP_MODEL_URL: server.url,
     });
     for (;;) {
@@ -210,7 +201,7 @@ const provocations: Readonly<Record<string, () => Promise<Json>>> = {
   },
   model_missing: async () => {
     const path = '/models/ViT-L-14.pt';
-    await using missing = await startService({ CLIP_MODEL: path, CLIP_CACHE: join(folder, 'none') });
+    await using missing = await startService({ CLIP_MODEL: path, CLIP_CACHE: join(demo.folder, 'none') });
     const answer = await jsonOf(await fetch(`${missing.url}/ready`));
     await missing.stop();
     return answer;
@@ -232,7 +223,7 @@ const provocations: Readonly<Record<string, () => Promise<Json>>> = {
   files_broken: async () =>
     post('/categorize', [filePart('broken.jpg', (await jpeg(640, 480)).subarray(0, 85_000)), categories]),
   image_too_large: async () => {
-    const socket = await openSocket({ port: Number(new URL(service.url).port) });
+    const socket = await openSocket({ port: Number(new URL(demo.service.url).port) });
     socket.write(requestHead('/categorize?on_error=skip', 10 ** 9));
     socket.write(filePart('raw.jpg', '').subarray(0, -2));
     const megabyte = Buffer.alloc(1024 ** 2);
@@ -242,7 +233,7 @@ const provocations: Readonly<Record<string, () => Promise<Json>>> = {
   video_missing: () => post('/video', [categories]),
   video_unsupported: () => post('/video', [videoPart('FLV\x01\x05\0\0\0\x09', 'film.flv'), categories]),
   video_too_large: async () => {
-    const socket = await openSocket({ port: Number(new URL(service.url).port) });
+    const socket = await openSocket({ port: Number(new URL(demo.service.url).port) });
     socket.write(videoHead(5 * 1024 ** 3));
     return await bodyOn(socket);
   },
@@ -305,7 +296,11 @@ describe('failures have no fields that the document does not describe', () => {
   ])('%s', async (_, path, parts, fields) => expectDescribed(await post(path, parts), fields));
 
   test('videos', async () => {
-    const environment = { CLIP_MODEL: 'demo', CLIP_CACHE: folder, MAX_VIDEO_SECONDS: '1' };
+    const environment = {
+      CLIP_MODEL: 'demo',
+      CLIP_CACHE: join(demo.folder, 'cache'),
+      MAX_VIDEO_SECONDS: '1',
+    };
     await using strict = await startService(environment);
     await strict.ready();
     const server = { address: (path: string) => `${strict.url}${path}` };

@@ -1,7 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { describe, expect, test } from 'bun:test';
 import { readWindow, StoredPng } from '../../native/image/builtin-decoder.ts';
 import type { Fit } from '../../src/contract/options.ts';
 import type { CategorizeDetails, EmbeddingsAnswer, VideoDetails } from '../../src/contract/schemas.ts';
@@ -10,24 +7,12 @@ import { makePaintedVideo } from '../fixtures/videos.ts';
 import { heic } from '../media/sample-heics.ts';
 import { avif, tiff } from '../media/sample-pictures.ts';
 import { rawFile } from '../media/sample-raws.ts';
-import { type Service, startService } from './service.ts';
+import { useDemoService } from './demo-service.ts';
 
 const red: Colour = [205, 25, 35];
 const grey: Colour = [128, 128, 130];
 
-let folder: string;
-let service: Service;
-
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'classify-images-test-'));
-  service = await startService({ CLIP_MODEL: 'demo', CLIP_CACHE: folder });
-  await service.ready();
-});
-
-afterAll(async () => {
-  await service[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true, force: true });
-});
+const demo = useDemoService();
 
 type Pictures = Readonly<Record<string, Uint8Array>>;
 
@@ -40,7 +25,7 @@ async function post<Answer>(
     if (typeof value === 'string') form.append(name, value);
     else for (const [file, bytes] of Object.entries(value)) form.append(name, new File([bytes], file));
   }
-  const response = await fetch(`${service.url}${path}`, { method: 'POST', body: form });
+  const response = await fetch(`${demo.service.url}${path}`, { method: 'POST', body: form });
   const answer = (await response.json()) as Answer;
   if (!response.ok) throw new Error(JSON.stringify(answer));
   return answer;

@@ -1,6 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { beforeAll, describe, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { softmax } from '../../src/classify/decide.ts';
@@ -13,32 +11,23 @@ import {
 } from '../../src/contract/schemas.ts';
 import { startCommand } from '../cli/command.ts';
 import { colourPicture } from '../fixtures/colour-pictures.ts';
-import { type Service, startService } from './service.ts';
+import { useDemoService } from './demo-service.ts';
 
-let folder: string;
-let service: Service;
+const demo = useDemoService();
 let files: readonly File[];
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'classify-images-test-'));
   files = [
     new File([await colourPicture([245, 215, 40], 'png')], 'yellow.png'),
     new File([await colourPicture([35, 70, 200], 'png')], 'blue.png'),
   ];
-  for (const file of files) await Bun.write(join(folder, 'p', file.name), file);
-  service = await startService({ CLIP_MODEL: 'demo', CLIP_CACHE: join(folder, 'cache') });
-  await service.ready();
-});
-
-afterAll(async () => {
-  await service[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true, force: true });
+  for (const file of files) await Bun.write(join(demo.folder, 'p', file.name), file);
 });
 
 async function post(path: string, fields: Readonly<Record<string, readonly (string | File)[]>>) {
   const form = new FormData();
   for (const [name, values] of Object.entries(fields)) for (const value of values) form.append(name, value);
-  const response = await fetch(`${service.url}${path}`, { method: 'POST', body: form });
+  const response = await fetch(`${demo.service.url}${path}`, { method: 'POST', body: form });
   expect(response.status).toBe(200);
   return await response.text();
 }
@@ -126,19 +115,19 @@ test('a named template is its sentences', async () => {
 
 test('the command answers the same as a server, and names categories that mean the same', async () => {
   await Bun.write(
-    join(folder, 'categories.json'),
+    join(demo.folder, 'categories.json'),
     '{"categories":{"warm":["yellow","orange"],"sunny":["orange","yellow"],"cold":"blue"}}',
   );
   const question = [
-    join(folder, 'p'),
+    join(demo.folder, 'p'),
     '--several',
     '--template',
     'photo',
     '--json',
     '--categories',
-    join(folder, 'categories.json'),
+    join(demo.folder, 'categories.json'),
   ];
-  const own = await startCommand(join(folder, 'cache'), [...question, '--no-index']).result;
+  const own = await startCommand(join(demo.folder, 'cache'), [...question, '--no-index']).result;
   expect(own.code).toBe(0);
   const lines = own.stdout
     .trim()
@@ -148,9 +137,13 @@ test('the command answers the same as a server, and names categories that mean t
   expect(lines[0].background).toMatchObject({ phrase: expect.any(String) });
   const sentence = '"warm" and "sunny" mean almost the same to the model (cosine 1.000)';
   expect(own.stderr.split(sentence)).toHaveLength(2);
-  for (const more of [['--index', join(folder, 'index')], ['--no-index']]) {
-    const served = await startCommand(join(folder, 'cache'), [...question, '--server', service.url, ...more])
-      .result;
+  for (const more of [['--index', join(demo.folder, 'index')], ['--no-index']]) {
+    const served = await startCommand(join(demo.folder, 'cache'), [
+      ...question,
+      '--server',
+      demo.service.url,
+      ...more,
+    ]).result;
     expect(served.code).toBe(0);
     expect(served.stderr.split(sentence)).toHaveLength(2);
     for (const [index, line] of served.stdout.trim().split('\n').entries()) {
@@ -159,8 +152,8 @@ test('the command answers the same as a server, and names categories that mean t
       expect(score).toBeCloseTo(lines[index].score, 3);
     }
   }
-  const best = await startCommand(join(folder, 'cache'), [
-    join(folder, 'p'),
+  const best = await startCommand(join(demo.folder, 'cache'), [
+    join(demo.folder, 'p'),
     ...['--others', '--best', '--json', '--no-index', '--category', 'red', '--category', 'blue'],
   ]).result;
   const found = best.stdout
@@ -169,6 +162,6 @@ test('the command answers the same as a server, and names categories that mean t
     .map((line) => JSON.parse(line));
   expect(found.map(({ category, file }) => [category, file])).toEqual([
     ['red', null],
-    ['blue', join(folder, 'p/blue.png')],
+    ['blue', join(demo.folder, 'p/blue.png')],
   ]);
 });

@@ -275,7 +275,7 @@ const sentences = {
   categories_missing:
     'No categories were sent, or only an empty part; send them as a part named categories: a JSON, CSV or text file, or text such as cat,dog.',
   categories_malformed:
-    'The categories document starts as JSON but is not valid JSON: line 1, column 15: value expected. Accepted are JSON, {"categories":["a","b"]} or ["a","b"], and text with the categories separated by commas, semicolons, tabs or lines.',
+    'The categories document starts as JSON but is not valid JSON: line 1, column 15: value expected. Accepted are JSON, ["a","b"] or {"categories":["a","b"]} or, with several phrases for a category, {"categories":{"a":["b","c"]}}, and text with the categories separated by commas, semicolons, tabs or lines.',
   categories_too_many: '1001 categories came; at most 1000 are accepted.',
   label_too_long: `The label "${label}" has 84 tokens; the model takes at most 77 tokens (words and parts of words), start and end included.`,
   file_name_invalid: 'A part named files has no file name; send it as a file, e.g. curl -F files=@photo.jpg.',

@@ -1,13 +1,12 @@
 import {
-  cosine,
   decide,
   decideSeveral,
   isListed,
-  SYNONYM_COSINE,
   scoreAgainstBackground,
   similarityOf,
   thresholdOf,
 } from '../../classify/decide.ts';
+import { findSynonyms, type Synonyms } from '../../classify/synonyms.ts';
 import { errorMeanings, isErrorCode } from '../../contract/codes.ts';
 import type { Rules } from '../../contract/options.ts';
 
@@ -237,19 +236,18 @@ export function mayChange({ code }: Fault): boolean {
   return !isErrorCode(code) || errorMeanings[code].about !== 'file';
 }
 
-/** Some milliseconds of comparisons. */
-const MAX_COMPARED = 200;
-
-/** Pairs of categories between which only chance decides, by name. */
-export function alikeCategories({ categories, embeddings }: Asked): [string, string][] {
-  const compared = embeddings.slice(0, MAX_COMPARED);
-  return compared.flatMap((embedding, second) =>
-    compared
-      .slice(0, second)
-      .flatMap((other, first): [string, string][] =>
-        cosine(embedding, other) >= SYNONYM_COSINE
-          ? [[categories[first]!.name, categories[second]!.name]]
-          : [],
-      ),
+/** Pairs of categories that mean almost the same to the model, found once for each question. */
+export function synonymsOf(asked: Asked): readonly Synonyms[] {
+  const known = synonyms.get(asked);
+  if (known) return known;
+  const steps = findSynonyms(
+    asked.categories.map(({ name }) => name),
+    asked.embeddings,
   );
+  let step = steps.next();
+  while (!step.done) step = steps.next();
+  synonyms.set(asked, step.value);
+  return step.value;
 }
+
+const synonyms = new WeakMap<Asked, readonly Synonyms[]>();

@@ -20,14 +20,22 @@ export interface PlannedFile {
   readonly name: string;
 }
 
+/** The names in a folder. */
+interface FolderNames {
+  readonly taken: Set<string>;
+  /** By name: the number to try next, for many photos of one name. */
+  readonly numbers: Map<string, number>;
+}
+
 /** One folder for each group that has photos. A photo of several groups is in the folder of each. */
 export function plannedFiles(groups: readonly SavedGroup[]): PlannedFile[] {
   const filled = groups.filter(({ photos }) => photos.length > 0);
-  const folders = folderNames(filled.map(({ name }) => name));
+  const folders = folderNames([...new Set(filled.map(({ name }) => name))]);
+  const contents = new Map<string, FolderNames>();
   return filled.flatMap(({ name: group, photos }) => {
-    const taken = new Set<string>();
-    /** By name: the number to try next, for many photos of one name. */
-    const numbers = new Map<string, number>();
+    // A category may be called as the group of the photos without one.
+    const { taken, numbers } = contents.get(group) ?? { taken: new Set(), numbers: new Map() };
+    contents.set(group, { taken, numbers });
     return photos.map(({ file, path }) => {
       const wanted = validName(path.slice(path.lastIndexOf('/') + 1));
       let number = numbers.get(foldCase(wanted)) ?? 0;

@@ -18,7 +18,7 @@ interface SaveMenuOptions {
   /** The group that the page shows: the menu begins with it. undefined: all. */
   readonly current?: () => string | undefined;
   /** Saves the answers as a file. Without it, the menu does not offer them. */
-  readonly onExport?: (format: 'json' | 'csv') => void;
+  readonly onExport?: (format: 'json' | 'csv') => Promise<void>;
   /** Called when something was saved. */
   readonly onSaved: () => void;
 }
@@ -82,10 +82,8 @@ export function createSaveMenu({ groups, current, onExport, onSaved }: SaveMenuO
       exports.children[index + 1]?.setAttribute('aria-label', `Save the answers as ${format}`);
     }
     panel.append(exports);
-    const exportAs = (format: 'json' | 'csv') => {
-      onExport(format);
-      onSaved();
-    };
+    const exportAs = (format: 'json' | 'csv') =>
+      onExport(format).then(onSaved, (fault: unknown) => setText(status, faultText(fault)));
   }
   const element = create('div', { class: 'save-menu' }, opener, panel);
   folders.hidden = !window.showDirectoryPicker;

@@ -26,7 +26,7 @@ export interface TextEmbeddings {
 
 /** Texts in a request: some seconds of work. */
 const MAX_TEXTS = 200;
-/** Texts kept: 10 MB. */
+/** Texts kept besides those of the question: 10 MB. */
 const KEPT = 5000;
 
 export function createTextEmbeddings(
@@ -35,11 +35,16 @@ export function createTextEmbeddings(
 ): TextEmbeddings {
   /** A string: why the text is refused. */
   const kept = new Map<string, Float32Array | string>();
+  /** How many texts the question has. They are kept, however many they are. */
+  let wanted = 0;
   const keyOf = (text: string, template: string) => `${template}\n${text}`;
   const keep = (text: string, template: string, value: Float32Array | string) => {
-    kept.set(keyOf(text, template), value);
+    const key = keyOf(text, template);
+    // A map keeps the order in which its keys were set.
+    kept.delete(key);
+    kept.set(key, value);
     for (const oldest of kept.keys()) {
-      if (kept.size <= KEPT) break;
+      if (kept.size <= wanted + KEPT) break;
       kept.delete(oldest);
     }
   };
@@ -85,7 +90,14 @@ export function createTextEmbeddings(
       return typeof known === 'string' ? known : undefined;
     },
     async ask(texts, template, sending) {
-      const missing = [...new Set(texts)].filter((text) => get(text, template) === undefined);
+      const distinct = [...new Set(texts)];
+      wanted = distinct.length;
+      const missing: string[] = [];
+      for (const text of distinct) {
+        const known = get(text, template);
+        if (known === undefined) missing.push(text);
+        else keep(text, template, known);
+      }
       for (let at = 0; at < missing.length; at += MAX_TEXTS) {
         const refusal = await ask(missing.slice(at, at + MAX_TEXTS), template, sending);
         if (refusal) return refusal;

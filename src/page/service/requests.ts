@@ -85,7 +85,7 @@ export function createRequests(send: (sending: Sending) => Promise<Received>): R
     },
     async sendVideo(video, question, { onProgress, ...events }) {
       const form = new FormData();
-      form.append('categories', JSON.stringify({ categories: wireCategories(question.categories) }));
+      form.append('categories', categoriesText(question.categories));
       form.append('video', video, 'video');
       const categories = question.categories.length;
       const path = `video?${query(question.template, {
@@ -112,11 +112,13 @@ export function createRequests(send: (sending: Sending) => Promise<Received>): R
 }
 
 /** A list of names; with phrases if they differ from the names. */
-function wireCategories(categories: readonly Category[]): unknown {
+function categoriesText(categories: readonly Category[]): string {
   if (categories.every(({ name, phrases }) => phrases.length === 1 && phrases[0] === name)) {
-    return categories.map(({ name }) => name);
+    return JSON.stringify(categories.map(({ name }) => name));
   }
-  return Object.fromEntries(categories.map(({ name, phrases }) => [name, phrases]));
+  // A JavaScript object would move names such as "10" to the front.
+  const members = categories.map(({ name, phrases }) => `${JSON.stringify(name)}:${JSON.stringify(phrases)}`);
+  return `{"categories":{${members.join(',')}}}`;
 }
 
 function query(template: string, options: Readonly<Record<string, string>>): URLSearchParams {

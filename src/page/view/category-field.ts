@@ -1,4 +1,4 @@
-import { parseLabels } from '../intake/labels.ts';
+import { isInQuotes, parseLabels } from '../intake/labels.ts';
 import { create, find, setText } from './dom.ts';
 import { count } from './numbers.ts';
 
@@ -168,7 +168,7 @@ export function createCategoryField({ onChange, onFault, say }: CategoryFieldOpt
     onChange();
   });
   input.addEventListener('keydown', (event) => {
-    const isComma = event.key === ',' && !input.value.trimStart().startsWith('"');
+    const isComma = event.key === ',' && !isInQuotes(input.value.slice(0, input.selectionStart ?? undefined));
     if ((event.key === 'Enter' && !event.isComposing) || isComma) {
       if (isComma && input.value.trim() === '') event.preventDefault();
       if (input.value.trim() === '') return;

@@ -1,5 +1,6 @@
+import type { Synonyms } from '../../classify/synonyms.ts';
 import type { Fit } from '../../contract/options.ts';
-import { categoryOf, parseLabels } from '../intake/labels.ts';
+import { categoryOf, parseDocument } from '../intake/labels.ts';
 import type { Category, Question } from '../results/photo.ts';
 import type { VideoOptions } from '../service/requests.ts';
 import { createCategoryField } from './category-field.ts';
@@ -23,8 +24,8 @@ export interface QuestionState {
   readonly faultOf: (category: Category) => string | undefined;
   /** Why the template is refused. */
   readonly templateFault: string | undefined;
-  /** Names of categories that mean almost the same to the model. */
-  readonly alike: readonly (readonly [string, string])[];
+  /** Categories that mean almost the same to the model. */
+  readonly synonyms: readonly Synonyms[];
   /** Whether words are being asked for. */
   readonly areAsked: boolean;
   /** What a change of the photos' part sends again; empty: nothing. */
@@ -90,7 +91,7 @@ export function createQuestionForm({ onChange, onSubmit, onStop, say }: Question
 
   const readDocument = async (file: File) => {
     const text = decode(new Uint8Array(await file.arrayBuffer()));
-    const { labels, fault } = parseLabels(text);
+    const { labels, fault } = parseDocument(text);
     unreadable = fault === undefined ? '' : `${file.name}: ${fault}`;
     if (fault === undefined) {
       field.add(labels);
@@ -161,22 +162,22 @@ export function createQuestionForm({ onChange, onSubmit, onStop, say }: Question
       field.set([...settings().texts.filter((text) => !old.includes(text)), ...texts]),
     readDocument,
     focusCategories: () => field.focus(),
-    show({ faultOf, templateFault: refused, alike, areAsked, sentAgain }) {
+    show({ faultOf, templateFault: refused, synonyms, areAsked, sentAgain }) {
       const faults = new Map(
         settings().texts.flatMap((text) => {
           const fault = faultOf(categoryOf(text));
           return fault === undefined ? [] : [[text, fault] as const];
         }),
       );
-      const names = new Set(alike.flat());
+      const alike = new Set(synonyms.flatMap(({ categories }) => categories));
       field.mark((text) => ({
         isFaulty: faults.has(text),
-        isAlike: names.has(categoryOf(text).name),
+        isAlike: alike.has(categoryOf(text).name),
       }));
       const [fault = unreadable] = faults.values();
       setText(labelsFault, fault);
       labelsFault.hidden = fault === '';
-      const note = fault === '' ? noteText(settings().texts.length, alike) : '';
+      const note = fault === '' ? noteText(settings().texts.length, synonyms) : '';
       setText(labelsNote, note);
       labelsNote.hidden = note === '';
       setText(templateFault, refused ?? '');
@@ -192,10 +193,11 @@ export function createQuestionForm({ onChange, onSubmit, onStop, say }: Question
   };
 }
 
-function noteText(categories: number, alike: readonly (readonly [string, string])[]): string {
-  const [pair] = alike;
-  if (pair)
-    return `“${pair[0]}” and “${pair[1]}” mean almost the same to the model: chance decides between them.`;
+function noteText(categories: number, [pair]: readonly Synonyms[]): string {
+  if (pair) {
+    const [first, second] = pair.categories;
+    return `“${first}” and “${second}” mean almost the same to the model. Leave one out, or write “${first} | ${second}”.`;
+  }
   if (categories === 1) {
     return 'With one word, a photo fits or it does not. A second word for the rest makes the groups clearer.';
   }

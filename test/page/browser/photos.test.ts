@@ -153,6 +153,65 @@ describeInBrowser('photos on the page', () => {
       expect(fault.y + fault.height).toBeLessThanOrEqual(box.y);
     }));
 
+  test('the unfolded field for words does not cover that two of them mean the same', async () => {
+    for (const [width, height] of [
+      [1200, 900],
+      [390, 844],
+    ] as const) {
+      await stage.visit(
+        async (page) => {
+          await filesInput(page).setInputFiles(await photos);
+          await classify(page, 'green, blue, something red, a dark picture, bright and yellow, red, purple');
+          const note = page.getByText(/^“something red” and “red” mean almost the same/);
+          await note.waitFor();
+          await page.locator('#labels').focus();
+          const below = (await note.boundingBox())!;
+          const box = (await page.locator('#word-box').boundingBox())!;
+          expect(below.y + below.height).toBeLessThanOrEqual(box.y);
+        },
+        { viewport: { width, height } },
+      );
+    }
+  });
+
+  test('a group of one photo has its whole name and number above it, on a phone, too', () =>
+    stage.visit(
+      async (page) => {
+        await filesInput(page).setInputFiles((await photos).filter(({ name }) => name.endsWith('-0.jpg')));
+        await classify(page, 'green and fresh meadows, bright and yellow deserts, blue');
+        await untilClassified(page);
+        const headings = page.locator('.group.label h3');
+        expect(await headings.allTextContents()).toEqual([
+          'green and fresh meadows 1',
+          expect.stringMatching(/^bright and yellow deserts \d$/),
+          expect.stringMatching(/^blue \d$/),
+        ]);
+        for (const heading of await headings.all()) {
+          const hidden = await heading.evaluate(({ scrollWidth, clientWidth, scrollHeight, clientHeight }) =>
+            Math.max(scrollWidth - clientWidth, scrollHeight - clientHeight),
+          );
+          expect(hidden).toBeLessThanOrEqual(0);
+        }
+      },
+      { viewport: { width: 390, height: 844 } },
+    ));
+
+  test('the group that is shown is marked in forced colours', () =>
+    stage.visit(
+      async (page) => {
+        await filesInput(page).setInputFiles(await photos);
+        await classify(page, 'green, blue');
+        await untilClassified(page);
+        await select(page, 'blue');
+        const border = (key: string) =>
+          page.evaluate(`getComputedStyle(document.getElementById("tab-${key}")).borderBottomColor`);
+        const others = await Promise.all(['all', 'label-0', 'unsure'].map(border));
+        expect(new Set(others).size).toBe(1);
+        expect(others).not.toContain(await border('label-1'));
+      },
+      { forcedColors: 'active' },
+    ));
+
   test('that are cut off are used, with a warning at the tile, in the dialog and in what is saved', () =>
     stage.visit(async (page) => {
       const [whole] = await photos;
