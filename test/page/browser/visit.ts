@@ -16,6 +16,7 @@ export interface Visitor {
   readonly address?: string;
   readonly viewport?: { readonly width: number; readonly height: number };
   readonly colorScheme?: 'light' | 'dark';
+  readonly forcedColors?: 'active' | 'none';
   readonly permissions?: readonly string[];
 }
 
@@ -68,13 +69,13 @@ export function useStage(environment: Readonly<Record<string, string>> = {}): St
     get folder() {
       return folder;
     },
-    async visit(act, { address, viewport, colorScheme, permissions = [] } = {}) {
+    async visit(act, { address, viewport, colorScheme, forcedColors, permissions = [] } = {}) {
       if (!context || !service) throw new Error('the stage is not set');
       await context.clearPermissions();
       await context.grantPermissions(permissions);
       await using page = await context.newPage();
       if (viewport) await page.setViewportSize(viewport);
-      if (colorScheme) await page.emulateMedia({ colorScheme });
+      await page.emulateMedia({ ...(colorScheme && { colorScheme }), ...(forcedColors && { forcedColors }) });
       const complaints: string[] = [];
       page.on('pageerror', ({ message }) => complaints.push(message));
       page.on('dialog', (dialog) => complaints.push(`a dialog: ${dialog.message()}`));
