@@ -67,8 +67,9 @@ export async function* decodeBase64(
     }
     const clean = cleanBase64(text, fault);
     if (/=[^=]/.test(isPadded ? `=${clean}` : clean)) throw fault('something follows its end');
-    isPadded ||= clean.includes('=');
     const cleanWhole = clean.length - (clean.length % 4);
+    // The padding of a group that is not complete yet is looked at again with its end.
+    isPadded ||= clean.slice(0, cleanWhole).includes('=');
     rest = clean.slice(cleanWhole);
     if (cleanWhole > 0) yield Buffer.from(clean.slice(0, cleanWhole), 'base64');
   }

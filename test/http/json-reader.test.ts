@@ -147,6 +147,13 @@ describe('a string with a picture', () => {
     );
   });
 
+  test('is decoded where its padding comes in two pieces', async () => {
+    expect(await open(['data:;base64,AA=', '='])).toEqual(Buffer.of(0));
+    expect(await open(['data:;base64,AAAA\nAA=', '\n=\n'])).toEqual(Buffer.of(0, 0, 0, 0));
+    expect(await opened(['data:;base64,AA=', '=', 'AA=='])).toContain('something follows its end');
+    expect(await opened(['data:;base64,AA=', 'A'])).toContain('something follows its end');
+  });
+
   test.each(['a dog', 'data', 'https://photos.example/data:', ''])('is not %p', async (text) => {
     expect(await open([...text])).toBe(text);
   });
