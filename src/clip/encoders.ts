@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { byteProductsOverflow } from '../../native/onnx/byte-products.ts';
 import { InferenceThreadError, type OnnxWorker, startOnnxWorker } from '../../native/onnx/worker.ts';
 import { type EngineObserver, unobserved } from '../engine-observer.ts';
 import { ServiceError } from '../errors.ts';
@@ -92,11 +93,8 @@ export async function loadEncoders(
 /** The heap of an inference thread and what ONNX Runtime keeps beside the weights, about 12 MB. */
 const THREAD_BYTES = 16 * 1024 ** 2;
 
-/**
- * Memory of a copy's weights for each byte of the weight file. int8 takes 1.0 with VNNI or AMX, 1.6 where byte products
- * overflow; measured with ViT-B/32.
- */
-const MEMORY_PER_WEIGHT_BYTE = { int8: 1.7, fp32: 1.05 } as const;
+/** Memory of a copy's weights for each byte of the weight file; measured with ViT-B/32. */
+const MEMORY_PER_WEIGHT_BYTE = { wideInt8: 1.7, int8: 1.05, fp32: 1.05 } as const;
 
 /** Intermediate values of a position that are in memory at the same time, as multiples of the width. */
 const VALUES_PER_POSITION = 12;
@@ -111,7 +109,8 @@ async function copiesWithin(bytes: number, compiled: CompiledModel, threads: num
   const weightFile = await stat(join(dirname(visionGraphPath), graphFiles.vision.weights));
   const positions = (imageResolution / patchSize) ** 2 + 1;
   const batchBytes = MAX_IMAGE_BATCH * positions * width * VALUES_PER_POSITION * 4;
-  const copyBytes = MEMORY_PER_WEIGHT_BYTE[precision] * weightFile.size + batchBytes + THREAD_BYTES;
+  const kind = precision === 'int8' && byteProductsOverflow() ? 'wideInt8' : precision;
+  const copyBytes = MEMORY_PER_WEIGHT_BYTE[kind] * weightFile.size + batchBytes + THREAD_BYTES;
   const copies = Math.min(threads, Math.floor(bytes / copyBytes));
   return copies < 2 ? 0 : copies;
 }
