@@ -7,7 +7,7 @@ import { ownRoot } from './cache-folder.ts';
 export interface BenchOptions {
   /** Names of parts; undefined: all. */
   readonly only: readonly string[] | undefined;
-  /** Of the parts `service`, `hostile` and `regret` only scenarios whose name holds this. */
+  /** Of the parts `service`, `hostile` and `regret` only scenarios whose name holds this; of the peers, only such towers. */
   readonly scenarios: string;
   /** A checkpoint's path, or `random`. */
   readonly model: string;

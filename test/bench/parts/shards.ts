@@ -7,6 +7,7 @@ import { type StorageServer, startStorageServer } from '../../cli/storage/storag
 import { bitmap, encodePicture } from '../../fixtures/colour-pictures.ts';
 import type { Findings, Sitting } from '../bench.ts';
 import { cacheFolder, ownRoot } from '../cache-folder.ts';
+import { residentMemory } from '../process/process-usage.ts';
 import { randomNumbers } from '../random-numbers.ts';
 import { megabytes, number, percent } from '../report/table.ts';
 
@@ -25,6 +26,7 @@ const PICTURES = 240;
 const STARTS = 5;
 const SEED = 7;
 const POLL_MS = 10;
+const MEMORY_INTERVAL_MS = 50;
 const question = ['red', 'green', 'blue', 'grey'].flatMap((colour) => ['--category', `something ${colour}`]);
 
 /** A process of a worker that has ended. */
@@ -119,12 +121,22 @@ function spawn({ environment }: Pick<Setting, 'environment'>, argv: readonly str
 type Child = ReturnType<typeof spawn>;
 
 async function ended(child: Child): Promise<EndedProcess> {
+  // What the system tells of an ended process includes the memory of this program, which started it.
+  let peakBytes = 0;
+  const watching = setInterval(() => {
+    try {
+      peakBytes = residentMemory(child.pid).peakBytes || peakBytes;
+    } catch {
+      // It has just ended.
+    }
+  }, MEMORY_INTERVAL_MS);
   const text = await child.stderr.text();
   await child.exited;
+  clearInterval(watching);
   const code = child.exitCode ?? -1;
   if (code > 0) throw new Error(`A worker ended with ${code}: ${text}`);
   const usage = child.resourceUsage();
-  return { cpuSeconds: Number(usage?.cpuTime.total ?? 0) / 1e6, peakBytes: usage?.maxRSS ?? 0, code };
+  return { cpuSeconds: Number(usage?.cpuTime.total ?? 0) / 1e6, peakBytes, code };
 }
 
 /** @returns the processor time of a worker with one photo: what each start costs, whatever follows */

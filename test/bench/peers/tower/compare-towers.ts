@@ -54,7 +54,9 @@ export async function compareTowers(bench: Bench, field: Field): Promise<TowerCo
     }
   };
   for (const contender of field.ours) await enter(contender, true);
-  for (const contender of field.theirs) await enter(contender, false);
+  for (const contender of field.theirs) {
+    if (contender.name.includes(bench.options.scenarios)) await enter(contender, false);
+  }
   for (let turn = 1; turn <= rounds * TURNS_PER_ROUND; turn++) {
     bench.tell(`turn ${turn} of ${rounds * TURNS_PER_ROUND}`);
     for (const [at, batch] of batches.entries()) {
