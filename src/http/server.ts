@@ -83,12 +83,8 @@ export interface HttpServer {
   drain(lingerMs?: number): Promise<void>;
 }
 
-/**
- * A connection that was opened just before the port closes has this many pauses to send its head. After each one, the
- * server has read what has come.
- */
-const LAST_HEAD_PAUSES = 5;
-const LAST_HEAD_PAUSE_MS = 50;
+/** A connection that was opened just before the port closes has this time to send its head. */
+const LAST_HEAD_MS = 250;
 
 /** The log warns about the temporary folder at most this often. */
 const STORAGE_FAULT_MS = 60_000;
@@ -341,7 +337,7 @@ export function createServer(options: ServerOptions): HttpServer {
       // Closing the port resets connections that the server has not read from, and proxies cannot resend a request
       // whose body they do not keep. So no new ones come while the last ones are read.
       if (lingerMs > 0 && server?.port !== undefined && ignoreNewConnections(server.port)) {
-        for (let pause = 0; pause < LAST_HEAD_PAUSES; pause++) await Bun.sleep(LAST_HEAD_PAUSE_MS);
+        await Bun.sleep(LAST_HEAD_MS);
       }
       const closed = server?.stop();
       resources.hurry();
