@@ -7,7 +7,7 @@ import { type StorageServer, startStorageServer } from '../../cli/storage/storag
 import { bitmap, encodePicture } from '../../fixtures/colour-pictures.ts';
 import type { Findings, Sitting } from '../bench.ts';
 import { cacheFolder, ownRoot } from '../cache-folder.ts';
-import { residentMemory } from '../process/process-usage.ts';
+import { watchChildren } from '../process/process-usage.ts';
 import { randomNumbers } from '../random-numbers.ts';
 import { megabytes, number, percent } from '../report/table.ts';
 
@@ -26,18 +26,18 @@ const PICTURES = 240;
 const STARTS = 5;
 const SEED = 7;
 const POLL_MS = 10;
-const MEMORY_INTERVAL_MS = 50;
 const question = ['red', 'green', 'blue', 'grey'].flatMap((colour) => ['--category', `something ${colour}`]);
 
 /** A process of a worker that has ended. */
 interface EndedProcess {
   readonly cpuSeconds: number;
-  readonly peakBytes: number;
   readonly code: number;
 }
 
 interface Run {
   readonly seconds: number;
+  /** Of the largest process of a worker. */
+  readonly peakBytes: number;
   readonly processes: readonly EndedProcess[];
   readonly kills: number;
   /** The merged answers, in order. */
@@ -121,22 +121,12 @@ function spawn({ environment }: Pick<Setting, 'environment'>, argv: readonly str
 type Child = ReturnType<typeof spawn>;
 
 async function ended(child: Child): Promise<EndedProcess> {
-  // What the system tells of an ended process includes the memory of this program, which started it.
-  let peakBytes = 0;
-  const watching = setInterval(() => {
-    try {
-      peakBytes = residentMemory(child.pid).peakBytes || peakBytes;
-    } catch {
-      // It has just ended.
-    }
-  }, MEMORY_INTERVAL_MS);
   const text = await child.stderr.text();
   await child.exited;
-  clearInterval(watching);
   const code = child.exitCode ?? -1;
   if (code > 0) throw new Error(`A worker ended with ${code}: ${text}`);
   const usage = child.resourceUsage();
-  return { cpuSeconds: Number(usage?.cpuTime.total ?? 0) / 1e6, peakBytes, code };
+  return { cpuSeconds: Number(usage?.cpuTime.total ?? 0) / 1e6, code };
 }
 
 /** @returns the processor time of a worker with one photo: what each start costs, whatever follows */
@@ -150,6 +140,8 @@ async function answer(name: string, kills: number, setting: Setting): Promise<Ru
   const { environment, folder, tell } = setting;
   const output = join(folder, name);
   const startedAt = performance.now();
+  // What the system tells of an ended process includes the memory of this program, which started it.
+  using children = watchChildren(process.pid);
   const random = randomNumbers(SEED);
   const processes: EndedProcess[] = [];
   const running = new Map<number, Child>();
@@ -196,11 +188,12 @@ async function answer(name: string, kills: number, setting: Setting): Promise<Ru
   };
   await Promise.all([killing(), ...Array.from({ length: WORKERS }, (_, index) => work(index))]);
   const seconds = (performance.now() - startedAt) / 1000;
+  const { peakBytes } = children;
   tell(`${name}: ${processes.length} processes, ${number(seconds)} s; merging`);
   const merged = join(folder, `${name}.jsonl`);
   await ended(spawn({ environment }, ['merge', output, '--output', merged]));
   const lines = (await Bun.file(merged).text()).trim().split('\n').toSorted();
-  return { seconds, processes, kills: killed, lines };
+  return { seconds, peakBytes, processes, kills: killed, lines };
 }
 
 const cpuSecondsOf = ({ processes }: Run) => processes.reduce((sum, { cpuSeconds }) => sum + cpuSeconds, 0);
@@ -230,7 +223,7 @@ function report({
     number(cpuSecondsOf(run)),
     number(withoutStarts(run)),
     number(run.seconds),
-    megabytes(Math.max(...run.processes.map(({ peakBytes }) => peakBytes))),
+    megabytes(run.peakBytes),
     String(run.lines.length),
     String(new Set(run.lines.map((line) => JSON.parse(line).file)).size),
   ];
