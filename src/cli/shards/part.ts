@@ -95,10 +95,12 @@ export async function* readPart(place: Place, name: string): AsyncGenerator<Outp
   if (!file) throw new UsageError(`${place.pathOf(name)} does not exist.`);
   if (formatOf(name) === 'parquet') return yield* readParquet(file, place.pathOf(name));
   const { parse } = lineFormats.json;
-  for await (const line of linesOf(file)) {
-    const record = parse(line, { columns: [], words: [] });
-    if (record) yield record;
-    else throw new UsageError(`${place.pathOf(name)} has a line that is not a JSON object.`);
+  for await (const lines of linesOf(file)) {
+    for (const line of lines) {
+      const record = parse(line, { columns: [], words: [] });
+      if (record) yield record;
+      else throw new UsageError(`${place.pathOf(name)} has a line that is not a JSON object.`);
+    }
   }
 }
 

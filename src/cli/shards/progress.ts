@@ -25,8 +25,8 @@ import { linesOf, type Place } from './place.ts';
 
 /** Appends lines to a log, and reads all of them. */
 interface Log extends AsyncDisposable {
-  /** Those of earlier runs and of this one, in their order. */
-  lines(): AsyncGenerator<string>;
+  /** Those of earlier runs and of this one, in their order, many at a time. */
+  lines(): AsyncGenerator<readonly string[]>;
   append(lines: readonly string[]): Promise<void>;
   /** Makes what was appended survive a power failure. */
   sync(): Promise<void>;
@@ -151,13 +151,15 @@ export async function openProgress(options: ProgressOptions): Promise<ShardProgr
 
   try {
     let isBegun = false;
-    for await (const text of log.lines()) {
-      const line = parseLine(text);
-      if (line === undefined || !(isBegun || line.kind === 'run')) throw foreign(place, name);
-      if (line.kind === 'run' && line.run !== run) refuse(line.run);
-      isBegun = true;
-      if (line.kind === 'model' && model) checkModel(place.pathOf(name), model, line.model);
-      take(line);
+    for await (const texts of log.lines()) {
+      for (const text of texts) {
+        const line = parseLine(text);
+        if (line === undefined || !(isBegun || line.kind === 'run')) throw foreign(place, name);
+        if (line.kind === 'run' && line.run !== run) refuse(line.run);
+        isBegun = true;
+        if (line.kind === 'model' && model) checkModel(place.pathOf(name), model, line.model);
+        take(line);
+      }
     }
     if (!isBegun) await append({ kind: 'run', run });
   } catch (fault) {
@@ -214,19 +216,21 @@ export async function openProgress(options: ProgressOptions): Promise<ShardProgr
     async *records() {
       let at = -1;
       let isOld = false;
-      for await (const text of log.lines()) {
-        const line = parseLine(text);
-        if (line === undefined) throw foreign(place, name);
-        if (line.kind === 'tar') {
-          const known = archives.get(line.archive);
-          isOld = known?.stamp !== line.stamp || at + 1 < known.firstRecord;
+      for await (const texts of log.lines()) {
+        for (const text of texts) {
+          const line = parseLine(text);
+          if (line === undefined) throw foreign(place, name);
+          if (line.kind === 'tar') {
+            const known = archives.get(line.archive);
+            isOld = known?.stamp !== line.stamp || at + 1 < known.firstRecord;
+          }
+          if (line.kind !== 'member' && line.kind !== 'photo') continue;
+          at += 1;
+          if (repeated.has(at) || (line.kind === 'member' && isOld)) continue;
+          const record = lineFormats.json.parse(line.json, fileTable);
+          if (record === undefined) throw foreign(place, name);
+          yield record;
         }
-        if (line.kind !== 'member' && line.kind !== 'photo') continue;
-        at += 1;
-        if (repeated.has(at) || (line.kind === 'member' && isOld)) continue;
-        const record = lineFormats.json.parse(line.json, fileTable);
-        if (record === undefined) throw foreign(place, name);
-        yield record;
       }
     },
     remove: () => log.remove(),
@@ -395,7 +399,7 @@ async function openStoredLog({ place, name, run, lagMs = LAG_MS }: ProgressOptio
         }
         yield* linesOf(found);
       }
-      yield* [...archive, ...waiting];
+      yield [...archive, ...waiting];
     },
     async append(lines) {
       waiting.push(...lines);

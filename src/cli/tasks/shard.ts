@@ -154,10 +154,12 @@ function printingSink({ command, terminal }: ShardParts): Sink {
   };
 }
 
-/** One batch of the model, or one request. */
-const BATCH_PHOTOS = { here: 8, server: 32 } as const;
-/** While one batch is recorded, the next ones are answered. */
-const BATCHES_AT_ONCE = 3;
+/**
+ * Photos of a batch, which is one of the model or one request, and how many batches are answered at once. All of them
+ * are lost when the worker is killed. Here, one is decoded while the model looks at the other; a third one would only
+ * wait.
+ */
+const BATCHES = { here: { photos: 8, atOnce: 2 }, server: { photos: 32, atOnce: 3 } } as const;
 /** The most steps of a batch, most of which may be files that are not pictures. */
 const BATCH_STEPS = 256;
 /** The most bytes of members of archives in a batch, but for the last one: they are in memory while they wait. */
@@ -167,6 +169,7 @@ const MOST_LEFT_IN_A_ROW = 20;
 
 async function answerPhotos(parts: ShardParts, sink: Sink): Promise<void> {
   const { command, terminal, tally, signal, config, openAnswers } = parts;
+  const { photos, atOnce } = command.server ? BATCHES.server : BATCHES.here;
   const steps = photosOf(command.paths, {
     shard: command.shard,
     done: sink.done,
@@ -202,14 +205,14 @@ async function answerPhotos(parts: ShardParts, sink: Sink): Promise<void> {
     progress.show(tally.answered + tally.recorded + tally.faults, undefined, remarks());
   };
   try {
-    for await (const batch of batchesOf(steps, command.server ? BATCH_PHOTOS.server : BATCH_PHOTOS.here)) {
+    for await (const batch of batchesOf(steps, photos)) {
       signal.throwIfAborted();
       if (!opened && batch.some(({ kind }) => kind === 'photo')) opened = held.use(await openAnswers());
       const outcomes = answersOf(batch);
       // It is thrown when its turn comes, which may be never.
       outcomes.catch(() => undefined);
       batches.push({ steps: batch, outcomes });
-      if (batches.length >= BATCHES_AT_ONCE) await takeFirst();
+      if (batches.length >= atOnce) await takeFirst();
     }
     while (batches.length > 0) await takeFirst();
   } finally {

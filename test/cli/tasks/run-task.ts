@@ -26,6 +26,8 @@ export interface TaskRun {
 export interface RunOptions extends FakeClassifierOptions {
   /** Interrupts the run after this many answers. */
   readonly interruptAfter?: number;
+  /** Called with the number of photos of each batch, before any of them is answered. */
+  readonly onBatch?: (photos: number) => void;
   readonly answers?: Answers;
   readonly labels?: readonly string[];
   /** Default: none. */
@@ -78,6 +80,7 @@ export async function runTask(argv: readonly string[], options: RunOptions = {})
     return {
       ...answers,
       async *categorize(files) {
+        options.onBatch?.(files.length);
         for await (const outcome of answers.categorize(files)) {
           if (given === interruptAfter) stopping.abort(new Error('interrupted'));
           given += 1;

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test';
+import { readFileSync } from 'node:fs';
 import { readdir, rename } from 'node:fs/promises';
 import { packTar } from 'modern-tar';
 import { shardOf } from '../../../src/cli/shards/shard.ts';
@@ -93,6 +94,23 @@ describe('shards', () => {
     expect(all.length).toBe(3 * 60 + 10);
     expect(new Set(all.map(({ file }) => file)).size).toBe(all.length);
     expect((await readdir(folder.at('out'))).filter((name) => /progress|\.part$/.test(name))).toEqual([]);
+  });
+
+  test('have at most 16 photos that are begun and not recorded: these are lost if the worker is killed', async () => {
+    await using folder = await temporaryFolder();
+    for (let number = 0; number < 60; number++)
+      await folder.write({ [`in/${number}.gif`]: pictureOf('cat') });
+    const log = folder.at('_a.jsonl.progress');
+    let begun = 0;
+    const open: number[] = [];
+    await runTask([folder.at('in'), '--shard', '0/1', '--output', folder.at('a.jsonl')], {
+      onBatch(photos) {
+        begun += photos;
+        open.push(begun - (readFileSync(log, 'utf8').match(/^photo\t/gm)?.length ?? 0));
+      },
+    });
+    expect(begun).toBe(60);
+    expect(Math.max(...open)).toBe(16);
   });
 
   test('that are complete do nothing, and refuse another question, other photos and another shard', async () => {
