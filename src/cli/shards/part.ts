@@ -2,7 +2,6 @@ import * as v from 'valibot';
 import { lineFormats, type OutputRecord } from '../output/line-format.ts';
 import { modelSchema } from '../output/provenance.ts';
 import { UsageError } from '../usage-error.ts';
-import { readParquet, writeParquet } from './parquet.ts';
 import { type Append, linesOf, type Place, readText, writeText } from './place.ts';
 import { isPartName, type PartFormat } from './shard.ts';
 
@@ -65,8 +64,14 @@ export function formatOf(name: string): PartFormat {
   return /\.parquet$/i.test(name) ? 'parquet' : 'jsonl';
 }
 
+/** Loaded when it is needed: the library takes a twentieth of the start of a worker, most of which write JSON lines. */
+const loadParquet = () => import('./parquet.ts');
+
 const writers = {
-  parquet: writeParquet,
+  async parquet(records: AsyncIterable<OutputRecord>, append: Append) {
+    const { writeParquet } = await loadParquet();
+    await writeParquet(records, append);
+  },
   async jsonl(records: AsyncIterable<OutputRecord>, append: Append) {
     for await (const record of records)
       await append(lineFormats.json.line(record, { columns: [], words: [] }));
@@ -93,7 +98,10 @@ export async function readManifest(place: Place, name: string): Promise<Manifest
 export async function* readPart(place: Place, name: string): AsyncGenerator<OutputRecord> {
   const file = await place.find(name);
   if (!file) throw new UsageError(`${place.pathOf(name)} does not exist.`);
-  if (formatOf(name) === 'parquet') return yield* readParquet(file, place.pathOf(name));
+  if (formatOf(name) === 'parquet') {
+    const { readParquet } = await loadParquet();
+    return yield* readParquet(file, place.pathOf(name));
+  }
   const { parse } = lineFormats.json;
   for await (const lines of linesOf(file)) {
     for (const line of lines) {
