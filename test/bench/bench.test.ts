@@ -20,6 +20,7 @@ import { slowProcess } from './load/slow-senders.ts';
 import { inChild } from './measure/child.ts';
 import type { FullDecodeInput } from './measure/full-decode-program.ts';
 import { parseOptions } from './options.ts';
+import { separateStarts } from './parts/shards.ts';
 import { folderBytes } from './process/folder-space.ts';
 import { createMemoryCgroup } from './process/memory-cgroup.ts';
 
@@ -211,3 +212,35 @@ function mayLimitMemory(): boolean {
     return false;
   }
 }
+
+describe('the processor time of killed workers', () => {
+  const START = 0.5;
+  const STEADY = 0.004;
+  /** Compiling goes on, but ever less, and ends with 1,000 photos. */
+  const compiling = (photos: number) => 0.3 * Math.sqrt(Math.min(photos - 1, 1000 - 1) / 999);
+  const cost = (photos: number) => START + compiling(photos) + (photos - 1) * STEADY;
+  const fresh = [1, 60, 250, 1000].map((photos) => ({ photos, cpuSeconds: cost(photos) }));
+  const calm = Array.from({ length: 4 }, () => ({ photos: 25_000, cpuSeconds: cost(25_000) }));
+
+  test('is what undisturbed workers use beyond their starts, and what the kills have cost', () => {
+    const { startSeconds, steadySeconds, withoutStarts, withoutWarmStarts } = separateStarts(calm, fresh);
+    expect(startSeconds).toBe(START);
+    expect(steadySeconds).toBeCloseTo(STEADY, 10);
+    expect(withoutStarts(calm)).toBeCloseTo(4 * (compiling(1000) + 24_999 * STEADY), 6);
+    expect(withoutWarmStarts(calm)).toBeCloseTo(100_000 * STEADY, 6);
+    const lost = 0.05;
+    const killed = fresh.map(({ photos, cpuSeconds }) => ({ photos, cpuSeconds: cpuSeconds + lost }));
+    expect(withoutWarmStarts(killed)).toBeCloseTo(1311 * STEADY + 4 * lost, 6);
+  });
+
+  test('never gets smaller by what is not measured', () => {
+    const { withoutWarmStarts } = separateStarts(calm, fresh);
+    for (const photos of [0, 2, 30, 100, 500, 900, 5000]) {
+      const killed = { photos, cpuSeconds: cost(Math.max(1, photos)) };
+      // Until it has recorded one photo, a worker is starting.
+      expect(withoutWarmStarts([killed])).toBeGreaterThanOrEqual(Math.max(0, photos * STEADY - 1e-9));
+    }
+    expect(withoutWarmStarts([{ photos: 0, cpuSeconds: START / 2 }])).toBe(0);
+    expect(withoutWarmStarts([{ photos: 0, cpuSeconds: START + 0.05 }])).toBeGreaterThan(0.05);
+  });
+});
