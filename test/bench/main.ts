@@ -13,6 +13,7 @@ import { servicePart } from './parts/service.ts';
 import { shardsPart } from './parts/shards.ts';
 import { slowPart } from './parts/slow-clients.ts';
 import { startPart } from './parts/start.ts';
+import { uploadPart } from './parts/upload.ts';
 import { videoPart } from './parts/video.ts';
 import { describeMachine, sentenceOf } from './report/machine.ts';
 import { formatTable } from './report/table.ts';
@@ -32,6 +33,7 @@ const parts: ReadonlyMap<string, (bench: Bench) => Promise<Findings>> = new Map(
 const named: ReadonlyMap<string, (sitting: Sitting) => Promise<Findings>> = new Map([
   ['hostile', hostilePart],
   ['slow', slowPart],
+  ['upload', uploadPart],
   ['regret', regretPart],
   ['shards', shardsPart],
   ['others', othersPart],
