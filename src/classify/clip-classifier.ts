@@ -123,29 +123,31 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
     work: WorkContext,
   ) => {
     const { signal, times } = work;
+    const isWhole = picture instanceof Uint8Array;
+    const head = isWhole ? picture : await picture.head();
+    const isSlow = isIsolated(head);
+    const hasThumbnail = onThumbnail !== undefined && needsThumbnail(head);
     using places = new DisposableStack();
     const take = async () => {
       using held = new DisposableStack();
-      const isWhole = picture instanceof Uint8Array;
       // Slow pictures wait in a separate queue, so that they do not delay the others.
-      const head = isWhole ? picture : await picture.head();
-      const turn = isIsolated(head) ? held.use(await isolated.acquire(1, signal)) : undefined;
-      const hasThumbnail = onThumbnail !== undefined && needsThumbnail(head);
+      const turn = isSlow ? held.use(await isolated.acquire(1, signal)) : undefined;
       const share = held.use(await undecoded.acquire(picture.byteLength, signal));
       const bytes = isWhole ? picture : await picture.read();
       const kept = held.move();
-      return { bytes, turn, share, hasThumbnail, [Symbol.dispose]: () => kept.dispose() };
+      return { bytes, turn, share, [Symbol.dispose]: () => kept.dispose() };
     };
     let taken = await take();
     let memory: Permit | undefined;
     const reserve = reserveMemory(taken.bytes, { background, fit });
     if (reserve) {
       // It may wait for videos. They need slots, and other pictures need what this one has taken.
+      if (!isWhole) picture.putBack(taken.bytes);
       taken[Symbol.dispose]();
       memory = places.use(await reserve(signal));
       taken = await take();
     }
-    const { bytes, turn, share, hasThumbnail } = places.use(taken);
+    const { bytes, turn, share } = places.use(taken);
     // Before the slot, because a picture keeps this memory while it waits for the slots of its further squares.
     const strip = fit === 'tiles' ? places.use(await tiled.acquire(mostTiledBytes, signal)) : undefined;
     const slot = await imageEncoder.acquireSlot(signal);

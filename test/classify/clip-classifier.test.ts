@@ -305,16 +305,28 @@ describe('classifier', () => {
     const { classifier, semaphore, memory, openGate } = textualClassifier(1, 20);
     const video = await memory.acquire(1);
     const large = classifier.collect(stay);
-    const added = Promise.all([1, 2].map((n) => large.add(`${n}.tif`, bytesOf('slow large red'))));
+    const told: string[] = [];
+    const stored = {
+      byteLength: 14,
+      head: () => bytesOf('slow large red'),
+      read() {
+        told.push('read');
+        return bytesOf('slow large red');
+      },
+      putBack: (read: Uint8Array) => told.push(`put back ${read.length}`),
+    };
+    const added = Promise.all([bytesOf('slow large red'), stored].map((one) => large.add('1.tif', one)));
     const others = classifier.collect(stay);
     await others.add('1.jpg', bytesOf('green green green'));
     expect(await others.rankCategories({ labels: ['green'] }, {})).toHaveLength(1);
     expect([semaphore.used, memory.waiting]).toEqual([0, 2]);
+    expect(told).toEqual(['read', 'put back 14']);
     video[Symbol.dispose]();
     openGate();
     await added;
     expect(await large.rankCategories({ labels: ['red'] }, {})).toHaveLength(2);
     expect([semaphore.used, memory.used]).toEqual([0, 0]);
+    expect(told).toEqual(['read', 'put back 14', 'read']);
   });
 
   test('a large picture gives its memory back, broken or left', async () => {
