@@ -13,7 +13,7 @@ import { decodeToBitmap } from '../../../native/image/napi-decoder.ts';
 import { type PictureFormat, pictureFormats } from '../../contract/formats.ts';
 import type { Fit } from '../../contract/options.ts';
 import type { ServiceError } from '../../errors.ts';
-import { giveBack } from '../../garbage.ts';
+import { collectGarbage, giveBack } from '../../garbage.ts';
 import { createSemaphore, type Permit } from '../../semaphore.ts';
 import { decoderOf, isIsolated, readPictureHeader, recognisePicture } from '../sniff.ts';
 import { copyTile, type RgbImage, type TiledPicture } from '../tiles.ts';
@@ -194,6 +194,8 @@ interface MemoryReserveOptions extends PlanningOptions {
   readonly usualBytes: number;
   /** Waits for memory for a large picture. */
   readonly lend: (bytes: number, signal: AbortSignal | undefined) => Promise<Permit>;
+  /** Returns the memory of decoded pixels to the system; tests replace it. */
+  readonly collect?: () => void;
 }
 
 /**
@@ -206,17 +208,27 @@ export type ReserveMemory = (
 ) => ((signal?: AbortSignal) => Promise<Permit>) | undefined;
 
 export function createMemoryReserve(options: MemoryReserveOptions): ReserveMemory {
-  const { squarePixels, usualBytes, lend, maxDecodeBytes = Number.POSITIVE_INFINITY } = options;
+  const { squarePixels, usualBytes, lend, collect = collectGarbage } = options;
+  const { maxDecodeBytes = Number.POSITIVE_INFINITY } = options;
   return (bytes, { background, fit = 'crop' }) => {
-    let memoryBytes: number;
+    let plan: PicturePlan;
     try {
-      ({ memoryBytes } = planPicture(bytes, squarePixels, { background, fit }, options));
+      plan = planPicture(bytes, squarePixels, { background, fit }, options);
     } catch {
       // Loading it says why it is refused.
       return undefined;
     }
+    const { memoryBytes, leaves } = plan;
     if (memoryBytes <= usualBytes || memoryBytes > maxDecodeBytes) return undefined;
-    return (signal) => lend(memoryBytes, signal);
+    return async (signal) => {
+      const permit = await lend(memoryBytes, signal);
+      if (leaves) return permit;
+      using held = new DisposableStack();
+      held.use(permit);
+      // Disposed first: the next picture takes the memory at once.
+      held.defer(collect);
+      return held.move();
+    };
   };
 }
 
