@@ -20,8 +20,8 @@ const PROMISED_BYTES = 2 * GIBI;
 
 /** ViT-B/32 in int8 with the runtime, the arena with its 16 picture slots, the label cache and a small load: 0.3 GB. */
 const MODEL_BYTES = 290 * MEBI;
-/** The two towers' weights have 180 MB in the file, and 1.6 times as much in memory where they are wide. */
-const WIDE_WEIGHTS_BYTES = 105 * MEBI;
+/** Both towers' weights have 180 MB in the file. Where they are wide, they take 60 to 75 MiB more in memory. */
+const WIDE_WEIGHTS_BYTES = 80 * MEBI;
 
 /** One decoder needs some 400 MB for 4K, and 690 MB for 8K in H.264 with five references. Hostile files fill any amount. */
 export const VIDEO_PROCESS_BYTES = 900 * MEBI;
@@ -102,7 +102,7 @@ interface Row {
 export const memoryRows = {
   modelBytes: {
     of: modelBytes,
-    why: 'the model (ViT-B/32 in int8), the runtime and the caches; int8 needs 105 MiB more on x86 without VNNI or AMX, fp32 300 MiB more',
+    why: 'the model (ViT-B/32 in int8), the runtime and the caches; int8 needs 80 MiB more on x86 without VNNI or AMX, fp32 300 MiB more',
   },
   requestBytes: {
     of: requestBytes,
