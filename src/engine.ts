@@ -9,6 +9,7 @@ import { type EngineObserver, unobserved } from './engine-observer.ts';
 import { createGarbageNote } from './garbage.ts';
 import type { Log } from './log.ts';
 import {
+  createMemoryReserve,
   createPictureLoader,
   encodeThumbnail,
   isIsolatedPicture,
@@ -40,13 +41,12 @@ export async function startEngine(
     memoryBytes: memory.maxDecodeBytes,
     onDeath: (how) => log.info({ reason: how }, 'a picture ended the process that decoded it'),
   });
-  const loadPicture = createPictureLoader({
-    geometry,
-    limits,
-    isolated,
-    decodeBytes: memory.decodeBytes,
-    maxDecodeBytes: memory.maxDecodeBytes,
+  const videoPlaces = createVideoPlaces({
+    running: memory.videosAtOnce,
+    memoryBytes: memory.videoBytes,
+    pictureBytes: memory.largePictureBytes,
   });
+  const pictures = { geometry, limits, maxDecodeBytes: memory.maxDecodeBytes };
   const onBreakdown = (fault: Error) => {
     log.error({ reason: fault.message }, 'inference failed; restarting it');
     observer.inferenceBrokeDown();
@@ -71,7 +71,13 @@ export async function startEngine(
     score: family.createScore(compiled),
     imageEncoder: encoders.imageEncoder,
     labelEncoder: encoders.labelEncoder,
-    loadPicture,
+    loadPicture: createPictureLoader({ ...pictures, isolated, decodeBytes: memory.decodeBytes }),
+    reserveMemory: createMemoryReserve({
+      ...pictures,
+      squarePixels: imageResolution ** 2,
+      usualBytes: memory.usualPictureBytes,
+      lend: videoPlaces.lend,
+    }),
     isIsolated: isIsolatedPicture,
     needsThumbnail,
     encodeThumbnail,
@@ -79,10 +85,7 @@ export async function startEngine(
     openVideo: (path, options) =>
       openVideo(path, { limits, threads, process: { memoryBytes: memory.videoProcessBytes }, ...options }),
     framing: { geometry, side: imageResolution },
-    videoPlaces: createVideoPlaces({
-      running: memory.videosAtOnce,
-      memoryBytes: memory.videoBytes,
-    }),
+    videoPlaces,
     maxCategories: limits.categories,
     undecodedBytes: memory.undecodedBytes,
     tiledBytes: memory.tiledBytes,

@@ -20,8 +20,8 @@ const PROMISED_BYTES = 2 * GIBI;
 
 /** ViT-B/32 in int8 with the runtime, the arena with its 16 picture slots, the label cache and a small load: 0.3 GB. */
 const MODEL_BYTES = 290 * MEBI;
-/** The two towers' weights have 180 MB in the file, and 1.6 times as much in memory where they are wide. */
-const WIDE_WEIGHTS_BYTES = 105 * MEBI;
+/** Both towers' weights have 180 MB in the file. Where they are wide, they take 60 to 75 MiB more in memory. */
+const WIDE_WEIGHTS_BYTES = 80 * MEBI;
 
 /** One decoder needs some 400 MB for 4K, and 690 MB for 8K in H.264 with five references. Hostile files fill any amount. */
 export const VIDEO_PROCESS_BYTES = 900 * MEBI;
@@ -34,10 +34,10 @@ const MIN_VIDEO_PROCESS_BYTES = 100 * MEBI;
 /** A picture process may keep this much between two pictures, with its runtime. */
 const PICTURE_PROCESS_BYTES = 512 * MEBI;
 
-/** Enough for a copy of ViT-B/32 in int8 for each of six cores, or for each of eight with VNNI. */
+/** Enough for a copy of ViT-B/32 in int8 for each of eight cores with VNNI, or for each of five without. */
 const MAX_TOWER_COPIES_BYTES = GIBI;
-/** Two copies of ViT-B/32 in int8 with VNNI take about this much; fewer are of no use. */
-const MIN_TOWER_COPIES_BYTES = 256 * MEBI;
+/** A copy of ViT-B/32 in int8. Fewer than two are of no use. */
+const TOWER_COPY_BYTES = { narrow: 128 * MEBI, wide: 176 * MEBI };
 
 /** The embedding of a picture and the objects around it. */
 const EMBEDDED_PICTURE_BYTES = 3 * 1024;
@@ -68,12 +68,22 @@ const videosAtOnce = (machine: Machine): number => {
   return Math.min(2, Math.max(1, Math.floor(room)));
 };
 
-/** What is left beside the model, the largest picture and videos, which is more than the sum that must fit. */
+const videoBytes = (machine: Machine): number => videosAtOnce(machine) * videoProcessBytes(machine);
+
+/** What the model, requests and videos leave. */
+const leftForCopies = (machine: Machine): number => Math.max(0, leftForVideos(machine) - videoBytes(machine));
+
+/** One for each core, of what is left; more for larger models only where the largest picture has enough as well. */
 const towerCopiesBytes = (machine: Machine): number => {
-  const videos = videosAtOnce(machine) * videoProcessBytes(machine);
-  const left = machine.limitBytes - modelBytes(machine) - maxDecodeBytes(machine) - videos;
-  return left < MIN_TOWER_COPIES_BYTES ? 0 : Math.min(MAX_TOWER_COPIES_BYTES, left);
+  const copy = machine.wideWeights ? TOWER_COPY_BYTES.wide : TOWER_COPY_BYTES.narrow;
+  const left = leftForCopies(machine);
+  if (machine.threads < 2 || left < 2 * copy) return 0;
+  const wanted = machine.threads * copy;
+  return Math.min(MAX_TOWER_COPIES_BYTES, left, Math.max(wanted, left - maxDecodeBytes(machine)));
 };
+
+const largePictureBytes = (machine: Machine): number =>
+  Math.min(maxDecodeBytes(machine), leftForCopies(machine) - towerCopiesBytes(machine));
 
 const pictureProcesses = (machine: Machine): number =>
   Math.max(1, Math.min(machine.threads, Math.floor(shared(machine) / PICTURE_PROCESS_BYTES)));
@@ -92,7 +102,7 @@ interface Row {
 export const memoryRows = {
   modelBytes: {
     of: modelBytes,
-    why: 'the model (ViT-B/32 in int8), the runtime and the caches; int8 needs 105 MiB more on x86 without VNNI or AMX, fp32 300 MiB more',
+    why: 'the model (ViT-B/32 in int8), the runtime and the caches; int8 needs 80 MiB more on x86 without VNNI or AMX, fp32 300 MiB more',
   },
   requestBytes: {
     of: requestBytes,
@@ -100,10 +110,10 @@ export const memoryRows = {
   },
   towerCopiesBytes: {
     of: towerCopiesBytes,
-    why: 'copies of the vision tower, which make a queue of pictures faster; only what is left beside the model, videos and the largest picture',
+    why: 'copies of the vision tower, which make a queue of pictures faster; only what the other three leave',
   },
   videoBytes: {
-    of: (machine) => videosAtOnce(machine) * videoProcessBytes(machine),
+    of: videoBytes,
     why: 'the decoders of all open videos together',
   },
   videoProcessBytes: {
@@ -157,6 +167,14 @@ export const memoryRows = {
   maxDecodeBytes: {
     of: maxDecodeBytes,
     why: 'one picture; a pixel takes some 4 bytes (most formats), 8 (TIFF) or 16 to 32 (AVIF). One over the row above is decoded alone',
+  },
+  usualPictureBytes: {
+    of: (machine) => shared(machine) / 20,
+    why: 'a picture that is decoded within `requestBytes`; a larger one takes its memory from the row below, and from `videoBytes`',
+  },
+  largePictureBytes: {
+    of: largePictureBytes,
+    why: 'for larger pictures, before they take memory from videos: what is left beside the sum',
   },
   pictureProcesses: {
     of: pictureProcesses,

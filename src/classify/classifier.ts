@@ -97,8 +97,10 @@ export interface StoredPicture {
   readonly byteLength: number;
   /** The first bytes, enough to recognise the format. May be called before `read`. */
   head(): Promise<Uint8Array> | Uint8Array;
-  /** Called at most once. */
+  /** Called once, and once more after `putBack`. */
   read(): Promise<Uint8Array> | Uint8Array;
+  /** Called with what `read` returned if that would take memory for too long. */
+  putBack(bytes: Uint8Array): void;
 }
 
 /** A picture as the model sees it. */

@@ -8,7 +8,7 @@ import { MAX_PICTURE_TILES, MAX_TEXTS } from '../contract/options.ts';
 import type { EngineObserver } from '../engine-observer.ts';
 import { type ErrorCode, ServiceError } from '../errors.ts';
 import { giveBack, type NoteGarbage } from '../garbage.ts';
-import type { LoadPicture, LoadPictureOptions, Rgb } from '../media/picture/picture.ts';
+import type { LoadPicture, LoadPictureOptions, ReserveMemory, Rgb } from '../media/picture/picture.ts';
 import { copyTile, type RgbImage, type TiledPicture } from '../media/tiles.ts';
 import type { VideoPlaces } from '../media/video/video-places.ts';
 import { createSemaphore, type Permit } from '../semaphore.ts';
@@ -40,6 +40,7 @@ interface ClassifierParts {
   readonly labelEncoder: LabelEncoder;
   /** Decodes a picture into its slot, [S, S, 3] uint8. Settles when nothing reads the bytes any more. */
   readonly loadPicture: LoadPicture;
+  readonly reserveMemory: ReserveMemory;
   /** Whether a picture is decoded in another process, which may take seconds. */
   readonly isIsolated: (bytes: Uint8Array) => boolean;
   /** Whether browsers need a thumbnail to show a picture. */
@@ -52,7 +53,7 @@ interface ClassifierParts {
   /** The part of a video's frame that the model sees. */
   readonly framing: Framing;
   /** Places for videos that are decoded at the same time. */
-  readonly videoPlaces: VideoPlaces;
+  readonly videoPlaces: Pick<VideoPlaces, 'enter'>;
   readonly maxCategories: number;
   /** Memory for complete pictures that are not decoded yet. A larger picture waits until it is alone. */
   readonly undecodedBytes: number;
@@ -89,7 +90,8 @@ const verbatim = ['{}'] as const;
 
 /** Joins the encoders and the decoders to the use cases. */
 export function createClipClassifier(parts: ClassifierParts): Classifier {
-  const { model, score, imageEncoder, labelEncoder, loadPicture, isIsolated, maxCategories } = parts;
+  const { model, score, imageEncoder, labelEncoder, loadPicture, reserveMemory, isIsolated, maxCategories } =
+    parts;
   const { needsThumbnail, encodeThumbnail, openVideo, framing, videoPlaces, noteGarbage, observer } = parts;
 
   const synonyms = new LRUCache<string, readonly Synonyms[]>({ max: KNOWN_QUESTIONS });
@@ -122,13 +124,30 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
   ) => {
     const { signal, times } = work;
     const isWhole = picture instanceof Uint8Array;
-    using places = new DisposableStack();
-    // Slow pictures wait in a separate queue, so that they do not delay the others.
     const head = isWhole ? picture : await picture.head();
-    const turn = isIsolated(head) ? places.use(await isolated.acquire(1, signal)) : undefined;
+    const isSlow = isIsolated(head);
     const hasThumbnail = onThumbnail !== undefined && needsThumbnail(head);
-    const share = places.use(await undecoded.acquire(picture.byteLength, signal));
-    const bytes = isWhole ? picture : await picture.read();
+    using places = new DisposableStack();
+    const take = async () => {
+      using held = new DisposableStack();
+      // Slow pictures wait in a separate queue, so that they do not delay the others.
+      const turn = isSlow ? held.use(await isolated.acquire(1, signal)) : undefined;
+      const share = held.use(await undecoded.acquire(picture.byteLength, signal));
+      const bytes = isWhole ? picture : await picture.read();
+      const kept = held.move();
+      return { bytes, turn, share, [Symbol.dispose]: () => kept.dispose() };
+    };
+    let taken = await take();
+    let memory: Permit | undefined;
+    const reserve = reserveMemory(taken.bytes, { background, fit });
+    if (reserve) {
+      // It may wait for videos. They need slots, and other pictures need what this one has taken.
+      if (!isWhole) picture.putBack(taken.bytes);
+      taken[Symbol.dispose]();
+      memory = places.use(await reserve(signal));
+      taken = await take();
+    }
+    const { bytes, turn, share } = places.use(taken);
     // Before the slot, because a picture keeps this memory while it waits for the slots of its further squares.
     const strip = fit === 'tiles' ? places.use(await tiled.acquire(mostTiledBytes, signal)) : undefined;
     const slot = await imageEncoder.acquireSlot(signal);
@@ -139,6 +158,7 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
       const beganAt = performance.now();
       let loaded: Awaited<ReturnType<LoadPicture>>;
       {
+        using _memory = memory;
         using _turn = turn;
         loaded = await decode(bytes, held, share, { background, fit, signal });
       }

@@ -30,7 +30,7 @@ interface VideoSearchParts {
   readonly openVideo: OpenVideo;
   /** The part of a frame that the model sees. */
   readonly framing: Framing;
-  readonly places: VideoPlaces;
+  readonly places: Pick<VideoPlaces, 'enter'>;
   readonly imageEncoder: ImageEncoder;
   readonly score: Score;
   /** @returns one embedding [D] for each label */

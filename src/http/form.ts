@@ -318,6 +318,8 @@ interface IncomingPart extends AsyncDisposable {
   head(): Promise<Uint8Array> | Uint8Array;
   /** All bytes. Call it once; the caller owns them. @throws ServiceError storage_full */
   read(): Promise<Uint8Array> | Uint8Array;
+  /** Takes back what `read` returned, to be read once more. */
+  putBack(bytes: Uint8Array): void;
   /** Gives back the memory or the space, after `read` or if the bytes are not needed. */
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -390,10 +392,18 @@ export async function receivePart(
 function inMemory(gathered: Gathered, lease: Lease): IncomingPart {
   const { byteLength } = gathered;
   let isHeld = true;
+  let whole: Uint8Array | undefined;
   return {
     byteLength,
     head: () => gathered.head(HEAD_BYTES),
-    read: () => gathered.take(),
+    read() {
+      const bytes = whole ?? gathered.take();
+      whole = undefined;
+      return bytes;
+    },
+    putBack(bytes) {
+      whole = bytes;
+    },
     async [Symbol.asyncDispose]() {
       if (!isHeld) return;
       isHeld = false;
@@ -450,6 +460,9 @@ async function inFile(
     byteLength: file.bytes,
     head: () => spool.readHead(file, HEAD_BYTES),
     read: () => spool.read(file),
+    putBack(bytes) {
+      giveBack(bytes);
+    },
     [Symbol.asyncDispose]: () => spool.remove(file),
   };
 }

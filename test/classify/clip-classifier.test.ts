@@ -22,6 +22,7 @@ const embed = (text: string): Float32Array => {
 function textualClassifier(slots = 2, undecodedBytes = 1000) {
   const gate = Promise.withResolvers<void>();
   const semaphore = createSemaphore(slots);
+  const memory = createSemaphore(1);
   const encodedTexts: string[] = [];
   const garbage: number[] = [];
   const { observer, told } = createRecordingObserver();
@@ -68,12 +69,14 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
     async loadPicture(bytes, pixels) {
       const text = new TextDecoder().decode(bytes);
       if (text.includes('slow')) await gate.promise;
-      if (text === 'broken') throw new ServiceError('image_broken', 'It ends too early.');
+      if (text.endsWith('broken')) throw new ServiceError('image_broken', 'It ends too early.');
       if (text === 'restart') throw new ServiceError('engine_restarting', 'Try again.');
       if (text === 'bug') throw new TypeError('undefined is not a function');
       pixels.set(bytes);
       return { warning: undefined };
     },
+    reserveMemory: (bytes) =>
+      new TextDecoder().decode(bytes).includes('large') ? (signal) => memory.acquire(1, signal) : undefined,
     openVideo: () => Promise.reject(new Error('no video here')),
     framing: {
       geometry: () => ({ resizedWidth: 8, resizedHeight: 8, cropLeft: 0, cropTop: 0 }),
@@ -86,7 +89,7 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
     noteGarbage: (bytes) => garbage.push(bytes),
     observer,
   });
-  return { classifier, semaphore, encodedTexts, garbage, told, openGate: gate.resolve };
+  return { classifier, semaphore, memory, encodedTexts, garbage, told, openGate: gate.resolve };
 }
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
@@ -296,6 +299,48 @@ describe('classifier', () => {
     await waiting;
     expect(await slow.rankCategories({ labels: ['red'] }, {})).toHaveLength(4);
     expect(semaphore.used).toBe(0);
+  });
+
+  test('large pictures wait for memory, and take nothing meanwhile that others need', async () => {
+    const { classifier, semaphore, memory, openGate } = textualClassifier(1, 20);
+    const video = await memory.acquire(1);
+    const large = classifier.collect(stay);
+    const told: string[] = [];
+    const stored = {
+      byteLength: 14,
+      head: () => bytesOf('slow large red'),
+      read() {
+        told.push('read');
+        return bytesOf('slow large red');
+      },
+      putBack: (read: Uint8Array) => told.push(`put back ${read.length}`),
+    };
+    const added = Promise.all([bytesOf('slow large red'), stored].map((one) => large.add('1.tif', one)));
+    const others = classifier.collect(stay);
+    await others.add('1.jpg', bytesOf('green green green'));
+    expect(await others.rankCategories({ labels: ['green'] }, {})).toHaveLength(1);
+    expect([semaphore.used, memory.waiting]).toEqual([0, 2]);
+    expect(told).toEqual(['read', 'put back 14']);
+    video[Symbol.dispose]();
+    openGate();
+    await added;
+    expect(await large.rankCategories({ labels: ['red'] }, {})).toHaveLength(2);
+    expect([semaphore.used, memory.used]).toEqual([0, 0]);
+    expect(told).toEqual(['read', 'put back 14', 'read']);
+  });
+
+  test('a large picture gives its memory back, broken or left', async () => {
+    const { classifier, memory } = textualClassifier();
+    const broken = classifier.collect({ ...stay });
+    await broken.add('1.tif', bytesOf('large broken'));
+    expect(await broken.broken()).toHaveLength(1);
+    expect(memory.used).toBe(0);
+    using _video = await memory.acquire(1);
+    const leaving = new AbortController();
+    const added = classifier.collect({ signal: leaving.signal }).add('1.tif', bytesOf('large red'));
+    leaving.abort(new Error('gone'));
+    await expect(added).rejects.toThrow('gone');
+    expect(memory.waiting).toBe(0);
   });
 
   test('a client that left gets no further work', async () => {

@@ -47,7 +47,7 @@ export interface World {
 }
 
 /** Places without turns. */
-function placesOf(semaphore: Semaphore, expected: (number | undefined)[]): VideoPlaces {
+function placesOf(semaphore: Semaphore, expected: (number | undefined)[]): Omit<VideoPlaces, 'lend'> {
   return {
     get open() {
       return semaphore.used;

@@ -71,6 +71,9 @@ describe('a part that arrives', () => {
         const expected = Buffer.concat(chunks);
         await using part = await receive(chunks);
         expect(part?.byteLength).toBe(expected.length);
+        const read = (await part?.read()) as Uint8Array;
+        expect(Buffer.compare(read, expected)).toBe(0);
+        part?.putBack(read);
         expect(Buffer.compare((await part?.read()) as Uint8Array, expected)).toBe(0);
         await part?.[Symbol.asyncDispose]();
         expect([resources.used('partBytes'), resources.used('temporaryBytes')]).toEqual([0, 0]);

@@ -200,6 +200,16 @@ describe('a process that decodes pictures', () => {
     expect(await some.decode('a picture')).toMatchObject({ pictures: 1 });
   });
 
+  test.if(process.platform === 'linux')('has no more memory for a picture that declares much', async () => {
+    await using some = whimsical({ memoryBytes: 40 * MEBI, watch: { baseBytes: 300 * MEBI } });
+    const greedy = some.processes.decode(
+      new TextEncoder().encode('greedy'),
+      { ...task, memoryBytes: 400 * MEBI },
+      new Uint8Array(12),
+    );
+    expect((await refusal(greedy)).message).toContain('more than the 357 MB of memory');
+  });
+
   test('cannot deceive the service', async () => {
     await using some = whimsical();
     for (const picture of ['riddle', 'small']) {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import { listTitles, pictureFormats } from '../../src/contract/formats.ts';
-import { createPictureLoader } from '../../src/media/picture/picture.ts';
+import { createMemoryReserve, createPictureLoader } from '../../src/media/picture/picture.ts';
 import {
   fault,
   geometry,
@@ -177,5 +177,47 @@ describe('the memory budget', () => {
   test('an aborted signal stops before anything is decoded', async () => {
     const reason = new Error('gone');
     await expect(load(rgbPng(5, 5), {}, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+  });
+});
+
+describe('memory for large pictures', () => {
+  const target = side * side;
+  const lent: number[] = [];
+  const reserveFor = (usualBytes: number, told: string[] = []) =>
+    createMemoryReserve({
+      geometry,
+      limits,
+      squarePixels: target,
+      usualBytes,
+      maxDecodeBytes: 2_000_000,
+      async lend(bytes) {
+        lent.push(bytes);
+        return { [Symbol.dispose]: () => told.push('given back') };
+      },
+      collect: () => told.push('collected'),
+    });
+
+  test('is lent as much as decoding takes, and the file’s bytes for another process', async () => {
+    lent.length = 0;
+    const reserve = reserveFor(1);
+    const [here, elsewhere] = [rgbPng(200, 100), await tiff(200, 100)];
+    using _here = await reserve(here, {})?.();
+    using _elsewhere = await reserve(elsewhere, {})?.();
+    const fixed = 512 * 1024;
+    expect(lent).toEqual([fixed + 200 * 100 * 4, fixed + 200 * 100 * 16 + elsewhere.length]);
+  });
+
+  test('is not lent to usual pictures, nor to those that loading will refuse', () => {
+    expect(reserveFor(1_000_000)(rgbPng(200, 100), {})).toBeUndefined();
+    for (const refused of [rgbPng(999, 999), new Uint8Array(), new Uint8Array(100).fill(7)]) {
+      expect(reserveFor(1)(refused, {})).toBeUndefined();
+    }
+  });
+
+  test('is free before it is given back', async () => {
+    const told: string[] = [];
+    (await reserveFor(1, told)(rgbPng(200, 100), {})?.())?.[Symbol.dispose]();
+    (await reserveFor(1, told)(await tiff(200, 100), {})?.())?.[Symbol.dispose]();
+    expect(told).toEqual(['collected', 'given back', 'given back']);
   });
 });

@@ -2,8 +2,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { deflateSync } from 'node:zlib';
 import { residentMemory } from '../bench/process/process-usage.ts';
 import { bitmap, encodePicture } from '../fixtures/colour-pictures.ts';
+import { chunk, concat, uint32be } from '../media/sample-pictures.ts';
 import { type Service, startService } from './service.ts';
 
 const MEBI = 1024 ** 2;
@@ -73,6 +75,28 @@ async function peakWhileSending(count: number): Promise<number> {
   }
   return peak;
 }
+
+test('large pictures wait for memory, and are answered as small ones', async () => {
+  // 29 megapixels as PNG, of one bit each in the file, take more than 102 MiB.
+  const side = 5400;
+  const bytes = concat(
+    '\x89PNG\r\n\x1a\n',
+    chunk('IHDR', [...uint32be(side), ...uint32be(side), 1, 3, 0, 0, 0]),
+    chunk('PLTE', [30, 60, 220]),
+    chunk('IDAT', deflateSync(new Uint8Array((1 + side / 8) * side))),
+    chunk('IEND'),
+  );
+  const form = new FormData();
+  for (let index = 0; index < 3; index++)
+    form.append('files', new File([new Uint8Array(bytes)], `${index}.png`));
+  form.append('categories', 'something red,something blue');
+  const response = await fetch(`${service.url}/categorize`, { method: 'POST', body: form });
+  expect(await response.json()).toEqual({
+    '0.png': 'something blue',
+    '1.png': 'something blue',
+    '2.png': 'something blue',
+  });
+});
 
 describe.if(process.platform === 'linux')('memory', () => {
   test('does not grow with the number of pictures in a request', async () => {

@@ -225,6 +225,7 @@ const CHECK_MS = 50;
 /** Wall-clock time per processor time. It allows for a busy machine and ends a decoder that sleeps. */
 const WALL_FACTOR = 12;
 
+/** @param memoryBytes that it may hold, whatever its picture's header says */
 function startProcess(childPath: string, memoryBytes: number): PictureProcess {
   let hadStarted = false;
   let settle: ((outcome: Outcome) => void) | undefined;
@@ -260,7 +261,7 @@ function startProcess(childPath: string, memoryBytes: number): PictureProcess {
   const watchOver = ({ task, signal }: Assignment, watch: PictureWatch): Disposable => {
     const { width, height } = task.header;
     const seconds = watch.baseSeconds + (width * height) / watch.pixelsPerSecond;
-    const memory = watch.baseBytes + task.memoryBytes * MEMORY_TOLERANCE;
+    const memory = Math.min(memoryBytes, watch.baseBytes + task.memoryBytes * MEMORY_TOLERANCE);
     const secondsBefore = child.cpuSeconds();
     const beganAt = performance.now();
     let cancelledAt = Number.POSITIVE_INFINITY;

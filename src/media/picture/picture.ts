@@ -13,8 +13,8 @@ import { decodeToBitmap } from '../../../native/image/napi-decoder.ts';
 import { type PictureFormat, pictureFormats } from '../../contract/formats.ts';
 import type { Fit } from '../../contract/options.ts';
 import type { ServiceError } from '../../errors.ts';
-import { giveBack } from '../../garbage.ts';
-import { createSemaphore } from '../../semaphore.ts';
+import { collectGarbage, giveBack } from '../../garbage.ts';
+import { createSemaphore, type Permit } from '../../semaphore.ts';
 import { decoderOf, isIsolated, readPictureHeader, recognisePicture } from '../sniff.ts';
 import { copyTile, type RgbImage, type TiledPicture } from '../tiles.ts';
 import { plainAvif } from './format/avif.ts';
@@ -71,10 +71,15 @@ export type DecodeElsewhere = (
   signal?: AbortSignal,
 ) => Promise<void>;
 
-export interface PictureLoaderOptions {
+interface PlanningOptions {
   /** How a picture that is shown at this size becomes the model's squares. */
   readonly geometry: (width: number, height: number, fit: Fit) => ResizeAndCrop;
   readonly limits: PictureLimits;
+  /** Memory that one picture may take. A picture that needs more is refused. Default: unlimited. */
+  readonly maxDecodeBytes?: number;
+}
+
+export interface PictureLoaderOptions extends PlanningOptions {
   /** Decodes the pictures that this process must not decode. */
   readonly isolated: { readonly decode: DecodeElsewhere };
   /**
@@ -82,8 +87,6 @@ export interface PictureLoaderOptions {
    * is decoded alone. Default: unlimited.
    */
   readonly decodeBytes?: number;
-  /** Memory that one picture may take. A picture that needs more is refused. Default: unlimited. */
-  readonly maxDecodeBytes?: number;
 }
 
 export interface LoadPictureOptions extends Pick<SquareTask, 'background'> {
@@ -154,39 +157,26 @@ export async function encodeThumbnail({ width, height, pixels: rgb }: RgbImage):
 }
 
 export function createPictureLoader(options: PictureLoaderOptions): LoadPicture {
-  const {
-    geometry,
-    limits,
-    isolated,
-    decodeBytes = Number.POSITIVE_INFINITY,
-    maxDecodeBytes = Number.POSITIVE_INFINITY,
-  } = options;
+  const { isolated } = options;
+  const { decodeBytes = Number.POSITIVE_INFINITY, maxDecodeBytes = Number.POSITIVE_INFINITY } = options;
   // Two semaphores: pictures whose decoder is slow do not delay the others.
   const here = createSemaphore(decodeBytes);
   const elsewhere = createSemaphore(decodeBytes);
-  const oversized = createSemaphore(1);
 
   return async (bytes, target, { background, fit = 'crop', signal } = {}) => {
-    const header = readWithinLimits(bytes, limits);
-    const shown = shownSize(header);
-    const place = geometry(shown.width, shown.height, fit);
-    const cut = cutSize(place, target.length / 3);
-
-    const leaves = isIsolated(decoderOf(header));
-    // The other process gets a copy of the file.
-    const cost =
-      decodeCostBytes(header, resizedSize(place), isBlended({ header, background }), cut) +
-      (leaves ? bytes.length : 0);
-    if (cost > maxDecodeBytes) throw tooMuchMemory(header, cost, maxDecodeBytes);
-    using _turn = cost > decodeBytes ? await oversized.acquire(1, signal) : undefined;
-    using _memory = await (leaves ? elsewhere : here).acquire(cost, signal);
+    const plan = planPicture(bytes, target.length / 3, { background, fit }, options);
+    const { header, place, memoryBytes, leaves } = plan;
+    if (memoryBytes > maxDecodeBytes) throw tooMuchMemory(header, memoryBytes, maxDecodeBytes);
+    using _memory = await (leaves ? elsewhere : here).acquire(memoryBytes, signal);
     signal?.throwIfAborted();
     const { tiles = 1 } = place;
+    const cut = cutSize(place, target.length / 3);
     const pixels = tiles > 1 ? new Uint8Array(cut.width * cut.height * 3) : target;
     try {
       let warning: string | undefined;
-      if (!leaves) warning = await decodeSquare(bytes, { header, place, background }, pixels, signal);
-      else await isolated.decode(bytes, { header, place, background, memoryBytes: cost }, pixels, signal);
+      const task = { header, place, background };
+      if (!leaves) warning = await decodeSquare(bytes, task, pixels, signal);
+      else await isolated.decode(bytes, { ...task, memoryBytes }, pixels, signal);
       if (tiles === 1) return { warning };
       const tiled = { ...cut, pixels, tiles };
       copyTile(tiled, 0, target);
@@ -195,6 +185,85 @@ export function createPictureLoader(options: PictureLoaderOptions): LoadPicture 
       throw fault instanceof DecodeError ? toServiceError(fault, header) : fault;
     }
   };
+}
+
+interface MemoryReserveOptions extends PlanningOptions {
+  /** Pixels of the model's square. */
+  readonly squarePixels: number;
+  /** A picture that needs more than this is large. */
+  readonly usualBytes: number;
+  /** Waits for memory for a large picture. */
+  readonly lend: (bytes: number, signal: AbortSignal | undefined) => Promise<Permit>;
+  /** Returns the memory of decoded pixels to the system; tests replace it. */
+  readonly collect?: () => void;
+}
+
+/**
+ * Says whether a picture is large.
+ * @returns waits for its memory, for minutes if videos have it; undefined if the picture is not large, or will be refused
+ */
+export type ReserveMemory = (
+  bytes: Uint8Array,
+  options: Pick<LoadPictureOptions, 'background' | 'fit'>,
+) => ((signal?: AbortSignal) => Promise<Permit>) | undefined;
+
+export function createMemoryReserve(options: MemoryReserveOptions): ReserveMemory {
+  const { squarePixels, usualBytes, lend, collect = collectGarbage } = options;
+  const { maxDecodeBytes = Number.POSITIVE_INFINITY } = options;
+  return (bytes, { background, fit = 'crop' }) => {
+    let plan: PicturePlan;
+    try {
+      plan = planPicture(bytes, squarePixels, { background, fit }, options);
+    } catch {
+      // Loading it says why it is refused.
+      return undefined;
+    }
+    const { memoryBytes, leaves } = plan;
+    if (memoryBytes <= usualBytes || memoryBytes > maxDecodeBytes) return undefined;
+    return async (signal) => {
+      const permit = await lend(memoryBytes, signal);
+      if (leaves) return permit;
+      using held = new DisposableStack();
+      held.use(permit);
+      // Disposed first: the next picture takes the memory at once.
+      held.defer(collect);
+      return held.move();
+    };
+  };
+}
+
+interface PicturePlan {
+  readonly header: PictureHeader;
+  readonly place: ResizeAndCrop;
+  /** Memory that decoding it is expected to take, in bytes. */
+  readonly memoryBytes: number;
+  /** Whether another process decodes it. */
+  readonly leaves: boolean;
+}
+
+/**
+ * Reads a picture's header.
+ * @param squarePixels of the model's square
+ * @throws ServiceError image_empty, image_unsupported, image_too_large, image_broken
+ */
+function planPicture(
+  bytes: Uint8Array,
+  squarePixels: number,
+  { background, fit }: { readonly background: Rgb | undefined; readonly fit: Fit },
+  { geometry, limits }: PlanningOptions,
+): PicturePlan {
+  const header = readWithinLimits(bytes, limits);
+  const shown = shownSize(header);
+  const place = geometry(shown.width, shown.height, fit);
+  const leaves = isIsolated(decoderOf(header));
+  const decodingBytes = decodeCostBytes(
+    header,
+    resizedSize(place),
+    isBlended({ header, background }),
+    cutSize(place, squarePixels),
+  );
+  // The other process gets a copy of the file.
+  return { header, place, memoryBytes: decodingBytes + (leaves ? bytes.length : 0), leaves };
 }
 
 /** Decoders keep several rows of a picture in memory: up to 20 bytes for each of their pixels. */

@@ -1,11 +1,14 @@
+import type { Permit } from '../../semaphore.ts';
+
 /**
  * Shares the processor and the memory between videos. Some videos are open, fewer are decoded at a time, and these
- * take turns: a long film delays a short clip by seconds only. All open videos share one memory budget.
+ * take turns: a long film delays a short clip by seconds only. All open videos share one memory budget, from which
+ * large pictures borrow.
  */
 export interface VideoPlaces {
   /** Videos that are open. */
   readonly open: number;
-  /** Videos waiting to be opened. */
+  /** Videos waiting to be opened, and pictures waiting for memory. */
   readonly waiting: number;
   /**
    * Waits until one more video may be opened.
@@ -13,6 +16,13 @@ export interface VideoPlaces {
    * @throws the signal's reason
    */
   enter(signal: AbortSignal, expectedBytes?: number): Promise<VideoPlace>;
+  /**
+   * Waits until there is so much memory for a picture, which needs it for seconds, and takes it. It waits for open
+   * videos, and for few of those that are waiting.
+   * @param bytes more than the whole memory is taken as all of it
+   * @throws the signal's reason
+   */
+  lend(bytes: number, signal?: AbortSignal): Promise<Permit>;
 }
 
 /** Work that can halt on request. It reports when it has halted. */
@@ -25,7 +35,7 @@ export interface Pausable {
 /** One video's place among the open videos. Disposing it frees its memory and its turn. */
 export interface VideoPlace extends Disposable {
   /**
-   * Aborted with `CrowdedOut` when the decoder outgrows the memory that the other videos leave. The decoder must end.
+   * Aborted with `CrowdedOut` when the decoder outgrows the memory that the others leave. The decoder must end.
    * Its video may be tried again in a place with the memory that it had reached.
    */
   readonly crowdedOut: AbortSignal;
@@ -44,7 +54,7 @@ export interface VideoTurn extends Disposable {
   halted(): void;
 }
 
-/** A decoder had to end because other videos needed its memory. */
+/** A decoder had to end because others needed its memory. */
 export class CrowdedOut extends Error {
   override readonly name = 'CrowdedOut';
   /** Memory that the decoder held. */
@@ -61,6 +71,8 @@ interface VideoPlacesOptions {
   readonly running: number;
   /** For the decoders of all open videos together. */
   readonly memoryBytes: number;
+  /** For large pictures; what they need beyond it, they take from the videos' memory. Default: 0. */
+  readonly pictureBytes?: number;
   readonly sliceMs?: number;
   readonly haltMs?: number;
 }
@@ -71,6 +83,8 @@ const MAX_OPEN = 4;
 const USUAL_BYTES = 200 * 1024 ** 2;
 /** Factor on the memory that a decoder held in an earlier attempt: it may grow further. */
 const GROWTH = 1.2;
+/** A picture takes seconds and a video takes minutes: so many pictures may pass a waiting video, then it is first. */
+const MAX_PASSES = 8;
 /** How long one video works while another waits. */
 const SLICE_MS = 2000;
 /**
@@ -87,9 +101,12 @@ interface Open {
 }
 
 interface Entering {
+  readonly kind: 'video' | 'picture';
   readonly expectedBytes: number;
   /** Videos that were open when this one arrived. While one of them stays open, later videos may pass this one. */
   readonly before: Set<Open>;
+  /** Pictures that came later and passed this one. */
+  passes: number;
   grant(): void;
 }
 
@@ -103,38 +120,94 @@ type Working = {
 };
 
 export function createVideoPlaces(options: VideoPlacesOptions): VideoPlaces {
-  const { running, memoryBytes, sliceMs = SLICE_MS, haltMs = HALT_MS } = options;
+  const { running, memoryBytes, pictureBytes = 0, sliceMs = SLICE_MS, haltMs = HALT_MS } = options;
   const usual = Math.min(USUAL_BYTES, memoryBytes / MAX_OPEN);
   /** In order of arrival. */
   const open = new Set<Open>();
+  /** In order of arrival, but pictures pass videos. */
   const entering: Entering[] = [];
+  /** To pictures, their own memory included. */
+  let lentBytes = 0;
   /** Videos waiting for a turn, in order. */
   const queue: Working[] = [];
   let working = 0;
 
-  const reserved = (place: Open): number => Math.max(place.bytes, place.expectedBytes);
-  const fits = ({ expectedBytes }: Entering): boolean => {
-    if (open.size === 0) return true;
-    const taken = [...open].reduce((sum, place) => sum + reserved(place), 0);
-    return open.size < MAX_OPEN && taken + expectedBytes <= roomFor(expectedBytes);
+  /** Of the videos' memory. */
+  const borrowed = (moreBytes = 0): number => Math.max(0, lentBytes + moreBytes - pictureBytes);
+  const reserved = (places: Iterable<Open>): number =>
+    [...places].reduce((sum, place) => sum + Math.max(place.bytes, place.expectedBytes), 0);
+  const fits = ({ kind, expectedBytes }: Entering): boolean => {
+    if (kind === 'picture') return borrowed(expectedBytes) + reserved(open) <= memoryBytes;
+    if (open.size === 0 && borrowed() === 0) return true;
+    return open.size < MAX_OPEN && borrowed() + reserved(open) + expectedBytes <= roomFor(expectedBytes);
   };
 
   /** A second large video leaves room for a small one beside both. */
   const roomFor = (bytes: number): number => (bytes > usual ? memoryBytes - usual : memoryBytes);
 
+  /** Whether a waiter that is let in now does not delay a waiting picture. */
+  const fitsBeside = ({ kind, expectedBytes }: Entering, picture: Entering): boolean => {
+    if (kind === 'picture') return true;
+    const later = [...open].filter((place) => !picture.before.has(place));
+    return borrowed(picture.expectedBytes) + reserved(later) + expectedBytes <= memoryBytes;
+  };
+
   const letIn = () => {
+    let picture: Entering | undefined;
     for (let at = 0; at < entering.length; ) {
       const waiter = entering[at]!;
-      if (fits(waiter)) {
+      if (fits(waiter) && (!picture || fitsBeside(waiter, picture))) {
         entering.splice(at, 1);
         waiter.grant();
       } else if (waiter.before.size === 0) {
-        // It has waited for every video that was open at its arrival. No later video may take the room that it needs.
+        // It has waited for every video that was open at its arrival. No later one may take the room that it needs.
         return;
       } else {
+        if (waiter.kind === 'picture') picture ??= waiter;
         at++;
       }
     }
+  };
+
+  /**
+   * Waits to be let in.
+   * @param grant called at that moment; returns what the caller gets
+   */
+  const queued = <Granted>(
+    kind: Entering['kind'],
+    expectedBytes: number,
+    grant: () => Granted,
+    signal: AbortSignal | undefined,
+  ): Promise<Granted> => {
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    return new Promise((resolve, reject) => {
+      const leave = () => {
+        entering.splice(entering.indexOf(waiter), 1);
+        reject(signal?.reason);
+        letIn();
+      };
+      const waiter: Entering = {
+        kind,
+        expectedBytes,
+        before: new Set(open),
+        passes: 0,
+        grant() {
+          signal?.removeEventListener('abort', leave);
+          resolve(grant());
+        },
+      };
+      signal?.addEventListener('abort', leave, { once: true });
+      entering.splice(placeInQueue(kind), 0, waiter);
+      letIn();
+    });
+  };
+
+  /** @returns where a waiter queues; of a picture, behind the last waiter that it may not pass */
+  const placeInQueue = (kind: Entering['kind']): number => {
+    if (kind === 'video') return entering.length;
+    const last = entering.findLastIndex((waiter) => waiter.kind === 'picture' || waiter.passes >= MAX_PASSES);
+    for (const passed of entering.slice(last + 1)) passed.passes++;
+    return last + 1;
   };
 
   const next = () => {
@@ -182,15 +255,18 @@ export function createVideoPlaces(options: VideoPlacesOptions): VideoPlaces {
     next();
   };
 
-  /** Ends the newest videos that hold memory others need. The oldest stays: it may have all of it. */
+  /** Ends the newest videos that hold memory others need. The oldest may have all that is not lent. */
   const makeRoom = () => {
-    const [eldest, ...younger] = open;
-    if (!eldest) return;
-    const held = [...open].reduce((sum, { bytes }) => sum + bytes, 0);
-    const youngest = younger.findLast(({ crowding }) => !crowding.signal.aborted);
+    const [eldest] = open;
+    const videos = [...open];
+    const held = videos.reduce((sum, { bytes }) => sum + bytes, borrowed());
+    const youngest = videos.findLast(({ crowding }) => !crowding.signal.aborted);
     // Ended videos free their memory shortly.
-    const ending = younger.some(({ crowding }) => crowding.signal.aborted);
-    if (!youngest || ending || held <= roomFor(youngest.bytes)) return;
+    const ending = videos.some(({ crowding }) => crowding.signal.aborted);
+    if (!youngest || ending) return;
+    const isAlone = youngest === eldest;
+    if (isAlone && borrowed() === 0) return;
+    if (held <= (isAlone ? memoryBytes : roomFor(youngest.bytes))) return;
     youngest.crowding.abort(new CrowdedOut(youngest.bytes));
   };
 
@@ -248,26 +324,24 @@ export function createVideoPlaces(options: VideoPlacesOptions): VideoPlaces {
       return entering.length;
     },
     enter(signal, expectedBytes) {
-      if (signal.aborted) return Promise.reject(signal.reason);
       const expected = Math.min(memoryBytes, Math.max(usual, (expectedBytes ?? 0) * GROWTH));
-      return new Promise((resolve, reject) => {
-        const leave = () => {
-          entering.splice(entering.indexOf(waiter), 1);
-          reject(signal.reason);
-          letIn();
-        };
-        const waiter: Entering = {
-          expectedBytes: expected,
-          before: new Set(open),
-          grant() {
-            signal.removeEventListener('abort', leave);
-            resolve(placeOf(expected));
+      return queued('video', expected, () => placeOf(expected), signal);
+    },
+    lend(bytes, signal) {
+      const taken = Math.min(bytes, memoryBytes + pictureBytes);
+      const lend = (): Permit => {
+        lentBytes += taken;
+        let held = true;
+        return {
+          [Symbol.dispose]() {
+            if (!held) return;
+            held = false;
+            lentBytes -= taken;
+            letIn();
           },
         };
-        signal.addEventListener('abort', leave, { once: true });
-        entering.push(waiter);
-        letIn();
-      });
+      };
+      return queued('picture', taken, lend, signal);
     },
   };
 }

@@ -103,6 +103,158 @@ describe('places for videos', () => {
   });
 });
 
+describe('memory for large pictures', () => {
+  const pictureBytes = 200 * MEBI;
+  const placesFor = () => createVideoPlaces({ running: 1, memoryBytes, pictureBytes });
+
+  /** Says what has been granted, in order. */
+  function recordGrants() {
+    const granted: string[] = [];
+    const record = <Granted>(name: string, waiting: Promise<Granted>): Promise<Granted> => {
+      void waiting.then(() => granted.push(name));
+      return waiting;
+    };
+    return { granted, record };
+  }
+
+  test('is their own first, and then the videos’', async () => {
+    const places = placesFor();
+    const film = await places.enter(stay);
+    film.holds(850 * MEBI);
+    using _own = await places.lend(200 * MEBI);
+    const borrowing = places.lend(60 * MEBI);
+    await settle();
+    expect(places.waiting).toBe(1);
+    film[Symbol.dispose]();
+    using _borrowed = await borrowing;
+    expect(places.waiting).toBe(0);
+  });
+
+  test('is never taken twice: pictures and videos wait for each other', async () => {
+    const places = placesFor();
+    const picture = await places.lend(1100 * MEBI);
+    const waiting = places.enter(stay);
+    await settle();
+    expect([places.open, places.waiting]).toEqual([0, 1]);
+    picture[Symbol.dispose]();
+    using film = await waiting;
+    film.holds(300 * MEBI);
+    const large = places.lend(801 * MEBI);
+    using _beside = await places.lend(800 * MEBI);
+    expect(places.waiting).toBe(1);
+    _beside[Symbol.dispose]();
+    await settle();
+    expect(places.waiting).toBe(1);
+    film[Symbol.dispose]();
+    using _large = await large;
+  });
+
+  test('may be all that there is', async () => {
+    const places = placesFor();
+    using _all = await places.lend(5000 * MEBI);
+    const next = places.lend(1);
+    await settle();
+    expect(places.waiting).toBe(1);
+    _all[Symbol.dispose]();
+    using _next = await next;
+  });
+
+  test('is lent while another picture waits for more', async () => {
+    const places = placesFor();
+    using film = await places.enter(stay);
+    film.holds(700 * MEBI);
+    const large = places.lend(800 * MEBI);
+    using _small = await places.lend(300 * MEBI);
+    expect(places.waiting).toBe(1);
+    film[Symbol.dispose]();
+    using _large = await large;
+    expect([places.open, places.waiting]).toEqual([0, 0]);
+  });
+
+  test('a video that outgrows what pictures leave has to end, the eldest as well', async () => {
+    const places = placesFor();
+    const film = await places.enter(stay);
+    const picture = await places.lend(800 * MEBI);
+    film.holds(300 * MEBI);
+    expect(film.crowdedOut.aborted).toBe(false);
+    film.holds(301 * MEBI);
+    expect(film.crowdedOut.reason).toEqual(new CrowdedOut(301 * MEBI));
+    film[Symbol.dispose]();
+    // It knows now what it needs, and pictures wait for it.
+    const again = places.enter(stay, 301 * MEBI);
+    await settle();
+    expect(places.waiting).toBe(1);
+    picture[Symbol.dispose]();
+    using retried = await again;
+    const next = places.lend(800 * MEBI);
+    retried.holds(340 * MEBI);
+    await settle();
+    expect([retried.crowdedOut.aborted, places.waiting]).toEqual([false, 1]);
+    retried[Symbol.dispose]();
+    using _next = await next;
+  });
+
+  test('a picture waits for open videos, not for those that wait', async () => {
+    const places = placesFor();
+    const { granted, record } = recordGrants();
+    const film = await places.enter(stay);
+    film.holds(800 * MEBI);
+    const videos = [1, 2, 3].map((name) => record(`video ${name}`, places.enter(stay, 500 * MEBI)));
+    const picture = record('picture', places.lend(800 * MEBI));
+    await settle();
+    expect(granted).toEqual([]);
+    film[Symbol.dispose]();
+    (await picture)[Symbol.dispose]();
+    for (const video of videos) (await video)[Symbol.dispose]();
+    expect(granted).toEqual(['picture', 'video 1', 'video 2', 'video 3']);
+  });
+
+  test('few pictures pass a waiting video', async () => {
+    const places = placesFor();
+    const { granted, record } = recordGrants();
+    const first = await places.lend(1000 * MEBI);
+    const video = record('video', places.enter(stay, 700 * MEBI));
+    const pictures = Array.from({ length: 10 }, (_, n) => record(`${n}`, places.lend(1000 * MEBI)));
+    first[Symbol.dispose]();
+    for (const picture of pictures.slice(0, 8)) (await picture)[Symbol.dispose]();
+    (await video)[Symbol.dispose]();
+    for (const picture of pictures.slice(8)) (await picture)[Symbol.dispose]();
+    expect(granted).toEqual(['0', '1', '2', '3', '4', '5', '6', '7', 'video', '8', '9']);
+  });
+
+  test('later videos pass a picture that waits for a film only if they do not delay it', async () => {
+    const places = placesFor();
+    const { granted, record } = recordGrants();
+    const film = await places.enter(stay);
+    film.holds(500 * MEBI);
+    const picture = record('picture', places.lend(900 * MEBI));
+    const clip = await record('clip', places.enter(stay));
+    const later = record('later', places.enter(stay));
+    await settle();
+    expect(granted).toEqual(['clip']);
+    film[Symbol.dispose]();
+    (await picture)[Symbol.dispose]();
+    (await later)[Symbol.dispose]();
+    clip[Symbol.dispose]();
+    expect(granted).toEqual(['clip', 'picture', 'later']);
+  });
+
+  test('a picture that leaves the queue lets others pass', async () => {
+    const places = placesFor();
+    using film = await places.enter(stay);
+    film.holds(690 * MEBI);
+    const leaving = new AbortController();
+    const picture = places.lend(1000 * MEBI, leaving.signal);
+    const clip = places.enter(stay);
+    await settle();
+    expect([places.open, places.waiting]).toEqual([1, 2]);
+    leaving.abort(new Error('gone'));
+    expect(await picture.catch((reason: unknown) => reason)).toEqual(new Error('gone'));
+    using _clip = await clip;
+    expect(places.open).toBe(2);
+  });
+});
+
 describe('turns', () => {
   test('one works until others wait, then they take turns', async () => {
     jest.useFakeTimers();
