@@ -259,15 +259,17 @@ export function createVideoPlaces(options: VideoPlacesOptions): VideoPlaces {
   const makeRoom = () => {
     const [eldest] = open;
     const videos = [...open];
-    const held = videos.reduce((sum, { bytes }) => sum + bytes, borrowed());
+    const held = videos.reduce((sum, { bytes }) => sum + bytes, 0);
     const youngest = videos.findLast(({ crowding }) => !crowding.signal.aborted);
     // Ended videos free their memory shortly.
     const ending = videos.some(({ crowding }) => crowding.signal.aborted);
     if (!youngest || ending) return;
     const isAlone = youngest === eldest;
-    if (isAlone && borrowed() === 0) return;
-    if (held <= (isAlone ? memoryBytes : roomFor(youngest.bytes))) return;
-    youngest.crowding.abort(new CrowdedOut(youngest.bytes));
+    // Pictures may have the room for a small video, too: they give it back within seconds.
+    const isCrowded = isAlone
+      ? borrowed() > 0 && held + borrowed() > memoryBytes
+      : held > roomFor(youngest.bytes) || held + borrowed() > memoryBytes;
+    if (isCrowded) youngest.crowding.abort(new CrowdedOut(youngest.bytes));
   };
 
   const placeOf = (expectedBytes: number): VideoPlace => {

@@ -194,6 +194,20 @@ describe('memory for large pictures', () => {
     using _next = await next;
   });
 
+  test('a video keeps what it had before a picture was lent the rest', async () => {
+    const places = placesFor();
+    using film = await places.enter(stay);
+    using second = await places.enter(stay);
+    film.holds(300 * MEBI);
+    second.holds(300 * MEBI);
+    using _picture = await places.lend(500 * MEBI);
+    film.holds(300 * MEBI);
+    second.holds(300 * MEBI);
+    expect([film.crowdedOut.aborted, second.crowdedOut.aborted]).toEqual([false, false]);
+    second.holds(301 * MEBI);
+    expect([film.crowdedOut.aborted, second.crowdedOut.aborted]).toEqual([false, true]);
+  });
+
   test('a picture waits for open videos, not for those that wait', async () => {
     const places = placesFor();
     const { granted, record } = recordGrants();
