@@ -407,6 +407,10 @@ function inMemory(gathered: Gathered, lease: Lease): IncomingPart {
     async [Symbol.asyncDispose]() {
       if (!isHeld) return;
       isHeld = false;
+      // Set if the client left while its picture waited. The collector would keep these bytes beside those of others.
+      if (whole) giveBack(whole);
+      whole = undefined;
+      gathered.clear();
       lease.give('partBytes', byteLength);
     },
   };

@@ -95,6 +95,21 @@ describe('a part that arrives', () => {
     await end();
   });
 
+  test('frees the memory of bytes that nobody reads any more', async () => {
+    const { receive, end } = roomOf();
+    const putBack = await receive([bytes(400), bytes(600)]);
+    const read = (await putBack?.read()) as Uint8Array;
+    putBack?.putBack(read);
+    await putBack?.[Symbol.asyncDispose]();
+    expect(read.byteLength).toBe(0);
+    const chunk = bytes(100_000);
+    const unread = await receive([chunk]);
+    expect(chunk.byteLength).toBe(100_000);
+    await unread?.[Symbol.asyncDispose]();
+    expect(chunk.byteLength).toBe(0);
+    await end();
+  });
+
   test('goes to the temporary folder where there is none, frees the memory, and leaves no file', async () => {
     const { resources, receive, end } = roomOf({ limits: { partBytes: 1000 } });
     {
