@@ -139,7 +139,7 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
     };
     let taken = await take();
     let memory: Permit | undefined;
-    const reserve = reserveMemory(taken.bytes, { background, fit });
+    const { plan, reserve } = reserveMemory(taken.bytes, { background, fit });
     if (reserve) {
       // It may wait for videos. They need slots, and other pictures need what this one has taken.
       if (!isWhole) picture.putBack(taken.bytes);
@@ -160,7 +160,7 @@ export function createClipClassifier(parts: ClassifierParts): Classifier {
       {
         using _memory = memory;
         using _turn = turn;
-        loaded = await decode(bytes, held, share, { background, fit, signal });
+        loaded = await decode(bytes, held, share, { background, fit, plan, signal });
       }
       const { warning, tiled: several } = loaded;
       const ms = performance.now() - beganAt;

@@ -5,6 +5,8 @@ import { createClipClassifier } from '../../src/classify/clip-classifier.ts';
 import { softmax } from '../../src/classify/decide.ts';
 import { createLabelEncoder } from '../../src/clip/label-encoder.ts';
 import { ServiceError } from '../../src/errors.ts';
+import { ordinaryPicture } from '../../src/media/picture/format/picture-header.ts';
+import type { LoadPictureOptions } from '../../src/media/picture/picture.ts';
 import { createVideoPlaces } from '../../src/media/video/video-places.ts';
 import { createSemaphore } from '../../src/semaphore.ts';
 import { createRecordingObserver } from '../fixtures/recording-observer.ts';
@@ -24,6 +26,7 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
   const semaphore = createSemaphore(slots);
   const memory = createSemaphore(1);
   const encodedTexts: string[] = [];
+  const plans: LoadPictureOptions['plan'][] = [];
   const garbage: number[] = [];
   const { observer, told } = createRecordingObserver();
   const classifier = createClipClassifier({
@@ -66,7 +69,8 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
     encodeThumbnail: async ({ pixels }) => pixels.slice(0, 12),
     isIsolated: (bytes) => new TextDecoder().decode(bytes).includes('slow'),
     isolatedAtOnce: 1,
-    async loadPicture(bytes, pixels) {
+    async loadPicture(bytes, pixels, { plan } = {}) {
+      plans.push(plan);
       const text = new TextDecoder().decode(bytes);
       if (text.includes('slow')) await gate.promise;
       if (text.endsWith('broken')) throw new ServiceError('image_broken', 'It ends too early.');
@@ -76,7 +80,9 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
       return { warning: undefined };
     },
     reserveMemory: (bytes) =>
-      new TextDecoder().decode(bytes).includes('large') ? (signal) => memory.acquire(1, signal) : undefined,
+      new TextDecoder().decode(bytes).includes('large')
+        ? { plan: planned, reserve: (signal) => memory.acquire(1, signal) }
+        : { plan: planned },
     openVideo: () => Promise.reject(new Error('no video here')),
     framing: {
       geometry: () => ({ resizedWidth: 8, resizedHeight: 8, cropLeft: 0, cropTop: 0 }),
@@ -89,8 +95,16 @@ function textualClassifier(slots = 2, undecodedBytes = 1000) {
     noteGarbage: (bytes) => garbage.push(bytes),
     observer,
   });
-  return { classifier, semaphore, memory, encodedTexts, garbage, told, openGate: gate.resolve };
+  return { classifier, semaphore, memory, encodedTexts, plans, garbage, told, openGate: gate.resolve };
 }
+
+/** What is found out about every picture. */
+const planned: NonNullable<LoadPictureOptions['plan']> = {
+  header: { ...ordinaryPicture, format: 'png', width: 8, height: 8 },
+  place: { resizedWidth: 8, resizedHeight: 8, cropLeft: 0, cropTop: 0 },
+  memoryBytes: 1,
+  leaves: false,
+};
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
 const stay = { signal: new AbortController().signal };
@@ -327,6 +341,14 @@ describe('classifier', () => {
     expect(await large.rankCategories({ labels: ['red'] }, {})).toHaveLength(2);
     expect([semaphore.used, memory.used]).toEqual([0, 0]);
     expect(told).toEqual(['read', 'put back 14', 'read']);
+  });
+
+  test('a picture is loaded with what was found out for its memory', async () => {
+    const { classifier, plans } = textualClassifier();
+    const collection = classifier.collect(stay);
+    for (const text of ['red', 'large red']) await collection.add('1.png', bytesOf(text));
+    await collection.embeddings();
+    expect(plans).toEqual([planned, planned]);
   });
 
   test('a large picture gives its memory back, broken or left', async () => {

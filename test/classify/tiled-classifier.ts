@@ -106,7 +106,7 @@ export function tiledClassifier({ tiledBytes = 100 } = {}) {
     isIsolated: () => false,
     isolatedAtOnce: 1,
     loadPicture,
-    reserveMemory: () => undefined,
+    reserveMemory: () => ({}),
     openVideo: () => Promise.reject(new Error('no video here')),
     framing: { geometry: () => ({ resizedWidth: 1, resizedHeight: 1, cropLeft: 0, cropTop: 0 }), side: 1 },
     videoPlaces: createVideoPlaces({ running: 1, memoryBytes: 1 }),

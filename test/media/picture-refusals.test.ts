@@ -201,23 +201,40 @@ describe('memory for large pictures', () => {
     lent.length = 0;
     const reserve = reserveFor(1);
     const [here, elsewhere] = [rgbPng(200, 100), await tiff(200, 100)];
-    using _here = await reserve(here, {})?.();
-    using _elsewhere = await reserve(elsewhere, {})?.();
+    using _here = await reserve(here, {}).reserve?.();
+    using _elsewhere = await reserve(elsewhere, {}).reserve?.();
     const fixed = 512 * 1024;
     expect(lent).toEqual([fixed + 200 * 100 * 4, fixed + 200 * 100 * 16 + elsewhere.length]);
   });
 
   test('is not lent to usual pictures, nor to those that loading will refuse', () => {
-    expect(reserveFor(1_000_000)(rgbPng(200, 100), {})).toBeUndefined();
+    expect(reserveFor(1_000_000)(rgbPng(200, 100), {}).reserve).toBeUndefined();
     for (const refused of [rgbPng(999, 999), new Uint8Array(), new Uint8Array(100).fill(7)]) {
-      expect(reserveFor(1)(refused, {})).toBeUndefined();
+      expect(reserveFor(1)(refused, {}).reserve).toBeUndefined();
     }
+  });
+
+  test('is known from the header, which is not read again to load the picture', async () => {
+    let places = 0;
+    const options = {
+      geometry: (width: number, height: number) => {
+        places += 1;
+        return geometry(width, height);
+      },
+      limits,
+      isolated,
+    };
+    const { lend, picture } = { lend: () => Promise.reject(new Error('usual')), picture: rgbPng(200, 100) };
+    const reserve = createMemoryReserve({ ...options, squarePixels: target, usualBytes: 1e9, lend });
+    const { plan } = reserve(picture, {});
+    expect(await load(picture, options, { plan })).toEqual(await load(picture));
+    expect(places).toBe(1);
   });
 
   test('is free before it is given back', async () => {
     const told: string[] = [];
-    (await reserveFor(1, told)(rgbPng(200, 100), {})?.())?.[Symbol.dispose]();
-    (await reserveFor(1, told)(await tiff(200, 100), {})?.())?.[Symbol.dispose]();
+    (await reserveFor(1, told)(rgbPng(200, 100), {}).reserve?.())?.[Symbol.dispose]();
+    (await reserveFor(1, told)(await tiff(200, 100), {}).reserve?.())?.[Symbol.dispose]();
     expect(told).toEqual(['collected', 'given back', 'given back']);
   });
 });

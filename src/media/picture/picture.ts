@@ -92,6 +92,8 @@ export interface PictureLoaderOptions extends PlanningOptions {
 export interface LoadPictureOptions extends Pick<SquareTask, 'background'> {
   /** How the picture is fitted into the square. Default: `crop`. */
   readonly fit?: Fit;
+  /** Made for these bytes and the other options. Default: the header is read. */
+  readonly plan?: PicturePlan | undefined;
   /** Aborted when the picture is no longer needed. */
   readonly signal?: AbortSignal;
 }
@@ -163,8 +165,8 @@ export function createPictureLoader(options: PictureLoaderOptions): LoadPicture 
   const here = createSemaphore(decodeBytes);
   const elsewhere = createSemaphore(decodeBytes);
 
-  return async (bytes, target, { background, fit = 'crop', signal } = {}) => {
-    const plan = planPicture(bytes, target.length / 3, { background, fit }, options);
+  return async (bytes, target, { background, fit = 'crop', plan: known, signal } = {}) => {
+    const plan = known ?? planPicture(bytes, target.length / 3, { background, fit }, options);
     const { header, place, memoryBytes, leaves } = plan;
     if (memoryBytes > maxDecodeBytes) throw tooMuchMemory(header, memoryBytes, maxDecodeBytes);
     using _memory = await (leaves ? elsewhere : here).acquire(memoryBytes, signal);
@@ -198,14 +200,18 @@ interface MemoryReserveOptions extends PlanningOptions {
   readonly collect?: () => void;
 }
 
-/**
- * Says whether a picture is large.
- * @returns waits for its memory, for minutes if videos have it; undefined if the picture is not large, or will be refused
- */
+/** Says whether a picture is large. */
 export type ReserveMemory = (
   bytes: Uint8Array,
   options: Pick<LoadPictureOptions, 'background' | 'fit'>,
-) => ((signal?: AbortSignal) => Promise<Permit>) | undefined;
+) => MemoryNeed;
+
+interface MemoryNeed {
+  /** For loading the picture: its header is read once, because that takes a look at every byte of a JPEG. */
+  readonly plan?: PicturePlan;
+  /** Waits for the picture's memory, for minutes if videos have it. Left out if it is not large, or will be refused. */
+  readonly reserve?: (signal?: AbortSignal) => Promise<Permit>;
+}
 
 export function createMemoryReserve(options: MemoryReserveOptions): ReserveMemory {
   const { squarePixels, usualBytes, lend, collect = collectGarbage } = options;
@@ -216,11 +222,11 @@ export function createMemoryReserve(options: MemoryReserveOptions): ReserveMemor
       plan = planPicture(bytes, squarePixels, { background, fit }, options);
     } catch {
       // Loading it says why it is refused.
-      return undefined;
+      return {};
     }
     const { memoryBytes, leaves } = plan;
-    if (memoryBytes <= usualBytes || memoryBytes > maxDecodeBytes) return undefined;
-    return async (signal) => {
+    if (memoryBytes <= usualBytes || memoryBytes > maxDecodeBytes) return { plan };
+    const reserve = async (signal?: AbortSignal) => {
       const permit = await lend(memoryBytes, signal);
       if (leaves) return permit;
       using held = new DisposableStack();
@@ -229,9 +235,11 @@ export function createMemoryReserve(options: MemoryReserveOptions): ReserveMemor
       held.defer(collect);
       return held.move();
     };
+    return { plan, reserve };
   };
 }
 
+/** What a picture's header says about loading it. */
 interface PicturePlan {
   readonly header: PictureHeader;
   readonly place: ResizeAndCrop;
