@@ -136,10 +136,13 @@ export function createVideoPlaces(options: VideoPlacesOptions): VideoPlaces {
   const borrowed = (moreBytes = 0): number => Math.max(0, lentBytes + moreBytes - pictureBytes);
   const reserved = (places: Iterable<Open>): number =>
     [...places].reduce((sum, place) => sum + Math.max(place.bytes, place.expectedBytes), 0);
-  const fits = ({ kind, expectedBytes }: Entering): boolean => {
-    if (kind === 'picture') return borrowed(expectedBytes) + reserved(open) <= memoryBytes;
-    if (open.size === 0 && borrowed() === 0) return true;
-    return open.size < MAX_OPEN && borrowed() + reserved(open) + expectedBytes <= roomFor(expectedBytes);
+  const fits = ({ kind, expectedBytes }: Entering): boolean =>
+    kind === 'picture'
+      ? borrowed(expectedBytes) + reserved(open) <= memoryBytes
+      : videoFits(expectedBytes, borrowed());
+  const videoFits = (expectedBytes: number, borrowedBytes: number): boolean => {
+    if (open.size === 0 && borrowedBytes === 0) return true;
+    return open.size < MAX_OPEN && borrowedBytes + reserved(open) + expectedBytes <= roomFor(expectedBytes);
   };
 
   /** A second large video leaves room for a small one beside both. */
@@ -156,11 +159,15 @@ export function createVideoPlaces(options: VideoPlacesOptions): VideoPlaces {
     let picture: Entering | undefined;
     for (let at = 0; at < entering.length; ) {
       const waiter = entering[at]!;
-      if (fits(waiter) && (!picture || fitsBeside(waiter, picture))) {
+      const mayPass = !picture || fitsBeside(waiter, picture);
+      if (mayPass && fits(waiter)) {
         entering.splice(at, 1);
         waiter.grant();
       } else if (waiter.before.size === 0) {
         // It has waited for every video that was open at its arrival. No later one may take the room that it needs.
+        return;
+      } else if (mayPass && waiter.passes >= MAX_PASSES && videoFits(waiter.expectedBytes, 0)) {
+        // It waits only for pictures, of which enough have passed it.
         return;
       } else {
         if (waiter.kind === 'picture') picture ??= waiter;

@@ -236,6 +236,41 @@ describe('memory for large pictures', () => {
     expect(granted).toEqual(['0', '1', '2', '3', '4', '5', '6', '7', 'video', '8', '9']);
   });
 
+  test('few pictures pass a waiting video beside a film, even if they are never all done', async () => {
+    const places = createVideoPlaces({ running: 1, memoryBytes });
+    const { granted, record } = recordGrants();
+    using film = await places.enter(stay);
+    film.holds(400 * MEBI);
+    const lent = [await places.lend(200 * MEBI), await places.lend(200 * MEBI)];
+    const video = record('video', places.enter(stay, 250 * MEBI));
+    const pictures = Array.from({ length: 12 }, (_, n) => record(`${n}`, places.lend(200 * MEBI)));
+    // Each is done before the one that came after it.
+    for (const picture of pictures.slice(0, 8)) {
+      lent.shift()?.[Symbol.dispose]();
+      lent.push(await picture);
+    }
+    for (const picture of lent) picture[Symbol.dispose]();
+    await settle();
+    expect(granted.slice(0, 9)).toEqual(['0', '1', '2', '3', '4', '5', '6', '7', 'video']);
+    (await video)[Symbol.dispose]();
+    for (const picture of pictures.slice(8)) (await picture)[Symbol.dispose]();
+    expect(places.waiting).toBe(0);
+  });
+
+  test('pictures pass a video that must not pass a picture, however often', async () => {
+    const places = createVideoPlaces({ running: 1, memoryBytes });
+    using film = await places.enter(stay);
+    film.holds(400 * MEBI);
+    const leaving = new AbortController();
+    const large = places.lend(800 * MEBI, leaving.signal);
+    const video = places.enter(stay, 250 * MEBI);
+    for (let n = 0; n < 12; n++) (await places.lend(200 * MEBI))[Symbol.dispose]();
+    expect([places.open, places.waiting]).toEqual([1, 2]);
+    leaving.abort(new Error('gone'));
+    await expect(large).rejects.toThrow('gone');
+    using _video = await video;
+  });
+
   test('later videos pass a picture that waits for a film only if they do not delay it', async () => {
     const places = placesFor();
     const { granted, record } = recordGrants();
