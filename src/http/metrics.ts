@@ -240,7 +240,8 @@ function addProcessMetrics(registry: Registry): void {
   );
 }
 
-const STALL_RESOLUTION_MS = 10;
+/** Each look wakes the main thread, while photos are decoded, too. */
+const STALL_RESOLUTION_MS = 50;
 const STALL_WINDOW_MS = 60_000;
 
 /** One for the process, because it has one event loop. */
