@@ -146,7 +146,7 @@ describe('the manifests of a batch', () => {
         podReplacementPolicy: 'Failed',
         podFailurePolicy: {
           rules: [
-            { action: 'Ignore', onPodConditions: [{ type: 'DisruptionTarget' }] },
+            { action: 'Ignore', onPodConditions: [{ type: 'DisruptionTarget', status: 'True' }] },
             { action: 'FailIndex', onExitCodes: { operator: 'In', values: [2] } },
           ],
         },
