@@ -1,6 +1,18 @@
 /** A share of a semaphore's capacity. Disposing it gives the share back; disposing it again does nothing. */
 export type Permit = Disposable;
 
+/** @param giveBack called once, when the permit is disposed of */
+export function createPermit(giveBack: () => void): Permit {
+  let held = true;
+  return {
+    [Symbol.dispose]() {
+      if (!held) return;
+      held = false;
+      giveBack();
+    },
+  };
+}
+
 /** A weighted counting semaphore. Waiters are served in order; a signal can end a wait. */
 export interface Semaphore {
   /** Capacity in use. */
@@ -24,15 +36,10 @@ export function createSemaphore(capacity: number): Semaphore {
 
   const permitOf = (weight: number): Permit => {
     used += weight;
-    let held = true;
-    return {
-      [Symbol.dispose]() {
-        if (!held) return;
-        held = false;
-        used -= weight;
-        grantNext();
-      },
-    };
+    return createPermit(() => {
+      used -= weight;
+      grantNext();
+    });
   };
 
   // Strictly in order. If light waiters could pass a heavy one, it would never be served.

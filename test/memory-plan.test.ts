@@ -12,16 +12,12 @@ import {
   sumOf,
 } from '../src/memory-plan.ts';
 import type { Permit } from '../src/semaphore.ts';
+import { settle } from './fixtures/settle.ts';
 
 const MEBI = 1024 ** 2;
 const GIBI = 1024 ** 3;
 
 const stay = new AbortController().signal;
-
-/** Lets all that has been promised happen. */
-const settle = async () => {
-  for (let turn = 0; turn < 20; turn++) await Promise.resolve();
-};
 
 const planFor = (limitBytes: number, threads = 2): MemoryPlan =>
   planMemory({ limitBytes, threads, files: 10_000 });

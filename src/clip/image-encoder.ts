@@ -1,7 +1,7 @@
 import type { OnnxWorker } from '../../native/onnx/worker.ts';
 import { type EngineObserver, unobserved } from '../engine-observer.ts';
 import { invariant } from '../errors.ts';
-import { createSemaphore, type Permit } from '../semaphore.ts';
+import { createPermit, createSemaphore, type Permit } from '../semaphore.ts';
 import { createBatcher } from './batcher.ts';
 import { copyRows, type EncoderArena, MAX_IMAGE_BATCH } from './encoder-arena.ts';
 
@@ -132,15 +132,10 @@ export function createImageEncoder(
       const pixels = free.pop();
       invariant(pixels, 'a permit was given without a free slot');
       filling += 1;
-      let held = true;
-      const giveBack: Permit = {
-        [Symbol.dispose]() {
-          if (!held) return;
-          held = false;
-          free.push(pixels);
-          permit[Symbol.dispose]();
-        },
-      };
+      const giveBack = createPermit(() => {
+        free.push(pixels);
+        permit[Symbol.dispose]();
+      });
       let filled = false;
       const endFilling = () => {
         filled = true;

@@ -1,4 +1,4 @@
-import type { Permit } from '../../semaphore.ts';
+import { createPermit, type Permit } from '../../semaphore.ts';
 
 /**
  * Shares the processor and the memory between videos. Some videos are open, fewer are decoded at a time, and these
@@ -83,7 +83,7 @@ const MAX_OPEN = 4;
 const USUAL_BYTES = 200 * 1024 ** 2;
 /** Factor on the memory that a decoder held in an earlier attempt: it may grow further. */
 const GROWTH = 1.2;
-/** A picture takes seconds and a video takes minutes: so many pictures may pass a waiting video, then it is first. */
+/** Pictures that may pass a waiting video, which then is first: a picture takes seconds, a video takes minutes. */
 const MAX_PASSES = 8;
 /** How long one video works while another waits. */
 const SLICE_MS = 2000;
@@ -340,15 +340,10 @@ export function createVideoPlaces(options: VideoPlacesOptions): VideoPlaces {
       const taken = Math.min(bytes, memoryBytes + pictureBytes);
       const lend = (): Permit => {
         lentBytes += taken;
-        let held = true;
-        return {
-          [Symbol.dispose]() {
-            if (!held) return;
-            held = false;
-            lentBytes -= taken;
-            letIn();
-          },
-        };
+        return createPermit(() => {
+          lentBytes -= taken;
+          letIn();
+        });
       };
       return queued('picture', taken, lend, signal);
     },

@@ -7,6 +7,7 @@ import { defaultTuning } from '../../../src/http/server.ts';
 import { createPictureLoader } from '../../../src/media/picture/picture.ts';
 import { createPictureProcesses } from '../../../src/media/picture/picture-process.ts';
 import { readPictureHeader } from '../../../src/media/sniff.ts';
+import { plenty } from '../../http/plenty.ts';
 import { childInput } from './child.ts';
 
 /** Serves uploads on a free port, which it prints, and goes only so far with them. */
@@ -21,32 +22,20 @@ export interface UploadInput {
 const { stage } = childInput<UploadInput>();
 const reaches = (wanted: UploadInput['stage']) => stages.indexOf(stage) >= stages.indexOf(wanted);
 
-const plenty = Number.MAX_SAFE_INTEGER;
-const resources = createResources(
-  {
-    pictureUploads: plenty,
-    videoUploads: plenty,
-    partBytes: plenty,
-    keptBytes: plenty,
-    labelBytes: plenty,
-    answerBytes: plenty,
-    temporaryBytes: plenty,
-  },
-  defaultTuning,
-);
+const resources = createResources(plenty, defaultTuning);
 
 const RESOLUTION = 224;
 const square = new Uint8Array(RESOLUTION * RESOLUTION * 3);
 const loadPicture = createPictureLoader({
   geometry: (width, height) => resizeAndCrop(width, height, RESOLUTION),
-  limits: { imageBytes: plenty, imagePixels: plenty },
-  isolated: createPictureProcesses({ processes: 1, memoryBytes: plenty }),
+  limits: { imageBytes: Number.MAX_SAFE_INTEGER, imagePixels: Number.MAX_SAFE_INTEGER },
+  isolated: createPictureProcesses({ processes: 1, memoryBytes: 800 * 1024 ** 2 }),
 });
 
 const server = Bun.serve({
   hostname: '127.0.0.1',
   port: 0,
-  maxRequestBodySize: plenty,
+  maxRequestBodySize: Number.MAX_SAFE_INTEGER,
   async fetch(request) {
     using lease = resources.enter('pictureUploads', request);
     const body = readBody(request, lease, { uploadMs: 0, bytes: 0 });
@@ -68,7 +57,7 @@ const server = Bun.serve({
         }
         continue;
       }
-      const part = await receivePart(content, plenty, room);
+      const part = await receivePart(content, Number.MAX_SAFE_INTEGER, room);
       const photo = await part?.read();
       if (photo && reaches('decoded')) await loadPicture(photo, square);
       else if (photo && reaches('checked')) readPictureHeader(photo);

@@ -42,7 +42,7 @@ interface ShardProcess extends EndedProcess {
   readonly photos: number;
 }
 
-/** What new workers use, each of which has so many photos for itself. */
+/** What new workers use, each of which has this number of photos for itself. */
 interface FreshRound {
   readonly photos: number;
   readonly cpuSeconds: readonly number[];
@@ -149,7 +149,7 @@ async function ended(child: Child): Promise<EndedProcess> {
   return { cpuSeconds: Number(usage?.cpuTime.total ?? 0) / 1e6, code };
 }
 
-/** @returns the processor time of a worker with so many photos, without its end, which killed ones do not have either */
+/** @returns the processor time of a new worker without its end, because killed workers do not reach their end */
 async function answerAlone(photos: number, { environment, folder }: Setting): Promise<number> {
   const name = `fresh-${crypto.randomUUID()}.jsonl`;
   const output = join(folder, name);

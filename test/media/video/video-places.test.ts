@@ -1,14 +1,10 @@
 import { afterEach, describe, expect, jest, test } from 'bun:test';
 import { CrowdedOut, createVideoPlaces, type Pausable } from '../../../src/media/video/video-places.ts';
+import { settle } from '../../fixtures/settle.ts';
 
 const MEBI = 1024 ** 2;
 const memoryBytes = 900 * MEBI;
 const stay = new AbortController().signal;
-
-/** Lets all that has been promised happen. */
-const settle = async () => {
-  for (let turn = 0; turn < 20; turn++) await Promise.resolve();
-};
 
 /** Records the calls to a piece of work. */
 function recorded(): Pausable & { readonly calls: string[] } {
